@@ -1,0 +1,14 @@
+//! The numerics: pure functions of tensors. No tokio, SQL, HTTP, object store, clock or global
+//! randomness; device, seed and data come in as arguments.
+
+/// A model as data: its graph, its parameters, its forward pass.
+pub mod network;
+
+/// The permutation group of a graph, and the search for the permutation that aligns two models.
+pub mod symmetry;
+
+/// Loss and gradient of a graph on a batch, evaluation, fine-tuning.
+pub mod learning;
+
+/// Learning transfer: methods, schedules, the choice among candidates.
+pub mod transfer;

@@ -1,0 +1,22 @@
+//! The networked service. No tensor, no burn: numerics are reached through `pipeline` alone.
+
+/// Types and transitions of a transfer; no I/O.
+pub mod jobs;
+
+/// All SQL, one file a table.
+pub mod database;
+
+/// The embedded default: a PostgreSQL of our own under the data dir.
+pub mod private_cluster;
+
+/// Claims transfers, runs them, hands them back.
+pub mod worker;
+
+/// API keys and roles.
+pub mod access;
+
+/// The HTTP interface, one endpoint a file.
+pub mod api;
+
+/// The pages for people.
+pub mod dashboard;

@@ -1,0 +1,289 @@
+//! The job specification: what `POST /v1/transfers`, `retune transfer` and `retune plan` accept.
+//!
+//! One type for API, command line and pipeline, so that they cannot disagree. Reading happens in
+//! two steps: [`Spec::from_json`] checks form (types, unknown fields, ranges, combinations) and
+//! names every fault by a JSON pointer; whether the locations exist and may be read is for
+//! `storage` and `pipeline::plan` to say.
+
+mod check;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub use check::{Fault, SpecError};
+
+/// One transfer: the learning trajectory `source.base → source.trajectory`, carried onto
+/// `target.base`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    pub source: Source,
+    pub target: Target,
+    /// Without data only data-free methods can run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Data>,
+    #[serde(default)]
+    pub methods: Methods,
+    #[serde(default)]
+    pub options: Options,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fine_tune: Option<FineTune>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+    /// Folder under which `<transfer id>/` is written.
+    pub output: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<Callback>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// The old base and what it became.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Folder of the model that the tuning started from.
+    pub base: String,
+    /// A `trajectory.json` folder, a Trainer output folder or a single tuned model.
+    pub trajectory: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// Folder of the new base model.
+    pub base: String,
+}
+
+/// Safetensors files with `inputs` and `labels`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Feeds gradients, batch-norm statistics and fine-tuning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<String>,
+    /// Selects step, alpha and method. Absent: 10 % of `train` is held out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<String>,
+    /// Judges the gate. Absent: validation is used, and the report says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocess: Option<Preprocess>,
+}
+
+/// Per-channel normalisation `(x − mean) / std`, one value a channel (or one for all).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocess {
+    pub mean: Vec<f64>,
+    pub std: Vec<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    Identity,
+    WeightMatching,
+    Gmt,
+    Fgmt,
+    Gradfix,
+    Bico,
+    Theseus,
+    Oracle,
+}
+
+impl Method {
+    /// The name used in specifications, reports and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::WeightMatching => "weight_matching",
+            Self::Gmt => "gmt",
+            Self::Fgmt => "fgmt",
+            Self::Gradfix => "gradfix",
+            Self::Bico => "bico",
+            Self::Theseus => "theseus",
+            Self::Oracle => "oracle",
+        }
+    }
+
+    /// Whether the method reads training samples.
+    pub fn needs_data(self) -> bool {
+        !matches!(self, Self::Identity | Self::WeightMatching)
+    }
+
+    pub fn is_built(self) -> bool {
+        matches!(
+            self,
+            Self::Identity | Self::WeightMatching | Self::Gmt | Self::Fgmt | Self::Oracle
+        )
+    }
+}
+
+/// `"auto"` or a list of methods.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Methods {
+    #[default]
+    #[serde(with = "auto")]
+    Auto,
+    Named(Vec<Method>),
+}
+
+/// The literal string `"auto"`.
+mod auto {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("auto")
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "auto" => Ok(()),
+            other => Err(D::Error::custom(format!("\"auto\" or a list of methods, not {other:?}"))),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// T: how many points of the trajectory are matched.
+    pub timesteps: usize,
+    /// B: samples per gradient.
+    pub batch_size: usize,
+    pub schedule: Schedule,
+    pub trajectory: TrajectoryKind,
+    pub step: Step,
+    pub head: Head,
+    pub alpha: Alpha,
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            timesteps: 10,
+            batch_size: 128,
+            schedule: Schedule::Uniform,
+            trajectory: TrajectoryKind::Linear,
+            step: Step::Best,
+            head: Head::Transport,
+            alpha: Alpha::Search,
+            seed: 0,
+        }
+    }
+}
+
+/// λ of the linear trajectory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    Uniform,
+    Cosine,
+}
+
+/// Which points stand for the tuning: the segment between its ends, or the stored checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TrajectoryKind {
+    Linear,
+    Stored,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    Best,
+    Last,
+}
+
+/// What becomes of the output layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Head {
+    Transport,
+    Source,
+    Keep,
+}
+
+/// Length of the step along the transported task vector.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Alpha {
+    Fixed(f64),
+    #[serde(with = "search")]
+    Search,
+}
+
+/// The literal string `"search"`.
+mod search {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("search")
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "search" => Ok(()),
+            other => Err(D::Error::custom(format!("\"search\" or a number, not {other:?}"))),
+        }
+    }
+}
+
+/// A bounded budget of ordinary training after the transfer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FineTune {
+    pub epochs: usize,
+    #[serde(default)]
+    pub optimizer: Optimizer,
+    pub learning_rate: f64,
+    #[serde(default = "default_batch_size")]
+    pub batch_size: usize,
+    /// Training ends as soon as the validation accuracy reaches this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_at: Option<f64>,
+}
+
+fn default_batch_size() -> usize {
+    128
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    #[default]
+    Sgd,
+    Adamw,
+}
+
+/// The condition under which the result may be published, judged on the test split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gate {
+    #[serde(default)]
+    pub metric: Metric,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_drop_from_source: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    #[default]
+    Accuracy,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Callback {
+    pub url: String,
+}

@@ -1,0 +1,280 @@
+//! Faults of a specification, each with the JSON pointer of the field and what to do about it.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{Alpha, Method, Methods, Spec};
+
+/// One fault: where (RFC 6901 pointer) and what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Fault {
+    pub pointer: String,
+    pub detail: String,
+}
+
+impl Fault {
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), detail: detail.into() }
+    }
+}
+
+/// Why a specification is refused. `code` is stable: `invalid_spec` or `not_implemented`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecError {
+    pub code: &'static str,
+    pub faults: Vec<Fault>,
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, fault) in self.faults.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "; " };
+            write!(f, "{separator}{}: {}", fault.pointer, fault.detail)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SpecError {}
+
+/// Longest accepted location, metadata key or value, in bytes.
+const TEXT_LIMIT: usize = 2048;
+const METADATA_LIMIT: usize = 64;
+
+impl Spec {
+    /// Reads and checks a specification.
+    ///
+    /// # Errors
+    /// Every fault found, with its pointer. Unknown fields are faults; a field whose function does
+    /// not exist yet is `not_implemented`, never ignored.
+    pub fn from_json(value: &Value) -> Result<Self, SpecError> {
+        let spec: Self = serde_path_to_error::deserialize(value).map_err(|error| SpecError {
+            code: "invalid_spec",
+            faults: vec![Fault::new(pointer_of(error.path()), error.inner().to_string())],
+        })?;
+        spec.check()?;
+        Ok(spec)
+    }
+
+    /// Checks ranges and combinations.
+    ///
+    /// # Errors
+    /// As [`Spec::from_json`].
+    pub fn check(&self) -> Result<(), SpecError> {
+        let missing = self.not_implemented();
+        if !missing.is_empty() {
+            return Err(SpecError { code: "not_implemented", faults: missing });
+        }
+        let mut faults = Vec::new();
+        self.check_methods(&mut faults);
+        self.check_numbers(&mut faults);
+        self.check_text(&mut faults);
+        self.check_gate(&mut faults);
+        if faults.is_empty() { Ok(()) } else { Err(SpecError { code: "invalid_spec", faults }) }
+    }
+
+    fn has_train(&self) -> bool {
+        self.data.as_ref().is_some_and(|data| data.train.is_some())
+    }
+
+    fn has_data(&self) -> bool {
+        self.data.as_ref().is_some_and(|data| {
+            data.train.is_some() || data.validation.is_some() || data.test.is_some()
+        })
+    }
+
+    fn not_implemented(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if let Methods::Named(methods) = &self.methods {
+            for (i, method) in methods.iter().enumerate().filter(|(_, m)| !m.is_built()) {
+                faults.push(Fault::new(
+                    format!("/methods/{i}"),
+                    format!("the method {} is not implemented yet", method.name()),
+                ));
+            }
+        }
+        if self.callback.is_some() {
+            faults.push(Fault::new("/callback", "callbacks are not implemented yet; poll the transfer"));
+        }
+        faults
+    }
+
+    fn check_methods(&self, faults: &mut Vec<Fault>) {
+        let Methods::Named(methods) = &self.methods else { return };
+        if methods.is_empty() {
+            faults.push(Fault::new("/methods", "name at least one method, or say \"auto\""));
+        }
+        for (i, method) in methods.iter().enumerate() {
+            if methods[..i].contains(method) {
+                faults.push(Fault::new(format!("/methods/{i}"), "this method is named twice"));
+            }
+            if method.needs_data() && !self.has_train() {
+                faults.push(Fault::new(
+                    format!("/methods/{i}"),
+                    format!("{} needs gradients: give data.train", method.name()),
+                ));
+            }
+        }
+        if methods.contains(&Method::Oracle) && self.fine_tune.is_none() {
+            faults.push(Fault::new(
+                "/fine_tune",
+                "oracle fine-tunes the target first: say with what budget",
+            ));
+        }
+    }
+
+    fn check_numbers(&self, faults: &mut Vec<Fault>) {
+        let options = &self.options;
+        within(faults, "/options/timesteps", options.timesteps, 1, 1000);
+        within(faults, "/options/batch_size", options.batch_size, 1, 1 << 20);
+        if let Alpha::Fixed(alpha) = options.alpha
+            && !(alpha.is_finite() && alpha.abs() <= 100.0)
+        {
+            faults.push(Fault::new("/options/alpha", "a number of magnitude at most 100"));
+        }
+        if let Some(fine_tune) = &self.fine_tune {
+            within(faults, "/fine_tune/epochs", fine_tune.epochs, 1, 10_000);
+            within(faults, "/fine_tune/batch_size", fine_tune.batch_size, 1, 1 << 20);
+            if !(fine_tune.learning_rate.is_finite() && fine_tune.learning_rate > 0.0) {
+                faults.push(Fault::new("/fine_tune/learning_rate", "must be above zero"));
+            }
+            if !self.has_train() {
+                faults.push(Fault::new("/fine_tune", "fine-tuning needs data.train"));
+            }
+        }
+        if let Some(preprocess) = self.data.as_ref().and_then(|data| data.preprocess.as_ref()) {
+            if preprocess.mean.len() != preprocess.std.len() {
+                faults.push(Fault::new("/data/preprocess", "mean and std differ in length"));
+            }
+            if preprocess.mean.iter().any(|m| !m.is_finite()) {
+                faults.push(Fault::new("/data/preprocess/mean", "must be finite"));
+            }
+            if preprocess.std.iter().any(|s| !(s.is_finite() && *s > 0.0)) {
+                faults.push(Fault::new("/data/preprocess/std", "must be above zero"));
+            }
+        }
+    }
+
+    /// NUL cannot be stored in jsonb, and nothing here has a use for control characters.
+    fn check_text(&self, faults: &mut Vec<Fault>) {
+        let data = self.data.as_ref();
+        let mut texts: Vec<(String, &str)> = vec![
+            ("/source/base".into(), &self.source.base),
+            ("/source/trajectory".into(), &self.source.trajectory),
+            ("/target/base".into(), &self.target.base),
+            ("/output".into(), &self.output),
+        ];
+        for (name, uri) in [
+            ("train", data.and_then(|d| d.train.as_deref())),
+            ("validation", data.and_then(|d| d.validation.as_deref())),
+            ("test", data.and_then(|d| d.test.as_deref())),
+        ] {
+            texts.extend(uri.map(|uri| (format!("/data/{name}"), uri)));
+        }
+        for (key, value) in &self.metadata {
+            let pointer = format!("/metadata/{}", key.replace('~', "~0").replace('/', "~1"));
+            texts.push((pointer.clone(), key));
+            texts.push((pointer, value));
+        }
+        if self.metadata.len() > METADATA_LIMIT {
+            faults.push(Fault::new("/metadata", format!("at most {METADATA_LIMIT} entries")));
+        }
+        for (pointer, text) in texts {
+            if text.len() > TEXT_LIMIT {
+                faults.push(Fault::new(pointer, format!("longer than {TEXT_LIMIT} bytes")));
+            } else if text.chars().any(char::is_control) {
+                faults.push(Fault::new(pointer, "contains a control character"));
+            } else if text.is_empty() && !pointer.starts_with("/metadata") {
+                faults.push(Fault::new(pointer, "must not be empty"));
+            }
+        }
+    }
+
+    fn check_gate(&self, faults: &mut Vec<Fault>) {
+        let Some(gate) = &self.gate else { return };
+        if !self.has_data() {
+            faults.push(Fault::new("/gate", "a gate needs data to judge by: give data.test"));
+        }
+        if gate.min.is_none() && gate.max_drop_from_source.is_none() {
+            faults.push(Fault::new("/gate", "give min, max_drop_from_source or both"));
+        }
+        for (name, bound) in [("min", gate.min), ("max_drop_from_source", gate.max_drop_from_source)] {
+            if bound.is_some_and(|b| !(0.0..=1.0).contains(&b)) {
+                faults.push(Fault::new(format!("/gate/{name}"), "must lie between 0 and 1"));
+            }
+        }
+    }
+}
+
+
+fn within(faults: &mut Vec<Fault>, pointer: &str, value: usize, low: usize, high: usize) {
+    if !(low..=high).contains(&value) {
+        faults.push(Fault::new(pointer, format!("must lie between {low} and {high}, not {value}")));
+    }
+}
+
+/// `a.b[2]` of serde_path_to_error as `/a/b/2`.
+fn pointer_of(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer += &format!("/{index}"),
+            Segment::Map { key } => {
+                pointer += &format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Enum { variant } => pointer += &format!("/{variant}"),
+            Segment::Unknown => {}
+        }
+    }
+    pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn minimal() -> Value {
+        json!({
+            "source": {"base": "file:///m/a", "trajectory": "file:///m/t"},
+            "target": {"base": "file:///m/b"},
+            "output": "file:///m/out"
+        })
+    }
+
+    fn faults(change: impl FnOnce(&mut Value)) -> Vec<(String, String)> {
+        let mut value = minimal();
+        change(&mut value);
+        let error = Spec::from_json(&value).expect_err("the specification is faulty");
+        error.faults.into_iter().map(|f| (f.pointer, error.code.to_owned())).collect()
+    }
+
+    #[test]
+    fn a_minimal_specification_takes_the_documented_defaults() {
+        let spec = Spec::from_json(&minimal()).unwrap();
+        assert_eq!(spec.methods, Methods::Auto);
+        assert_eq!((spec.options.timesteps, spec.options.batch_size), (10, 128));
+        assert_eq!(spec.options.alpha, Alpha::Search);
+        let back = Spec::from_json(&serde_json::to_value(&spec).unwrap()).unwrap();
+        assert_eq!(back, spec);
+    }
+
+    #[test]
+    fn each_fault_is_named_by_its_pointer() {
+        let one = |pointer: &str, code: &str| vec![(pointer.to_owned(), code.to_owned())];
+        assert_eq!(faults(|v| v["options"] = json!({"timestep": 3})), one("/options/timestep", "invalid_spec"));
+        assert_eq!(faults(|v| v["options"] = json!({"timesteps": 0})), one("/options/timesteps", "invalid_spec"));
+        assert_eq!(faults(|v| v["methods"] = json!(["fgmt"])), one("/methods/0", "invalid_spec"));
+        assert_eq!(faults(|v| v["methods"] = json!(["bico"])), one("/methods/0", "not_implemented"));
+        assert_eq!(faults(|v| v["output"] = json!("")), one("/output", "invalid_spec"));
+        assert_eq!(faults(|v| v["metadata"] = json!({"a/b": "x\u{0}"})), one("/metadata/a~1b", "invalid_spec"));
+        assert_eq!(faults(|v| v["gate"] = json!({"min": 0.5})), one("/gate", "invalid_spec"));
+        assert_eq!(faults(|v| v["callback"] = json!({"url": "http://x"})), one("/callback", "not_implemented"));
+        assert_eq!(faults(|v| v["fine_tune"] = json!({"epochs": 1, "learning_rate": 0.1})), one("/fine_tune", "invalid_spec"));
+    }
+}
