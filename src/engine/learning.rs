@@ -11,7 +11,9 @@ pub mod cost;
 pub mod cross_entropy;
 pub mod dataset;
 mod evaluate;
+pub mod fine_tune;
 mod gradient;
+pub mod optimizer;
 #[cfg(test)]
 mod testing;
 
@@ -19,11 +21,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::tensor::Device;
 
-pub use barrier::Barrier;
+pub use barrier::{Barrier, BarrierPlan};
 pub use cost::Cost;
 pub use dataset::{Batch, Dataset};
 pub use evaluate::Evaluation;
+pub use fine_tune::{End, Epoch, Event, FineTunePlan, FineTuned};
 pub use gradient::Gradient;
+pub use optimizer::Optimizer;
 
 use super::network::{
     Graph, GraphError, Signature,

@@ -91,12 +91,14 @@ impl Weights {
         self.tensors.get(name).map(|(flat, _)| flat)
     }
 
-    /// Puts other values in a tensor's place; the shape stays.
+    /// Replaces a tensor by what `step` makes of it on the plain device; it is a fresh leaf after.
     ///
     /// # Panics
     /// When there is no such tensor.
-    pub fn replace(&mut self, name: &str, flat: Tensor<1>) {
-        self.tensors.get_mut(name).expect("a tensor of the graph").0 = flat;
+    pub fn update(&mut self, name: &str, step: impl FnOnce(Tensor<1>) -> Tensor<1>) {
+        let (flat, shape) = self.tensors.remove(name).expect("a tensor of the graph");
+        let stepped = step(flat.inner()).autodiff().require_grad();
+        self.tensors.insert(name.to_owned(), (stepped, shape));
     }
 
     /// A tensor's values on the host, under its own shape.
