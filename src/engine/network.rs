@@ -6,6 +6,7 @@
 pub mod checkpoint;
 pub mod document;
 pub mod error;
+mod families;
 pub mod forward;
 pub mod graph;
 mod ops;
