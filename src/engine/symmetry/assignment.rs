@@ -15,6 +15,7 @@
 
 mod augment;
 mod scan;
+mod shortlist;
 
 use augment::Search;
 use pulp::Arch;
@@ -171,7 +172,7 @@ impl<'a> Rows<'a> {
         let mut taken = vec![false; self.n];
         let mut sigma = Vec::with_capacity(self.n);
         for j in 0..self.n {
-            let (_, i) = self.best_column(j, &zero);
+            let i = self.best_column(j, &zero);
             if std::mem::replace(&mut taken[i as usize], true) {
                 return None;
             }
@@ -180,13 +181,13 @@ impl<'a> Rows<'a> {
         Some(sigma)
     }
 
-    /// `max_i (A[j,i] − prices[i])` and where: the current column if it attains it, else the first.
-    fn best_column(&self, j: usize, prices: &[f64]) -> (f64, u32) {
+    /// Where `A[j,i] − prices[i]` is greatest: the current column if it attains it, else the first.
+    fn best_column(&self, j: usize, prices: &[f64]) -> u32 {
         let row = self.row(j);
         let (best, first) = scan::best(self.arch, row, prices);
         match self.current {
-            Some(sigma) if self.utility(j, sigma[j], prices) >= best => (best, sigma[j]),
-            _ => (best, first),
+            Some(sigma) if self.utility(j, sigma[j], prices) >= best => sigma[j],
+            _ => first,
         }
     }
 

@@ -1,18 +1,13 @@
-//! The loops that take the time: plain arithmetic over blocks of columns, compiled once per
-//! instruction set and chosen at run time. A lane keeps its own minimum, so no pass waits on one
+//! The loops over whole rows: plain arithmetic over blocks of columns, compiled once per
+//! instruction set and chosen at run time. A lane keeps its own maximum, so no pass waits on one
 //! comparison after another.
 #![expect(clippy::inline_always, reason = "a loop that is not inlined is not compiled for AVX")]
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Columns handled together; buffers are padded to a multiple of it.
-pub(super) const BLOCK: usize = 64;
-const LANES: usize = 8;
-
-/// `n` rounded up to whole blocks.
-pub(super) fn padded(n: usize) -> usize {
-    n.next_multiple_of(BLOCK)
-}
+const BLOCK: usize = 64;
+/// Columns are dealt to this many groups, `i mod GROUPS`, in [`group_maxima`].
+pub(super) const GROUPS: usize = 64;
 
 /// `max_i |row[i]|`, infinite if anything in the row is infinite or not a number.
 pub(super) fn largest_magnitude(arch: Arch, row: &[f32]) -> f32 {
@@ -40,127 +35,95 @@ impl WithSimd for Largest<'_> {
     }
 }
 
-/// `max_i (row[i] − prices[i])` and the first column that attains it. The row is not empty.
-pub(super) fn best(arch: Arch, row: &[f32], prices: &[f64]) -> (f64, u32) {
-    arch.dispatch(Best { row, prices })
+/// `max (row[i] − prices[i])` over the columns of each group, −∞ for a group without columns.
+pub(super) fn group_maxima(arch: Arch, row: &[f32], prices: &[f64]) -> [f64; GROUPS] {
+    arch.dispatch(Maxima { row, prices })
 }
 
-struct Best<'a> {
+/// `max_i (row[i] − prices[i])` and the first column that attains it. The row is not empty.
+pub(super) fn best(arch: Arch, row: &[f32], prices: &[f64]) -> (f64, u32) {
+    let maxima = group_maxima(arch, row, prices);
+    let best = maxima.iter().fold(f64::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+    let mut first = row.len() - 1;
+    for (group, _) in maxima.iter().enumerate().filter(|(_, high)| **high >= best) {
+        let mut columns = (group..first).step_by(GROUPS);
+        first = columns.find(|&i| f64::from(row[i]) - prices[i] >= best).unwrap_or(first);
+    }
+    (best, first as u32)
+}
+
+struct Maxima<'a> {
     row: &'a [f32],
     prices: &'a [f64],
 }
 
-impl WithSimd for Best<'_> {
-    type Output = (f64, u32);
+impl WithSimd for Maxima<'_> {
+    type Output = [f64; GROUPS];
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> (f64, u32) {
-        let utility = |(a, p): (&f32, &f64)| f64::from(*a) - p;
-        let (mut best, mut start) = (f64::NEG_INFINITY, 0);
+    fn with_simd<S: Simd>(self, _: S) -> [f64; GROUPS] {
+        let mut high = [f64::NEG_INFINITY; GROUPS];
+        let (rows, row_tail) = self.row.as_chunks::<GROUPS>();
+        let (prices, price_tail) = self.prices[..self.row.len()].as_chunks::<GROUPS>();
+        for (a, p) in rows.iter().zip(prices) {
+            for l in 0..GROUPS {
+                let x = f64::from(a[l]) - p[l];
+                high[l] = if x > high[l] { x } else { high[l] };
+            }
+        }
+        for ((h, a), p) in high.iter_mut().zip(row_tail).zip(price_tail) {
+            let x = f64::from(*a) - p;
+            *h = if x > *h { x } else { *h };
+        }
+        high
+    }
+}
+
+/// Appends the columns with `row[i] − prices[i] ≥ threshold`, in order, but stops after the block
+/// in which `columns` outgrows `limit`.
+pub(super) fn columns_from(
+    arch: Arch,
+    (row, prices): (&[f32], &[f64]),
+    threshold: f64,
+    limit: usize,
+    columns: &mut Vec<u32>,
+) {
+    arch.dispatch(ColumnsFrom { row, prices, threshold, limit, columns });
+}
+
+struct ColumnsFrom<'a> {
+    row: &'a [f32],
+    prices: &'a [f64],
+    threshold: f64,
+    limit: usize,
+    columns: &'a mut Vec<u32>,
+}
+
+impl WithSimd for ColumnsFrom<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
         let (rows, row_tail) = self.row.as_chunks::<BLOCK>();
         let (prices, price_tail) = self.prices[..self.row.len()].as_chunks::<BLOCK>();
         for (b, (a, p)) in rows.iter().zip(prices).enumerate() {
-            let mut high = [f64::NEG_INFINITY; LANES];
-            for (a, p) in a.as_chunks::<LANES>().0.iter().zip(p.as_chunks::<LANES>().0) {
-                for l in 0..LANES {
-                    let x = f64::from(a[l]) - p[l];
-                    high[l] = if x > high[l] { x } else { high[l] };
+            let mut any = false;
+            for l in 0..BLOCK {
+                any |= f64::from(a[l]) - p[l] >= self.threshold;
+            }
+            if any {
+                append(self.columns, b * BLOCK, (a, p), self.threshold);
+                if self.columns.len() > self.limit {
+                    return;
                 }
             }
-            let high = high.into_iter().fold(f64::NEG_INFINITY, f64::max);
-            if high > best {
-                (best, start) = (high, b * BLOCK);
-            }
         }
-        let tail = row_tail.iter().zip(price_tail).map(utility).fold(best, f64::max);
-        if tail > best {
-            (best, start) = (tail, rows.len() * BLOCK);
-        }
-        let mut from = self.row[start..].iter().zip(&self.prices[start..]);
-        let within = from.position(|pair| utility(pair) >= best).unwrap_or(0);
-        (best, (start + within) as u32)
+        append(self.columns, rows.len() * BLOCK, (row_tail, price_tail), self.threshold);
     }
 }
 
-/// Offers every open column the way through one row; see [`Frontier::relax`].
-pub(super) struct Frontier {
-    /// Shortest distance known to each open column; infinite for closed ones.
-    pub distance: Vec<f64>,
-    /// The row through which that distance is reached.
-    pub through: Vec<u32>,
-    /// Price of each open column; infinite for closed ones.
-    pub open_price: Vec<f64>,
-    /// Shortest distance within each block of columns.
-    pub shortest: Vec<f64>,
-}
-
-impl Frontier {
-    pub(super) fn of(prices: &[f64]) -> Self {
-        let width = padded(prices.len());
-        let mut open_price = prices.to_vec();
-        open_price.resize(width, f64::INFINITY);
-        Self {
-            distance: vec![f64::INFINITY; width],
-            through: vec![0; width],
-            open_price,
-            shortest: vec![f64::INFINITY; width / BLOCK],
-        }
-    }
-
-    /// `distance[i] = min(distance[i], offset + price[i] − row[i])` over the open columns, noting
-    /// `id` where it fell, and the shortest of each block. Returns the shortest of all.
-    pub(super) fn relax(&mut self, arch: Arch, row: &[f32], offset: f64, id: u32) -> f64 {
-        arch.dispatch(Relax { frontier: self, row, offset, id })
-    }
-}
-
-struct Relax<'a> {
-    frontier: &'a mut Frontier,
-    row: &'a [f32],
-    offset: f64,
-    id: u32,
-}
-
-impl WithSimd for Relax<'_> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> f64 {
-        let Frontier { distance, through, open_price, shortest } = self.frontier;
-        let (rows, tail) = self.row.as_chunks::<BLOCK>();
-        let mut last = [0.0; BLOCK];
-        last[..tail.len()].copy_from_slice(tail);
-        let rows = rows.iter().chain((!tail.is_empty()).then_some(&last));
-        let distance = distance.as_chunks_mut::<BLOCK>().0.iter_mut();
-        let through = through.as_chunks_mut::<BLOCK>().0.iter_mut();
-        let prices = open_price.as_chunks::<BLOCK>().0.iter();
-        let mut overall = f64::INFINITY;
-        for ((((a, d), t), p), low) in rows.zip(distance).zip(through).zip(prices).zip(shortest) {
-            *low = relax_block(a, p, (self.offset, self.id), (d, t));
-            overall = if *low < overall { *low } else { overall };
-        }
-        overall
-    }
-}
-
-#[inline(always)]
-fn relax_block(
-    row: &[f32; BLOCK],
-    price: &[f64; BLOCK],
-    (offset, id): (f64, u32),
-    (distance, through): (&mut [f64; BLOCK], &mut [u32; BLOCK]),
-) -> f64 {
-    let mut low = [f64::INFINITY; LANES];
-    for k in 0..BLOCK / LANES {
-        for (l, low) in low.iter_mut().enumerate() {
-            let i = k * LANES + l;
-            let offered = (price[i] - f64::from(row[i])) + offset;
-            let shorter = offered < distance[i];
-            let d = if shorter { offered } else { distance[i] };
-            through[i] = if shorter { id } else { through[i] };
-            distance[i] = d;
-            *low = if d < *low { d } else { *low };
-        }
-    }
-    low.into_iter().fold(f64::INFINITY, |a, b| if b < a { b } else { a })
+fn append(columns: &mut Vec<u32>, start: usize, (row, prices): (&[f32], &[f64]), threshold: f64) {
+    let utilities = row.iter().zip(prices).map(|(a, p)| f64::from(*a) - p);
+    let enough = utilities.enumerate().filter(|(_, utility)| *utility >= threshold);
+    columns.extend(enough.map(|(k, _)| (start + k) as u32));
 }

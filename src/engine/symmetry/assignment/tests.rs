@@ -173,14 +173,30 @@ fn square() -> impl Strategy<Value = (usize, Vec<f32>)> {
     })
 }
 
+/// Wider than a shortlist, so that rows must look beyond it.
+fn wide_square() -> impl Strategy<Value = (usize, Vec<f32>)> {
+    (60_usize..150).prop_flat_map(|n| (Just(n), entries(n)))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     #[test]
     fn as_good_as_the_best_of_all_permutations((n, matrix) in square()) {
         let best = brute_force(&matrix, n);
         let scale: f64 = matrix.iter().map(|x| f64::from(x.abs())).sum();
         prop_assert!((solved(&matrix, n, None).value - best).abs() <= 1e-12 * scale);
+    }
+
+    #[test]
+    fn duals_prove_it_beyond_one_block_of_columns((n, matrix) in wide_square(), seed in 0_u64..9) {
+        let first = solved(&matrix, n, None);
+        let mut prices =
+            Prices::from_columns(draws(n, seed, 60).map(|x| x as f64).collect());
+        let warm = solve(&matrix, n, None, Some(&mut prices)).unwrap();
+        check(&matrix, n, &warm, Some(&prices));
+        let scale: f64 = matrix.iter().map(|x| f64::from(x.abs())).sum();
+        prop_assert!((warm.value - first.value).abs() <= 1e-12 * scale);
     }
 
     #[test]
