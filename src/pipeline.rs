@@ -101,7 +101,12 @@ pub enum Failure {
 ///
 /// # Errors
 /// See [`Failure`].
-pub fn run(_id: Uuid, _spec: &Spec, _storage: &Storage, _progress: &dyn Progress) -> Result<Outcome, Failure> {
+pub fn run(
+    _id: Uuid,
+    _spec: &Spec,
+    _storage: &Storage,
+    _progress: &dyn Progress,
+) -> Result<Outcome, Failure> {
     Err(Failure::Internal { code: "not_built", detail: "the pipeline is not built yet".into() })
 }
 

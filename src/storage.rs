@@ -1,5 +1,127 @@
 //! Locations in object storage: allowed roots, streaming, digests.
+//!
+//! Order of events: a text becomes a [`Location`] in [`Storage::check_location`], which is where a
+//! foreign one is refused; every access to a file looks again at where symlinks lead, because a
+//! folder may have changed since. Reads stream, and a remote object is read to its announced end
+//! or not at all. Writes create: an object that exists is never replaced by other content, so a
+//! result, once there, stays what it was.
+//!
+//! Async callers use [`Storage`]; threads outside the runtime use [`Storage::blocking`].
+//! This module never looks inside an object, and nothing outside it names a store's client.
 
-/// The object stores that this process may touch.
+mod blocking;
+mod clients;
+mod digest;
+mod error;
+mod fetch;
+mod keys;
+mod location;
+mod publish;
+mod read;
+mod roots;
+
+use std::{path::PathBuf, sync::Arc};
+
+use serde::Deserialize;
+use tokio::runtime::Handle;
+
+pub use blocking::Blocking;
+pub use digest::{Sha256Hex, sha256_of};
+pub use error::StorageError;
+pub use fetch::FetchedFile;
+pub use keys::ResultKey;
+pub use location::{Location, LocationError};
+pub use publish::Published;
+pub use read::{Download, Listing, ObjectInfo};
+
+use clients::Clients;
+use roots::Roots;
+
+/// Where the service may read and write.
+#[derive(Clone, Debug, Default)]
+pub struct StorageConfig {
+    /// URIs (or absolute paths) under which every location must lie. None: `data_objects` alone.
+    pub roots: Vec<String>,
+    pub s3: S3Config,
+    /// The service's own folder (database, scratch): never a location, even inside a root.
+    pub state_dir: Option<PathBuf>,
+    /// The default root; exempt from `state_dir`, inside which it usually lies.
+    pub data_objects: PathBuf,
+}
+
+/// An S3-compatible server. Credentials come from the usual `AWS_*` variables or the instance.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct S3Config {
+    /// `https://host:port`; none: AWS, or `AWS_ENDPOINT_URL`.
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+    /// Whether `endpoint` may be plain http.
+    pub allow_http: bool,
+    /// `endpoint/bucket/key` (most servers) rather than `bucket.endpoint/key`.
+    pub path_style: bool,
+}
+
+impl Default for S3Config {
+    fn default() -> Self {
+        Self { endpoint: None, region: None, allow_http: false, path_style: true }
+    }
+}
+
+/// The object stores that this process may touch. Cloning shares connections.
 #[derive(Clone, Debug)]
-pub struct Storage {}
+pub struct Storage {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    roots: Roots,
+    clients: Clients,
+    handle: Handle,
+}
+
+impl Storage {
+    /// Storage bound to roots, for the service.
+    ///
+    /// # Errors
+    /// A root that is no location.
+    pub fn new(config: StorageConfig, handle: Handle) -> Result<Self, LocationError> {
+        let roots = Roots::bound(&config)?;
+        Ok(Self::build(roots, config.s3, handle))
+    }
+
+    /// Storage that reads and writes whatever the user may, and takes plain paths too, for the
+    /// commands that run locally.
+    pub fn local(s3: S3Config, handle: Handle) -> Self {
+        Self::build(Roots::Any, s3, handle)
+    }
+
+    fn build(roots: Roots, s3: S3Config, handle: Handle) -> Self {
+        Self { inner: Arc::new(Inner { roots, clients: Clients::new(s3), handle }) }
+    }
+
+    /// Reads a URI and says whether this process may use it. Touches no remote store.
+    ///
+    /// # Errors
+    /// `location_malformed`, `location_scheme` or `location_not_allowed`, each with what to do.
+    pub fn check_location(&self, text: &str) -> Result<Location, LocationError> {
+        let location = match &self.inner.roots {
+            Roots::Any => Location::from_uri_or_path(text)?,
+            Roots::Bound { .. } => Location::from_uri(text)?,
+        };
+        self.inner.clients.check(&location)?;
+        self.inner.roots.check(&location)?;
+        Ok(location)
+    }
+
+    /// The same operations for threads outside the runtime.
+    pub fn blocking(&self) -> Blocking<'_> {
+        Blocking { storage: self }
+    }
+
+    /// The path of a file location, after looking again at where its symlinks lead.
+    fn admit(&self, location: &Location) -> Result<PathBuf, StorageError> {
+        Ok(self.inner.roots.check(location)?)
+    }
+}

@@ -97,7 +97,10 @@ impl Spec {
             }
         }
         if self.callback.is_some() {
-            faults.push(Fault::new("/callback", "callbacks are not implemented yet; poll the transfer"));
+            faults.push(Fault::new(
+                "/callback",
+                "callbacks are not implemented yet; poll the transfer",
+            ));
         }
         faults
     }
@@ -201,14 +204,15 @@ impl Spec {
         if gate.min.is_none() && gate.max_drop_from_source.is_none() {
             faults.push(Fault::new("/gate", "give min, max_drop_from_source or both"));
         }
-        for (name, bound) in [("min", gate.min), ("max_drop_from_source", gate.max_drop_from_source)] {
+        for (name, bound) in
+            [("min", gate.min), ("max_drop_from_source", gate.max_drop_from_source)]
+        {
             if bound.is_some_and(|b| !(0.0..=1.0).contains(&b)) {
                 faults.push(Fault::new(format!("/gate/{name}"), "must lie between 0 and 1"));
             }
         }
     }
 }
-
 
 fn within(faults: &mut Vec<Fault>, pointer: &str, value: usize, low: usize, high: usize) {
     if !(low..=high).contains(&value) {
@@ -267,14 +271,32 @@ mod tests {
     #[test]
     fn each_fault_is_named_by_its_pointer() {
         let one = |pointer: &str, code: &str| vec![(pointer.to_owned(), code.to_owned())];
-        assert_eq!(faults(|v| v["options"] = json!({"timestep": 3})), one("/options/timestep", "invalid_spec"));
-        assert_eq!(faults(|v| v["options"] = json!({"timesteps": 0})), one("/options/timesteps", "invalid_spec"));
+        assert_eq!(
+            faults(|v| v["options"] = json!({"timestep": 3})),
+            one("/options/timestep", "invalid_spec")
+        );
+        assert_eq!(
+            faults(|v| v["options"] = json!({"timesteps": 0})),
+            one("/options/timesteps", "invalid_spec")
+        );
         assert_eq!(faults(|v| v["methods"] = json!(["fgmt"])), one("/methods/0", "invalid_spec"));
-        assert_eq!(faults(|v| v["methods"] = json!(["bico"])), one("/methods/0", "not_implemented"));
+        assert_eq!(
+            faults(|v| v["methods"] = json!(["bico"])),
+            one("/methods/0", "not_implemented")
+        );
         assert_eq!(faults(|v| v["output"] = json!("")), one("/output", "invalid_spec"));
-        assert_eq!(faults(|v| v["metadata"] = json!({"a/b": "x\u{0}"})), one("/metadata/a~1b", "invalid_spec"));
+        assert_eq!(
+            faults(|v| v["metadata"] = json!({"a/b": "x\u{0}"})),
+            one("/metadata/a~1b", "invalid_spec")
+        );
         assert_eq!(faults(|v| v["gate"] = json!({"min": 0.5})), one("/gate", "invalid_spec"));
-        assert_eq!(faults(|v| v["callback"] = json!({"url": "http://x"})), one("/callback", "not_implemented"));
-        assert_eq!(faults(|v| v["fine_tune"] = json!({"epochs": 1, "learning_rate": 0.1})), one("/fine_tune", "invalid_spec"));
+        assert_eq!(
+            faults(|v| v["callback"] = json!({"url": "http://x"})),
+            one("/callback", "not_implemented")
+        );
+        assert_eq!(
+            faults(|v| v["fine_tune"] = json!({"epochs": 1, "learning_rate": 0.1})),
+            one("/fine_tune", "invalid_spec")
+        );
     }
 }

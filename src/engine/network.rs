@@ -1,0 +1,14 @@
+//! A model as data: a [`Graph`] says how it computes, a [`Checkpoint`] holds its parameters.
+//!
+//! One graph gives both the forward pass (`forward`) and the permutation symmetry
+//! (`crate::engine::symmetry`), so the two cannot disagree. Nothing here knows a file or a store.
+
+pub mod checkpoint;
+pub mod document;
+pub mod error;
+pub mod graph;
+pub mod shapes;
+
+pub use checkpoint::{Checkpoint, DType, HostTensor, Signature, TensorInfo};
+pub use error::GraphError;
+pub use graph::{Axis, Graph, Input, Node, Op, Operand, ParamUse, Role};

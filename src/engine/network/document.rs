@@ -1,0 +1,165 @@
+//! The JSON form of a graph (`"model_type": "graph"` in `config.json`).
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    error::GraphError,
+    graph::{Graph, Input, Node, Op, Operand, Task},
+};
+
+/// The name by which a node reads the sample itself.
+const INPUT: &str = "input";
+/// Nodes a graph may have; far above any real network.
+const NODE_LIMIT: usize = 100_000;
+
+#[derive(Deserialize)]
+struct Document {
+    input: Input,
+    #[serde(default)]
+    task: Task,
+    nodes: Vec<Map<String, Value>>,
+}
+
+impl Graph {
+    /// Reads the graph of a `config.json`; fields beside `input`, `task` and `nodes` are the
+    /// user's own (labels, notes) and are left alone.
+    ///
+    /// # Errors
+    /// Malformed JSON, unknown ops and fields, wiring that does not run forward.
+    pub fn from_document(config: &Value) -> Result<Self, GraphError> {
+        let malformed =
+            |error: serde_json::Error| GraphError::Malformed { detail: error.to_string() };
+        let document = Document::deserialize(config).map_err(malformed)?;
+        if document.nodes.is_empty() || document.nodes.len() > NODE_LIMIT {
+            let detail = format!("nodes: give between 1 and {NODE_LIMIT} nodes");
+            return Err(GraphError::Malformed { detail });
+        }
+        let mut ids = HashMap::new();
+        let mut nodes = Vec::with_capacity(document.nodes.len());
+        for (position, fields) in document.nodes.into_iter().enumerate() {
+            let node = read_node(position, fields, &ids)?;
+            if node.id == INPUT || ids.insert(node.id.clone(), position).is_some() {
+                let detail =
+                    format!("node {position}: the id {:?} is taken; give it an id", node.id);
+                return Err(GraphError::Malformed { detail });
+            }
+            nodes.push(node);
+        }
+        Ok(Self { input: document.input, task: document.task, nodes })
+    }
+
+    /// The graph as a `config.json`.
+    pub fn to_document(&self) -> Value {
+        let nodes: Vec<Value> = self
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(position, node)| self.write_node(position, node))
+            .collect();
+        json!({"model_type": "graph", "input": self.input, "task": self.task, "nodes": nodes})
+    }
+
+    fn write_node(&self, position: usize, node: &Node) -> Value {
+        let mut value = json!(node.op);
+        if node.id != default_id(position, &node.op) {
+            value["id"] = json!(node.id);
+        }
+        if node.inputs != [previous(position)] {
+            let name = |operand: &Operand| match operand {
+                Operand::Input => INPUT.to_owned(),
+                Operand::Node(i) => self.nodes[*i].id.clone(),
+            };
+            value["inputs"] = node.inputs.iter().map(name).collect();
+        }
+        value
+    }
+}
+
+fn default_id(position: usize, op: &Op) -> String {
+    op.param().map_or_else(|| position.to_string(), str::to_owned)
+}
+
+fn previous(position: usize) -> Operand {
+    position.checked_sub(1).map_or(Operand::Input, Operand::Node)
+}
+
+fn read_node(
+    position: usize,
+    mut fields: Map<String, Value>,
+    ids: &HashMap<String, usize>,
+) -> Result<Node, GraphError> {
+    let malformed =
+        |detail: String| GraphError::Malformed { detail: format!("node {position}: {detail}") };
+    let id: Option<String> = take(&mut fields, "id").map_err(malformed)?;
+    let inputs: Option<Vec<String>> = take(&mut fields, "inputs").map_err(malformed)?;
+    if let Some(Value::String(op)) = fields.get("op")
+        && !Op::NAMES.contains(&op.as_str())
+    {
+        let (op, known) = (op.clone(), Op::NAMES.join(", "));
+        return Err(GraphError::UnknownOp { node: position, op, known });
+    }
+    let op: Op =
+        serde_json::from_value(Value::Object(fields)).map_err(|e| malformed(e.to_string()))?;
+    let inputs = match inputs {
+        None => vec![previous(position)],
+        Some(names) => names
+            .iter()
+            .map(|name| match ids.get(name) {
+                _ if name == INPUT => Ok(Operand::Input),
+                Some(&i) => Ok(Operand::Node(i)),
+                None => {
+                    Err(malformed(format!("reads {name:?}, but no node before it has that id")))
+                }
+            })
+            .collect::<Result<_, _>>()?,
+    };
+    Ok(Node { id: id.unwrap_or_else(|| default_id(position, &op)), op, inputs })
+}
+
+fn take<T: serde::de::DeserializeOwned>(
+    fields: &mut Map<String, Value>,
+    name: &str,
+) -> Result<Option<T>, String> {
+    fields
+        .remove(name)
+        .map(|value| serde_json::from_value(value).map_err(|e| format!("{name}: {e}")))
+        .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_the_contract_is_read_and_written_back() {
+        let config = json!({"model_type":"graph","input":{"kind":"features","shape":[784]},"task":"classification",
+            "nodes":[{"op":"linear","param":"fc1"},{"op":"relu"},{"op":"linear","param":"fc2"}]});
+        let graph = Graph::from_document(&config).unwrap();
+        assert_eq!(graph.nodes[2].inputs, [Operand::Node(1)]);
+        assert_eq!(graph.learned(), ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]);
+        assert_eq!(graph.head(), Some("fc2"));
+        assert_eq!(graph.to_document(), config);
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let read = |nodes: Value| {
+            Graph::from_document(&json!({"input":{"kind":"features","shape":[4]},"nodes":nodes}))
+                .unwrap_err()
+        };
+        assert_eq!(read(json!([{"op":"lstm"}])).code(), "unknown_op");
+        assert_eq!(read(json!([])).code(), "malformed_config");
+        assert_eq!(
+            read(json!([{"op":"relu","inputs":["later"]},{"op":"relu","id":"later"}])).code(),
+            "malformed_config"
+        );
+        assert_eq!(read(json!([{"op":"relu","slope":1}])).code(), "malformed_config");
+        assert_eq!(
+            read(json!([{"op":"relu","id":"a"},{"op":"relu","id":"a"}])).code(),
+            "malformed_config"
+        );
+    }
+}

@@ -1,0 +1,44 @@
+//! What can be wrong with a graph or with the tensors offered for it.
+
+use super::graph::Node;
+
+/// A fault of a model: where and what. [`GraphError::code`] is stable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GraphError {
+    #[error("config.json: {detail}")]
+    Malformed { detail: String },
+    #[error("config.json: node {node}: unknown op {op:?}; known are {known}")]
+    UnknownOp { node: usize, op: String, known: String },
+    #[error("config.json: the architecture {name:?} is not known; known are {known}")]
+    UnknownArchitecture { name: String, known: String },
+    #[error("the tensor {tensor:?} that node {node:?} reads is missing")]
+    MissingTensor { tensor: String, node: String },
+    #[error("the tensor {tensor:?} is not used by the graph; remove it or name it in config.json")]
+    UnexpectedTensor { tensor: String },
+    #[error("the tensor {tensor:?} has shape {found:?}, but {expected} is needed")]
+    WrongShape { tensor: String, expected: String, found: Vec<usize> },
+    #[error("the tensor {tensor:?} has dtype {found}, but a float (f32, f16, bf16) is needed")]
+    WrongDType { tensor: String, found: String },
+    #[error("node {node:?} ({op}): {detail}")]
+    Wiring { node: String, op: &'static str, detail: String },
+}
+
+impl GraphError {
+    /// Stable name of the fault, used in reports and HTTP errors.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed { .. } => "malformed_config",
+            Self::UnknownOp { .. } => "unknown_op",
+            Self::UnknownArchitecture { .. } => "unknown_architecture",
+            Self::MissingTensor { .. } => "missing_tensor",
+            Self::UnexpectedTensor { .. } => "unexpected_tensor",
+            Self::WrongShape { .. } => "wrong_shape",
+            Self::WrongDType { .. } => "wrong_dtype",
+            Self::Wiring { .. } => "malformed_graph",
+        }
+    }
+
+    pub(crate) fn wiring(node: &Node, detail: impl Into<String>) -> Self {
+        Self::Wiring { node: node.id.clone(), op: node.op.name(), detail: detail.into() }
+    }
+}

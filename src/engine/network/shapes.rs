@@ -1,0 +1,307 @@
+//! Checks a graph against its tensors' headers and infers the shape every node puts out.
+
+use super::{
+    checkpoint::{Signature, TensorInfo},
+    error::GraphError,
+    graph::{Graph, Node, Op, Operand, Pair},
+};
+
+/// Shape of one sample, without the batch axis: `[F]` or `[C, H, W]`.
+pub type SampleShape = Vec<usize>;
+
+impl Graph {
+    /// The shape each node puts out.
+    ///
+    /// # Errors
+    /// A tensor missing, left over, of another shape or no float; nodes that do not fit together.
+    pub fn shapes(&self, signature: &Signature) -> Result<Vec<SampleShape>, GraphError> {
+        self.check_left_over(signature)?;
+        let mut shapes: Vec<SampleShape> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let inputs: Vec<&[usize]> = node
+                .inputs
+                .iter()
+                .map(|operand| match operand {
+                    Operand::Input => self.input.shape(),
+                    Operand::Node(i) => &shapes[*i],
+                })
+                .collect();
+            let shape = Step { node, inputs, signature }.output()?;
+            shapes.push(shape);
+        }
+        Ok(shapes)
+    }
+
+    /// Width of the output.
+    ///
+    /// # Errors
+    /// As [`Graph::shapes`], and an output that is no vector.
+    pub fn classes(&self, signature: &Signature) -> Result<usize, GraphError> {
+        let shapes = self.shapes(signature)?;
+        let last = self.nodes.last().expect("a graph has nodes");
+        match shapes.last().map(Vec::as_slice) {
+            Some([classes]) => Ok(*classes),
+            other => Err(GraphError::wiring(
+                last,
+                format!("the output must be [classes], not {other:?}"),
+            )),
+        }
+    }
+
+    fn check_left_over(&self, signature: &Signature) -> Result<(), GraphError> {
+        let known: std::collections::HashSet<String> = self.params().map(|(_, p)| p.name).collect();
+        match signature.keys().find(|name| !known.contains(*name)) {
+            Some(tensor) => Err(GraphError::UnexpectedTensor { tensor: tensor.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One node with what it reads.
+struct Step<'a> {
+    node: &'a Node,
+    inputs: Vec<&'a [usize]>,
+    signature: &'a Signature,
+}
+
+impl Step<'_> {
+    fn output(&self) -> Result<SampleShape, GraphError> {
+        match &self.node.op {
+            Op::Linear { param } => self.linear(param),
+            Op::Conv2d { param, stride, padding, dilation, groups } => {
+                self.conv2d(param, [*stride, *padding, *dilation], *groups)
+            }
+            Op::BatchNorm { param, .. } => self.batch_norm(param),
+            Op::Relu {} | Op::Gelu {} | Op::Dropout { .. } => Ok(self.one()?.to_vec()),
+            Op::MaxPool { kernel, stride, padding, ceil_mode }
+            | Op::AvgPool { kernel, stride, padding, ceil_mode, .. } => {
+                self.pool(*kernel, stride.unwrap_or(*kernel), *padding, *ceil_mode)
+            }
+            Op::AdaptiveAvgPool { output } => {
+                self.positive(*output, "output")?;
+                Ok(vec![self.image()?[0], output.0, output.1])
+            }
+            Op::GlobalAvgPool {} => Ok(vec![self.image()?[0]]),
+            Op::Flatten {} => Ok(vec![self.one()?.iter().product()]),
+            Op::Add {} => self.add(),
+        }
+    }
+
+    fn fault(&self, detail: impl Into<String>) -> GraphError {
+        GraphError::wiring(self.node, detail)
+    }
+
+    fn one(&self) -> Result<&[usize], GraphError> {
+        match self.inputs[..] {
+            [input] => Ok(input),
+            _ => Err(self.fault(format!("takes one input, not {}", self.inputs.len()))),
+        }
+    }
+
+    fn image(&self) -> Result<[usize; 3], GraphError> {
+        let input = self.one()?;
+        input.try_into().map_err(|_| self.fault(format!("needs an input [C, H, W], not {input:?}")))
+    }
+
+    fn tensor(&self, name: &str) -> Result<Option<&TensorInfo>, GraphError> {
+        match self.signature.get(name) {
+            Some(info) if !info.dtype.is_float() => Err(GraphError::WrongDType {
+                tensor: name.to_owned(),
+                found: info.dtype.name().into(),
+            }),
+            found => Ok(found),
+        }
+    }
+
+    /// The weight, of the given rank.
+    fn weight(&self, param: &str, rank: usize) -> Result<&[usize], GraphError> {
+        let name = format!("{param}.weight");
+        let Some(info) = self.tensor(&name)? else {
+            return Err(GraphError::MissingTensor { tensor: name, node: self.node.id.clone() });
+        };
+        if info.shape.len() != rank || info.shape.contains(&0) {
+            return Err(wrong_shape(&name, format!("rank {rank} without empty axes"), info));
+        }
+        Ok(&info.shape)
+    }
+
+    /// A vector with one entry a channel.
+    fn vector(&self, name: &str, channels: usize, required: bool) -> Result<(), GraphError> {
+        match self.tensor(name)? {
+            Some(info) if info.shape == [channels] => Ok(()),
+            Some(info) => Err(wrong_shape(name, format!("[{channels}]"), info)),
+            None if required => Err(GraphError::MissingTensor {
+                tensor: name.to_owned(),
+                node: self.node.id.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn linear(&self, param: &str) -> Result<SampleShape, GraphError> {
+        let input = self.one()?;
+        let weight = self.weight(param, 2)?;
+        let &[features] = input else {
+            return Err(self.fault(format!("needs an input [F], not {input:?}; flatten it first")));
+        };
+        if weight[1] != features {
+            let info = &self.signature[&format!("{param}.weight")];
+            return Err(wrong_shape(
+                &format!("{param}.weight"),
+                format!("[out, {features}]"),
+                info,
+            ));
+        }
+        self.vector(&format!("{param}.bias"), weight[0], false)?;
+        Ok(vec![weight[0]])
+    }
+
+    fn conv2d(
+        &self,
+        param: &str,
+        window: [Pair; 3],
+        groups: usize,
+    ) -> Result<SampleShape, GraphError> {
+        let [stride, padding, dilation] = window;
+        let [channels, height, width] = self.image()?;
+        let weight = self.weight(param, 4)?;
+        self.positive(stride, "stride")?;
+        self.positive(dilation, "dilation")?;
+        if groups == 0 || !channels.is_multiple_of(groups) || !weight[0].is_multiple_of(groups) {
+            return Err(self.fault(format!(
+                "groups {groups} must divide the channels {channels} and {}",
+                weight[0]
+            )));
+        }
+        if weight[1] != channels / groups {
+            let info = &self.signature[&format!("{param}.weight")];
+            let expected = format!("[out, {}, kh, kw]", channels / groups);
+            return Err(wrong_shape(&format!("{param}.weight"), expected, info));
+        }
+        self.vector(&format!("{param}.bias"), weight[0], false)?;
+        let size = |n: usize, k: usize, p: usize, d: usize, s: usize| {
+            let span = d.checked_mul(k - 1)?.checked_add(1)?;
+            Some(p.checked_mul(2)?.checked_add(n)?.checked_sub(span)? / s + 1)
+        };
+        let height = size(height, weight[2], padding.0, dilation.0, stride.0);
+        let width = size(width, weight[3], padding.1, dilation.1, stride.1);
+        match (height, width) {
+            (Some(height), Some(width)) => Ok(vec![weight[0], height, width]),
+            _ => Err(self.fault("the kernel is larger than the padded input")),
+        }
+    }
+
+    fn batch_norm(&self, param: &str) -> Result<SampleShape, GraphError> {
+        let input = self.one()?.to_vec();
+        for (suffix, required) in
+            [("weight", false), ("bias", false), ("running_mean", true), ("running_var", true)]
+        {
+            self.vector(&format!("{param}.{suffix}"), input[0], required)?;
+        }
+        Ok(input)
+    }
+
+    fn pool(
+        &self,
+        kernel: Pair,
+        stride: Pair,
+        padding: Pair,
+        ceil: bool,
+    ) -> Result<SampleShape, GraphError> {
+        let [channels, height, width] = self.image()?;
+        self.positive(kernel, "kernel")?;
+        self.positive(stride, "stride")?;
+        // PyTorch's rule: a window must start inside the input or its left padding.
+        let size = |n: usize, k: usize, p: usize, s: usize| {
+            if p > k / 2 {
+                return None;
+            }
+            let room = (n + 2 * p).checked_sub(k)?;
+            let windows = if ceil { room.div_ceil(s) } else { room / s } + 1;
+            Some(if ceil && (windows - 1) * s >= n + p { windows - 1 } else { windows })
+        };
+        match (
+            size(height, kernel.0, padding.0, stride.0),
+            size(width, kernel.1, padding.1, stride.1),
+        ) {
+            (Some(height), Some(width)) => Ok(vec![channels, height, width]),
+            _ => {
+                Err(self
+                    .fault("the window does not fit the input, or the padding exceeds half of it"))
+            }
+        }
+    }
+
+    fn add(&self) -> Result<SampleShape, GraphError> {
+        match self.inputs.split_first() {
+            Some((first, rest)) if !rest.is_empty() => {
+                if rest.iter().any(|other| other != first) {
+                    return Err(self.fault(format!("adds different shapes: {:?}", self.inputs)));
+                }
+                Ok(first.to_vec())
+            }
+            _ => Err(self.fault("adds at least two inputs")),
+        }
+    }
+
+    fn positive(&self, pair: Pair, what: &str) -> Result<(), GraphError> {
+        if pair.0 == 0 || pair.1 == 0 {
+            return Err(self.fault(format!("{what} must be at least 1")));
+        }
+        Ok(())
+    }
+}
+
+fn wrong_shape(tensor: &str, expected: String, info: &TensorInfo) -> GraphError {
+    GraphError::WrongShape { tensor: tensor.to_owned(), expected, found: info.shape.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::network::DType;
+
+    fn signature(tensors: &[(&str, &[usize])]) -> Signature {
+        tensors
+            .iter()
+            .map(|(name, shape)| {
+                ((*name).to_owned(), TensorInfo { dtype: DType::F32, shape: shape.to_vec() })
+            })
+            .collect()
+    }
+
+    fn cnn() -> Graph {
+        Graph::from_document(&json!({"input":{"kind":"image","shape":[3,9,9]},"nodes":[
+            {"op":"conv2d","param":"c","stride":2,"padding":1},{"op":"max_pool","kernel":2,"ceil_mode":true},
+            {"op":"flatten"},{"op":"linear","param":"fc"}]}))
+        .unwrap()
+    }
+
+    #[test]
+    fn sizes_follow_pytorchs_rules() {
+        let tensors =
+            signature(&[("c.weight", &[4, 3, 3, 3]), ("fc.weight", &[2, 36]), ("fc.bias", &[2])]);
+        let shapes = cnn().shapes(&tensors).unwrap();
+        assert_eq!(shapes, [vec![4, 5, 5], vec![4, 3, 3], vec![36], vec![2]]);
+        assert_eq!(cnn().classes(&tensors).unwrap(), 2);
+    }
+
+    #[test]
+    fn faults_name_the_tensor() {
+        let code =
+            |tensors: &[(&str, &[usize])]| cnn().shapes(&signature(tensors)).unwrap_err().code();
+        assert_eq!(code(&[("fc.weight", &[2, 36])]), "missing_tensor");
+        assert_eq!(code(&[("c.weight", &[4, 3, 3, 3]), ("fc.weight", &[2, 35])]), "wrong_shape");
+        assert_eq!(code(&[("c.weight", &[4, 2, 3, 3]), ("fc.weight", &[2, 36])]), "wrong_shape");
+        assert_eq!(
+            code(&[("c.weight", &[4, 3, 3, 3]), ("fc.weight", &[2, 36]), ("x", &[1])]),
+            "unexpected_tensor"
+        );
+        assert_eq!(
+            code(&[("c.weight", &[4, 3, 30, 3]), ("fc.weight", &[2, 36])]),
+            "malformed_graph"
+        );
+    }
+}

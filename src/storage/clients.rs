@@ -1,0 +1,131 @@
+//! One client a bucket, made when first needed.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use object_store::{
+    BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    azure::MicrosoftAzureBuilder,
+    gcp::GoogleCloudStorageBuilder,
+    local::LocalFileSystem,
+    memory::InMemory,
+};
+
+use super::{
+    S3Config, StorageError,
+    location::{Location, LocationError, Store},
+};
+
+#[derive(Debug)]
+pub(super) struct Clients {
+    s3: S3Config,
+    open: Mutex<HashMap<Store, Arc<dyn ObjectStore>>>,
+}
+
+impl Clients {
+    pub(super) fn new(s3: S3Config) -> Self {
+        Self { s3, open: Mutex::default() }
+    }
+
+    /// Refuses S3 over plain http unless configured.
+    pub(super) fn check(&self, location: &Location) -> Result<(), LocationError> {
+        let Store::S3 { bucket } = &location.store else { return Ok(()) };
+        let builder = self.s3_builder(bucket);
+        let get = |key| builder.get_config_value(&key);
+        let endpoint =
+            get(AmazonS3ConfigKey::S3Endpoint).or_else(|| get(AmazonS3ConfigKey::Endpoint));
+        let allowed = get(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
+        let plain = endpoint.is_some_and(|url| !url.starts_with("https://"));
+        if plain && allowed.as_deref() != Some("true") {
+            let detail = "the S3 endpoint is not https; set storage.s3.allow_http if that is meant";
+            return Err(LocationError::not_allowed(&location.to_string(), detail));
+        }
+        Ok(())
+    }
+
+    pub(super) fn of(&self, location: &Location) -> Result<Arc<dyn ObjectStore>, StorageError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = open.get(&location.store) {
+            return Ok(Arc::clone(client));
+        }
+        let client = self
+            .connect(&location.store)
+            .map_err(|error| StorageError::unavailable(location, &error))?;
+        open.insert(location.store.clone(), Arc::clone(&client));
+        Ok(client)
+    }
+
+    fn connect(&self, store: &Store) -> object_store::Result<Arc<dyn ObjectStore>> {
+        // Two callers may race to be first; either is the provider that is wanted.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Ok(match store {
+            Store::File => Arc::new(LocalFileSystem::new().with_fsync(true)),
+            Store::Memory => Arc::new(InMemory::new()),
+            Store::S3 { bucket } => Arc::new(self.s3_builder(bucket).with_retry(retry()).build()?),
+            Store::Gs { bucket } => Arc::new(
+                GoogleCloudStorageBuilder::from_env()
+                    .with_bucket_name(bucket)
+                    .with_client_options(patience(ClientOptions::new()))
+                    .with_retry(retry())
+                    .build()?,
+            ),
+            Store::Az { container } => Arc::new(
+                MicrosoftAzureBuilder::from_env()
+                    .with_container_name(container)
+                    .with_client_options(patience(ClientOptions::new()))
+                    .with_retry(retry())
+                    .build()?,
+            ),
+        })
+    }
+
+    fn s3_builder(&self, bucket: &str) -> AmazonS3Builder {
+        let environment = AmazonS3Builder::from_env();
+        let http = AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp);
+        let allow_http =
+            self.s3.allow_http || environment.get_config_value(&http).as_deref() == Some("true");
+        let mut builder = environment
+            .with_bucket_name(bucket)
+            .with_client_options(patience(ClientOptions::new().with_allow_http(allow_http)));
+        if let Some(region) = &self.s3.region {
+            builder = builder.with_region(region);
+        }
+        match &self.s3.endpoint {
+            Some(endpoint) if self.s3.path_style => {
+                builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
+            }
+            Some(endpoint) => {
+                let with_bucket = endpoint.replacen("://", &format!("://{bucket}."), 1);
+                builder = builder
+                    .with_config(AmazonS3ConfigKey::S3Endpoint, with_bucket)
+                    .with_virtual_hosted_style_request(true);
+            }
+            None => {}
+        }
+        builder
+    }
+}
+
+/// Large bodies may take long as long as they keep coming.
+fn patience(options: ClientOptions) -> ClientOptions {
+    options
+        .with_timeout_disabled()
+        .with_connect_timeout(Duration::from_secs(10))
+        .with_read_timeout(Duration::from_secs(60))
+}
+
+fn retry() -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(5),
+            base: 2.0,
+        },
+        max_retries: 6,
+        retry_timeout: Duration::from_secs(60),
+    }
+}

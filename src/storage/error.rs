@@ -1,0 +1,77 @@
+//! What can go wrong between this process and an object.
+
+use super::LocationError;
+
+/// A fault of an access. [`StorageError::code`] is stable.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StorageError {
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    #[error("{location} does not exist")]
+    NotFound { location: String },
+    #[error("{location} exists already, with other content; choose another output")]
+    AlreadyExists { location: String },
+    #[error("{location}: access denied; check the credentials and permissions ({detail})")]
+    Denied { location: String, detail: String },
+    #[error("{location} has {size} bytes, more than the {limit} allowed here")]
+    TooLarge { location: String, size: u64, limit: u64 },
+    #[error("{location}: the store sent {received} of {size} bytes, repeatedly")]
+    Truncated { location: String, received: u64, size: u64 },
+    #[error("{location} changed while it was read; keep inputs unchanged during a transfer")]
+    Changed { location: String },
+    #[error("stopped")]
+    Stopped,
+    #[error("{location}: {detail}")]
+    Unavailable { location: String, detail: String },
+}
+
+impl StorageError {
+    /// Stable name of the fault, used in reports and HTTP errors.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Location(error) => error.code,
+            Self::NotFound { .. } => "not_found",
+            Self::AlreadyExists { .. } => "already_exists",
+            Self::Denied { .. } => "storage_denied",
+            Self::TooLarge { .. } => "too_large",
+            Self::Truncated { .. } => "storage_truncated",
+            Self::Changed { .. } => "input_changed",
+            Self::Stopped => "stopped",
+            Self::Unavailable { .. } => "storage_unavailable",
+        }
+    }
+
+    /// Whether the user's input is at fault, so that another attempt gives the same.
+    pub fn is_input(&self) -> bool {
+        !matches!(self, Self::Truncated { .. } | Self::Stopped | Self::Unavailable { .. })
+    }
+
+    pub(super) fn unavailable(location: &impl ToString, detail: &impl ToString) -> Self {
+        Self::Unavailable { location: location.to_string(), detail: detail.to_string() }
+    }
+
+    pub(super) fn from_store(location: &impl ToString, error: &object_store::Error) -> Self {
+        use object_store::Error;
+        let (location, detail) = (location.to_string(), error.to_string());
+        match error {
+            Error::NotFound { .. } => Self::NotFound { location },
+            Error::AlreadyExists { .. } => Self::AlreadyExists { location },
+            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+                Self::Denied { location, detail }
+            }
+            Error::Precondition { .. } => Self::Changed { location },
+            _ => Self::Unavailable { location, detail },
+        }
+    }
+
+    pub(super) fn from_io(location: &impl ToString, error: &std::io::Error) -> Self {
+        let (location, detail) = (location.to_string(), error.to_string());
+        match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+                Self::NotFound { location }
+            }
+            std::io::ErrorKind::PermissionDenied => Self::Denied { location, detail },
+            _ => Self::Unavailable { location, detail },
+        }
+    }
+}

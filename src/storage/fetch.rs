@@ -1,0 +1,127 @@
+//! An object as a file on this machine, with its digest.
+
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use futures::TryStreamExt;
+use object_store::{GetOptions, GetRange};
+
+use super::{
+    Storage, StorageError,
+    digest::{self, Running, Sha256Hex},
+    location::Location,
+    read::ObjectInfo,
+};
+
+/// Failures in a row, without a byte of progress, after which a download gives up.
+const RETRIES: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// An object's bytes on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedFile {
+    /// The object itself for `file://`, a copy in the scratch folder otherwise.
+    pub path: PathBuf,
+    pub size: u64,
+    pub sha256: Sha256Hex,
+}
+
+impl Storage {
+    /// Brings an object to this machine; files are used where they are. A download that breaks off
+    /// goes on from where it stopped, and ends whole or as an error.
+    pub(super) async fn fetch(
+        &self,
+        location: &Location,
+        scratch: &Path,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<FetchedFile, StorageError> {
+        let path = self.admit(location)?;
+        if location.path().is_some() {
+            let found = digest::of_file(&path, go_on);
+            let (size, sha256) = found
+                .map_err(|error| StorageError::from_io(location, &error))?
+                .ok_or(StorageError::Stopped)?;
+            return Ok(FetchedFile { path, size, sha256 });
+        }
+        let object = self.head(location).await?;
+        let name = &digest::sha256_of(location.to_string().as_bytes())[..16];
+        let path = scratch.join(format!("{name}-{}", location.name()));
+        let result = self.download(&object, &path, go_on).await;
+        if result.is_err() {
+            // What is left of a broken download is of no use; the scratch folder goes anyway.
+            let _ = std::fs::remove_file(&path);
+        }
+        let (size, sha256) = result?;
+        Ok(FetchedFile { path, size, sha256 })
+    }
+
+    async fn download(
+        &self,
+        object: &ObjectInfo,
+        path: &Path,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<(u64, Sha256Hex), StorageError> {
+        let file = File::create(path);
+        let mut file = file.map_err(|error| StorageError::unavailable(&path.display(), &error))?;
+        let mut running = Running::default();
+        let mut failures = 0;
+        while running.size() < object.size {
+            let before = running.size();
+            let outcome = self.append(object, &mut file, &mut running, go_on).await;
+            let error = match outcome {
+                Err(
+                    error @ (StorageError::Unavailable { .. } | StorageError::Truncated { .. }),
+                ) => error,
+                other => {
+                    other?;
+                    continue;
+                }
+            };
+            failures = if running.size() > before { 1 } else { failures + 1 };
+            if failures > RETRIES {
+                return Err(error);
+            }
+            tokio::time::sleep(FIRST_PAUSE * 2u32.pow(failures - 1)).await;
+        }
+        Ok(running.finish())
+    }
+
+    /// Appends what one request brings from where the file ends.
+    async fn append(
+        &self,
+        object: &ObjectInfo,
+        file: &mut File,
+        running: &mut Running,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<(), StorageError> {
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(running.size()..object.size)),
+            if_match: object.etag.clone(),
+            ..GetOptions::default()
+        };
+        let mut download = self.get(&object.location, options).await?;
+        if download.size != object.size {
+            return Err(StorageError::Changed { location: object.location.to_string() });
+        }
+        while let Some(chunk) = download.stream.try_next().await? {
+            if !go_on() {
+                return Err(StorageError::Stopped);
+            }
+            file.write_all(&chunk)
+                .map_err(|error| StorageError::unavailable(&"scratch folder", &error))?;
+            running.update(&chunk);
+        }
+        if running.size() == object.size {
+            return Ok(());
+        }
+        Err(StorageError::Truncated {
+            location: object.location.to_string(),
+            received: running.size(),
+            size: object.size,
+        })
+    }
+}

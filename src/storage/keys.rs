@@ -1,0 +1,73 @@
+//! The names of the files of a result, in one place.
+
+use std::fmt;
+
+/// A file of `<output>/<transfer id>/`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ResultKey {
+    /// Written last: without it the folder is not a result.
+    Manifest,
+    Report,
+    ModelCard,
+    Permutation,
+    Config,
+    Model,
+    ModelIndex,
+    /// `number` counts from 1.
+    ModelShard {
+        number: usize,
+        of: usize,
+    },
+    /// A file of the target base, carried along under its own name.
+    Carried(String),
+}
+
+impl ResultKey {
+    /// The key of a model folder's file that is copied as it is; `None` where the name belongs to
+    /// a file that the result writes itself.
+    pub fn carried(name: &str) -> Option<Self> {
+        let own = [Self::Manifest, Self::Report, Self::ModelCard, Self::Permutation, Self::Config];
+        let weights = name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
+        let taken = weights || own.iter().any(|key| key.to_string().eq_ignore_ascii_case(name));
+        (!taken).then(|| Self::Carried(name.to_owned()))
+    }
+}
+
+impl fmt::Display for ResultKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Manifest => f.write_str("manifest.json"),
+            Self::Report => f.write_str("report.json"),
+            Self::ModelCard => f.write_str("README.md"),
+            Self::Permutation => f.write_str("permutation.safetensors"),
+            Self::Config => f.write_str("config.json"),
+            Self::Model => f.write_str("model.safetensors"),
+            Self::ModelIndex => f.write_str("model.safetensors.index.json"),
+            Self::ModelShard { number, of } => {
+                write!(f, "model-{number:05}-of-{of:05}.safetensors")
+            }
+            Self::Carried(name) => f.write_str(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_cannot_smuggle_in_a_file_of_the_result() {
+        assert_eq!(ResultKey::carried("vocab.txt"), Some(ResultKey::Carried("vocab.txt".into())));
+        for name in
+            ["manifest.json", "report.json", "readme.md", "model-00001-of-00002.safetensors"]
+        {
+            assert_eq!(ResultKey::carried(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn shards_are_named_as_hugging_face_does() {
+        let key = ResultKey::ModelShard { number: 1, of: 12 };
+        assert_eq!(key.to_string(), "model-00001-of-00012.safetensors");
+    }
+}

@@ -1,0 +1,285 @@
+//! A place in a store, as `scheme://bucket/key`; syntax only, permission is `roots`' to give.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+/// Longest accepted location, and longest part of one (a limit of file systems).
+const LENGTH_LIMIT: usize = 2048;
+const PART_LIMIT: usize = 255;
+
+/// Why a location is refused. `code` is `location_malformed`, `location_scheme` or
+/// `location_not_allowed`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{location:?}: {detail}")]
+pub struct LocationError {
+    pub code: &'static str,
+    pub location: String,
+    pub detail: String,
+}
+
+impl LocationError {
+    pub(super) fn malformed(location: &str, detail: impl Into<String>) -> Self {
+        Self { code: "location_malformed", location: location.into(), detail: detail.into() }
+    }
+
+    pub(super) fn not_allowed(location: &str, detail: impl Into<String>) -> Self {
+        Self { code: "location_not_allowed", location: location.into(), detail: detail.into() }
+    }
+}
+
+/// Which store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Store {
+    File,
+    S3 {
+        bucket: String,
+    },
+    Gs {
+        bucket: String,
+    },
+    Az {
+        container: String,
+    },
+    /// Lives and dies with the process: for tests.
+    Memory,
+}
+
+/// An object or a folder of objects. Prints as its URI, without a slash at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Location {
+    pub(super) store: Store,
+    /// Parts joined by `/`, none of them empty, `.` or `..`; no slash at either end.
+    pub(super) key: String,
+}
+
+impl Location {
+    /// Reads a URI; `file:///abs`, `s3://bucket/key`, `gs://…`, `az://…`.
+    pub(super) fn from_uri(text: &str) -> Result<Self, LocationError> {
+        if text.len() > LENGTH_LIMIT {
+            let start: String = text.chars().take(60).collect();
+            let detail = format!("longer than {LENGTH_LIMIT} bytes");
+            return Err(LocationError::malformed(&start, detail));
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            let detail = "not a URI: write s3://bucket/path, gs://, az:// or file:///absolute/path";
+            return Err(LocationError::malformed(text, detail));
+        };
+        if let Some(found) = rest.chars().find(|c| matches!(c, '%' | '?' | '#' | '\\')) {
+            let detail = format!(
+                "contains {found:?}; paths are read as they are, without encoding or query"
+            );
+            return Err(LocationError::malformed(text, detail));
+        }
+        let (authority, key) = rest.split_once('/').unwrap_or((rest, ""));
+        let store = read_store(text, scheme, authority)?;
+        Self::checked(text, store, key)
+    }
+
+    /// The same, or a path of this machine, relative ones from the working directory.
+    pub(super) fn from_uri_or_path(text: &str) -> Result<Self, LocationError> {
+        if text.contains("://") { Self::from_uri(text) } else { Self::from_path(Path::new(text)) }
+    }
+
+    /// A path of this machine; `..` is followed as the system does where the path exists.
+    pub(super) fn from_path(path: &Path) -> Result<Self, LocationError> {
+        let text = path.to_string_lossy();
+        let malformed = |detail: String| LocationError::malformed(&text, detail);
+        let absolute = std::path::absolute(path).map_err(|e| malformed(e.to_string()))?;
+        let resolved = absolute.canonicalize().unwrap_or(absolute);
+        let key = resolved.to_str().ok_or_else(|| malformed("is not UTF-8".into()))?;
+        Self::checked(&text, Store::File, key.trim_start_matches('/'))
+    }
+
+    fn checked(text: &str, store: Store, key: &str) -> Result<Self, LocationError> {
+        let key = key.strip_suffix('/').unwrap_or(key);
+        if !key.is_empty() {
+            key.split('/').try_for_each(|part| check_part(text, part))?;
+        }
+        Ok(Self { store, key: key.to_owned() })
+    }
+
+    /// An object of this folder.
+    ///
+    /// # Errors
+    /// `location_malformed` unless `name` is one plain file name.
+    pub fn child(&self, name: &str) -> Result<Self, LocationError> {
+        check_part(name, name)?;
+        Ok(self.joined(name))
+    }
+
+    /// A place under this folder by a relative path, such as `step-000000/`.
+    ///
+    /// # Errors
+    /// `location_malformed` where the path is absolute, leaves the folder or hides a part.
+    pub fn join(&self, relative: &str) -> Result<Self, LocationError> {
+        let path = relative.strip_suffix('/').unwrap_or(relative);
+        path.split('/').try_for_each(|part| check_part(relative, part))?;
+        Ok(self.joined(path))
+    }
+
+    /// A file of a result folder.
+    #[must_use]
+    pub fn at(&self, key: &super::ResultKey) -> Self {
+        self.joined(&key.to_string())
+    }
+
+    pub(super) fn joined(&self, path: &str) -> Self {
+        let key = if self.key.is_empty() { path.into() } else { format!("{}/{path}", self.key) };
+        Self { store: self.store.clone(), key }
+    }
+
+    /// The last part; empty for the root of a store.
+    pub fn name(&self) -> &str {
+        self.key.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// Whether this is `folder` or lies under it, part by part (`/data2` is not under `/data`).
+    pub fn is_under(&self, folder: &Self) -> bool {
+        self.store == folder.store
+            && match self.key.strip_prefix(&folder.key) {
+                Some(rest) => folder.key.is_empty() || rest.is_empty() || rest.starts_with('/'),
+                None => false,
+            }
+    }
+
+    /// The path of a `file://` location.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        (self.store == Store::File).then(|| Path::new("/").join(&self.key))
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.store {
+            Store::File => write!(f, "file:///{}", self.key),
+            Store::S3 { bucket } => write!(f, "s3://{bucket}/{}", self.key),
+            Store::Gs { bucket } => write!(f, "gs://{bucket}/{}", self.key),
+            Store::Az { container } => write!(f, "az://{container}/{}", self.key),
+            Store::Memory => write!(f, "memory:///{}", self.key),
+        }
+    }
+}
+
+fn read_store(text: &str, scheme: &str, authority: &str) -> Result<Store, LocationError> {
+    match scheme {
+        "file" | "memory" if !authority.is_empty() => Err(LocationError::malformed(
+            text,
+            format!("names a host; write {scheme}:///absolute/path with three slashes"),
+        )),
+        "file" => Ok(Store::File),
+        "memory" => Ok(Store::Memory),
+        "s3" => Ok(Store::S3 { bucket: check_bucket(text, authority)? }),
+        "gs" => Ok(Store::Gs { bucket: check_bucket(text, authority)? }),
+        "az" => Ok(Store::Az { container: check_bucket(text, authority)? }),
+        other => Err(LocationError {
+            code: "location_scheme",
+            location: text.into(),
+            detail: format!("the scheme {other:?} is not known; use s3, gs, az or file"),
+        }),
+    }
+}
+
+/// Letters, digits, `-`, `_`, `.`: no user, password or port hides in a bucket's name.
+fn check_bucket(text: &str, name: &str) -> Result<String, LocationError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty()
+        || name.len() > PART_LIMIT
+        || name.starts_with('.')
+        || !name.chars().all(plain)
+    {
+        return Err(LocationError::malformed(text, format!("{name:?} is no bucket name")));
+    }
+    Ok(name.to_owned())
+}
+
+fn check_part(text: &str, part: &str) -> Result<(), LocationError> {
+    let fault = match part {
+        "" => "has an empty part (\"//\")",
+        "." | ".." => "has a relative part (\".\" or \"..\")",
+        _ if part.len() > PART_LIMIT => "has a part longer than 255 bytes",
+        _ if part.chars().any(|c| c.is_control() || c == '/' || c == '\\') => {
+            "contains a slash in a name or a control character"
+        }
+        _ => return Ok(()),
+    };
+    Err(LocationError::malformed(text, format!("{fault}; write the path out in full")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> &'static str {
+        Location::from_uri(text).expect_err(text).code
+    }
+
+    #[test]
+    fn uris_are_read_and_printed() {
+        for text in
+            ["s3://b/a/c", "gs://b.c/x", "az://con/y", "file:///x/y z", "s3://b/", "file:///"]
+        {
+            assert_eq!(Location::from_uri(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Location::from_uri("s3://b/a/").unwrap().to_string(), "s3://b/a");
+        assert_eq!(Location::from_uri("s3://b").unwrap().key, "");
+    }
+
+    #[test]
+    fn tricks_are_malformed() {
+        for text in [
+            "/plain",
+            "s3:/b/a",
+            "s3:///a",
+            "s3://b//a",
+            "s3://b/a//",
+            "s3://b/../a",
+            "file:///a/./b",
+            "file:///a/..",
+            "file://host/a",
+            "file:///a/%2e%2e/b",
+            "s3://b/a?versionId=1",
+            "s3://b/a#x",
+            "s3://user:pass@b/a",
+            "s3://b:80/a",
+            "s3://../a",
+            "file:///a\\..\\b",
+            "file:///a\0b",
+            "file:///a\nb",
+        ] {
+            assert_eq!(code(text), "location_malformed", "{text:?}");
+        }
+        assert_eq!(code(&format!("s3://b/{}", "x".repeat(3000))), "location_malformed");
+        assert_eq!(code(&format!("s3://b/{}", "x".repeat(256))), "location_malformed");
+    }
+
+    #[test]
+    fn unknown_schemes_have_their_own_code() {
+        for text in ["http://b/a", "S3://b/a", "ftp://b/a", "://b/a"] {
+            assert_eq!(code(text), "location_scheme", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn children_stay_inside() {
+        let folder = Location::from_uri("s3://b/run").unwrap();
+        assert_eq!(folder.child("x").unwrap().to_string(), "s3://b/run/x");
+        assert_eq!(folder.join("a/b/").unwrap().to_string(), "s3://b/run/a/b");
+        for name in ["", "..", "a/b", "/etc", "a\\b"] {
+            assert!(folder.child(name).is_err(), "{name:?}");
+        }
+        for path in ["", "/etc", "a/../../b", "a//b", "../x", "."] {
+            assert!(folder.join(path).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn under_is_judged_part_by_part() {
+        let root = Location::from_uri("file:///data/root").unwrap();
+        let under = |text: &str| Location::from_uri(text).unwrap().is_under(&root);
+        assert!(under("file:///data/root") && under("file:///data/root/x"));
+        assert!(!under("file:///data/root2") && !under("file:///data") && !under("s3://data/root"));
+        assert!(root.is_under(&Location::from_uri("file:///").unwrap()));
+    }
+}

@@ -1,0 +1,176 @@
+//! Which locations this process may use.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    StorageConfig,
+    location::{Location, LocationError, Store},
+};
+
+/// How to mend a refusal.
+const ADVICE: &str = "set RETUNE_STORAGE_ROOTS (or storage.roots) to include it";
+
+#[derive(Debug)]
+pub(super) enum Roots {
+    /// Local commands: the user's own permissions decide.
+    Any,
+    Bound {
+        roots: Vec<Location>,
+        /// The service's own folder and the part of it that holds objects.
+        state: Option<(PathBuf, PathBuf)>,
+    },
+}
+
+impl Roots {
+    pub(super) fn bound(config: &StorageConfig) -> Result<Self, LocationError> {
+        let mut roots = Vec::new();
+        for text in &config.roots {
+            roots.push(Location::from_uri_or_path(text)?);
+        }
+        if roots.is_empty() {
+            roots.push(Location::from_path(&config.data_objects)?);
+        }
+        let state = config.state_dir.clone().map(|state| (state, config.data_objects.clone()));
+        Ok(Self::Bound { roots, state })
+    }
+
+    /// Refuses what lies outside the roots, by name or through symlinks, and the state folder.
+    /// Returns the path of a file location (of others: an empty one).
+    pub(super) fn check(&self, location: &Location) -> Result<PathBuf, LocationError> {
+        let path = location.path().unwrap_or_default();
+        let Self::Bound { roots, state } = self else { return Ok(path) };
+        let refused = |detail: String| LocationError::not_allowed(&location.to_string(), detail);
+        if !roots.iter().any(|root| location.is_under(root)) {
+            let shown: Vec<String> = roots.iter().map(ToString::to_string).collect();
+            let detail = format!("lies outside the allowed roots ({}); {ADVICE}", shown.join(", "));
+            return Err(refused(detail));
+        }
+        if location.store != Store::File {
+            return Ok(path);
+        }
+        let real = resolve(&path).map_err(refused)?;
+        let mut inside = false;
+        for root in roots.iter().filter_map(Location::path) {
+            inside |= real.starts_with(resolve(&root).map_err(refused)?);
+        }
+        if !inside {
+            return Err(refused(format!("a symlink leads out of the allowed roots; {ADVICE}")));
+        }
+        if let Some((state, objects)) = state
+            && real.starts_with(resolve(state).map_err(refused)?)
+            && !real.starts_with(resolve(objects).map_err(refused)?)
+        {
+            return Err(refused("is a state folder of this service; use another folder".into()));
+        }
+        Ok(path)
+    }
+}
+
+/// The path with every symlink of its existing part followed.
+fn resolve(path: &Path) -> Result<PathBuf, String> {
+    let mut existing = path;
+    let mut missing: Vec<OsString> = Vec::new();
+    loop {
+        match existing.canonicalize() {
+            Ok(real) => {
+                return Ok(missing.into_iter().rev().fold(real, |path, part| path.join(part)));
+            }
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                // Writing through a dangling link would create its target, wherever that is.
+                if fs::symlink_metadata(existing).is_ok_and(|found| found.is_symlink()) {
+                    return Err(format!("{} is a symlink to nothing", existing.display()));
+                }
+            }
+            Err(error) => return Err(format!("cannot examine {}: {error}", existing.display())),
+        }
+        let (Some(parent), Some(name)) = (existing.parent(), existing.file_name()) else {
+            return Err("cannot be resolved".into());
+        };
+        missing.push(name.to_owned());
+        existing = parent;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn bound(config: &StorageConfig) -> impl Fn(&Path) -> Result<PathBuf, LocationError> {
+        let roots = Roots::bound(config).unwrap();
+        move |path| roots.check(&Location::from_uri(&format!("file://{}", path.display())).unwrap())
+    }
+
+    #[test]
+    fn a_name_that_begins_like_a_root_is_outside() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        fs::create_dir(&root).unwrap();
+        fs::create_dir(dir.path().join("root2")).unwrap();
+        let check = bound(&StorageConfig {
+            roots: vec![format!("file://{}", root.display())],
+            ..StorageConfig::default()
+        });
+        assert!(check(&root.join("model/x")).is_ok());
+        let error = check(&dir.path().join("root2/x")).unwrap_err();
+        assert_eq!(error.code, "location_not_allowed");
+        assert!(error.detail.contains("RETUNE_STORAGE_ROOTS"), "{error}");
+    }
+
+    #[test]
+    fn symlinks_may_move_about_inside_the_roots_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+        fs::create_dir_all(root.join("real")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        symlink("real", root.join("inner")).unwrap();
+        symlink(&outside, root.join("escape")).unwrap();
+        symlink(dir.path().join("nothing"), root.join("dangling")).unwrap();
+        let check = bound(&StorageConfig {
+            roots: vec![root.to_str().unwrap().into()],
+            ..StorageConfig::default()
+        });
+        assert!(check(&root.join("inner/new/file")).is_ok());
+        assert_eq!(check(&root.join("escape/x")).unwrap_err().code, "location_not_allowed");
+        assert_eq!(check(&root.join("dangling")).unwrap_err().code, "location_not_allowed");
+        assert_eq!(check(&root.join("dangling/x")).unwrap_err().code, "location_not_allowed");
+    }
+
+    #[test]
+    fn the_state_folder_is_no_location_even_inside_a_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        fs::create_dir_all(state.join("postgres")).unwrap();
+        symlink(state.join("postgres"), dir.path().join("link")).unwrap();
+        let check = bound(&StorageConfig {
+            roots: vec![dir.path().to_str().unwrap().into()],
+            state_dir: Some(state.clone()),
+            data_objects: state.join("objects"),
+            ..StorageConfig::default()
+        });
+        assert!(check(&dir.path().join("models")).is_ok());
+        assert!(check(&state.join("objects/model")).is_ok());
+        for refused in [state.clone(), state.join("postgres"), dir.path().join("link/base")] {
+            assert_eq!(check(&refused).unwrap_err().code, "location_not_allowed", "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn without_roots_the_objects_folder_is_the_only_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = bound(&StorageConfig {
+            data_objects: dir.path().join("objects"),
+            ..StorageConfig::default()
+        });
+        assert!(check(&dir.path().join("objects/x")).is_ok());
+        assert!(check(&dir.path().join("else")).is_err());
+    }
+}
