@@ -1,1 +1,386 @@
-//! config
+//! Settings: `config/default.toml` < a file < the environment < the command line.
+//!
+//! The default file names every key and is compiled in; it is also the documentation. A file given
+//! by `--config` may name some of them; an unknown key is refused. Each key `section.key` can be
+//! set by the environment as `RETUNE_SECTION_KEY` (lists comma-separated), some also by the shorter
+//! names of [`ALIASES`]. The command line then sets fields of [`Settings`] directly.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+/// Every key with its default and what it means.
+pub const DEFAULT: &str = include_str!("../config/default.toml");
+
+/// Shorter or customary names in the environment.
+const ALIASES: [(&str, &str); 3] = [
+    ("DATABASE_URL", "database.url"),
+    ("RETUNE_PG_BIN", "database.pg_bin"),
+    ("RETUNE_LISTEN", "http.listen"),
+];
+
+/// How this process runs. An empty text stands for "not set".
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Empty: see [`Settings::data_dir`].
+    pub data_dir: String,
+    pub database: Database,
+    pub http: Http,
+    pub storage: Storage,
+    pub worker: Worker,
+    pub log: Log,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// Empty: a private server under the data dir.
+    pub url: String,
+    /// Folder of `initdb` and `postgres`; empty: the usual places.
+    pub pg_bin: String,
+    pub connections: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    pub listen: SocketAddr,
+    /// Bytes.
+    pub body_limit: usize,
+    #[serde(rename = "request_timeout_seconds", deserialize_with = "seconds")]
+    pub request_timeout: Duration,
+    #[serde(rename = "shutdown_timeout_seconds", deserialize_with = "seconds")]
+    pub shutdown_timeout: Duration,
+    /// Requests a second and key; 0: no limit.
+    pub rate_limit: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storage {
+    /// Empty: `<data dir>/objects/` alone; see [`Settings::storage_roots`].
+    pub roots: Vec<String>,
+    pub s3: S3,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3 {
+    pub endpoint: String,
+    pub region: String,
+    pub allow_http: bool,
+    pub path_style: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    /// Worker processes started by `serve`.
+    pub processes: usize,
+    #[serde(rename = "lease_seconds", deserialize_with = "seconds")]
+    pub lease: Duration,
+    #[serde(rename = "beat_seconds", deserialize_with = "seconds")]
+    pub beat: Duration,
+    #[serde(rename = "poll_seconds", deserialize_with = "seconds")]
+    pub poll: Duration,
+    #[serde(rename = "sweep_seconds", deserialize_with = "seconds")]
+    pub sweep: Duration,
+    #[serde(rename = "backoff_seconds", deserialize_with = "seconds")]
+    pub backoff: Duration,
+    pub max_attempts: i32,
+    /// Empty: `<data dir>/scratch`.
+    pub scratch_dir: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// A level, or directives as `info,sqlx=warn`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("the settings file {path} cannot be read: {source}")]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("{origin} is not valid: {detail}; config/default.toml shows every key")]
+    Invalid { origin: String, detail: String },
+}
+
+fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let value = f64::deserialize(deserializer)?;
+    Duration::try_from_secs_f64(value)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| serde::de::Error::custom("must be a number of seconds above zero"))
+}
+
+impl Settings {
+    /// The settings of this process: defaults, then `file`, then the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the file or variable at fault.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let text = file
+            .map(|path| {
+                fs::read_to_string(path)
+                    .map_err(|source| ConfigError::File { path: path.to_owned(), source })
+            })
+            .transpose()?;
+        let named = file.zip(text.as_deref());
+        Self::combine(named, &std::env::vars().collect())
+    }
+
+    /// As [`Settings::load`] from given contents.
+    fn combine(
+        file: Option<(&Path, &str)>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
+        let mut table = defaults()?;
+        if let Some((path, text)) = file {
+            let origin = path.display().to_string();
+            let given = parse(&origin, text)?;
+            overlay(&mut table, given, "")
+                .map_err(|detail| ConfigError::Invalid { origin, detail })?;
+        }
+        apply_environment(&mut table, environment)?;
+        let settings: Self =
+            Value::Table(table).try_into().map_err(|error| invalid("the configuration", &error))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let fault = |detail: &str| {
+            Err(ConfigError::Invalid { origin: "worker".into(), detail: detail.into() })
+        };
+        if self.worker.beat * 2 > self.worker.lease {
+            return fault("lease_seconds must be at least twice beat_seconds");
+        }
+        if self.worker.max_attempts < 1 {
+            return fault("max_attempts must be at least 1");
+        }
+        Ok(())
+    }
+
+    /// Where state is kept: `data_dir`, else `/var/lib/retune` as root, else the user's data folder.
+    pub fn data_dir(&self) -> PathBuf {
+        if !self.data_dir.is_empty() {
+            let path = PathBuf::from(&self.data_dir);
+            return std::path::absolute(&path).unwrap_or(path);
+        }
+        if nix::unistd::geteuid().is_root() {
+            return PathBuf::from("/var/lib/retune");
+        }
+        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+        std::env::var_os("XDG_DATA_HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .or_else(home)
+            .map_or_else(|| PathBuf::from("retune-data"), |path| path.join("retune"))
+    }
+
+    /// The allowed roots; by default `<data dir>/objects/`.
+    pub fn storage_roots(&self) -> Vec<String> {
+        if self.storage.roots.is_empty() {
+            return vec![format!("file://{}/", self.data_dir().join("objects").display())];
+        }
+        self.storage.roots.clone()
+    }
+
+    /// Where a worker puts what it needs while it computes.
+    pub fn scratch_dir(&self) -> PathBuf {
+        if self.worker.scratch_dir.is_empty() {
+            return self.data_dir().join("scratch");
+        }
+        PathBuf::from(&self.worker.scratch_dir)
+    }
+}
+
+impl Default for Settings {
+    /// `config/default.toml` alone.
+    fn default() -> Self {
+        // A test parses the embedded file, so this cannot fail at run time.
+        Self::combine(None, &BTreeMap::new()).expect("config/default.toml is valid")
+    }
+}
+
+fn defaults() -> Result<Table, ConfigError> {
+    parse("config/default.toml", DEFAULT)
+}
+
+fn parse(origin: &str, text: &str) -> Result<Table, ConfigError> {
+    text.parse().map_err(|error: toml::de::Error| invalid(origin, &error))
+}
+
+fn invalid(origin: &str, error: &toml::de::Error) -> ConfigError {
+    ConfigError::Invalid { origin: origin.into(), detail: error.message().into() }
+}
+
+/// Puts `given` over `table`; every key must be there already.
+fn overlay(table: &mut Table, given: Table, path: &str) -> Result<(), String> {
+    for (key, value) in given {
+        let Some(present) = table.get_mut(&key) else {
+            return Err(format!("unknown key {path}{key}"));
+        };
+        match (present, value) {
+            (Value::Table(inner), Value::Table(value)) => {
+                overlay(inner, value, &format!("{path}{key}."))?;
+            }
+            (present, value) => *present = value,
+        }
+    }
+    Ok(())
+}
+
+fn apply_environment(
+    table: &mut Table,
+    environment: &BTreeMap<String, String>,
+) -> Result<(), ConfigError> {
+    for (path, name) in leaves(table, "") {
+        let alias = ALIASES.iter().find(|(_, key)| *key == path).map(|(alias, _)| *alias);
+        for name in [Some(name.as_str()), alias].into_iter().flatten() {
+            let Some(text) = environment.get(name) else { continue };
+            let Some(slot) = slot(table, &path) else { continue };
+            *slot = read(slot, text).ok_or_else(|| ConfigError::Invalid {
+                origin: name.to_owned(),
+                detail: format!("{text:?} is not a {}", slot.type_str()),
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Every key as `(section.key, RETUNE_SECTION_KEY)`.
+fn leaves(table: &Table, prefix: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (key, value) in table {
+        let path = format!("{prefix}{key}");
+        match value {
+            Value::Table(inner) => found.extend(leaves(inner, &format!("{path}."))),
+            _ => {
+                let name = format!("RETUNE_{}", path.replace('.', "_").to_uppercase());
+                found.push((path, name));
+            }
+        }
+    }
+    found
+}
+
+fn slot<'a>(table: &'a mut Table, path: &str) -> Option<&'a mut Value> {
+    let mut keys = path.split('.');
+    let mut value = table.get_mut(keys.next()?)?;
+    for key in keys {
+        value = value.as_table_mut()?.get_mut(key)?;
+    }
+    Some(value)
+}
+
+/// A text as a value of the kind that `like` is.
+fn read(like: &Value, text: &str) -> Option<Value> {
+    Some(match like {
+        Value::String(_) => Value::String(text.into()),
+        Value::Boolean(_) => Value::Boolean(text.parse().ok()?),
+        // Seconds may be written 10 or 0.5.
+        Value::Integer(_) | Value::Float(_) => match text.parse() {
+            Ok(whole) => Value::Integer(whole),
+            Err(_) => Value::Float(text.parse().ok()?),
+        },
+        Value::Array(_) => Value::Array(
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(|item| Value::String(item.into()))
+                .collect(),
+        ),
+        Value::Datetime(_) | Value::Table(_) => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(file: &str, environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        let environment =
+            environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Settings::combine(Some((Path::new("retune.toml"), file)), &environment)
+    }
+
+    /// No field has a default in code, so this fails when a key is missing from the file.
+    #[test]
+    fn the_default_file_names_every_key() {
+        let settings = Settings::default();
+        assert_eq!(settings.worker.lease, Duration::from_secs(30));
+        assert_eq!(settings.worker.beat, Duration::from_secs(10));
+        assert_eq!(settings.http.listen.port(), 8080);
+    }
+
+    #[test]
+    fn every_key_of_the_default_file_is_commented() {
+        let lines: Vec<_> = DEFAULT.lines().collect();
+        for (i, line) in lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| line.contains(" = ") && !line.starts_with('#'))
+        {
+            assert!(lines[i - 1].starts_with('#'), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_environment_comes_after_the_file() {
+        let file =
+            "[worker]\nlease_seconds = 4\nbeat_seconds = 0.5\n[storage]\nroots = ['file:///a/']";
+        let settings = with(file, &[]).unwrap();
+        assert_eq!(settings.worker.lease, Duration::from_secs(4));
+        assert_eq!(settings.worker.beat, Duration::from_millis(500));
+        assert_eq!(settings.storage_roots(), ["file:///a/"]);
+        let environment = [
+            ("RETUNE_WORKER_LEASE_SECONDS", "2.5"),
+            ("RETUNE_STORAGE_ROOTS", "s3://models/, file:///b/"),
+            ("RETUNE_STORAGE_S3_ALLOW_HTTP", "true"),
+            ("DATABASE_URL", "postgres://db/x"),
+            ("RETUNE_LISTEN", "127.0.0.1:0"),
+        ];
+        let settings = with(file, &environment).unwrap();
+        assert_eq!(settings.worker.lease, Duration::from_millis(2500));
+        assert_eq!(settings.storage_roots(), ["s3://models/", "file:///b/"]);
+        assert!(settings.storage.s3.allow_http);
+        assert_eq!(settings.database.url, "postgres://db/x");
+        assert_eq!(settings.http.listen.port(), 0);
+    }
+
+    #[test]
+    fn faults_name_where_they_are() {
+        let message = |result: Result<Settings, ConfigError>| result.unwrap_err().to_string();
+        assert!(
+            message(with("[worker]\nleese = 3", &[]))
+                .contains("retune.toml is not valid: unknown key worker.leese")
+        );
+        assert!(
+            message(with("", &[("RETUNE_WORKER_PROCESSES", "two")]))
+                .contains("RETUNE_WORKER_PROCESSES")
+        );
+        assert!(message(with("[worker]\nlease_seconds = 15", &[])).contains("twice"));
+        assert!(message(with("[worker]\npoll_seconds = 0", &[])).contains("above zero"));
+        assert!(message(with("[http]\nlisten = 'here'", &[])).contains("socket address"));
+    }
+}

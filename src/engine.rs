@@ -10,5 +10,8 @@ pub mod symmetry;
 /// Loss and gradient of a graph on a batch, evaluation, fine-tuning.
 pub mod learning;
 
+/// Seconds by kind of work, by a clock that comes in from outside.
+pub mod ledger;
+
 /// Learning transfer: methods, schedules, the choice among candidates.
 pub mod transfer;

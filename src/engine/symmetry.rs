@@ -1,4 +1,18 @@
 //! The permutation group of a graph, and the search for the permutation that aligns two models.
+//!
+//! Reordering the hidden units of a network, rows here and columns there, changes nothing it
+//! computes. [`Symmetry::derive`] reads from a graph's wiring which axes of which tensors must be
+//! reordered together; [`Permutation`] holds one order for each such group and applies it; a
+//! [`Matcher`] finds the permutation that brings two sets of tensors closest together, one
+//! [`assignment`] problem at a time.
 
-/// The linear assignment problem, with an optimality certificate.
 pub mod assignment;
+mod gather;
+mod groups;
+mod matching;
+mod permutation;
+mod similarity;
+
+pub use groups::{Group, Member, Symmetry};
+pub use matching::{Matcher, Solution, Start};
+pub use permutation::Permutation;

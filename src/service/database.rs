@@ -1,1 +1,101 @@
-//! database
+//! All SQL, one file a table.
+//!
+//! Every transition of a transfer is one transaction: the guarded `UPDATE`, the event and the
+//! notification (by trigger) become visible together or not at all. Times are the database's. A
+//! worker's writes name its lease token and must change one row. No transaction stays open while
+//! anything is computed.
+
+pub mod api_keys;
+pub mod changes;
+pub mod events;
+pub mod leases;
+mod names;
+pub mod transfers;
+pub mod workers;
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    PgPool,
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::config::Settings;
+
+/// The schema, embedded in the binary.
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// How long a query may wait for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The way to PostgreSQL; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pub pool: PgPool,
+}
+
+/// Why there is no database.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error(
+        "no database is named: set DATABASE_URL (postgres://user:password@host/name), or let \
+         `retune serve` start its own"
+    )]
+    NotNamed,
+    #[error("the database URL cannot be read ({0}); write postgres://user:password@host/name")]
+    Url(sqlx::Error),
+    #[error("the database does not answer: {0}; is DATABASE_URL right and the server up?")]
+    Unreachable(sqlx::Error),
+}
+
+impl Database {
+    /// Connects to `database.url` with at most `database.connections` connections.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when no URL is set, it cannot be read, or nobody answers there.
+    pub async fn connect(settings: &Settings) -> Result<Self, ConnectError> {
+        let url = &settings.database.url;
+        if url.is_empty() {
+            return Err(ConnectError::NotNamed);
+        }
+        Self::connect_to(url, settings.database.connections).await
+    }
+
+    /// Connects to `url`, `postgres://user@host/name` or `postgres://user@localhost/name?host=/dir`.
+    ///
+    /// # Errors
+    /// As [`Database::connect`].
+    pub async fn connect_to(url: &str, connections: u32) -> Result<Self, ConnectError> {
+        let options =
+            PgConnectOptions::from_str(url).map_err(ConnectError::Url)?.application_name("retune");
+        let pool = PgPoolOptions::new()
+            .max_connections(connections.max(1))
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options)
+            .await
+            .map_err(ConnectError::Unreachable)?;
+        Ok(Self { pool })
+    }
+
+    /// Brings the schema up to this version. Safe to run from several processes at once.
+    ///
+    /// # Errors
+    /// When the database is newer than this program, or a step fails.
+    pub async fn migrate(&self) -> Result<(), MigrateError> {
+        MIGRATIONS.run(&self.pool).await
+    }
+
+    /// Whether the database answers and has this version's schema.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn is_ready(&self) -> Result<bool, sqlx::Error> {
+        // Not checked at compile time: the table is the migrator's, not the schema's.
+        let applied: Option<i64> =
+            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(applied == MIGRATIONS.iter().map(|step| step.version).max())
+    }
+}

@@ -1,0 +1,347 @@
+//! Derives the groups of a graph from its wiring, by union-find over channel spaces.
+//!
+//! - An op that makes new channels (linear, convolution) opens a space.
+//! - An op that works per channel (activation, normalisation, pooling) keeps its input's; flatten
+//!   keeps it too, each channel then owning H·W consecutive entries.
+//! - `add` ties its operands; a tied tensor ties the spaces of its axes; a convolution with G
+//!   groups ties input and output, in blocks of consecutive channels.
+//! - The sample's channels and the output's are fixed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::engine::network::{Axis, Graph, GraphError, Op, Operand, Role, Signature};
+
+/// The permutation group of a graph: one symmetric group for each [`Group`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symmetry {
+    pub groups: Vec<Group>,
+    /// For each tensor with permuted axes: `(axis, group, member)` in order of axis.
+    tensors: BTreeMap<String, Vec<(usize, usize, usize)>>,
+}
+
+/// Units that may be reordered together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The prefix of the first tensor that the group's units come from.
+    pub name: String,
+    pub units: usize,
+    pub members: Vec<Member>,
+}
+
+/// An axis that follows a group: entries `start + u · repeat ..` of the axis belong to unit `u`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub tensor: String,
+    pub axis: usize,
+    pub start: usize,
+    /// Consecutive entries a unit owns.
+    pub repeat: usize,
+    pub role: Role,
+}
+
+impl Symmetry {
+    /// The groups of a graph, in graph order.
+    ///
+    /// # Errors
+    /// As [`Graph::shapes`].
+    pub fn derive(graph: &Graph, signature: &Signature) -> Result<Self, GraphError> {
+        let shapes = graph.shapes(signature)?;
+        let mut spaces = Spaces::default();
+        let input =
+            Space { class: spaces.open(graph.input.shape()[0]), size: graph.input.shape()[0] };
+        spaces.fix(input.class);
+        let mut outputs: Vec<Space> = Vec::with_capacity(graph.nodes.len());
+        let mut uses = Vec::new();
+        for (node, shape) in graph.nodes.iter().zip(&shapes) {
+            let reads: Vec<Space> = node
+                .inputs
+                .iter()
+                .map(|operand| match operand {
+                    Operand::Input => input,
+                    Operand::Node(i) => outputs[*i],
+                })
+                .collect();
+            let output = spaces.through(&node.op, &reads, shape[0]);
+            for param in node.op.params().into_iter().filter(|p| signature.contains_key(&p.name)) {
+                uses.push((param, reads[0], output));
+            }
+            outputs.push(output);
+        }
+        if let Some(last) = outputs.last() {
+            spaces.fix(last.class);
+        }
+        let axes = spaces.tie(uses);
+        Ok(spaces.collect(axes))
+    }
+
+    /// The group and member that each permuted axis of a tensor follows, in order of axis.
+    pub fn axes(&self, tensor: &str) -> impl Iterator<Item = (&Member, usize)> {
+        self.tensors
+            .get(tensor)
+            .into_iter()
+            .flatten()
+            .map(|&(_, group, member)| (&self.groups[group].members[member], group))
+    }
+}
+
+/// A channel space as one node sees it: `size` entries, in equal consecutive blocks, one a unit.
+#[derive(Clone, Copy)]
+struct Space {
+    class: usize,
+    size: usize,
+}
+
+/// Union-find over spaces. A class has as many units as the coarsest tie demands.
+#[derive(Default)]
+struct Spaces {
+    parent: Vec<usize>,
+    units: Vec<usize>,
+    fixed: Vec<bool>,
+}
+
+/// One permuted or fixed axis of a tensor.
+struct AxisUse {
+    tensor: String,
+    axis: usize,
+    role: Role,
+    space: Space,
+    opens: bool,
+}
+
+impl Spaces {
+    fn open(&mut self, units: usize) -> usize {
+        self.parent.push(self.parent.len());
+        self.units.push(units);
+        self.fixed.push(false);
+        self.parent.len() - 1
+    }
+
+    fn find(&self, mut class: usize) -> usize {
+        while self.parent[class] != class {
+            class = self.parent[class];
+        }
+        class
+    }
+
+    fn fix(&mut self, class: usize) {
+        let root = self.find(class);
+        self.fixed[root] = true;
+    }
+
+    /// Ties two classes; the older one stays the root, so that names follow graph order.
+    fn union(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.find(a), self.find(b));
+        let (root, child) = (a.min(b), a.max(b));
+        self.units[root] = gcd(self.units[a], self.units[b]);
+        self.fixed[root] |= self.fixed[child];
+        self.parent[child] = root;
+    }
+
+    /// The space a node puts out.
+    fn through(&mut self, op: &Op, reads: &[Space], size: usize) -> Space {
+        match op {
+            Op::Linear { .. } | Op::Conv2d { groups: 1, .. } => {
+                Space { class: self.open(size), size }
+            }
+            Op::Conv2d { groups, .. } => {
+                let class = self.open(*groups);
+                self.union(reads[0].class, class);
+                Space { class, size }
+            }
+            Op::Add {} => {
+                reads[1..].iter().for_each(|other| self.union(reads[0].class, other.class));
+                reads[0]
+            }
+            Op::BatchNorm { .. }
+            | Op::Relu {}
+            | Op::Gelu {}
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::AdaptiveAvgPool { .. }
+            | Op::GlobalAvgPool {}
+            | Op::Flatten {}
+            | Op::Dropout { .. } => Space { class: reads[0].class, size },
+        }
+    }
+
+    /// The axes of every tensor, once each; a tensor that two nodes read ties their spaces.
+    fn tie(&mut self, uses: Vec<(crate::engine::network::ParamUse, Space, Space)>) -> Vec<AxisUse> {
+        let mut axes: Vec<AxisUse> = Vec::new();
+        let mut seen: HashMap<(String, usize), usize> = HashMap::new();
+        for (param, read, output) in uses {
+            for (axis, kind) in param.axes.iter().enumerate() {
+                let space = match kind {
+                    Axis::Output => output,
+                    Axis::Input => read,
+                    Axis::Fixed => continue,
+                };
+                if let Some(&first) = seen.get(&(param.name.clone(), axis)) {
+                    self.union(axes[first].space.class, space.class);
+                    continue;
+                }
+                seen.insert((param.name.clone(), axis), axes.len());
+                let opens = *kind == Axis::Output;
+                axes.push(AxisUse {
+                    tensor: param.name.clone(),
+                    axis,
+                    role: param.role,
+                    space,
+                    opens,
+                });
+            }
+        }
+        axes
+    }
+
+    fn collect(&self, axes: Vec<AxisUse>) -> Symmetry {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut of_class: HashMap<usize, usize> = HashMap::new();
+        let mut tensors: BTreeMap<String, Vec<(usize, usize, usize)>> = BTreeMap::new();
+        // Axes that open a space come first, so that a group is named after where its units begin.
+        for axis in axes.iter().filter(|a| a.opens) {
+            let class = self.find(axis.space.class);
+            if self.fixed[class] || self.units[class] < 2 || of_class.contains_key(&class) {
+                continue;
+            }
+            of_class.insert(class, groups.len());
+            let name =
+                axis.tensor.rsplit_once('.').map_or(axis.tensor.as_str(), |(prefix, _)| prefix);
+            groups.push(Group { name: name.into(), units: self.units[class], members: Vec::new() });
+        }
+        for axis in axes {
+            let class = self.find(axis.space.class);
+            let Some(&group) = of_class.get(&class) else { continue };
+            let member = Member {
+                tensor: axis.tensor.clone(),
+                axis: axis.axis,
+                start: 0,
+                repeat: axis.space.size / self.units[class],
+                role: axis.role,
+            };
+            let position = groups[group].members.len();
+            tensors.entry(axis.tensor).or_default().push((axis.axis, group, position));
+            groups[group].members.push(member);
+        }
+        Symmetry { groups, tensors }
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::engine::network::{DType, TensorInfo};
+
+    pub fn derive(input: &Value, nodes: &Value, tensors: &[(&str, &[usize])]) -> Symmetry {
+        let graph = Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap();
+        let signature = tensors
+            .iter()
+            .map(|(name, shape)| {
+                ((*name).to_owned(), TensorInfo { dtype: DType::F32, shape: shape.to_vec() })
+            })
+            .collect();
+        Symmetry::derive(&graph, &signature).unwrap()
+    }
+
+    fn members(group: &Group) -> Vec<(&str, usize, usize)> {
+        group.members.iter().map(|m| (m.tensor.as_str(), m.axis, m.repeat)).collect()
+    }
+
+    #[test]
+    fn flatten_gives_each_channel_consecutive_columns() {
+        let symmetry = derive(
+            &json!({"kind":"image","shape":[1,4,4]}),
+            &json!([{"op":"conv2d","param":"c"},{"op":"batch_norm","param":"bn"},{"op":"relu"},{"op":"flatten"},
+                    {"op":"linear","param":"fc"}]),
+            &[
+                ("c.weight", &[3, 1, 3, 3]),
+                ("bn.running_mean", &[3]),
+                ("bn.running_var", &[3]),
+                ("fc.weight", &[2, 12]),
+            ],
+        );
+        assert_eq!(symmetry.groups.len(), 1);
+        assert_eq!((symmetry.groups[0].name.as_str(), symmetry.groups[0].units), ("c", 3));
+        let expected = [
+            ("c.weight", 0, 1),
+            ("bn.running_mean", 0, 1),
+            ("bn.running_var", 0, 1),
+            ("fc.weight", 1, 4),
+        ];
+        assert_eq!(members(&symmetry.groups[0]), expected);
+    }
+
+    #[test]
+    fn a_residual_stream_is_one_group_and_the_block_inside_another() {
+        let symmetry = derive(
+            &json!({"kind":"features","shape":[5]}),
+            &json!([{"op":"linear","param":"embed"},{"op":"linear","param":"up"},{"op":"relu"},
+                    {"op":"linear","param":"down"},{"op":"add","inputs":["embed","down"],"id":"stream"},
+                    {"op":"linear","param":"head"}]),
+            &[
+                ("embed.weight", &[4, 5]),
+                ("up.weight", &[6, 4]),
+                ("down.weight", &[4, 6]),
+                ("down.bias", &[4]),
+                ("head.weight", &[2, 4]),
+            ],
+        );
+        let names: Vec<_> = symmetry.groups.iter().map(|g| (g.name.as_str(), g.units)).collect();
+        assert_eq!(names, [("embed", 4), ("up", 6)]);
+        let stream = [
+            ("embed.weight", 0, 1),
+            ("up.weight", 1, 1),
+            ("down.weight", 0, 1),
+            ("down.bias", 0, 1),
+            ("head.weight", 1, 1),
+        ];
+        assert_eq!(members(&symmetry.groups[0]), stream);
+        assert_eq!(members(&symmetry.groups[1]), [("up.weight", 0, 1), ("down.weight", 1, 1)]);
+    }
+
+    #[test]
+    fn a_grouped_convolution_moves_in_blocks() {
+        let symmetry = derive(
+            &json!({"kind":"image","shape":[1,4,4]}),
+            &json!([{"op":"conv2d","param":"a"},{"op":"conv2d","param":"g","groups":2},{"op":"global_avg_pool"},
+                    {"op":"linear","param":"fc"}]),
+            &[("a.weight", &[6, 1, 1, 1]), ("g.weight", &[4, 3, 1, 1]), ("fc.weight", &[2, 4])],
+        );
+        assert_eq!(symmetry.groups.len(), 1);
+        assert_eq!(symmetry.groups[0].units, 2);
+        assert_eq!(
+            members(&symmetry.groups[0]),
+            [("a.weight", 0, 3), ("g.weight", 0, 2), ("fc.weight", 1, 2)]
+        );
+    }
+
+    #[test]
+    fn adding_the_input_or_reading_out_fixes_a_space() {
+        let symmetry = derive(
+            &json!({"kind":"features","shape":[3]}),
+            &json!([{"op":"linear","param":"a"},{"op":"add","inputs":["a","input"]},{"op":"linear","param":"b"}]),
+            &[("a.weight", &[3, 3]), ("b.weight", &[2, 3])],
+        );
+        assert_eq!(symmetry.groups, []);
+    }
+
+    #[test]
+    fn a_tied_tensor_ties_the_spaces_of_its_axes() {
+        let symmetry = derive(
+            &json!({"kind":"features","shape":[3]}),
+            &json!([{"op":"linear","param":"a"},{"op":"linear","param":"w"},{"op":"linear","param":"w","id":"again"},
+                    {"op":"linear","param":"b"}]),
+            &[("a.weight", &[3, 3]), ("w.weight", &[3, 3]), ("b.weight", &[2, 3])],
+        );
+        assert_eq!(symmetry.groups.len(), 1);
+        assert_eq!(
+            members(&symmetry.groups[0]),
+            [("a.weight", 0, 1), ("w.weight", 0, 1), ("w.weight", 1, 1), ("b.weight", 1, 1)]
+        );
+    }
+}

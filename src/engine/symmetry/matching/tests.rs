@@ -1,0 +1,221 @@
+//! The matcher against brute force, and planted permutations.
+
+use proptest::prelude::*;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::engine::network::{DType, Graph, HostTensor, Signature, TensorInfo};
+
+fn random(signature: &Signature, rng: &mut ChaCha8Rng) -> Checkpoint {
+    signature
+        .iter()
+        .map(|(name, info)| {
+            let length = info.shape.iter().product();
+            let values = (0..length).map(|_| rng.random_range(-1.0f32..1.0)).collect();
+            (name.clone(), HostTensor::from_f32(info.shape.clone(), values))
+        })
+        .collect()
+}
+
+fn signature(tensors: &[(String, Vec<usize>)]) -> Signature {
+    tensors
+        .iter()
+        .map(|(name, shape)| (name.clone(), TensorInfo { dtype: DType::F32, shape: shape.clone() }))
+        .collect()
+}
+
+/// Linear layers with biases and ReLU between them.
+fn mlp(widths: &[usize]) -> (Graph, Signature) {
+    let mut nodes: Vec<Value> = Vec::new();
+    let mut tensors = Vec::new();
+    for (i, pair) in widths.windows(2).enumerate() {
+        if i > 0 {
+            nodes.push(json!({"op": "relu"}));
+        }
+        nodes.push(json!({"op": "linear", "param": format!("fc{i}")}));
+        tensors.push((format!("fc{i}.weight"), vec![pair[1], pair[0]]));
+        tensors.push((format!("fc{i}.bias"), vec![pair[1]]));
+    }
+    let input = json!({"kind": "features", "shape": [widths[0]]});
+    (Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap(), signature(&tensors))
+}
+
+/// A residual stream of `width`, with `depth` blocks `x + down(relu(up x))`.
+fn residual(width: usize, depth: usize) -> (Graph, Signature) {
+    let mut nodes = vec![json!({"op": "linear", "param": "embed"})];
+    let mut tensors = vec![("embed.weight".to_owned(), vec![width, 6])];
+    let mut stream = "embed".to_owned();
+    for i in 0..depth {
+        let next = format!("stream{i}");
+        nodes.push(json!({"op": "linear", "param": format!("up{i}"), "inputs": [stream]}));
+        nodes.push(json!({"op": "relu"}));
+        nodes.push(json!({"op": "linear", "param": format!("down{i}")}));
+        nodes.push(json!({"op": "add", "id": next, "inputs": [stream, format!("down{i}")]}));
+        tensors.push((format!("up{i}.weight"), vec![2 * width, width]));
+        tensors.push((format!("down{i}.weight"), vec![width, 2 * width]));
+        stream = next;
+    }
+    nodes.push(json!({"op": "linear", "param": "head"}));
+    tensors.push(("head.weight".to_owned(), vec![3, width]));
+    let input = json!({"kind": "features", "shape": [6]});
+    (Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap(), signature(&tensors))
+}
+
+fn ledger() -> Ledger {
+    Ledger::new(|| 0.0)
+}
+
+/// All permutations of `0..n`.
+fn permutations(n: usize) -> Vec<Vec<u32>> {
+    if n == 0 {
+        return vec![Vec::new()];
+    }
+    let insert = |shorter: Vec<u32>| {
+        (0..n).map(move |at| {
+            let mut longer = shorter.clone();
+            longer.insert(at, n as u32 - 1);
+            longer
+        })
+    };
+    permutations(n - 1).into_iter().flat_map(insert).collect()
+}
+
+/// `Σ_t ⟨target_t, π source_t⟩` by applying π to everything.
+fn objective(
+    symmetry: &Symmetry,
+    pairs: &[(Checkpoint, Checkpoint)],
+    permutation: &Permutation,
+) -> f64 {
+    pairs.iter().map(|(target, source)| target.inner(&permutation.apply(symmetry, source))).sum()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Two coupled groups, biases, three timesteps: every entry of A_g is the change of the
+    /// objective that putting one unit there makes, each assignment is the best of all n!, and no
+    /// single group can improve the solution.
+    #[test]
+    fn conditional_assignments_equal_brute_force(seed in 0u64..1000, first in 2usize..6, second in 2usize..6) {
+        let (graph, signature) = mlp(&[3, first, second, 2]);
+        let symmetry = Symmetry::derive(&graph, &signature).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let pairs: Vec<_> = (0..3).map(|_| (random(&signature, &mut rng), random(&signature, &mut rng))).collect();
+        let ledger = ledger();
+        let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+        for (target, source) in &pairs {
+            matcher.push(target.clone(), source.clone());
+        }
+        let start = Permutation::random(&symmetry, &mut rng);
+        let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
+        prop_assert!((solution.objective - objective(&symmetry, &pairs, &solution.permutation)).abs() < 1e-4);
+        for group in 0..2 {
+            let units = symmetry.groups[group].units;
+            let mut held = solution.permutation.clone();
+            let values: Vec<(Vec<u32>, f64)> = permutations(units).into_iter().map(|sigma| {
+                held.set(group, sigma.clone());
+                (sigma, objective(&symmetry, &pairs, &held))
+            }).collect();
+            // A_g, kept up to date across the sweeps, reproduces every difference of the objective.
+            let task = Task { symmetry: &symmetry, group, device: &Device::flex() };
+            matcher.similarities[group].update(&task, &solution.permutation, &matcher.pairs);
+            let matrix = matcher.similarities[group].values(units);
+            let by_matrix = |sigma: &[u32]| -> f64 {
+                sigma.iter().enumerate().map(|(j, &i)| f64::from(matrix[j * units + i as usize])).sum()
+            };
+            for (sigma, value) in &values {
+                let expected = value - values[0].1;
+                prop_assert!((by_matrix(sigma) - by_matrix(&values[0].0) - expected).abs() < 1e-4);
+            }
+            let best = values.iter().map(|(_, v)| *v).fold(f64::MIN, f64::max);
+            prop_assert!(solution.objective > best - 1e-4, "group {group} can still improve");
+        }
+    }
+}
+
+/// The sum over timesteps is a sum of products: here the gradients of the two steps cancel in the
+/// sum, which would leave nothing to match.
+#[test]
+fn products_are_summed_not_gradients() {
+    let (graph, signature) = mlp(&[2, 3, 1]);
+    let symmetry = Symmetry::derive(&graph, &signature).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let source = random(&signature, &mut rng);
+    let zero = source.shifted(
+        &source,
+        &Checkpoint::from_iter(source.iter().map(|(n, t)| {
+            (n.to_owned(), HostTensor::from_f32(t.shape().to_vec(), vec![0.0; t.len()]))
+        })),
+        1.0,
+    );
+    let negative = zero.shifted(&source, &zero, 1.0);
+    let mut planted = Permutation::identity(&symmetry);
+    planted.set(0, vec![2, 0, 1]);
+    let ledger = ledger();
+    let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+    for step in [&source, &negative] {
+        matcher.push(planted.apply(&symmetry, step), (*step).clone());
+    }
+    let solution = matcher.solve(Start::Anchored, &mut rng).unwrap();
+    assert_eq!(solution.permutation, planted);
+    assert!((solution.objective - matcher.bound()).abs() < 1e-5);
+}
+
+#[test]
+fn a_planted_permutation_of_a_deep_residual_stream_is_found() {
+    let (graph, signature) = residual(32, 12);
+    let symmetry = Symmetry::derive(&graph, &signature).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let source = random(&signature, &mut rng);
+    let planted = Permutation::random(&symmetry, &mut rng);
+    let ledger = ledger();
+    let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+    matcher.push(planted.apply(&symmetry, &source), source);
+    let solution = matcher.solve(Start::Anchored, &mut rng).unwrap();
+    assert_eq!(solution.permutation, planted);
+    assert_eq!(solution.certificates.len(), 13);
+    assert!(solution.certificates.iter().all(|c| c.is_some_and(|c| c.gap() < 1e-3)));
+}
+
+/// `x + W x`: one group on both axes of W. The descent never loses what it has.
+#[test]
+fn a_quadratic_group_never_lowers_the_objective() {
+    let graph =
+        Graph::from_document(&json!({"input": {"kind": "features", "shape": [3]}, "nodes": [
+        {"op": "linear", "param": "embed"}, {"op": "linear", "param": "w"},
+        {"op": "add", "inputs": ["embed", "w"]}, {"op": "linear", "param": "head"}]}))
+        .unwrap();
+    let signature = signature(&[
+        ("embed.weight".into(), vec![5, 3]),
+        ("w.weight".into(), vec![5, 5]),
+        ("head.weight".into(), vec![2, 5]),
+    ]);
+    let symmetry = Symmetry::derive(&graph, &signature).unwrap();
+    for seed in 0..20 {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let pair = (random(&signature, &mut rng), random(&signature, &mut rng));
+        let ledger = ledger();
+        let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+        matcher.push(pair.0.clone(), pair.1.clone());
+        let start = Permutation::random(&symmetry, &mut rng);
+        let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
+        assert!(solution.objective >= matcher.objective(&start));
+        assert_eq!(solution.certificates, [None]);
+        assert!(solution.sweeps < SWEEP_LIMIT);
+    }
+}
+
+#[test]
+fn a_gradient_that_is_not_finite_is_refused() {
+    let (graph, signature) = mlp(&[2, 3, 1]);
+    let symmetry = Symmetry::derive(&graph, &signature).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let (target, mut source) = (random(&signature, &mut rng), random(&signature, &mut rng));
+    source.insert("fc0.bias", HostTensor::from_f32(vec![3], vec![0.0, f32::NAN, 0.0]));
+    let ledger = ledger();
+    let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+    matcher.push(target, source);
+    assert!(matcher.solve(Start::Anchored, &mut rng).is_err());
+}

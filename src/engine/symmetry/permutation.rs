@@ -1,0 +1,186 @@
+//! An element of a graph's permutation group.
+//!
+//! Convention, everywhere: `permuted[j] = source[σ[j]]`, the same gather on every axis that
+//! follows the group.
+
+use rand::{Rng, seq::SliceRandom};
+
+use super::{
+    gather::{Offsets, along, gather, strides},
+    groups::{Member, Symmetry},
+};
+use crate::engine::network::{Checkpoint, HostTensor};
+
+/// One order of units for each group of a [`Symmetry`], in its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permutation {
+    sigmas: Vec<Vec<u32>>,
+}
+
+impl Permutation {
+    pub fn identity(symmetry: &Symmetry) -> Self {
+        Self { sigmas: symmetry.groups.iter().map(|g| (0..g.units as u32).collect()).collect() }
+    }
+
+    /// Uniformly random.
+    pub fn random(symmetry: &Symmetry, rng: &mut impl Rng) -> Self {
+        let mut permutation = Self::identity(symmetry);
+        permutation.sigmas.iter_mut().for_each(|sigma| sigma.shuffle(rng));
+        permutation
+    }
+
+    /// σ of a group: unit `j` of the result is unit `σ[j]` of the source.
+    pub fn sigma(&self, group: usize) -> &[u32] {
+        &self.sigmas[group]
+    }
+
+    /// Replaces σ of a group.
+    ///
+    /// # Panics
+    /// When `sigma` has another length; debug builds check that it is a bijection.
+    pub fn set(&mut self, group: usize, sigma: Vec<u32>) {
+        assert_eq!(sigma.len(), self.sigmas[group].len(), "one entry a unit");
+        debug_assert!(is_bijection(&sigma));
+        self.sigmas[group] = sigma;
+    }
+
+    /// `self ∘ first`: applying the result is applying `first`, then `self`.
+    #[must_use]
+    pub fn compose(&self, first: &Self) -> Self {
+        let pair = |(outer, inner): (&Vec<u32>, &Vec<u32>)| {
+            outer.iter().map(|&j| inner[j as usize]).collect()
+        };
+        Self { sigmas: self.sigmas.iter().zip(&first.sigmas).map(pair).collect() }
+    }
+
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        let invert = |sigma: &Vec<u32>| {
+            let mut inverse = vec![0; sigma.len()];
+            (0u32..).zip(sigma).for_each(|(j, &i)| inverse[i as usize] = j);
+            inverse
+        };
+        Self { sigmas: self.sigmas.iter().map(invert).collect() }
+    }
+
+    /// Share of units that stay where they are, over all groups; 1 where there are none.
+    pub fn fixed_points(&self) -> f64 {
+        let units: usize = self.sigmas.iter().map(Vec::len).sum();
+        let fixed: usize =
+            self.sigmas.iter().map(|s| (0u32..).zip(s).filter(|(j, i)| j == *i).count()).sum();
+        if units == 0 { 1.0 } else { fixed as f64 / units as f64 }
+    }
+
+    /// `π θ`: every tensor with its axes reordered, statistics included; the rest is shared.
+    #[must_use]
+    pub fn apply(&self, symmetry: &Symmetry, source: &Checkpoint) -> Checkpoint {
+        source
+            .iter()
+            .map(|(name, tensor)| (name.to_owned(), self.apply_to(symmetry, name, tensor)))
+            .collect()
+    }
+
+    /// `π` on one tensor.
+    #[must_use]
+    pub fn apply_to(&self, symmetry: &Symmetry, name: &str, tensor: &HostTensor) -> HostTensor {
+        let strides = strides(tensor.shape());
+        let mut axes: Vec<Offsets> =
+            tensor.shape().iter().zip(&strides).map(|(&n, &stride)| along(n, stride)).collect();
+        let mut moved = false;
+        for (member, group) in symmetry.axes(name) {
+            let sigma = &self.sigmas[group];
+            moved |= (0u32..).zip(sigma).any(|(j, &i)| i != j);
+            reorder(&mut axes[member.axis], member, sigma);
+        }
+        if !moved {
+            return tensor.clone();
+        }
+        let values = gather(&tensor.f32(), &axes);
+        HostTensor::from_f32_as(tensor.dtype(), tensor.shape().to_vec(), values)
+    }
+
+    /// One i64-style vector a group, one entry a channel of the tensor that opens it, repeats of a
+    /// flatten unexpanded: `(group name, p)` with `p[i] = j`: the target's `i` receives the
+    /// source's `j`.
+    pub fn named<'a>(
+        &'a self,
+        symmetry: &'a Symmetry,
+    ) -> impl Iterator<Item = (&'a str, Vec<i64>)> {
+        symmetry.groups.iter().zip(&self.sigmas).map(|(group, sigma)| {
+            let block = group.members.first().map_or(1, |m| m.repeat) as i64;
+            let expand = |&i: &u32| (0..block).map(move |r| i64::from(i) * block + r);
+            (group.name.as_str(), sigma.iter().flat_map(expand).collect())
+        })
+    }
+}
+
+/// Reorders an axis' offsets, which are in their own order, by the member's units.
+fn reorder(axis: &mut Offsets, member: &Member, sigma: &[u32]) {
+    let plain = axis.clone();
+    for (j, &i) in sigma.iter().enumerate() {
+        let to = member.start + j * member.repeat;
+        let from = member.start + i as usize * member.repeat;
+        axis[to..to + member.repeat].copy_from_slice(&plain[from..from + member.repeat]);
+    }
+}
+
+fn is_bijection(sigma: &[u32]) -> bool {
+    let mut seen = vec![false; sigma.len()];
+    sigma.iter().all(|&i| seen.get_mut(i as usize).is_some_and(|s| !std::mem::replace(s, true)))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::network::Graph;
+
+    /// conv (3 channels) → flatten (2×2 each) → linear.
+    fn flattened() -> (Symmetry, Checkpoint) {
+        let graph =
+            Graph::from_document(&json!({"input":{"kind":"image","shape":[1,2,2]},"nodes":[
+            {"op":"conv2d","param":"c"},{"op":"flatten"},{"op":"linear","param":"fc"}]}))
+            .unwrap();
+        let counted = |shape: &[usize]| {
+            let n: usize = shape.iter().product();
+            HostTensor::from_f32(shape.to_vec(), (0..n).map(|v| v as f32).collect())
+        };
+        let model: Checkpoint = [("c.weight", vec![3, 1, 1, 1]), ("fc.weight", vec![2, 12])]
+            .map(|(name, shape)| (name.to_owned(), counted(&shape)))
+            .into_iter()
+            .collect();
+        (Symmetry::derive(&graph, &model.signature()).unwrap(), model)
+    }
+
+    #[test]
+    fn permuted_j_is_source_sigma_j_on_every_axis() {
+        let (symmetry, model) = flattened();
+        let mut permutation = Permutation::identity(&symmetry);
+        permutation.set(0, vec![2, 0, 1]);
+        let permuted = permutation.apply(&symmetry, &model);
+        assert_eq!(permuted["c.weight"].f32().as_ref(), [2.0, 0.0, 1.0]);
+        let row = [8.0, 9.0, 10.0, 11.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
+        assert_eq!(permuted["fc.weight"].f32()[..12], row);
+        assert_eq!(permutation.named(&symmetry).collect::<Vec<_>>(), [("c", vec![2, 0, 1])]);
+        assert!((permutation.fixed_points() - 0.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn composition_and_inverse() {
+        let (symmetry, model) = flattened();
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let (mut cycle, other) =
+            (Permutation::identity(&symmetry), Permutation::random(&symmetry, &mut rng));
+        cycle.set(0, vec![1, 2, 0]);
+        assert_ne!(cycle, cycle.inverse());
+        let values = |m: &Checkpoint| m["fc.weight"].f32().to_vec();
+        let there = cycle.apply(&symmetry, &other.apply(&symmetry, &model));
+        assert_eq!(values(&there), values(&cycle.compose(&other).apply(&symmetry, &model)));
+        let back = cycle.inverse().apply(&symmetry, &cycle.apply(&symmetry, &model));
+        assert_eq!(values(&back), values(&model));
+        assert_eq!(cycle.compose(&cycle.inverse()), Permutation::identity(&symmetry));
+    }
+}

@@ -1,0 +1,112 @@
+//! Bearer keys of tenants.
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::Database;
+use crate::service::access::{ApiKey, Principal, Role, Secret};
+
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    #[error("no tenant has the id {0}")]
+    UnknownTenant(Uuid),
+    #[error("the operating system gives no randomness: {0}")]
+    Randomness(#[from] std::io::Error),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Makes a key; the secret beside it is shown this once.
+///
+/// # Errors
+/// See [`CreateError`].
+pub async fn create(
+    database: &Database,
+    name: &str,
+    tenant: Uuid,
+    role: Role,
+    expires_at: Option<OffsetDateTime>,
+) -> Result<(ApiKey, String), CreateError> {
+    let secret = Secret::draw()?;
+    let key = sqlx::query_as!(
+        ApiKey,
+        r#"INSERT INTO api_keys (id, tenant, name, role, prefix, secret_sha256, expires_at)
+           SELECT $1, id, $3, $4, $5, $6, $7 FROM tenants WHERE id = $2
+           RETURNING id, tenant, name, role AS "role: Role", prefix, created_at, expires_at, revoked_at"#,
+        Uuid::now_v7(),
+        tenant,
+        name,
+        role as Role,
+        secret.prefix(),
+        &secret.sha256()[..],
+        expires_at,
+    )
+    .fetch_optional(&database.pool)
+    .await?
+    .ok_or(CreateError::UnknownTenant(tenant))?;
+    Ok((key, secret.reveal().to_owned()))
+}
+
+/// Whose key this is, if it is one and holds.
+///
+/// # Errors
+/// From the database.
+pub async fn authenticate(
+    database: &Database,
+    secret: &str,
+) -> Result<Option<Principal>, sqlx::Error> {
+    let Some(secret) = Secret::parse(secret) else { return Ok(None) };
+    let row = sqlx::query!(
+        r#"SELECT id, tenant, role AS "role: Role", secret_sha256 FROM api_keys
+           WHERE prefix = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"#,
+        secret.prefix(),
+    )
+    .fetch_optional(&database.pool)
+    .await?;
+    Ok(row.filter(|row| secret.matches(&row.secret_sha256)).map(|row| Principal {
+        tenant: row.tenant,
+        key_id: Some(row.id),
+        role: row.role,
+    }))
+}
+
+/// A tenant's keys, withdrawn ones included, newest first.
+///
+/// # Errors
+/// From the database.
+pub async fn list(database: &Database, tenant: Uuid) -> Result<Vec<ApiKey>, sqlx::Error> {
+    sqlx::query_as!(
+        ApiKey,
+        r#"SELECT id, tenant, name, role AS "role: Role", prefix, created_at, expires_at, revoked_at
+           FROM api_keys WHERE tenant = $1 ORDER BY id DESC"#,
+        tenant,
+    )
+    .fetch_all(&database.pool)
+    .await
+}
+
+/// Withdraws a tenant's key; whether there was one. Withdrawing twice is withdrawing once.
+///
+/// # Errors
+/// From the database.
+pub async fn revoke(database: &Database, tenant: Uuid, id: Uuid) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 AND tenant = $2",
+        id,
+        tenant,
+    )
+    .execute(&database.pool)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Whether any key was ever made: then the service does not run open. A withdrawn key counts, so
+/// that withdrawing the last one does not open the doors.
+///
+/// # Errors
+/// From the database.
+pub async fn any_exists(database: &Database) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM api_keys) AS "exists!""#)
+        .fetch_one(&database.pool)
+        .await
+}

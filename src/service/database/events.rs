@@ -1,0 +1,71 @@
+//! What happened: history for readers and outbox for deliveries.
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::Database;
+
+/// Something that happened to a transfer.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Event {
+    /// Rises with time within a transfer; the cursor of a stream.
+    pub seq: i64,
+    pub id: Uuid,
+    /// `transfer.queued`, `transfer.started` …
+    pub kind: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    pub data: Value,
+}
+
+/// Records an event in the transaction of the transition that it tells of.
+///
+/// # Errors
+/// From the database; among them a second `transfer.succeeded`.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    transfer: Uuid,
+    kind: &str,
+    data: Value,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO events (id, tenant, transfer, kind, data)
+         SELECT $1, tenant, id, $3, $4 FROM transfers WHERE id = $2",
+        Uuid::now_v7(),
+        transfer,
+        kind,
+        data,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Up to `limit` events of a tenant's transfer with `seq > after`, oldest first.
+///
+/// # Errors
+/// From the database.
+pub async fn list(
+    database: &Database,
+    tenant: Uuid,
+    transfer: Uuid,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Event>, sqlx::Error> {
+    sqlx::query_as!(
+        Event,
+        "SELECT seq, id, kind, created_at, data FROM events
+         WHERE tenant = $1 AND transfer = $2 AND seq > $3
+         ORDER BY seq LIMIT $4",
+        tenant,
+        transfer,
+        after,
+        limit,
+    )
+    .fetch_all(&database.pool)
+    .await
+}

@@ -1,0 +1,81 @@
+//! Worker processes, for people to see. The queue itself depends on leases alone.
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::Database;
+
+/// A worker process seen lately.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Worker {
+    pub id: Uuid,
+    pub host: String,
+    pub pid: i32,
+    pub version: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub started_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub last_seen_at: OffsetDateTime,
+    /// What it is working on.
+    pub transfer: Option<Uuid>,
+}
+
+/// Makes a process known, or says that it is still there.
+///
+/// # Errors
+/// From the database.
+pub async fn seen(database: &Database, id: Uuid, host: &str, pid: i32) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO workers (id, host, pid, version) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (id) DO UPDATE SET last_seen_at = now()",
+        id,
+        host,
+        pid,
+        env!("CARGO_PKG_VERSION"),
+    )
+    .execute(&database.pool)
+    .await?;
+    Ok(())
+}
+
+/// Forgets a process that has ended.
+///
+/// # Errors
+/// From the database.
+pub async fn remove(database: &Database, id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM workers WHERE id = $1", id).execute(&database.pool).await?;
+    Ok(())
+}
+
+/// Forgets those that died without a word: silent for five minutes.
+///
+/// # Errors
+/// From the database.
+pub async fn remove_silent(database: &Database) -> Result<u64, sqlx::Error> {
+    let gone =
+        sqlx::query!("DELETE FROM workers WHERE last_seen_at < now() - interval '5 minutes'")
+            .execute(&database.pool)
+            .await?;
+    Ok(gone.rows_affected())
+}
+
+/// The workers seen in the last five minutes, oldest first.
+///
+/// # Errors
+/// From the database.
+pub async fn list(database: &Database) -> Result<Vec<Worker>, sqlx::Error> {
+    sqlx::query_as!(
+        Worker,
+        r#"SELECT w.id, w.host, w.pid, w.version, w.started_at, w.last_seen_at,
+                  (SELECT t.id FROM transfers t
+                   WHERE t.worker = w.id AND t.status IN ('running', 'cancelling')
+                   LIMIT 1) AS "transfer"
+           FROM workers w
+           WHERE w.last_seen_at >= now() - interval '5 minutes'
+           ORDER BY w.started_at, w.id"#
+    )
+    .fetch_all(&database.pool)
+    .await
+}
