@@ -3,9 +3,15 @@
 //! Exit codes: 0 done, 1 a job failed, 2 bad usage or input. Answers go to stdout, everything else
 //! to stderr.
 
+pub mod evaluate;
 pub mod keys;
+mod local;
 pub mod migrate;
+pub mod plan;
 pub mod serve;
+pub mod symmetry;
+mod table;
+pub mod transfer;
 pub mod work;
 
 use std::{future::Future, path::PathBuf, process::ExitCode};
@@ -47,6 +53,10 @@ enum Command {
     Serve(serve::Args),
     Work(work::Args),
     Migrate(migrate::Args),
+    Transfer(transfer::Args),
+    Plan(plan::Args),
+    Symmetry(symmetry::Args),
+    Evaluate(evaluate::Args),
     #[command(subcommand)]
     Keys(keys::Command),
 }
@@ -73,6 +83,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args, cli.config, settings),
         Command::Work(args) => work::run(&args, settings),
         Command::Migrate(args) => migrate::run(&args, settings),
+        Command::Transfer(args) => transfer::run(&args, &settings),
+        Command::Plan(args) => plan::run(&args, &settings),
+        Command::Symmetry(args) => symmetry::run(&args, &settings),
+        Command::Evaluate(args) => evaluate::run(&args, &settings),
         Command::Keys(command) => keys::run(command, settings),
     }
 }
