@@ -3,9 +3,15 @@
 //! Exit codes: 0 done, 1 a job failed, 2 bad usage or input. Answers go to stdout, everything else
 //! to stderr.
 
+pub mod cancel;
+pub mod client;
 pub mod keys;
+pub mod list;
 pub mod migrate;
+pub mod openapi;
 pub mod serve;
+pub mod submit;
+pub mod watch;
 pub mod work;
 
 use std::{future::Future, path::PathBuf, process::ExitCode};
@@ -49,6 +55,11 @@ enum Command {
     Migrate(migrate::Args),
     #[command(subcommand)]
     Keys(keys::Command),
+    Submit(submit::Args),
+    Watch(watch::Args),
+    List(list::Args),
+    Cancel(cancel::Args),
+    Openapi(openapi::Args),
 }
 
 /// Runs the program on the process's own arguments.
@@ -74,6 +85,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Work(args) => work::run(&args, settings),
         Command::Migrate(args) => migrate::run(&args, settings),
         Command::Keys(command) => keys::run(command, settings),
+        Command::Submit(args) => small_runtime()?.block_on(submit::run(args)),
+        Command::Watch(args) => small_runtime()?.block_on(watch::run(args)),
+        Command::List(args) => small_runtime()?.block_on(list::run(args)),
+        Command::Cancel(args) => small_runtime()?.block_on(cancel::run(args)),
+        Command::Openapi(args) => openapi::run(&args),
     }
 }
 

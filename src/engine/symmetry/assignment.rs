@@ -6,16 +6,20 @@
 //! 2. if the row maxima can be taken all at once, they are the answer and its own proof;
 //! 3. otherwise give every column a price (a former solve's, where one is lent) and match the rows
 //!    whose best column at those prices is free;
-//! 4. send the rest along shortest augmenting paths (Jonker and Volgenant's family of solvers:
-//!    Computing 38, 1987), which end in prices at which every row has its best column;
-//! 5. prove it: recompute the duality gap from the prices alone.
+//! 4. let the others bid for theirs, which settles nearly all (Jonker and Volgenant's row
+//!    reduction, Computing 38, 1987);
+//! 5. send the rest along shortest augmenting paths, which end in prices at which every row has
+//!    its best column;
+//! 6. prove it: recompute the duality gap from the prices alone.
 //!
-//! Costs stay in f32, prices and distances are f64. Nothing here is random, no result depends on
-//! the prices lent, and no path trusts them: step 5 judges whatever came out.
+//! Steps 4 and 5 look at shortlists of columns, not at whole rows: that is where the speed is.
+//! Entries stay in f32, prices and distances are f64. Nothing here is random, and no value depends
+//! on the prices lent: step 6 judges whatever came out.
 
 mod augment;
 mod scan;
 mod shortlist;
+mod tree;
 
 use augment::Search;
 use pulp::Arch;
@@ -85,6 +89,9 @@ pub struct NotFinite {
     /// Source unit.
     pub column: usize,
 }
+
+/// No row, or no column.
+const FREE: u32 = u32::MAX;
 
 /// A gap below this share of `Σ_j max_i |A[j,i]|` is rounding.
 const ROUNDING: f64 = 1e-10;
@@ -196,10 +203,11 @@ impl<'a> Rows<'a> {
         f64::from(self.row(j)[i as usize]) - prices[i as usize]
     }
 
-    /// Steps 3 to 5: from any prices to an optimal assignment and the prices that prove it.
+    /// Steps 3 to 6: from any prices to an optimal assignment and the prices that prove it.
     fn solve_from(&self, prices: &mut [f64]) -> Assignment {
         let mut search = Search::begin(*self, prices);
         search.match_free_best_columns();
+        search.bid();
         search.augment_all();
         let sigma = search.finish(prices);
         let certificate = self.certificate(&sigma, prices);

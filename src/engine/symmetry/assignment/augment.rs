@@ -2,15 +2,13 @@
 //! the cheapest chain of exchanges, as Dijkstra's algorithm finds it over slacks
 //! `u[j] + price[i] − A[j,i] ≥ 0`.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-
-use super::Rows;
-use super::scan;
 use super::shortlist::Shortlists;
+use super::tree::{Event, Tree, What};
+use super::{FREE, Rows, scan};
 
-/// No row, or no column.
-const FREE: u32 = u32::MAX;
+/// Bids before paths take over, times n: enough for the most part of any matrix of this field, and
+/// a bound on what rows with the same wishes may spend outbidding each other by a hair.
+const BIDS: usize = 200;
 
 /// A partial matching and the prices at which every matched row has its best column.
 pub(super) struct Search<'a> {
@@ -22,77 +20,16 @@ pub(super) struct Search<'a> {
     tree: Tree,
 }
 
-/// The tree of shortest paths from one row.
-struct Tree {
-    /// Shortest distance known to each column.
-    distance: Vec<f64>,
-    /// The row through which it is reached.
-    through: Vec<u32>,
-    /// Columns whose distance was written in this search.
-    touched: Vec<u32>,
-    /// Columns left, with their final distance.
-    closed: Vec<(u32, f64)>,
-    /// What to look at next, nearest first.
-    queue: BinaryHeap<Event>,
-    /// The nearest free column and its distance.
-    end: (u32, f64),
-    /// Columns of a row looked at in whole.
-    wide: Vec<u32>,
-}
-
-/// A place in the queue.
-#[derive(Clone, Copy, PartialEq)]
-struct Event {
-    distance: f64,
-    what: What,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum What {
-    /// A matched column, reached.
-    Column(u32),
-    /// A row, from whose unlisted columns something this near may come; and its offset.
-    Unlisted(u32, f64),
-}
-
-impl Eq for Event {}
-
-impl Ord for Event {
-    /// The nearest is the greatest, for the heap; ties by number, for the same result every time.
-    fn cmp(&self, other: &Self) -> Ordering {
-        let number = |event: &Self| match event.what {
-            What::Column(i) => (0, i),
-            What::Unlisted(j, _) => (1, j),
-        };
-        other.distance.total_cmp(&self.distance).then(number(other).cmp(&number(self)))
-    }
-}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 impl<'a> Search<'a> {
     pub(super) fn begin(rows: Rows<'a>, prices: &[f64]) -> Self {
         let n = rows.n;
-        let tree = Tree {
-            distance: vec![f64::INFINITY; n],
-            through: vec![0; n],
-            touched: Vec::with_capacity(n),
-            closed: Vec::with_capacity(n),
-            queue: BinaryHeap::with_capacity(n),
-            end: (FREE, f64::INFINITY),
-            wide: Vec::with_capacity(n),
-        };
         Self {
             rows,
             prices: prices.to_vec(),
             column_of: vec![FREE; n],
             row_of: vec![FREE; n],
             shortlists: Shortlists::empty(n),
-            tree,
+            tree: Tree::empty(n),
         }
     }
 
@@ -118,6 +55,29 @@ impl<'a> Search<'a> {
         if self.row_of[i as usize] == FREE {
             self.row_of[i as usize] = j as u32;
             self.column_of[j] = i;
+        }
+    }
+
+    /// Rows without a column bid for their best one, up to the price at which they would as soon
+    /// have the second best; who is outbid bids again, until the bids are spent. (Jonker and
+    /// Volgenant's augmenting row reduction; an auction without increments.)
+    pub(super) fn bid(&mut self) {
+        let n = self.rows.n;
+        let mut waiting: Vec<usize> = (0..n).rev().filter(|&j| self.column_of[j] == FREE).collect();
+        for _ in 0..BIDS * n {
+            let Some(j) = waiting.pop() else { return };
+            let (column, rise) = self.shortlists.bid(&self.rows, j, &self.prices);
+            let i = column as usize;
+            if rise <= 0.0 && self.row_of[i] != FREE {
+                continue;
+            }
+            self.prices[i] += rise;
+            let outbid = std::mem::replace(&mut self.row_of[i], j as u32);
+            self.column_of[j] = column;
+            if outbid != FREE {
+                self.column_of[outbid as usize] = FREE;
+                waiting.push(outbid as usize);
+            }
         }
     }
 
@@ -215,39 +175,6 @@ impl<'a> Search<'a> {
             if row as usize == source {
                 return;
             }
-        }
-    }
-}
-
-impl Tree {
-    fn begin(&mut self) {
-        for column in self.touched.drain(..) {
-            self.distance[column as usize] = f64::INFINITY;
-        }
-        self.closed.clear();
-        self.queue.clear();
-        self.end = (FREE, f64::INFINITY);
-    }
-
-    /// Settles a column's distance; no rounding error in a later offer will reopen it.
-    fn close(&mut self, column: u32, distance: f64) {
-        self.closed.push((column, distance));
-        self.distance[column as usize] = f64::NEG_INFINITY;
-    }
-
-    /// Notes a way to a column if it is shorter than any known and than the way to the end.
-    fn offer(&mut self, column: u32, distance: f64, row: u32, row_of: &[u32]) {
-        let i = column as usize;
-        if distance >= self.end.1 || distance >= self.distance[i] {
-            return;
-        }
-        self.touched.push(column);
-        self.distance[i] = distance;
-        self.through[i] = row;
-        if row_of[i] == FREE {
-            self.end = (column, distance);
-        } else {
-            self.queue.push(Event { distance, what: What::Column(column) });
         }
     }
 }
