@@ -1,5 +1,147 @@
 //! Loss and gradient of a graph on a batch, evaluation, fine-tuning.
+//!
+//! A [`Learner`] holds a graph, a device and a ledger of what was computed; each of its functions
+//! takes parameters as a [`Checkpoint`](super::network::Checkpoint) and gives host values back, so
+//! that nothing outside sees a device tensor. Data are checked once by [`Learner::check`]; after
+//! that nothing here fails. Nothing here reads a clock or a random source: seeds come in.
 
+pub mod barrier;
+mod batch_norm;
+pub mod cost;
+pub mod cross_entropy;
 pub mod dataset;
+mod evaluate;
+pub mod fine_tune;
+mod gradient;
+pub mod optimizer;
+#[cfg(test)]
+mod testing;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use burn::tensor::Device;
+
+pub use barrier::{Barrier, BarrierPlan};
+pub use cost::Cost;
 pub use dataset::{Batch, Dataset};
+pub use evaluate::Evaluation;
+pub use fine_tune::{End, Epoch, Event, FineTunePlan, FineTuned};
+pub use gradient::Gradient;
+pub use optimizer::Optimizer;
+
+use super::network::{
+    Graph, GraphError, Signature,
+    forward::{Activation, Statistics, Weights, floats, forward},
+};
+
+/// Samples that one evaluation step holds on the device.
+const EVALUATION_BATCH: usize = 256;
+
+/// A graph on a device, with what has been spent on it.
+pub struct Learner<'a> {
+    graph: &'a Graph,
+    device: Device,
+    classes: usize,
+    forward_flops: f64,
+    sample_gradients: AtomicU64,
+    sample_forwards: AtomicU64,
+}
+
+/// Data that do not fit the model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DataFault {
+    #[error("the data set has no samples")]
+    Empty,
+    #[error("samples have shape {found:?}, but the model reads {expected:?}")]
+    SampleShape { expected: Vec<usize>, found: Vec<usize> },
+    #[error("sample {position} has label {label}, but the model knows the classes 0 to {}", classes - 1)]
+    Label { position: usize, label: i64, classes: usize },
+}
+
+impl DataFault {
+    /// Stable name of the fault, used in reports and HTTP errors.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty_dataset",
+            Self::SampleShape { .. } => "wrong_input_shape",
+            Self::Label { .. } => "label_out_of_range",
+        }
+    }
+}
+
+impl<'a> Learner<'a> {
+    /// A learner for checkpoints of this signature.
+    ///
+    /// # Errors
+    /// As [`Graph::classes`].
+    pub fn new(
+        graph: &'a Graph,
+        signature: &Signature,
+        device: Device,
+    ) -> Result<Self, GraphError> {
+        let classes = graph.classes(signature)?;
+        let forward_flops = cost::forward_flops(graph, signature)?;
+        let device = device.inner();
+        let (sample_gradients, sample_forwards) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { graph, device, classes, forward_flops, sample_gradients, sample_forwards })
+    }
+
+    pub fn graph(&self) -> &Graph {
+        self.graph
+    }
+
+    /// Where everything is computed.
+    pub fn device(&self) -> Device {
+        self.device.clone()
+    }
+
+    /// Width of the output.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Whether the model can read these samples and has a class for every label. Call it before
+    /// anything else is done with a data set.
+    ///
+    /// # Errors
+    /// The first fault found.
+    pub fn check(&self, data: &Dataset) -> Result<(), DataFault> {
+        if data.is_empty() {
+            return Err(DataFault::Empty);
+        }
+        let (expected, found) = (self.graph.input.shape(), data.sample_shape());
+        if expected != found {
+            let (expected, found) = (expected.to_vec(), found.to_vec());
+            return Err(DataFault::SampleShape { expected, found });
+        }
+        let known = 0..self.classes as i64;
+        match data.labels().iter().position(|label| !known.contains(label)) {
+            Some(position) => Err(DataFault::Label {
+                position,
+                label: data.labels()[position],
+                classes: self.classes,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// What has been spent since the start.
+    pub fn cost(&self) -> Cost {
+        Cost::of(
+            self.sample_gradients.load(Ordering::Relaxed),
+            self.sample_forwards.load(Ordering::Relaxed),
+            self.forward_flops,
+        )
+    }
+
+    fn spent_gradients(&self, samples: usize) {
+        self.sample_gradients.fetch_add(samples as u64, Ordering::Relaxed);
+    }
+
+    /// Row-major logits `[B, classes]`; no graph of the computation is kept.
+    fn logits(&self, weights: &Weights, batch: Batch, statistics: Statistics<'_>) -> Vec<f32> {
+        self.sample_forwards.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        let input = Activation::upload(batch.inputs, &batch.sample_shape, &self.device);
+        floats(forward(self.graph, weights, input, statistics))
+    }
+}

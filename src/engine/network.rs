@@ -6,7 +6,10 @@
 pub mod checkpoint;
 pub mod document;
 pub mod error;
+mod families;
+pub mod forward;
 pub mod graph;
+mod ops;
 pub mod shapes;
 
 pub use checkpoint::{Checkpoint, DType, HostTensor, Signature, TensorInfo};

@@ -104,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    fn bound(config: &StorageConfig) -> impl Fn(&Path) -> Result<PathBuf, LocationError> {
+    fn bound(config: &StorageConfig) -> impl Fn(&Path) -> Result<PathBuf, LocationError> + use<> {
         let roots = Roots::bound(config).unwrap();
         move |path| roots.check(&Location::from_uri(&format!("file://{}", path.display())).unwrap())
     }

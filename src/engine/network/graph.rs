@@ -51,7 +51,7 @@ pub struct Node {
 }
 
 /// Where a node reads from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operand {
     /// The sample itself.
     Input,

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Database, events, names};
@@ -33,7 +32,8 @@ pub struct Report {
     pub phase: Option<Phase>,
     /// Done, total, unit.
     pub progress: Option<(i64, i64, &'static str)>,
-    pub estimated_finish: Option<OffsetDateTime>,
+    /// Until the phase ends at its present pace.
+    pub seconds_left: Option<f64>,
 }
 
 /// What a heartbeat hears.
@@ -137,7 +137,7 @@ pub async fn beat(
                available_at = t.available_at
                    + (now() + make_interval(secs => $3) - t.lease_expires_at),
                phase = $4::text::transfer_phase, progress_done = $5, progress_total = $6,
-               progress_unit = $7, estimated_finish = $8
+               progress_unit = $7, estimated_finish = now() + make_interval(secs => $8)
            FROM before
            WHERE t.id = $1 AND t.lease_token = $2 AND t.status IN ('running', 'cancelling')
            RETURNING t.status AS "status: Status",
@@ -149,7 +149,7 @@ pub async fn beat(
         done,
         total,
         unit,
-        report.estimated_finish,
+        report.seconds_left,
     )
     .fetch_optional(&mut *transaction)
     .await?;

@@ -1,0 +1,89 @@
+//! Loss and accuracy of a checkpoint on a data set, with its running statistics.
+
+use super::{
+    Batch, Dataset, EVALUATION_BATCH, Learner,
+    cross_entropy::{Scores, scores},
+};
+use crate::engine::network::{
+    Checkpoint,
+    forward::{Statistics, Weights},
+};
+
+/// How well a checkpoint does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Mean cross-entropy.
+    pub loss: f64,
+    /// Share of right predictions, in [0, 1].
+    pub accuracy: f64,
+    /// The class predicted for every sample, in order.
+    pub predictions: Vec<u32>,
+}
+
+impl Learner<'_> {
+    /// Runs forward over the data in batches of bounded size.
+    ///
+    /// # Panics
+    /// When [`Learner::check`] would have refused the data.
+    pub fn evaluate(&self, params: &Checkpoint, data: &Dataset) -> Evaluation {
+        let weights = Weights::upload(self.graph, params, &self.device);
+        self.evaluate_weights(&weights, data)
+    }
+
+    pub(super) fn evaluate_weights(&self, weights: &Weights, data: &Dataset) -> Evaluation {
+        let mut all = Scores::default();
+        for batch in batches(data) {
+            let labels = batch.labels.clone();
+            let some = scores(&self.logits(weights, batch, Statistics::Running), &labels);
+            all.losses.extend(some.losses);
+            all.predictions.extend(some.predictions);
+        }
+        let (loss, accuracy) = (all.mean_loss(), all.accuracy(data.labels()));
+        Evaluation { loss, accuracy, predictions: all.predictions }
+    }
+
+    /// Row-major logits `[B, classes]` with the running statistics.
+    pub fn predict(&self, params: &Checkpoint, batch: &Batch) -> Vec<f32> {
+        let weights = Weights::upload(self.graph, params, &self.device);
+        self.logits(&weights, batch.clone(), Statistics::Running)
+    }
+}
+
+fn batches(data: &Dataset) -> impl Iterator<Item = Batch> + '_ {
+    (0..data.len()).step_by(EVALUATION_BATCH).map(|start| {
+        let end = (start + EVALUATION_BATCH).min(data.len());
+        data.batch(&(start..end).collect::<Vec<_>>())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use serde_json::json;
+
+    use super::super::{DataFault, testing};
+    use super::*;
+
+    #[test]
+    fn batches_do_not_change_the_result_and_faults_are_found_first() {
+        let graph = testing::graph(&[3], json!([{"op":"linear","param":"fc"}]));
+        let signature = testing::signature(&[("fc.weight", &[4, 3])]);
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let params = testing::random_params(&signature, 1);
+        let batch = testing::random_batch(&[3], EVALUATION_BATCH + 7, 4, 2);
+        let data = testing::dataset(&batch);
+        learner.check(&data).unwrap();
+        let found = learner.evaluate(&params, &data);
+        let expected = scores(&learner.predict(&params, &batch), &batch.labels);
+        assert_eq!(found.predictions, expected.predictions);
+        assert!((found.loss - expected.mean_loss()).abs() < 1e-9);
+        assert!((found.accuracy - expected.accuracy(&batch.labels)).abs() < 1e-12);
+
+        let wrong = |batch: &Batch| learner.check(&testing::dataset(batch)).unwrap_err();
+        let mut labels = batch.clone();
+        labels.labels[9] = 4;
+        assert_eq!(wrong(&labels), DataFault::Label { position: 9, label: 4, classes: 4 });
+        assert_eq!(wrong(&testing::random_batch(&[2], 3, 4, 2)).code(), "wrong_input_shape");
+        assert_eq!(wrong(&testing::random_batch(&[3], 0, 4, 2)), DataFault::Empty);
+    }
+}

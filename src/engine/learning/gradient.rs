@@ -1,0 +1,212 @@
+//! Loss and gradient on one batch.
+
+use std::collections::HashMap;
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::{
+    Batch, Learner,
+    cross_entropy::{self, scores},
+};
+use crate::engine::network::{
+    Checkpoint,
+    forward::{Activation, Statistics, Weights, floats, forward},
+};
+
+/// The mean loss of a batch and its gradient, f32, under the names of the learned tensors.
+#[derive(Clone, Debug)]
+pub struct Gradient {
+    pub loss: f64,
+    pub parts: Checkpoint,
+}
+
+impl Learner<'_> {
+    /// Mean cross-entropy over the batch and its gradient; batch norm uses the batch's own
+    /// statistics, there is no weight decay. A tied tensor's gradient is the sum over its readers.
+    ///
+    /// # Panics
+    /// When [`Learner::check`] would have refused the batch.
+    pub fn gradient(&self, params: &Checkpoint, batch: &Batch) -> Gradient {
+        let weights = Weights::upload(self.graph, params, &self.device.clone().autodiff());
+        let (loss, mut gradients) = self.backward(&weights, batch);
+        let part = |name: String| {
+            let shape = params.get(&name)?.shape().to_vec();
+            let values = gradients.remove(&name)?;
+            Some((name, crate::engine::network::HostTensor::from_f32(shape, floats(values))))
+        };
+        let parts = self.graph.learned().into_iter().filter_map(part).collect();
+        Gradient { loss, parts }
+    }
+
+    /// The mean loss and its flat gradients, on the plain device, for weights that are leaves on
+    /// the autodiff device.
+    pub(super) fn backward(
+        &self,
+        weights: &Weights,
+        batch: &Batch,
+    ) -> (f64, HashMap<String, Tensor<1>>) {
+        self.spent_gradients(batch.len());
+        let device = self.device.clone().autodiff();
+        let input = Activation::upload(batch.inputs.clone(), &batch.sample_shape, &device);
+        let logits = forward(self.graph, weights, input, Statistics::Batch(&mut |_| {}));
+        let values = floats(logits.clone().inner());
+        let loss = scores(&values, &batch.labels).mean_loss();
+        // d loss / d θ = Σ (d loss / d logits) · d logits / d θ, the first factor a constant.
+        let factor = cross_entropy::gradient(&values, &batch.labels);
+        let factor = Tensor::from_data(TensorData::new(factor, logits.dims()), &device);
+        let mut gradients = (logits * factor).sum().backward();
+        let flat = |name: String| {
+            let gradient = weights.flat(&name)?.grad_remove(&mut gradients)?;
+            Some((name, gradient))
+        };
+        (loss, self.graph.learned().into_iter().filter_map(flat).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use serde_json::{Value, json};
+
+    use super::super::testing;
+    use super::*;
+    use crate::engine::network::{Graph, HostTensor};
+
+    /// Every element's gradient against a central difference of the loss.
+    fn check(sample_shape: &[usize], nodes: Value, shapes: &[(&str, &[usize])]) {
+        let graph = testing::graph(sample_shape, nodes);
+        let signature = testing::signature(shapes);
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let batch = testing::random_batch(sample_shape, 5, learner.classes() as i64, 1);
+        let params = testing::random_params(&signature, 2);
+        let gradient = learner.gradient(&params, &batch);
+        let scale = gradient.parts.iter().flat_map(|(_, t)| t.f32().into_owned());
+        let scale = f64::from(scale.fold(0f32, |a, v| a.max(v.abs())));
+        assert!(scale > 1e-3, "there is a gradient");
+        for name in graph.learned() {
+            let Some(tensor) = params.get(&name) else { continue };
+            for i in 0..tensor.len() {
+                let slope = slope(&learner, &params, &batch, (&name, i));
+                let found = f64::from(gradient.parts[&name].f32()[i]);
+                let off = (slope - found).abs();
+                assert!(off < 2e-3 * scale, "{name}[{i}]: {found} but the slope is {slope}");
+            }
+        }
+    }
+
+    fn slope(
+        learner: &Learner<'_>,
+        params: &Checkpoint,
+        batch: &Batch,
+        (name, i): (&str, usize),
+    ) -> f64 {
+        let step = 1f32 / 512.0;
+        let loss = |by: f32| {
+            let mut values = params[name].f32().into_owned();
+            values[i] += by;
+            let mut moved = params.clone();
+            moved.insert(name, HostTensor::from_f32(params[name].shape().to_vec(), values));
+            learner.gradient(&moved, batch).loss
+        };
+        (loss(step) - loss(-step)) / f64::from(2.0 * step)
+    }
+
+    #[test]
+    fn linear_gelu_and_feature_batch_norm() {
+        check(
+            &[4],
+            json!([{"op":"linear","param":"a"},{"op":"batch_norm","param":"n"},{"op":"gelu"},
+                {"op":"dropout","p":0.5},{"op":"linear","param":"b"}]),
+            &[
+                ("a.weight", &[5, 4]),
+                ("a.bias", &[5]),
+                ("n.weight", &[5]),
+                ("n.bias", &[5]),
+                ("n.running_mean", &[5]),
+                ("n.running_var", &[5]),
+                ("b.weight", &[3, 5]),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_residual_block_with_strided_dilated_and_grouped_convolutions() {
+        check(
+            &[2, 7, 6],
+            json!([{"op":"conv2d","param":"a","stride":[2,1],"padding":[1,2]},{"op":"gelu","id":"g"},
+                {"op":"conv2d","param":"b","groups":2,"padding":2,"dilation":2},
+                {"op":"batch_norm","param":"n"},{"op":"add","inputs":["n","g"]},{"op":"relu"},
+                {"op":"global_avg_pool"},{"op":"linear","param":"fc"}]),
+            &[
+                ("a.weight", &[4, 2, 3, 3]),
+                ("a.bias", &[4]),
+                ("b.weight", &[4, 2, 3, 3]),
+                ("n.weight", &[4]),
+                ("n.bias", &[4]),
+                ("n.running_mean", &[4]),
+                ("n.running_var", &[4]),
+                ("fc.weight", &[3, 4]),
+                ("fc.bias", &[3]),
+            ],
+        );
+    }
+
+    #[test]
+    fn every_pooling() {
+        for pool in [
+            json!({"op":"max_pool","kernel":3,"stride":2,"padding":1,"ceil_mode":true}),
+            json!({"op":"avg_pool","kernel":3,"stride":2,"padding":1,"count_include_pad":false}),
+            json!({"op":"avg_pool","kernel":[3,2],"stride":2,"padding":1,"ceil_mode":true}),
+            json!({"op":"adaptive_avg_pool","output":[4,3]}),
+        ] {
+            let nodes = json!([{"op":"conv2d","param":"a","padding":1},pool,{"op":"gelu"},
+                {"op":"flatten"},{"op":"linear","param":"fc"}]);
+            let probe = testing::graph(&[2, 6, 5], nodes.clone());
+            let a: (&str, &[usize]) = ("a.weight", &[3, 2, 3, 3]);
+            // The flattened width differs; ask the shapes for it.
+            let width = (1..100).find(|width| {
+                probe.shapes(&testing::signature(&[a, ("fc.weight", &[2, *width])])).is_ok()
+            });
+            check(&[2, 6, 5], nodes, &[a, ("fc.weight", &[2, width.unwrap()])]);
+        }
+    }
+
+    #[test]
+    fn a_tied_tensor_sums_its_readers() {
+        check(
+            &[4],
+            json!([{"op":"linear","param":"w","id":"one"},{"op":"gelu"},
+                {"op":"linear","param":"w","id":"two"}]),
+            &[("w.weight", &[4, 4]), ("w.bias", &[4])],
+        );
+    }
+
+    #[test]
+    fn the_same_twice_is_the_same_bytes() {
+        let graph: Graph = testing::graph(
+            &[3, 12, 12],
+            json!([{"op":"conv2d","param":"a","padding":1},{"op":"batch_norm","param":"n"},
+                {"op":"relu"},{"op":"flatten"},{"op":"linear","param":"fc"}]),
+        );
+        let signature = testing::signature(&[
+            ("a.weight", &[16, 3, 3, 3]),
+            ("n.weight", &[16]),
+            ("n.bias", &[16]),
+            ("n.running_mean", &[16]),
+            ("n.running_var", &[16]),
+            ("fc.weight", &[10, 2304]),
+        ]);
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let batch = testing::random_batch(&[3, 12, 12], 64, 10, 3);
+        let params = testing::random_params(&signature, 4);
+        let first = learner.gradient(&params, &batch);
+        for _ in 0..5 {
+            let again = learner.gradient(&params, &batch);
+            assert_eq!(first.loss.to_bits(), again.loss.to_bits());
+            for (name, tensor) in first.parts.iter() {
+                assert_eq!(tensor.bytes(), again.parts[name].bytes(), "{name}");
+            }
+        }
+        assert_eq!(learner.cost().sample_gradients, 6 * 64);
+    }
+}

@@ -1,0 +1,182 @@
+//! Known architectures: builders from the `config.json` that users already have to a [`Graph`].
+//!
+//! A builder knows names and wiring, nothing else; every size is read from the tensors. What may be
+//! permuted follows from the graph alone.
+
+mod resnet;
+mod vgg;
+
+use serde_json::Value;
+
+use super::{
+    checkpoint::Signature,
+    error::GraphError,
+    graph::{Graph, Input, Node, Op, Operand, Pair, Task},
+};
+
+type Build = fn(&Source<'_>) -> Result<Graph, GraphError>;
+
+/// Architecture names with their builders.
+const FAMILIES: [(&str, Build); 13] = [
+    ("resnet18", |source| resnet::build(source, [2, 2, 2, 2])),
+    ("resnet34", |source| resnet::build(source, [3, 4, 6, 3])),
+    ("resnet50", |source| resnet::build(source, [3, 4, 6, 3])),
+    ("resnet101", |source| resnet::build(source, [3, 4, 23, 3])),
+    ("resnet152", |source| resnet::build(source, [3, 8, 36, 3])),
+    ("vgg11", |source| vgg::build(source, [1, 1, 2, 2, 2], false)),
+    ("vgg13", |source| vgg::build(source, [2, 2, 2, 2, 2], false)),
+    ("vgg16", |source| vgg::build(source, [2, 2, 3, 3, 3], false)),
+    ("vgg19", |source| vgg::build(source, [2, 2, 4, 4, 4], false)),
+    ("vgg11_bn", |source| vgg::build(source, [1, 1, 2, 2, 2], true)),
+    ("vgg13_bn", |source| vgg::build(source, [2, 2, 2, 2, 2], true)),
+    ("vgg16_bn", |source| vgg::build(source, [2, 2, 3, 3, 3], true)),
+    ("vgg19_bn", |source| vgg::build(source, [2, 2, 4, 4, 4], true)),
+];
+
+impl Graph {
+    /// The graph that a `config.json` names: `"model_type": "graph"` spells it out, an
+    /// `"architecture"` as timm writes it (`resnet18`, `resnet18.a1_in1k`) picks a known family.
+    ///
+    /// # Errors
+    /// A malformed document, a configuration that names nothing, an unknown architecture, a tensor
+    /// missing from which the builder reads a size.
+    pub fn from_config(config: &Value, signature: &Signature) -> Result<Self, GraphError> {
+        if config["model_type"] == "graph" {
+            return Self::from_document(config);
+        }
+        let Some(full) = config["architecture"].as_str() else {
+            let detail = "names no network; give \"model_type\": \"graph\" with its nodes, or an \
+                          \"architecture\" such as \"resnet18\"";
+            return Err(GraphError::Malformed { detail: detail.into() });
+        };
+        // timm appends the training recipe after a dot.
+        let name = full.split('.').next().unwrap_or(full);
+        match FAMILIES.iter().find(|(known, _)| *known == name) {
+            Some((_, build)) => build(&Source { config, signature }),
+            None => Err(GraphError::UnknownArchitecture {
+                name: full.to_owned(),
+                known: FAMILIES.map(|(known, _)| known).join(", "),
+            }),
+        }
+    }
+}
+
+/// What a builder reads.
+struct Source<'a> {
+    config: &'a Value,
+    signature: &'a Signature,
+}
+
+impl Source<'_> {
+    fn has(&self, tensor: &str) -> bool {
+        self.signature.contains_key(tensor)
+    }
+
+    /// Shape of a tensor of this rank.
+    fn shape<const D: usize>(&self, tensor: &str) -> Result<[usize; D], GraphError> {
+        let Some(info) = self.signature.get(tensor) else {
+            let node = tensor.trim_end_matches(".weight").to_owned();
+            return Err(GraphError::MissingTensor { tensor: tensor.to_owned(), node });
+        };
+        info.shape.as_slice().try_into().map_err(|_| GraphError::WrongShape {
+            tensor: tensor.to_owned(),
+            expected: format!("rank {D}"),
+            found: info.shape.clone(),
+        })
+    }
+
+    /// The sample's shape: channels from the first convolution, height and width from
+    /// `pretrained_cfg.input_size` or `input_size` (`[C, H, W]`), else 224 × 224.
+    fn image(&self, first_convolution: &str) -> Result<Input, GraphError> {
+        let [_, channels, _, _] = self.shape(first_convolution)?;
+        let places = [&self.config["pretrained_cfg"]["input_size"], &self.config["input_size"]];
+        let size = match places.into_iter().find(|value| !value.is_null()) {
+            None => [channels, 224, 224],
+            Some(value) => serde_json::from_value(value.clone()).map_err(|_| {
+                GraphError::Malformed { detail: format!("input_size: {value} is not [C, H, W]") }
+            })?,
+        };
+        Ok(Input::Image { shape: [channels, size[1], size[2]] })
+    }
+}
+
+/// Nodes in the making. Every function returns the node it added.
+#[derive(Default)]
+struct Builder {
+    nodes: Vec<Node>,
+}
+
+impl Builder {
+    fn push(&mut self, id: impl Into<String>, op: Op, inputs: &[Operand]) -> Operand {
+        self.nodes.push(Node { id: id.into(), op, inputs: inputs.to_vec() });
+        Operand::Node(self.nodes.len() - 1)
+    }
+
+    fn convolution(&mut self, param: &str, stride: usize, padding: usize, x: Operand) -> Operand {
+        let op = Op::Conv2d {
+            param: param.to_owned(),
+            stride: Pair(stride, stride),
+            padding: Pair(padding, padding),
+            dilation: Pair(1, 1),
+            groups: 1,
+        };
+        self.push(param, op, &[x])
+    }
+
+    fn batch_norm(&mut self, param: &str, x: Operand) -> Operand {
+        let op = Op::BatchNorm { param: param.to_owned(), eps: 1e-5, momentum: None };
+        self.push(param, op, &[x])
+    }
+
+    fn max_pool(&mut self, id: &str, [kernel, stride, padding]: [usize; 3], x: Operand) -> Operand {
+        let op = Op::MaxPool {
+            kernel: Pair(kernel, kernel),
+            stride: Some(Pair(stride, stride)),
+            padding: Pair(padding, padding),
+            ceil_mode: false,
+        };
+        self.push(id, op, &[x])
+    }
+
+    fn linear(&mut self, param: &str, x: Operand) -> Operand {
+        self.push(param, Op::Linear { param: param.to_owned() }, &[x])
+    }
+
+    fn finish(self, input: Input) -> Graph {
+        Graph { input, task: Task::Classification, nodes: self.nodes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::network::{DType, TensorInfo};
+
+    /// Tensors by name and shape, batch norms as `name` and channels.
+    pub(super) fn signature(weights: &[(&str, &[usize])], norms: &[(&str, usize)]) -> Signature {
+        let info = |shape: &[usize]| TensorInfo { dtype: DType::F32, shape: shape.to_vec() };
+        let mut all: Signature =
+            weights.iter().map(|(name, shape)| ((*name).to_owned(), info(shape))).collect();
+        for (name, channels) in norms {
+            for suffix in ["weight", "bias", "running_mean", "running_var"] {
+                all.insert(format!("{name}.{suffix}"), info(&[*channels]));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn a_configuration_must_name_a_known_network() {
+        let code = |config: Value| {
+            Graph::from_config(&config, &Signature::new()).expect_err("no such network").code()
+        };
+        assert_eq!(code(json!({})), "malformed_config");
+        assert_eq!(code(json!({"architecture":"resnext50"})), "unknown_architecture");
+        assert_eq!(code(json!({"architecture":"resnet18"})), "missing_tensor");
+        let conv = signature(&[("conv1.weight", &[8, 3, 7, 7])], &[]);
+        let config = json!({"architecture":"resnet18","input_size":[64]});
+        assert_eq!(Graph::from_config(&config, &conv).unwrap_err().code(), "malformed_config");
+    }
+}

@@ -1,0 +1,205 @@
+//! Runs a graph on a burn device, from the parameters of a checkpoint to logits.
+//!
+//! Order of events: [`Weights::upload`] takes a checkpoint's tensors to the device, flat;
+//! [`forward`] walks the nodes in order, gives each what it reads, and lets an activation go after
+//! its last reader. Shapes have been checked by [`Graph::shapes`]; nothing here checks them again.
+
+use std::collections::HashMap;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::{
+    checkpoint::{Checkpoint, HostTensor},
+    graph::{Graph, Op, Operand, Role},
+    ops,
+};
+
+/// What flows along an edge, batch first.
+#[derive(Clone, Debug)]
+pub enum Activation {
+    /// `[B, F]`
+    Features(Tensor<2>),
+    /// `[B, C, H, W]`
+    Image(Tensor<4>),
+}
+
+impl Activation {
+    /// Samples `[B, …sample_shape]`, row-major.
+    ///
+    /// # Panics
+    /// When the values do not fill the shape, or a sample is neither `[F]` nor `[C, H, W]`.
+    pub fn upload(values: Vec<f32>, sample_shape: &[usize], device: &Device) -> Self {
+        let samples = values.len() / sample_shape.iter().product::<usize>().max(1);
+        match *sample_shape {
+            [f] => Self::Features(Tensor::from_data(TensorData::new(values, [samples, f]), device)),
+            [c, h, w] => {
+                Self::Image(Tensor::from_data(TensorData::new(values, [samples, c, h, w]), device))
+            }
+            _ => panic!("a sample is [F] or [C, H, W], not {sample_shape:?}"),
+        }
+    }
+
+    pub(super) fn features(self) -> Tensor<2> {
+        match self {
+            Self::Features(x) => x,
+            Self::Image(x) => x.flatten(1, 3),
+        }
+    }
+
+    pub(super) fn image(self) -> Tensor<4> {
+        match self {
+            Self::Image(x) => x,
+            Self::Features(_) => unreachable!("shapes have been checked"),
+        }
+    }
+}
+
+/// A graph's tensors on a device. Each is held flat and reshaped where it is used, so that
+/// gradients and optimisers need not know ranks.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    tensors: HashMap<String, (Tensor<1>, Vec<usize>)>,
+}
+
+impl Weights {
+    /// The learned tensors and the running statistics of the graph. On an autodiff device the
+    /// learned ones are leaves whose gradients are kept.
+    ///
+    /// # Panics
+    /// When a tensor is missing that the graph needs.
+    pub fn upload(graph: &Graph, params: &Checkpoint, device: &Device) -> Self {
+        let mut tensors = HashMap::new();
+        for (_, param) in graph.params().filter(|(_, p)| p.role != Role::Counter) {
+            let Some(host) = params.get(&param.name) else {
+                assert!(!param.required, "no tensor {:?}", param.name);
+                continue;
+            };
+            tensors.entry(param.name).or_insert_with(|| {
+                let data = TensorData::new(host.f32().into_owned(), [host.len()]);
+                let mut flat = Tensor::<1>::from_data(data, device);
+                if device.is_autodiff() && param.role == Role::Learned {
+                    flat = flat.require_grad();
+                }
+                (flat, host.shape().to_vec())
+            });
+        }
+        Self { tensors }
+    }
+
+    /// The flat tensor.
+    pub fn flat(&self, name: &str) -> Option<&Tensor<1>> {
+        self.tensors.get(name).map(|(flat, _)| flat)
+    }
+
+    /// Replaces a tensor by what `step` makes of it on the plain device; it is a fresh leaf after.
+    ///
+    /// # Panics
+    /// When there is no such tensor.
+    pub fn update(&mut self, name: &str, step: impl FnOnce(Tensor<1>) -> Tensor<1>) {
+        let (flat, shape) = self.tensors.remove(name).expect("a tensor of the graph");
+        let stepped = step(flat.inner()).autodiff().require_grad();
+        self.tensors.insert(name.to_owned(), (stepped, shape));
+    }
+
+    /// A tensor's values on the host, under its own shape.
+    pub fn download(&self, name: &str) -> Option<HostTensor> {
+        let (flat, shape) = self.tensors.get(name)?;
+        Some(HostTensor::from_f32(shape.clone(), floats(flat.clone())))
+    }
+
+    pub(super) fn get<const D: usize>(&self, param: &str, suffix: &str) -> Option<Tensor<D>> {
+        let (flat, shape) = self.tensors.get(&format!("{param}.{suffix}"))?;
+        let dims: [usize; D] = shape.as_slice().try_into().expect("shapes have been checked");
+        Some(flat.clone().reshape(dims))
+    }
+}
+
+/// The values of an f32 tensor, row-major; without a copy where the device is the host and nobody
+/// else holds the tensor.
+///
+/// # Panics
+/// When the tensor is not f32 or the device has failed.
+pub fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().expect("an f32 tensor")
+}
+
+/// Where batch normalisation takes its mean and variance from.
+pub enum Statistics<'a> {
+    /// The running ones of the checkpoint.
+    Running,
+    /// Those of the batch itself, as in training; told to the observer.
+    Batch(&'a mut dyn FnMut(BatchStatistics)),
+}
+
+/// What a batch-norm node saw: mean and biased variance per channel, over `count` values each.
+pub struct BatchStatistics {
+    pub node: usize,
+    pub mean: Tensor<1>,
+    pub variance: Tensor<1>,
+    pub count: usize,
+}
+
+/// The logits `[B, classes]` of a batch.
+///
+/// # Panics
+/// When the input or a tensor does not have the shape that [`Graph::shapes`] checked.
+pub fn forward(
+    graph: &Graph,
+    weights: &Weights,
+    input: Activation,
+    mut statistics: Statistics<'_>,
+) -> Tensor<2> {
+    let mut last_reader = HashMap::new();
+    for (position, node) in graph.nodes.iter().enumerate() {
+        last_reader.extend(node.inputs.iter().map(|&operand| (operand, position)));
+    }
+    let mut alive = HashMap::from([(Operand::Input, input)]);
+    for (position, node) in graph.nodes.iter().enumerate() {
+        let inputs: Vec<Activation> =
+            node.inputs.iter().map(|operand| alive[operand].clone()).collect();
+        alive.retain(|operand, _| last_reader.get(operand).is_some_and(|&last| last > position));
+        let output = run(position, &node.op, inputs, weights, &mut statistics);
+        alive.insert(Operand::Node(position), output);
+    }
+    let last = Operand::Node(graph.nodes.len() - 1);
+    alive.remove(&last).expect("a graph has nodes").features()
+}
+
+fn run(
+    position: usize,
+    op: &Op,
+    mut inputs: Vec<Activation>,
+    weights: &Weights,
+    statistics: &mut Statistics<'_>,
+) -> Activation {
+    use Activation::{Features, Image};
+    if matches!(op, Op::Add {}) {
+        return inputs.into_iter().reduce(ops::add).expect("add has inputs");
+    }
+    let x = inputs.remove(0);
+    match op {
+        Op::Linear { param } => Features(ops::linear(x.features(), weights, param)),
+        Op::Conv2d { .. } => Image(ops::conv2d(x.image(), weights, op)),
+        Op::BatchNorm { param, eps, .. } => {
+            let norm = ops::batch_norm::BatchNorm { node: position, param, eps: *eps, weights };
+            match x {
+                Features(x) => Features(norm.apply(x, statistics)),
+                Image(x) => Image(norm.apply(x, statistics)),
+            }
+        }
+        Op::Relu {} => {
+            ops::elementwise(x, burn::tensor::activation::relu, burn::tensor::activation::relu)
+        }
+        Op::Gelu {} => {
+            ops::elementwise(x, burn::tensor::activation::gelu, burn::tensor::activation::gelu)
+        }
+        Op::MaxPool { .. } | Op::AvgPool { .. } => Image(ops::pool(x.image(), op)),
+        Op::AdaptiveAvgPool { output } => {
+            Image(burn::tensor::module::adaptive_avg_pool2d(x.image(), output.array()))
+        }
+        Op::GlobalAvgPool {} => Features(ops::global_avg_pool(x.image())),
+        Op::Flatten {} => Features(x.features()),
+        Op::Dropout { .. } => x,
+        Op::Add {} => unreachable!("handled above"),
+    }
+}
