@@ -1,0 +1,5 @@
+mod keys;
+mod private_cluster;
+mod queue;
+mod serve;
+mod sweep;
