@@ -12,6 +12,7 @@ mod watch;
 
 use std::{
     future::Future,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -37,6 +38,8 @@ pub struct Worker {
     /// For the heartbeat's own connection.
     pub database_url: String,
     pub storage: Storage,
+    /// For copies of remote inputs.
+    pub scratch: PathBuf,
     pub settings: config::Worker,
 }
 
