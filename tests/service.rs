@@ -1,3 +1,4 @@
+mod crash;
 mod keys;
 mod private_cluster;
 mod queue;

@@ -31,7 +31,7 @@ use tokio::time;
 use uuid::Uuid;
 
 /// Longest wait for anything.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The run's PostgreSQL; the last test that uses it stops it.
 struct Cluster(Option<PrivateCluster>);
@@ -239,10 +239,7 @@ impl Drop for Process {
 }
 
 /// Asks until there is an answer. For what nothing announces: the end of processes, mostly.
-pub async fn within<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    mut ask: impl FnMut() -> F,
-) -> T {
+pub async fn within<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let begun = Instant::now();
     let mut pace = time::interval(Duration::from_millis(20));
     while begun.elapsed() < PATIENCE {

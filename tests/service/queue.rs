@@ -230,7 +230,8 @@ async fn lists_are_filtered_newest_first_and_paged() {
     let three = submit("file:///a/", "file:///c/", "x").await;
     transfers::request_cancel(&test.database, DEFAULT_TENANT, two).await.unwrap();
     let list = async |filter: ListFilter| {
-        let filter = ListFilter { limit: if filter.limit == 0 { 10 } else { filter.limit }, ..filter };
+        let filter =
+            ListFilter { limit: if filter.limit == 0 { 10 } else { filter.limit }, ..filter };
         let found = transfers::list(&test.database, DEFAULT_TENANT, &filter).await.unwrap();
         found.into_iter().map(|transfer| transfer.id).collect::<Vec<_>>()
     };
@@ -244,8 +245,8 @@ async fn lists_are_filtered_newest_first_and_paged() {
     assert_eq!(list(ListFilter { limit: 1, ..ListFilter::default() }).await, [three]);
     let next = ListFilter { limit: 1, after: Some(three), ..ListFilter::default() };
     assert_eq!(list(next).await, [two]);
-    let elsewhere =
-        transfers::list(&test.database, Uuid::now_v7(), &ListFilter { limit: 9, ..ListFilter::default() });
+    let any = ListFilter { limit: 9, ..ListFilter::default() };
+    let elsewhere = transfers::list(&test.database, Uuid::now_v7(), &any);
     assert!(elsewhere.await.unwrap().is_empty());
 }
 
@@ -267,8 +268,6 @@ async fn changes_are_heard() {
     let test = TestDatabase::fresh().await;
     let mut changes = test.changes.subscribe();
     let id = test.queued(3).await.id;
-    let heard = async {
-        while changes.recv().await.unwrap() != id {}
-    };
+    let heard = async { while changes.recv().await.unwrap() != id {} };
     tokio::time::timeout(crate::support::PATIENCE, heard).await.expect("heard in time");
 }

@@ -42,7 +42,8 @@ async fn a_dead_worker_is_replaced_and_a_dead_service_leaves_no_worker() {
     let mut served = Served::start(&mut serve(&test, "1")).await;
     let parent = served.process.id();
     let worker = async |but: i32| {
-        within("a worker runs", async || children_of(parent).into_iter().find(|pid| *pid != but)).await
+        within("a worker runs", async || children_of(parent).into_iter().find(|pid| *pid != but))
+            .await
     };
     let first = worker(0).await;
     kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
