@@ -1,9 +1,7 @@
 //! The integration tests: one binary, one module an area, mirroring `src/`.
 
-mod support {
-    pub mod files;
-    pub mod s3_server;
-}
+mod service;
+mod support;
 
 mod storage {
     mod files;
