@@ -5,12 +5,18 @@
 
 pub mod cancel;
 pub mod client;
+pub mod evaluate;
 pub mod keys;
 pub mod list;
+mod local;
 pub mod migrate;
 pub mod openapi;
+pub mod plan;
 pub mod serve;
 pub mod submit;
+pub mod symmetry;
+mod table;
+pub mod transfer;
 pub mod watch;
 pub mod work;
 
@@ -53,6 +59,10 @@ enum Command {
     Serve(serve::Args),
     Work(work::Args),
     Migrate(migrate::Args),
+    Transfer(transfer::Args),
+    Plan(plan::Args),
+    Symmetry(symmetry::Args),
+    Evaluate(evaluate::Args),
     #[command(subcommand)]
     Keys(keys::Command),
     Submit(submit::Args),
@@ -84,6 +94,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args, cli.config, settings),
         Command::Work(args) => work::run(&args, settings),
         Command::Migrate(args) => migrate::run(&args, settings),
+        Command::Transfer(args) => transfer::run(&args, &settings),
+        Command::Plan(args) => plan::run(&args, &settings),
+        Command::Symmetry(args) => symmetry::run(&args, &settings),
+        Command::Evaluate(args) => evaluate::run(&args, &settings),
         Command::Keys(command) => keys::run(command, settings),
         Command::Submit(args) => small_runtime()?.block_on(submit::run(args)),
         Command::Watch(args) => small_runtime()?.block_on(watch::run(args)),

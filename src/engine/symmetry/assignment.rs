@@ -4,8 +4,8 @@
 //!
 //! 1. refuse what is not finite;
 //! 2. if the row maxima can be taken all at once, they are the answer and its own proof;
-//! 3. otherwise give every column a price (a former solve's, where one is lent) and match the rows
-//!    whose best column at those prices is free;
+//! 3. otherwise give every column a price (a former solve's, where one is lent), match the rows
+//!    whose best column at those prices is free, and lower the prices of columns nobody took;
 //! 4. let the others bid for theirs, which settles nearly all (Jonker and Volgenant's row
 //!    reduction, Computing 38, 1987);
 //! 5. send the rest along shortest augmenting paths, which end in prices at which every row has
@@ -179,7 +179,7 @@ impl<'a> Rows<'a> {
         let mut taken = vec![false; self.n];
         let mut sigma = Vec::with_capacity(self.n);
         for j in 0..self.n {
-            let i = self.best_column(j, &zero);
+            let (_, i) = self.best_column(j, &zero);
             if std::mem::replace(&mut taken[i as usize], true) {
                 return None;
             }
@@ -188,13 +188,13 @@ impl<'a> Rows<'a> {
         Some(sigma)
     }
 
-    /// Where `A[j,i] − prices[i]` is greatest: the current column if it attains it, else the first.
-    fn best_column(&self, j: usize, prices: &[f64]) -> u32 {
+    /// `max_i (A[j,i] − prices[i])` and where: the current column if it attains it, else the first.
+    fn best_column(&self, j: usize, prices: &[f64]) -> (f64, u32) {
         let row = self.row(j);
         let (best, first) = scan::best(self.arch, row, prices);
         match self.current {
-            Some(sigma) if self.utility(j, sigma[j], prices) >= best => sigma[j],
-            _ => first,
+            Some(sigma) if self.utility(j, sigma[j], prices) >= best => (best, sigma[j]),
+            _ => (best, first),
         }
     }
 

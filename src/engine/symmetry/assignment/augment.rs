@@ -6,8 +6,9 @@ use super::shortlist::Shortlists;
 use super::tree::{Event, Tree, What};
 use super::{FREE, Rows, scan};
 
-/// Bids before paths take over, times n: enough for the most part of any matrix of this field, and
-/// a bound on what rows with the same wishes may spend outbidding each other by a hair.
+/// Bids before paths take over, for every row that starts without a column: enough for most rows of
+/// this field's matrices, and a bound on what rows with the same wishes may spend outbidding each
+/// other by a hair.
 const BIDS: usize = 200;
 
 /// A partial matching and the prices at which every matched row has its best column.
@@ -36,18 +37,20 @@ impl<'a> Search<'a> {
     /// Matches each row whose best column is still free. Rows whose best is their current column
     /// come first, so that a tie does not take it from them.
     pub(super) fn match_free_best_columns(&mut self) {
-        let mut best = Vec::with_capacity(self.rows.n);
-        for j in 0..self.rows.n {
-            let i = self.rows.best_column(j, &self.prices);
-            if self.rows.current.is_some_and(|current| current[j] == i) {
-                self.match_if_free(j, i);
+        let best = |j| self.rows.best_column(j, &self.prices);
+        let (utilities, best): (Vec<f64>, Vec<u32>) = (0..self.rows.n).map(best).unzip();
+        if let Some(current) = self.rows.current {
+            for j in (0..self.rows.n).filter(|&j| best[j] == current[j]) {
+                self.match_if_free(j, best[j]);
             }
-            best.push(i);
         }
         for (j, &i) in best.iter().enumerate() {
             if self.column_of[j] == FREE {
                 self.match_if_free(j, i);
             }
+        }
+        if self.row_of.contains(&FREE) {
+            self.lower_free_prices(&utilities);
         }
     }
 
@@ -58,15 +61,27 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Lowers the price of every column without a row to where some row would as soon have it.
+    /// Only before any list is made: a list trusts that prices rise.
+    fn lower_free_prices(&mut self, utilities: &[f64]) {
+        let mut worth = vec![f64::NEG_INFINITY; self.rows.n];
+        for (j, &utility) in utilities.iter().enumerate() {
+            scan::raise_to(self.rows.arch, self.rows.row(j), utility, &mut worth);
+        }
+        for (i, worth) in worth.into_iter().enumerate().filter(|&(i, _)| self.row_of[i] == FREE) {
+            self.prices[i] = worth;
+        }
+    }
+
     /// Rows without a column bid for their best one, up to the price at which they would as soon
     /// have the second best; who is outbid bids again, until the bids are spent. (Jonker and
     /// Volgenant's augmenting row reduction; an auction without increments.)
     pub(super) fn bid(&mut self) {
         let n = self.rows.n;
         let mut waiting: Vec<usize> = (0..n).rev().filter(|&j| self.column_of[j] == FREE).collect();
-        for _ in 0..BIDS * n {
+        for _ in 0..BIDS * waiting.len() {
             let Some(j) = waiting.pop() else { return };
-            let (column, rise) = self.shortlists.bid(&self.rows, j, &self.prices);
+            let (column, rise) = self.shortlists.bid(&self.rows, j, &self.prices, &self.row_of);
             let i = column as usize;
             if rise <= 0.0 && self.row_of[i] != FREE {
                 continue;
