@@ -3,9 +3,21 @@
 //! Exit codes: 0 done, 1 a job failed, 2 bad usage or input. Answers go to stdout, everything else
 //! to stderr.
 
+pub mod cancel;
+pub mod client;
+pub mod evaluate;
 pub mod keys;
+pub mod list;
+mod local;
 pub mod migrate;
+pub mod openapi;
+pub mod plan;
 pub mod serve;
+pub mod submit;
+pub mod symmetry;
+mod table;
+pub mod transfer;
+pub mod watch;
 pub mod work;
 
 use std::{future::Future, path::PathBuf, process::ExitCode};
@@ -47,8 +59,17 @@ enum Command {
     Serve(serve::Args),
     Work(work::Args),
     Migrate(migrate::Args),
+    Transfer(transfer::Args),
+    Plan(plan::Args),
+    Symmetry(symmetry::Args),
+    Evaluate(evaluate::Args),
     #[command(subcommand)]
     Keys(keys::Command),
+    Submit(submit::Args),
+    Watch(watch::Args),
+    List(list::Args),
+    Cancel(cancel::Args),
+    Openapi(openapi::Args),
 }
 
 /// Runs the program on the process's own arguments.
@@ -73,7 +94,16 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args, cli.config, settings),
         Command::Work(args) => work::run(&args, settings),
         Command::Migrate(args) => migrate::run(&args, settings),
+        Command::Transfer(args) => transfer::run(&args, &settings),
+        Command::Plan(args) => plan::run(&args, &settings),
+        Command::Symmetry(args) => symmetry::run(&args, &settings),
+        Command::Evaluate(args) => evaluate::run(&args, &settings),
         Command::Keys(command) => keys::run(command, settings),
+        Command::Submit(args) => small_runtime()?.block_on(submit::run(args)),
+        Command::Watch(args) => small_runtime()?.block_on(watch::run(args)),
+        Command::List(args) => small_runtime()?.block_on(list::run(args)),
+        Command::Cancel(args) => small_runtime()?.block_on(cancel::run(args)),
+        Command::Openapi(args) => openapi::run(&args),
     }
 }
 

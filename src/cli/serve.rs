@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Settings,
     service::{
+        api, dashboard,
         database::{Database, api_keys, leases, workers},
+        state::AppState,
         worker::processes::{self, Program},
     },
 };
@@ -68,8 +70,10 @@ async fn serve(settings: Arc<Settings>, config: Option<PathBuf>) -> anyhow::Resu
 
     let mut background = start_workers(&settings, config, &database, &shutdown)?;
     background.spawn(sweep(Arc::clone(&settings), database.clone(), shutdown.clone()));
-    let _ = (open, storage);
-    let router = axum::Router::new();
+    let state =
+        AppState::open(database.clone(), storage, Arc::clone(&settings), open, shutdown.clone());
+    let router = api::router(state.clone(), dashboard::router(state));
+    background.spawn(figures(shutdown.clone()));
 
     announce(address)?;
     let serving =
@@ -149,6 +153,14 @@ async fn sweep(settings: Arc<Settings>, database: Database, shutdown: Cancellati
         if let Err(error) = workers::remove_silent(&database).await {
             tracing::debug!(%error, "cannot forget silent workers");
         }
+    }
+}
+
+/// The recorder gathers latencies until someone tidies them up, whether or not they are asked for.
+async fn figures(shutdown: CancellationToken) {
+    let mut every = time::interval(Duration::from_secs(10));
+    while shutdown.run_until_cancelled(every.tick()).await.is_some() {
+        api::recorder().run_upkeep();
     }
 }
 

@@ -45,6 +45,7 @@ pub fn run(args: &Args, mut settings: Settings) -> anyhow::Result<ExitCode> {
             database: database.clone(),
             database_url: url,
             storage: super::open_storage(&settings)?,
+            scratch: settings.scratch_dir(),
             settings: settings.worker,
         };
         worker::run(worker, shutdown).await;

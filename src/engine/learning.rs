@@ -15,6 +15,8 @@ pub mod fine_tune;
 mod gradient;
 pub mod optimizer;
 #[cfg(test)]
+mod pytorch;
+#[cfg(test)]
 mod testing;
 
 use std::sync::atomic::{AtomicU64, Ordering};

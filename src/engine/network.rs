@@ -9,6 +9,7 @@ pub mod error;
 mod families;
 pub mod forward;
 pub mod graph;
+mod initial;
 mod ops;
 pub mod shapes;
 

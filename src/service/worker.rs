@@ -12,6 +12,7 @@ mod watch;
 
 use std::{
     future::Future,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -37,6 +38,8 @@ pub struct Worker {
     /// For the heartbeat's own connection.
     pub database_url: String,
     pub storage: Storage,
+    /// For copies of remote inputs.
+    pub scratch: PathBuf,
     pub settings: config::Worker,
 }
 
@@ -71,8 +74,9 @@ pub async fn run(worker: Worker, shutdown: CancellationToken) {
 }
 
 async fn stay_known(worker: Worker) {
-    let host = nix::unistd::gethostname()
-        .map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned());
     let pid = i32::try_from(std::process::id()).unwrap_or_default();
     let mut every = time::interval(SEEN_EVERY);
     loop {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Worker, heartbeat::Heartbeat, watch::Watch};
 use crate::{
-    pipeline::{self, Failure, Outcome, Stop},
+    pipeline::{self, Failure, Job, Outcome, Stop},
     service::{
         database::leases::{self, AfterFailure, Lease},
         jobs::JobError,
@@ -58,9 +58,12 @@ async fn compute(
 ) -> Finished {
     let (done, mut finished) = oneshot::channel();
     let (id, storage, progress) = (lease.transfer, worker.storage.clone(), Arc::clone(watch));
+    let scratch = worker.scratch.clone();
     let thread =
         thread::Builder::new().name("transfer".into()).stack_size(STACK).spawn(move || {
-            let run = || pipeline::run(id, &spec, &storage, progress.as_ref());
+            let (spec, storage, scratch) = (&spec, &storage, scratch.as_path());
+            let job = Job { id, spec, storage, scratch, progress: progress.as_ref() };
+            let run = || pipeline::run(job);
             let result =
                 catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(&*panic)));
             // Nobody waits any more when the process is ending.
