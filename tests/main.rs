@@ -1,4 +1,15 @@
-//! One binary for all integration tests, laid out as `src/` is.
+//! The integration tests: one binary, one module an area, mirroring `src/`.
 
 mod service;
 mod support;
+
+mod storage {
+    mod files;
+    mod s3;
+}
+
+mod artifacts {
+    mod hostile;
+    mod models;
+    mod results;
+}

@@ -1,6 +1,9 @@
 //! What integration tests stand on: a PostgreSQL shared by the run, a database for each test, real
 //! `retune` processes, and waiting for what must happen without ever sleeping.
 
+pub mod files;
+pub mod s3_server;
+
 use std::{
     future::Future,
     io::{BufRead, BufReader},
