@@ -87,10 +87,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let mut settings = Settings::load(cli.config.as_deref())?;
     if let Some(folder) = cli.data_dir {
-        folder
-            .to_str()
-            .context("--data-dir is not UTF-8")?
-            .clone_into(&mut settings.data_dir);
+        folder.to_str().context("--data-dir is not UTF-8")?.clone_into(&mut settings.data_dir);
     }
     telemetry::start(&settings.log).context("log.level")?;
     match cli.command {
