@@ -5,6 +5,7 @@
 
 pub mod cancel;
 pub mod client;
+pub mod demo;
 pub mod evaluate;
 pub mod keys;
 pub mod list;
@@ -56,6 +57,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Serve(serve::Args),
     Work(work::Args),
     Migrate(migrate::Args),
@@ -91,6 +93,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     telemetry::start(&settings.log).context("log.level")?;
     match cli.command {
+        Command::Demo(args) => demo::run(&args, &settings),
         Command::Serve(args) => serve::run(&args, cli.config, settings),
         Command::Work(args) => work::run(&args, settings),
         Command::Migrate(args) => migrate::run(&args, settings),
