@@ -51,8 +51,19 @@ fn the_search_finds_what_is_there() {
 
 #[test]
 fn the_engine_knows_no_service() {
-    let foreign = ["tokio", "sqlx", "axum", "object_store", "crate::service", "crate::pipeline", "crate::artifacts",
-        "crate::storage", "crate::cli", "Instant::now", "SystemTime"];
+    let foreign = [
+        "tokio",
+        "sqlx",
+        "axum",
+        "object_store",
+        "crate::service",
+        "crate::pipeline",
+        "crate::artifacts",
+        "crate::storage",
+        "crate::cli",
+        "Instant::now",
+        "SystemTime",
+    ];
     assert_eq!(naming("engine", &foreign), Vec::<String>::new());
 }
 
@@ -76,7 +87,10 @@ fn sql_and_object_stores_each_have_one_home() {
 #[test]
 fn nobody_reads_from_the_entrances() {
     for folder in ["engine", "pipeline", "artifacts", "storage"] {
-        assert_eq!(naming(folder, &["service::api", "service::dashboard", "crate::cli"]), Vec::<String>::new());
+        assert_eq!(
+            naming(folder, &["service::api", "service::dashboard", "crate::cli"]),
+            Vec::<String>::new()
+        );
     }
     for folder in ["service/database", "service/worker"] {
         assert_eq!(naming(folder, &["::api::", "::dashboard", "crate::cli"]), Vec::<String>::new());
@@ -85,5 +99,8 @@ fn nobody_reads_from_the_entrances() {
 
 #[test]
 fn no_family_names_a_group() {
-    assert_eq!(naming("engine/network/families", &["ermut", "ymmetry", "Group"]), Vec::<String>::new());
+    assert_eq!(
+        naming("engine/network/families", &["ermut", "ymmetry", "Group"]),
+        Vec::<String>::new()
+    );
 }

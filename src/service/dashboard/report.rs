@@ -47,7 +47,7 @@ impl Report {
                 .filter_map(|reason| reason.as_str().map(ToOwned::to_owned))
                 .collect(),
             curve: curve::draw(&series(candidates), &baselines(&report)),
-            candidates: candidates.iter().map(|one| candidate(one, winner)).collect(),
+            candidates: candidates.iter().map(|one| candidate(one, winner, &report)).collect(),
             baselines: baselines(&report)
                 .into_iter()
                 .map(|(name, value)| Entry { name, value: format::percent(Some(value)) })
@@ -74,7 +74,8 @@ fn method(candidate: &Value) -> &str {
     candidate.get("method").and_then(Value::as_str).unwrap_or("?")
 }
 
-fn candidate(one: &Value, winner: Option<&str>) -> Candidate {
+fn candidate(one: &Value, winner: Option<&str>, report: &Value) -> Candidate {
+    let seconds = report.pointer("/timing/methods").and_then(|of| of.get(method(one))?.as_f64());
     Candidate {
         method: format::words(method(one)),
         winner: winner == Some(method(one)),
@@ -84,7 +85,7 @@ fn candidate(one: &Value, winner: Option<&str>) -> Candidate {
         step: format::figure(number(one, "/step")),
         alpha: format::figure(number(one, "/alpha")),
         sample_gradients: format::figure(number(one, "/sample_gradients")),
-        seconds: number(one, "/seconds").map_or(format::ABSENT.into(), format::seconds),
+        seconds: seconds.map_or(format::ABSENT.into(), format::seconds),
     }
 }
 
@@ -111,7 +112,12 @@ fn baselines(report: &Value) -> Vec<(String, f64)> {
     let Some(Value::Object(baselines)) = report.pointer("/baselines") else { return Vec::new() };
     baselines
         .iter()
-        .filter_map(|(name, figures)| Some((format::words(name), number(figures, "/accuracy")?)))
+        .filter_map(|(name, figures)| {
+            // The curve shows validation; so should the lines it is measured against.
+            let accuracy =
+                number(figures, "/validation/accuracy").or(number(figures, "/accuracy"))?;
+            Some((format::words(name), accuracy))
+        })
         .collect()
 }
 
@@ -174,13 +180,13 @@ mod tests {
         let report = json!({
             "candidates": [
                 {"method": "identity", "validation": {"accuracy": 0.5, "loss": 1.5}, "test": null, "step": 2, "alpha": 1.0},
-                {"method": "fgmt", "validation": {"accuracy": 0.9}, "test": {"accuracy": 0.88}, "step": 2, "seconds": 1.25,
+                {"method": "fgmt", "validation": {"accuracy": 0.9}, "test": {"accuracy": 0.88}, "step": 2,
                  "steps": [{"step": 1, "accuracy": 0.6}, {"step": 2, "accuracy": 0.9}, {"step": 3}]}
             ],
             "baselines": {"source_tuned": {"accuracy": 0.95}, "target_before": {}},
             "winner": "fgmt",
             "recommendation": {"action": "transfer", "reasons": ["because", 3]},
-            "timing": {"phases": {"aligning": 2.0}},
+            "timing": {"phases": {"aligning": 2.0}, "methods": {"fgmt": 1.25}},
             "cost": {"sample_gradients": 2560, "peak_memory_bytes": 2_000_000, "fine_tuning": {"seconds": 3.0}}
         });
         let report = Report::read(report.to_string().as_bytes()).unwrap();
@@ -193,6 +199,7 @@ mod tests {
             (report.candidates[0].test.as_str(), report.candidates[1].test.as_str()),
             ("–", "88.0 %")
         );
+        assert_eq!(report.candidates[1].seconds, "1.2 s");
         let curve = report.curve.unwrap();
         assert_eq!(curve.series.iter().map(|one| one.dots.len()).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(curve.baselines.len(), 1);
