@@ -167,6 +167,7 @@ pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
             region: text(&s3.region),
             allow_http: s3.allow_http,
             path_style: s3.path_style,
+            ..S3Config::default()
         },
         data_objects: data_dir.join("objects"),
         state_dir: Some(data_dir),

@@ -1,7 +1,30 @@
 //! The integration tests: one binary, one module an area, mirroring `src/`.
 
+mod service;
+mod support;
+
 mod engine {
     mod networks;
     mod planted;
     mod symmetry;
+}
+
+mod storage {
+    mod files;
+    mod s3;
+}
+
+mod artifacts {
+    mod hostile;
+    mod models;
+    mod results;
+}
+
+mod pipeline {
+    mod bad_input;
+    mod case;
+    mod pytorch;
+    mod s3;
+    mod same_bytes;
+    mod trainer;
 }

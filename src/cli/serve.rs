@@ -127,6 +127,7 @@ fn start_workers(
         path: std::env::current_exe().context("cannot find our own program")?,
         arguments,
         database_url: settings.database.url.clone(),
+        scratch: settings.scratch_dir(),
         patience: WORKER_PATIENCE,
     };
     let mut background = JoinSet::new();

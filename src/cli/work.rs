@@ -40,12 +40,14 @@ pub fn run(args: &Args, mut settings: Settings) -> anyhow::Result<ExitCode> {
         if args.child_id.is_none() {
             database.migrate().await?;
         }
+        let id = args.child_id.unwrap_or_else(Uuid::now_v7);
         let worker = Worker {
-            id: args.child_id.unwrap_or_else(Uuid::now_v7),
+            id,
             database: database.clone(),
             database_url: url,
             storage: super::open_storage(&settings)?,
-            scratch: settings.scratch_dir(),
+            // One of its own: a predecessor that lost its lease may still be about.
+            scratch: settings.scratch_dir().join(id.to_string()),
             settings: settings.worker,
         };
         worker::run(worker, shutdown).await;

@@ -52,7 +52,12 @@ fn bomb(bytes: &mut Vec<u8>) {
 
 /// What is spoilt, how, and what is said about it.
 const FAULTS: &[(&str, Spoil, &str, &str)] = &[
-    ("tensor missing in the target", |c, _| drop_tensor(c, "new"), "missing_tensor", "/target/base"),
+    (
+        "tensor missing in the target",
+        |c, _| drop_tensor(c, "new"),
+        "missing_tensor",
+        "/target/base",
+    ),
     (
         "tensor missing in the tuned model",
         |c, _| drop_tensor(c, "tuned"),
@@ -103,13 +108,13 @@ const FAULTS: &[(&str, Spoil, &str, &str)] = &[
         "header_too_large",
         "/data/validation",
     ),
+    ("unknown op", |c, _| spoil_config(c, "\"relu\"", "\"rellu\""), "unknown_op", "/target/base"),
     (
-        "unknown op",
-        |c, _| spoil_config(c, "\"relu\"", "\"rellu\""),
-        "unknown_op",
+        "config that is no JSON",
+        |c, _| spoil_config(c, "{", "["),
+        "malformed_config",
         "/target/base",
     ),
-    ("config that is no JSON", |c, _| spoil_config(c, "{", "["), "malformed_config", "/target/base"),
     ("label too high", |c, _| spoil_labels(c, 3), "label_out_of_range", "/data/train"),
     ("label below zero", |c, _| spoil_labels(c, -1), "label_out_of_range", "/data/train"),
     (
@@ -168,7 +173,12 @@ const FAULTS: &[(&str, Spoil, &str, &str)] = &[
     ),
     ("model that is not there", |c, _| remove(c, "new"), "not_found", "/target/base"),
     ("data that are not there", |c, _| remove(c, "test.safetensors"), "not_found", "/data/test"),
-    ("unknown field", |_, s| s["options"]["timestep"] = json!(3), "invalid_spec", "/options/timestep"),
+    (
+        "unknown field",
+        |_, s| s["options"]["timestep"] = json!(3),
+        "invalid_spec",
+        "/options/timestep",
+    ),
     ("no gradients", |_, s| s["data"] = json!({}), "invalid_spec", "/methods/2"),
     ("method to come", |_, s| s["methods"] = json!(["bico"]), "not_implemented", "/methods/0"),
     ("gate that cannot be", |_, s| s["gate"] = json!({"min": 2}), "invalid_spec", "/gate/min"),
@@ -209,9 +219,14 @@ fn every_bad_input_has_its_code_and_pointer_and_leaves_nothing() {
 fn no_location_outside_the_roots_is_read_or_written() {
     let case = Case::fresh();
     let outside = tempfile::tempdir().expect("a folder");
-    for pointer in
-        ["/source/base", "/source/trajectory", "/target/base", "/data/train", "/data/test", "/output"]
-    {
+    for pointer in [
+        "/source/base",
+        "/source/trajectory",
+        "/target/base",
+        "/data/train",
+        "/data/test",
+        "/output",
+    ] {
         let away = format!("file://{}/", outside.path().display());
         let up = case.uri("../away/");
         for (uri, codes) in [

@@ -134,6 +134,9 @@ fn a_transfer_between_pytorch_models_returns_a_pytorch_model() {
         for (tensor, wanted) in fixture.model.iter() {
             assert_eq!(written[tensor].bytes(), wanted.bytes(), "{name}: {tensor}");
         }
-        assert_eq!(read_json(&result.join("config.json")), read_json(&folder(name).join("config.json")));
+        assert_eq!(
+            read_json(&result.join("config.json")),
+            read_json(&folder(name).join("config.json"))
+        );
     }
 }

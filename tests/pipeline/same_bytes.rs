@@ -38,7 +38,8 @@ pub async fn over_http(served: &Served, spec: &Value) -> Value {
     let status = answer.status();
     let mut transfer: Value = answer.json().await.expect("JSON");
     assert_eq!(status.as_u16(), 202, "{transfer}");
-    let url = format!("{}/v1/transfers/{}?wait=30", served.url, transfer["id"].as_str().expect("id"));
+    let url =
+        format!("{}/v1/transfers/{}?wait=30", served.url, transfer["id"].as_str().expect("id"));
     while ["queued", "running"].contains(&transfer["status"].as_str().expect("a status")) {
         let answer = client.get(&url).send().await.expect("an answer");
         transfer = answer.json().await.expect("JSON");

@@ -27,7 +27,8 @@ use super::{
 
 /// Recovery after a crash can take long.
 const START_LIMIT: Duration = Duration::from_secs(60);
-const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// The last checkpoint waits for the disk.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Returns the server's process if this call started it.
