@@ -34,7 +34,7 @@ use tokio::time;
 use uuid::Uuid;
 
 /// Longest wait for anything.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The run's PostgreSQL; the last test that uses it stops it.
 struct Cluster(Option<PrivateCluster>);

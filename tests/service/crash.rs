@@ -155,7 +155,7 @@ fn floats(count: usize, seed: u64) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_worker_is_succeeded_by_another() {
     let case = Case::fresh().await;
-    let id = case.queued(150).await;
+    let id = case.queued(100).await;
     let mut first = case.worker();
     case.aligning(id, 1).await;
     first.signal(Signal::SIGKILL);
@@ -173,7 +173,7 @@ async fn a_killed_worker_is_succeeded_by_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_stopped_past_its_lease_cannot_publish() {
     let case = Case::fresh().await;
-    let id = case.queued(150).await;
+    let id = case.queued(100).await;
     let first = case.worker();
     case.aligning(id, 1).await;
     first.signal(Signal::SIGSTOP);
@@ -200,7 +200,7 @@ async fn a_worker_stopped_past_its_lease_cannot_publish() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_told_to_end_hands_its_transfer_back_at_no_cost() {
     let case = Case::fresh().await;
-    let id = case.queued(150).await;
+    let id = case.queued(100).await;
     let mut first = case.worker();
     case.aligning(id, 1).await;
     first.signal(Signal::SIGTERM);

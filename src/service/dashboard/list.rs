@@ -1,7 +1,7 @@
 //! `/`: the transfers, newest first, by status.
 
 use axum::{
-    extract::{Query, State},
+    extract::{Query, State, rejection::QueryRejection},
     http::HeaderMap,
     response::Html,
 };
@@ -74,7 +74,7 @@ struct Row {
 pub async fn handle(
     State(state): State<AppState>,
     headers: HeaderMap,
-    choice: Option<Query<Choice>>,
+    choice: Result<Query<Choice>, QueryRejection>,
 ) -> Result<Html<String>, PageError> {
     let caller = session::principal(&state, &headers).await?;
     let choice = choice.map(|Query(choice)| choice).unwrap_or_default();
