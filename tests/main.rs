@@ -4,8 +4,8 @@ mod service;
 mod support;
 
 mod engine {
-    mod networks;
-    mod planted;
+    pub mod networks;
+    pub mod planted;
     mod symmetry;
 }
 

@@ -102,9 +102,12 @@ impl Weed {
     }
 
     async fn names(&self, folder: &str) -> Vec<String> {
-        let listing = http().get(self.filer_url(folder)).header("accept", "application/json");
-        let listing: Value =
-            listing.send().await.expect("an answer").json().await.expect("a listing");
+        let ask = http().get(self.filer_url(folder)).header("accept", "application/json");
+        let listing = ask.send().await.expect("an answer");
+        if listing.status().as_u16() == 404 {
+            return Vec::new();
+        }
+        let listing: Value = listing.json().await.expect("a listing");
         let entries = listing["Entries"].as_array().cloned().unwrap_or_default();
         let name = |entry: &Value| entry["FullPath"].as_str()?.rsplit('/').next().map(Into::into);
         entries.iter().filter_map(name).collect()
