@@ -2,12 +2,26 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use retune::engine::{network::Checkpoint, symmetry::Permutation};
+use retune::engine::{
+    network::{Checkpoint, HostTensor},
+    symmetry::Permutation,
+};
 
 use super::{
     networks::{Network, conv8, mlp, resnet, vgg},
     planted::relative_error,
 };
+
+/// The branches of a deep residual network small beside its stream, as training leaves them:
+/// otherwise fifty layers make visible what single precision rounds away.
+fn with_quiet_branches(mut model: Checkpoint) -> Checkpoint {
+    let names: Vec<String> = model.iter().map(|(name, _)| name.to_owned()).collect();
+    for name in names.iter().filter(|name| name.ends_with("bn3.weight")) {
+        let values = model[name].f32().iter().map(|weight| 0.2 * weight).collect();
+        model.insert(name.as_str(), HostTensor::from_f32(model[name].shape().to_vec(), values));
+    }
+    model
+}
 
 fn is_unchanged(name: &str, network: &Network, model: &Checkpoint) {
     let (symmetry, learner) = (network.symmetry(), network.learner());
@@ -42,6 +56,6 @@ fn a_random_order_leaves_the_outputs_of_every_architecture_unchanged() {
         ("vgg11_bn", vgg("vgg11_bn", 16, 32)),
         ("vgg16_bn", vgg("vgg16_bn", 16, 32)),
     ] {
-        is_unchanged(name, &network, &network.parameters(3));
+        is_unchanged(name, &network, &with_quiet_branches(network.parameters(3)));
     }
 }

@@ -153,6 +153,7 @@ fn serve_on(weed: &Weed, database: &TestDatabase, data_dir: &Path) -> std::proce
         .env("RETUNE_STORAGE_ROOTS", "s3://bucket/jobs/")
         .env("RETUNE_STORAGE_S3_ENDPOINT", format!("http://127.0.0.1:{}", weed.s3))
         .env("RETUNE_STORAGE_S3_ALLOW_HTTP", "true")
+        .env("RETUNE_STORAGE_S3_PATH_STYLE", "true")
         .env("RETUNE_STORAGE_S3_REGION", "us-east-1")
         .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
         .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
