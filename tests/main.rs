@@ -4,6 +4,12 @@ mod architecture;
 mod service;
 mod support;
 
+mod engine {
+    pub mod networks;
+    pub mod planted;
+    mod symmetry;
+}
+
 mod storage {
     mod files;
     mod s3;
@@ -13,4 +19,13 @@ mod artifacts {
     mod hostile;
     mod models;
     mod results;
+}
+
+mod pipeline {
+    mod bad_input;
+    mod case;
+    mod pytorch;
+    mod s3;
+    mod same_bytes;
+    mod trainer;
 }
