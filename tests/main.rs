@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one module an area, mirroring `src/`.
 
 mod api;
+mod architecture;
 mod service;
 mod support;
 

@@ -167,6 +167,15 @@ impl Client {
         document(self.send(self.authenticated(Method::GET, url)).await?).await
     }
 
+    /// The report of a finished transfer.
+    ///
+    /// # Errors
+    /// [`Refused`], or no service.
+    pub async fn report(&self, id: Uuid) -> anyhow::Result<Value> {
+        let request = self.request(Method::GET, &["transfers", &id.to_string(), "report"])?;
+        document(self.send(request).await?).await
+    }
+
     /// Asks a transfer to stop.
     ///
     /// # Errors

@@ -47,12 +47,30 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Shows a transfer until it ends; the value is the exit code.
+/// Shows a transfer until it ends, then what became of it; the value is the exit code.
 ///
 /// # Errors
 /// A refusal, or a service away for too long.
-pub async fn follow(client: &Client, mut seen: Seen, json: bool) -> anyhow::Result<ExitCode> {
-    let mut display = Display::open(json);
+pub async fn follow(client: &Client, seen: Seen, json: bool) -> anyhow::Result<ExitCode> {
+    let seen = to_the_end(client, seen, json).await?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&seen.document)?);
+    } else {
+        println!("{}", ending(&seen.transfer));
+    }
+    Ok(if seen.transfer.status == Status::Succeeded {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Shows a transfer's progress, unless `silent`, until it ends.
+///
+/// # Errors
+/// A refusal, or a service away for too long.
+pub async fn to_the_end(client: &Client, mut seen: Seen, silent: bool) -> anyhow::Result<Seen> {
+    let mut display = Display::open(silent);
     let mut away_since = None;
     display.show(&seen.transfer);
     while !seen.transfer.status.is_final() {
@@ -74,16 +92,7 @@ pub async fn follow(client: &Client, mut seen: Seen, json: bool) -> anyhow::Resu
         }
     }
     display.close();
-    if json {
-        println!("{}", serde_json::to_string_pretty(&seen.document)?);
-    } else {
-        println!("{}", ending(&seen.transfer));
-    }
-    Ok(if seen.transfer.status == Status::Succeeded {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(seen)
 }
 
 enum Display {
@@ -93,8 +102,8 @@ enum Display {
 }
 
 impl Display {
-    fn open(json: bool) -> Self {
-        if json {
+    fn open(silent: bool) -> Self {
+        if silent {
             Self::Silent
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::new(0);
@@ -155,7 +164,8 @@ pub fn word(label: &impl serde::Serialize) -> String {
     }
 }
 
-fn ending(transfer: &Transfer) -> String {
+/// One line: what became of it.
+pub fn ending(transfer: &Transfer) -> String {
     let id = transfer.id;
     match (transfer.status, &transfer.error, &transfer.result) {
         (Status::Succeeded, _, Some(result)) => {

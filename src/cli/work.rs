@@ -30,7 +30,7 @@ pub struct Args {
 /// No database.
 pub fn run(args: &Args, mut settings: Settings) -> anyhow::Result<ExitCode> {
     let cluster = super::name_database(&mut settings)?;
-    super::small_runtime()?.block_on(async {
+    let worked = super::small_runtime()?.block_on(async {
         let shutdown = super::on_signal()?;
         if args.child_id.is_some() {
             end_with_stdin(shutdown.clone())?;
@@ -53,11 +53,9 @@ pub fn run(args: &Args, mut settings: Settings) -> anyhow::Result<ExitCode> {
         worker::run(worker, shutdown).await;
         database.pool.close().await;
         anyhow::Ok(())
-    })?;
-    if let Some(cluster) = cluster {
-        cluster.close()?;
-    }
-    Ok(ExitCode::SUCCESS)
+    });
+    super::close(cluster);
+    worked.map(|()| ExitCode::SUCCESS)
 }
 
 /// Ends the work when the pipe from the parent closes.

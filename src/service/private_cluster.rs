@@ -90,6 +90,14 @@ impl PrivateCluster {
     }
 }
 
+/// Makes a folder, where it is missing, so that a server under it can be reached by its account.
+///
+/// # Errors
+/// When it cannot be made, or root has no account to run the server as.
+pub fn create_folder(folder: &Path) -> Result<(), ClusterError> {
+    Account::of_server()?.create_searchable(folder)
+}
+
 /// Starting and stopping happen one process at a time.
 fn lock_turn(home: &Path) -> Result<File, ClusterError> {
     let path = home.join("turn.lock");

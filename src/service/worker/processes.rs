@@ -95,10 +95,7 @@ async fn live(
 
 async fn release(database: &Database, id: Uuid, terms: leases::Terms) {
     let released = leases::release(database, id, terms).await;
-    match released.and(workers::remove(database, id).await) {
-        Ok(()) => {}
-        Err(error) => {
-            tracing::warn!(%error, "could not release the lease of a dead worker; it will run out")
-        }
+    if let Err(error) = released.and(workers::remove(database, id).await) {
+        tracing::warn!(%error, "could not release the lease of a dead worker; it will run out");
     }
 }
