@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module an area, mirroring `src/`.
 
+mod api;
 mod architecture;
 mod service;
 mod support;
