@@ -9,7 +9,7 @@ use super::{FREE, Rows, scan};
 /// Bids before paths take over, for every row that starts without a column: enough for most rows of
 /// this field's matrices, and a bound on what rows with the same wishes may spend outbidding each
 /// other by a hair.
-const BIDS: usize = 200;
+const BIDS: usize = 1000;
 
 /// A partial matching and the prices at which every matched row has its best column.
 pub(super) struct Search<'a> {
