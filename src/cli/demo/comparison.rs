@@ -13,7 +13,7 @@ use super::{
 use crate::cli::table;
 
 /// Learning rates that plain fine-tuning may choose from, on the validation images.
-pub const RATES: [f64; 4] = [0.02, 0.05, 0.1, 0.2];
+pub const RATES: [f64; 5] = [0.02, 0.05, 0.1, 0.2, 0.4];
 
 /// One way to a model for the turned images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
