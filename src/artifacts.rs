@@ -1,1 +1,71 @@
-//! artifacts
+//! What lies in object storage, as values: models, trajectories, datasets, results.
+//!
+//! Everything read here comes from strangers. A header is believed only after every number in it
+//! has been checked against the file; no pickle is opened, let alone executed; names inside files
+//! never become paths that leave their folder. Parameters stay where they are: a checkpoint is a
+//! view of a mapped file, and a result is written from the pieces it consists of.
+//!
+//! This module knows files, not networks: what a `config.json` means is `engine::network`'s.
+
+/// What can be wrong with a file.
+pub mod error;
+
+/// The header of a safetensors file, checked.
+pub mod header;
+
+mod mapping;
+
+/// A safetensors file as a checkpoint, and back.
+pub mod tensors;
+
+/// A folder with `config.json` and weights.
+pub mod model;
+
+/// The checkpoints of a fine-tuning, in order.
+pub mod trajectory;
+
+/// A safetensors file of labelled samples.
+pub mod dataset;
+
+/// The folder that a transfer leaves behind.
+pub mod result;
+
+mod card;
+
+use std::path::Path;
+
+use serde::Serialize;
+
+pub use card::{Card, licence_of};
+pub use error::ArtifactError;
+pub use model::{Model, ModelFolder};
+pub use result::{Begun, ResultWriter};
+pub use trajectory::Trajectory;
+
+use crate::storage::{FetchedFile, Location, Sha256Hex, Storage};
+
+/// What reading and writing need: the stores, a folder for copies of remote objects, and whom to
+/// ask whether to go on.
+#[derive(Clone, Copy)]
+pub struct Access<'a> {
+    pub storage: &'a Storage,
+    pub scratch: &'a Path,
+    pub go_on: &'a dyn Fn() -> bool,
+}
+
+/// A file that a transfer read, as its manifest lists it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct InputFile {
+    pub uri: String,
+    pub size: u64,
+    pub sha256: Sha256Hex,
+}
+
+impl Access<'_> {
+    fn fetch(&self, location: &Location) -> Result<(FetchedFile, InputFile), ArtifactError> {
+        let file = self.storage.blocking().fetch(location, self.scratch, self.go_on)?;
+        let input =
+            InputFile { uri: location.to_string(), size: file.size, sha256: file.sha256.clone() };
+        Ok((file, input))
+    }
+}

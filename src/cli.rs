@@ -1,1 +1,203 @@
-//! cli
+//! The command line: reads it, loads the settings, hands over to one file a command.
+//!
+//! Exit codes: 0 done, 1 a job failed, 2 bad usage or input. Answers go to stdout, everything else
+//! to stderr.
+
+pub mod cancel;
+pub mod client;
+pub mod demo;
+pub mod evaluate;
+pub mod keys;
+pub mod list;
+mod local;
+pub mod migrate;
+pub mod openapi;
+pub mod plan;
+pub mod serve;
+pub mod submit;
+pub mod symmetry;
+mod table;
+pub mod transfer;
+pub mod watch;
+pub mod work;
+
+use std::{future::Future, path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio::{
+    runtime::{self, Handle, Runtime},
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Settings,
+    service::{database::Database, private_cluster::PrivateCluster},
+    storage::{S3Config, Storage, StorageConfig},
+    telemetry,
+};
+
+/// What the process exits with when something was wrong with its input or surroundings.
+const REFUSED: u8 = 2;
+
+/// Carries the tuning of a neural network over to a new base model.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    /// A settings file; `config/default.toml` in the sources shows every key.
+    #[arg(long, global = true, value_name = "FILE", env = "RETUNE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where the service keeps its state.
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Serve(serve::Args),
+    Work(work::Args),
+    Migrate(migrate::Args),
+    Transfer(transfer::Args),
+    Plan(plan::Args),
+    Symmetry(symmetry::Args),
+    Evaluate(evaluate::Args),
+    #[command(subcommand)]
+    Keys(keys::Command),
+    Submit(submit::Args),
+    Watch(watch::Args),
+    List(list::Args),
+    Cancel(cancel::Args),
+    Openapi(openapi::Args),
+}
+
+/// Runs the program on the process's own arguments.
+pub fn main() -> ExitCode {
+    // Before anything speaks TLS; an error says that there is a provider already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // Exits with 2 on bad usage and 0 on --help.
+    let cli = Cli::parse();
+    run(cli).unwrap_or_else(|error| {
+        eprintln!("retune: {error:#}");
+        ExitCode::from(REFUSED)
+    })
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let mut settings = Settings::load(cli.config.as_deref())?;
+    if let Some(folder) = cli.data_dir {
+        folder.to_str().context("--data-dir is not UTF-8")?.clone_into(&mut settings.data_dir);
+    }
+    telemetry::start(&settings.log).context("log.level")?;
+    match cli.command {
+        Command::Demo(args) => demo::run(&args, &settings),
+        Command::Serve(args) => serve::run(&args, cli.config, settings),
+        Command::Work(args) => work::run(&args, settings),
+        Command::Migrate(args) => migrate::run(&args, settings),
+        Command::Transfer(args) => transfer::run(&args, &settings),
+        Command::Plan(args) => plan::run(&args, &settings),
+        Command::Symmetry(args) => symmetry::run(&args, &settings),
+        Command::Evaluate(args) => evaluate::run(&args, &settings),
+        Command::Keys(command) => keys::run(command, settings),
+        Command::Submit(args) => small_runtime()?.block_on(submit::run(args)),
+        Command::Watch(args) => small_runtime()?.block_on(watch::run(args)),
+        Command::List(args) => small_runtime()?.block_on(list::run(args)),
+        Command::Cancel(args) => small_runtime()?.block_on(cancel::run(args)),
+        Command::Openapi(args) => openapi::run(&args),
+    }
+}
+
+/// A runtime that uses the calling thread alone, for commands that mostly wait.
+///
+/// # Errors
+/// When the system refuses it.
+pub fn small_runtime() -> std::io::Result<Runtime> {
+    runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// The database that the settings name; the private one, started where it must be, if they name
+/// none. Runs before any runtime: it blocks.
+///
+/// # Errors
+/// See [`crate::service::private_cluster::ClusterError`].
+pub fn name_database(settings: &mut Settings) -> anyhow::Result<Option<PrivateCluster>> {
+    if !settings.database.url.is_empty() {
+        return Ok(None);
+    }
+    let cluster = PrivateCluster::open(&settings.data_dir(), &settings.database.pg_bin)?;
+    settings.database.url = cluster.url();
+    Ok(Some(cluster))
+}
+
+/// Ends our use of the private database; what went wrong before that matters more.
+pub fn close(cluster: Option<PrivateCluster>) {
+    if let Some(Err(error)) = cluster.map(PrivateCluster::close) {
+        tracing::warn!(%error, "the private database was not stopped");
+    }
+}
+
+/// Does `work` on the migrated database and leaves the private one as it was found.
+///
+/// # Errors
+/// From the database or from `work`.
+pub fn on_database<F, W>(mut settings: Settings, work: F) -> anyhow::Result<ExitCode>
+where
+    F: FnOnce(Database) -> W,
+    W: Future<Output = anyhow::Result<ExitCode>>,
+{
+    let cluster = name_database(&mut settings)?;
+    let done = small_runtime()?.block_on(async {
+        let database = Database::connect(&settings).await?;
+        database.migrate().await?;
+        let done = work(database.clone()).await;
+        database.pool.close().await;
+        done
+    });
+    close(cluster);
+    done
+}
+
+/// The object stores of the settings. Call within a runtime.
+///
+/// # Errors
+/// When a root is not a location.
+pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
+    let data_dir = settings.data_dir();
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let s3 = &settings.storage.s3;
+    let config = StorageConfig {
+        roots: settings.storage.roots.clone(),
+        s3: S3Config {
+            endpoint: text(&s3.endpoint),
+            region: text(&s3.region),
+            allow_http: s3.allow_http,
+            path_style: s3.path_style,
+            ..S3Config::default()
+        },
+        data_objects: data_dir.join("objects"),
+        state_dir: Some(data_dir),
+    };
+    Storage::new(config, Handle::current()).context("storage.roots")
+}
+
+/// Cancelled by SIGTERM or SIGINT. Call within a runtime.
+///
+/// # Errors
+/// When the signals cannot be watched.
+pub fn on_signal() -> std::io::Result<CancellationToken> {
+    let token = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cancelled.cancel();
+    });
+    Ok(token)
+}

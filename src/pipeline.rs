@@ -1,13 +1,35 @@
 //! The phases of one transfer, from locations to a published result.
 //!
-//! `retune transfer` and the worker both call [`run`]; they differ in who listens to its
-//! [`Progress`]. `run` blocks and computes; call it from a thread of its own.
+//! `fetch` → `diagnose` → `compete` (align, transfer and evaluate each method) → `fine_tune` →
+//! `judge` → `report` → `publish`. `retune transfer` and the worker both call [`run`]; they differ
+//! in who listens to its [`Progress`]. `run` blocks and computes; call it from a thread of its own,
+//! outside any runtime.
+
+mod compete;
+mod diagnose;
+mod failure;
+mod fetch;
+mod fine_tune;
+mod judge;
+mod meter;
+mod plan;
+mod publish;
+mod report;
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{spec::Spec, storage::Storage};
+use crate::{
+    artifacts::{Access, Begun, ResultWriter},
+    spec::Spec,
+    storage::Storage,
+};
+
+pub use fetch::{device, evaluate, groups};
+pub use plan::plan;
 
 /// Where a running transfer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -97,23 +119,72 @@ pub enum Failure {
     Internal { code: &'static str, detail: String },
 }
 
+/// One transfer to be run.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    pub id: Uuid,
+    pub spec: &'a Spec,
+    pub storage: &'a Storage,
+    /// A folder for copies of remote inputs; what is put there is removed in the end.
+    pub scratch: &'a Path,
+    pub progress: &'a dyn Progress,
+}
+
 /// Runs one transfer to its end and publishes the result under `<spec.output>/<id>/`.
+///
+/// An attempt that finds a whole result there, written by an earlier attempt that did not live to
+/// say so, takes it as its own. Nothing half-written is left behind by a failure; an attempt that
+/// must hand its lease back leaves the folder to its successor.
 ///
 /// # Errors
 /// See [`Failure`].
-pub fn run(
-    _id: Uuid,
-    _spec: &Spec,
-    _storage: &Storage,
-    _progress: &dyn Progress,
-) -> Result<Outcome, Failure> {
-    Err(Failure::Internal { code: "not_built", detail: "the pipeline is not built yet".into() })
+pub fn run(job: Job) -> Result<Outcome, Failure> {
+    let scratch = meter::Scratch::create(job.scratch, job.id)?;
+    let go_on = || job.progress.go_on().is_ok();
+    let access = Access { storage: job.storage, scratch: scratch.path(), go_on: &go_on };
+    let done = begin(&job, access);
+    // Whatever a stopped read or write says, the reason is the stop.
+    match (done, job.progress.go_on()) {
+        (Err(_), Err(stop)) => Err(Failure::Stopped(stop)),
+        (done, _) => done,
+    }
 }
 
-/// Checks a specification against its artifacts' headers and estimates its cost.
-///
-/// # Errors
-/// As [`run`], for what headers can show.
-pub fn plan(_spec: &Spec, _storage: &Storage) -> Result<serde_json::Value, Failure> {
-    Err(Failure::Internal { code: "not_built", detail: "the pipeline is not built yet".into() })
+fn begin(job: &Job, access: Access) -> Result<Outcome, Failure> {
+    job.progress.phase(Phase::Fetching);
+    let output = fetch::location(job.storage, "/output", &job.spec.output)?;
+    let begun = ResultWriter::begin(access, &output, job.id).map_err(failure::at("/output"))?;
+    match begun {
+        Begun::Standing(standing) => publish::standing(job, &output, standing),
+        Begun::Fresh(mut writer) => match finish(job, access, &mut writer) {
+            Ok(facts) => publish::manifest(job, writer, facts),
+            Err(failure) => {
+                let ours = !matches!(job.progress.go_on(), Err(Stop::HandedBack));
+                if ours && let Err(error) = writer.discard() {
+                    tracing::warn!(%error, "could not remove what was half-written");
+                }
+                Err(failure)
+            }
+        },
+    }
+}
+
+/// Everything up to the manifest.
+fn finish(job: &Job, access: Access, writer: &mut ResultWriter) -> Result<publish::Facts, Failure> {
+    let meter = meter::Meter::start();
+    let inputs = fetch::inputs(job, access)?;
+    let bench = compete::Bench::new(&inputs, job)?;
+    job.progress.phase(Phase::Diagnosing);
+    let diagnosis = diagnose::run(&bench)?;
+    let candidates = compete::run(&bench)?;
+    job.progress.phase(Phase::Evaluating);
+    let mut contest = judge::winner(&bench, candidates)?;
+    if job.spec.fine_tune.is_some() {
+        job.progress.phase(Phase::FineTuning);
+        fine_tune::run(&bench, &mut contest)?;
+    }
+    let judgement = judge::judge(&bench, &contest, diagnosis.identical_bases);
+    let report = report::write(&bench, &contest, &judgement, &diagnosis, &meter);
+    job.progress.phase(Phase::Publishing);
+    publish::files(writer, &bench, &contest, judgement, &report)
 }

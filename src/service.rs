@@ -15,6 +15,12 @@ pub mod worker;
 /// API keys and roles.
 pub mod access;
 
+/// Reads what finished transfers left in storage.
+pub mod results;
+
+/// What the handlers of API and dashboard share.
+pub mod state;
+
 /// The HTTP interface, one endpoint a file.
 pub mod api;
 

@@ -1,1 +1,37 @@
-//! telemetry
+//! Logs, to stderr: stdout belongs to what a command answers.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::config::{Log, LogFormat};
+
+/// Starts logging by the settings. A second call in a process changes nothing.
+///
+/// # Errors
+/// When `log.level` is neither a level nor directives.
+pub fn start(log: &Log) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::builder().parse(&log.level)?;
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    // An error here says that logging has started already.
+    let _ = match log.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_that_is_none_is_refused() {
+        let log = |level: &str| Log { level: level.into(), format: LogFormat::Text };
+        assert!(start(&log("info=loud")).is_err());
+        assert!(start(&log("warn,sqlx=error")).is_ok());
+    }
+}

@@ -96,6 +96,11 @@ impl<'a> Learner<'a> {
         self.graph
     }
 
+    /// Where everything is computed.
+    pub fn device(&self) -> Device {
+        self.device.clone()
+    }
+
     /// Width of the output.
     pub fn classes(&self) -> usize {
         self.classes

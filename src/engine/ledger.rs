@@ -59,6 +59,11 @@ impl Ledger {
         result
     }
 
+    /// Seconds since the clock's fixed moment.
+    pub fn now(&self) -> f64 {
+        (self.now)()
+    }
+
     /// Seconds booked so far.
     pub fn seconds(&self, work: Work) -> f64 {
         self.seconds.lock().unwrap_or_else(PoisonError::into_inner)[work as usize]

@@ -10,6 +10,7 @@ mod families;
 pub mod forward;
 pub mod graph;
 pub mod host;
+mod initial;
 mod ops;
 pub mod shapes;
 

@@ -1,1 +1,161 @@
-//! transfer
+//! Learning transfer: the tuning of one base model, carried over to another.
+//!
+//! Notation of Chijiwa, "Transferring Learning Trajectories of Neural Networks" (ICLR 2024):
+//! `θ_A⁰` is the old base, `θ_A^t` the stored trajectory, `θ_B⁰` the new base, `π` a permutation of
+//! hidden units, `T` the number of timesteps.
+//!
+//! 1. [`Trajectory`]: the points `θ_A^t`, on the segment to the tuned model or stored (section 3.2).
+//! 2. [`methods`]: each finds a permutation `π_s` for every step `s` ([`Alignment`]).
+//! 3. [`Problem::carried`]: `θ_B⁰ + α π_s (θ_A^s − θ_A⁰)`, the candidate at step `s`.
+//! 4. [`candidate`]: the best step and the best α by validation; [`ladder`]: the best method.
+//!
+//! Nothing here reads the test split, a clock or a store.
+
+pub mod candidate;
+pub mod compatibility;
+pub mod ladder;
+pub mod methods;
+pub mod schedule;
+mod trajectory;
+
+use std::ops::ControlFlow;
+
+pub use candidate::{Candidate, Score};
+pub use methods::{Alignment, Evidence};
+pub use trajectory::Trajectory;
+
+use super::{
+    learning::{Dataset, Learner},
+    ledger::{Ledger, Work},
+    network::{Axis, Checkpoint, HostTensor, Role},
+    symmetry::{Permutation, Symmetry, assignment::NotFinite},
+};
+use crate::spec::Head;
+
+/// Training samples from which running statistics are re-estimated before an evaluation.
+pub const STATISTICS_SAMPLES: usize = 1024;
+
+/// What is transferred onto what, and by which data.
+pub struct Problem<'a> {
+    pub learner: &'a Learner<'a>,
+    pub symmetry: &'a Symmetry,
+    pub trajectory: &'a Trajectory,
+    /// `θ_B⁰`
+    pub target: &'a Checkpoint,
+    pub head: Head,
+    /// Feeds gradients and statistics.
+    pub train: Option<&'a Dataset>,
+    /// Selects step and α.
+    pub validation: Option<&'a Dataset>,
+    /// B: samples per gradient.
+    pub batch_size: usize,
+    pub seed: u64,
+    pub ledger: &'a Ledger,
+    /// Asked before every timestep with `(done, total)`.
+    pub go_on: &'a dyn Fn(usize, usize) -> ControlFlow<()>,
+}
+
+/// Why a transfer ended early.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransferError {
+    #[error("interrupted")]
+    Interrupted,
+    #[error("gradients or parameters overflow: {0}")]
+    NotFinite(#[from] NotFinite),
+}
+
+impl Problem<'_> {
+    /// `θ_B⁰ + α π (θ_A^t − θ_A⁰)`, with the head as the problem says, in the target's dtypes.
+    ///
+    /// Running statistics get `mean_B + α π Δmean` and `var_B · π(var_A^t / var_A⁰)^α`, which is
+    /// what a job without data publishes; with data they are re-estimated. Counters are the
+    /// target's.
+    pub fn carried(&self, permutation: &Permutation, t: usize, alpha: f64) -> Checkpoint {
+        let scale = alpha * self.trajectory.fraction(t);
+        let mut result = self.target.clone();
+        for (_, param) in self.learner.graph().params() {
+            let Some(target) = self.target.get(&param.name) else { continue };
+            let moved = |checkpoint: &Checkpoint| {
+                permutation.apply_to(self.symmetry, &param.name, &checkpoint[&param.name])
+            };
+            let (from, to) = (self.trajectory.base(), self.trajectory.end_of(t));
+            let is_head = self.is_head(&param.name);
+            let tensor = match (param.role, self.head) {
+                (Role::Counter, _) => continue,
+                (Role::Learned, Head::Keep) if is_head => continue,
+                (Role::Learned, Head::Source) if is_head => {
+                    let (from, to) = (moved(from), moved(to));
+                    let head = from.shifted(&from, &to, self.trajectory.fraction(t));
+                    HostTensor::from_f32_as(
+                        target.dtype(),
+                        head.shape().to_vec(),
+                        head.f32().into_owned(),
+                    )
+                }
+                (Role::Statistic, _) if param.name.ends_with("running_var") => {
+                    scaled_variance(target, &moved(from), &moved(to), scale)
+                }
+                _ => target.shifted(&moved(from), &moved(to), scale),
+            };
+            result.insert(param.name, tensor);
+        }
+        result
+    }
+
+    /// [`Problem::carried`], ready to be evaluated or published.
+    pub fn finished(&self, permutation: &Permutation, t: usize, alpha: f64) -> Checkpoint {
+        let carried = self.ledger.book(Work::Arithmetic, || self.carried(permutation, t, alpha));
+        self.with_statistics(&carried)
+    }
+
+    /// With running statistics re-estimated on training samples, where there are any.
+    pub fn with_statistics(&self, model: &Checkpoint) -> Checkpoint {
+        let Some(train) = self.train else { return model.clone() };
+        self.ledger.book(Work::Statistics, || {
+            self.learner.with_statistics(model, train, STATISTICS_SAMPLES, self.batch_size)
+        })
+    }
+
+    fn is_head(&self, name: &str) -> bool {
+        let head = self.learner.graph().head();
+        head.is_some_and(|head| name.strip_prefix(head).is_some_and(|rest| rest.starts_with('.')))
+    }
+
+    fn step(&self, done: usize, total: usize) -> Result<(), TransferError> {
+        match (self.go_on)(done, total) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(TransferError::Interrupted),
+        }
+    }
+}
+
+/// `target · (to / from)^scale`, entry by entry; a variance that was zero carries no ratio.
+fn scaled_variance(
+    target: &HostTensor,
+    from: &HostTensor,
+    to: &HostTensor,
+    scale: f64,
+) -> HostTensor {
+    let ratio = |((&b, &from), &to): ((&f32, &f32), &f32)| {
+        let ratio = f64::from(to) / f64::from(from);
+        if ratio.is_finite() && ratio > 0.0 { (f64::from(b) * ratio.powf(scale)) as f32 } else { b }
+    };
+    let values =
+        target.f32().iter().zip(from.f32().iter()).zip(to.f32().iter()).map(ratio).collect();
+    HostTensor::from_f32_as(target.dtype(), target.shape().to_vec(), values)
+}
+
+/// Learned tensors only: what is matched and what makes up the task vector.
+fn learned(problem: &Problem, checkpoint: &Checkpoint) -> Checkpoint {
+    let names = problem.learner.graph().learned();
+    names.into_iter().filter_map(|n| checkpoint.get(&n).cloned().map(|t| (n, t))).collect()
+}
+
+/// Whether every tensor has at most one permuted axis: the groups then do not depend on each other.
+fn is_separable(problem: &Problem) -> bool {
+    let two_axes = |(_, param): (usize, crate::engine::network::ParamUse)| {
+        let channels = param.axes.iter().filter(|a| **a != Axis::Fixed).count();
+        channels > 1 && problem.symmetry.axes(&param.name).count() > 1
+    };
+    !problem.learner.graph().params().any(two_axes)
+}

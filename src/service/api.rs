@@ -1,1 +1,74 @@
-//! api
+//! The HTTP interface, one endpoint a file: its types, errors, handler, documentation and tests.
+//!
+//! A request passes [`layers`], is authenticated by asking for a caller of a role
+//! ([`authentication`]), read by [`extract`], answered by its handler, and every refusal on that
+//! way is a [`problem::Problem`]. Handlers never compute: they read and move rows, and look at
+//! stored results.
+
+mod api_keys;
+mod authentication;
+mod documentation;
+mod extract;
+mod health;
+mod layers;
+mod metrics;
+mod page;
+pub mod problem;
+mod transfers;
+mod workers;
+
+use std::sync::LazyLock;
+
+use axum::Router;
+use utoipa::OpenApi as _;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use super::state::AppState;
+pub use metrics::recorder;
+
+/// Routes that answer at once.
+fn bounded() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(documentation::Document::openapi())
+        .routes(routes!(transfers::list::handle, transfers::create::handle))
+        .routes(routes!(transfers::plan::handle))
+        .routes(routes!(transfers::report::handle))
+        .routes(routes!(transfers::cancel::handle))
+        .routes(routes!(transfers::retry::handle))
+        .routes(routes!(api_keys::list::handle, api_keys::create::handle))
+        .routes(routes!(api_keys::revoke::handle))
+        .routes(routes!(workers::handle))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(metrics::show))
+        .routes(routes!(documentation::show))
+}
+
+/// Routes that may stay open for long and bound themselves, and the one that must be fast.
+fn unbounded() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(transfers::get::handle))
+        .routes(routes!(transfers::events::handle))
+        .routes(routes!(transfers::files::handle))
+}
+
+static OPENAPI: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(|| {
+    let (_, mut document) = bounded().merge(unbounded()).split_for_parts();
+    documentation::Document::finish(&mut document);
+    document
+});
+
+/// The OpenAPI 3.1 document of every route.
+pub fn openapi() -> &'static utoipa::openapi::OpenApi {
+    &OPENAPI
+}
+
+/// The whole interface, ready to serve. `pages` (the dashboard) shares its surroundings.
+pub fn router(state: AppState, pages: Router) -> Router {
+    metrics::recorder();
+    let http = state.settings.http.clone();
+    let (bounded, _) = bounded().with_state(state.clone()).split_for_parts();
+    let (unbounded, _) = unbounded().with_state(state).split_for_parts();
+    let bounded = bounded.merge(documentation::pages()).merge(pages);
+    let bounded = layers::bounded(bounded, http.request_timeout);
+    layers::common(bounded.merge(unbounded), http.body_limit)
+}

@@ -23,6 +23,18 @@ impl Status {
     pub fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
+
+    /// As it is written in JSON, in the database and on pages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Cancelling => "cancelling",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// How far the current phase is.
@@ -65,6 +77,7 @@ pub struct Transfer {
     pub started_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339::option")]
     pub finished_at: Option<OffsetDateTime>,
+    #[schema(value_type = crate::spec::Spec)]
     pub spec: serde_json::Value,
     pub result: Option<ResultLocation>,
     pub verdict: Option<crate::pipeline::Verdict>,

@@ -1,1 +1,137 @@
-//! worker
+//! Claims transfers, runs them, hands them back.
+//!
+//! One process works on one transfer at a time: claim it, read its specification, start a heartbeat
+//! on a thread of its own, compute on another, record the end under the lease token, look for the
+//! next. The main task only waits; it never computes and holds no transaction. On shutdown the
+//! lease is handed back without costing an attempt.
+
+mod attempt;
+mod heartbeat;
+pub mod processes;
+mod watch;
+
+use std::{
+    fs,
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use sqlx::postgres::PgListener;
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    config,
+    service::database::{Database, leases, workers},
+    storage::Storage,
+};
+
+/// How often an idle worker says that it is there.
+const SEEN_EVERY: Duration = Duration::from_secs(30);
+
+/// What a worker process needs.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    pub id: Uuid,
+    pub database: Database,
+    /// For the heartbeat's own connection.
+    pub database_url: String,
+    pub storage: Storage,
+    /// For copies of remote inputs.
+    pub scratch: PathBuf,
+    pub settings: config::Worker,
+}
+
+impl config::Worker {
+    /// What the settings say of leases.
+    pub fn terms(&self) -> leases::Terms {
+        leases::Terms { lease: self.lease, backoff: self.backoff }
+    }
+}
+
+/// Works until `shutdown`. Errors of the database are waited out.
+pub async fn run(worker: Worker, shutdown: CancellationToken) {
+    let presence = tokio::spawn(stay_known(worker.clone()));
+    let mut bell = Bell::default();
+    while !shutdown.is_cancelled() {
+        // Before the claim: what is queued between claim and waiting rings already.
+        bell.listen(&worker.database).await;
+        let asked = Instant::now();
+        match leases::claim(&worker.database, worker.id, worker.settings.terms()).await {
+            Ok(Some(lease)) => attempt::run(&worker, lease, asked, &shutdown).await,
+            Ok(None) => bell.wait(worker.settings.poll, shutdown.cancelled()).await,
+            Err(error) => {
+                tracing::warn!(%error, "cannot look for work; trying again");
+                bell.wait(worker.settings.poll, shutdown.cancelled()).await;
+            }
+        }
+    }
+    presence.abort();
+    forget_scratch(&worker.scratch);
+    if let Err(error) = workers::remove(&worker.database, worker.id).await {
+        tracing::debug!(%error, "could not sign off");
+    }
+}
+
+/// Removes what a worker left; there is nothing where it needed nothing.
+fn forget_scratch(folder: &Path) {
+    if let Err(error) = fs::remove_dir_all(folder)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, folder = %folder.display(), "could not remove");
+    }
+}
+
+async fn stay_known(worker: Worker) {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned());
+    let pid = i32::try_from(std::process::id()).unwrap_or_default();
+    let mut every = time::interval(SEEN_EVERY);
+    loop {
+        every.tick().await;
+        if let Err(error) = workers::seen(&worker.database, worker.id, &host, pid).await {
+            tracing::debug!(%error, "could not sign in");
+        }
+    }
+}
+
+/// Rings when a transfer is queued. Without a listening connection it only waits.
+#[derive(Default)]
+struct Bell(Option<PgListener>);
+
+impl Bell {
+    async fn listen(&mut self, database: &Database) {
+        if self.0.is_some() {
+            return;
+        }
+        let Ok(mut listener) = PgListener::connect_with(&database.pool).await else { return };
+        if listener.listen("transfer_queued").await.is_ok() {
+            self.0 = Some(listener);
+        }
+    }
+
+    /// Until a ring, the end of `poll`, or `end`.
+    async fn wait(&mut self, poll: Duration, end: impl Future<Output = ()>) {
+        let lost = tokio::select! {
+            rung = Self::ring(self.0.as_mut()) => rung.is_err(),
+            () = time::sleep(poll) => false,
+            () = end => false,
+        };
+        if lost {
+            self.0 = None;
+            // Not at once again: the database may be restarting.
+            time::sleep(poll.min(Duration::from_secs(1))).await;
+        }
+    }
+
+    async fn ring(listener: Option<&mut PgListener>) -> Result<(), sqlx::Error> {
+        match listener {
+            Some(listener) => listener.try_recv().await.map(|_| ()),
+            None => std::future::pending().await,
+        }
+    }
+}

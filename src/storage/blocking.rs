@@ -1,6 +1,6 @@
 //! [`Storage`] for threads outside the runtime: the pipeline computes and blocks.
 
-use std::{ops::Range, path::Path};
+use std::{fs::File, ops::Range, path::Path};
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use super::{
     Storage, StorageError,
     fetch::FetchedFile,
     location::Location,
-    publish::Published,
+    publish::{Published, chunks_of},
     read::{Listing, ObjectInfo},
 };
 
@@ -95,7 +95,25 @@ impl Blocking<'_> {
         path: &Path,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Published, StorageError> {
-        self.wait(self.storage.publish_file(location, path, go_on))
+        let broken = |error| StorageError::from_io(&path.display(), &error);
+        let file = File::open(path).map_err(broken)?;
+        let size = file.metadata().map_err(broken)?.len();
+        self.wait(self.storage.publish_chunks(location, size, &mut chunks_of(file), go_on))
+    }
+
+    /// Creates an object from pieces in memory, one after the other, in parts where it is large.
+    ///
+    /// # Errors
+    /// As [`Blocking::publish_file`].
+    pub fn publish_pieces(
+        &self,
+        location: &Location,
+        pieces: Vec<Bytes>,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Published, StorageError> {
+        let size = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let mut chunks = pieces.into_iter().map(Ok);
+        self.wait(self.storage.publish_chunks(location, size, &mut chunks, go_on))
     }
 
     /// # Errors

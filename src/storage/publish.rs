@@ -1,8 +1,12 @@
 //! Writing: objects are created, never replaced.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    iter,
+};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
 use object_store::{Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, WriteMultipart};
 use uuid::Uuid;
@@ -21,6 +25,9 @@ const PART: u64 = 8 << 20;
 const PARTS_LIMIT: u64 = 9_000;
 /// Parts on their way at once.
 const IN_FLIGHT: usize = 4;
+
+/// The content of an object, in order.
+pub(super) type Chunks<'a> = &'a mut dyn Iterator<Item = io::Result<Bytes>>;
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,44 +53,43 @@ impl Storage {
         self.created(location, put.map(drop), published).await
     }
 
-    /// Creates an object from a file, in parts where it is large.
-    pub(super) async fn publish_file(
+    /// Creates an object of `size` bytes from the chunks that make it up, in parts where it is
+    /// large. Memory: the chunks on their way.
+    pub(super) async fn publish_chunks(
         &self,
         location: &Location,
-        path: &Path,
+        size: u64,
+        chunks: Chunks<'_>,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Published, StorageError> {
-        let broken = |error: std::io::Error| StorageError::unavailable(&path.display(), &error);
-        let size = path.metadata().map_err(broken)?.len();
         if size <= ONE_REQUEST {
-            return self.publish_bytes(location, std::fs::read(path).map_err(broken)?.into()).await;
+            let mut whole = BytesMut::with_capacity(size as usize);
+            pass(location, chunks, go_on, &mut |chunk| whole.extend_from_slice(&chunk))?;
+            return self.publish_bytes(location, whole.freeze()).await;
         }
         self.admit(location)?;
-        let client = self.inner.clients.of(location)?;
-        let target = key(location)?;
         if location.store != Store::File && self.exists(location).await? {
-            let published = local_digest(path, go_on)?;
+            let published = pass(location, chunks, go_on, &mut drop)?;
             return self.same_as_existing(location, published).await;
         }
+        let client = self.inner.clients.of(location)?;
+        let target = key(location)?;
         // A file system's upload ends in a rename, which replaces: so it goes beside the target
         // first, and is linked to its name only if that is free.
-        let upload_key = match location.store {
-            Store::File => key(&location.joined_name(&format!(".incoming-{}", Uuid::new_v4())))?,
+        let incoming = match location.store {
+            Store::File => key(&location.beside(&format!(".incoming-{}", Uuid::new_v4())))?,
             _ => target.clone(),
         };
         let store = |error: Error| StorageError::from_store(location, &error);
-        let upload = client.put_multipart(&upload_key).await.map_err(store)?;
-        let published = upload_file(location, path, upload, go_on).await?;
-        let named = match location.store {
-            Store::File => {
-                let named = client.rename_if_not_exists(&upload_key, &target).await;
-                if named.is_err() {
-                    client.delete(&upload_key).await.map_err(store)?;
-                }
-                named
-            }
-            _ => Ok(()),
-        };
+        let upload = client.put_multipart(&incoming).await.map_err(store)?;
+        let published = send(location, upload, (size, chunks), go_on).await?;
+        if incoming == target {
+            return Ok(published);
+        }
+        let named = client.rename_if_not_exists(&incoming, &target).await;
+        if named.is_err() {
+            client.delete(&incoming).await.map_err(store)?;
+        }
         self.created(location, named, published).await
     }
 
@@ -147,29 +153,36 @@ impl Storage {
 
 impl Location {
     /// A name beside this one, for an object on its way to it.
-    fn joined_name(&self, suffix: &str) -> Self {
+    fn beside(&self, suffix: &str) -> Self {
         Self { store: self.store.clone(), key: format!("{}{suffix}", self.key) }
     }
 }
 
-fn local_digest(path: &Path, go_on: &dyn Fn() -> bool) -> Result<Published, StorageError> {
-    let found = super::digest::of_file(path, go_on)
-        .map_err(|error| StorageError::unavailable(&path.display(), &error))?;
-    let (size, sha256) = found.ok_or(StorageError::Stopped)?;
-    Ok(Published { size, sha256 })
+/// A file's bytes, a piece at a time.
+pub(super) fn chunks_of(mut file: File) -> impl Iterator<Item = io::Result<Bytes>> {
+    iter::from_fn(move || {
+        let mut buffer = vec![0; CHUNK];
+        match file.read(&mut buffer) {
+            Ok(0) => None,
+            Ok(read) => {
+                buffer.truncate(read);
+                Some(Ok(buffer.into()))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    })
 }
 
-/// Sends a file's parts and completes the upload, or aborts it.
-async fn upload_file(
+/// Sends the parts of an upload and completes it, or aborts it.
+async fn send(
     location: &Location,
-    path: &Path,
     upload: Box<dyn MultipartUpload>,
+    (size, chunks): (u64, Chunks<'_>),
     go_on: &dyn Fn() -> bool,
 ) -> Result<Published, StorageError> {
-    let size = path.metadata().map_or(0, |found| found.len());
     let part = size.div_ceil(PARTS_LIMIT).max(PART);
     let mut parts = WriteMultipart::new_with_chunk_size(upload, part as usize);
-    match send_parts(location, path, &mut parts, go_on).await {
+    match send_parts(location, &mut parts, chunks, go_on).await {
         Ok(published) => {
             let finished = parts.finish().await;
             finished.map_err(|error| StorageError::from_store(location, &error))?;
@@ -185,26 +198,44 @@ async fn upload_file(
 
 async fn send_parts(
     location: &Location,
-    path: &Path,
     parts: &mut WriteMultipart,
+    chunks: Chunks<'_>,
     go_on: &dyn Fn() -> bool,
 ) -> Result<Published, StorageError> {
-    let broken = |error: std::io::Error| StorageError::unavailable(&path.display(), &error);
-    let mut file = File::open(path).map_err(broken)?;
     let mut running = Running::default();
-    let mut buffer = vec![0; CHUNK];
-    loop {
+    for chunk in chunks {
+        let mut chunk = chunk.map_err(|error| StorageError::unavailable(location, &error))?;
+        while !chunk.is_empty() {
+            if !go_on() {
+                return Err(StorageError::Stopped);
+            }
+            let ready = parts.wait_for_capacity(IN_FLIGHT).await;
+            ready.map_err(|error| StorageError::from_store(location, &error))?;
+            let piece = chunk.split_to(chunk.len().min(CHUNK));
+            running.update(&piece);
+            parts.put(piece);
+        }
+    }
+    let (size, sha256) = running.finish();
+    Ok(Published { size, sha256 })
+}
+
+/// Hands every chunk to `take`, and says what went by.
+fn pass(
+    location: &Location,
+    chunks: Chunks<'_>,
+    go_on: &dyn Fn() -> bool,
+    take: &mut dyn FnMut(Bytes),
+) -> Result<Published, StorageError> {
+    let mut running = Running::default();
+    for chunk in chunks {
         if !go_on() {
             return Err(StorageError::Stopped);
         }
-        let read = file.read(&mut buffer).map_err(broken)?;
-        if read == 0 {
-            let (size, sha256) = running.finish();
-            return Ok(Published { size, sha256 });
-        }
-        let ready = parts.wait_for_capacity(IN_FLIGHT).await;
-        ready.map_err(|error| StorageError::from_store(location, &error))?;
-        parts.write(&buffer[..read]);
-        running.update(&buffer[..read]);
+        let chunk = chunk.map_err(|error| StorageError::unavailable(location, &error))?;
+        running.update(&chunk);
+        take(chunk);
     }
+    let (size, sha256) = running.finish();
+    Ok(Published { size, sha256 })
 }

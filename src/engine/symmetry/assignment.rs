@@ -4,18 +4,22 @@
 //!
 //! 1. refuse what is not finite;
 //! 2. if the row maxima can be taken all at once, they are the answer and its own proof;
-//! 3. otherwise give every column a price (a former solve's, where one is lent) and match the rows
-//!    whose best column at those prices is free;
-//! 4. send the rest along shortest augmenting paths (Jonker and Volgenant's family of solvers:
-//!    Computing 38, 1987), which end in prices at which every row has its best column;
-//! 5. prove it: recompute the duality gap from the prices alone.
+//! 3. otherwise give every column a price (a former solve's, where one is lent), match the rows
+//!    whose best column at those prices is free, and lower the prices of columns nobody took;
+//! 4. let the others bid for theirs, which settles nearly all (Jonker and Volgenant's row
+//!    reduction, Computing 38, 1987);
+//! 5. send the rest along shortest augmenting paths, which end in prices at which every row has
+//!    its best column;
+//! 6. prove it: recompute the duality gap from the prices alone.
 //!
-//! Costs stay in f32, prices and distances are f64. Nothing here is random, no result depends on
-//! the prices lent, and no path trusts them: step 5 judges whatever came out.
+//! Steps 4 and 5 look at shortlists of columns, not at whole rows: that is where the speed is.
+//! Entries stay in f32, prices and distances are f64. Nothing here is random, and no value depends
+//! on the prices lent: step 6 judges whatever came out.
 
 mod augment;
 mod scan;
 mod shortlist;
+mod tree;
 
 use augment::Search;
 use pulp::Arch;
@@ -85,6 +89,9 @@ pub struct NotFinite {
     /// Source unit.
     pub column: usize,
 }
+
+/// No row, or no column.
+const FREE: u32 = u32::MAX;
 
 /// A gap below this share of `Σ_j max_i |A[j,i]|` is rounding.
 const ROUNDING: f64 = 1e-10;
@@ -172,7 +179,7 @@ impl<'a> Rows<'a> {
         let mut taken = vec![false; self.n];
         let mut sigma = Vec::with_capacity(self.n);
         for j in 0..self.n {
-            let i = self.best_column(j, &zero);
+            let (_, i) = self.best_column(j, &zero);
             if std::mem::replace(&mut taken[i as usize], true) {
                 return None;
             }
@@ -181,13 +188,13 @@ impl<'a> Rows<'a> {
         Some(sigma)
     }
 
-    /// Where `A[j,i] − prices[i]` is greatest: the current column if it attains it, else the first.
-    fn best_column(&self, j: usize, prices: &[f64]) -> u32 {
+    /// `max_i (A[j,i] − prices[i])` and where: the current column if it attains it, else the first.
+    fn best_column(&self, j: usize, prices: &[f64]) -> (f64, u32) {
         let row = self.row(j);
         let (best, first) = scan::best(self.arch, row, prices);
         match self.current {
-            Some(sigma) if self.utility(j, sigma[j], prices) >= best => sigma[j],
-            _ => first,
+            Some(sigma) if self.utility(j, sigma[j], prices) >= best => (best, sigma[j]),
+            _ => (best, first),
         }
     }
 
@@ -196,10 +203,11 @@ impl<'a> Rows<'a> {
         f64::from(self.row(j)[i as usize]) - prices[i as usize]
     }
 
-    /// Steps 3 to 5: from any prices to an optimal assignment and the prices that prove it.
+    /// Steps 3 to 6: from any prices to an optimal assignment and the prices that prove it.
     fn solve_from(&self, prices: &mut [f64]) -> Assignment {
         let mut search = Search::begin(*self, prices);
         search.match_free_best_columns();
+        search.bid();
         search.augment_all();
         let sigma = search.finish(prices);
         let certificate = self.certificate(&sigma, prices);

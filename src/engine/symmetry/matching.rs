@@ -21,7 +21,7 @@ use super::{
 };
 use crate::engine::{
     ledger::{Ledger, Work},
-    network::{Checkpoint, Role},
+    network::{Checkpoint, HostTensor, Role},
 };
 
 /// A sweep that moves nothing ends the descent; so does this many.
@@ -135,6 +135,23 @@ impl<'a> Matcher<'a> {
         self.pairs.iter().map(|pair| pair.target.norm() * pair.source.norm()).sum()
     }
 
+    /// For each group the cosine of target and permuted source over its learned tensors, all pairs
+    /// taken together; 0 where either side vanishes.
+    pub fn group_cosines(&self, permutation: &Permutation) -> Vec<f64> {
+        let cosine = |group: usize| {
+            let (mut product, mut target_square, mut source_square) = (0.0, 0.0, 0.0);
+            for (name, target, source) in self.tensors(group) {
+                product += permutation.apply_to(self.symmetry, name, source).inner(target);
+                target_square += target.inner(target);
+                source_square += source.inner(source);
+            }
+            let norm = f64::sqrt(target_square * source_square);
+            if norm > 0.0 { product / norm } else { 0.0 }
+        };
+        let groups = 0..self.symmetry.groups.len();
+        self.ledger.book(Work::Similarity, || groups.map(cosine).collect())
+    }
+
     /// Solves one group with the others held; whether it moved.
     fn visit(
         &mut self,
@@ -203,19 +220,23 @@ impl<'a> Matcher<'a> {
 
     /// The objective over the tensors of one group.
     fn partial(&self, group: usize, permutation: &Permutation) -> f64 {
+        self.tensors(group)
+            .map(|(name, target, source)| {
+                permutation.apply_to(self.symmetry, name, source).inner(target)
+            })
+            .sum()
+    }
+
+    /// A group's learned tensors in every pair, `(name, target, source)`, each once.
+    fn tensors(&self, group: usize) -> impl Iterator<Item = (&'a str, &HostTensor, &HostTensor)> {
         let mut names: Vec<&str> =
             self.learned(group).map(|member| member.tensor.as_str()).collect();
         names.dedup();
-        let mut sum = 0.0;
-        for pair in &self.pairs {
-            for name in &names {
-                if let (Some(target), Some(source)) = (pair.target.get(name), pair.source.get(name))
-                {
-                    sum += permutation.apply_to(self.symmetry, name, source).inner(target);
-                }
-            }
-        }
-        sum
+        self.pairs.iter().flat_map(move |pair| {
+            let tensor =
+                |&name: &&'a str| Some((name, pair.target.get(name)?, pair.source.get(name)?));
+            names.iter().filter_map(tensor).collect::<Vec<_>>()
+        })
     }
 
     fn learned(&self, group: usize) -> impl Iterator<Item = &'a super::Member> {

@@ -99,16 +99,16 @@ impl Permutation {
         HostTensor::from_f32_as(tensor.dtype(), tensor.shape().to_vec(), values)
     }
 
-    /// One i64-style vector a group, one entry a channel of the tensor that opens it, repeats of a
+    /// One vector a group, one entry a channel of the tensor that opens it, repeats of a
     /// flatten unexpanded: `(group name, p)` with `p[i] = j`: the target's `i` receives the
     /// source's `j`.
     pub fn named<'a>(
         &'a self,
         symmetry: &'a Symmetry,
-    ) -> impl Iterator<Item = (&'a str, Vec<i64>)> {
+    ) -> impl Iterator<Item = (&'a str, Vec<usize>)> {
         symmetry.groups.iter().zip(&self.sigmas).map(|(group, sigma)| {
-            let block = group.members.first().map_or(1, |m| m.repeat) as i64;
-            let expand = |&i: &u32| (0..block).map(move |r| i64::from(i) * block + r);
+            let block = group.members.first().map_or(1, |m| m.repeat);
+            let expand = |&i: &u32| (0..block).map(move |r| i as usize * block + r);
             (group.name.as_str(), sigma.iter().flat_map(expand).collect())
         })
     }

@@ -329,3 +329,13 @@ async fn lock(
     .fetch_optional(connection)
     .await
 }
+
+/// How many transfers of all tenants there are of each status that occurs.
+///
+/// # Errors
+/// From the database.
+pub async fn count_by_status(database: &Database) -> Result<Vec<(Status, i64)>, sqlx::Error> {
+    sqlx::query_as("SELECT status, count(*) FROM transfers GROUP BY status")
+        .fetch_all(&database.pool)
+        .await
+}

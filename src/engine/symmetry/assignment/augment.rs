@@ -2,15 +2,14 @@
 //! the cheapest chain of exchanges, as Dijkstra's algorithm finds it over slacks
 //! `u[j] + price[i] − A[j,i] ≥ 0`.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-
-use super::Rows;
-use super::scan;
 use super::shortlist::Shortlists;
+use super::tree::{Event, Tree, What};
+use super::{FREE, Rows, scan};
 
-/// No row, or no column.
-const FREE: u32 = u32::MAX;
+/// Bids before paths take over, for every row that starts without a column: enough for most rows of
+/// this field's matrices, and a bound on what rows with the same wishes may spend outbidding each
+/// other by a hair.
+const BIDS: usize = 1000;
 
 /// A partial matching and the prices at which every matched row has its best column.
 pub(super) struct Search<'a> {
@@ -22,95 +21,36 @@ pub(super) struct Search<'a> {
     tree: Tree,
 }
 
-/// The tree of shortest paths from one row.
-struct Tree {
-    /// Shortest distance known to each column.
-    distance: Vec<f64>,
-    /// The row through which it is reached.
-    through: Vec<u32>,
-    /// Columns whose distance was written in this search.
-    touched: Vec<u32>,
-    /// Columns left, with their final distance.
-    closed: Vec<(u32, f64)>,
-    /// What to look at next, nearest first.
-    queue: BinaryHeap<Event>,
-    /// The nearest free column and its distance.
-    end: (u32, f64),
-    /// Columns of a row looked at in whole.
-    wide: Vec<u32>,
-}
-
-/// A place in the queue.
-#[derive(Clone, Copy, PartialEq)]
-struct Event {
-    distance: f64,
-    what: What,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum What {
-    /// A matched column, reached.
-    Column(u32),
-    /// A row, from whose unlisted columns something this near may come; and its offset.
-    Unlisted(u32, f64),
-}
-
-impl Eq for Event {}
-
-impl Ord for Event {
-    /// The nearest is the greatest, for the heap; ties by number, for the same result every time.
-    fn cmp(&self, other: &Self) -> Ordering {
-        let number = |event: &Self| match event.what {
-            What::Column(i) => (0, i),
-            What::Unlisted(j, _) => (1, j),
-        };
-        other.distance.total_cmp(&self.distance).then(number(other).cmp(&number(self)))
-    }
-}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 impl<'a> Search<'a> {
     pub(super) fn begin(rows: Rows<'a>, prices: &[f64]) -> Self {
         let n = rows.n;
-        let tree = Tree {
-            distance: vec![f64::INFINITY; n],
-            through: vec![0; n],
-            touched: Vec::with_capacity(n),
-            closed: Vec::with_capacity(n),
-            queue: BinaryHeap::with_capacity(n),
-            end: (FREE, f64::INFINITY),
-            wide: Vec::with_capacity(n),
-        };
         Self {
             rows,
             prices: prices.to_vec(),
             column_of: vec![FREE; n],
             row_of: vec![FREE; n],
             shortlists: Shortlists::empty(n),
-            tree,
+            tree: Tree::empty(n),
         }
     }
 
     /// Matches each row whose best column is still free. Rows whose best is their current column
     /// come first, so that a tie does not take it from them.
     pub(super) fn match_free_best_columns(&mut self) {
-        let mut best = Vec::with_capacity(self.rows.n);
-        for j in 0..self.rows.n {
-            let i = self.rows.best_column(j, &self.prices);
-            if self.rows.current.is_some_and(|current| current[j] == i) {
-                self.match_if_free(j, i);
+        let best = |j| self.rows.best_column(j, &self.prices);
+        let (utilities, best): (Vec<f64>, Vec<u32>) = (0..self.rows.n).map(best).unzip();
+        if let Some(current) = self.rows.current {
+            for j in (0..self.rows.n).filter(|&j| best[j] == current[j]) {
+                self.match_if_free(j, best[j]);
             }
-            best.push(i);
         }
         for (j, &i) in best.iter().enumerate() {
             if self.column_of[j] == FREE {
                 self.match_if_free(j, i);
             }
+        }
+        if self.row_of.contains(&FREE) {
+            self.lower_free_prices(&utilities);
         }
     }
 
@@ -118,6 +58,41 @@ impl<'a> Search<'a> {
         if self.row_of[i as usize] == FREE {
             self.row_of[i as usize] = j as u32;
             self.column_of[j] = i;
+        }
+    }
+
+    /// Lowers the price of every column without a row to where some row would as soon have it.
+    /// Only before any list is made: a list trusts that prices rise.
+    fn lower_free_prices(&mut self, utilities: &[f64]) {
+        let mut worth = vec![f64::NEG_INFINITY; self.rows.n];
+        for (j, &utility) in utilities.iter().enumerate() {
+            scan::raise_to(self.rows.arch, self.rows.row(j), utility, &mut worth);
+        }
+        for (i, worth) in worth.into_iter().enumerate().filter(|&(i, _)| self.row_of[i] == FREE) {
+            self.prices[i] = worth;
+        }
+    }
+
+    /// Rows without a column bid for their best one, up to the price at which they would as soon
+    /// have the second best; who is outbid bids again, until the bids are spent. (Jonker and
+    /// Volgenant's augmenting row reduction; an auction without increments.)
+    pub(super) fn bid(&mut self) {
+        let n = self.rows.n;
+        let mut waiting: Vec<usize> = (0..n).rev().filter(|&j| self.column_of[j] == FREE).collect();
+        for _ in 0..BIDS * waiting.len() {
+            let Some(j) = waiting.pop() else { return };
+            let (column, rise) = self.shortlists.bid(&self.rows, j, &self.prices, &self.row_of);
+            let i = column as usize;
+            if rise <= 0.0 && self.row_of[i] != FREE {
+                continue;
+            }
+            self.prices[i] += rise;
+            let outbid = std::mem::replace(&mut self.row_of[i], j as u32);
+            self.column_of[j] = column;
+            if outbid != FREE {
+                self.column_of[outbid as usize] = FREE;
+                waiting.push(outbid as usize);
+            }
         }
     }
 
@@ -215,39 +190,6 @@ impl<'a> Search<'a> {
             if row as usize == source {
                 return;
             }
-        }
-    }
-}
-
-impl Tree {
-    fn begin(&mut self) {
-        for column in self.touched.drain(..) {
-            self.distance[column as usize] = f64::INFINITY;
-        }
-        self.closed.clear();
-        self.queue.clear();
-        self.end = (FREE, f64::INFINITY);
-    }
-
-    /// Settles a column's distance; no rounding error in a later offer will reopen it.
-    fn close(&mut self, column: u32, distance: f64) {
-        self.closed.push((column, distance));
-        self.distance[column as usize] = f64::NEG_INFINITY;
-    }
-
-    /// Notes a way to a column if it is shorter than any known and than the way to the end.
-    fn offer(&mut self, column: u32, distance: f64, row: u32, row_of: &[u32]) {
-        let i = column as usize;
-        if distance >= self.end.1 || distance >= self.distance[i] {
-            return;
-        }
-        self.touched.push(column);
-        self.distance[i] = distance;
-        self.through[i] = row;
-        if row_of[i] == FREE {
-            self.end = (column, distance);
-        } else {
-            self.queue.push(Event { distance, what: What::Column(column) });
         }
     }
 }

@@ -79,6 +79,29 @@ impl WithSimd for Maxima<'_> {
     }
 }
 
+/// `worth[i] = max(worth[i], row[i] − utility)`.
+pub(super) fn raise_to(arch: Arch, row: &[f32], utility: f64, worth: &mut [f64]) {
+    arch.dispatch(RaiseTo { row, utility, worth });
+}
+
+struct RaiseTo<'a> {
+    row: &'a [f32],
+    utility: f64,
+    worth: &'a mut [f64],
+}
+
+impl WithSimd for RaiseTo<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (w, a) in self.worth.iter_mut().zip(self.row) {
+            let x = f64::from(*a) - self.utility;
+            *w = if x > *w { x } else { *w };
+        }
+    }
+}
+
 /// Appends the columns with `row[i] − prices[i] ≥ threshold`, in order, but stops after the block
 /// in which `columns` outgrows `limit`.
 pub(super) fn columns_from(

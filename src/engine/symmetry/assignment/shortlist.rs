@@ -1,9 +1,9 @@
 //! The columns worth a row's while. Prices only rise during a solve, so a list of a row's best
-//! columns, with a bound on all the others, stays true until it is made anew: most of Dijkstra's
-//! steps look at some forty columns and never at the rest.
+//! columns, with a bound on all the others, stays true until it is made anew: most bids and most of
+//! Dijkstra's steps look at some forty columns and never at the rest.
 
-use super::Rows;
 use super::scan;
+use super::{FREE, Rows};
 
 /// Most columns a row lists.
 const CAPACITY: usize = 64;
@@ -54,6 +54,37 @@ impl Shortlists {
             self.columns[j][k] = i;
             self.values[j][k] = row[i as usize];
         }
+    }
+
+    /// Row `j`'s best column, a free one among equals, and how much better it is than the second best.
+    pub(super) fn bid(
+        &mut self,
+        rows: &Rows,
+        j: usize,
+        prices: &[f64],
+        row_of: &[u32],
+    ) -> (u32, f64) {
+        let (column, best, second) = self.best_two(j, prices, row_of);
+        if second >= self.bounds[j] {
+            return (column, best - second);
+        }
+        self.make(rows, j, prices);
+        let (column, best, second) = self.best_two(j, prices, row_of);
+        (column, best - second.max(self.bounds[j]))
+    }
+
+    fn best_two(&self, j: usize, prices: &[f64], row_of: &[u32]) -> (u32, f64, f64) {
+        let mut found = (0, f64::NEG_INFINITY, f64::NEG_INFINITY);
+        for (i, value) in self.of(j) {
+            let utility = f64::from(value) - prices[i as usize];
+            let free = row_of[i as usize] == FREE;
+            if utility > found.1 || (free && utility >= found.1) {
+                found = (i, utility, found.1);
+            } else if utility > found.2 {
+                found.2 = utility;
+            }
+        }
+        found
     }
 
     /// Row `j`'s listed columns with their entries of the matrix.

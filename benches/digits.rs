@@ -1,0 +1,234 @@
+//! The digits table: learning transfer between two small networks, mean over three seeds.
+//!
+//! ```text
+//! cargo bench --bench digits -- [--json FILE]          # or: make bench-digits
+//! ```
+//!
+//! Handwritten digits (1797 of 8×8, a quarter of each class held out), MLP 64-w-w-5 with biases.
+//! Two networks learn the classes 0–4 from different seeds; both get fresh heads; the first is tuned
+//! on the classes 5–9, and that tuning is carried over to the second. SGD 0.1 with momentum 0.9,
+//! batches of 64, cosine learning rate over 40 epochs. B = 256; the best step on the held-out
+//! samples, α = 1: the figures are therefore those of the split that chose the step.
+
+use std::{error::Error, ops::ControlFlow, time::Instant};
+
+use burn::tensor::Device;
+use bytes::Bytes;
+use retune::{
+    engine::{
+        learning::{Dataset, FineTunePlan, Learner, Optimizer},
+        ledger::Ledger,
+        network::{Checkpoint, DType, Graph, Signature, TensorInfo},
+        symmetry::Symmetry,
+        transfer::{
+            Alignment, Problem, Trajectory,
+            candidate::{Selection, select},
+            methods::{
+                align,
+                gradient_matching::{self, Variant},
+            },
+        },
+    },
+    spec::{Alpha, Head, Method, Schedule, Step},
+};
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+
+const DIGITS: &[u8] = include_bytes!("../tests/fixtures/digits/digits.safetensors");
+const SEEDS: [u64; 3] = [0, 1, 2];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut rows: Vec<(String, Vec<f64>)> = Vec::new();
+    for seed in SEEDS {
+        for width in [16, 64, 128, 256] {
+            let case = Case::make(width, seed)?;
+            for (name, accuracy) in case.measure(width == 128)? {
+                let name = format!("{width} {name}");
+                match rows.iter_mut().find(|(row, _)| *row == name) {
+                    Some((_, values)) => values.push(accuracy),
+                    None => rows.push((name, vec![accuracy])),
+                }
+            }
+        }
+    }
+    let mut records = Vec::new();
+    println!("| width | method | mean | by seed |\n|---|---|---|---|");
+    for (name, values) in &rows {
+        let (width, method) = name.split_once(' ').ok_or("a row has a width")?;
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let by_seed: Vec<String> = values.iter().map(|v| format!("{:.1}", 100.0 * v)).collect();
+        println!("| {width} | {method} | {:.1} | {} |", 100.0 * mean, by_seed.join(" "));
+        records.push(json!({"width": width, "method": method, "mean": mean, "by_seed": values, "seeds": SEEDS}));
+    }
+    if let Some(file) = argument("--json") {
+        std::fs::write(file, serde_json::to_string_pretty(&records)?)?;
+    }
+    Ok(())
+}
+
+fn argument(name: &str) -> Option<String> {
+    let mut arguments = std::env::args().skip_while(|a| a != name);
+    arguments.next().and_then(|_| arguments.next())
+}
+
+/// Two bases, a tuning of the first, and the data of the tuning.
+struct Case {
+    graph: Graph,
+    signature: Signature,
+    old_base: Checkpoint,
+    tuned: Checkpoint,
+    new_base: Checkpoint,
+    train: Dataset,
+    held: Dataset,
+    seed: u64,
+}
+
+impl Case {
+    fn make(width: usize, seed: u64) -> Result<Self, Box<dyn Error>> {
+        let (graph, signature) = mlp(width)?;
+        let (first, second) = (digits(0..5)?, digits(5..10)?);
+        let (pretrain, _) = first.hold_out(0.25, 7);
+        let (train, held) = second.hold_out(0.25, 7);
+        let learner = Learner::new(&graph, &signature, Device::flex())?;
+        let base = |which: u64| {
+            let start = graph.initial(&signature, 100 * seed + which);
+            let mut base = fit(&learner, &start, &pretrain, 100 * seed + which);
+            let fresh = graph.initial(&signature, 100 * seed + 10 + which);
+            for name in ["fc3.weight", "fc3.bias"] {
+                base.insert(name, fresh[name].clone());
+            }
+            base
+        };
+        let (old_base, new_base) = (base(1), base(2));
+        let tuned = fit(&learner, &old_base, &train, 100 * seed + 3);
+        drop(learner);
+        Ok(Self { graph, signature, old_base, tuned, new_base, train, held, seed })
+    }
+
+    fn measure(&self, ablations: bool) -> Result<Vec<(String, f64)>, Box<dyn Error>> {
+        let learner = Learner::new(&self.graph, &self.signature, Device::flex())?;
+        let accuracy = |model: &Checkpoint| learner.evaluate(model, &self.held).accuracy;
+        let mut rows = vec![
+            ("source".to_owned(), accuracy(&self.tuned)),
+            ("target before".to_owned(), accuracy(&self.new_base)),
+        ];
+        for method in
+            [Method::Identity, Method::WeightMatching, Method::Gmt, Method::Fgmt, Method::Oracle]
+        {
+            rows.push((
+                method.name().to_owned(),
+                self.transfer(&learner, 10, |p| align(method, p, Some(&plan(9))))?,
+            ));
+        }
+        if ablations {
+            for timesteps in [1, 3] {
+                let fgmt = |p: &Problem| gradient_matching::align(p, &Variant::FGMT);
+                rows.push((
+                    format!("fgmt, T = {timesteps}"),
+                    self.transfer(&learner, timesteps, fgmt)?,
+                ));
+            }
+            let frozen = Variant { freeze_after: Some(1), ..Variant::FGMT };
+            rows.push((
+                "π frozen after s = 1".into(),
+                self.transfer(&learner, 10, |p| gradient_matching::align(p, &frozen))?,
+            ));
+            let forgetful = Variant { accumulate: false, ..Variant::FGMT };
+            rows.push((
+                "no accumulation".into(),
+                self.transfer(&learner, 10, |p| gradient_matching::align(p, &forgetful))?,
+            ));
+        }
+        Ok(rows)
+    }
+
+    fn transfer(
+        &self,
+        learner: &Learner,
+        timesteps: usize,
+        align: impl Fn(&Problem) -> Result<Alignment, retune::engine::transfer::TransferError>,
+    ) -> Result<f64, Box<dyn Error>> {
+        let (old, tuned) = (self.old_base.clone(), self.tuned.clone());
+        let trajectory = Trajectory::linear(old, tuned, Schedule::Uniform, timesteps);
+        let symmetry = Symmetry::derive(&self.graph, &self.signature)?;
+        let ledger = Ledger::new(seconds);
+        let problem = Problem {
+            learner,
+            symmetry: &symmetry,
+            trajectory: &trajectory,
+            target: &self.new_base,
+            head: Head::Transport,
+            train: Some(&self.train),
+            validation: Some(&self.held),
+            batch_size: 256,
+            seed: self.seed,
+            ledger: &ledger,
+            go_on: &|_, _| ControlFlow::Continue(()),
+        };
+        let selection = Selection { step: Step::Best, alpha: Alpha::Fixed(1.0) };
+        let candidate = select(Method::Fgmt, &problem, align(&problem)?, selection)?;
+        Ok(candidate.validation.ok_or("there is a validation split")?.accuracy)
+    }
+}
+
+fn seconds() -> f64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_secs_f64()
+}
+
+fn plan(seed: u64) -> FineTunePlan<'static> {
+    FineTunePlan {
+        epochs: 40,
+        batch_size: 64,
+        optimizer: Optimizer::Sgd,
+        learning_rate: 0.1,
+        weight_decay: 0.0,
+        seed,
+        validation: None,
+        stop_at: None,
+        statistics_samples: 0,
+        snapshots: 0,
+    }
+}
+
+fn fit(learner: &Learner, start: &Checkpoint, data: &Dataset, seed: u64) -> Checkpoint {
+    learner.fine_tune(start, data, &plan(seed), &mut |_| ControlFlow::Continue(())).checkpoint
+}
+
+fn mlp(width: usize) -> Result<(Graph, Signature), Box<dyn Error>> {
+    let config: Value = json!({"input": {"kind": "features", "shape": [64]}, "nodes": [
+        {"op": "linear", "param": "fc1"}, {"op": "relu"}, {"op": "linear", "param": "fc2"}, {"op": "relu"},
+        {"op": "linear", "param": "fc3"}]});
+    let sizes = [("fc1", width, 64), ("fc2", width, width), ("fc3", 5, width)];
+    let info = |shape: Vec<usize>| TensorInfo { dtype: DType::F32, shape };
+    let signature = sizes
+        .iter()
+        .flat_map(|&(name, out, input)| {
+            [
+                (format!("{name}.weight"), info(vec![out, input])),
+                (format!("{name}.bias"), info(vec![out])),
+            ]
+        })
+        .collect();
+    Ok((Graph::from_document(&config)?, signature))
+}
+
+/// The digits of some classes, labelled from 0.
+fn digits(classes: std::ops::Range<i64>) -> Result<Dataset, Box<dyn Error>> {
+    let file = SafeTensors::deserialize(DIGITS)?;
+    let labels: Vec<i64> = file
+        .tensor("labels")?
+        .data()
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&l| i64::from_le_bytes(l))
+        .collect();
+    let wanted: Vec<usize> = (0..labels.len()).filter(|&i| classes.contains(&labels[i])).collect();
+    let labels = labels.iter().map(|label| label - classes.start).map(|l| l.max(0)).collect();
+    let inputs = Bytes::copy_from_slice(file.tensor("inputs")?.data());
+    let all = Dataset::from_bytes(inputs, vec![64], labels);
+    all.subset(&wanted)
+        .normalised(&[0.0], &[16.0 / 255.0])
+        .ok_or_else(|| "one value for all".into())
+}

@@ -1,0 +1,178 @@
+//! The model card of a result: what it was made of, how, and how good it is.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use crate::storage::Blocking;
+
+use super::{InputFile, error::ArtifactError, model::ModelFolder, result::OutputFile};
+
+const README: &str = "README.md";
+const README_LIMIT: u64 = 1 << 20;
+
+/// What a model card tells.
+#[derive(Clone, Debug, Default)]
+pub struct Card {
+    /// Locations as the specification gives them.
+    pub source_base: String,
+    pub trajectory: String,
+    pub target_base: String,
+    /// The method of the winner, or none where nothing is published.
+    pub method: Option<String>,
+    /// Licence identifier of the target base, if it states one.
+    pub licence: Option<String>,
+    /// Numbers and short texts, as a flat object.
+    pub metrics: Value,
+    pub warnings: Vec<String>,
+    pub inputs: Vec<InputFile>,
+}
+
+/// The licence that a model folder's own card names in its front matter (`license: mit`).
+///
+/// # Errors
+/// What keeps the store from answering.
+pub fn licence_of(
+    storage: Blocking<'_>,
+    folder: &ModelFolder,
+) -> Result<Option<String>, ArtifactError> {
+    let place = folder.location.child(README)?;
+    if !storage.exists(&place)? {
+        return Ok(None);
+    }
+    let text = storage.read_small(&place, README_LIMIT)?;
+    Ok(licence_in(&String::from_utf8_lossy(&text)))
+}
+
+fn licence_in(readme: &str) -> Option<String> {
+    let front_matter = readme.strip_prefix("---\n")?.split("\n---").next()?;
+    let value = front_matter.lines().find_map(|line| line.strip_prefix("license:"))?;
+    let value = value.trim().trim_matches(['"', '\'']);
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '+' | '_');
+    (!value.is_empty() && value.chars().all(plain)).then(|| value.to_owned())
+}
+
+impl Card {
+    /// The card as Markdown, in the form that model hubs read.
+    pub(super) fn render(&self, outputs: &[OutputFile]) -> String {
+        let mut text = String::new();
+        self.write(&mut text, outputs).expect("writing to memory does not fail");
+        text
+    }
+
+    fn write(&self, text: &mut String, outputs: &[OutputFile]) -> std::fmt::Result {
+        writeln!(text, "---")?;
+        if let Some(licence) = &self.licence {
+            writeln!(text, "license: {licence}")?;
+        }
+        writeln!(text, "library_name: retune\ntags:\n- retune\n- learning-transfer\n---\n")?;
+        match &self.method {
+            Some(method) => writeln!(
+                text,
+                "# A tuned model, carried over to a new base\n\n\
+                 The tuning of an older model was transferred onto the new base by `{method}`.\n"
+            )?,
+            None => writeln!(
+                text,
+                "# A rejected transfer\n\nNo model is published; see report.json.\n"
+            )?,
+        }
+        writeln!(text, "| | |\n|---|---|")?;
+        for (name, value) in [
+            ("Base", &self.target_base),
+            ("Source base", &self.source_base),
+            ("Source tuning", &self.trajectory),
+        ] {
+            writeln!(text, "| {name} | {} |", cell(value))?;
+        }
+        let licence =
+            self.licence.as_deref().unwrap_or("as the base's; it states none in its card");
+        writeln!(text, "| Licence | {licence} |")?;
+        writeln!(text, "| Software | retune {} |", env!("CARGO_PKG_VERSION"))?;
+        self.write_metrics(text)?;
+        if !self.warnings.is_empty() {
+            writeln!(text, "\n## Warnings\n")?;
+            for warning in &self.warnings {
+                writeln!(text, "- {}", cell(warning))?;
+            }
+        }
+        writeln!(text, "\n## Files\n\n| File | Bytes | SHA-256 |\n|---|---|---|")?;
+        for OutputFile { name, size, sha256 } in outputs {
+            writeln!(text, "| {} | {size} | `{sha256}` |", cell(name))?;
+        }
+        writeln!(text, "\n## Inputs\n\n| File | Bytes | SHA-256 |\n|---|---|---|")?;
+        for InputFile { uri, size, sha256 } in &self.inputs {
+            writeln!(text, "| {} | {size} | `{sha256}` |", cell(uri))?;
+        }
+        Ok(())
+    }
+
+    fn write_metrics(&self, text: &mut String) -> std::fmt::Result {
+        let Some(metrics) = self.metrics.as_object() else { return Ok(()) };
+        writeln!(text, "\n## Metrics\n\n| | |\n|---|---|")?;
+        for (name, value) in metrics {
+            match value {
+                Value::String(value) => writeln!(text, "| {} | {} |", cell(name), cell(value))?,
+                Value::Number(value) => writeln!(text, "| {} | {value} |", cell(name))?,
+                Value::Bool(value) => writeln!(text, "| {} | {value} |", cell(name))?,
+                Value::Null | Value::Array(_) | Value::Object(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A user's text inside a table: no line break, no new column, no markup.
+fn cell(text: &str) -> String {
+    let mut cell = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '|' | '`' | '<' | '>' | '[' | ']' | '*' | '_' | '\\' => {
+                cell.push('\\');
+                cell.push(c);
+            }
+            c if c.is_control() => cell.push(' '),
+            c => cell.push(c),
+        }
+    }
+    cell
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_licence_is_read_from_front_matter_only() {
+        assert_eq!(licence_in("---\nlicense: apache-2.0\n---\n# M"), Some("apache-2.0".into()));
+        assert_eq!(licence_in("# M\nlicense: mit"), None);
+        assert_eq!(licence_in("---\nlicense: a b|c\n---\n"), None);
+    }
+
+    #[test]
+    fn a_card_names_base_method_metrics_and_digests() {
+        let card = Card {
+            target_base: "s3://b/new".into(),
+            method: Some("fgmt".into()),
+            licence: Some("mit".into()),
+            metrics: json!({"accuracy": 0.5, "split": "test"}),
+            warnings: vec!["a | b\nc".into()],
+            ..Card::default()
+        };
+        let output =
+            OutputFile { name: "model.safetensors".into(), size: 3, sha256: "ab".repeat(32) };
+        let text = card.render(&[output]);
+        for part in [
+            "---\nlicense: mit\n",
+            "`fgmt`",
+            "| Base | s3://b/new |",
+            "| accuracy | 0.5 |",
+            "- a \\| b c\n",
+            "| model.safetensors | 3 | `abab",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+}

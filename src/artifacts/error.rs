@@ -1,0 +1,58 @@
+//! What can be wrong with a file.
+
+use crate::storage::{Location, LocationError, StorageError};
+
+/// A fault of an artifact: which file, which tensor, what. [`ArtifactError::code`] is stable.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ArtifactError {
+    #[error("{location}: {}{detail}", tensor.as_ref().map(|t| format!("tensor {t:?}: ")).unwrap_or_default())]
+    Fault { code: &'static str, location: String, tensor: Option<String>, detail: String },
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl ArtifactError {
+    pub(super) fn fault(
+        code: &'static str,
+        location: &Location,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self::Fault { code, location: location.to_string(), tensor: None, detail: detail.into() }
+    }
+
+    pub(super) fn tensor(
+        code: &'static str,
+        location: &Location,
+        tensor: &str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self::Fault {
+            code,
+            location: location.to_string(),
+            tensor: Some(tensor.into()),
+            detail: detail.into(),
+        }
+    }
+
+    /// Stable name of the fault, used in reports and HTTP errors.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Fault { code, .. } => code,
+            Self::Storage(error) => error.code(),
+        }
+    }
+
+    /// Whether the user's input is at fault, so that another attempt gives the same.
+    pub fn is_input(&self) -> bool {
+        match self {
+            Self::Fault { .. } => true,
+            Self::Storage(error) => error.is_input(),
+        }
+    }
+}
+
+impl From<LocationError> for ArtifactError {
+    fn from(error: LocationError) -> Self {
+        Self::Storage(error.into())
+    }
+}

@@ -1,0 +1,253 @@
+//! A model as a folder: `config.json`, weights in one safetensors file or in shards, and files
+//! that mean nothing here (tokenizers, templates, licences).
+//!
+//! [`ModelFolder::look`] reads names, configuration and index; [`ModelFolder::signature`] reads
+//! headers; [`ModelFolder::open`] brings the files here and maps them. What the configuration
+//! means as a network is for `engine::network` to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    engine::network::{Checkpoint, Signature},
+    storage::{Blocking, Listing, Location, ObjectInfo, ResultKey},
+};
+
+use super::{Access, InputFile, error::ArtifactError, tensors};
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const ADAPTER: &str = "adapter_config.json";
+/// Suffixes of files that are, or may be, pickles.
+const PICKLES: [&str; 6] = [".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"];
+
+const CONFIG_LIMIT: u64 = 16 << 20;
+const INDEX_LIMIT: u64 = 64 << 20;
+const SHARD_LIMIT: usize = 10_000;
+
+/// A model folder that has been looked at: nothing large has been read.
+#[derive(Clone, Debug)]
+pub struct ModelFolder {
+    pub location: Location,
+    /// `config.json`, parsed.
+    pub config: Value,
+    /// `config.json`, byte for byte.
+    pub config_bytes: Bytes,
+    /// The files copied unread into a result.
+    pub other_files: Vec<ObjectInfo>,
+    weights: Weights,
+}
+
+#[derive(Clone, Debug)]
+enum Weights {
+    Single(Location),
+    Sharded {
+        index: Location,
+        /// The tensors that the index promises in each shard.
+        shards: BTreeMap<String, BTreeSet<String>>,
+    },
+}
+
+/// A model whose parameters are mapped.
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub folder: ModelFolder,
+    pub checkpoint: Checkpoint,
+    /// Configuration and weights, as read.
+    pub inputs: Vec<InputFile>,
+}
+
+impl ModelFolder {
+    /// Reads a folder's names, its configuration and its index.
+    ///
+    /// # Errors
+    /// `not_found`, `pickle_refused`, `missing_config`, `malformed_config`, `malformed_index`,
+    /// `not_implemented` (an adapter).
+    pub fn look(storage: Blocking<'_>, location: &Location) -> Result<Self, ArtifactError> {
+        let listing = storage.list(location)?;
+        let weights = find_weights(storage, location, &listing)?;
+        let Some(config) = file_named(&listing, CONFIG) else {
+            let detail = "has weights but no config.json; add one that names the architecture";
+            return Err(ArtifactError::fault("missing_config", location, detail));
+        };
+        let config_bytes = storage.read_small(&config.location, CONFIG_LIMIT)?;
+        let config_value: Value = serde_json::from_slice(&config_bytes).map_err(|error| {
+            ArtifactError::fault("malformed_config", &config.location, error.to_string())
+        })?;
+        if !config_value.is_object() {
+            let detail = "must be a JSON object";
+            return Err(ArtifactError::fault("malformed_config", &config.location, detail));
+        }
+        let carried = |file: &&ObjectInfo| {
+            let name = file.location.name();
+            !is_pickle(name) && ResultKey::carried(name).is_some()
+        };
+        let other_files = listing.files.iter().filter(carried).cloned().collect();
+        let location = location.clone();
+        Ok(Self { location, config: config_value, config_bytes, other_files, weights })
+    }
+
+    /// Names, shapes and dtypes, from the headers alone.
+    ///
+    /// # Errors
+    /// As `tensors::read_header`; an index that disagrees with its shards is `malformed_index`.
+    pub fn signature(&self, storage: Blocking<'_>) -> Result<Signature, ArtifactError> {
+        let mut signature = Signature::new();
+        for (location, promised) in self.weight_files() {
+            let header = tensors::read_header(storage, &location)?;
+            check_promise(&location, promised, header.tensors.keys())?;
+            signature.extend(header.signature());
+        }
+        Ok(signature)
+    }
+
+    /// Brings the weights to this machine and maps them. Values are not looked at: see
+    /// `tensors::check_finite`.
+    ///
+    /// # Errors
+    /// As [`ModelFolder::signature`], and what keeps the store from answering.
+    pub fn open(self, access: &Access<'_>) -> Result<Model, ArtifactError> {
+        let mut inputs = vec![access.fetch(&self.location.joined_file(CONFIG))?.1];
+        if let Weights::Sharded { index, .. } = &self.weights {
+            inputs.push(access.fetch(index)?.1);
+        }
+        let mut checkpoint = Checkpoint::new();
+        for (location, promised) in self.weight_files() {
+            let (file, input) = access.fetch(&location)?;
+            let shard = tensors::open(&file.path, &location)?;
+            check_promise(&location, promised, shard.iter().map(|(name, _)| name))?;
+            for (name, tensor) in shard.iter() {
+                checkpoint.insert(name, tensor.clone());
+            }
+            inputs.push(input);
+        }
+        Ok(Model { folder: self, checkpoint, inputs })
+    }
+
+    fn weight_files(&self) -> Vec<(Location, Option<&BTreeSet<String>>)> {
+        match &self.weights {
+            Weights::Single(location) => vec![(location.clone(), None)],
+            Weights::Sharded { shards, .. } => shards
+                .iter()
+                .map(|(name, promised)| (self.location.joined_file(name), Some(promised)))
+                .collect(),
+        }
+    }
+}
+
+impl Location {
+    /// A file whose name is a constant or has been checked.
+    fn joined_file(&self, name: &str) -> Self {
+        self.child(name).expect("a plain file name")
+    }
+}
+
+pub(super) fn file_named<'a>(listing: &'a Listing, name: &str) -> Option<&'a ObjectInfo> {
+    listing.files.iter().find(|file| file.location.name() == name)
+}
+
+/// Whether the folder holds a PEFT adapter.
+pub(super) fn is_adapter(listing: &Listing) -> bool {
+    file_named(listing, ADAPTER).is_some()
+}
+
+/// Whether the folder holds weights, of whatever kind.
+pub(super) fn has_weights(listing: &Listing) -> bool {
+    file_named(listing, WEIGHTS).is_some() || file_named(listing, INDEX).is_some()
+}
+
+fn is_pickle(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    PICKLES.iter().any(|suffix| name.ends_with(suffix))
+}
+
+fn find_weights(
+    storage: Blocking<'_>,
+    location: &Location,
+    listing: &Listing,
+) -> Result<Weights, ArtifactError> {
+    if let Some(file) = file_named(listing, WEIGHTS) {
+        return Ok(Weights::Single(file.location.clone()));
+    }
+    if let Some(file) = file_named(listing, INDEX) {
+        let index = file.location.clone();
+        let shards = read_index(storage, location, &index)?;
+        return Ok(Weights::Sharded { index, shards });
+    }
+    let pickle = listing.files.iter().map(|file| file.location.name()).find(|name| is_pickle(name));
+    let given = Some(location.name()).filter(|name| is_pickle(name));
+    if let Some(name) = given.or(pickle) {
+        let detail = format!(
+            "{name:?} is a pickle, which is never opened; turn it into safetensors with \
+             `retune convert {name} DIR`"
+        );
+        return Err(ArtifactError::fault("pickle_refused", location, detail));
+    }
+    if is_adapter(listing) {
+        let detail = "is a PEFT adapter; adapters are not implemented yet: merge it into its base";
+        return Err(ArtifactError::fault("not_implemented", location, detail));
+    }
+    let detail = if location.name().ends_with(".safetensors") {
+        "is a file; give the folder that holds it and its config.json"
+    } else {
+        "holds no model: neither model.safetensors nor model.safetensors.index.json is there"
+    };
+    Err(ArtifactError::fault("not_found", location, detail))
+}
+
+fn read_index(
+    storage: Blocking<'_>,
+    folder: &Location,
+    index: &Location,
+) -> Result<BTreeMap<String, BTreeSet<String>>, ArtifactError> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let fault = |detail: String| ArtifactError::fault("malformed_index", index, detail);
+    let bytes = storage.read_small(index, INDEX_LIMIT)?;
+    let Index { weight_map } =
+        serde_json::from_slice(&bytes).map_err(|error| fault(error.to_string()))?;
+    let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (tensor, shard) in weight_map {
+        if folder.child(&shard).is_err() || !shard.ends_with(".safetensors") {
+            let shard: String = shard.chars().take(100).collect();
+            return Err(fault(format!(
+                "weight_map names {shard:?}; shards must be plain names of .safetensors files"
+            )));
+        }
+        shards.entry(shard).or_default().insert(tensor);
+    }
+    if shards.is_empty() || shards.len() > SHARD_LIMIT {
+        return Err(fault(format!("weight_map must name 1 to {SHARD_LIMIT} shards")));
+    }
+    Ok(shards)
+}
+
+/// A shard holds exactly what the index promises, so that no tensor comes from two files.
+fn check_promise<S: AsRef<str>>(
+    location: &Location,
+    promised: Option<&BTreeSet<String>>,
+    found: impl Iterator<Item = S>,
+) -> Result<(), ArtifactError> {
+    let Some(promised) = promised else { return Ok(()) };
+    let mut missing: BTreeSet<&str> = promised.iter().map(String::as_str).collect();
+    for name in found {
+        let name = name.as_ref();
+        if !missing.remove(name) {
+            let detail = "is in this shard, but the index does not say so";
+            return Err(ArtifactError::tensor("malformed_index", location, name, detail));
+        }
+    }
+    match missing.first() {
+        None => Ok(()),
+        Some(name) => {
+            let detail = "is missing here, where the index promises it";
+            Err(ArtifactError::tensor("missing_tensor", location, name, detail))
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The checkpoints of a fine-tuning, in order.
+//!
+//! Three forms: a folder with `trajectory.json`; the output folder of a Hugging Face Trainer,
+//! whose `checkpoint-N/` come in order of N after the source base (a model beside them is one of
+//! them and is not read twice); a single tuned model after the source base.
+
+use serde::Deserialize;
+
+use crate::storage::{Blocking, Listing, Location};
+
+use super::{
+    error::ArtifactError,
+    model::{ModelFolder, file_named, has_weights, is_adapter},
+};
+
+const LIST: &str = "trajectory.json";
+const FORMAT: &str = "retune-trajectory/1";
+const LIST_LIMIT: u64 = 16 << 20;
+const STEP_LIMIT: usize = 10_000;
+
+/// Model folders in order of training; the first is the base, and there are two at least.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trajectory {
+    pub location: Location,
+    pub checkpoints: Vec<TunedStep>,
+    /// `trajectory.json`, where that is the form.
+    pub list: Option<Location>,
+}
+
+/// A point of a trajectory. Opened when needed: see [`ModelFolder::look`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunedStep {
+    /// Optimiser steps since the base; 0 is the base, strictly rising.
+    pub step: u64,
+    pub model: Location,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    format: String,
+    checkpoints: Vec<ListedStep>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListedStep {
+    step: u64,
+    model: String,
+}
+
+impl Trajectory {
+    /// Finds the checkpoints of `location`; `base` is the model that the tuning started from.
+    ///
+    /// # Errors
+    /// `empty_trajectory`, `malformed_trajectory`, `not_implemented` (an adapter), or as
+    /// [`ModelFolder::look`] where nothing at the location is a trajectory.
+    pub fn look(
+        storage: Blocking<'_>,
+        location: &Location,
+        base: &Location,
+    ) -> Result<Self, ArtifactError> {
+        let listing = storage.list(location)?;
+        if let Some(list) = file_named(&listing, LIST) {
+            return read_list(storage, location, &list.location);
+        }
+        let mut checkpoints = trainer_checkpoints(&listing);
+        if checkpoints.is_empty() {
+            if is_adapter(&listing) && !has_weights(&listing) {
+                let detail =
+                    "is a PEFT adapter; adapters are not implemented yet: merge it into its base";
+                return Err(ArtifactError::fault("not_implemented", location, detail));
+            }
+            if listing.files.is_empty() && !is_file(storage, location)? {
+                let detail = "the trajectory is empty or does not exist: give a folder with \
+                              trajectory.json, checkpoint-N/ folders or a tuned model";
+                return Err(ArtifactError::fault("empty_trajectory", location, detail));
+            }
+            // Says what is missing where this is no model either.
+            ModelFolder::look(storage, location)?;
+            checkpoints.push(TunedStep { step: 1, model: location.clone() });
+        }
+        if checkpoints[0].step > 0 {
+            checkpoints.insert(0, TunedStep { step: 0, model: base.clone() });
+        }
+        checked(location, checkpoints, None)
+    }
+
+    /// The tuned model at the end.
+    pub fn last(&self) -> &TunedStep {
+        &self.checkpoints[self.checkpoints.len() - 1]
+    }
+}
+
+fn is_file(storage: Blocking<'_>, location: &Location) -> Result<bool, ArtifactError> {
+    Ok(storage.exists(location)?)
+}
+
+fn read_list(
+    storage: Blocking<'_>,
+    folder: &Location,
+    place: &Location,
+) -> Result<Trajectory, ArtifactError> {
+    let fault = |detail: String| ArtifactError::fault("malformed_trajectory", place, detail);
+    let bytes = storage.read_small(place, LIST_LIMIT)?;
+    let list: List = serde_json::from_slice(&bytes).map_err(|error| fault(error.to_string()))?;
+    if list.format != FORMAT {
+        return Err(fault(format!("the format {:?} is not known; {FORMAT:?} is", list.format)));
+    }
+    let mut checkpoints = Vec::new();
+    for (i, entry) in list.checkpoints.iter().enumerate() {
+        let model = folder.join(&entry.model).map_err(|error| {
+            fault(format!("/checkpoints/{i}/model must be a relative path inside: {error}"))
+        })?;
+        checkpoints.push(TunedStep { step: entry.step, model });
+    }
+    checked(folder, checkpoints, Some(place.clone()))
+}
+
+/// The `checkpoint-N` folders, by N as a number.
+fn trainer_checkpoints(listing: &Listing) -> Vec<TunedStep> {
+    let step = |folder: &Location| {
+        let digits = folder.name().strip_prefix("checkpoint-")?;
+        let plain = digits.bytes().all(|b| b.is_ascii_digit());
+        digits.parse().ok().filter(|_| plain).map(|step| TunedStep { step, model: folder.clone() })
+    };
+    let mut checkpoints: Vec<_> = listing.folders.iter().filter_map(step).collect();
+    checkpoints.sort_by_key(|checkpoint| checkpoint.step);
+    checkpoints
+}
+
+fn checked(
+    location: &Location,
+    checkpoints: Vec<TunedStep>,
+    list: Option<Location>,
+) -> Result<Trajectory, ArtifactError> {
+    if checkpoints.len() < 2 {
+        let detail = format!(
+            "the trajectory has {} checkpoints; it needs the old base and a tuned one after it",
+            checkpoints.len()
+        );
+        return Err(ArtifactError::fault("empty_trajectory", location, detail));
+    }
+    let rising = checkpoints.windows(2).all(|pair| pair[0].step < pair[1].step);
+    if !rising || checkpoints.len() > STEP_LIMIT {
+        let detail = format!("steps must rise, and be at most {STEP_LIMIT}");
+        return Err(ArtifactError::fault("malformed_trajectory", location, detail));
+    }
+    Ok(Trajectory { location: location.clone(), checkpoints, list })
+}

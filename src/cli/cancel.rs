@@ -1,0 +1,36 @@
+//! `retune cancel`: asks a transfer to stop.
+
+use std::process::ExitCode;
+
+use uuid::Uuid;
+
+use super::{
+    client::{Client, Connection},
+    watch::word,
+};
+
+/// Cancel a transfer; one that runs stops before its next timestep.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The transfer's id.
+    pub id: Uuid,
+    /// Print the transfer as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A refusal, no service.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let seen = Client::open(args.connection)?.cancel(args.id).await?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&seen.document)?);
+    } else {
+        println!("{} {}", seen.transfer.id, word(&seen.transfer.status));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,227 @@
+//! The commands' way to a service: one HTTP client, its errors told in the service's own words.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
+use serde_json::Value;
+use url::Url;
+use uuid::Uuid;
+
+use crate::service::jobs::Transfer;
+
+/// Which service, and as whom.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Connection {
+    /// Address of the service.
+    #[arg(long, env = "RETUNE_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub url: Url,
+    /// Key to authenticate with; not needed where the service runs open.
+    #[arg(long, env = "RETUNE_API_KEY", hide_env_values = true, value_name = "KEY")]
+    pub api_key: Option<String>,
+}
+
+/// The service answered, and the answer is no.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", describe(*.status, .problem))]
+pub struct Refused {
+    pub status: StatusCode,
+    pub problem: Problem,
+}
+
+/// A problem as it arrives; what is absent or unknown is no fault.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct Problem {
+    pub code: String,
+    pub detail: String,
+    pub errors: Vec<Fault>,
+}
+
+/// One faulty field of a [`Problem`].
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct Fault {
+    pub pointer: String,
+    pub detail: String,
+}
+
+fn describe(status: StatusCode, problem: &Problem) -> String {
+    let mut text = match (problem.detail.as_str(), problem.code.as_str()) {
+        ("", _) => format!("the service answered {status}"),
+        (detail, "") => detail.to_owned(),
+        (detail, code) => format!("{detail} ({code})"),
+    };
+    let repeated = |fault: &&Fault| problem.detail.contains(&fault.detail);
+    for fault in problem.errors.iter().filter(|fault| !repeated(fault)) {
+        text += &format!("\n  {}: {}", fault.pointer, fault.detail);
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        text += "\n  give a key in RETUNE_API_KEY or with --api-key";
+    }
+    text
+}
+
+/// A transfer with the tag of its revision.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub transfer: Transfer,
+    /// The document as it came, for `--json`.
+    pub document: Value,
+    pub etag: Option<String>,
+}
+
+/// Talks to one service.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    connection: Connection,
+}
+
+impl Client {
+    /// # Errors
+    /// A URL that is not http(s), or a client that cannot be set up.
+    pub fn open(connection: Connection) -> anyhow::Result<Self> {
+        if !matches!(connection.url.scheme(), "http" | "https") {
+            bail!("{} is no http or https address (RETUNE_URL)", connection.url);
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(Duration::from_secs(90))
+            .user_agent(concat!("retune/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .context("no HTTP client")?;
+        Ok(Self { http, connection })
+    }
+
+    fn request(&self, method: Method, segments: &[&str]) -> anyhow::Result<RequestBuilder> {
+        Ok(self.authenticated(method, self.address(segments)?))
+    }
+
+    fn authenticated(&self, method: Method, url: Url) -> RequestBuilder {
+        let request = self.http.request(method, url);
+        match &self.connection.api_key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
+    }
+
+    fn address(&self, segments: &[&str]) -> anyhow::Result<Url> {
+        let mut url = self.connection.url.clone();
+        match url.path_segments_mut() {
+            Ok(mut path) => {
+                path.pop_if_empty().extend(["v1"]).extend(segments);
+            }
+            Err(()) => bail!("{} cannot be a base address (RETUNE_URL)", self.connection.url),
+        }
+        Ok(url)
+    }
+
+    async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        let response = request.send().await.with_context(|| {
+            format!("no answer from {}; is `retune serve` running?", self.connection.url)
+        })?;
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            let body = response.bytes().await.unwrap_or_default();
+            let problem = serde_json::from_slice(&body).unwrap_or_default();
+            return Err(Refused { status, problem }.into());
+        }
+        Ok(response)
+    }
+
+    /// Submits a specification. The idempotency key makes a repeated call harmless.
+    ///
+    /// # Errors
+    /// [`Refused`], or no service.
+    pub async fn submit(&self, spec: &Value, idempotency_key: &str) -> anyhow::Result<Seen> {
+        let request = self
+            .request(Method::POST, &["transfers"])?
+            .header("idempotency-key", idempotency_key)
+            .json(spec);
+        seen(self.send(request).await?).await
+    }
+
+    /// Reads a transfer; `None` when it is still as `etag` says.
+    ///
+    /// # Errors
+    /// [`Refused`], or no service.
+    pub async fn get(&self, id: Uuid, etag: Option<&str>) -> anyhow::Result<Option<Seen>> {
+        let mut request = self.request(Method::GET, &["transfers", &id.to_string()])?;
+        if let Some(etag) = etag {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        let response = self.send(request).await?;
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        seen(response).await.map(Some)
+    }
+
+    /// One page of transfers.
+    ///
+    /// # Errors
+    /// [`Refused`], or no service.
+    pub async fn list(&self, query: &[(&str, String)]) -> anyhow::Result<Value> {
+        let mut url = self.address(&["transfers"])?;
+        url.query_pairs_mut().extend_pairs(query);
+        document(self.send(self.authenticated(Method::GET, url)).await?).await
+    }
+
+    /// The report of a finished transfer.
+    ///
+    /// # Errors
+    /// [`Refused`], or no service.
+    pub async fn report(&self, id: Uuid) -> anyhow::Result<Value> {
+        let request = self.request(Method::GET, &["transfers", &id.to_string(), "report"])?;
+        document(self.send(request).await?).await
+    }
+
+    /// Asks a transfer to stop.
+    ///
+    /// # Errors
+    /// [`Refused`], or no service.
+    pub async fn cancel(&self, id: Uuid) -> anyhow::Result<Seen> {
+        let request = self.request(Method::POST, &["transfers", &id.to_string(), "cancel"])?;
+        seen(self.send(request).await?).await
+    }
+}
+
+async fn document(response: Response) -> anyhow::Result<Value> {
+    response.json().await.context("the answer is not JSON; is this a retune service?")
+}
+
+async fn seen(response: Response) -> anyhow::Result<Seen> {
+    let etag = response.headers().get(header::ETAG);
+    let etag = etag.and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+    let document = document(response).await?;
+    let transfer = serde_json::from_value(document.clone()).context("the answer is no transfer")?;
+    Ok(Seen { transfer, document, etag })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_with_code_and_pointers() {
+        let problem: Problem = serde_json::from_value(serde_json::json!({
+            "code": "invalid_spec", "detail": "2 fields are at fault", "title": "x",
+            "errors": [{"pointer": "/gate", "detail": "give min"}, {"pointer": "/output", "detail": "empty"}]
+        }))
+        .unwrap();
+        assert_eq!(
+            describe(StatusCode::UNPROCESSABLE_ENTITY, &problem),
+            "2 fields are at fault (invalid_spec)\n  /gate: give min\n  /output: empty"
+        );
+        let problem = Problem::default();
+        assert!(describe(StatusCode::BAD_GATEWAY, &problem).contains("502"));
+    }
+
+    #[test]
+    fn addresses_with_a_path_are_kept() {
+        let url = Url::parse("http://example.org/tune/").unwrap();
+        let client = Client::open(Connection { url, api_key: None }).unwrap();
+        let request = client.request(Method::GET, &["transfers"]).unwrap().build().unwrap();
+        assert_eq!(request.url().as_str(), "http://example.org/tune/v1/transfers");
+    }
+}

@@ -1,0 +1,111 @@
+//! `retune keys`: makes, lists and withdraws API keys, directly in the database.
+
+use std::process::ExitCode;
+
+use anyhow::ensure;
+use serde_json::json;
+use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+use uuid::Uuid;
+
+use crate::{
+    config::Settings,
+    service::{
+        access::{ApiKey, DEFAULT_TENANT, Role},
+        database::{Database, api_keys},
+    },
+};
+
+/// Make, list and withdraw API keys.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Make a key and print it; it is shown this once.
+    Create {
+        /// What the key is for.
+        #[arg(long, default_value = "command line")]
+        name: String,
+        #[arg(long, value_enum, default_value = "admin")]
+        role: Role,
+        /// Refuse the key after so many days.
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
+        expires_in: Option<u32>,
+        #[arg(long, default_value_t = DEFAULT_TENANT, hide = true)]
+        tenant: Uuid,
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the keys; their secrets are not kept.
+    List {
+        #[arg(long, default_value_t = DEFAULT_TENANT, hide = true)]
+        tenant: Uuid,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Withdraw a key.
+    Revoke {
+        /// As `list` shows it.
+        id: Uuid,
+        #[arg(long, default_value_t = DEFAULT_TENANT, hide = true)]
+        tenant: Uuid,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// No database, or no such key.
+pub fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
+    super::on_database(settings, |database| async move {
+        match command {
+            Command::Create { name, role, expires_in, tenant, json } => {
+                let days = expires_in.map(|days| Duration::days(days.into()));
+                let expires_at = days.map(|days| OffsetDateTime::now_utc() + days);
+                let made = api_keys::create(&database, &name, tenant, role, expires_at).await?;
+                show_made(&made, json);
+            }
+            Command::List { tenant, json } => list(&database, tenant, json).await?,
+            Command::Revoke { id, tenant } => {
+                ensure!(api_keys::revoke(&database, tenant, id).await?, "no key has the id {id}");
+                eprintln!("withdrawn");
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn show_made((key, secret): &(ApiKey, String), json: bool) {
+    if json {
+        println!("{}", json!({"key": key, "secret": secret}));
+    } else {
+        eprintln!("a key with the role {:?}; it is shown this once:", key.role);
+        println!("{secret}");
+    }
+}
+
+async fn list(database: &Database, tenant: Uuid, json: bool) -> anyhow::Result<()> {
+    let keys = api_keys::list(database, tenant).await?;
+    if json {
+        println!("{}", json!({"data": keys, "next": null}));
+        return Ok(());
+    }
+    println!("{:36}  {:15}  {:6}  {:20}  {:9}  NAME", "ID", "PREFIX", "ROLE", "CREATED", "STATE");
+    for key in keys {
+        let created = key.created_at.replace_nanosecond(0)?.format(&Rfc3339)?;
+        let role = format!("{:?}", key.role).to_lowercase();
+        println!(
+            "{}  {}  {role:6}  {created}  {:9}  {}",
+            key.id,
+            key.prefix,
+            state(&key),
+            key.name
+        );
+    }
+    Ok(())
+}
+
+fn state(key: &ApiKey) -> &'static str {
+    match (key.revoked_at, key.expires_at) {
+        (Some(_), _) => "withdrawn",
+        (None, Some(end)) if end <= OffsetDateTime::now_utc() => "expired",
+        (None, _) => "holds",
+    }
+}

@@ -1,0 +1,168 @@
+//! What the commands that run on this machine share: no service, no database, no allowed roots.
+
+use std::{
+    fs,
+    io::{IsTerminal, Read},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+use tokio::runtime::{self, Runtime};
+
+use crate::{
+    artifacts::Access,
+    config::Settings,
+    pipeline::{Failure, Phase, Progress, Stop},
+    spec::Spec,
+    storage::{S3Config, Storage},
+};
+
+/// Stores without roots, with the runtime that serves them.
+pub struct Local {
+    pub storage: Storage,
+    pub scratch: PathBuf,
+    runtime: Runtime,
+}
+
+impl Local {
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let runtime =
+            runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let s3 = &settings.storage.s3;
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let config = S3Config {
+            endpoint: text(&s3.endpoint),
+            region: text(&s3.region),
+            allow_http: s3.allow_http,
+            path_style: s3.path_style,
+            ..S3Config::default()
+        };
+        let storage = Storage::local(config, runtime.handle().clone());
+        let scratch = match &settings.worker.scratch_dir {
+            unset if unset.is_empty() => std::env::temp_dir().join("retune"),
+            set => PathBuf::from(set),
+        };
+        Ok(Self { storage, scratch, runtime })
+    }
+
+    /// Calls `stop` on the first Ctrl-C.
+    pub fn on_interrupt(&self, stop: impl FnOnce() + Send + 'static) {
+        self.runtime.spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                stop();
+            }
+        });
+    }
+
+    /// Runs `read` with access to the stores and a scratch folder.
+    ///
+    /// # Errors
+    /// When there is no scratch folder, or from `read`.
+    pub fn with_access<T>(
+        &self,
+        read: impl FnOnce(Access) -> Result<T, Failure>,
+    ) -> anyhow::Result<Result<T, Failure>> {
+        fs::create_dir_all(&self.scratch).with_context(|| self.scratch.display().to_string())?;
+        Ok(read(Access { storage: &self.storage, scratch: &self.scratch, go_on: &|| true }))
+    }
+}
+
+/// Reads a specification from a file or, for `-`, from stdin.
+///
+/// # Errors
+/// What is wrong with the file or the specification.
+pub fn read_spec(path: &Path) -> anyhow::Result<Spec> {
+    let mut text = String::new();
+    if path == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).context("stdin")?;
+    } else {
+        text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    }
+    let value: Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
+    Ok(Spec::from_json(&value)?)
+}
+
+/// Says what went wrong; 2 where the input is at fault, 1 where the job failed.
+pub fn failed(failure: &Failure, json: bool) -> ExitCode {
+    let (code, pointer, exit) = match failure {
+        Failure::Input { code, pointer, .. } => (*code, pointer.clone(), 2),
+        Failure::Internal { code, .. } => (*code, None, 1),
+        Failure::Stopped(_) => ("stopped", None, 1),
+    };
+    if json {
+        let detail = failure.to_string();
+        println!(
+            "{}",
+            serde_json::json!({"error": {"code": code, "pointer": pointer, "detail": detail}})
+        );
+    } else {
+        let place = pointer.filter(|p| !p.is_empty()).map(|p| format!("{p}: ")).unwrap_or_default();
+        eprintln!("retune: {place}{failure} [{code}]");
+    }
+    ExitCode::from(exit)
+}
+
+/// Draws a transfer's progress on a terminal and ends it on Ctrl-C.
+pub struct Bar {
+    bar: ProgressBar,
+    stopped: AtomicBool,
+}
+
+impl Bar {
+    pub fn new() -> Self {
+        let bar = if std::io::stderr().is_terminal() {
+            ProgressBar::new(0)
+        } else {
+            ProgressBar::hidden()
+        };
+        let style = ProgressStyle::with_template("{msg:14} {bar:32} {pos}/{len} {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { bar, stopped: AtomicBool::new(false) }
+    }
+
+    /// Ends the transfer at its next step.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Default for Bar {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Progress for Bar {
+    fn phase(&self, phase: Phase) {
+        let name = match phase {
+            Phase::Fetching => "fetching",
+            Phase::Diagnosing => "diagnosing",
+            Phase::Aligning => "aligning",
+            Phase::Transferring => "transferring",
+            Phase::Evaluating => "evaluating",
+            Phase::FineTuning => "fine-tuning",
+            Phase::Publishing => "publishing",
+        };
+        self.bar.set_message(name);
+    }
+
+    fn advance(&self, done: u64, total: u64, _unit: &'static str) {
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+    }
+
+    fn go_on(&self) -> Result<(), Stop> {
+        if self.stopped.load(Ordering::Relaxed) { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+}

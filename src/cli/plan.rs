@@ -1,0 +1,30 @@
+//! `retune plan`: the check and the estimate alone.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use super::local::{Local, failed, read_spec};
+use crate::{config::Settings, pipeline};
+
+/// Check a job specification against its artifacts' headers and estimate its cost.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The job specification; `-` reads stdin.
+    #[arg(value_name = "SPEC.json")]
+    spec: PathBuf,
+    /// Print on one line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// # Errors
+/// A specification that cannot be read.
+pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let spec = read_spec(&args.spec)?;
+    let local = Local::open(settings)?;
+    match pipeline::plan(&spec, &local.storage) {
+        Ok(plan) if args.json => println!("{plan}"),
+        Ok(plan) => println!("{plan:#}"),
+        Err(failure) => return Ok(failed(&failure, args.json)),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,169 @@
+//! `retune serve`: the interface, the dashboard and the workers by one command.
+//!
+//! Order of events: database (private or named), schema, keys, port, workers, the line on stdout.
+//! At the end: no new requests, workers hand back, open requests get a deadline, database.
+
+use std::{
+    ffi::OsString, io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use tokio::{net::TcpListener, runtime, task::JoinSet, time};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Settings,
+    service::{
+        api, dashboard,
+        database::{Database, api_keys, leases, workers},
+        state::AppState,
+        worker::processes::{self, Program},
+    },
+};
+
+/// Beyond the worker's own grace of five seconds.
+const WORKER_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Serve the HTTP interface and the dashboard, with worker processes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Address and port; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Worker processes.
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// No database, no port, or an open address without any key.
+pub fn run(
+    args: &Args,
+    config: Option<PathBuf>,
+    mut settings: Settings,
+) -> anyhow::Result<ExitCode> {
+    settings.http.listen = args.listen.unwrap_or(settings.http.listen);
+    settings.worker.processes = args.workers.unwrap_or(settings.worker.processes);
+    let cluster = super::name_database(&mut settings)?;
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let served = runtime.block_on(serve(Arc::new(settings), config));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    super::close(cluster);
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+async fn serve(settings: Arc<Settings>, config: Option<PathBuf>) -> anyhow::Result<()> {
+    let shutdown = super::on_signal()?;
+    let database = Database::connect(&settings).await?;
+    database.migrate().await.context("the schema cannot be brought up to date")?;
+    let open = may_run_open(&database, settings.http.listen).await?;
+    let storage = super::open_storage(&settings)?;
+    let listener = TcpListener::bind(settings.http.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", settings.http.listen))?;
+    let address = listener.local_addr()?;
+
+    let mut background = start_workers(&settings, config, &database, &shutdown)?;
+    background.spawn(sweep(Arc::clone(&settings), database.clone(), shutdown.clone()));
+    let state =
+        AppState::open(database.clone(), storage, Arc::clone(&settings), open, shutdown.clone());
+    let router = api::router(state.clone(), dashboard::router(state));
+    background.spawn(figures(shutdown.clone()));
+
+    announce(address)?;
+    let serving =
+        axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let limit = settings.http.shutdown_timeout;
+    tokio::select! {
+        served = serving.into_future() => served?,
+        () = after(&shutdown, limit) => tracing::warn!("requests were still open at the end"),
+    }
+    shutdown.cancel();
+    while background.join_next().await.is_some() {}
+    // A connection that is still listening does not hold up the end.
+    let _ = time::timeout(Duration::from_secs(1), database.pool.close()).await;
+    Ok(())
+}
+
+/// Refuses an address that others reach as long as no key exists. True: no key is asked for.
+async fn may_run_open(database: &Database, listen: SocketAddr) -> anyhow::Result<bool> {
+    if api_keys::any_exists(database).await? {
+        return Ok(false);
+    }
+    if !listen.ip().is_loopback() {
+        bail!(
+            "{listen} can be reached by others and there is no API key yet: make one by \
+             `retune keys create`, or listen on 127.0.0.1"
+        );
+    }
+    tracing::warn!("there is no API key: everyone on this machine may do everything");
+    Ok(true)
+}
+
+/// The one line on stdout, for whoever started us.
+fn announce(address: SocketAddr) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "retune listening on http://{address}")?;
+    stdout.flush()
+}
+
+fn start_workers(
+    settings: &Settings,
+    config: Option<PathBuf>,
+    database: &Database,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<JoinSet<()>> {
+    let mut arguments: Vec<OsString> = vec!["work".into(), "--data-dir".into()];
+    arguments.push(settings.data_dir().into());
+    if let Some(file) = config {
+        arguments.extend(["--config".into(), file.into()]);
+    }
+    let program = Program {
+        path: std::env::current_exe().context("cannot find our own program")?,
+        arguments,
+        database_url: settings.database.url.clone(),
+        scratch: settings.scratch_dir(),
+        patience: WORKER_PATIENCE,
+    };
+    let mut background = JoinSet::new();
+    for _ in 0..settings.worker.processes {
+        background.spawn(processes::keep_one(
+            program.clone(),
+            database.clone(),
+            settings.worker.terms(),
+            shutdown.clone(),
+        ));
+    }
+    Ok(background)
+}
+
+/// Tidies up after dead workers, anyone's, every so often.
+async fn sweep(settings: Arc<Settings>, database: Database, shutdown: CancellationToken) {
+    let mut every = time::interval(settings.worker.sweep);
+    while shutdown.run_until_cancelled(every.tick()).await.is_some() {
+        match leases::sweep(&database, settings.worker.terms()).await {
+            Ok(0) => {}
+            Ok(count) => tracing::warn!(count, "leases had run out"),
+            Err(error) => tracing::warn!(%error, "cannot sweep; trying again"),
+        }
+        if let Err(error) = workers::remove_silent(&database).await {
+            tracing::debug!(%error, "cannot forget silent workers");
+        }
+    }
+}
+
+/// The recorder gathers latencies until someone tidies them up, whether or not they are asked for.
+async fn figures(shutdown: CancellationToken) {
+    let mut every = time::interval(Duration::from_secs(10));
+    while shutdown.run_until_cancelled(every.tick()).await.is_some() {
+        api::recorder().run_upkeep();
+    }
+}
+
+async fn after(shutdown: &CancellationToken, limit: Duration) {
+    shutdown.cancelled().await;
+    time::sleep(limit).await;
+}

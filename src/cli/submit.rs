@@ -1,0 +1,68 @@
+//! `retune submit`: hands a specification to a service.
+
+use std::{io::Read, path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    client::{Client, Connection},
+    watch,
+};
+
+/// Submit a job to a service.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The specification, a JSON file; `-` reads standard input.
+    #[arg(value_name = "SPEC.json|-")]
+    pub spec: PathBuf,
+    /// Stay and show the progress until the transfer ends.
+    #[arg(long)]
+    pub wait: bool,
+    /// Makes a repeated call harmless; drawn at random when absent.
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+    /// Print the transfer as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// An unreadable specification, a refusal, no service.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let spec = read(&args.spec)?;
+    let client = Client::open(args.connection)?;
+    let key = args.idempotency_key.unwrap_or_else(|| Uuid::new_v4().to_string());
+    let seen = client.submit(&spec, &key).await?;
+    if args.wait {
+        if !args.json {
+            println!("{}", seen.transfer.id);
+        }
+        return watch::follow(&client, seen, args.json).await;
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&seen.document)?);
+    } else {
+        println!("{}", seen.transfer.id);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a JSON document from a file or, for `-`, from standard input.
+///
+/// # Errors
+/// An unreadable file, or one that is not JSON.
+pub fn read(path: &std::path::Path) -> anyhow::Result<Value> {
+    let mut text = Vec::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin().read_to_end(&mut text).context("cannot read standard input")?;
+    } else {
+        text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", path.display()))
+}

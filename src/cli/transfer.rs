@@ -1,0 +1,66 @@
+//! `retune transfer`: one transfer, run here.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    local::{Bar, Local, failed, read_spec},
+    table,
+};
+use crate::{
+    config::Settings,
+    pipeline::{self, Job, Outcome},
+};
+
+/// Run a transfer on this machine, without service or database.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The job specification; `-` reads stdin.
+    #[arg(value_name = "SPEC.json")]
+    spec: PathBuf,
+    /// The name of the result's folder; a fresh one by default.
+    #[arg(long)]
+    id: Option<Uuid>,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// # Errors
+/// A specification that cannot be read.
+pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let spec = read_spec(&args.spec)?;
+    let local = Local::open(settings)?;
+    let bar = Arc::new(Bar::new());
+    let interrupted = Arc::clone(&bar);
+    local.on_interrupt(move || interrupted.stop());
+    let (storage, scratch) = (&local.storage, local.scratch.as_path());
+    let id = args.id.unwrap_or_else(Uuid::now_v7);
+    let done = pipeline::run(Job { id, spec: &spec, storage, scratch, progress: bar.as_ref() });
+    bar.clear();
+    match done {
+        Ok(outcome) if args.json => println!("{}", json!(outcome)),
+        Ok(outcome) => show(&local, &outcome),
+        Err(failure) => return Ok(failed(&failure, args.json)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(local: &Local, outcome: &Outcome) {
+    if let Some(report) = report(local, outcome) {
+        print!("{}", table::candidates(&report));
+        for line in table::verdict(&report) {
+            println!("{line}");
+        }
+    }
+    println!("{}", outcome.uri);
+}
+
+fn report(local: &Local, outcome: &Outcome) -> Option<Value> {
+    let folder = local.storage.check_location(&outcome.uri).ok()?;
+    let place = folder.child("report.json").ok()?;
+    let bytes = local.storage.blocking().read_small(&place, 64 << 20).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}

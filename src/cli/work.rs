@@ -1,0 +1,69 @@
+//! `retune work`: one worker process, for a database that others share.
+
+use std::{io::Read, process::ExitCode, thread};
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    config::Settings,
+    service::{
+        database::Database,
+        worker::{self, Worker},
+    },
+};
+
+/// To claim and record, and to listen for work; the heartbeat has its own.
+const CONNECTIONS: u32 = 3;
+
+/// Work on queued transfers, one at a time, without serving HTTP.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The name given by `serve`, which holds our stdin open for as long as it lives.
+    #[arg(long, hide = true)]
+    child_id: Option<Uuid>,
+}
+
+/// Works until SIGTERM, SIGINT or the end of the parent.
+///
+/// # Errors
+/// No database.
+pub fn run(args: &Args, mut settings: Settings) -> anyhow::Result<ExitCode> {
+    let cluster = super::name_database(&mut settings)?;
+    let worked = super::small_runtime()?.block_on(async {
+        let shutdown = super::on_signal()?;
+        if args.child_id.is_some() {
+            end_with_stdin(shutdown.clone())?;
+        }
+        let url = settings.database.url.clone();
+        let database = Database::connect_to(&url, CONNECTIONS).await?;
+        if args.child_id.is_none() {
+            database.migrate().await?;
+        }
+        let id = args.child_id.unwrap_or_else(Uuid::now_v7);
+        let worker = Worker {
+            id,
+            database: database.clone(),
+            database_url: url,
+            storage: super::open_storage(&settings)?,
+            // One of its own: a predecessor that lost its lease may still be about.
+            scratch: settings.scratch_dir().join(id.to_string()),
+            settings: settings.worker,
+        };
+        worker::run(worker, shutdown).await;
+        database.pool.close().await;
+        anyhow::Ok(())
+    });
+    super::close(cluster);
+    worked.map(|()| ExitCode::SUCCESS)
+}
+
+/// Ends the work when the pipe from the parent closes.
+fn end_with_stdin(shutdown: CancellationToken) -> std::io::Result<()> {
+    thread::Builder::new().name("lifeline".into()).stack_size(64 << 10).spawn(move || {
+        let mut ignored = [0_u8; 64];
+        while std::io::stdin().read(&mut ignored).is_ok_and(|read| read > 0) {}
+        shutdown.cancel();
+    })?;
+    Ok(())
+}

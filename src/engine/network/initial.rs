@@ -1,0 +1,64 @@
+//! Fresh parameters, drawn as PyTorch draws them by default.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Checkpoint, Graph, HostTensor, Op, Role, Signature};
+
+impl Graph {
+    /// Weights and biases of linear layers and convolutions uniform in `±1/√fan_in` (PyTorch's
+    /// default), norms at one and zero, statistics of a standard normal, counters at zero. The same
+    /// seed gives the same parameters.
+    pub fn initial(&self, signature: &Signature, seed: u64) -> Checkpoint {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut result = Checkpoint::new();
+        for (node, param) in self.params() {
+            let Some(info) = signature.get(&param.name) else { continue };
+            if result.get(&param.name).is_some() {
+                continue;
+            }
+            let length: usize = info.shape.iter().product();
+            let tensor = match (&self.nodes[node].op, param.role) {
+                (_, Role::Counter) => HostTensor::from_i64(info.shape.clone(), &vec![0; length]),
+                (Op::BatchNorm { .. }, _) => {
+                    let one = param.name.ends_with("weight") || param.name.ends_with("var");
+                    HostTensor::from_f32(info.shape.clone(), vec![f32::from(u8::from(one)); length])
+                }
+                (op, _) => {
+                    let fan_in =
+                        op.param().and_then(|prefix| signature.get(&format!("{prefix}.weight")));
+                    let fan_in: usize =
+                        fan_in.map_or(1, |weight| weight.shape[1..].iter().product());
+                    let bound = 1.0 / (fan_in as f32).sqrt();
+                    let values = (0..length).map(|_| rng.random_range(-bound..bound)).collect();
+                    HostTensor::from_f32(info.shape.clone(), values)
+                }
+            };
+            result.insert(param.name, tensor);
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::network::{DType, TensorInfo};
+
+    #[test]
+    fn draws_within_the_bound_and_repeats() {
+        let graph = Graph::from_document(&json!({"input": {"kind": "features", "shape": [4]},
+            "nodes": [{"op": "linear", "param": "fc"}]}))
+        .unwrap();
+        let shape = |shape: &[usize]| TensorInfo { dtype: DType::F32, shape: shape.to_vec() };
+        let signature: Signature =
+            [("fc.weight".into(), shape(&[50, 4])), ("fc.bias".into(), shape(&[50]))].into();
+        let model = graph.initial(&signature, 1);
+        assert!(model["fc.weight"].f32().iter().all(|v| v.abs() <= 0.5));
+        assert!(model["fc.weight"].f32().iter().any(|v| v.abs() > 0.45));
+        assert_eq!(model["fc.bias"].f32(), graph.initial(&signature, 1)["fc.bias"].f32());
+        assert_ne!(model["fc.bias"].f32(), graph.initial(&signature, 2)["fc.bias"].f32());
+    }
+}

@@ -1,0 +1,111 @@
+//! The methods: how each finds the permutation of every step.
+//!
+//! | name | source | needs |
+//! |---|---|---|
+//! | `identity` | task arithmetic (Ilharco et al., ICLR 2023) | nothing |
+//! | `weight_matching` | Git Re-Basin (Ainsworth et al., ICLR 2023) | nothing |
+//! | `gmt` | gradient matching along the trajectory (Chijiwa, ICLR 2024, algorithm 1) | gradients |
+//! | `fgmt` | the same with every pair kept (algorithm 2) | gradients |
+//! | `oracle` | the same on the target's true trajectory; research only | a fine-tuned target |
+
+pub mod gradient_matching;
+mod oracle;
+mod weight_matching;
+
+use serde::Serialize;
+
+use super::{Problem, TransferError};
+use crate::{
+    engine::{
+        learning::FineTunePlan,
+        symmetry::{Permutation, Solution, assignment::Certificate},
+    },
+    spec::Method,
+};
+use gradient_matching::Variant;
+
+/// What a method found: a permutation for each step, and the evidence for it.
+#[derive(Clone, Debug)]
+pub struct Alignment {
+    /// `π_1 … π_T`
+    pub permutations: Vec<Permutation>,
+    /// One a solved step; none for a method that solves nothing.
+    pub evidence: Vec<Evidence>,
+    /// By group, at the last step; empty for a method that solves nothing.
+    pub groups: Vec<GroupEvidence>,
+}
+
+/// How well the tensors matched at one step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evidence {
+    pub step: usize,
+    /// `Σ⟨target, π source⟩`
+    pub objective: f64,
+    /// The same at the identity.
+    pub objective_at_identity: f64,
+    /// `Σ‖target‖‖source‖`; objective / bound is a mean cosine.
+    pub bound: f64,
+    pub sweeps: usize,
+    /// Groups whose σ is proved optimal given the others.
+    pub certified_groups: usize,
+}
+
+/// How well one group's tensors match, over all pairs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupEvidence {
+    pub group: String,
+    pub units: usize,
+    /// Cosine of target and source before any permutation.
+    pub cosine_at_identity: f64,
+    /// Cosine of target and permuted source.
+    pub cosine: f64,
+    /// `row_maxima`, `dual`, or null where the objective is quadratic in σ.
+    pub certificate: Option<&'static str>,
+    /// Units that stay in their place.
+    pub fixed_points: usize,
+}
+
+impl Alignment {
+    /// The same permutation at every step.
+    fn constant(problem: &Problem, permutation: &Permutation) -> Self {
+        let permutations = vec![permutation.clone(); problem.trajectory.timesteps()];
+        Self { permutations, evidence: Vec::new(), groups: Vec::new() }
+    }
+}
+
+/// Runs one method. `oracle` fine-tunes the target by `plan` first.
+///
+/// # Errors
+/// When the caller interrupts or values overflow.
+///
+/// # Panics
+/// For methods that are not built or lack their data: a checked specification has none.
+pub fn align(
+    method: Method,
+    problem: &Problem,
+    plan: Option<&FineTunePlan>,
+) -> Result<Alignment, TransferError> {
+    match method {
+        Method::Identity => {
+            Ok(Alignment::constant(problem, &Permutation::identity(problem.symmetry)))
+        }
+        Method::WeightMatching => weight_matching::align(problem),
+        Method::Gmt => gradient_matching::align(problem, &Variant::GMT),
+        Method::Fgmt => gradient_matching::align(problem, &Variant::FGMT),
+        Method::Oracle => oracle::align(problem, plan.expect("a checked oracle has a budget")),
+        Method::Gradfix | Method::Bico | Method::Theseus => {
+            unreachable!("a checked specification names built methods only")
+        }
+    }
+}
+
+fn certified(solution: &Solution) -> usize {
+    solution.certificates.iter().flatten().count()
+}
+
+fn certificate_name(certificate: Certificate) -> &'static str {
+    match certificate {
+        Certificate::RowMaxima => "row_maxima",
+        Certificate::DualFeasible { .. } => "dual",
+    }
+}

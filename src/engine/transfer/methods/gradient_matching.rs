@@ -1,0 +1,157 @@
+//! Gradient matching along the trajectory (GMT) and its fast form (FGMT): Chijiwa, ICLR 2024,
+//! section 3.3, algorithms 1 and 2.
+//!
+//! At step `s` the target's trajectory is known up to `s − 1`, carried over by the present π. Both
+//! models' gradients on one mini-batch give a pair; π is solved anew over all pairs so far; the
+//! whole prefix is then carried over by the new π.
+
+use rand::{SeedableRng, seq::index};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Alignment, Evidence, GroupEvidence, certificate_name, certified};
+use crate::engine::{
+    learning::{Batch, Dataset},
+    ledger::Work,
+    symmetry::{Matcher, Permutation, Solution, Start},
+    transfer::{Problem, TransferError, is_separable},
+};
+
+/// What is kept from step to step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// Every step draws all its pairs anew, along the prefix as the present π carries it.
+    pub redraw: bool,
+    /// Pairs of earlier steps count too; without them is an ablation.
+    pub accumulate: bool,
+    /// π stays after this step; an ablation.
+    pub freeze_after: Option<usize>,
+}
+
+impl Variant {
+    /// `B·T(T+1)` sample gradients.
+    pub const GMT: Self = Self { redraw: true, accumulate: true, freeze_after: None };
+    /// `2·B·T` sample gradients.
+    pub const FGMT: Self = Self { redraw: false, accumulate: true, freeze_after: None };
+}
+
+/// `π_1 … π_T` by gradient matching.
+///
+/// # Errors
+/// When the caller interrupts or gradients overflow.
+///
+/// # Panics
+/// Without training data.
+pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, TransferError> {
+    let mut run = Run::new(problem);
+    let timesteps = problem.trajectory.timesteps();
+    let mut permutations = Vec::with_capacity(timesteps);
+    let mut evidence = Vec::with_capacity(timesteps);
+    let mut last = None;
+    for step in 1..=timesteps {
+        problem.step(step - 1, timesteps)?;
+        if variant.freeze_after.is_none_or(|last| step <= last) {
+            if variant.redraw || !variant.accumulate {
+                run.matcher.clear();
+            }
+            let first = if variant.redraw { 1 } else { step };
+            for t in first..=step {
+                run.add_pair(t);
+            }
+            let solution = run.solve()?;
+            evidence.push(run.evidence(step, &solution));
+            last = Some(solution);
+        }
+        permutations.push(run.permutation.clone());
+    }
+    problem.step(timesteps, timesteps)?;
+    let groups =
+        last.map_or_else(Vec::new, |solution| group_evidence(problem, &run.matcher, &solution));
+    Ok(Alignment { permutations, evidence, groups })
+}
+
+struct Run<'a> {
+    problem: &'a Problem<'a>,
+    train: &'a Dataset,
+    matcher: Matcher<'a>,
+    permutation: Permutation,
+    separable: bool,
+    rng: ChaCha8Rng,
+}
+
+impl<'a> Run<'a> {
+    fn new(problem: &'a Problem<'a>) -> Self {
+        Self {
+            problem,
+            train: problem.train.expect("a checked specification gives gradient methods data"),
+            matcher: Matcher::new(problem.symmetry, problem.learner.device(), problem.ledger),
+            permutation: Permutation::identity(problem.symmetry),
+            separable: is_separable(problem),
+            rng: ChaCha8Rng::seed_from_u64(problem.seed),
+        }
+    }
+
+    /// `(∇L(θ_B^{t−1}), ∇L(θ_A^{t−1}))` on one mini-batch, train-mode batch norm.
+    fn add_pair(&mut self, t: usize) {
+        let batch = self.draw();
+        let Problem { ledger, learner, trajectory, .. } = self.problem;
+        let (target, source) = ledger.book(Work::Arithmetic, || {
+            (self.problem.carried(&self.permutation, t - 1, 1.0), trajectory.point(t - 1))
+        });
+        let (target, source) = ledger.book(Work::Gradients, || {
+            (learner.gradient(&target, &batch).parts, learner.gradient(&source, &batch).parts)
+        });
+        self.matcher.push(target, source);
+    }
+
+    fn draw(&mut self) -> Batch {
+        let size = self.problem.batch_size.min(self.train.len());
+        self.train.batch(&index::sample(&mut self.rng, self.train.len(), size).into_vec())
+    }
+
+    /// Descends from the present π and, where groups depend on each other, from the anchored start
+    /// too; the higher objective stays.
+    fn solve(&mut self) -> Result<Solution, TransferError> {
+        let mut solution = self.matcher.solve(Start::From(&self.permutation), &mut self.rng)?;
+        if !self.separable {
+            let anchored = self.matcher.solve(Start::Anchored, &mut self.rng)?;
+            if anchored.objective > solution.objective {
+                solution = anchored;
+            }
+        }
+        self.permutation.clone_from(&solution.permutation);
+        Ok(solution)
+    }
+
+    fn evidence(&self, step: usize, solution: &Solution) -> Evidence {
+        let identity = Permutation::identity(self.problem.symmetry);
+        Evidence {
+            step,
+            objective: solution.objective,
+            objective_at_identity: self.matcher.objective(&identity),
+            bound: self.matcher.bound(),
+            sweeps: solution.sweeps,
+            certified_groups: certified(solution),
+        }
+    }
+}
+
+pub(super) fn group_evidence(
+    problem: &Problem,
+    matcher: &Matcher,
+    solution: &Solution,
+) -> Vec<GroupEvidence> {
+    let before = matcher.group_cosines(&Permutation::identity(problem.symmetry));
+    let after = matcher.group_cosines(&solution.permutation);
+    let one = |(index, group): (usize, &crate::engine::symmetry::Group)| {
+        let sigma = solution.permutation.sigma(index);
+        GroupEvidence {
+            group: group.name.clone(),
+            units: group.units,
+            cosine_at_identity: before[index],
+            cosine: after[index],
+            certificate: solution.certificates[index].map(certificate_name),
+            fixed_points: (0u32..).zip(sigma).filter(|(j, i)| j == *i).count(),
+        }
+    };
+    problem.symmetry.groups.iter().enumerate().map(one).collect()
+}

@@ -1,0 +1,38 @@
+//! The oracle: fine-tunes the target first and matches π on the true differences. It costs what a
+//! transfer is meant to save and shows what a perfect alignment would give (section 4.1).
+
+use std::ops::ControlFlow;
+
+use super::{Alignment, weight_matching::match_pair};
+use crate::engine::{
+    learning::{End, Event, FineTunePlan},
+    ledger::Work,
+    network::{Checkpoint, HostTensor},
+    transfer::{Problem, TransferError, learned},
+};
+
+pub fn align(problem: &Problem, plan: &FineTunePlan) -> Result<Alignment, TransferError> {
+    let train = problem.train.expect("a checked specification gives the oracle data");
+    let mut observe = |event: Event| match event {
+        Event::Step { done, total, .. } => (problem.go_on)(done, total),
+        Event::Epoch(_) => ControlFlow::Continue(()),
+    };
+    let tuned = problem.ledger.book(Work::FineTuning, || {
+        problem.learner.fine_tune(problem.target, train, plan, &mut observe)
+    });
+    if tuned.end == End::Interrupted {
+        return Err(TransferError::Interrupted);
+    }
+    let target = difference(&learned(problem, problem.target), &tuned.checkpoint);
+    let base = learned(problem, problem.trajectory.base());
+    match_pair(problem, target, difference(&base, problem.trajectory.tuned()))
+}
+
+/// `to − from`, tensor by tensor, f32.
+fn difference(from: &Checkpoint, to: &Checkpoint) -> Checkpoint {
+    let one = |(name, from): (&str, &HostTensor)| {
+        let zeros = HostTensor::from_f32(from.shape().to_vec(), vec![0.0; from.len()]);
+        (name.to_owned(), zeros.shifted(from, &to[name], 1.0))
+    };
+    from.iter().map(one).collect()
+}

@@ -1,0 +1,96 @@
+//! The learning trajectory `θ_A⁰ … θ_A^T` of the old tuning.
+
+use super::schedule::fractions;
+use crate::{engine::network::Checkpoint, spec::Schedule};
+
+/// A base and the points after it. Point `t` is `(1 − λ_t) θ_A⁰ + λ_t end_t`: on a linear trajectory
+/// every end is the tuned model, on a stored one it is the checkpoint itself and λ is 1.
+#[derive(Clone, Debug)]
+pub struct Trajectory {
+    base: Checkpoint,
+    ends: Vec<Checkpoint>,
+    fractions: Vec<f64>,
+}
+
+impl Trajectory {
+    /// The segment from base to tuned model in `timesteps` steps. Needs the two ends only, and is
+    /// more stable than the stored one when the bases are pre-trained (section 3.2).
+    ///
+    /// # Panics
+    /// When `timesteps` is 0.
+    pub fn linear(
+        base: Checkpoint,
+        tuned: Checkpoint,
+        schedule: Schedule,
+        timesteps: usize,
+    ) -> Self {
+        assert!(timesteps > 0, "at least one step");
+        let fractions = fractions(schedule, timesteps);
+        Self { base, ends: vec![tuned; timesteps], fractions }
+    }
+
+    /// The stored checkpoints after the base, in order; of more than `timesteps` an evenly spread
+    /// choice that ends with the last.
+    ///
+    /// # Panics
+    /// When there is no checkpoint or `timesteps` is 0.
+    pub fn stored(base: Checkpoint, checkpoints: &[Checkpoint], timesteps: usize) -> Self {
+        assert!(!checkpoints.is_empty() && timesteps > 0, "at least one step");
+        let steps = timesteps.min(checkpoints.len());
+        let ends: Vec<Checkpoint> =
+            (1..=steps).map(|s| checkpoints[s * checkpoints.len() / steps - 1].clone()).collect();
+        Self { base, fractions: vec![1.0; ends.len()], ends }
+    }
+
+    /// T: points after the base.
+    pub fn timesteps(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// `θ_A⁰`
+    pub fn base(&self) -> &Checkpoint {
+        &self.base
+    }
+
+    /// `θ_A^T`
+    pub fn tuned(&self) -> &Checkpoint {
+        self.end_of(self.timesteps())
+    }
+
+    /// The checkpoint towards which point `t` lies; the base itself at 0.
+    pub fn end_of(&self, t: usize) -> &Checkpoint {
+        t.checked_sub(1).map_or(&self.base, |i| &self.ends[i])
+    }
+
+    /// `λ_t`; 0 at 0.
+    pub fn fraction(&self, t: usize) -> f64 {
+        t.checked_sub(1).map_or(0.0, |i| self.fractions[i])
+    }
+
+    /// `θ_A^t`
+    pub fn point(&self, t: usize) -> Checkpoint {
+        self.base.interpolated(self.end_of(t), self.fraction(t))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::network::HostTensor;
+
+    fn model(value: f32) -> Checkpoint {
+        [("w".to_owned(), HostTensor::from_f32(vec![1], vec![value]))].into_iter().collect()
+    }
+
+    #[test]
+    fn points_of_both_kinds() {
+        let linear = Trajectory::linear(model(1.0), model(3.0), Schedule::Uniform, 4);
+        let values: Vec<f32> = (0..=4).map(|t| linear.point(t)["w"].f32()[0]).collect();
+        assert_eq!(values, [1.0, 1.5, 2.0, 2.5, 3.0]);
+        let checkpoints: Vec<_> = [2.0, 3.0, 5.0, 7.0, 11.0].map(model).into();
+        let stored = Trajectory::stored(model(1.0), &checkpoints, 2);
+        let values: Vec<f32> = (0..=2).map(|t| stored.point(t)["w"].f32()[0]).collect();
+        assert_eq!(values, [1.0, 3.0, 11.0]);
+        assert_eq!(Trajectory::stored(model(1.0), &checkpoints, 9).timesteps(), 5);
+    }
+}

@@ -1,0 +1,294 @@
+//! Chooses among candidates and judges the winner: gate, verdict, recommendation.
+//!
+//! Validation chooses; the test split, which has chosen nothing, judges.
+
+use serde::Serialize;
+
+use super::{Failure, Recommendation, Verdict, compete::Bench, fine_tune::FineTuning};
+use crate::{
+    engine::{
+        learning::{Dataset, Evaluation},
+        ledger::Work,
+        network::Checkpoint,
+        transfer::{Candidate, ladder},
+    },
+    spec::{Gate, Methods},
+};
+
+/// All candidates with the chosen one, and what it is measured against.
+pub struct Contest {
+    pub candidates: Vec<Candidate>,
+    /// Position of the chosen candidate.
+    pub chosen: usize,
+    /// The candidate after fine-tuning, where that was asked for.
+    pub fine_tuning: Option<FineTuning>,
+    pub baselines: Baselines,
+    /// The candidates on the test split, in order; `None` without data.
+    pub tests: Vec<Option<Evaluation>>,
+}
+
+/// What stands without any transfer.
+pub struct Baselines {
+    /// `θ_A^T`, the old tuned model: what keeping the old means.
+    pub source_tuned: Option<Scores>,
+    /// `θ_B⁰`, the new base as it is.
+    pub target_before: Option<Scores>,
+}
+
+/// One model on both splits.
+pub struct Scores {
+    pub validation: Option<Evaluation>,
+    pub test: Evaluation,
+}
+
+/// The end of the matter.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    pub recommendation: Option<Recommendation>,
+    pub reasons: Vec<String>,
+    pub warnings: Vec<String>,
+    pub gate: Vec<Check>,
+    /// `(metric − target before) / (source tuned − target before)` on the test split.
+    pub recovery: Option<f64>,
+    pub negative_flips: Option<NegativeFlips>,
+}
+
+/// One condition of the gate.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    pub condition: &'static str,
+    pub bound: f64,
+    pub value: f64,
+    pub passed: bool,
+}
+
+/// Test samples that the old tuned model got right and the new one gets wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct NegativeFlips {
+    pub samples: usize,
+    pub share: f64,
+}
+
+/// Accuracy lost without regret when a transfer is called as good as the old model.
+const AS_GOOD: f64 = 0.01;
+/// From this recovery on the transfer is a start worth fine-tuning from.
+const WARM: f64 = 0.5;
+/// Below this recovery the transfer brings next to nothing.
+const HOPELESS: f64 = 0.1;
+
+impl Contest {
+    pub fn winner(&self) -> &Candidate {
+        &self.candidates[self.chosen]
+    }
+
+    /// The model that would be published.
+    pub fn model(&self) -> &Checkpoint {
+        match &self.fine_tuning {
+            Some(tuned) if tuned.chosen => &tuned.model,
+            _ => &self.winner().model,
+        }
+    }
+
+    /// That model on the test split.
+    pub fn test(&self) -> Option<&Evaluation> {
+        match &self.fine_tuning {
+            Some(tuned) if tuned.chosen => tuned.test.as_ref(),
+            _ => self.tests[self.chosen].as_ref(),
+        }
+    }
+}
+
+/// Chooses by validation and measures everything on the test split.
+pub fn winner(bench: &Bench, candidates: Vec<Candidate>) -> Result<Contest, Failure> {
+    let splits = &bench.inputs.splits;
+    let evaluate = |model: &Checkpoint, data: &Dataset| {
+        bench.ledger.book(Work::Evaluation, || bench.learner.evaluate(model, data))
+    };
+    let scores = |model: &Checkpoint| {
+        let test = evaluate(model, splits.test.as_ref()?);
+        let validation = splits.validation.as_ref().map(|data| evaluate(model, data));
+        Some(Scores { validation, test })
+    };
+    let baselines = Baselines {
+        source_tuned: scores(bench.inputs.trajectory.tuned()),
+        target_before: scores(&bench.inputs.target.checkpoint),
+    };
+    let tests = candidates
+        .iter()
+        .map(|candidate| splits.test.as_ref().map(|data| evaluate(&candidate.model, data)))
+        .collect();
+    let chosen = ladder::best(&candidates).ok_or_else(|| Failure::Internal {
+        code: "no_candidate",
+        detail: "no method gave a candidate".into(),
+    })?;
+    Ok(Contest { candidates, chosen, fine_tuning: None, baselines, tests })
+}
+
+/// Applies the gate and says what the evidence recommends.
+pub fn judge(bench: &Bench, contest: &Contest, identical_bases: bool) -> Judgement {
+    let splits = &bench.inputs.splits;
+    let source = contest.baselines.source_tuned.as_ref().map(|s| s.test.accuracy);
+    let before = contest.baselines.target_before.as_ref().map(|s| s.test.accuracy);
+    let metric = contest.test().map(|t| t.accuracy);
+    let recovery = recovery(metric, before, source);
+    let gate =
+        bench.job.spec.gate.as_ref().map_or_else(Vec::new, |gate| checks(gate, metric, source));
+    let mut warnings = Vec::new();
+    if splits.held_out {
+        warnings.push("no validation split was given: 10 % of train was held out".to_owned());
+    }
+    if splits.test_is_validation {
+        warnings.push(
+            "no test split was given: the figures judged are those of the split that chose"
+                .to_owned(),
+        );
+    }
+    if metric.is_none() {
+        warnings.push(
+            "without data nothing was measured: evaluate the result before using it".to_owned(),
+        );
+    }
+    let worse = matches!((metric, source), (Some(metric), Some(source)) if metric < source);
+    if worse {
+        warnings.push("the result is less accurate than the old tuned model".to_owned());
+    }
+    let is_auto = bench.job.spec.methods == Methods::Auto;
+    let failed = if gate.is_empty() { is_auto && worse } else { gate.iter().any(|c| !c.passed) };
+    let verdict = if failed { Verdict::Rejected } else { Verdict::Published };
+    let fine_tuned = contest.fine_tuning.as_ref().is_some_and(|f| f.chosen);
+    let facts = Facts { metric, source, recovery, fine_tuned, identical_bases };
+    let (recommendation, reasons) = facts.recommend();
+    let negative_flips = negative_flips(bench, contest);
+    Judgement { verdict, recommendation, reasons, warnings, gate, recovery, negative_flips }
+}
+
+fn recovery(metric: Option<f64>, before: Option<f64>, source: Option<f64>) -> Option<f64> {
+    let (metric, before, source) = (metric?, before?, source?);
+    ((source - before).abs() > 1e-9).then(|| (metric - before) / (source - before))
+}
+
+fn checks(gate: &Gate, metric: Option<f64>, source: Option<f64>) -> Vec<Check> {
+    // A checked specification has data wherever it has a gate.
+    let (Some(metric), Some(source)) = (metric, source) else { return Vec::new() };
+    let min = gate.min.map(|bound| Check {
+        condition: "min",
+        bound,
+        value: metric,
+        passed: metric >= bound,
+    });
+    let drop = gate.max_drop_from_source.map(|bound| {
+        let value = source - metric;
+        Check { condition: "max_drop_from_source", bound, value, passed: value <= bound }
+    });
+    min.into_iter().chain(drop).collect()
+}
+
+fn negative_flips(bench: &Bench, contest: &Contest) -> Option<NegativeFlips> {
+    let (test, old) = (contest.test()?, contest.baselines.source_tuned.as_ref()?);
+    let labels = bench.inputs.splits.test.as_ref()?.labels();
+    let flipped = |((&label, &new), &old): ((&i64, &u32), &u32)| {
+        i64::from(old) == label && i64::from(new) != label
+    };
+    let pairs = labels.iter().zip(&test.predictions).zip(&old.test.predictions);
+    let samples = pairs.filter(|p| flipped(*p)).count();
+    Some(NegativeFlips { samples, share: samples as f64 / labels.len() as f64 })
+}
+
+/// What a recommendation rests on.
+struct Facts {
+    metric: Option<f64>,
+    source: Option<f64>,
+    recovery: Option<f64>,
+    fine_tuned: bool,
+    identical_bases: bool,
+}
+
+impl Facts {
+    fn recommend(&self) -> (Option<Recommendation>, Vec<String>) {
+        if self.identical_bases {
+            let reason = "the new base equals the old one: the old tuned model is the result";
+            return (Some(Recommendation::Copy), vec![reason.into()]);
+        }
+        let (Some(metric), Some(source)) = (self.metric, self.source) else {
+            return (None, vec!["nothing was measured: there are no data".into()]);
+        };
+        let percent = |x: f64| format!("{:.1} %", 100.0 * x);
+        let mut reasons = vec![format!(
+            "accuracy {} against {} of the old tuned model",
+            percent(metric),
+            percent(source)
+        )];
+        reasons.extend(
+            self.recovery.map(|r| format!("{} of the tuning's gain recovered", percent(r))),
+        );
+        let recommendation = if metric >= source - AS_GOOD {
+            if self.fine_tuned {
+                Recommendation::TransferAndFineTune
+            } else {
+                Recommendation::Transfer
+            }
+        } else if self.recovery.is_some_and(|r| r >= WARM) {
+            reasons.push("a start to fine-tune from, not yet a replacement".into());
+            Recommendation::TransferAndFineTune
+        } else if self.recovery.is_some_and(|r| r >= HOPELESS) {
+            reasons.push("too little carries over to save training".into());
+            Recommendation::Retrain
+        } else {
+            reasons.push("next to nothing carries over between these bases".into());
+            Recommendation::KeepOld
+        };
+        (Some(recommendation), reasons)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(metric: f64, source: f64, before: f64) -> Facts {
+        let recovery = recovery(Some(metric), Some(before), Some(source));
+        Facts {
+            metric: Some(metric),
+            source: Some(source),
+            recovery,
+            fine_tuned: false,
+            identical_bases: false,
+        }
+    }
+
+    #[test]
+    fn recovery_is_null_where_the_tuning_gained_nothing() {
+        assert_eq!(recovery(Some(0.7), Some(0.5), Some(0.5)), None);
+        assert!((recovery(Some(0.7), Some(0.5), Some(0.9)).unwrap() - 0.5).abs() < 1e-12);
+        assert_eq!(recovery(None, Some(0.5), Some(0.9)), None);
+    }
+
+    #[test]
+    fn evidence_decides_the_recommendation() {
+        let action = |f: Facts| f.recommend().0;
+        assert_eq!(action(facts(0.955, 0.96, 0.2)), Some(Recommendation::Transfer));
+        assert_eq!(action(facts(0.8, 0.96, 0.2)), Some(Recommendation::TransferAndFineTune));
+        assert_eq!(action(facts(0.4, 0.96, 0.2)), Some(Recommendation::Retrain));
+        assert_eq!(action(facts(0.21, 0.96, 0.2)), Some(Recommendation::KeepOld));
+        assert_eq!(
+            action(Facts { identical_bases: true, ..facts(0.9, 0.9, 0.2) }),
+            Some(Recommendation::Copy)
+        );
+        assert_eq!(action(Facts { metric: None, ..facts(0.9, 0.9, 0.2) }), None);
+    }
+
+    #[test]
+    fn a_gate_compares_at_its_bounds() {
+        let gate = Gate {
+            metric: crate::spec::Metric::Accuracy,
+            min: Some(0.5),
+            max_drop_from_source: Some(0.25),
+        };
+        let passed = |metric| {
+            checks(&gate, Some(metric), Some(0.75)).iter().map(|c| c.passed).collect::<Vec<_>>()
+        };
+        assert_eq!(passed(0.5), [true, true]);
+        assert_eq!(passed(0.49), [false, false]);
+    }
+}

@@ -1,0 +1,136 @@
+//! The check and the estimate that `plan` gives, from headers alone.
+
+use serde_json::{Value, json};
+
+use super::{Failure, failure, fetch::location};
+use crate::{
+    artifacts::{self, ModelFolder, dataset},
+    engine::{
+        learning::cost::forward_flops,
+        network::{Graph, Signature},
+        symmetry::Symmetry,
+        transfer::{STATISTICS_SAMPLES, candidate::ALPHAS, compatibility::compare, ladder},
+    },
+    spec::{Alpha, Method, Spec, TrajectoryKind},
+    storage::Storage,
+};
+
+/// Checks a specification against its artifacts' headers and estimates what a run would compute.
+///
+/// # Errors
+/// As [`super::run`], for what headers can show.
+pub fn plan(spec: &Spec, storage: &Storage) -> Result<Value, Failure> {
+    location(storage, "/output", &spec.output)?;
+    let (folder, target) = headers(storage, "/target/base", &spec.target.base)?;
+    let (base_folder, base) = headers(storage, "/source/base", &spec.source.base)?;
+    let than = ("the target's base", &target);
+    compare(("the source's base", &base), than).map_err(failure::incompatible("/source/base"))?;
+    let pointer = "/source/trajectory";
+    let place = location(storage, pointer, &spec.source.trajectory)?;
+    let trajectory = artifacts::Trajectory::look(storage.blocking(), &place, &base_folder.location)
+        .map_err(failure::at(pointer))?;
+    let (_, tuned) = headers(storage, pointer, &trajectory.last().model.to_string())?;
+    compare(("the tuned model", &tuned), than).map_err(failure::incompatible(pointer))?;
+    let sizes = Sizes::look(spec, storage)?;
+    let graph = Graph::from_config(&folder.config, &target)
+        .map_err(failure::graph("/target/base", &spec.target.base))?;
+    let symmetry = Symmetry::derive(&graph, &target)
+        .map_err(failure::graph("/target/base", &spec.target.base))?;
+    let flops = forward_flops(&graph, &target)
+        .map_err(failure::graph("/target/base", &spec.target.base))?;
+    let timesteps = match spec.options.trajectory {
+        TrajectoryKind::Linear => spec.options.timesteps,
+        TrajectoryKind::Stored => spec.options.timesteps.min(trajectory.checkpoints.len() - 1),
+    };
+    let parameters: usize = target
+        .values()
+        .filter(|t| t.dtype.is_float())
+        .map(|t| t.shape.iter().product::<usize>())
+        .sum();
+    let methods = ladder::methods(&spec.methods, sizes.train > 0);
+    let estimates: Vec<Value> = methods
+        .iter()
+        .map(|method| sizes.estimate(*method, spec, timesteps, (flops, parameters)))
+        .collect();
+    let largest = symmetry.groups.iter().map(|g| g.units).max().unwrap_or(0);
+    Ok(json!({
+        "parameters": parameters,
+        "timesteps": timesteps,
+        "groups": symmetry.groups.len(),
+        "largest_group": largest,
+        "samples": {"train": sizes.train, "validation": sizes.validation, "test": sizes.test},
+        "methods": estimates,
+        "assumptions": "sample counts are exact up to ties between steps; FLOPs count matrix products",
+    }))
+}
+
+fn headers(
+    storage: &Storage,
+    pointer: &str,
+    text: &str,
+) -> Result<(ModelFolder, Signature), Failure> {
+    let place = location(storage, pointer, text)?;
+    let read = || {
+        let folder = ModelFolder::look(storage.blocking(), &place)?;
+        let signature = folder.signature(storage.blocking())?;
+        Ok((folder, signature))
+    };
+    read().map_err(failure::at(pointer))
+}
+
+/// Samples in each split.
+struct Sizes {
+    train: usize,
+    validation: usize,
+    test: usize,
+}
+
+impl Sizes {
+    fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
+        let data = spec.data.as_ref();
+        let samples = |pointer: &str, uri: Option<&String>| -> Result<usize, Failure> {
+            let Some(uri) = uri else { return Ok(0) };
+            let place = location(storage, pointer, uri)?;
+            let info = dataset::look(storage.blocking(), &place).map_err(failure::at(pointer))?;
+            Ok(info.samples)
+        };
+        let mut train = samples("/data/train", data.and_then(|d| d.train.as_ref()))?;
+        let mut validation = samples("/data/validation", data.and_then(|d| d.validation.as_ref()))?;
+        let mut test = samples("/data/test", data.and_then(|d| d.test.as_ref()))?;
+        if validation == 0 {
+            validation = train / 10;
+            train -= validation;
+        }
+        if test == 0 {
+            test = validation;
+        }
+        Ok(Self { train, validation, test })
+    }
+
+    fn estimate(
+        &self,
+        method: Method,
+        spec: &Spec,
+        timesteps: usize,
+        (forward_flops, parameters): (f64, usize),
+    ) -> Value {
+        let batch = spec.options.batch_size.min(self.train);
+        let gradients = match method {
+            Method::Gmt => batch * timesteps * (timesteps + 1),
+            Method::Fgmt => 2 * batch * timesteps,
+            Method::Oracle => spec.fine_tune.as_ref().map_or(0, |f| f.epochs * self.train),
+            _ => 0,
+        };
+        let alphas = if matches!(spec.options.alpha, Alpha::Search) { ALPHAS.len() - 1 } else { 0 };
+        let trials = if self.validation > 0 { timesteps + alphas } else { 0 };
+        let forwards = trials * (self.validation + STATISTICS_SAMPLES.min(self.train)) + self.test;
+        let cached = if method == Method::Fgmt { 2 * timesteps } else { 2 };
+        json!({
+            "method": method,
+            "sample_gradients": gradients,
+            "sample_forwards": forwards,
+            "flops": forward_flops * (3 * gradients + forwards) as f64,
+            "memory_bytes": 4 * parameters * (cached + 6),
+        })
+    }
+}

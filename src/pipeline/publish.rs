@@ -1,0 +1,110 @@
+//! Writes the result, the manifest last.
+
+use serde_json::Value;
+
+use super::{
+    Failure, Job, Outcome, Recommendation, Verdict,
+    compete::Bench,
+    failure,
+    judge::{Contest, Judgement},
+    report,
+};
+use crate::{
+    artifacts::{
+        Card, InputFile, ResultWriter, licence_of,
+        result::{ManifestFacts, Standing},
+    },
+    storage::Location,
+};
+
+const REPORT: &str = "report.json";
+const REPORT_LIMIT: u64 = 64 << 20;
+
+/// What the manifest and the job row say beside the files.
+pub struct Facts {
+    inputs: Vec<InputFile>,
+    verdict: Verdict,
+    recommendation: Option<Recommendation>,
+    metrics: Value,
+}
+
+/// Everything but the manifest: model and permutation where the verdict is to publish, report and
+/// card always.
+pub fn files(
+    writer: &mut ResultWriter,
+    bench: &Bench,
+    contest: &Contest,
+    judgement: Judgement,
+    report: &Value,
+) -> Result<Facts, Failure> {
+    let inputs = bench.inputs;
+    let metrics = report::metrics(bench, contest, &judgement);
+    let published = judgement.verdict == Verdict::Published;
+    let winner = contest.winner();
+    let spec = bench.job.spec;
+    let licence = licence_of(bench.job.storage.blocking(), &inputs.target.folder)
+        .map_err(failure::at("/target/base"))?;
+    let card = Card {
+        source_base: spec.source.base.clone(),
+        trajectory: spec.source.trajectory.clone(),
+        target_base: spec.target.base.clone(),
+        method: published.then(|| winner.method.name().to_owned()),
+        licence,
+        metrics: metrics.clone(),
+        warnings: judgement.warnings,
+        inputs: inputs.files.clone(),
+    };
+    let mut write = || {
+        if published {
+            writer.model(contest.model(), &inputs.target.folder)?;
+            let groups: Vec<_> = winner.permutation.named(&inputs.symmetry).collect();
+            writer.permutation(groups.iter().map(|(name, p)| (*name, p.as_slice())))?;
+        }
+        writer.report(report)?;
+        writer.card(&card)
+    };
+    write().map_err(failure::at("/output"))?;
+    let (verdict, recommendation) = (judgement.verdict, judgement.recommendation);
+    Ok(Facts { inputs: inputs.files.clone(), verdict, recommendation, metrics })
+}
+
+/// Makes the folder a result.
+pub fn manifest(job: &Job, writer: ResultWriter, facts: Facts) -> Result<Outcome, Failure> {
+    // The last moment at which a lost lease or a cancellation can still be heard.
+    job.progress.go_on().map_err(Failure::Stopped)?;
+    let spec = serde_json::to_value(job.spec).map_err(|error| Failure::Internal {
+        code: "unwritable_spec",
+        detail: error.to_string(),
+    })?;
+    let Facts { inputs, verdict, recommendation, metrics } = facts;
+    let standing = writer
+        .finish(ManifestFacts { id: job.id, spec: &spec, verdict, inputs: &inputs })
+        .map_err(failure::at("/output"))?;
+    let manifest_sha256 = standing.manifest_sha256.to_string();
+    Ok(Outcome { uri: standing.uri, manifest_sha256, verdict, recommendation, metrics })
+}
+
+/// The outcome of a result that an earlier attempt wrote whole.
+pub fn standing(job: &Job, output: &Location, standing: Standing) -> Result<Outcome, Failure> {
+    let unreadable = |detail: String| Failure::Internal { code: "unreadable_result", detail };
+    let place = output
+        .child(&job.id.to_string())
+        .and_then(|folder| folder.child(REPORT))
+        .map_err(|error| unreadable(error.to_string()))?;
+    let bytes = job
+        .storage
+        .blocking()
+        .read_small(&place, REPORT_LIMIT)
+        .map_err(|error| unreadable(error.to_string()))?;
+    let report: Value =
+        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let verdict = serde_json::from_value(report["verdict"].clone())
+        .map_err(|error| unreadable(error.to_string()))?;
+    Ok(Outcome {
+        uri: standing.uri,
+        manifest_sha256: standing.manifest_sha256.to_string(),
+        verdict,
+        recommendation: serde_json::from_value(report["recommendation"]["action"].clone()).ok(),
+        metrics: report["metrics"].clone(),
+    })
+}

@@ -1,0 +1,98 @@
+//! `POST /v1/api_keys`.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use crate::{
+    service::{
+        access::{ApiKey, Role},
+        api::{
+            AppState,
+            authentication::Administrator,
+            extract::JsonBody,
+            problem::{Problem, Refusals},
+        },
+        database::api_keys::{self, CreateError},
+    },
+    spec::Fault,
+};
+
+/// Longest accepted name, in bytes.
+const NAME_LIMIT: usize = 200;
+
+/// The key wanted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewApiKey {
+    /// What it is for.
+    #[schema(min_length = 1, max_length = 200, pattern = r"\S")]
+    name: String,
+    role: Role,
+    /// From when on it is refused; never when absent.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    expires_at: Option<OffsetDateTime>,
+}
+
+/// The key made, with its secret.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CreatedApiKey {
+    #[serde(flatten)]
+    key: ApiKey,
+    /// The key itself; shown this once and never stored.
+    secret: String,
+}
+
+impl From<CreateError> for Problem {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Database(error) => error.into(),
+            CreateError::UnknownTenant(_) | CreateError::Randomness(_) => Self::internal(error),
+        }
+    }
+}
+
+/// Make a key for the caller's tenant.
+#[utoipa::path(
+    post,
+    path = "/v1/api_keys",
+    tag = "api_keys",
+    operation_id = "create_api_key",
+    request_body = NewApiKey,
+    responses(
+        (status = 201, body = CreatedApiKey),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_body`, `invalid_text`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Administrator(caller): Administrator,
+    JsonBody(wanted): JsonBody<NewApiKey>,
+) -> Result<Response, Problem> {
+    let name = wanted.name.trim();
+    if name.is_empty() || name.len() > NAME_LIMIT {
+        let detail = format!("1 to {NAME_LIMIT} bytes of text");
+        return Err(Problem::invalid("invalid_body", vec![Fault::new("/name", detail)]));
+    }
+    if wanted.expires_at.is_some_and(|end| end <= OffsetDateTime::now_utc()) {
+        let fault = Fault::new("/expires_at", "must lie in the future");
+        return Err(Problem::invalid("invalid_body", vec![fault]));
+    }
+    let (key, secret) =
+        api_keys::create(&state.database, name, caller.tenant, wanted.role, wanted.expires_at)
+            .await?;
+    let secret_is_not_kept = [(header::CACHE_CONTROL, "no-store")];
+    let body = Json(CreatedApiKey { key, secret });
+    Ok((StatusCode::CREATED, secret_is_not_kept, body).into_response())
+}

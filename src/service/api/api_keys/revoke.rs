@@ -1,0 +1,37 @@
+//! `DELETE /v1/api_keys/{id}`.
+
+use axum::{extract::State, http::StatusCode};
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Administrator,
+        extract::Id,
+        problem::{Problem, Refusals},
+    },
+    database::api_keys,
+};
+
+/// Withdraw a key. Other processes of the service may take it for up to five seconds more.
+#[utoipa::path(
+    delete,
+    path = "/v1/api_keys/{id}",
+    tag = "api_keys",
+    operation_id = "revoke_api_key",
+    params(("id" = Uuid, Path, description = "The key")),
+    responses(
+        (status = 204, description = "Withdrawn"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Administrator(caller): Administrator,
+    Id(id): Id,
+) -> Result<StatusCode, Problem> {
+    let known = api_keys::revoke(&state.database, caller.tenant, id).await?;
+    state.forget_keys();
+    if known { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("key")) }
+}

@@ -1,0 +1,80 @@
+//! The OpenAPI document, generated from the handlers, and the page that shows it.
+
+use axum::{
+    Json, Router,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        Components, Info, License,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+use utoipa_swagger_ui::SwaggerUi;
+
+/// The parts of the document that no handler owns.
+#[derive(OpenApi)]
+#[openapi(
+    tags(
+        (name = "transfers", description = "One tuning carried over to one new base model."),
+        (name = "api_keys", description = "Who may call; for `admin` keys."),
+        (name = "workers", description = "The processes that compute."),
+        (name = "service", description = "Health, figures, this document."),
+    ),
+    modifiers(&Head)
+)]
+pub struct Document;
+
+impl Document {
+    /// What is known only when all routes are in: nothing refers to another document.
+    pub fn finish(document: &mut utoipa::openapi::OpenApi) {
+        document.servers = None;
+    }
+}
+
+struct Head;
+
+impl Modify for Head {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let mut info = Info::new("retune", env!("CARGO_PKG_VERSION"));
+        info.description = Some(DESCRIPTION.to_owned());
+        let mut license = License::new("MIT OR Apache-2.0");
+        license.identifier = Some("MIT OR Apache-2.0".to_owned());
+        info.license = Some(license);
+        document.info = info;
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A key made by `retune keys create` or `POST /v1/api_keys`."))
+            .build();
+        document
+            .components
+            .get_or_insert_with(Components::new)
+            .add_security_scheme("api_key", SecurityScheme::Http(bearer));
+    }
+}
+
+const DESCRIPTION: &str = "Carries the tuning of one neural network over to a new base model.\n\n\
+    Errors are RFC 9457 `application/problem+json` with a stable `code` and, for faulty fields, \
+    `errors: [{pointer, detail}]`. A path id that is malformed, unknown or another tenant's \
+    answers 404. Times are RFC 3339, ids UUIDv7. Lists are newest first: \
+    `{\"data\": […], \"next\": cursor or null}`.";
+
+/// This document (OpenAPI 3.1).
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "service",
+    operation_id = "openapi",
+    responses((status = 200, body = serde_json::Value, description = "The OpenAPI document"))
+)]
+pub async fn show() -> Response {
+    ([(header::CACHE_CONTROL, "no-cache")], Json(super::openapi())).into_response()
+}
+
+/// The interactive page at `/docs/`; its files are compiled in.
+pub fn pages() -> Router {
+    let config = utoipa_swagger_ui::Config::from("/openapi.json");
+    SwaggerUi::new("/docs").config(config).into()
+}

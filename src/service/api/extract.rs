@@ -1,0 +1,222 @@
+//! What a handler may take from a request, refused as [`Problem`]s instead of axum's plain text.
+//!
+//! [`JsonBody`] reads the body in steps, each with its own code: content type (415), size (413),
+//! JSON (400), NUL characters (422, `jsonb` cannot hold them), shape (422 with a pointer).
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Request},
+    http::{HeaderMap, StatusCode, header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::problem::Problem;
+use crate::spec::Fault;
+
+/// A JSON body of shape `T`.
+pub struct JsonBody<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = read(request, state).await?;
+        let value = parse(&bytes)?;
+        shape(&value).map(Self)
+    }
+}
+
+async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    if !is_json(request.headers()) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "send JSON, with content-type: application/json",
+        ));
+    }
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "the body is larger than this service accepts (http.body_limit)",
+            )
+        } else {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "unreadable_body",
+                "the body broke off before its end",
+            )
+        }
+    })
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    let value = serde_json::from_slice(bytes).map_err(|error| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_json",
+            format!("the body is not JSON: {error}"),
+        )
+    })?;
+    let mut faults = Vec::new();
+    find_nul(&value, &mut String::new(), &mut faults);
+    if faults.is_empty() { Ok(value) } else { Err(Problem::invalid("invalid_text", faults)) }
+}
+
+fn find_nul(value: &Value, pointer: &mut String, faults: &mut Vec<Fault>) {
+    let length = pointer.len();
+    let fault = |pointer: &str| Fault::new(pointer, "must not contain NUL characters");
+    match value {
+        Value::String(text) if text.contains('\0') => faults.push(fault(pointer)),
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                *pointer += &format!("/{i}");
+                find_nul(item, pointer, faults);
+                pointer.truncate(length);
+            }
+        }
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                *pointer += &format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+                if key.contains('\0') {
+                    faults.push(fault(pointer));
+                }
+                find_nul(field, pointer, faults);
+                pointer.truncate(length);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn shape<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let pointer =
+            if path == "." { String::new() } else { format!("/{}", path.replace('.', "/")) };
+        Problem::invalid("invalid_body", vec![Fault::new(pointer, error.inner().to_string())])
+    })
+}
+
+/// The query string as pairs in their order; NUL is refused, for no value with it can be stored.
+pub struct QueryPairs(pub Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for QueryPairs {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs: Vec<(String, String)> =
+            url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        match pairs.iter().find(|(name, value)| name.contains('\0') || value.contains('\0')) {
+            Some((name, _)) => {
+                let name = name.replace('\0', "");
+                Err(Problem::invalid_query(&name, "must not contain NUL characters"))
+            }
+            None => Ok(Self(pairs)),
+        }
+    }
+}
+
+/// The `{id}` of a path. What is not a UUID names nothing: 404, as for an unknown id.
+pub struct Id(pub Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(id) = Path::<Uuid>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::not_found("id"))?;
+        Ok(Self(id))
+    }
+}
+
+/// The `{id}` and `{name}` of a path; see [`Id`].
+pub struct IdAndName(pub Uuid, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdAndName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path((id, name)) = Path::<(Uuid, String)>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::not_found("file"))?;
+        Ok(Self(id, name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Named {
+        name: String,
+    }
+
+    async fn refusal(content_type: Option<&str>, body: &str) -> (u16, String, Vec<String>) {
+        let mut request = axum::http::Request::post("/");
+        if let Some(kind) = content_type {
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let problem = match JsonBody::<Named>::from_request(request, &()).await {
+            Err(problem) => serde_json::to_value(problem).unwrap(),
+            Ok(JsonBody(named)) => panic!("accepted {}", named.name),
+        };
+        let pointers = problem["errors"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|error| error["pointer"].as_str().unwrap().to_owned())
+            .collect();
+        (
+            u16::try_from(problem["status"].as_u64().unwrap()).unwrap(),
+            problem["code"].as_str().unwrap().to_owned(),
+            pointers,
+        )
+    }
+
+    #[tokio::test]
+    async fn each_step_of_reading_a_body_has_its_own_code() {
+        let json = Some("application/json");
+        assert_eq!(refusal(None, "{}").await.1, "unsupported_media_type");
+        assert_eq!(refusal(Some("text/plain"), "{}").await.0, 415);
+        assert_eq!(refusal(json, "{").await, (400, "malformed_json".into(), vec![]));
+        assert_eq!(refusal(json, "").await, (400, "malformed_json".into(), vec![]));
+        assert_eq!(
+            refusal(json, "{\"name\": 3}").await,
+            (422, "invalid_body".into(), vec!["/name".into()])
+        );
+        assert_eq!(
+            refusal(json, "{\"name\": \"a\\u0000\"}").await,
+            (422, "invalid_text".into(), vec!["/name".into()])
+        );
+    }
+
+    #[test]
+    fn nul_is_found_in_keys_and_values_at_any_depth() {
+        let mut faults = Vec::new();
+        find_nul(&json!({"a": [1, "x\0"], "b/c\0": 1}), &mut String::new(), &mut faults);
+        let pointers: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/a/1", "/b~1c\0"]);
+    }
+}

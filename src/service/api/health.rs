@@ -1,0 +1,54 @@
+//! `GET /healthz` (the process answers) and `GET /readyz` (it can do its work).
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{AppState, problem::Problem};
+
+/// `{"status": "ok"}`
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    #[schema(value_type = String)]
+    status: &'static str,
+    #[schema(value_type = String)]
+    version: &'static str,
+}
+
+const OK: Health = Health { status: "ok", version: env!("CARGO_PKG_VERSION") };
+
+/// Whether the process answers; asks nobody else.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "service",
+    operation_id = "healthz",
+    responses((status = 200, body = Health))
+)]
+pub async fn live() -> Json<Health> {
+    Json(OK)
+}
+
+/// Whether the service can work: its database answers and has this version's schema.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "service",
+    operation_id = "readyz",
+    responses(
+        (status = 200, body = Health),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "`not_ready`"),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn ready(State(state): State<AppState>) -> Result<Json<Health>, Problem> {
+    let refuse = |detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail);
+    if state.shutdown.is_cancelled() {
+        return Err(refuse("the service is stopping"));
+    }
+    match state.database.is_ready().await {
+        Ok(true) => Ok(Json(OK)),
+        Ok(false) => Err(refuse("the database has another schema; run `retune migrate`")),
+        Err(_) => Err(refuse("the database does not answer")),
+    }
+}

@@ -1,0 +1,138 @@
+//! What surrounds every request: request id, log line, figures, panic guard; and the answers for
+//! requests that reach no handler.
+//!
+//! Order, from outside: request id → trace → figures → panics → (bounded routes: compression,
+//! time limit) → handler. Streams and long polls bound themselves, hence the two groups.
+
+use std::{any::Any, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderName, StatusCode},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::CompressionLayer,
+    request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
+    trace::TraceLayer,
+};
+use uuid::Uuid;
+
+use super::{metrics, problem::Problem};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// For routes that answer at once: compressed, and given up after `limit`.
+pub fn bounded(router: Router, limit: Duration) -> Router {
+    router.layer(from_fn_with_state(limit, limit_time)).layer(CompressionLayer::new())
+}
+
+/// For the whole service, once. Bodies have at most `body_limit` bytes.
+pub fn common(router: Router, body_limit: usize) -> Router {
+    router
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(body_limit))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(metrics::record))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, TimeOrdered))
+}
+
+#[derive(Clone, Copy)]
+struct TimeOrdered;
+
+impl MakeRequestId for TimeOrdered {
+    fn make_request_id<B>(&mut self, _request: &axum::http::Request<B>) -> Option<RequestId> {
+        let id = Uuid::now_v7().to_string();
+        axum::http::HeaderValue::from_str(&id).ok().map(RequestId::new)
+    }
+}
+
+/// The path without its query: that may carry what does not belong in a log.
+fn span(request: &Request) -> tracing::Span {
+    let id = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    tracing::debug_span!(
+        "request",
+        method = %request.method(),
+        path = request.uri().path(),
+        request_id = id.unwrap_or_default(),
+    )
+}
+
+async fn limit_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "timeout",
+            format!("no answer within {} s; try again", limit.as_secs()),
+        )
+        .into_response(),
+    }
+}
+
+async fn no_such_route() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no_such_route", "nothing is served here; see /docs")
+}
+
+async fn no_such_method() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this path exists, but not with this method; see the Allow header",
+    )
+}
+
+fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
+    let cause = cause
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| cause.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without words");
+    Problem::internal(cause).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::header, routing::get};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    fn app() -> Router {
+        let routes = Router::new()
+            .route("/panic", get(|| async { panic!("boom") as () }))
+            .route("/slow", get(std::future::pending::<()>));
+        common(bounded(routes, Duration::from_millis(200)), 1 << 20)
+    }
+
+    async fn ask(method: &str, path: &str) -> (StatusCode, String, Response) {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let response = app().oneshot(request).await.unwrap();
+        let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        (response.status(), kind, response)
+    }
+
+    #[tokio::test]
+    async fn requests_that_reach_no_handler_get_a_problem_and_a_request_id() {
+        for (method, path, status) in
+            [("GET", "/nothing", 404), ("POST", "/panic", 405), ("GET", "/panic", 500)]
+        {
+            let (got, kind, response) = ask(method, path).await;
+            assert_eq!((got.as_u16(), kind.as_str()), (status, "application/problem+json"));
+            assert!(response.headers().contains_key("x-request-id"));
+            assert_eq!(response.headers().contains_key(header::ALLOW), status == 405);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_hangs_is_given_up() {
+        let (status, kind, _) = ask("GET", "/slow").await;
+        assert_eq!((status.as_u16(), kind.as_str()), (503, "application/problem+json"));
+    }
+}

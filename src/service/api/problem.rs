@@ -1,0 +1,194 @@
+//! Every error of the API: RFC 9457 `application/problem+json` with a stable `code`.
+//!
+//! `type` is always `about:blank` (the status says what kind of problem it is); clients tell cases
+//! apart by `code` and point at the faulty field by `errors[].pointer`.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
+
+use crate::{
+    pipeline::Failure,
+    spec::{Fault, SpecError},
+};
+
+/// An error as RFC 9457 writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// Always `about:blank`.
+    #[serde(rename = "type")]
+    #[schema(value_type = String)]
+    kind: &'static str,
+    /// The HTTP status in words.
+    #[schema(value_type = String)]
+    title: &'static str,
+    status: u16,
+    /// Stable and machine-readable, `snake_case`.
+    #[schema(value_type = String, example = "invalid_spec")]
+    code: &'static str,
+    /// For people: what is wrong, where, and what to do about it.
+    detail: String,
+    /// The faulty fields, as JSON pointers into the body (`/name` for a query parameter).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    errors: Vec<Fault>,
+}
+
+impl Problem {
+    /// A problem without field pointers.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// 422 with the faulty fields.
+    pub fn invalid(code: &'static str, faults: Vec<Fault>) -> Self {
+        let detail = match faults.as_slice() {
+            [] => "the request cannot be processed".to_owned(),
+            [one] if one.pointer.is_empty() => one.detail.clone(),
+            [one] => format!("{}: {}", one.pointer, one.detail),
+            many => format!("{} fields are at fault", many.len()),
+        };
+        Self { errors: faults, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail) }
+    }
+
+    /// 422 for one query parameter.
+    pub fn invalid_query(name: &str, detail: impl Into<String>) -> Self {
+        Self::invalid("invalid_query", vec![Fault::new(format!("/{name}"), detail)])
+    }
+
+    /// 404 for something that does not exist, or belongs to another tenant.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("no such {what}"))
+    }
+
+    /// 500; the cause is logged, never shown.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "a request failed");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the service failed to answer; its log has the cause under this request's x-request-id",
+        )
+    }
+
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    /// A database that is away for a moment is 503, anything else a fault of ours.
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
+                tracing::warn!(%error, "the database did not answer");
+                let detail = "the database does not answer; try again";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", detail)
+            }
+            error => Self::internal(error),
+        }
+    }
+}
+
+impl From<SpecError> for Problem {
+    fn from(error: SpecError) -> Self {
+        Self::invalid(error.code, error.faults)
+    }
+}
+
+impl From<Failure> for Problem {
+    /// How `plan` fails: the user's input is 422 with the pipeline's own code and pointer.
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Input { code, pointer, detail } => {
+                Self::invalid(code, vec![Fault::new(pointer.unwrap_or_default(), detail)])
+            }
+            Failure::Stopped(_) | Failure::Internal { .. } => Self::internal(failure),
+        }
+    }
+}
+
+/// What every endpoint that asks for a key may answer.
+#[derive(IntoResponses)]
+pub enum Refusals {
+    /// No key, or one that is not (any more) valid: `unauthenticated`.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthenticated(Problem),
+    /// The key's role does not reach: `forbidden`.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// Any other error, in the same shape.
+    #[response(status = "default", content_type = "application/problem+json")]
+    Other(Problem),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_fault_is_repeated_in_the_detail_and_many_are_counted() {
+        let one = Problem::invalid("invalid_spec", vec![Fault::new("/gate", "give min")]);
+        assert_eq!(one.detail(), "/gate: give min");
+        let two = Problem::invalid("x", vec![Fault::new("/a", "b"), Fault::new("/c", "d")]);
+        assert_eq!(two.detail(), "2 fields are at fault");
+        assert_eq!(two.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    }
+
+    #[test]
+    fn the_response_is_problem_json_and_says_how_to_authenticate() {
+        let response =
+            Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "no key").into_response();
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
+    }
+
+    #[test]
+    fn a_plan_refused_for_its_input_keeps_code_and_pointer() {
+        let problem = Problem::from(Failure::Input {
+            code: "missing_tensor",
+            pointer: Some("/target/base".into()),
+            detail: "fc1.weight is absent".into(),
+        });
+        let json = serde_json::to_value(&problem).unwrap();
+        assert_eq!(json["code"], "missing_tensor");
+        assert_eq!(json["status"], 422);
+        assert_eq!(json["errors"][0]["pointer"], "/target/base");
+    }
+}

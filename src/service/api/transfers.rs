@@ -1,0 +1,63 @@
+//! Transfers: submit, look, follow, stop, fetch what came of them.
+
+pub mod cancel;
+pub mod create;
+pub mod events;
+pub mod files;
+pub mod get;
+pub mod list;
+pub mod plan;
+pub mod report;
+pub mod retry;
+
+mod locations;
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use uuid::Uuid;
+
+use super::{AppState, problem::Problem};
+use crate::service::{
+    database::transfers::{self, TransitionError},
+    jobs::Transfer,
+};
+
+/// The tenant's transfer.
+///
+/// # Errors
+/// 404 where the tenant has none of this id.
+async fn load(state: &AppState, tenant: Uuid, id: Uuid) -> Result<Transfer, Problem> {
+    let transfer = transfers::get(&state.database, tenant, id).await?;
+    transfer.ok_or_else(|| Problem::not_found("transfer"))
+}
+
+/// A transfer with its weak `ETag`.
+fn show(status: StatusCode, transfer: &Transfer) -> Response {
+    let mut response = (status, Json(transfer)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, etag(transfer));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    response
+}
+
+/// Weak, for the same revision may be written differently by another version of the service.
+fn etag(transfer: &Transfer) -> HeaderValue {
+    HeaderValue::try_from(format!("W/\"{}\"", transfer.revision))
+        .unwrap_or(HeaderValue::from_static("W/\"0\""))
+}
+
+impl From<TransitionError> for Problem {
+    fn from(error: TransitionError) -> Self {
+        match error {
+            TransitionError::InvalidState { status } => Self::new(
+                StatusCode::CONFLICT,
+                "invalid_state",
+                format!("the transfer is {}, which does not allow this", status.name()),
+            ),
+            TransitionError::Database(error) => error.into(),
+        }
+    }
+}

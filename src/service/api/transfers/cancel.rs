@@ -1,0 +1,42 @@
+//! `POST /v1/transfers/{id}/cancel`.
+
+use axum::{extract::State, http::StatusCode, response::Response};
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Submitter,
+        extract::Id,
+        problem::{Problem, Refusals},
+    },
+    database::transfers,
+    jobs::Transfer,
+};
+
+/// Cancel a transfer.
+///
+/// A queued one is cancelled at once; one that runs becomes `cancelling` and stops before its
+/// next timestep. Asking again changes nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/transfers/{id}/cancel",
+    tag = "transfers",
+    operation_id = "cancel_transfer",
+    params(("id" = Uuid, Path, description = "The transfer")),
+    responses(
+        (status = 200, body = Transfer),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`invalid_state`: it has ended"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Submitter(caller): Submitter,
+    Id(id): Id,
+) -> Result<Response, Problem> {
+    let transfer = transfers::request_cancel(&state.database, caller.tenant, id).await?;
+    let transfer = transfer.ok_or_else(|| Problem::not_found("transfer"))?;
+    Ok(super::show(StatusCode::OK, &transfer))
+}

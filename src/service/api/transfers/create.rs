@@ -1,0 +1,102 @@
+//! `POST /v1/transfers`: queues a job.
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::locations;
+use crate::{
+    service::{
+        api::{
+            AppState,
+            authentication::Submitter,
+            extract::JsonBody,
+            problem::{Problem, Refusals},
+        },
+        database::transfers::{Enqueue, EnqueueError, Idempotency, enqueue},
+        jobs::Transfer,
+    },
+    spec::{Fault, Spec},
+};
+
+/// Longest accepted idempotency key, in bytes.
+const KEY_LIMIT: usize = 255;
+
+impl From<EnqueueError> for Problem {
+    fn from(error: EnqueueError) -> Self {
+        match error {
+            EnqueueError::IdempotencyConflict => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "this Idempotency-Key came with another body before; use a new key for a new job",
+            ),
+            EnqueueError::Database(error) => error.into(),
+        }
+    }
+}
+
+/// Submit a job.
+///
+/// With an `Idempotency-Key`, the same key and body again answer with the same transfer.
+#[utoipa::path(
+    post,
+    path = "/v1/transfers",
+    tag = "transfers",
+    operation_id = "create_transfer",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Up to 255 visible ASCII characters; makes a repeated request harmless")),
+    request_body = Spec,
+    responses(
+        (status = 202, body = Transfer, description = "Queued, or queued before under this key",
+         headers(("Location" = String), ("ETag" = String))),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
+        (status = 422, body = Problem, content_type = "application/problem+json",
+         description = "`invalid_spec`, `invalid_text`, `not_implemented`, `location_not_allowed`, `idempotency_key_reused`, `invalid_idempotency_key`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Submitter(caller): Submitter,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<Value>,
+) -> Result<Response, Problem> {
+    let spec = Spec::from_json(&body)?;
+    locations::check(&spec, &state.storage)?;
+    let stored = serde_json::to_value(&spec).map_err(Problem::internal)?;
+    let metadata = serde_json::to_value(&spec.metadata).map_err(Problem::internal)?;
+    let new = Enqueue {
+        tenant: caller.tenant,
+        idempotency: idempotency(&headers, &stored)?,
+        spec: stored,
+        metadata,
+        max_attempts: state.settings.worker.max_attempts,
+    };
+    let transfer = enqueue(&state.database, new).await?.transfer;
+    let mut response = super::show(StatusCode::ACCEPTED, &transfer);
+    let location = HeaderValue::try_from(format!("/v1/transfers/{}", transfer.id));
+    response.headers_mut().insert(header::LOCATION, location.map_err(Problem::internal)?);
+    Ok(response)
+}
+
+/// The request is remembered by the digest of the specification as read: spelling and order of
+/// fields do not make it another one.
+fn idempotency(headers: &HeaderMap, spec: &Value) -> Result<Option<Idempotency>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    match key.to_str() {
+        Ok(key) if (1..=KEY_LIMIT).contains(&key.len()) => Ok(Some(Idempotency {
+            key: key.to_owned(),
+            request_sha256: Sha256::digest(spec.to_string()).into(),
+        })),
+        _ => Err(Problem::invalid(
+            "invalid_idempotency_key",
+            vec![Fault::new("", "Idempotency-Key has 1 to 255 visible ASCII characters")],
+        )),
+    }
+}

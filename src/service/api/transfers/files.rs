@@ -1,0 +1,120 @@
+//! `GET /v1/transfers/{id}/files/{name}`: streams a file of a result, whole or in part.
+//!
+//! The digest from the manifest is the `ETag`, so an interrupted download can be resumed with
+//! `Range` and `If-Range` and never mixes two files. One range a request (RFC 9110 lets a server
+//! ignore lists of ranges).
+
+mod range;
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use self::range::Wanted;
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Reader,
+        extract::IdAndName,
+        problem::{Problem, Refusals},
+    },
+    results::{self, ResultError, ResultFile},
+};
+
+/// Download a file of the result.
+#[utoipa::path(
+    get,
+    path = "/v1/transfers/{id}/files/{name}",
+    tag = "transfers",
+    operation_id = "get_transfer_file",
+    params(
+        ("id" = Uuid, Path, description = "The transfer"),
+        ("name" = String, Path, description = "A name that the manifest lists, or `manifest.json`"),
+        ("Range" = Option<String>, Header, description = "`bytes=first-last`, one range"),
+        ("If-Range" = Option<String>, Header, description = "The `ETag` that the range continues"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` at hand"),
+    ),
+    responses(
+        (status = 200, description = "The file", content_type = "*/*", headers(("ETag" = String))),
+        (status = 206, description = "The part asked for", content_type = "*/*", headers(("Content-Range" = String))),
+        (status = 304, description = "Unchanged"),
+        (status = 404, body = Problem, content_type = "application/problem+json",
+         description = "`not_found`, `no_result`, `result_gone`"),
+        (status = 416, body = Problem, content_type = "application/problem+json", description = "`range_not_satisfiable`"),
+        (status = 502, body = Problem, content_type = "application/problem+json", description = "`storage_unavailable`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Reader(caller): Reader,
+    IdAndName(id, name): IdAndName,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let transfer = super::load(&state, caller.tenant, id).await?;
+    let (file, place) = results::file(&state.storage, &transfer, &name).await?;
+    let etag = format!("\"{}\"", file.sha256);
+    if text(&headers, &header::IF_NONE_MATCH).is_some_and(|known| known.contains(&etag)) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let continues = text(&headers, &header::IF_RANGE).is_none_or(|known| known == etag);
+    let wanted = match text(&headers, &header::RANGE) {
+        Some(range) if continues => range::read(range, file.size),
+        _ => Wanted::Whole,
+    };
+    let range = match wanted {
+        Wanted::Whole => None,
+        Wanted::Part(range) => Some(range),
+        Wanted::Beyond => return Ok(beyond(&file)),
+    };
+    let download = state.storage.get_stream(&place, range.clone()).await;
+    let download = download.map_err(ResultError::from)?;
+    let body = Body::from_stream(download.stream);
+    let sent = range.clone().unwrap_or(0..file.size);
+    let mut response = (described(&file, &etag), body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, (sent.end - sent.start).into());
+    if range.is_some() {
+        let part = format!("bytes {}-{}/{}", sent.start, sent.end - 1, file.size);
+        headers.insert(header::CONTENT_RANGE, part.parse().map_err(Problem::internal)?);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Ok(response)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Files come from users: they are downloads, and no browser may take them for a page.
+fn described(file: &ResultFile, etag: &str) -> HeaderMap {
+    let kind = match file.name.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("json") => "application/json",
+        Some("md" | "txt") => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    // Immutable by construction, but private to the tenant.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    if let Ok(etag) = HeaderValue::try_from(etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    headers
+}
+
+fn beyond(file: &ResultFile) -> Response {
+    let problem = Problem::new(
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        "range_not_satisfiable",
+        format!("the file has {} bytes", file.size),
+    );
+    ([(header::CONTENT_RANGE, format!("bytes */{}", file.size))], problem).into_response()
+}

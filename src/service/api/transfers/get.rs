@@ -1,0 +1,170 @@
+//! `GET /v1/transfers/{id}`: one transfer, at once or when its status changes.
+//!
+//! The hot path is one query by primary key. A long poll subscribes to changes *before* it reads,
+//! so no change falls between.
+
+use std::time::Duration;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::Instant,
+};
+use uuid::Uuid;
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Reader,
+        extract::{Id, QueryPairs},
+        problem::{Problem, Refusals},
+    },
+    jobs::Transfer,
+};
+
+/// The longest `wait`, in seconds.
+const LONGEST_WAIT: u64 = 60;
+
+/// Show a transfer.
+///
+/// With `If-None-Match`, 304 while nothing changed. With `wait`, answers when the status changes
+/// (at once if `If-None-Match` shows that the caller has not seen the present state), at the
+/// latest after so many seconds.
+#[utoipa::path(
+    get,
+    path = "/v1/transfers/{id}",
+    tag = "transfers",
+    operation_id = "get_transfer",
+    params(
+        ("id" = Uuid, Path, description = "The transfer"),
+        ("wait" = Option<u64>, Query, minimum = 0, maximum = 60, description = "Seconds to wait for a change of status"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` seen last"),
+    ),
+    responses(
+        (status = 200, body = Transfer, headers(("ETag" = String))),
+        (status = 304, description = "Unchanged"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_query`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Reader(caller): Reader,
+    Id(id): Id,
+    QueryPairs(query): QueryPairs,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let wait = wait(&query)?;
+    let known = headers.get(header::IF_NONE_MATCH);
+    let transfer = if wait.is_zero() {
+        super::load(&state, caller.tenant, id).await?
+    } else {
+        let mut changes = state.changes.subscribe();
+        let transfer = super::load(&state, caller.tenant, id).await?;
+        let is_news = known.is_some() && !matches(known, &super::etag(&transfer));
+        if is_news || transfer.status.is_final() {
+            transfer
+        } else {
+            let deadline = Instant::now() + wait;
+            changed(&state, caller.tenant, transfer, &mut changes, deadline).await?
+        }
+    };
+    let etag = super::etag(&transfer);
+    if matches(known, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    Ok(super::show(StatusCode::OK, &transfer))
+}
+
+fn wait(query: &[(String, String)]) -> Result<Duration, Problem> {
+    let mut wait = 0;
+    for (name, value) in query {
+        match (name.as_str(), value.parse()) {
+            ("wait", Ok(seconds)) if seconds <= LONGEST_WAIT => wait = seconds,
+            ("wait", _) => {
+                let detail = format!("whole seconds, at most {LONGEST_WAIT}");
+                return Err(Problem::invalid_query("wait", detail));
+            }
+            _ => return Err(Problem::invalid_query(name, "no such parameter; there is wait")),
+        }
+    }
+    Ok(Duration::from_secs(wait))
+}
+
+/// The transfer with another status than `first`, or as it is at the deadline.
+async fn changed(
+    state: &AppState,
+    tenant: Uuid,
+    first: Transfer,
+    changes: &mut Receiver<Uuid>,
+    deadline: Instant,
+) -> Result<Transfer, Problem> {
+    loop {
+        let over = tokio::select! {
+            () = heard_of(first.id, changes) => false,
+            () = tokio::time::sleep_until(deadline) => true,
+            () = state.shutdown.cancelled() => true,
+        };
+        let now = super::load(state, tenant, first.id).await?;
+        if over || now.status != first.status {
+            return Ok(now);
+        }
+    }
+}
+
+/// Returns when this transfer changed, or may have: nil stands for any, and missed news are news.
+pub(super) async fn heard_of(id: Uuid, changes: &mut Receiver<Uuid>) {
+    loop {
+        match changes.recv().await {
+            Ok(changed) if changed == id || changed.is_nil() => return,
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+/// Weak comparison of an `If-None-Match` list (RFC 9110, 13.1.2).
+fn matches(known: Option<&HeaderValue>, etag: &HeaderValue) -> bool {
+    let (Some(Ok(known)), Ok(etag)) = (known.map(HeaderValue::to_str), etag.to_str()) else {
+        return false;
+    };
+    let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    known.trim() == "*" || known.split(',').any(|tag| strong(tag) == strong(etag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_compared_weakly_and_in_lists() {
+        let etag = HeaderValue::from_static("W/\"7\"");
+        for (known, expected) in [
+            ("W/\"7\"", true),
+            ("\"7\"", true),
+            ("\"6\", W/\"7\"", true),
+            ("*", true),
+            ("\"77\"", false),
+        ] {
+            let known = HeaderValue::from_static(known);
+            assert_eq!(matches(Some(&known), &etag), expected, "{known:?}");
+        }
+        assert!(!matches(None, &etag));
+    }
+
+    #[test]
+    fn the_wait_is_bounded_and_nothing_else_is_known() {
+        let ask = |name: &str, value: &str| wait(&[(name.to_owned(), value.to_owned())]);
+        assert_eq!(ask("wait", "60").unwrap(), Duration::from_secs(60));
+        for (name, value) in [("wait", "61"), ("wait", "-1"), ("wait", "soon"), ("hold", "1")] {
+            assert_eq!(ask(name, value).unwrap_err().code(), "invalid_query");
+        }
+    }
+}

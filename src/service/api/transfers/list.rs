@@ -1,0 +1,108 @@
+//! `GET /v1/transfers`: a page of transfers, newest first.
+
+use axum::{Json, extract::State};
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Reader,
+        extract::QueryPairs,
+        page::{self, Page},
+        problem::{Problem, Refusals},
+    },
+    database::transfers::{self, ListFilter},
+    jobs::{Status, Transfer},
+};
+
+/// List transfers, newest first.
+///
+/// Filters are combined. `metadata.k=v` (any `k`) keeps transfers whose metadata has it.
+#[utoipa::path(
+    get,
+    path = "/v1/transfers",
+    tag = "transfers",
+    operation_id = "list_transfers",
+    params(
+        ("status" = Option<Status>, Query, description = "Only those of this status"),
+        ("base" = Option<String>, Query, description = "Only those from or onto this base"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "Rows a page, 50 by default"),
+        ("after" = Option<Uuid>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, body = Page<Transfer>),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_query`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Reader(caller): Reader,
+    QueryPairs(query): QueryPairs,
+) -> Result<Json<Page<Transfer>>, Problem> {
+    let (filter, limit) = filter(query)?;
+    let rows = transfers::list(&state.database, caller.tenant, &filter).await?;
+    Ok(Json(Page::cut(rows, limit, |transfer| transfer.id.to_string())))
+}
+
+/// The filter, one row wider than the page, and the rows of the page.
+fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> {
+    let mut filter = ListFilter::default();
+    let mut limit = page::DEFAULT_LIMIT;
+    for (name, value) in query {
+        match name.as_str() {
+            "status" => filter.status = Some(status(&value)?),
+            "base" => filter.base = Some(value),
+            "limit" => limit = page::limit(&value)?,
+            "after" => {
+                let after = value.parse();
+                let detail = "must be the `next` of a page";
+                filter.after = Some(after.map_err(|_| Problem::invalid_query("after", detail))?);
+            }
+            _ => match name.strip_prefix("metadata.") {
+                Some(key) => filter.metadata.push((key.to_owned(), value)),
+                None => {
+                    let detail =
+                        "no such parameter; there are status, base, limit, after, metadata.*";
+                    return Err(Problem::invalid_query(&name, detail));
+                }
+            },
+        }
+    }
+    filter.limit = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    Ok((filter, limit))
+}
+
+fn status(text: &str) -> Result<Status, Problem> {
+    serde_json::from_value(text.into()).map_err(|_| {
+        let detail = "one of queued, running, cancelling, succeeded, failed, cancelled";
+        Problem::invalid_query("status", detail)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<(ListFilter, usize), Problem> {
+        let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        filter(pairs.iter().map(owned).collect())
+    }
+
+    #[test]
+    fn filters_are_read_and_one_row_more_is_asked_for() {
+        let (filter, limit) =
+            read(&[("status", "running"), ("limit", "2"), ("metadata.team", "x")]).unwrap();
+        assert_eq!((filter.status, filter.limit, limit), (Some(Status::Running), 3, 2));
+        assert_eq!(filter.metadata, [("team".to_owned(), "x".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_by_name() {
+        for (name, value) in [("status", "done"), ("after", "x"), ("limit", "0"), ("sort", "id")] {
+            let problem = read(&[(name, value)]).unwrap_err();
+            let json = serde_json::to_value(problem).unwrap();
+            assert_eq!(json["errors"][0]["pointer"], format!("/{name}"));
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! `POST /v1/transfers:plan`: the check and the estimate of a job, without queueing it.
+
+use axum::{Json, extract::State};
+use serde_json::Value;
+
+use super::locations;
+use crate::{
+    pipeline,
+    service::api::{
+        AppState,
+        authentication::Submitter,
+        extract::JsonBody,
+        problem::{Problem, Refusals},
+    },
+    spec::Spec,
+};
+
+/// Check a job and estimate its cost.
+///
+/// Reads the artifacts' headers alone; nothing is queued or written.
+#[utoipa::path(
+    post,
+    path = "/v1/transfers:plan",
+    tag = "transfers",
+    operation_id = "plan_transfer",
+    request_body = Spec,
+    responses(
+        (status = 200, body = Value, description = "The estimate"),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
+        (status = 422, body = Problem, content_type = "application/problem+json",
+         description = "As on submission, and what the headers show: `missing_tensor`, `wrong_shape` …"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    _caller: Submitter,
+    JsonBody(body): JsonBody<Value>,
+) -> Result<Json<Value>, Problem> {
+    let spec = Spec::from_json(&body)?;
+    locations::check(&spec, &state.storage)?;
+    let storage = state.storage.clone();
+    // The pipeline blocks; a panic in it is one request's, not the service's.
+    let plan = tokio::task::spawn_blocking(move || pipeline::plan(&spec, &storage)).await;
+    Ok(Json(plan.map_err(Problem::internal)??))
+}

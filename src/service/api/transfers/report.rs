@@ -1,0 +1,64 @@
+//! `GET /v1/transfers/{id}/report`.
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Reader,
+        extract::Id,
+        problem::{Problem, Refusals},
+    },
+    results::{self, ResultError},
+};
+
+impl From<ResultError> for Problem {
+    fn from(error: ResultError) -> Self {
+        match error {
+            ResultError::None(_) => {
+                Self::new(StatusCode::NOT_FOUND, "no_result", error.to_string())
+            }
+            ResultError::NoSuchFile => Self::not_found("file in this result"),
+            ResultError::Storage(crate::storage::StorageError::NotFound { .. }) => Self::new(
+                StatusCode::NOT_FOUND,
+                "result_gone",
+                "the result was removed from storage",
+            ),
+            ResultError::Damaged(_) | ResultError::Storage(_) => {
+                tracing::error!(%error, "a result cannot be read");
+                let detail = "the storage of the result does not answer as it should; try again";
+                Self::new(StatusCode::BAD_GATEWAY, "storage_unavailable", detail)
+            }
+        }
+    }
+}
+
+/// The report of a finished transfer: candidates, steps, cost, recommendation.
+#[utoipa::path(
+    get,
+    path = "/v1/transfers/{id}/report",
+    tag = "transfers",
+    operation_id = "get_transfer_report",
+    params(("id" = Uuid, Path, description = "The transfer")),
+    responses(
+        (status = 200, body = serde_json::Value, description = "`report.json` as it was written"),
+        (status = 404, body = Problem, content_type = "application/problem+json",
+         description = "`not_found`, `no_result`, `result_gone`"),
+        (status = 502, body = Problem, content_type = "application/problem+json", description = "`storage_unavailable`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Reader(caller): Reader,
+    Id(id): Id,
+) -> Result<Response, Problem> {
+    let transfer = super::load(&state, caller.tenant, id).await?;
+    let report = results::report(&state.storage, &transfer).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], report).into_response())
+}

@@ -1,0 +1,39 @@
+//! `POST /v1/transfers/{id}/retry`.
+
+use axum::{extract::State, http::StatusCode, response::Response};
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Submitter,
+        extract::Id,
+        problem::{Problem, Refusals},
+    },
+    database::transfers,
+    jobs::Transfer,
+};
+
+/// Queue a failed or cancelled transfer again, with its attempts counted anew.
+#[utoipa::path(
+    post,
+    path = "/v1/transfers/{id}/retry",
+    tag = "transfers",
+    operation_id = "retry_transfer",
+    params(("id" = Uuid, Path, description = "The transfer")),
+    responses(
+        (status = 202, body = Transfer, description = "Queued again"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`invalid_state`: neither failed nor cancelled"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Submitter(caller): Submitter,
+    Id(id): Id,
+) -> Result<Response, Problem> {
+    let transfer = transfers::retry(&state.database, caller.tenant, id).await?;
+    let transfer = transfer.ok_or_else(|| Problem::not_found("transfer"))?;
+    Ok(super::show(StatusCode::ACCEPTED, &transfer))
+}

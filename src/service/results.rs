@@ -1,0 +1,110 @@
+//! Reads what a finished transfer left in storage; never writes there.
+//!
+//! The manifest, written last, says what belongs to a result: a file that it does not name is not
+//! served, whatever lies in the folder.
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::jobs::{ResultLocation, Transfer};
+use crate::storage::{Location, ResultKey, Storage, StorageError};
+
+/// A manifest lists files by name and digest; a report has a row a timestep. Both are small.
+const DOCUMENT_LIMIT: u64 = 64 << 20;
+
+/// A file of a result.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ResultFile {
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    pub sha256: String,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    outputs: Vec<ResultFile>,
+}
+
+/// Why a result cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ResultError {
+    #[error("the transfer is {0}: it has no result")]
+    None(&'static str),
+    #[error("the result has no file of this name")]
+    NoSuchFile,
+    #[error("the manifest of the result is damaged: {0}")]
+    Damaged(serde_json::Error),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+fn place(transfer: &Transfer) -> Result<&ResultLocation, ResultError> {
+    transfer.result.as_ref().ok_or(ResultError::None(transfer.status.name()))
+}
+
+fn folder(storage: &Storage, transfer: &Transfer) -> Result<Location, ResultError> {
+    let location = storage.check_location(&place(transfer)?.uri);
+    Ok(location.map_err(StorageError::from)?)
+}
+
+/// The bytes of `report.json`.
+///
+/// # Errors
+/// No result, or storage that does not answer.
+pub async fn report(storage: &Storage, transfer: &Transfer) -> Result<Bytes, ResultError> {
+    let report = folder(storage, transfer)?.at(&ResultKey::Report);
+    Ok(storage.read_small(&report, DOCUMENT_LIMIT).await?)
+}
+
+/// The files of the result, with the manifest itself last.
+///
+/// # Errors
+/// No result, a damaged manifest, or storage that does not answer.
+pub async fn files(storage: &Storage, transfer: &Transfer) -> Result<Vec<ResultFile>, ResultError> {
+    let key = ResultKey::Manifest;
+    let manifest = folder(storage, transfer)?.at(&key);
+    let bytes = storage.read_small(&manifest, DOCUMENT_LIMIT).await?;
+    let mut files = read(&bytes)?;
+    files.push(ResultFile {
+        name: key.to_string(),
+        size: bytes.len() as u64,
+        sha256: place(transfer)?.manifest_sha256.clone(),
+    });
+    Ok(files)
+}
+
+fn read(manifest: &[u8]) -> Result<Vec<ResultFile>, ResultError> {
+    let manifest: Manifest = serde_json::from_slice(manifest).map_err(ResultError::Damaged)?;
+    Ok(manifest.outputs)
+}
+
+/// One file of the result and where it lies.
+///
+/// # Errors
+/// As [`files`]; [`ResultError::NoSuchFile`] for a name that the manifest does not list.
+pub async fn file(
+    storage: &Storage,
+    transfer: &Transfer,
+    name: &str,
+) -> Result<(ResultFile, Location), ResultError> {
+    let files = files(storage, transfer).await?;
+    let file = files.into_iter().find(|file| file.name == name).ok_or(ResultError::NoSuchFile)?;
+    // Refuses everything but one plain file name, should a manifest list something else.
+    let place = folder(storage, transfer)?.child(name).map_err(|_| ResultError::NoSuchFile)?;
+    Ok((file, place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_read_for_its_outputs_alone() {
+        let manifest = br#"{"format": "retune-result/1", "inputs": [],
+            "outputs": [{"name": "a.json", "size": 2, "sha256": "00", "more": 1}]}"#;
+        let files = read(manifest).unwrap();
+        assert_eq!((files[0].name.as_str(), files[0].size), ("a.json", 2));
+        assert!(matches!(read(b"{}"), Err(ResultError::Damaged(_))));
+    }
+}

@@ -1,0 +1,160 @@
+//! Prolongs the lease of one attempt, tells how it goes, and hears whether it should end.
+//!
+//! On an operating-system thread of its own with its own runtime and connections, so that neither a
+//! computation that takes every core nor a full pool can delay it. It beats at the pace of the
+//! settings; when a phase begins and when somebody wants to cancel, at once; and when the progress
+//! moved, at most once a second. It ends when the attempt does or when the lease is lost.
+
+use std::{
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use sqlx::postgres::PgListener;
+use tokio::{runtime, time};
+use tokio_util::sync::CancellationToken;
+
+use super::watch::Watch;
+use crate::{
+    config,
+    pipeline::Stop,
+    service::database::{
+        Database,
+        leases::{self, Heard, Lease},
+    },
+};
+
+/// The least time between two beats that only tell of progress.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// One to beat, one to listen.
+const CONNECTIONS: u32 = 2;
+
+/// The running heartbeat. Dropped, it ends after the beat in flight.
+pub struct Heartbeat {
+    end: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Heart {
+    url: String,
+    lease: Lease,
+    settings: config::Worker,
+    watch: Arc<Watch>,
+}
+
+impl Heartbeat {
+    /// Starts beating for `lease`.
+    pub fn start(
+        url: String,
+        lease: Lease,
+        settings: config::Worker,
+        watch: Arc<Watch>,
+    ) -> io::Result<Self> {
+        let end = CancellationToken::new();
+        let ended = end.clone();
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let heart = Heart { url, lease, settings, watch };
+        let thread = thread::Builder::new().name("heartbeat".into()).spawn(move || {
+            runtime.block_on(ended.run_until_cancelled(heart.run()));
+        })?;
+        Ok(Self { end, thread: Some(thread) })
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.end.cancel();
+        // A panic in it has been reported by its thread.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+impl Heart {
+    async fn run(self) {
+        let mut database = None;
+        let mut bell = None;
+        let mut last = Instant::now();
+        loop {
+            if database.is_none() {
+                database = Database::connect_to(&self.url, CONNECTIONS).await.ok();
+            }
+            if bell.is_none() {
+                bell = listen(database.as_ref()).await;
+            }
+            let pause = if database.is_some() { self.settings.beat } else { TELL_EVERY };
+            self.wait(&mut bell, last + pause, last + TELL_EVERY).await;
+            last = Instant::now();
+            let Some(connected) = &database else { continue };
+            if !self.tell(connected).await {
+                return;
+            }
+        }
+    }
+
+    /// Until a phase begins, somebody wants to cancel, or the next beat is due.
+    async fn wait(&self, bell: &mut Option<PgListener>, due: Instant, tell: Instant) {
+        tokio::select! {
+            () = self.watch.news() => {}
+            lost = wanted(bell.as_mut(), &self.lease) => if lost { *bell = None },
+            () = self.due(due, tell) => {}
+        }
+    }
+
+    /// Until `due`; from `tell` on, once a second, only until the progress has moved.
+    async fn due(&self, due: Instant, tell: Instant) {
+        time::sleep_until(tell.min(due).into()).await;
+        while Instant::now() < due && !self.watch.has_changed() {
+            time::sleep_until(due.min(Instant::now() + TELL_EVERY).into()).await;
+        }
+    }
+
+    /// Beats until everything is told; false when the lease is lost.
+    async fn tell(&self, database: &Database) -> bool {
+        loop {
+            let (report, more) = self.watch.report();
+            let asked = Instant::now();
+            let beat = leases::beat(database, &self.lease, self.settings.lease, &report);
+            match time::timeout(self.settings.beat, beat).await {
+                Ok(Ok(heard)) if heard != Heard::Lost => {
+                    self.watch.prolong(asked + self.settings.lease);
+                    if heard == Heard::Cancel {
+                        self.watch.stop(Stop::Cancelled);
+                    }
+                }
+                Ok(Ok(_)) => {
+                    tracing::warn!(transfer = %self.lease.transfer, "the lease is lost; dropping the work");
+                    self.watch.stop(Stop::HandedBack);
+                    return false;
+                }
+                Ok(Err(error)) => tracing::warn!(%error, "a heartbeat failed"),
+                Err(_) => tracing::warn!("a heartbeat was not answered in time"),
+            }
+            if !more {
+                return true;
+            }
+        }
+    }
+}
+
+async fn listen(database: Option<&Database>) -> Option<PgListener> {
+    let mut listener = PgListener::connect_with(&database?.pool).await.ok()?;
+    listener.listen("transfer_cancelling").await.ok()?;
+    Some(listener)
+}
+
+/// Until somebody wants this transfer cancelled (false) or the ear is lost (true).
+async fn wanted(bell: Option<&mut PgListener>, lease: &Lease) -> bool {
+    let Some(bell) = bell else { return std::future::pending().await };
+    let ours = lease.transfer.to_string();
+    loop {
+        match bell.try_recv().await {
+            Ok(Some(notification)) if notification.payload() == ours => return false,
+            Ok(Some(_)) => {}
+            // Renewed: something may have been missed meanwhile.
+            Ok(None) => return false,
+            Err(_) => return true,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The worker processes of `serve`: start them, start them again when they die, end them.
+//!
+//! Each holds the reading end of a pipe from us as its stdin: when we die, however suddenly, the
+//! pipe closes and the worker ends too. When a worker dies, its lease is released at once.
+
+use std::{
+    ffi::OsString,
+    io,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::{process, time};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::service::database::{Database, leases, workers};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A worker that lived so long has earned a quick restart.
+const STABLE: Duration = Duration::from_secs(30);
+
+/// How a worker process is started.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub path: PathBuf,
+    /// `work` and its options.
+    pub arguments: Vec<OsString>,
+    pub database_url: String,
+    /// Where workers keep what they need, each in a folder of its name.
+    pub scratch: PathBuf,
+    /// How long a worker may take to hand its lease back when told to end.
+    pub patience: Duration,
+}
+
+/// Keeps one worker process running until `shutdown`, then ends it.
+pub async fn keep_one(
+    program: Program,
+    database: Database,
+    terms: leases::Terms,
+    shutdown: CancellationToken,
+) {
+    let mut pause = FIRST_PAUSE;
+    while !shutdown.is_cancelled() {
+        let id = Uuid::now_v7();
+        let begun = Instant::now();
+        match live(&program, id, &shutdown).await {
+            Ok(None) => return,
+            Ok(Some(status)) => tracing::error!(%status, worker = %id, "a worker process died"),
+            Err(error) => tracing::error!(%error, "no worker process could be started"),
+        }
+        release(&database, id, terms).await;
+        super::forget_scratch(&program.scratch.join(id.to_string()));
+        pause = if begun.elapsed() > STABLE { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+        shutdown.run_until_cancelled(time::sleep(pause)).await;
+    }
+}
+
+/// One process from start to end; `None` when it ended because we wanted it to.
+async fn live(
+    program: &Program,
+    id: Uuid,
+    shutdown: &CancellationToken,
+) -> io::Result<Option<ExitStatus>> {
+    let mut child = process::Command::new(&program.path)
+        .args(&program.arguments)
+        .arg("--child-id")
+        .arg(id.to_string())
+        .env("DATABASE_URL", &program.database_url)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let lifeline = child.stdin.take();
+    if let Some(status) = shutdown.run_until_cancelled(child.wait()).await {
+        return status.map(Some);
+    }
+    drop(lifeline);
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        // It may have ended just now.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    }
+    if time::timeout(program.patience, child.wait()).await.is_err() {
+        tracing::warn!(worker = %id, "a worker did not end in time; killing it");
+        child.kill().await?;
+    }
+    Ok(None)
+}
+
+async fn release(database: &Database, id: Uuid, terms: leases::Terms) {
+    let released = leases::release(database, id, terms).await;
+    if let Err(error) = released.and(workers::remove(database, id).await) {
+        tracing::warn!(%error, "could not release the lease of a dead worker; it will run out");
+    }
+}

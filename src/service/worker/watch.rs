@@ -1,0 +1,216 @@
+//! What the computing thread, the heartbeat and the main task know of one attempt.
+//!
+//! The computing thread reports and asks; it never waits. Whether it may go on is decided here
+//! against this machine's own monotonic clock, because a process that was stopped for a while must
+//! notice before its next write, not at its next heartbeat.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use tokio::sync::Notify;
+
+use crate::{
+    pipeline::{Phase, Progress, Stop},
+    service::database::leases::Report,
+};
+
+/// Shared by the threads of one attempt.
+#[derive(Debug)]
+pub struct Watch {
+    state: Mutex<State>,
+    /// Rung when there is something to report at once.
+    news: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Until when the lease certainly holds: counted from before the beat was sent.
+    lease_until: Instant,
+    stop: Option<Stop>,
+    phase: Option<Phase>,
+    /// Phases entered and not reported yet.
+    entered: VecDeque<Phase>,
+    pace: Option<Pace>,
+    /// Something changed since the last report.
+    changed: bool,
+}
+
+/// No estimate is longer, in seconds: the database could not hold it.
+const LONGEST: f64 = 1e8;
+
+/// How far the phase is, and how fast it gets on.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    done: u64,
+    total: u64,
+    unit: &'static str,
+    first: (Instant, u64),
+}
+
+impl Pace {
+    /// Seconds left at the pace since the phase's first word.
+    fn seconds_left(&self, now: Instant) -> Option<f64> {
+        let (since, at_first) = self.first;
+        let done = self.done.checked_sub(at_first).filter(|done| *done > 0)?;
+        let elapsed = now.duration_since(since).as_secs_f64();
+        Some((elapsed / done as f64 * self.total.saturating_sub(self.done) as f64).min(LONGEST))
+    }
+}
+
+impl Watch {
+    pub fn over(lease_until: Instant) -> Self {
+        Self {
+            state: Mutex::new(State {
+                lease_until,
+                stop: None,
+                phase: None,
+                entered: VecDeque::new(),
+                pace: None,
+                changed: false,
+            }),
+            news: Notify::new(),
+        }
+    }
+
+    /// The lease holds until then.
+    pub fn prolong(&self, lease_until: Instant) {
+        let mut state = self.lock();
+        state.lease_until = state.lease_until.max(lease_until);
+    }
+
+    pub fn lease_until(&self) -> Instant {
+        self.lock().lease_until
+    }
+
+    /// Tells the computing thread to end. The first reason stands, but a lost lease outweighs a
+    /// wish to cancel: nothing may be written then.
+    pub fn stop(&self, reason: Stop) {
+        let mut state = self.lock();
+        if state.stop.is_none() || reason == Stop::HandedBack {
+            state.stop = Some(reason);
+        }
+    }
+
+    /// What to report next: the phases entered, one by one, then the latest progress. True when
+    /// there is more.
+    pub fn report(&self) -> (Report, bool) {
+        let mut state = self.lock();
+        if let Some(phase) = state.entered.pop_front()
+            && !state.entered.is_empty()
+        {
+            return (Report { phase: Some(phase), ..Report::default() }, true);
+        }
+        state.changed = false;
+        let report = Report {
+            phase: state.phase,
+            progress: state.pace.map(|pace| (signed(pace.done), signed(pace.total), pace.unit)),
+            seconds_left: state.pace.and_then(|pace| pace.seconds_left(Instant::now())),
+        };
+        (report, false)
+    }
+
+    pub fn has_changed(&self) -> bool {
+        self.lock().changed
+    }
+
+    /// Until a phase begins.
+    pub async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// A panic elsewhere leaves every field valid.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+impl Progress for Watch {
+    fn phase(&self, phase: Phase) {
+        let mut state = self.lock();
+        state.phase = Some(phase);
+        state.entered.push_back(phase);
+        state.pace = None;
+        state.changed = true;
+        drop(state);
+        self.news.notify_one();
+    }
+
+    fn advance(&self, done: u64, total: u64, unit: &'static str) {
+        let mut state = self.lock();
+        let first = state.pace.map_or_else(|| (Instant::now(), done), |pace| pace.first);
+        state.pace = Some(Pace { done, total, unit, first });
+        state.changed = true;
+    }
+
+    fn go_on(&self) -> Result<(), Stop> {
+        let state = self.lock();
+        if Instant::now() >= state.lease_until {
+            return Err(Stop::HandedBack);
+        }
+        state.stop.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn fresh() -> Watch {
+        Watch::over(Instant::now() + Duration::from_secs(60))
+    }
+
+    #[test]
+    fn a_lease_that_ran_out_stops_the_work_whatever_was_heard() {
+        let watch = Watch::over(Instant::now());
+        assert_eq!(watch.go_on(), Err(Stop::HandedBack));
+        watch.prolong(Instant::now() + Duration::from_secs(60));
+        assert_eq!(watch.go_on(), Ok(()));
+    }
+
+    #[test]
+    fn a_lost_lease_outweighs_a_wish_to_cancel() {
+        let watch = fresh();
+        watch.stop(Stop::Cancelled);
+        assert_eq!(watch.go_on(), Err(Stop::Cancelled));
+        watch.stop(Stop::HandedBack);
+        assert_eq!(watch.go_on(), Err(Stop::HandedBack));
+        watch.stop(Stop::Cancelled);
+        assert_eq!(watch.go_on(), Err(Stop::HandedBack));
+    }
+
+    #[test]
+    fn every_phase_is_reported_and_then_the_progress_of_the_last() {
+        let watch = fresh();
+        watch.phase(Phase::Fetching);
+        watch.phase(Phase::Diagnosing);
+        watch.phase(Phase::Transferring);
+        watch.advance(2, 10, "timesteps");
+        let (first, more) = watch.report();
+        assert_eq!((first.phase, first.progress, more), (Some(Phase::Fetching), None, true));
+        assert_eq!(watch.report().0.phase, Some(Phase::Diagnosing));
+        let (last, more) = watch.report();
+        assert_eq!(last.phase, Some(Phase::Transferring));
+        assert_eq!(last.progress, Some((2, 10, "timesteps")));
+        assert!(!more && !watch.has_changed());
+    }
+
+    #[test]
+    fn the_rest_is_estimated_from_the_pace_of_the_phase() {
+        let begun = Instant::now();
+        let pace = |done| Pace { done, total: 10, unit: "timesteps", first: (begun, 2) };
+        let later = begun + Duration::from_secs(6);
+        assert_eq!(pace(2).seconds_left(later), None);
+        // 3 of them took 6 s; 5 are left.
+        assert_eq!(pace(5).seconds_left(later), Some(10.0));
+        assert_eq!(pace(10).seconds_left(later), Some(0.0));
+    }
+}

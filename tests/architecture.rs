@@ -1,0 +1,106 @@
+//! The rules between modules, read from the source (ARCHITECTURE.md).
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Every Rust file under a folder of `src/`, and `<folder>.rs` beside it, without its tests.
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = vec![root.join(folder).with_extension("rs")];
+    let mut folders = vec![root.join(folder)];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).ok()?;
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
+        Some((path, code))
+    };
+    let sources: Vec<_> = files.into_iter().filter_map(read).collect();
+    assert!(!sources.is_empty(), "src/{folder} has files");
+    sources
+}
+
+/// Lines of code (no comments) of a folder that name one of `words`.
+fn naming(folder: &str, words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (path, code) in sources(folder) {
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            if words.iter().any(|word| line.contains(word)) {
+                found.push(format!("{}: {}", path.display(), line.trim()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_search_finds_what_is_there() {
+    assert!(!naming("engine/learning", &["burn::"]).is_empty());
+    assert!(!naming("service/database", &["sqlx::query"]).is_empty());
+}
+
+#[test]
+fn the_engine_knows_no_service() {
+    let foreign = [
+        "tokio",
+        "sqlx",
+        "axum",
+        "object_store",
+        "crate::service",
+        "crate::pipeline",
+        "crate::artifacts",
+        "crate::storage",
+        "crate::cli",
+        "Instant::now",
+        "SystemTime",
+    ];
+    assert_eq!(naming("engine", &foreign), Vec::<String>::new());
+}
+
+#[test]
+fn the_service_knows_no_tensor() {
+    let foreign = ["burn::", "crate::engine", "engine::", "crate::artifacts", "artifacts::"];
+    assert_eq!(naming("service", &foreign), Vec::<String>::new());
+}
+
+#[test]
+fn sql_and_object_stores_each_have_one_home() {
+    let elsewhere = |home: &str, word: &str| -> Vec<String> {
+        let folders = ["engine", "service", "pipeline", "artifacts", "storage", "cli"];
+        let all = folders.iter().flat_map(|folder| naming(folder, &[word]));
+        all.filter(|line| !line.contains(home)).collect()
+    };
+    assert_eq!(elsewhere("src/service/database", "sqlx::query"), Vec::<String>::new());
+    assert_eq!(elsewhere("src/storage", "object_store::"), Vec::<String>::new());
+}
+
+#[test]
+fn nobody_reads_from_the_entrances() {
+    for folder in ["engine", "pipeline", "artifacts", "storage"] {
+        assert_eq!(
+            naming(folder, &["service::api", "service::dashboard", "crate::cli"]),
+            Vec::<String>::new()
+        );
+    }
+    for folder in ["service/database", "service/worker"] {
+        assert_eq!(naming(folder, &["::api::", "::dashboard", "crate::cli"]), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn no_family_names_a_group() {
+    assert_eq!(
+        naming("engine/network/families", &["ermut", "ymmetry", "Group"]),
+        Vec::<String>::new()
+    );
+}
