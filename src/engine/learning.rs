@@ -19,7 +19,10 @@ mod pytorch;
 #[cfg(test)]
 mod testing;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use burn::tensor::Device;
 
@@ -33,7 +36,8 @@ pub use optimizer::Optimizer;
 
 use super::network::{
     Graph, GraphError, Signature,
-    forward::{Activation, Statistics, Weights, floats, forward},
+    forward::{Activation, BatchStatistics, Statistics, Weights, floats, forward},
+    host::{self, Mode, Moments, Signal},
 };
 
 /// Samples that one evaluation step holds on the device.
@@ -140,10 +144,33 @@ impl<'a> Learner<'a> {
         self.sample_gradients.fetch_add(samples as u64, Ordering::Relaxed);
     }
 
-    /// Row-major logits `[B, classes]`; no graph of the computation is kept.
-    fn logits(&self, weights: &Weights, batch: Batch, statistics: Statistics<'_>) -> Vec<f32> {
+    /// Whether the graph runs on the CPU (`network::host`) or by burn on its device.
+    fn on_host(&self) -> bool {
+        self.device == Device::flex()
+    }
+
+    /// Row-major logits `[B, classes]`, and what the batch-norm nodes saw in [`Mode::Batch`].
+    fn logits(&self, weights: &Weights, batch: Batch, mode: Mode) -> (Vec<f32>, Seen) {
         self.sample_forwards.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        if self.on_host() {
+            let input = Signal::new(batch.inputs, &batch.sample_shape);
+            let trace = host::forward(self.graph, weights, input, mode, false);
+            return (trace.logits, trace.moments);
+        }
         let input = Activation::upload(batch.inputs, &batch.sample_shape, &self.device);
-        floats(forward(self.graph, weights, input, statistics))
+        let mut seen = Seen::new();
+        let mut observe = |found: BatchStatistics| {
+            let values = |t| floats(t).into_iter().map(f64::from).collect();
+            let (mean, variance) = (values(found.mean), values(found.variance));
+            seen.insert(found.node, Moments { mean, variance, count: found.count });
+        };
+        let statistics = match mode {
+            Mode::Running => Statistics::Running,
+            Mode::Batch => Statistics::Batch(&mut observe),
+        };
+        (floats(forward(self.graph, weights, input, statistics)), seen)
     }
 }
+
+/// Moments by batch-norm node.
+type Seen = HashMap<usize, Moments>;

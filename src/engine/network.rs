@@ -9,6 +9,7 @@ pub mod error;
 mod families;
 pub mod forward;
 pub mod graph;
+pub mod host;
 mod initial;
 mod ops;
 pub mod shapes;

@@ -11,7 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use super::{Dataset, Learner};
 use crate::engine::network::{
     Checkpoint, HostTensor, Op,
-    forward::{BatchStatistics, Statistics, Weights, floats},
+    forward::Weights,
+    host::{Mode, Moments},
 };
 
 /// Sums over batches of a norm's mean and unbiased variance.
@@ -44,13 +45,13 @@ impl Learner<'_> {
         let weights = Weights::upload(self.graph, params, &self.device);
         let mut sums = BTreeMap::<String, Sums>::new();
         for positions in draw(data.len(), samples, batch_size) {
-            let mut observe = |seen: BatchStatistics| {
-                let Op::BatchNorm { param, .. } = &self.graph.nodes[seen.node].op else {
-                    unreachable!("only batch norm reports statistics")
+            let (_, seen) = self.logits(&weights, data.batch(&positions), Mode::Batch);
+            for (node, moments) in seen {
+                let Op::BatchNorm { param, .. } = &self.graph.nodes[node].op else {
+                    unreachable!("only batch norm has moments")
                 };
-                sums.entry(param.clone()).or_default().add(seen);
-            };
-            self.logits(&weights, data.batch(&positions), Statistics::Batch(&mut observe));
+                sums.entry(param.clone()).or_default().add(&moments);
+            }
         }
         let mut result = params.clone();
         for (param, sums) in sums {
@@ -66,15 +67,15 @@ impl Learner<'_> {
 }
 
 impl Sums {
-    fn add(&mut self, seen: BatchStatistics) {
+    fn add(&mut self, seen: &Moments) {
         // One value a channel has no spread; PyTorch refuses it, here its variance is 0.
         let unbiased = seen.count as f64 / seen.count.saturating_sub(1).max(1) as f64;
-        let accumulate = |sum: &mut Vec<f64>, values: Vec<f32>, factor: f64| {
+        let accumulate = |sum: &mut Vec<f64>, values: &[f64], factor: f64| {
             sum.resize(values.len(), 0.0);
-            sum.iter_mut().zip(values).for_each(|(s, v)| *s += f64::from(v) * factor);
+            sum.iter_mut().zip(values).for_each(|(s, v)| *s += v * factor);
         };
-        accumulate(&mut self.mean, floats(seen.mean), 1.0);
-        accumulate(&mut self.variance, floats(seen.variance), unbiased);
+        accumulate(&mut self.mean, &seen.mean, 1.0);
+        accumulate(&mut self.variance, &seen.variance, unbiased);
         self.batches += 1.0;
     }
 }

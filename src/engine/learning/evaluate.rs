@@ -4,10 +4,7 @@ use super::{
     Batch, Dataset, EVALUATION_BATCH, Learner,
     cross_entropy::{Scores, scores},
 };
-use crate::engine::network::{
-    Checkpoint,
-    forward::{Statistics, Weights},
-};
+use crate::engine::network::{Checkpoint, forward::Weights, host::Mode};
 
 /// How well a checkpoint does.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +31,7 @@ impl Learner<'_> {
         let mut all = Scores::default();
         for batch in batches(data) {
             let labels = batch.labels.clone();
-            let some = scores(&self.logits(weights, batch, Statistics::Running), &labels);
+            let some = scores(&self.logits(weights, batch, Mode::Running).0, &labels);
             all.losses.extend(some.losses);
             all.predictions.extend(some.predictions);
         }
@@ -45,7 +42,7 @@ impl Learner<'_> {
     /// Row-major logits `[B, classes]` with the running statistics.
     pub fn predict(&self, params: &Checkpoint, batch: &Batch) -> Vec<f32> {
         let weights = Weights::upload(self.graph, params, &self.device);
-        self.logits(&weights, batch.clone(), Statistics::Running)
+        self.logits(&weights, batch.clone(), Mode::Running).0
     }
 }
 

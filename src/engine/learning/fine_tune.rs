@@ -108,7 +108,7 @@ impl Learner<'_> {
             start: params,
             train,
             plan,
-            weights: Weights::upload(self.graph, params, &self.device.clone().autodiff()),
+            weights: Weights::upload(self.graph, params, &self.device),
             memory: Memory::new(plan.optimizer, plan.weight_decay),
             done: 0,
             snapshots: Vec::new(),

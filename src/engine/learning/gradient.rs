@@ -9,8 +9,9 @@ use super::{
     cross_entropy::{self, scores},
 };
 use crate::engine::network::{
-    Checkpoint,
+    Checkpoint, HostTensor,
     forward::{Activation, Statistics, Weights, floats, forward},
+    host::{self, Mode, Signal},
 };
 
 /// The mean loss of a batch and its gradient, f32, under the names of the learned tensors.
@@ -27,28 +28,41 @@ impl Learner<'_> {
     /// # Panics
     /// When [`Learner::check`] would have refused the batch.
     pub fn gradient(&self, params: &Checkpoint, batch: &Batch) -> Gradient {
-        let weights = Weights::upload(self.graph, params, &self.device.clone().autodiff());
-        let (loss, mut gradients) = self.backward(&weights, batch);
-        let part = |name: String| {
-            let shape = params.get(&name)?.shape().to_vec();
-            let values = gradients.remove(&name)?;
-            Some((name, crate::engine::network::HostTensor::from_f32(shape, floats(values))))
+        let weights = Weights::upload(self.graph, params, &self.device);
+        let (loss, gradients) = self.backward(&weights, batch);
+        let part = |(name, values): (String, Tensor<1>)| {
+            let shape = params[&name].shape().to_vec();
+            (name, HostTensor::from_f32(shape, floats(values)))
         };
-        let parts = self.graph.learned().into_iter().filter_map(part).collect();
-        Gradient { loss, parts }
+        Gradient { loss, parts: gradients.into_iter().map(part).collect() }
     }
 
-    /// The mean loss and its flat gradients, on the plain device, for weights that are leaves on
-    /// the autodiff device.
+    /// The mean loss and its flat gradients by name.
     pub(super) fn backward(
         &self,
         weights: &Weights,
         batch: &Batch,
     ) -> (f64, HashMap<String, Tensor<1>>) {
         self.spent_gradients(batch.len());
+        if self.on_host() {
+            let input = Signal::new(batch.inputs.clone(), &batch.sample_shape);
+            let trace = host::forward(self.graph, weights, input, Mode::Batch, true);
+            let loss = scores(&trace.logits, &batch.labels).mean_loss();
+            let factor = cross_entropy::gradient(&trace.logits, &batch.labels);
+            return (loss, trace.backward(factor).into_tensors());
+        }
+        self.backward_by_burn(&weights.leaves(), batch)
+    }
+
+    /// The same on any device, by burn's own differentiation, for leaves.
+    fn backward_by_burn(
+        &self,
+        leaves: &Weights,
+        batch: &Batch,
+    ) -> (f64, HashMap<String, Tensor<1>>) {
         let device = self.device.clone().autodiff();
         let input = Activation::upload(batch.inputs.clone(), &batch.sample_shape, &device);
-        let logits = forward(self.graph, weights, input, Statistics::Batch(&mut |_| {}));
+        let logits = forward(self.graph, leaves, input, Statistics::Batch(&mut |_| {}));
         let values = floats(logits.clone().inner());
         let loss = scores(&values, &batch.labels).mean_loss();
         // d loss / d θ = Σ (d loss / d logits) · d logits / d θ, the first factor a constant.
@@ -56,7 +70,7 @@ impl Learner<'_> {
         let factor = Tensor::from_data(TensorData::new(factor, logits.dims()), &device);
         let mut gradients = (logits * factor).sum().backward();
         let flat = |name: String| {
-            let gradient = weights.flat(&name)?.grad_remove(&mut gradients)?;
+            let gradient = leaves.flat(&name)?.grad_remove(&mut gradients)?;
             Some((name, gradient))
         };
         (loss, self.graph.learned().into_iter().filter_map(flat).collect())
@@ -70,7 +84,7 @@ mod tests {
 
     use super::super::testing;
     use super::*;
-    use crate::engine::network::{Graph, HostTensor};
+    use crate::engine::network::Graph;
 
     /// Every element's gradient against a central difference of the loss.
     fn check(sample_shape: &[usize], nodes: Value, shapes: &[(&str, &[usize])]) {
@@ -80,14 +94,20 @@ mod tests {
         let batch = testing::random_batch(sample_shape, 5, learner.classes() as i64, 1);
         let params = testing::random_params(&signature, 2);
         let gradient = learner.gradient(&params, &batch);
+        let weights = Weights::upload(&graph, &params, &Device::flex());
+        let (loss, by_burn) = learner.backward_by_burn(&weights.leaves(), &batch);
+        assert!((gradient.loss - loss).abs() < 1e-5);
+        assert_eq!(by_burn.len(), gradient.parts.len());
         let scale = gradient.parts.iter().flat_map(|(_, t)| t.f32().into_owned());
         let scale = f64::from(scale.fold(0f32, |a, v| a.max(v.abs())));
         assert!(scale > 1e-3, "there is a gradient");
         for name in graph.learned() {
             let Some(tensor) = params.get(&name) else { continue };
+            let burn = floats(by_burn[&name].clone());
             for i in 0..tensor.len() {
                 let slope = slope(&learner, &params, &batch, (&name, i));
                 let found = f64::from(gradient.parts[&name].f32()[i]);
+                assert!((f64::from(burn[i]) - found).abs() < 1e-5 * scale, "{name}[{i}]");
                 let off = (slope - found).abs();
                 assert!(off < 2e-3 * scale, "{name}[{i}]: {found} but the slope is {slope}");
             }

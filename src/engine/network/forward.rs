@@ -62,8 +62,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// The learned tensors and the running statistics of the graph. On an autodiff device the
-    /// learned ones are leaves whose gradients are kept.
+    /// The learned tensors and the running statistics of the graph.
     ///
     /// # Panics
     /// When a tensor is missing that the graph needs.
@@ -76,11 +75,7 @@ impl Weights {
             };
             tensors.entry(param.name).or_insert_with(|| {
                 let data = TensorData::new(host.f32().into_owned(), [host.len()]);
-                let mut flat = Tensor::<1>::from_data(data, device);
-                if device.is_autodiff() && param.role == Role::Learned {
-                    flat = flat.require_grad();
-                }
-                (flat, host.shape().to_vec())
+                (Tensor::from_data(data, device), host.shape().to_vec())
             });
         }
         Self { tensors }
@@ -91,20 +86,28 @@ impl Weights {
         self.tensors.get(name).map(|(flat, _)| flat)
     }
 
-    /// Replaces a tensor by what `step` makes of it on the plain device; it is a fresh leaf after.
+    /// Replaces a tensor by what `step` makes of it.
     ///
     /// # Panics
     /// When there is no such tensor.
     pub fn update(&mut self, name: &str, step: impl FnOnce(Tensor<1>) -> Tensor<1>) {
         let (flat, shape) = self.tensors.remove(name).expect("a tensor of the graph");
-        let stepped = step(flat.inner()).autodiff().require_grad();
-        self.tensors.insert(name.to_owned(), (stepped, shape));
+        self.tensors.insert(name.to_owned(), (step(flat), shape));
     }
 
     /// A tensor's values on the host, under its own shape.
     pub fn download(&self, name: &str) -> Option<HostTensor> {
         let (flat, shape) = self.tensors.get(name)?;
         Some(HostTensor::from_f32(shape.clone(), floats(flat.clone())))
+    }
+
+    /// The same tensors as leaves on the autodiff device.
+    #[must_use]
+    pub fn leaves(&self) -> Self {
+        let leaf = |(name, (flat, shape)): (&String, &(Tensor<1>, Vec<usize>))| {
+            (name.clone(), (flat.clone().autodiff().require_grad(), shape.clone()))
+        };
+        Self { tensors: self.tensors.iter().map(leaf).collect() }
     }
 
     pub(super) fn get<const D: usize>(&self, param: &str, suffix: &str) -> Option<Tensor<D>> {
@@ -165,7 +168,7 @@ pub fn forward(
     alive.remove(&last).expect("a graph has nodes").features()
 }
 
-fn run(
+pub(super) fn run(
     position: usize,
     op: &Op,
     mut inputs: Vec<Activation>,

@@ -1,0 +1,229 @@
+//! Forward and backward on the CPU, in plain slices.
+//!
+//! burn's CPU backend is fast where matrices are multiplied and slow around it: convolutions change
+//! layouts, batch norm makes a dozen passes, and its tape keeps every activation. So on the CPU a
+//! graph runs here: matrix products are burn's, the rest are single passes over the samples, and
+//! only those activations are kept that the way back reads. Ops without a kernel here (pooling,
+//! GELU, grouped convolutions) are run and differentiated by burn, one at a time.
+//!
+//! Order of events: [`forward`] walks the nodes and returns a [`Trace`]; [`Trace::backward`] walks
+//! them in reverse. Every sum over samples is taken in the order of the samples, so results do not
+//! depend on how threads are scheduled.
+
+mod batch_norm;
+mod conv2d;
+mod elsewhere;
+mod linear;
+mod signal;
+
+use std::collections::HashMap;
+
+use burn::tensor::Tensor;
+
+use super::{
+    forward::Weights,
+    graph::{Graph, Node, Op, Operand},
+};
+pub use signal::Signal;
+
+/// Where batch normalisation takes its mean and variance from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The running ones of the checkpoint.
+    Running,
+    /// Those of the batch itself, as in training.
+    Batch,
+}
+
+/// A batch-norm node's mean and biased variance per channel, over `count` values each.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    pub mean: Vec<f64>,
+    pub variance: Vec<f64>,
+    pub count: usize,
+}
+
+/// A forward pass with what the way back needs.
+pub struct Trace<'a> {
+    graph: &'a Graph,
+    weights: &'a Weights,
+    values: HashMap<Operand, Signal>,
+    /// Of every batch-norm node, when run in [`Mode::Batch`].
+    pub moments: HashMap<usize, Moments>,
+    shapes: HashMap<Operand, Vec<usize>>,
+    /// `[B, classes]`, row-major.
+    pub logits: Vec<f32>,
+}
+
+/// Runs the graph. `keep` asks for a trace that can go back.
+///
+/// # Panics
+/// When the input or a tensor does not have the shape that [`Graph::shapes`] checked.
+pub fn forward<'a>(
+    graph: &'a Graph,
+    weights: &'a Weights,
+    input: Signal,
+    mode: Mode,
+    keep: bool,
+) -> Trace<'a> {
+    let last_reader = last_readers(graph);
+    let read_again = if keep { read_on_the_way_back(graph) } else { Vec::new() };
+    let mut alive = HashMap::from([(Operand::Input, input)]);
+    let mut moments = HashMap::new();
+    let mut shapes = HashMap::new();
+    for (position, node) in graph.nodes.iter().enumerate() {
+        let inputs: Vec<Signal> = node.inputs.iter().map(|o| alive[o].clone()).collect();
+        // Let go first: an op works in place on what nobody else holds.
+        alive.retain(|operand, _| {
+            last_reader.get(operand).is_some_and(|&last| last > position)
+                || read_again.contains(operand)
+        });
+        let output = match &node.op {
+            Op::BatchNorm { .. } if mode == Mode::Batch => {
+                let (output, seen) = batch_norm::forward_batch(&node.op, &inputs[0], weights);
+                moments.insert(position, seen);
+                output
+            }
+            op => run(op, inputs, weights),
+        };
+        shapes.insert(Operand::Node(position), output.shape().to_vec());
+        alive.insert(Operand::Node(position), output);
+    }
+    let last = Operand::Node(graph.nodes.len() - 1);
+    let logits = alive[&last].values().to_vec();
+    Trace { graph, weights, values: alive, moments, shapes, logits }
+}
+
+fn run(op: &Op, mut inputs: Vec<Signal>, weights: &Weights) -> Signal {
+    if matches!(op, Op::Add {}) {
+        return inputs.into_iter().reduce(Signal::plus).expect("add has inputs");
+    }
+    let x = inputs.remove(0);
+    match op {
+        Op::Linear { param } => linear::forward(&x, weights, param),
+        Op::Conv2d { groups: 1, .. } => conv2d::Convolution::new(op, &x, weights).forward(&x),
+        Op::BatchNorm { .. } => batch_norm::forward_running(op, x, weights),
+        Op::Relu {} => x.map(|v| v.max(0.0)),
+        Op::GlobalAvgPool {} => x.mean_over_space(),
+        Op::Flatten {} => x.flattened(),
+        Op::Dropout { .. } => x,
+        _ => elsewhere::forward(op, &x, weights),
+    }
+}
+
+fn last_readers(graph: &Graph) -> HashMap<Operand, usize> {
+    let mut last = HashMap::new();
+    for (position, node) in graph.nodes.iter().enumerate() {
+        last.extend(node.inputs.iter().map(|&operand| (operand, position)));
+    }
+    last
+}
+
+/// Activations that some node's backward step reads: inputs of whatever multiplies or selects, and
+/// the output of a ReLU, which tells where it let through.
+fn read_on_the_way_back(graph: &Graph) -> Vec<Operand> {
+    let mut read = Vec::new();
+    for (position, node) in graph.nodes.iter().enumerate() {
+        match node.op {
+            Op::Relu {} => read.push(Operand::Node(position)),
+            Op::Add {} | Op::Flatten {} | Op::Dropout { .. } | Op::GlobalAvgPool {} => {}
+            _ => read.push(node.inputs[0]),
+        }
+    }
+    read
+}
+
+/// Gradients of the learned tensors, flat, by name; those of a tied tensor are summed.
+#[derive(Default)]
+pub struct Gradients {
+    tensors: HashMap<String, Tensor<1>>,
+}
+
+impl Gradients {
+    fn add(&mut self, param: &str, suffix: &str, gradient: Tensor<1>) {
+        let name = format!("{param}.{suffix}");
+        let sum = match self.tensors.remove(&name) {
+            Some(earlier) => earlier + gradient,
+            None => gradient,
+        };
+        self.tensors.insert(name, sum);
+    }
+
+    pub fn into_tensors(self) -> HashMap<String, Tensor<1>> {
+        self.tensors
+    }
+}
+
+impl Trace<'_> {
+    /// The gradients, given those of the logits `[B, classes]`.
+    ///
+    /// # Panics
+    /// When the trace was not kept, or was not run in [`Mode::Batch`].
+    pub fn backward(mut self, logits: Vec<f32>) -> Gradients {
+        let mut gradients = Gradients::default();
+        let last = Operand::Node(self.graph.nodes.len() - 1);
+        let mut pending = HashMap::from([(last, Signal::new(logits, &self.shapes[&last]))]);
+        for (position, node) in self.graph.nodes.iter().enumerate().rev() {
+            let this = Operand::Node(position);
+            if let Some(dy) = pending.remove(&this) {
+                for (operand, dx) in self.step(position, node, dy, &mut gradients) {
+                    let sum = match pending.remove(&operand) {
+                        Some(earlier) => Signal::plus(earlier, dx),
+                        None => dx,
+                    };
+                    pending.insert(operand, sum);
+                }
+            }
+            self.values.remove(&this);
+        }
+        gradients
+    }
+
+    /// What one node hands to those it reads; the gradients of its own tensors are added up.
+    fn step(
+        &self,
+        position: usize,
+        node: &Node,
+        dy: Signal,
+        gradients: &mut Gradients,
+    ) -> Vec<(Operand, Signal)> {
+        let source = node.inputs[0];
+        let x = || &self.values[&source];
+        // The sample itself needs no gradient.
+        let wanted = source != Operand::Input;
+        let dx = match &node.op {
+            Op::Add {} => return node.inputs.iter().map(|&o| (o, dy.clone())).collect(),
+            Op::Linear { param } => {
+                linear::backward((param, x()), &dy, self.weights, gradients, wanted)
+            }
+            op @ Op::Conv2d { groups: 1, .. } => conv2d::Convolution::new(op, x(), self.weights)
+                .backward(x(), &dy, gradients, wanted),
+            op @ Op::BatchNorm { .. } => {
+                let seen = &self.moments[&position];
+                Some(batch_norm::backward((op, x(), seen), dy, self.weights, gradients))
+            }
+            Op::Relu {} => {
+                let y = &self.values[&Operand::Node(position)];
+                Some(dy.zip(y, |d, y| if y > 0.0 { d } else { 0.0 }))
+            }
+            Op::Dropout { .. } => Some(dy),
+            Op::Flatten {} | Op::GlobalAvgPool {} => {
+                let shape = self.shape_of(source).to_vec();
+                Some(if matches!(node.op, Op::Flatten {}) {
+                    dy.reshaped(&shape)
+                } else {
+                    dy.spread_over_space(&shape)
+                })
+            }
+            op => Some(elsewhere::backward((op, x()), &dy, self.weights, gradients)),
+        };
+        dx.filter(|_| wanted).map(|dx| (source, dx)).into_iter().collect()
+    }
+
+    fn shape_of(&self, operand: Operand) -> &[usize] {
+        match operand {
+            Operand::Input => self.graph.input.shape(),
+            node @ Operand::Node(_) => &self.shapes[&node],
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Batch normalisation in two passes each way: sums per channel, then one multiplication and one
+//! addition an element.
+
+use burn::tensor::{Device, Tensor};
+use rayon::prelude::*;
+
+use super::{
+    super::{
+        forward::{Weights, floats},
+        graph::Op,
+    },
+    Gradients, Moments, Signal,
+};
+
+/// One norm's tensors on the host.
+struct Norm<'a> {
+    param: &'a str,
+    eps: f64,
+    gamma: Vec<f64>,
+    beta: Vec<f64>,
+}
+
+impl<'a> Norm<'a> {
+    fn new(op: &'a Op, channels: usize, weights: &Weights) -> Self {
+        let Op::BatchNorm { param, eps, .. } = op else { unreachable!("called for batch norm") };
+        let vector = |suffix, default| read(weights, param, suffix, (channels, default));
+        let (gamma, beta) = (vector("weight", 1.0), vector("bias", 0.0));
+        Self { param, eps: *eps, gamma, beta }
+    }
+
+    fn inverse_deviation(&self, variance: &[f64]) -> Vec<f64> {
+        variance.iter().map(|v| 1.0 / (v + self.eps).sqrt()).collect()
+    }
+
+    /// Scale and shift of every channel.
+    fn folded(&self, mean: &[f64], variance: &[f64]) -> Vec<(f32, f32)> {
+        let inverse = self.inverse_deviation(variance);
+        (0..mean.len())
+            .map(|c| {
+                let scale = self.gamma[c] * inverse[c];
+                (scale as f32, (self.beta[c] - mean[c] * scale) as f32)
+            })
+            .collect()
+    }
+}
+
+fn read(
+    weights: &Weights,
+    param: &str,
+    suffix: &str,
+    (channels, default): (usize, f64),
+) -> Vec<f64> {
+    match weights.flat(&format!("{param}.{suffix}")) {
+        Some(flat) => floats(flat.clone()).into_iter().map(f64::from).collect(),
+        None => vec![default; channels],
+    }
+}
+
+/// With the running statistics of the checkpoint.
+pub(super) fn forward_running(op: &Op, x: Signal, weights: &Weights) -> Signal {
+    let channels = x.channels();
+    let norm = Norm::new(op, channels, weights);
+    let mean = read(weights, norm.param, "running_mean", (channels, 0.0));
+    let variance = read(weights, norm.param, "running_var", (channels, 1.0));
+    let folded = norm.folded(&mean, &variance);
+    let (shape, positions) = (x.shape().to_vec(), x.positions());
+    let mut values = x.into_values();
+    values.par_chunks_mut(channels * positions).for_each(|sample| {
+        for (plane, (scale, shift)) in sample.chunks_mut(positions).zip(&folded) {
+            plane.iter_mut().for_each(|v| *v = *v * scale + shift);
+        }
+    });
+    Signal::new(values, &shape)
+}
+
+/// With the statistics of the batch, which are returned.
+pub(super) fn forward_batch(op: &Op, x: &Signal, weights: &Weights) -> (Signal, Moments) {
+    let (channels, positions) = (x.channels(), x.positions());
+    let norm = Norm::new(op, channels, weights);
+    let moments = moments(x);
+    let folded = norm.folded(&moments.mean, &moments.variance);
+    let mut values = vec![0.0; x.values().len()];
+    let size = channels * positions;
+    values.par_chunks_mut(size).zip(x.values().par_chunks(size)).for_each(|(out, sample)| {
+        let planes = out.chunks_mut(positions).zip(sample.chunks(positions));
+        for ((out, plane), (scale, shift)) in planes.zip(&folded) {
+            out.iter_mut().zip(plane).for_each(|(o, v)| *o = v * scale + shift);
+        }
+    });
+    (Signal::new(values, x.shape()), moments)
+}
+
+/// Mean and variance per channel. Values are taken relative to the channel's first, so that the
+/// one-pass variance loses nothing to a large mean.
+fn moments(x: &Signal) -> Moments {
+    let (positions, count) = (x.positions(), x.batch() * x.positions());
+    let origin: Vec<f32> = x.values()[..x.size()].iter().step_by(positions).copied().collect();
+    let (first, squares) = channel_sums(x, |_, channel, plane| {
+        let zero = origin[channel];
+        sums(plane, plane, |v, _| (v - zero, (v - zero) * (v - zero)))
+    });
+    let n = count as f64;
+    let centred = first.iter().map(|s| s / n);
+    let variance = centred.clone().zip(&squares).map(|(m, s)| (s / n - m * m).max(0.0)).collect();
+    let mean = centred.zip(&origin).map(|(m, &zero)| m + f64::from(zero)).collect();
+    Moments { mean, variance, count }
+}
+
+/// The gradient of the input; γ's and β's are added up.
+pub(super) fn backward(
+    (op, x, seen): (&Op, &Signal, &Moments),
+    dy: Signal,
+    weights: &Weights,
+    gradients: &mut Gradients,
+) -> Signal {
+    let (channels, positions) = (x.channels(), x.positions());
+    let norm = Norm::new(op, channels, weights);
+    let inverse = norm.inverse_deviation(&seen.variance);
+    let size = channels * positions;
+    let (beta, products) = {
+        let dy = dy.values();
+        channel_sums(x, |sample, channel, plane| {
+            let mean = seen.mean[channel] as f32;
+            let dy = &dy[sample * size + channel * positions..][..positions];
+            sums(dy, plane, |d, v| (d, d * (v - mean)))
+        })
+    };
+    // dγ = Σ dy x̂, dβ = Σ dy, dx = γ/σ (dy − dβ/n − x̂ dγ/n), linear in dy and x.
+    let gamma: Vec<f64> = products.iter().zip(&inverse).map(|(p, i)| p * i).collect();
+    let n = seen.count as f64;
+    let coefficients: Vec<[f32; 3]> = (0..channels)
+        .map(|c| {
+            let scale = norm.gamma[c] * inverse[c];
+            let slope = -scale * inverse[c] * gamma[c] / n;
+            let shift = -scale * beta[c] / n - slope * seen.mean[c];
+            [scale, slope, shift].map(|v| v as f32)
+        })
+        .collect();
+    for (suffix, values) in [("weight", &gamma), ("bias", &beta)] {
+        if weights.flat(&format!("{}.{suffix}", norm.param)).is_some() {
+            let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+            let tensor = Tensor::<1>::from_data(values.as_slice(), &Device::flex());
+            gradients.add(norm.param, suffix, tensor);
+        }
+    }
+    let mut values = dy.into_values();
+    values.par_chunks_mut(size).zip(x.values().par_chunks(size)).for_each(|(dy, sample)| {
+        let planes = dy.chunks_mut(positions).zip(sample.chunks(positions));
+        for ((dy, plane), [scale, slope, shift]) in planes.zip(&coefficients) {
+            dy.iter_mut().zip(plane).for_each(|(d, v)| *d = *d * scale + v * slope + shift);
+        }
+    });
+    Signal::new(values, x.shape())
+}
+
+/// Elements summed in f32 before f64 takes over.
+const RUN: usize = 1024;
+
+/// `Σ f(a, b)`, two figures at once, in independent lanes that the compiler turns into vectors.
+fn sums(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> (f32, f32)) -> (f64, f64) {
+    let mut totals = (0.0, 0.0);
+    for (a, b) in a.chunks(RUN).zip(b.chunks(RUN)) {
+        let mut lanes = ([0f32; 16], [0f32; 16]);
+        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+        for (a, b) in a.iter().zip(b) {
+            for lane in 0..16 {
+                let (first, second) = f(a[lane], b[lane]);
+                lanes.0[lane] += first;
+                lanes.1[lane] += second;
+            }
+        }
+        for (lane, (&a, &b)) in a_rest.iter().zip(b_rest).enumerate() {
+            let (first, second) = f(a, b);
+            lanes.0[lane] += first;
+            lanes.1[lane] += second;
+        }
+        let sum = |lanes: [f32; 16]| lanes.into_iter().map(f64::from).sum::<f64>();
+        totals = (totals.0 + sum(lanes.0), totals.1 + sum(lanes.1));
+    }
+    totals
+}
+
+/// Sums over the samples, in their order, of two figures of every (sample, channel) plane.
+fn channel_sums(
+    x: &Signal,
+    of_plane: impl Fn(usize, usize, &[f32]) -> (f64, f64) + Sync,
+) -> (Vec<f64>, Vec<f64>) {
+    let positions = x.positions();
+    let samples: Vec<Vec<(f64, f64)>> = x
+        .values()
+        .par_chunks(x.size())
+        .enumerate()
+        .map(|(sample, values)| {
+            let planes = values.chunks(positions).enumerate();
+            planes.map(|(channel, plane)| of_plane(sample, channel, plane)).collect()
+        })
+        .collect();
+    let mut totals = (vec![0.0; x.channels()], vec![0.0; x.channels()]);
+    for sample in samples {
+        for (channel, (first, second)) in sample.into_iter().enumerate() {
+            totals.0[channel] += first;
+            totals.1[channel] += second;
+        }
+    }
+    totals
+}
