@@ -87,11 +87,11 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let mut settings = Settings::load(cli.config.as_deref())?;
     if let Some(folder) = cli.data_dir {
-        settings.data_dir = folder.to_str().context("--data-dir is not UTF-8")?.to_owned();
+        folder.to_str().context("--data-dir is not UTF-8")?.clone_into(&mut settings.data_dir);
     }
     telemetry::start(&settings.log).context("log.level")?;
     match cli.command {
-        Command::Serve(args) => serve::run(args, cli.config, settings),
+        Command::Serve(args) => serve::run(&args, cli.config, settings),
         Command::Work(args) => work::run(&args, settings),
         Command::Migrate(args) => migrate::run(&args, settings),
         Command::Transfer(args) => transfer::run(&args, &settings),
@@ -129,6 +129,13 @@ pub fn name_database(settings: &mut Settings) -> anyhow::Result<Option<PrivateCl
     Ok(Some(cluster))
 }
 
+/// Ends our use of the private database; what went wrong before that matters more.
+pub fn close(cluster: Option<PrivateCluster>) {
+    if let Some(Err(error)) = cluster.map(PrivateCluster::close) {
+        tracing::warn!(%error, "the private database was not stopped");
+    }
+}
+
 /// Does `work` on the migrated database and leaves the private one as it was found.
 ///
 /// # Errors
@@ -146,9 +153,7 @@ where
         database.pool.close().await;
         done
     });
-    if let Some(cluster) = cluster {
-        cluster.close()?;
-    }
+    close(cluster);
     done
 }
 
@@ -167,6 +172,7 @@ pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
             region: text(&s3.region),
             allow_http: s3.allow_http,
             path_style: s3.path_style,
+            ..S3Config::default()
         },
         data_objects: data_dir.join("objects"),
         state_dir: Some(data_dir),

@@ -273,12 +273,11 @@ fn leaves(table: &Table, prefix: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (key, value) in table {
         let path = format!("{prefix}{key}");
-        match value {
-            Value::Table(inner) => found.extend(leaves(inner, &format!("{path}."))),
-            _ => {
-                let name = format!("RETUNE_{}", path.replace('.', "_").to_uppercase());
-                found.push((path, name));
-            }
+        if let Value::Table(inner) = value {
+            found.extend(leaves(inner, &format!("{path}.")));
+        } else {
+            let name = format!("RETUNE_{}", path.replace('.', "_").to_uppercase());
+            found.push((path, name));
         }
     }
     found

@@ -60,11 +60,13 @@ pub struct S3Config {
     pub allow_http: bool,
     /// `endpoint/bucket/key` (most servers) rather than `bucket.endpoint/key`.
     pub path_style: bool,
+    /// Sends requests unsigned, for public buckets.
+    pub anonymous: bool,
 }
 
 impl Default for S3Config {
     fn default() -> Self {
-        Self { endpoint: None, region: None, allow_http: false, path_style: true }
+        Self { endpoint: None, region: None, allow_http: false, path_style: true, anonymous: false }
     }
 }
 

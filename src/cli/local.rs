@@ -41,6 +41,7 @@ impl Local {
             region: text(&s3.region),
             allow_http: s3.allow_http,
             path_style: s3.path_style,
+            ..S3Config::default()
         };
         let storage = Storage::local(config, runtime.handle().clone());
         let scratch = match &settings.worker.scratch_dir {

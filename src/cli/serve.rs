@@ -41,7 +41,7 @@ pub struct Args {
 /// # Errors
 /// No database, no port, or an open address without any key.
 pub fn run(
-    args: Args,
+    args: &Args,
     config: Option<PathBuf>,
     mut settings: Settings,
 ) -> anyhow::Result<ExitCode> {
@@ -51,9 +51,7 @@ pub fn run(
     let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let served = runtime.block_on(serve(Arc::new(settings), config));
     runtime.shutdown_timeout(Duration::from_secs(1));
-    if let Some(cluster) = cluster {
-        cluster.close()?;
-    }
+    super::close(cluster);
     served.map(|()| ExitCode::SUCCESS)
 }
 
@@ -127,6 +125,7 @@ fn start_workers(
         path: std::env::current_exe().context("cannot find our own program")?,
         arguments,
         database_url: settings.database.url.clone(),
+        scratch: settings.scratch_dir(),
         patience: WORKER_PATIENCE,
     };
     let mut background = JoinSet::new();

@@ -30,7 +30,7 @@ pub struct Args {
 /// No database.
 pub fn run(args: &Args, mut settings: Settings) -> anyhow::Result<ExitCode> {
     let cluster = super::name_database(&mut settings)?;
-    super::small_runtime()?.block_on(async {
+    let worked = super::small_runtime()?.block_on(async {
         let shutdown = super::on_signal()?;
         if args.child_id.is_some() {
             end_with_stdin(shutdown.clone())?;
@@ -40,22 +40,22 @@ pub fn run(args: &Args, mut settings: Settings) -> anyhow::Result<ExitCode> {
         if args.child_id.is_none() {
             database.migrate().await?;
         }
+        let id = args.child_id.unwrap_or_else(Uuid::now_v7);
         let worker = Worker {
-            id: args.child_id.unwrap_or_else(Uuid::now_v7),
+            id,
             database: database.clone(),
             database_url: url,
             storage: super::open_storage(&settings)?,
-            scratch: settings.scratch_dir(),
+            // One of its own: a predecessor that lost its lease may still be about.
+            scratch: settings.scratch_dir().join(id.to_string()),
             settings: settings.worker,
         };
         worker::run(worker, shutdown).await;
         database.pool.close().await;
         anyhow::Ok(())
-    })?;
-    if let Some(cluster) = cluster {
-        cluster.close()?;
-    }
-    Ok(ExitCode::SUCCESS)
+    });
+    super::close(cluster);
+    worked.map(|()| ExitCode::SUCCESS)
 }
 
 /// Ends the work when the pipe from the parent closes.

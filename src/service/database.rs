@@ -67,8 +67,11 @@ impl Database {
     /// # Errors
     /// As [`Database::connect`].
     pub async fn connect_to(url: &str, connections: u32) -> Result<Self, ConnectError> {
-        let options =
-            PgConnectOptions::from_str(url).map_err(ConnectError::Url)?.application_name("retune");
+        let options = PgConnectOptions::from_str(url)
+            .map_err(ConnectError::Url)?
+            .application_name("retune")
+            // "Already exists, skipping" is no news.
+            .options([("client_min_messages", "warning")]);
         let pool = PgPoolOptions::new()
             .max_connections(connections.max(1))
             .acquire_timeout(ACQUIRE_TIMEOUT)

@@ -1,5 +1,6 @@
 //! What every HTTP handler shares, API and dashboard alike.
 
+pub mod cookie;
 mod key_cache;
 mod rate_limit;
 

@@ -11,8 +11,10 @@ pub mod processes;
 mod watch;
 
 use std::{
+    fs,
     future::Future,
-    path::PathBuf,
+    io,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -68,8 +70,18 @@ pub async fn run(worker: Worker, shutdown: CancellationToken) {
         }
     }
     presence.abort();
+    forget_scratch(&worker.scratch);
     if let Err(error) = workers::remove(&worker.database, worker.id).await {
         tracing::debug!(%error, "could not sign off");
+    }
+}
+
+/// Removes what a worker left; there is nothing where it needed nothing.
+fn forget_scratch(folder: &Path) {
+    if let Err(error) = fs::remove_dir_all(folder)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, folder = %folder.display(), "could not remove");
     }
 }
 

@@ -91,6 +91,9 @@ impl Clients {
         let mut builder = environment
             .with_bucket_name(bucket)
             .with_client_options(patience(ClientOptions::new().with_allow_http(allow_http)));
+        if self.s3.anonymous {
+            builder = builder.with_skip_signature(true);
+        }
         if let Some(region) = &self.s3.region {
             builder = builder.with_region(region);
         }

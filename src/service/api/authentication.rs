@@ -11,7 +11,10 @@ use axum::{
 };
 
 use super::{AppState, problem::Problem};
-use crate::service::access::{Principal, Role};
+use crate::service::{
+    access::{Principal, Role},
+    state::cookie,
+};
 
 /// Someone who may look.
 pub struct Reader(pub Principal);
@@ -47,7 +50,11 @@ impl FromRequestParts<AppState> for Administrator {
 }
 
 async fn principal(parts: &Parts, state: &AppState, least: Role) -> Result<Principal, Problem> {
-    let principal = match (bearer(parts), state.open) {
+    let secret = bearer(parts).or_else(|| {
+        // From the dashboard's pages; never good for a change.
+        parts.method.is_safe().then(|| cookie::read(&parts.headers)).flatten()
+    });
+    let principal = match (secret, state.open) {
         (_, true) => Principal::OPEN,
         (Some(secret), false) => state
             .authenticate(secret)

@@ -4,17 +4,22 @@
 //! none the lease is lost, somebody else may be at work, and the caller drops what it has. Attempts
 //! are counted when claimed, so that one that takes its process down is counted too.
 
+mod ends;
+mod moves;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Database, events, names};
 use crate::{
-    pipeline::{Outcome, Phase, Verdict},
+    pipeline::Phase,
     service::jobs::{JobError, Status},
 };
+
+pub use ends::{AfterFailure, cancelled, fail, hand_back, succeed};
+use moves::{to_cancelled, to_failed, to_queued};
 
 /// A claimed transfer: the right to write to it until the lease ends.
 #[derive(Clone, Debug)]
@@ -44,14 +49,6 @@ pub enum Heard {
     Cancel,
     /// The lease is not ours any more.
     Lost,
-}
-
-/// What became of a failed attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterFailure {
-    QueuedAgain,
-    Failed,
-    Cancelled,
 }
 
 /// How long leases last, and how long to wait between attempts.
@@ -162,115 +159,6 @@ pub async fn beat(
     Ok(if row.status == Status::Cancelling { Heard::Cancel } else { Heard::GoOn })
 }
 
-/// Records the result; false when the lease is lost and the result is not ours to record. A wish to
-/// cancel that came too late is dropped: the result is there.
-///
-/// # Errors
-/// From the database.
-pub async fn succeed(
-    database: &Database,
-    held: &Lease,
-    outcome: &Outcome,
-) -> Result<bool, sqlx::Error> {
-    let mut transaction = database.pool.begin().await?;
-    let row = sqlx::query!(
-        r#"UPDATE transfers
-           SET status = 'succeeded', finished_at = now(), lease_token = NULL, lease_expires_at = NULL,
-               phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
-               estimated_finish = NULL, error_code = NULL, error_detail = NULL, error_pointer = NULL,
-               result_uri = $3, manifest_sha256 = $4, verdict = $5::text::transfer_verdict,
-               recommendation = $6::text::transfer_recommendation, metrics = $7
-           WHERE id = $1 AND lease_token = $2 AND status IN ('running', 'cancelling')
-           RETURNING coalesce(jsonb_typeof(spec -> 'gate') = 'object', false) AS "gated!""#,
-        held.transfer,
-        held.token,
-        outcome.uri,
-        outcome.manifest_sha256,
-        names::label(&outcome.verdict),
-        outcome.recommendation.as_ref().map(names::label),
-        outcome.metrics,
-    )
-    .fetch_optional(&mut *transaction)
-    .await?;
-    let Some(row) = row else { return Ok(false) };
-    if row.gated {
-        let kind = match outcome.verdict {
-            Verdict::Published => "gate.passed",
-            Verdict::Rejected => "gate.failed",
-        };
-        events::insert(&mut transaction, held.transfer, kind, json!({})).await?;
-    }
-    let data = json!({
-        "attempt": held.attempt, "verdict": outcome.verdict,
-        "recommendation": outcome.recommendation, "uri": outcome.uri,
-    });
-    events::insert(&mut transaction, held.transfer, "transfer.succeeded", data).await?;
-    transaction.commit().await?;
-    Ok(true)
-}
-
-/// Ends a failed attempt: queued again when another may help and is left, failed otherwise, and
-/// cancelled when that was wished. `None` when the lease is lost.
-///
-/// # Errors
-/// From the database.
-pub async fn fail(
-    database: &Database,
-    held: &Lease,
-    error: &JobError,
-    may_retry: bool,
-    terms: Terms,
-) -> Result<Option<AfterFailure>, sqlx::Error> {
-    let mut transaction = database.pool.begin().await?;
-    let Some(row) = lock_held(&mut transaction, held).await? else { return Ok(None) };
-    let after = if row.status == Status::Cancelling {
-        to_cancelled(&mut transaction, held.transfer).await?;
-        AfterFailure::Cancelled
-    } else if may_retry && row.attempt < row.max_attempts {
-        let wait = terms.backoff_after(row.attempt);
-        to_queued(&mut transaction, held.transfer, wait, "attempt_failed", Some(error)).await?;
-        AfterFailure::QueuedAgain
-    } else {
-        to_failed(&mut transaction, held.transfer, error).await?;
-        AfterFailure::Failed
-    };
-    transaction.commit().await?;
-    Ok(Some(after))
-}
-
-/// Ends a transfer whose cancellation the worker has obeyed; false when the lease is lost.
-///
-/// # Errors
-/// From the database.
-pub async fn cancelled(database: &Database, held: &Lease) -> Result<bool, sqlx::Error> {
-    let mut transaction = database.pool.begin().await?;
-    if lock_held(&mut transaction, held).await?.is_none() {
-        return Ok(false);
-    }
-    to_cancelled(&mut transaction, held.transfer).await?;
-    transaction.commit().await?;
-    Ok(true)
-}
-
-/// Gives an unfinished transfer back without costing it an attempt; false when the lease is lost.
-///
-/// # Errors
-/// From the database.
-pub async fn hand_back(database: &Database, held: &Lease) -> Result<bool, sqlx::Error> {
-    let mut transaction = database.pool.begin().await?;
-    let Some(row) = lock_held(&mut transaction, held).await? else { return Ok(false) };
-    if row.status == Status::Cancelling {
-        to_cancelled(&mut transaction, held.transfer).await?;
-    } else {
-        sqlx::query!("UPDATE transfers SET attempt = attempt - 1 WHERE id = $1", held.transfer)
-            .execute(&mut *transaction)
-            .await?;
-        to_queued(&mut transaction, held.transfer, 0.0, "handed_back", None).await?;
-    }
-    transaction.commit().await?;
-    Ok(true)
-}
-
 /// Ends the leases of a worker known to be dead at once, and sweeps; how many it held.
 ///
 /// # Errors
@@ -327,89 +215,4 @@ pub async fn sweep(database: &Database, terms: Terms) -> Result<usize, sqlx::Err
     }
     transaction.commit().await?;
     Ok(expired.len())
-}
-
-struct Held {
-    status: Status,
-    attempt: i32,
-    max_attempts: i32,
-}
-
-/// Locks the row if the lease is still ours.
-async fn lock_held(
-    connection: &mut PgConnection,
-    held: &Lease,
-) -> Result<Option<Held>, sqlx::Error> {
-    sqlx::query_as!(
-        Held,
-        r#"SELECT status AS "status: Status", attempt, max_attempts FROM transfers
-           WHERE id = $1 AND lease_token = $2 AND status IN ('running', 'cancelling')
-           FOR UPDATE"#,
-        held.transfer,
-        held.token,
-    )
-    .fetch_optional(connection)
-    .await
-}
-
-/// The caller holds the row's lock, here and below.
-async fn to_queued(
-    connection: &mut PgConnection,
-    id: Uuid,
-    wait_seconds: f64,
-    reason: &str,
-    error: Option<&JobError>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE transfers
-         SET status = 'queued', available_at = now() + make_interval(secs => $2),
-             lease_token = NULL, lease_expires_at = NULL, phase = NULL, progress_done = NULL,
-             progress_total = NULL, progress_unit = NULL, estimated_finish = NULL,
-             error_code = $3, error_detail = $4, error_pointer = $5
-         WHERE id = $1",
-        id,
-        wait_seconds,
-        error.map(|error| &*error.code),
-        error.map(|error| &*error.detail),
-        error.and_then(|error| error.pointer.as_deref()),
-    )
-    .execute(&mut *connection)
-    .await?;
-    let data = json!({"reason": reason, "error": error});
-    events::insert(connection, id, "transfer.queued", data).await
-}
-
-async fn to_failed(
-    connection: &mut PgConnection,
-    id: Uuid,
-    error: &JobError,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE transfers
-         SET status = 'failed', finished_at = now(), lease_token = NULL, lease_expires_at = NULL,
-             phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
-             estimated_finish = NULL, error_code = $2, error_detail = $3, error_pointer = $4
-         WHERE id = $1",
-        id,
-        error.code,
-        error.detail,
-        error.pointer,
-    )
-    .execute(&mut *connection)
-    .await?;
-    events::insert(connection, id, "transfer.failed", json!({"error": error})).await
-}
-
-async fn to_cancelled(connection: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE transfers
-         SET status = 'cancelled', finished_at = now(), lease_token = NULL, lease_expires_at = NULL,
-             phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
-             estimated_finish = NULL
-         WHERE id = $1",
-        id
-    )
-    .execute(&mut *connection)
-    .await?;
-    events::insert(connection, id, "transfer.cancelled", json!({})).await
 }

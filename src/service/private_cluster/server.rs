@@ -26,8 +26,9 @@ use super::{
 };
 
 /// Recovery after a crash can take long.
-const START_LIMIT: Duration = Duration::from_secs(60);
-const STOP_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_mins(1);
+/// The last checkpoint waits for the disk.
+const STOP_LIMIT: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Returns the server's process if this call started it.
@@ -47,16 +48,11 @@ pub fn start_or_join(
         }
         // One that is stopping still holds the folder: wait for its end.
         let stopping = state.is_some_and(|(pid, word)| word == "stopping" && is_alive(pid));
-        match &mut child {
-            None if !stopping && !answers() => {
-                child = Some(spawn(home, sockets, programs, account)?)
-            }
-            None => {}
-            Some(started) => {
-                if has_ended(started) {
-                    break;
-                }
-            }
+        if child.as_mut().is_some_and(has_ended) {
+            break;
+        }
+        if child.is_none() && !stopping && !answers() {
+            child = Some(spawn(home, sockets, programs, account)?);
         }
         thread::sleep(LOOK_AGAIN);
     }

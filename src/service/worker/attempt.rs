@@ -14,7 +14,7 @@ use super::{Worker, heartbeat::Heartbeat, watch::Watch};
 use crate::{
     pipeline::{self, Failure, Job, Outcome, Stop},
     service::{
-        database::leases::{self, AfterFailure, Lease},
+        database::leases::{self, Lease},
         jobs::JobError,
     },
     spec::{Spec, SpecError},
@@ -76,14 +76,13 @@ async fn compute(
         ended = &mut finished => Some(ended),
         () = shutdown.cancelled() => None,
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            watch.stop(Stop::HandedBack);
-            match time::timeout(GRACE, finished).await {
-                Ok(ended) => ended,
-                Err(_) => return Err(Failure::Stopped(Stop::HandedBack)),
-            }
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        watch.stop(Stop::HandedBack);
+        match time::timeout(GRACE, finished).await {
+            Ok(ended) => ended,
+            Err(_) => return Err(Failure::Stopped(Stop::HandedBack)),
         }
     };
     ended.unwrap_or_else(|_| Err(internal("crashed", "the computing thread vanished".into())))
@@ -130,7 +129,7 @@ async fn write(worker: &Worker, lease: &Lease, finished: &Finished) -> Result<bo
         transfer = %lease.transfer, code = error.code, detail = error.detail, ?after,
         "the attempt failed"
     );
-    Ok(!matches!(after, None::<AfterFailure>))
+    Ok(after.is_some())
 }
 
 /// NUL cannot be stored; nothing else about the texts is changed.

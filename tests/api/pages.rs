@@ -1,0 +1,44 @@
+use axum::http::Method;
+use retune::service::access::Role;
+
+use super::app::{Answer, App, request};
+
+#[tokio::test]
+async fn the_list_shows_transfers_and_forbids_foreign_scripts() {
+    let app = App::open().await;
+    assert!(app.get("/").await.ok(200).text().contains("No transfers yet"));
+    let id = app.db.queued(1).await.id;
+    let list = app.get("/?status=queued").await.ok(200);
+    assert!(list.text().contains(&format!("/transfers/{id}")));
+    assert!(list.header("content-security-policy").contains("default-src 'none'"));
+    assert!(app.get("/?status=failed").await.ok(200).text().contains("Nothing here"));
+    assert!(app.get("/?status=%00&after=x").await.ok(200).text().contains(&id.to_string()));
+    for path in ["/assets/style.css", "/assets/live.js", "/assets/icon.svg"] {
+        app.get(path).await.ok(200);
+    }
+    app.get("/transfers/x").await.ok(404);
+}
+
+async fn enter(app: &App, key: &str) -> Answer {
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    app.send(request(Method::POST, "/login", &headers, format!("key={key}").into())).await
+}
+
+#[tokio::test]
+async fn with_keys_in_use_the_pages_ask_for_one() {
+    let app = App::closed().await;
+    app.db.queued(1).await;
+    assert_eq!(app.get("/").await.ok(303).header("location"), "/login");
+    let refused = enter(&app, "rt_wrong").await.ok(200);
+    assert!(refused.text().contains("unknown") && refused.header("set-cookie").is_empty());
+    let entered = enter(&app, &app.key(Role::Read).await).await.ok(303);
+    let cookie = entered.header("set-cookie");
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    let session = cookie.split(';').next().unwrap();
+    assert!(app.get_with("/", &[("cookie", session)]).await.ok(200).text().contains("queued"));
+    // The cookie reads; it never changes anything.
+    app.get_with("/v1/transfers", &[("cookie", session)]).await.ok(200);
+    let session = format!("retune_key={}", app.key(Role::Admin).await);
+    let posted = app.post("/v1/transfers", &app.spec(), &[("cookie", &session)]).await;
+    posted.problem(401, "unauthenticated");
+}

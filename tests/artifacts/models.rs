@@ -1,0 +1,245 @@
+//! Model folders, trajectories and datasets, sound and not.
+
+use retune::{
+    artifacts::{Access, ArtifactError, ModelFolder, Trajectory, dataset, tensors},
+    engine::network::{Checkpoint, HostTensor},
+    spec::Preprocess,
+};
+use serde_json::json;
+
+use crate::support::files::TestStorage;
+
+fn weights(value: f32) -> Vec<u8> {
+    tensors::to_pieces(&named("fc.weight", value)).concat()
+}
+
+fn named(name: &str, value: f32) -> Checkpoint {
+    [(name.to_owned(), HostTensor::from_f32(vec![2], vec![value; 2]))].into_iter().collect()
+}
+
+fn put_model(test: &TestStorage, folder: &str, value: f32) {
+    test.write(&format!("{folder}/config.json"), r#"{"model_type":"graph"}"#);
+    test.write(&format!("{folder}/model.safetensors"), weights(value));
+}
+
+fn look(test: &TestStorage, path: &str) -> Result<ModelFolder, ArtifactError> {
+    let location = test.storage.check_location(&test.uri(path)).unwrap();
+    ModelFolder::look(test.storage.blocking(), &location)
+}
+
+fn with_access<T>(test: &TestStorage, run: impl FnOnce(&Access<'_>) -> T) -> T {
+    let scratch = test.scratch();
+    run(&Access { storage: &test.storage, scratch: &scratch, go_on: &|| true })
+}
+
+#[test]
+fn a_model_is_opened_with_its_digests() {
+    let test = TestStorage::on_files();
+    put_model(&test, "m", 1.5);
+    test.write("m/vocab.txt", "a b");
+    test.write("m/optimizer.pt", "never touched");
+    test.write("m/README.md", "# M");
+    let folder = look(&test, "m/").unwrap();
+    let others: Vec<_> = folder.other_files.iter().map(|f| f.location.name()).collect();
+    assert_eq!(others, ["vocab.txt"]);
+    let signature = folder.signature(test.storage.blocking()).unwrap();
+    let model = with_access(&test, |access| folder.open(access)).unwrap();
+    assert_eq!(model.checkpoint.signature(), signature);
+    assert_eq!(model.checkpoint["fc.weight"].f32().as_ref(), [1.5, 1.5]);
+    assert_eq!(model.inputs.len(), 2);
+    assert!(model.inputs.iter().any(|i| i.sha256 == retune::storage::sha256_of(&weights(1.5))));
+}
+
+#[test]
+fn shards_are_joined_and_their_index_is_held_to_its_word() {
+    let test = TestStorage::on_files();
+    let index = |map: serde_json::Value| json!({"weight_map": map}).to_string();
+    test.write("m/config.json", "{}");
+    test.write("m/one.safetensors", tensors::to_pieces(&named("a", 1.0)).concat());
+    test.write("m/two.safetensors", tensors::to_pieces(&named("b", 2.0)).concat());
+    let path = "m/model.safetensors.index.json";
+    let code = || {
+        let folder = look(&test, "m")?;
+        folder.signature(test.storage.blocking())?;
+        with_access(&test, |access| folder.open(access))
+    };
+    test.write(path, index(json!({"a": "one.safetensors", "b": "two.safetensors"})));
+    assert_eq!(code().unwrap().checkpoint["b"].f32().as_ref(), [2.0, 2.0]);
+    for (map, expected) in [
+        (json!({"a": "one.safetensors", "b": "../m/two.safetensors"}), "malformed_index"),
+        (json!({"a": "one.safetensors", "b": "/etc/two.safetensors"}), "malformed_index"),
+        (json!({"a": "one.safetensors", "b": "two.bin"}), "malformed_index"),
+        (json!({}), "malformed_index"),
+        (json!({"a": "one.safetensors", "b": "one.safetensors"}), "missing_tensor"),
+        (json!({"b": "one.safetensors"}), "malformed_index"),
+        (json!({"a": "one.safetensors", "b": "three.safetensors"}), "not_found"),
+    ] {
+        test.write(path, index(map.clone()));
+        assert_eq!(code().unwrap_err().code(), expected, "{map}");
+    }
+}
+
+#[test]
+fn what_is_no_model_is_said_to_be_none() {
+    let test = TestStorage::on_files();
+    test.write("pickled/config.json", "{}");
+    test.write("pickled/pytorch_model.bin", "x");
+    test.write("weights/model.safetensors", weights(1.0));
+    test.write("list/model.safetensors", weights(1.0));
+    test.write("list/config.json", "[]");
+    test.write("broken/model.safetensors", weights(1.0));
+    test.write("broken/config.json", "{");
+    test.write("lora/adapter_config.json", "{}");
+    for (path, expected) in [
+        ("pickled", "pickle_refused"),
+        ("tuned.pt", "pickle_refused"),
+        ("weights", "missing_config"),
+        ("list", "malformed_config"),
+        ("broken", "malformed_config"),
+        ("lora", "not_implemented"),
+        ("nowhere", "not_found"),
+        ("weights/model.safetensors", "not_found"),
+    ] {
+        let error = look(&test, path).unwrap_err();
+        assert_eq!(error.code(), expected, "{path}: {error}");
+        assert!(error.is_input());
+    }
+    assert!(look(&test, "pickled").unwrap_err().to_string().contains("retune convert"));
+}
+
+fn trajectory(test: &TestStorage, path: &str) -> Result<Vec<(u64, String)>, ArtifactError> {
+    let place = |path: &str| test.storage.check_location(&test.uri(path)).unwrap();
+    let found = Trajectory::look(test.storage.blocking(), &place(path), &place("base"))?;
+    let root = format!("{}/", test.uri("").trim_end_matches('/'));
+    let name = |step: &retune::artifacts::trajectory::TunedStep| {
+        (step.step, step.model.to_string().replace(&root, ""))
+    };
+    Ok(found.checkpoints.iter().map(name).collect())
+}
+
+fn steps(list: &[(u64, &str)]) -> Vec<(u64, String)> {
+    list.iter().map(|(step, model)| (*step, (*model).to_owned())).collect()
+}
+
+#[test]
+fn the_three_forms_of_a_trajectory_are_read() {
+    let test = TestStorage::on_files();
+    put_model(&test, "tuned", 1.0);
+    assert_eq!(trajectory(&test, "tuned").unwrap(), steps(&[(0, "base"), (1, "tuned")]));
+    for n in [5, 10, 100] {
+        put_model(&test, &format!("trainer/checkpoint-{n}"), 1.0);
+    }
+    test.write("trainer/checkpoint-x/readme", "");
+    assert_eq!(
+        trajectory(&test, "trainer").unwrap(),
+        steps(&[
+            (0, "base"),
+            (5, "trainer/checkpoint-5"),
+            (10, "trainer/checkpoint-10"),
+            (100, "trainer/checkpoint-100"),
+        ])
+    );
+    let list = json!({"format": "retune-trajectory/1", "checkpoints": [
+        {"step": 0, "model": "step-000000/"}, {"step": 9, "model": "later/step-000009/"}]});
+    test.write("listed/trajectory.json", list.to_string());
+    assert_eq!(
+        trajectory(&test, "listed").unwrap(),
+        steps(&[(0, "listed/step-000000"), (9, "listed/later/step-000009")])
+    );
+}
+
+#[test]
+fn trajectories_that_lead_nowhere_are_refused() {
+    let test = TestStorage::on_files();
+    let listed = |checkpoints: serde_json::Value| {
+        let list = json!({"format": "retune-trajectory/1", "checkpoints": checkpoints});
+        test.write("t/trajectory.json", list.to_string());
+        trajectory(&test, "t").unwrap_err().code()
+    };
+    assert_eq!(listed(json!([])), "empty_trajectory");
+    assert_eq!(listed(json!([{"step": 0, "model": "a"}])), "empty_trajectory");
+    for model in ["../base", "/etc", "a/../../b", "s3://b/a", ""] {
+        let two = json!([{"step": 0, "model": "a"}, {"step": 1, "model": model}]);
+        assert_eq!(listed(two), "malformed_trajectory", "{model}");
+    }
+    let twice = json!([{"step": 3, "model": "a"}, {"step": 3, "model": "b"}]);
+    assert_eq!(listed(twice), "malformed_trajectory");
+    test.write("t/trajectory.json", r#"{"format":"other/1","checkpoints":[]}"#);
+    assert_eq!(trajectory(&test, "t").unwrap_err().code(), "malformed_trajectory");
+    assert_eq!(trajectory(&test, "nowhere").unwrap_err().code(), "empty_trajectory");
+    test.write("lora/adapter_config.json", "{}");
+    test.write("lora/adapter_model.safetensors", weights(1.0));
+    assert_eq!(trajectory(&test, "lora").unwrap_err().code(), "not_implemented");
+    test.write("tuned.pt", "x");
+    assert_eq!(trajectory(&test, "tuned.pt").unwrap_err().code(), "pickle_refused");
+}
+
+fn put_data(test: &TestStorage, inputs: HostTensor, labels: HostTensor) {
+    let data: Checkpoint =
+        [("inputs".to_owned(), inputs), ("labels".to_owned(), labels)].into_iter().collect();
+    test.write("d.safetensors", tensors::to_pieces(&data).concat());
+}
+
+fn read_data(
+    test: &TestStorage,
+    preprocess: Option<&Preprocess>,
+) -> Result<retune::engine::learning::Dataset, ArtifactError> {
+    let place = test.storage.check_location(&test.uri("d.safetensors")).unwrap();
+    let read = with_access(test, |access| dataset::read(access, &place, preprocess));
+    // What values do not decide, the header decides already.
+    if let Err(error) = dataset::look(test.storage.blocking(), &place) {
+        assert_eq!(read.as_ref().unwrap_err().code(), error.code());
+    }
+    read.map(|(data, _)| data)
+}
+
+#[test]
+fn bytes_and_floats_are_read_as_samples() {
+    let test = TestStorage::on_files();
+    let pixels = HostTensor::from_bytes(
+        retune::engine::network::DType::U8,
+        vec![2, 1, 1, 2],
+        vec![0, 51, 102, 255].into(),
+    );
+    put_data(&test, pixels.unwrap(), HostTensor::from_i64(vec![2], &[1, 0]));
+    let data = read_data(&test, None).unwrap();
+    assert_eq!((data.len(), data.sample_shape()), (2, &[1, 1, 2][..]));
+    assert_eq!(data.batch(&[1]).inputs, [0.4, 1.0]);
+    let preprocess = Preprocess { mean: vec![0.5], std: vec![0.5] };
+    assert_eq!(read_data(&test, Some(&preprocess)).unwrap().batch(&[1]).inputs[1], 1.0);
+    let preprocess = Preprocess { mean: vec![0.5; 3], std: vec![0.5; 3] };
+    let error = read_data(&test, Some(&preprocess)).unwrap_err();
+    assert_eq!(error.code(), "invalid_preprocess");
+}
+
+#[test]
+fn each_fault_of_a_dataset_has_its_code() {
+    let test = TestStorage::on_files();
+    let floats =
+        |shape: &[usize]| HostTensor::from_f32(shape.to_vec(), vec![0.5; shape.iter().product()]);
+    let labels = |labels: &[i64]| HostTensor::from_i64(vec![labels.len()], labels);
+    let nan = HostTensor::from_f32(vec![1, 2], vec![0.0, f32::NAN]);
+    for (inputs, labels, expected) in [
+        (floats(&[2, 3]), labels(&[0]), "wrong_shape"),
+        (floats(&[2]), labels(&[0, 1]), "wrong_shape"),
+        (floats(&[2, 0]), labels(&[0, 1]), "wrong_shape"),
+        (floats(&[0, 3]), labels(&[]), "empty_dataset"),
+        (floats(&[2, 3]), floats(&[2]), "wrong_dtype"),
+        (labels(&[1]), labels(&[1]), "wrong_dtype"),
+        (floats(&[2, 3]), labels(&[0, -1]), "label_out_of_range"),
+        (nan, labels(&[0]), "not_finite"),
+    ] {
+        put_data(&test, inputs, labels);
+        let error = read_data(&test, None).unwrap_err();
+        assert_eq!(error.code(), expected, "{error}");
+    }
+    test.write("d.safetensors", weights(1.0));
+    assert_eq!(read_data(&test, None).unwrap_err().code(), "missing_tensor");
+    let place = test.storage.check_location(&test.uri("d.safetensors")).unwrap();
+    assert!(dataset::check_labels(&[0, 9], 10, &place).is_ok());
+    let error = dataset::check_labels(&[0, 10], 10, &place).unwrap_err();
+    assert_eq!(error.code(), "label_out_of_range");
+    assert!(error.to_string().contains("sample 1 has the label 10"), "{error}");
+    let error = dataset::check_input_shape(&[28, 28], &[784], &place).unwrap_err();
+    assert_eq!(error.code(), "wrong_input_shape");
+}

@@ -1,0 +1,6 @@
+mod crash;
+mod keys;
+mod private_cluster;
+mod queue;
+mod serve;
+mod sweep;

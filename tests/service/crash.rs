@@ -1,0 +1,227 @@
+//! Real worker processes that are killed, stopped, told to end or told to cancel in the middle of a
+//! real transfer: one result, one `transfer.succeeded`, and nothing from a worker that lost its
+//! lease. Leases are short here; the periods scale.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use retune::{
+    pipeline::Phase,
+    service::{
+        access::DEFAULT_TENANT,
+        database::{
+            transfers::{self, Enqueue},
+            workers,
+        },
+        jobs::{Status, Transfer},
+    },
+};
+use safetensors::{Dtype, serialize_to_file, tensor::TensorView};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::support::{Process, TestDatabase, enqueue, reachable_folder, retune, within};
+
+const LEASE: Duration = Duration::from_secs(4);
+
+struct Case {
+    test: TestDatabase,
+    folder: tempfile::TempDir,
+}
+
+impl Case {
+    async fn fresh() -> Self {
+        let (folder, path) = reachable_folder();
+        for name in ["old", "tuned", "new"] {
+            write_model(&path.join(name), name.len() as u64 * 31);
+        }
+        write_data(&path.join("train.safetensors"));
+        Self { test: TestDatabase::fresh().await, folder }
+    }
+
+    fn uri(&self, name: &str) -> String {
+        format!("file://{}/{name}", self.folder.path().display())
+    }
+
+    /// A transfer that takes some seconds, most of them in `aligning`, a look a timestep.
+    async fn queued(&self, timesteps: u32) -> Uuid {
+        let spec = json!({
+            "source": {"base": self.uri("old/"), "trajectory": self.uri("tuned/")},
+            "target": {"base": self.uri("new/")},
+            "data": {"train": self.uri("train.safetensors")},
+            "methods": ["gmt"],
+            "options": {"timesteps": timesteps, "batch_size": 256, "alpha": 1.0, "step": "last"},
+            "output": self.uri("out/"),
+        });
+        self.test.submit(Enqueue { spec, max_attempts: 5, ..enqueue() }).await.id
+    }
+
+    fn worker(&self) -> Process {
+        let mut command: Command = retune();
+        command
+            .args(["work", "--data-dir"])
+            .arg(self.folder.path().join("state"))
+            .env("DATABASE_URL", &self.test.url)
+            .env("RETUNE_STORAGE_ROOTS", self.uri(""))
+            .env("RETUNE_WORKER_LEASE_SECONDS", LEASE.as_secs().to_string())
+            .env("RETUNE_WORKER_BEAT_SECONDS", "0.5")
+            .env("RETUNE_WORKER_POLL_SECONDS", "0.2");
+        Process::start(&mut command)
+    }
+
+    async fn aligning(&self, id: Uuid, attempt: i32) -> Transfer {
+        let wanted = |transfer: &Transfer| {
+            assert!(!transfer.status.is_final(), "too early: {transfer:#?}");
+            transfer.attempt >= attempt && transfer.phase == Some(Phase::Aligning)
+        };
+        self.test.until(id, wanted).await
+    }
+
+    /// The transfer ended well, once, and what lies in the store is what the row says.
+    async fn succeeded_once(&self, id: Uuid) {
+        let ended = self.test.until(id, |transfer| transfer.status.is_final()).await;
+        assert_eq!(ended.status, Status::Succeeded, "{ended:#?}");
+        let kinds = self.test.event_kinds(id).await;
+        let successes = kinds.iter().filter(|kind| *kind == "transfer.succeeded").count();
+        assert_eq!((successes, kinds.last().unwrap().as_str()), (1, "transfer.succeeded"));
+        let manifest = fs::read(self.result(id).join("manifest.json")).unwrap();
+        let digest = hex::encode(Sha256::digest(&manifest));
+        assert_eq!(ended.result.unwrap().manifest_sha256, digest);
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        assert!(manifest.is_object());
+    }
+
+    fn result(&self, id: Uuid) -> std::path::PathBuf {
+        self.folder.path().join("out").join(id.to_string())
+    }
+}
+
+/// 16 → 64 → 4, numbers from a linear congruence: any will do.
+fn write_model(folder: &Path, seed: u64) {
+    fs::create_dir_all(folder).unwrap();
+    let config = json!({
+        "model_type": "graph",
+        "input": {"kind": "features", "shape": [16]},
+        "task": "classification",
+        "nodes": [{"op": "linear", "param": "fc1"}, {"op": "relu"}, {"op": "linear", "param": "fc2"}]
+    });
+    fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let shapes: [(&str, Vec<usize>); 4] = [
+        ("fc1.weight", vec![64, 16]),
+        ("fc1.bias", vec![64]),
+        ("fc2.weight", vec![4, 64]),
+        ("fc2.bias", vec![4]),
+    ];
+    let tensors: Vec<_> = shapes
+        .into_iter()
+        .enumerate()
+        .map(|(i, (name, shape))| {
+            let count = shape.iter().product();
+            (name, shape, floats(count, seed + i as u64))
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (*name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    serialize_to_file(views, None, &folder.join("model.safetensors")).unwrap();
+}
+
+fn write_data(file: &Path) {
+    let inputs = floats(512 * 16, 7);
+    let labels: Vec<u8> = (0..512_i64).flat_map(|i| (i % 4).to_le_bytes()).collect();
+    let views = [
+        ("inputs", TensorView::new(Dtype::F32, vec![512, 16], &inputs).unwrap()),
+        ("labels", TensorView::new(Dtype::I64, vec![512], &labels).unwrap()),
+    ];
+    serialize_to_file(views, None, file).unwrap();
+}
+
+/// Numbers in (−0.5, 0.5).
+fn floats(count: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
+    };
+    (0..count).flat_map(|_| next().to_le_bytes()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_worker_is_succeeded_by_another() {
+    let case = Case::fresh().await;
+    let id = case.queued(100).await;
+    let mut first = case.worker();
+    case.aligning(id, 1).await;
+    first.signal(Signal::SIGKILL);
+    first.ended().await;
+    let killed = Instant::now();
+    assert!(!case.result(id).join("manifest.json").exists());
+
+    let _second = case.worker();
+    case.test.until(id, |transfer| transfer.attempt >= 2).await;
+    // With a lease of 30 s this is the promised 45.
+    assert!(killed.elapsed() < LEASE + Duration::from_secs(15), "{:?}", killed.elapsed());
+    case.succeeded_once(id).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_stopped_past_its_lease_cannot_publish() {
+    let case = Case::fresh().await;
+    let id = case.queued(100).await;
+    let first = case.worker();
+    case.aligning(id, 1).await;
+    first.signal(Signal::SIGSTOP);
+
+    let second = case.worker();
+    // Both are in the middle of it when the first goes on; the second is then held so that the
+    // first has all the time it could need to publish.
+    case.aligning(id, 2).await;
+    second.signal(Signal::SIGSTOP);
+    first.signal(Signal::SIGCONT);
+    let next = case.queued(1).await;
+    within("the first worker has dropped it and taken the next", async || {
+        let known = workers::list(&case.test.database).await.unwrap();
+        let first = known.into_iter().find(|worker| worker.pid == first.id())?;
+        let over = case.test.get(next).await.status.is_final();
+        (over || first.transfer == Some(next)).then_some(())
+    })
+    .await;
+    assert!(!case.result(id).join("manifest.json").exists(), "published without a lease");
+    second.signal(Signal::SIGCONT);
+    case.succeeded_once(id).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_told_to_end_hands_its_transfer_back_at_no_cost() {
+    let case = Case::fresh().await;
+    let id = case.queued(100).await;
+    let mut first = case.worker();
+    case.aligning(id, 1).await;
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.ended().await, Some(0));
+    let waiting = case.test.get(id).await;
+    assert_eq!((waiting.status, waiting.attempt), (Status::Queued, 0));
+    let _second = case.worker();
+    case.succeeded_once(id).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_transfer_stops_soon_and_leaves_no_result() {
+    let case = Case::fresh().await;
+    let id = case.queued(300).await;
+    let _worker = case.worker();
+    case.aligning(id, 1).await;
+    let asked = Instant::now();
+    transfers::request_cancel(&case.test.database, DEFAULT_TENANT, id).await.unwrap();
+    let ended = case.test.until(id, |transfer| transfer.status.is_final()).await;
+    assert_eq!(ended.status, Status::Cancelled);
+    assert!(asked.elapsed() < LEASE, "{:?}", asked.elapsed());
+    let left = fs::read_dir(case.result(id)).map(Iterator::count).unwrap_or(0);
+    assert_eq!(left, 0, "nothing half-written");
+}

@@ -1,0 +1,115 @@
+//! Storage on S3.
+
+use std::fs;
+
+use bytes::Bytes;
+use retune::storage::{Location, S3Config, Storage};
+
+use crate::support::{
+    files::TestStorage,
+    s3_server::{Mishap, S3Server},
+};
+
+const LARGE: usize = 20 << 20;
+
+fn noise(length: usize) -> Vec<u8> {
+    (0..length as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
+}
+
+/// A server, and storage whose only root is `s3://bucket/allowed/`.
+fn start() -> (S3Server, TestStorage) {
+    let first = TestStorage::on_files();
+    let server = S3Server::start(first.runtime.handle());
+    let test =
+        TestStorage::with_runtime(first.runtime, &["s3://bucket/allowed/"], server.config.clone());
+    (server, test)
+}
+
+fn place(storage: &Storage, path: &str) -> Location {
+    storage.check_location(&format!("s3://bucket/allowed/{path}")).unwrap()
+}
+
+#[test]
+fn a_large_object_goes_up_in_parts_and_comes_back_the_same() {
+    let (server, test) = start();
+    let storage = test.storage.blocking();
+    let location = place(&test.storage, "run/model.safetensors");
+    let local = test.scratch().join("model");
+    let content = noise(LARGE);
+    fs::write(&local, &content).unwrap();
+
+    let written = storage.publish_file(&location, &local, &|| true).unwrap();
+    assert_eq!(server.parts(), 3);
+    assert_eq!(storage.head(&location).unwrap().size, LARGE as u64);
+    let fetched = storage.fetch(&location, &test.scratch(), &|| true).unwrap();
+    assert_eq!((fetched.size, &fetched.sha256), (written.size, &written.sha256));
+    assert!(fs::read(&fetched.path).unwrap() == content);
+
+    assert_eq!(storage.publish_file(&location, &local, &|| true).unwrap(), written);
+    fs::write(&local, noise(LARGE - 1)).unwrap();
+    let error = storage.publish_file(&location, &local, &|| true).unwrap_err();
+    assert_eq!(error.code(), "already_exists");
+}
+
+#[test]
+fn small_objects_are_created_once_and_folders_deleted_whole() {
+    let (_server, test) = start();
+    let storage = test.storage.blocking();
+    let report = place(&test.storage, "run/report.json");
+    storage.publish_bytes(&report, Bytes::from_static(b"{}")).unwrap();
+    storage.publish_bytes(&report, Bytes::from_static(b"{}")).unwrap();
+    let error = storage.publish_bytes(&report, Bytes::from_static(b"[]")).unwrap_err();
+    assert_eq!(error.code(), "already_exists");
+    let neighbour = place(&test.storage, "run2/report.json");
+    storage.publish_bytes(&neighbour, Bytes::from_static(b"{}")).unwrap();
+    storage.publish_bytes(&place(&test.storage, "run/a/b"), Bytes::from_static(b"1")).unwrap();
+
+    let listing = storage.list(&place(&test.storage, "run")).unwrap();
+    assert_eq!(listing.files.len(), 1);
+    assert_eq!(listing.folders, [place(&test.storage, "run/a")]);
+    storage.delete_prefix(&place(&test.storage, "run")).unwrap();
+    assert!(!storage.exists(&report).unwrap());
+    assert!(storage.exists(&neighbour).unwrap());
+}
+
+#[test]
+fn a_download_survives_errors_and_breaks() {
+    let (server, test) = start();
+    let storage = test.storage.blocking();
+    let location = place(&test.storage, "data.safetensors");
+    let content = noise(3 << 20);
+    storage.publish_bytes(&location, content.clone().into()).unwrap();
+    let before = server.gets();
+    server.plan([Mishap::Unavailable, Mishap::CutAfter(1 << 20), Mishap::CutAfter(0)]);
+    let fetched = storage.fetch(&location, &test.scratch(), &|| true).unwrap();
+    assert!(fs::read(&fetched.path).unwrap() == content);
+    assert!(server.gets() - before >= 4, "{}", server.gets() - before);
+}
+
+#[test]
+fn a_stopped_download_leaves_no_file() {
+    let (_server, test) = start();
+    let storage = test.storage.blocking();
+    let location = place(&test.storage, "data.safetensors");
+    storage.publish_bytes(&location, noise(1 << 20).into()).unwrap();
+    let error = storage.fetch(&location, &test.scratch(), &|| false).unwrap_err();
+    assert_eq!(error.code(), "stopped");
+    assert_eq!(fs::read_dir(test.scratch()).unwrap().count(), 0);
+    let missing = place(&test.storage, "none");
+    assert_eq!(storage.fetch(&missing, &test.scratch(), &|| true).unwrap_err().code(), "not_found");
+}
+
+#[test]
+fn other_buckets_prefixes_and_plain_http_are_refused() {
+    let (server, test) = start();
+    for uri in
+        ["s3://bucket/allowed2/x", "s3://bucket/x", "s3://other/allowed/x", "gs://bucket/allowed"]
+    {
+        assert_eq!(test.storage.check_location(uri).unwrap_err().code, "location_not_allowed");
+    }
+    let s3 = S3Config { allow_http: false, ..server.config.clone() };
+    let strict = TestStorage::with(&["s3://bucket/allowed/"], s3);
+    let error = strict.storage.check_location("s3://bucket/allowed/x").unwrap_err();
+    assert_eq!(error.code, "location_not_allowed");
+    assert!(error.detail.contains("allow_http"), "{error}");
+}
