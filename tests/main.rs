@@ -11,5 +11,6 @@ mod storage {
 mod artifacts {
     mod hostile;
     mod models;
+    mod pytorch;
     mod results;
 }
