@@ -19,6 +19,7 @@ mod storage {
 mod artifacts {
     mod hostile;
     mod models;
+    mod pytorch;
     mod results;
 }
 

@@ -107,7 +107,7 @@ impl Demo<'_> {
         let client = Client::open(connection)?;
         eprintln!("  submitting to {}", service.url);
         let methods = ["identity", "weight_matching", "fgmt"];
-        let (seen, report) = self.transfer(&client, &folder, &methods).await?;
+        let (done, report) = self.transfer(&client, &folder, &methods).await?;
         let mut rows = comparison::of_report(&report, &case.tuned)?;
         if report["winner"] != "fgmt" {
             // The epoch went to the winner; the table shows FGMT with one, too.
@@ -118,7 +118,7 @@ impl Demo<'_> {
         let (plain, rate) = comparison::plain(&case, &trainer, seed, budget)?;
         rows.extend(plain);
         self.show(&rows, &report, rate);
-        self.places(&seen, &folder, service);
+        self.places(&done, &folder, service);
         if self.args.keep_serving {
             eprintln!("serving until Ctrl-C");
             self.stop.run_until_cancelled(service.ended()).await.unwrap_or(Ok(()))?;

@@ -107,10 +107,10 @@ pub fn plain(
     for learning_rate in RATES {
         let recipe = Recipe { epochs, learning_rate, seed: derived(seed, 4), snapshots: 0 };
         let title = format!("plain fine-tuning, rate {learning_rate}");
-        let trained = trainer.train(&title, &case.new_base, &case.train, recipe)?;
-        let reached = trainer.accuracy(&trained.model, &case.validation);
+        let result = trainer.train(&title, &case.new_base, &case.train, recipe)?;
+        let reached = trainer.accuracy(&result.model, &case.validation);
         if best.as_ref().is_none_or(|(other, ..)| reached > *other) {
-            best = Some((reached, learning_rate, trained));
+            best = Some((reached, learning_rate, result));
         }
     }
     let Some((_, rate, short)) = best else { bail!("no learning rate to try") };
