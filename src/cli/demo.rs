@@ -1,7 +1,7 @@
 //! `retune demo`: the main job from end to end, on real data, with nothing to set up.
 //!
 //! Order of events: start a service of our own; train an old base, its customisation and a new base
-//! ([`case`]); store them where the service may read; submit the transfer over HTTP and watch it;
+//! (`case`); store them where the service may read; submit the transfer over HTTP and watch it;
 //! train the new base plainly for comparison; print the table; say where everything is. The story
 //! goes to stderr, table and places to stdout. No row is left out, whatever the seed gives.
 
