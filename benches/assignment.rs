@@ -53,7 +53,7 @@ fn arguments() -> Result<Arguments, Failure> {
         let value = words.next().ok_or_else(|| format!("{option} needs a value"))?;
         match option.as_str() {
             "--sizes" => {
-                found.sizes = value.split(',').map(str::parse).collect::<Result<_, _>>()?
+                found.sizes = value.split(',').map(str::parse).collect::<Result<_, _>>()?;
             }
             "--write" => found.write = Some(value.into()),
             "--json" => found.json = Some(value.into()),
@@ -74,7 +74,8 @@ fn matrices(arguments: &Arguments) -> Result<Matrices, Failure> {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         return Ok(Box::new(std::iter::once((name, matrix.len().isqrt(), matrix))));
     }
-    let kinds: [(&str, fn(usize) -> Vec<f32>); 5] = [
+    type Make = fn(usize) -> Vec<f32>;
+    let kinds: [(&str, Make); 5] = [
         ("random", |n| random(n, 1)),
         ("gradients", |n| pairs(n, 1.0, 0.0, 2)),
         ("noisy", |n| pairs(n, 3.0, 0.0, 3)),

@@ -34,7 +34,7 @@ use tokio::time;
 use uuid::Uuid;
 
 /// Longest wait for anything.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The run's PostgreSQL; the last test that uses it stops it.
 struct Cluster(Option<PrivateCluster>);
@@ -127,14 +127,14 @@ impl TestDatabase {
         };
         match time::timeout(PATIENCE, waiting).await {
             Ok(transfer) => transfer,
-            Err(_) => panic!("waited in vain; the transfer is {:#?}", self.get(id).await),
+            Err(_elapsed) => panic!("waited in vain; the transfer is {:#?}", self.get(id).await),
         }
     }
 }
 
 /// Drops databases of runs an hour ago and more.
 async fn forget_old(admin: &Database) {
-    let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+    let hour_ago = std::time::SystemTime::now() - Duration::from_hours(1);
     let since = hour_ago.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
     let oldest = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, since, 0));
     let names: Vec<String> = sqlx::query_scalar(

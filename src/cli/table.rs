@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn columns_are_padded_to_the_widest_cell() {
-        let rows = [vec!["".into(), "test".into()], vec!["fgmt".into(), "9".into()]];
+        let rows = [vec![String::new(), "test".into()], vec!["fgmt".into(), "9".into()]];
         assert_eq!(columns(&rows), "      test\nfgmt     9\n");
     }
 

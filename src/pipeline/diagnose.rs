@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Failure, compete::Bench};
+use super::compete::Bench;
 use crate::engine::network::Checkpoint;
 
 /// The relation of old and new base.
@@ -12,13 +12,13 @@ pub struct Diagnosis {
     pub identical_bases: bool,
     /// `‖θ_A^T − θ_A⁰‖ / ‖θ_A⁰‖`: how far the tuning went.
     pub relative_task_vector: Option<f64>,
-    /// Cosine of θ_A⁰ and θ_B⁰ by tensor, before any permutation.
+    /// Cosine of `θ_A⁰` and `θ_B⁰` by tensor, before any permutation.
     pub base_cosines: Vec<(String, Option<f64>)>,
     /// The same over all tensors.
     pub base_cosine: Option<f64>,
 }
 
-pub fn run(bench: &Bench) -> Result<Diagnosis, Failure> {
+pub fn run(bench: &Bench) -> Diagnosis {
     let names: Vec<String> = bench.inputs.graph.learned();
     let (source, target) = (bench.inputs.trajectory.base(), &bench.inputs.target.checkpoint);
     let present: Vec<&String> = names.iter().filter(|n| source.get(n).is_some()).collect();
@@ -42,12 +42,12 @@ pub fn run(bench: &Bench) -> Result<Diagnosis, Failure> {
         moved += difference;
     }
     let norm = f64::sqrt(squares_source * squares_target);
-    Ok(Diagnosis {
+    Diagnosis {
         identical_bases: identical,
         relative_task_vector: (squares_source > 0.0).then(|| (moved / squares_source).sqrt()),
         base_cosines,
         base_cosine: (norm > 0.0).then(|| product / norm),
-    })
+    }
 }
 
 fn cosine(a: &Checkpoint, b: &Checkpoint, name: &str) -> Option<f64> {

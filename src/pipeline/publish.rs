@@ -80,7 +80,7 @@ pub fn manifest(job: &Job, writer: ResultWriter, facts: Facts) -> Result<Outcome
     let standing = writer
         .finish(ManifestFacts { id: job.id, spec: &spec, verdict, inputs: &inputs })
         .map_err(failure::at("/output"))?;
-    let manifest_sha256 = standing.manifest_sha256.to_string();
+    let manifest_sha256 = standing.manifest_sha256.clone();
     Ok(Outcome { uri: standing.uri, manifest_sha256, verdict, recommendation, metrics })
 }
 
@@ -102,7 +102,7 @@ pub fn standing(job: &Job, output: &Location, standing: Standing) -> Result<Outc
         .map_err(|error| unreadable(error.to_string()))?;
     Ok(Outcome {
         uri: standing.uri,
-        manifest_sha256: standing.manifest_sha256.to_string(),
+        manifest_sha256: standing.manifest_sha256.clone(),
         verdict,
         recommendation: serde_json::from_value(report["recommendation"]["action"].clone()).ok(),
         metrics: report["metrics"].clone(),

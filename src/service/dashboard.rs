@@ -38,14 +38,14 @@ pub fn router(state: AppState) -> Router {
         .route("/transfers/{id}", get(transfer::handle))
         .route("/login", get(session::form).post(session::login))
         .route("/logout", axum::routing::post(session::logout))
-        .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", STYLE)))
-        .route("/assets/live.js", get(|| asset("text/javascript; charset=utf-8", SCRIPT)))
-        .route("/assets/icon.svg", get(|| asset("image/svg+xml", ICON)))
+        .route("/assets/style.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
+        .route("/assets/live.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
+        .route("/assets/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
         .layer(from_fn(protect))
         .with_state(state)
 }
 
-async fn asset(kind: &'static str, content: &'static str) -> Response {
+fn asset(kind: &'static str, content: &'static str) -> Response {
     let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=86400")];
     (headers, content).into_response()
 }

@@ -220,7 +220,7 @@ fn within(faults: &mut Vec<Fault>, pointer: &str, value: usize, low: usize, high
     }
 }
 
-/// `a.b[2]` of serde_path_to_error as `/a/b/2`.
+/// `a.b[2]` of `serde_path_to_error` as `/a/b/2`.
 fn pointer_of(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     let mut pointer = String::new();

@@ -122,7 +122,7 @@ impl Blocking<'_> {
         self.wait(self.storage.delete_prefix(folder))
     }
 
-    fn wait<T>(&self, operation: impl Future<Output = T>) -> T {
+    fn wait<T>(self, operation: impl Future<Output = T>) -> T {
         self.storage.inner.handle.block_on(operation)
     }
 }

@@ -124,7 +124,7 @@ fn patience(options: ClientOptions) -> ClientOptions {
     options
         .with_timeout_disabled()
         .with_connect_timeout(Duration::from_secs(10))
-        .with_read_timeout(Duration::from_secs(60))
+        .with_read_timeout(Duration::from_mins(1))
 }
 
 fn retry() -> RetryConfig {
@@ -135,7 +135,7 @@ fn retry() -> RetryConfig {
             base: 2.0,
         },
         max_retries: 6,
-        retry_timeout: Duration::from_secs(60),
+        retry_timeout: Duration::from_mins(1),
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a PyTorch user has, `config.json` and `model.safetensors`, read, run and written back: the
-//! networks of `tests/fixtures/pytorch`, against what PyTorch computed from them.
+//! What a `PyTorch` user has, `config.json` and `model.safetensors`, read, run and written back: the
+//! networks of `tests/fixtures/pytorch`, against what `PyTorch` computed from them.
 
 use std::{fs, path::Path};
 
@@ -91,7 +91,7 @@ fn a_vgg11_bn_under_torchvisions_names_computes_what_pytorch_computes() {
 }
 
 /// `load_state_dict(strict=True)` wants every name, shape and dtype, integer counters included;
-/// `tests/fixtures/pytorch/load_back.py` does it in PyTorch.
+/// `tests/fixtures/pytorch/load_back.py` does it in `PyTorch`.
 #[test]
 fn a_model_written_back_is_the_module_it_was() {
     let test = TestStorage::on_files();

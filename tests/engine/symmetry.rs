@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Relative error that reordered sums may leave. Networks with random parameters amplify rounding from
-/// layer to layer; those that PyTorch has settled are held to 1e-5 (`pipeline/pytorch.rs`).
+/// layer to layer; those that `PyTorch` has settled are held to 1e-5 (`pipeline/pytorch.rs`).
 const ROUNDING: f64 = 2e-5;
 
 /// The branches of a deep residual network small beside its stream, as training leaves them:

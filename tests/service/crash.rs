@@ -222,6 +222,6 @@ async fn a_cancelled_transfer_stops_soon_and_leaves_no_result() {
     let ended = case.test.until(id, |transfer| transfer.status.is_final()).await;
     assert_eq!(ended.status, Status::Cancelled);
     assert!(asked.elapsed() < LEASE, "{:?}", asked.elapsed());
-    let left = fs::read_dir(case.result(id)).map(Iterator::count).unwrap_or(0);
+    let left = fs::read_dir(case.result(id)).map_or(0, Iterator::count);
     assert_eq!(left, 0, "nothing half-written");
 }

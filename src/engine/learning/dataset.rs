@@ -146,7 +146,7 @@ impl Dataset {
         }
     }
 
-    /// `(rest, held out)`: of every class `fraction` of its samples (rounded, drawn by ChaCha8 from
+    /// `(rest, held out)`: of every class `fraction` of its samples (rounded, drawn by `ChaCha8` from
     /// `seed`) are held out; both parts keep the order of the samples.
     pub fn hold_out(&self, fraction: f64, seed: u64) -> (Self, Self) {
         let mut classes = self.labels.clone();

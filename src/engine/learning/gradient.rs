@@ -104,10 +104,11 @@ mod tests {
         for name in graph.learned() {
             let Some(tensor) = params.get(&name) else { continue };
             let burn = floats(by_burn[&name].clone());
-            for i in 0..tensor.len() {
+            assert_eq!(burn.len(), tensor.len());
+            for (i, &by_burn) in burn.iter().enumerate() {
                 let slope = slope(&learner, &params, &batch, (&name, i));
                 let found = f64::from(gradient.parts[&name].f32()[i]);
-                assert!((f64::from(burn[i]) - found).abs() < 1e-5 * scale, "{name}[{i}]");
+                assert!((f64::from(by_burn) - found).abs() < 1e-5 * scale, "{name}[{i}]");
                 let off = (slope - found).abs();
                 assert!(off < 2e-3 * scale, "{name}[{i}]: {found} but the slope is {slope}");
             }

@@ -1,4 +1,4 @@
-//! Logits, losses, gradients and statistics against PyTorch's, computed there in float64
+//! Logits, losses, gradients and statistics against `PyTorch`'s, computed there in float64
 //! (`tests/fixtures/networks/make.py`).
 
 use std::path::Path;
@@ -10,7 +10,7 @@ use safetensors::SafeTensors;
 use super::{Batch, Learner, testing};
 use crate::engine::network::{Checkpoint, DType, Graph, HostTensor};
 
-/// A fixture file: a network, a batch and what PyTorch made of it.
+/// A fixture file: a network, a batch and what `PyTorch` made of it.
 struct Reference {
     config: serde_json::Value,
     tensors: Checkpoint,

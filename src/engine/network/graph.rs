@@ -112,13 +112,13 @@ pub enum Op {
         #[serde(default = "yes")]
         count_include_pad: bool,
     },
-    /// `[C, H, W]` to `[C, h, w]`, as PyTorch's `AdaptiveAvgPool2d`.
+    /// `[C, H, W]` to `[C, h, w]`, as `PyTorch`'s `AdaptiveAvgPool2d`.
     AdaptiveAvgPool {
         output: Pair,
     },
     /// `[C, H, W]` to `[C]`.
     GlobalAvgPool {},
-    /// Channel-major, as PyTorch.
+    /// Channel-major, as `PyTorch`.
     Flatten {},
     /// The sum of all its inputs.
     Add {},
@@ -254,7 +254,7 @@ impl Op {
         }
     }
 
-    /// The tensors the op reads, PyTorch's names and layouts.
+    /// The tensors the op reads, `PyTorch`'s names and layouts.
     pub fn params(&self) -> Vec<ParamUse> {
         use Axis::{Fixed, Input, Output};
         use Role::{Counter, Learned, Statistic};

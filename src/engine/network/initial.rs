@@ -1,4 +1,4 @@
-//! Fresh parameters, drawn as PyTorch draws them by default.
+//! Fresh parameters, drawn as `PyTorch` draws them by default.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{Checkpoint, Graph, HostTensor, Op, Role, Signature};
 
 impl Graph {
-    /// Weights and biases of linear layers and convolutions uniform in `±1/√fan_in` (PyTorch's
+    /// Weights and biases of linear layers and convolutions uniform in `±1/√fan_in` (`PyTorch`'s
     /// default), norms at one and zero, statistics of a standard normal, counters at zero. The same
     /// seed gives the same parameters.
     pub fn initial(&self, signature: &Signature, seed: u64) -> Checkpoint {

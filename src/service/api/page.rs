@@ -1,6 +1,6 @@
 //! The shape of every list, and the cursor that leads to its next page.
 //!
-//! A cursor is the id of the last row shown. Ids are UUIDv7, so "older than this id" is "created
+//! A cursor is the id of the last row shown. Ids are `UUIDv7`, so "older than this id" is "created
 //! before it", and new rows never shift a page.
 
 use serde::Serialize;

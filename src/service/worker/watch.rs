@@ -165,14 +165,14 @@ mod tests {
     use super::*;
 
     fn fresh() -> Watch {
-        Watch::over(Instant::now() + Duration::from_secs(60))
+        Watch::over(Instant::now() + Duration::from_mins(1))
     }
 
     #[test]
     fn a_lease_that_ran_out_stops_the_work_whatever_was_heard() {
         let watch = Watch::over(Instant::now());
         assert_eq!(watch.go_on(), Err(Stop::HandedBack));
-        watch.prolong(Instant::now() + Duration::from_secs(60));
+        watch.prolong(Instant::now() + Duration::from_mins(1));
         assert_eq!(watch.go_on(), Ok(()));
     }
 

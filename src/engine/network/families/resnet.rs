@@ -71,7 +71,7 @@ mod tests {
     use super::*;
     use crate::engine::network::Signature;
 
-    /// A ResNet of this width and these depths.
+    /// A `ResNet` of this width and these depths.
     fn tensors(width: usize, depths: [usize; 4], bottleneck: bool, kernel: usize) -> Signature {
         let mut weights = vec![("conv1".to_owned(), vec![width, 3, kernel, kernel])];
         let mut norms = vec![("bn1".to_owned(), width)];

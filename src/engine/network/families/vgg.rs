@@ -97,7 +97,7 @@ mod tests {
     use super::super::tests::signature;
     use super::*;
 
-    /// Convolutions and norms of vgg11_bn, eight channels throughout.
+    /// Convolutions and norms of `vgg11_bn`, eight channels throughout.
     const FEATURES: [usize; 8] = [0, 4, 8, 11, 15, 18, 22, 25];
 
     fn graph_of(

@@ -26,7 +26,7 @@ fn signature(tensors: &[(String, Vec<usize>)]) -> Signature {
         .collect()
 }
 
-/// Linear layers with biases and ReLU between them.
+/// Linear layers with biases and `ReLU` between them.
 fn mlp(widths: &[usize]) -> (Graph, Signature) {
     let mut nodes: Vec<Value> = Vec::new();
     let mut tensors = Vec::new();
@@ -143,13 +143,10 @@ fn products_are_summed_not_gradients() {
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let source = random(&signature, &mut rng);
-    let zero = source.shifted(
-        &source,
-        &Checkpoint::from_iter(source.iter().map(|(n, t)| {
-            (n.to_owned(), HostTensor::from_f32(t.shape().to_vec(), vec![0.0; t.len()]))
-        })),
-        1.0,
-    );
+    let zeros = |(name, tensor): (&str, &HostTensor)| {
+        (name.to_owned(), HostTensor::from_f32(tensor.shape().to_vec(), vec![0.0; tensor.len()]))
+    };
+    let zero: Checkpoint = source.iter().map(zeros).collect();
     let negative = zero.shifted(&source, &zero, 1.0);
     let mut planted = Permutation::identity(&symmetry);
     planted.set(0, vec![2, 0, 1]);

@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn the_wait_is_bounded_and_nothing_else_is_known() {
         let ask = |name: &str, value: &str| wait(&[(name.to_owned(), value.to_owned())]);
-        assert_eq!(ask("wait", "60").unwrap(), Duration::from_secs(60));
+        assert_eq!(ask("wait", "60").unwrap(), Duration::from_mins(1));
         for (name, value) in [("wait", "61"), ("wait", "-1"), ("wait", "soon"), ("hold", "1")] {
             assert_eq!(ask(name, value).unwrap_err().code(), "invalid_query");
         }

@@ -59,14 +59,15 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> 
                 let detail = "must be the `next` of a page";
                 filter.after = Some(after.map_err(|_| Problem::invalid_query("after", detail))?);
             }
-            _ => match name.strip_prefix("metadata.") {
-                Some(key) => filter.metadata.push((key.to_owned(), value)),
-                None => {
+            _ => {
+                if let Some(key) = name.strip_prefix("metadata.") {
+                    filter.metadata.push((key.to_owned(), value))
+                } else {
                     let detail =
                         "no such parameter; there are status, base, limit, after, metadata.*";
                     return Err(Problem::invalid_query(&name, detail));
                 }
-            },
+            }
         }
     }
     filter.limit = i64::try_from(limit + 1).unwrap_or(i64::MAX);
