@@ -129,7 +129,9 @@ impl Dataset {
         let channel = size / self.scaling.len();
         for sample in inputs.chunks_mut(size) {
             for (values, (mean, inverse)) in sample.chunks_mut(channel).zip(&self.scaling) {
-                values.iter_mut().for_each(|v| *v = (*v - mean) * inverse);
+                for v in values {
+                    *v = (*v - mean) * inverse;
+                }
             }
         }
     }
@@ -146,7 +148,7 @@ impl Dataset {
         }
     }
 
-    /// `(rest, held out)`: of every class `fraction` of its samples (rounded, drawn by ChaCha8 from
+    /// `(rest, held out)`: of every class `fraction` of its samples (rounded, drawn by `ChaCha8` from
     /// `seed`) are held out; both parts keep the order of the samples.
     pub fn hold_out(&self, fraction: f64, seed: u64) -> (Self, Self) {
         let mut classes = self.labels.clone();

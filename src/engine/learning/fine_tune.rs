@@ -1,6 +1,6 @@
 //! Fine-tuning: the plain training loop.
 //!
-//! Every epoch: shuffle (ChaCha8 from the seed), step through the batches with the cosine learning
+//! Every epoch: shuffle (`ChaCha8` from the seed), step through the batches with the cosine learning
 //! rate over ALL steps, then take the running statistics anew and look at the validation data.
 //! The observer hears of every step and epoch and may end the training; what has been reached by
 //! then is the result. The running statistics of the result are re-estimated, as everywhere.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use burn::tensor::Tensor;
 
-/// How a gradient becomes a step. Both as PyTorch computes them.
+/// How a gradient becomes a step. Both as `PyTorch` computes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Optimizer {
     /// Stochastic gradient descent with momentum 0.9; weight decay is added to the gradient.
