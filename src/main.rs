@@ -1,6 +1,6 @@
 //! The `retune` program; everything is in the library.
 
-/// Tensors come and go in large blocks; this allocator gives transformers a quarter of their time.
+/// Tensors come and go in large blocks; this allocator keeps them at hand.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -6,6 +6,7 @@
 //! `storage` and `pipeline::plan` to say.
 
 mod check;
+mod schema;
 
 use std::collections::BTreeMap;
 
@@ -126,7 +127,7 @@ impl Method {
 }
 
 /// `"auto"` or a list of methods.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Methods {
     #[default]
@@ -155,8 +156,10 @@ mod auto {
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// T: how many points of the trajectory are matched.
+    #[schema(minimum = 1, maximum = 1000)]
     pub timesteps: usize,
     /// B: samples per gradient.
+    #[schema(minimum = 1, maximum = 1_048_576)]
     pub batch_size: usize,
     pub schedule: Schedule,
     pub trajectory: TrajectoryKind,
@@ -214,7 +217,7 @@ pub enum Head {
 }
 
 /// Length of the step along the transported task vector.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Alpha {
     Fixed(f64),

@@ -1,8 +1,15 @@
 //! The integration tests: one binary, one module an area, mirroring `src/`.
 
+mod api;
 mod architecture;
 mod service;
 mod support;
+
+mod engine {
+    pub mod networks;
+    pub mod planted;
+    mod symmetry;
+}
 
 mod storage {
     mod files;
@@ -12,5 +19,15 @@ mod storage {
 mod artifacts {
     mod hostile;
     mod models;
+    mod pytorch;
     mod results;
+}
+
+mod pipeline {
+    mod bad_input;
+    mod case;
+    mod pytorch;
+    mod s3;
+    mod same_bytes;
+    mod trainer;
 }

@@ -5,8 +5,9 @@
 //! makes the folder a result. Before that it is none, and [`ResultWriter::discard`] removes it. A
 //! folder with a whole manifest is never touched again.
 //!
-//! Model, permutation and card hold no time, host or path of this machine: the same input gives
-//! the same bytes.
+//! Model and permutation hold no time, host or path of this machine: the same input gives the same
+//! bytes. The report's `timing` and `environment` vary, and with them the digests that card and
+//! manifest list.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

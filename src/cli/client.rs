@@ -219,6 +219,8 @@ mod tests {
 
     #[test]
     fn addresses_with_a_path_are_kept() {
+        // As `main` does; another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let url = Url::parse("http://example.org/tune/").unwrap();
         let client = Client::open(Connection { url, api_key: None }).unwrap();
         let request = client.request(Method::GET, &["transfers"]).unwrap().build().unwrap();

@@ -1,7 +1,7 @@
 //! `retune demo`: the main job from end to end, on real data, with nothing to set up.
 //!
 //! Order of events: start a service of our own; train an old base, its customisation and a new base
-//! ([`case`]); store them where the service may read; submit the transfer over HTTP and watch it;
+//! (`case`); store them where the service may read; submit the transfer over HTTP and watch it;
 //! train the new base plainly for comparison; print the table; say where everything is. The story
 //! goes to stderr, table and places to stdout. No row is left out, whatever the seed gives.
 
@@ -107,7 +107,7 @@ impl Demo<'_> {
         let client = Client::open(connection)?;
         eprintln!("  submitting to {}", service.url);
         let methods = ["identity", "weight_matching", "fgmt"];
-        let (seen, report) = self.transfer(&client, &folder, &methods).await?;
+        let (done, report) = self.transfer(&client, &folder, &methods).await?;
         let mut rows = comparison::of_report(&report, &case.tuned)?;
         if report["winner"] != "fgmt" {
             // The epoch went to the winner; the table shows FGMT with one, too.
@@ -118,7 +118,7 @@ impl Demo<'_> {
         let (plain, rate) = comparison::plain(&case, &trainer, seed, budget)?;
         rows.extend(plain);
         self.show(&rows, &report, rate);
-        self.places(&seen, &folder, service);
+        self.places(&done, &folder, service);
         if self.args.keep_serving {
             eprintln!("serving until Ctrl-C");
             self.stop.run_until_cancelled(service.ended()).await.unwrap_or(Ok(()))?;

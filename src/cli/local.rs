@@ -17,7 +17,7 @@ use crate::{
     artifacts::Access,
     config::Settings,
     pipeline::{Failure, Phase, Progress, Stop},
-    spec::Spec,
+    spec::{Spec, SpecError},
     storage::{S3Config, Storage},
 };
 
@@ -87,6 +87,25 @@ pub fn read_spec(path: &Path) -> anyhow::Result<Spec> {
     let value: Value =
         serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
     Ok(Spec::from_json(&value)?)
+}
+
+/// Says what is wrong with a specification, as JSON where that is wanted.
+///
+/// # Errors
+/// Without `json`, and for anything but a specification's own faults: the error itself.
+pub fn refused(error: anyhow::Error, json: bool) -> anyhow::Result<ExitCode> {
+    let Some(refusal) = error.downcast_ref::<SpecError>().filter(|_| json) else {
+        return Err(error);
+    };
+    let pointer = refusal.faults.first().map(|fault| &fault.pointer);
+    let said = serde_json::json!({"error": {
+        "code": refusal.code,
+        "pointer": pointer,
+        "detail": refusal.to_string(),
+        "errors": refusal.faults,
+    }});
+    println!("{said}");
+    Ok(ExitCode::from(2))
 }
 
 /// Says what went wrong; 2 where the input is at fault, 1 where the job failed.

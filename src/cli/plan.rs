@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use super::local::{Local, failed, read_spec};
+use super::local::{Local, failed, read_spec, refused};
 use crate::{config::Settings, pipeline};
 
 /// Check a job specification against its artifacts' headers and estimate its cost.
@@ -19,7 +19,10 @@ pub struct Args {
 /// # Errors
 /// A specification that cannot be read.
 pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let spec = read_spec(&args.spec)?;
+    let spec = match read_spec(&args.spec) {
+        Ok(spec) => spec,
+        Err(error) => return refused(error, args.json),
+    };
     let local = Local::open(settings)?;
     match pipeline::plan(&spec, &local.storage) {
         Ok(plan) if args.json => println!("{plan}"),

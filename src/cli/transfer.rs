@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    local::{Bar, Local, failed, read_spec},
+    local::{Bar, Local, failed, read_spec, refused},
     table,
 };
 use crate::{
@@ -31,7 +31,10 @@ pub struct Args {
 /// # Errors
 /// A specification that cannot be read.
 pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let spec = read_spec(&args.spec)?;
+    let spec = match read_spec(&args.spec) {
+        Ok(spec) => spec,
+        Err(error) => return refused(error, args.json),
+    };
     let local = Local::open(settings)?;
     let bar = Arc::new(Bar::new());
     let interrupted = Arc::clone(&bar);

@@ -11,6 +11,7 @@ mod documentation;
 mod extract;
 mod health;
 mod layers;
+mod loopback;
 mod metrics;
 mod page;
 pub mod problem;
@@ -19,7 +20,7 @@ mod workers;
 
 use std::sync::LazyLock;
 
-use axum::Router;
+use axum::{Router, middleware::from_fn};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -66,9 +67,12 @@ pub fn openapi() -> &'static utoipa::openapi::OpenApi {
 pub fn router(state: AppState, pages: Router) -> Router {
     metrics::recorder();
     let http = state.settings.http.clone();
+    let open = state.open;
     let (bounded, _) = bounded().with_state(state.clone()).split_for_parts();
     let (unbounded, _) = unbounded().with_state(state).split_for_parts();
     let bounded = bounded.merge(documentation::pages()).merge(pages);
     let bounded = layers::bounded(bounded, http.request_timeout);
-    layers::common(bounded.merge(unbounded), http.body_limit)
+    let routes = bounded.merge(unbounded);
+    let routes = if open { routes.layer(from_fn(loopback::guard)) } else { routes };
+    layers::common(routes, http.body_limit)
 }

@@ -98,7 +98,7 @@ impl Clients {
             builder = builder.with_region(region);
         }
         match &self.s3.endpoint {
-            Some(endpoint) if self.s3.path_style => {
+            Some(endpoint) if self.s3.path_style || names_an_address(endpoint) => {
                 builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
             }
             Some(endpoint) => {
@@ -111,6 +111,12 @@ impl Clients {
         }
         builder
     }
+}
+
+/// No bucket can stand in front of an IP address.
+fn names_an_address(endpoint: &str) -> bool {
+    let host = url::Url::parse(endpoint).ok().and_then(|url| url.host().map(|h| h.to_owned()));
+    matches!(host, Some(url::Host::Ipv4(_) | url::Host::Ipv6(_)))
 }
 
 /// Large bodies may take long as long as they keep coming.
@@ -130,5 +136,18 @@ fn retry() -> RetryConfig {
         },
         max_retries: 6,
         retry_timeout: Duration::from_secs(60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_takes_no_bucket_in_front() {
+        assert!(names_an_address("http://127.0.0.1:9000"));
+        assert!(names_an_address("https://[::1]"));
+        assert!(!names_an_address("https://s3.example.org"));
+        assert!(!names_an_address("not an address"));
     }
 }

@@ -56,10 +56,10 @@ impl Case {
         let base = |title: &str, images: &Images, number: u64| {
             let seed = derived(seed, number);
             let start = network.graph.initial(&network.signature, seed);
-            let trained = trainer.train(title, &start, images, Recipe { seed, ..BASE })?;
-            let accuracy = trainer.accuracy(&trained.model, &upright);
-            say(title, accuracy, &trained);
-            anyhow::Ok(trained.model)
+            let learned = trainer.train(title, &start, images, Recipe { seed, ..BASE })?;
+            let accuracy = trainer.accuracy(&learned.model, &upright);
+            say(title, accuracy, &learned);
+            anyhow::Ok(learned.model)
         };
         let old_base = base("old base, upright images", &half, 1)?;
         let (train, validation) = half.turned().split_at(TRAIN);

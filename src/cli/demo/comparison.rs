@@ -13,7 +13,7 @@ use super::{
 use crate::cli::table;
 
 /// Learning rates that plain fine-tuning may choose from, on the validation images.
-pub const RATES: [f64; 4] = [0.02, 0.05, 0.1, 0.2];
+pub const RATES: [f64; 5] = [0.02, 0.05, 0.1, 0.2, 0.4];
 
 /// One way to a model for the turned images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -107,10 +107,10 @@ pub fn plain(
     for learning_rate in RATES {
         let recipe = Recipe { epochs, learning_rate, seed: derived(seed, 4), snapshots: 0 };
         let title = format!("plain fine-tuning, rate {learning_rate}");
-        let trained = trainer.train(&title, &case.new_base, &case.train, recipe)?;
-        let reached = trainer.accuracy(&trained.model, &case.validation);
+        let result = trainer.train(&title, &case.new_base, &case.train, recipe)?;
+        let reached = trainer.accuracy(&result.model, &case.validation);
         if best.as_ref().is_none_or(|(other, ..)| reached > *other) {
-            best = Some((reached, learning_rate, trained));
+            best = Some((reached, learning_rate, result));
         }
     }
     let Some((_, rate, short)) = best else { bail!("no learning rate to try") };

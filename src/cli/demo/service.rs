@@ -63,7 +63,11 @@ impl Service {
         stdout.read_line(&mut line).await.context("the service's output")?;
         let Some(address) = line.trim().strip_prefix(READY) else {
             let status = child.wait().await?;
-            bail!("the service did not start ({status}):\n{}", tail(&log));
+            bail!(
+                "the demo's service, which uses a private PostgreSQL and never DATABASE_URL, did \
+                 not start ({status}):\n{}",
+                tail(&log)
+            );
         };
         let url = address.parse().with_context(|| format!("the service's address {address:?}"))?;
         Ok(Self { url, child, _stdout: stdout })
@@ -110,7 +114,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join(LOG);
         assert_eq!(tail(&log), "");
-        fs::write(&log, (1..=20).map(|i| format!("{i}\n")).collect::<String>()).unwrap();
+        let lines: Vec<String> = (1..=20).map(|i| i.to_string()).collect();
+        fs::write(&log, lines.join("\n")).unwrap();
         assert_eq!(tail(&log), "13\n14\n15\n16\n17\n18\n19\n20");
     }
 }

@@ -109,7 +109,9 @@ fn filters(chosen: Option<Status>) -> Vec<Filter> {
         href: address(Some(status), None),
         current: chosen == Some(status),
     };
-    std::iter::once(all).chain(STATUSES.map(one)).collect()
+    // A moment's status is worth no choice of its own.
+    let lasting = STATUSES.into_iter().filter(|status| *status != Status::Cancelling);
+    std::iter::once(all).chain(lasting.map(one)).collect()
 }
 
 fn address(status: Option<Status>, after: Option<Uuid>) -> String {

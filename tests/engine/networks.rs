@@ -1,0 +1,202 @@
+//! Networks and data for the tests of the engine.
+
+use burn::tensor::Device;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use retune::engine::{
+    learning::{Dataset, Learner},
+    network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo},
+    symmetry::Symmetry,
+};
+use serde_json::{Value, json};
+
+/// A network: what it computes, and the shapes of its tensors.
+pub struct Network {
+    pub graph: Graph,
+    pub signature: Signature,
+}
+
+impl Network {
+    pub fn of(config: &Value, shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> Self {
+        let info = |(name, shape): (String, Vec<usize>)| {
+            let counter = name.ends_with("num_batches_tracked");
+            (name, TensorInfo { dtype: if counter { DType::I64 } else { DType::F32 }, shape })
+        };
+        let signature: Signature = shapes.into_iter().map(info).collect();
+        Self { graph: Graph::from_config(config, &signature).expect("a network"), signature }
+    }
+
+    pub fn learner(&self) -> Learner<'_> {
+        Learner::new(&self.graph, &self.signature, Device::flex()).expect("a classifier")
+    }
+
+    pub fn symmetry(&self) -> Symmetry {
+        Symmetry::derive(&self.graph, &self.signature).expect("a symmetry")
+    }
+
+    /// The names of the learned tensors that there are.
+    pub fn learned(&self) -> impl Iterator<Item = &str> {
+        let learned = self.graph.learned();
+        let names = self.signature.keys().filter(move |name| learned.contains(name));
+        names.map(String::as_str)
+    }
+
+    /// Parameters with every unit alive: rows of weights have mean zero, so that no unit is
+    /// silenced by inputs that are positive; norms and biases are away from one and zero.
+    pub fn parameters(&self, seed: u64) -> Checkpoint {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut draw = |shape: &[usize], centre: f32, spread: f32| {
+            let size = shape.iter().product::<usize>();
+            let value = |_| centre + spread * rng.random_range(-1f32..1.0);
+            HostTensor::from_f32(shape.to_vec(), (0..size).map(value).collect())
+        };
+        let tensor = |(name, info): (&String, &TensorInfo)| {
+            let shape = &info.shape;
+            let tensor = match name.rsplit('.').next() {
+                Some("num_batches_tracked") => HostTensor::from_i64(shape.clone(), &[seed as i64]),
+                Some("running_var") => draw(shape, 1.0, 0.5),
+                Some("weight") if shape.len() == 1 => draw(shape, 1.0, 0.5),
+                Some("weight") => {
+                    let fan_in = shape[1..].iter().product::<usize>();
+                    centred(&draw(shape, 0.0, (6.0 / fan_in as f32).sqrt()))
+                }
+                _ => draw(shape, 0.0, 0.1),
+            };
+            (name.clone(), tensor)
+        };
+        self.signature.iter().map(tensor).collect()
+    }
+
+    /// Samples uniform in ±1 with labels at random.
+    pub fn data(&self, samples: usize, classes: i64, seed: u64) -> Dataset {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let shape = [&[samples], self.graph.input.shape()].concat();
+        let values = (0..shape.iter().product()).map(|_| rng.random_range(-1f32..1.0)).collect();
+        let labels = (0..samples).map(|_| rng.random_range(0..classes)).collect();
+        Dataset::from_floats(HostTensor::from_f32(shape, values), labels)
+    }
+}
+
+fn centred(weight: &HostTensor) -> HostTensor {
+    let row = weight.shape()[1..].iter().product();
+    let mut values = weight.f32().into_owned();
+    for row in values.chunks_mut(row) {
+        let mean = row.iter().sum::<f32>() / row.len() as f32;
+        row.iter_mut().for_each(|v| *v -= mean);
+    }
+    HostTensor::from_f32(weight.shape().to_vec(), values)
+}
+
+/// A multi-layer perceptron with biases.
+pub fn mlp(widths: &[usize]) -> Network {
+    let mut nodes = Vec::new();
+    let mut shapes = Vec::new();
+    for (i, pair) in widths.windows(2).enumerate() {
+        let param = format!("fc{i}");
+        shapes.push((format!("{param}.weight"), vec![pair[1], pair[0]]));
+        shapes.push((format!("{param}.bias"), vec![pair[1]]));
+        nodes.push(json!({"op": "linear", "param": param}));
+        nodes.push(json!({"op": "relu"}));
+    }
+    nodes.pop();
+    Network::of(&config("features", &[widths[0]], &nodes), shapes)
+}
+
+/// Eight convolutions with biases, a pooling after every second but the last, two linear layers.
+/// The image is 16 × 16, so the flatten repeats every channel four times. Images of noise look alike
+/// after so many layers; the gelu of the last hidden layer leaves no unit without a gradient there.
+pub fn conv8(channels: [usize; 8], classes: usize) -> Network {
+    let mut nodes = Vec::new();
+    let mut shapes = Vec::new();
+    let mut from = 3;
+    for (i, to) in channels.into_iter().enumerate() {
+        shapes.push((format!("conv{i}.weight"), vec![to, from, 3, 3]));
+        shapes.push((format!("conv{i}.bias"), vec![to]));
+        nodes.push(json!({"op": "conv2d", "param": format!("conv{i}"), "padding": 1}));
+        nodes.push(json!({"op": "relu"}));
+        if i % 2 == 1 && i < 7 {
+            nodes.push(json!({"op": "max_pool", "kernel": 2}));
+        }
+        from = to;
+    }
+    nodes.push(json!({"op": "flatten"}));
+    for (param, out, input) in [("fc0", 256, from * 4), ("fc1", classes, 256)] {
+        shapes.push((format!("{param}.weight"), vec![out, input]));
+        shapes.push((format!("{param}.bias"), vec![out]));
+        nodes.push(json!({"op": "linear", "param": param}));
+        nodes.push(json!({"op": "gelu"}));
+    }
+    nodes.pop();
+    Network::of(&config("image", &[3, 16, 16], &nodes), shapes)
+}
+
+fn config(kind: &str, shape: &[usize], nodes: &[Value]) -> Value {
+    json!({"model_type": "graph", "input": {"kind": kind, "shape": shape}, "nodes": nodes})
+}
+
+/// The tensors of a residual network of this width, under timm's and torchvision's names.
+pub fn resnet(name: &str, (width, kernel): (usize, usize), image: usize) -> Network {
+    let (depths, bottleneck) = match name {
+        "resnet18" => ([2, 2, 2, 2], false),
+        "resnet34" => ([3, 4, 6, 3], false),
+        _ => ([3, 4, 6, 3], true),
+    };
+    let mut shapes = Vec::new();
+    let mut convolution = |name: String, norm: String, shape: [usize; 3]| {
+        let [to, from, kernel] = shape;
+        shapes.push((format!("{name}.weight"), vec![to, from, kernel, kernel]));
+        for suffix in ["weight", "bias", "running_mean", "running_var"] {
+            shapes.push((format!("{norm}.{suffix}"), vec![to]));
+        }
+        shapes.push((format!("{norm}.num_batches_tracked"), vec![]));
+    };
+    convolution("conv1".into(), "bn1".into(), [width, 3, kernel]);
+    let mut from = width;
+    for (stage, depth) in depths.into_iter().enumerate() {
+        let inner = width << stage;
+        let to = if bottleneck { 4 * inner } else { inner };
+        for block in 0..depth {
+            let at = format!("layer{}.{block}", stage + 1);
+            let sizes: &[[usize; 3]] = if bottleneck {
+                &[[inner, from, 1], [inner, inner, 3], [to, inner, 1]]
+            } else {
+                &[[inner, from, 3], [to, inner, 3]]
+            };
+            for (i, size) in (1..).zip(sizes) {
+                convolution(format!("{at}.conv{i}"), format!("{at}.bn{i}"), *size);
+            }
+            if block == 0 && from != to {
+                let (branch, norm) = (format!("{at}.downsample.0"), format!("{at}.downsample.1"));
+                convolution(branch, norm, [to, from, 1]);
+            }
+            from = to;
+        }
+    }
+    shapes.push(("fc.weight".into(), vec![10, from]));
+    shapes.push(("fc.bias".into(), vec![10]));
+    Network::of(&json!({"architecture": name, "input_size": [3, image, image]}), shapes)
+}
+
+/// A VGG with batch norm, its channels divided, under torchvision's names.
+pub fn vgg(name: &str, divisor: usize, image: usize) -> Network {
+    let stages = if name == "vgg11_bn" { [1, 1, 2, 2, 2] } else { [2, 2, 3, 3, 3] };
+    let (mut shapes, mut from, mut position) = (Vec::new(), 3, 0);
+    for (convolutions, channels) in stages.into_iter().zip([64, 128, 256, 512, 512]) {
+        let to = channels / divisor;
+        for _ in 0..convolutions {
+            shapes.push((format!("features.{position}.weight"), vec![to, from, 3, 3]));
+            shapes.push((format!("features.{position}.bias"), vec![to]));
+            for suffix in ["weight", "bias", "running_mean", "running_var"] {
+                shapes.push((format!("features.{}.{suffix}", position + 1), vec![to]));
+            }
+            (from, position) = (to, position + 3);
+        }
+        position += 1;
+    }
+    let hidden = 4096 / divisor;
+    for (layer, out, input) in [(0, hidden, from * 49), (3, hidden, hidden), (6, 10, hidden)] {
+        shapes.push((format!("classifier.{layer}.weight"), vec![out, input]));
+        shapes.push((format!("classifier.{layer}.bias"), vec![out]));
+    }
+    Network::of(&json!({"architecture": name, "input_size": [3, image, image]}), shapes)
+}

@@ -1,0 +1,277 @@
+//! Every bad input: a code, a pointer, and nothing under `output`.
+
+use std::fs;
+
+use retune::{engine::network::HostTensor, pipeline::Failure};
+use serde_json::{Value, json};
+
+use super::case::{Case, samples};
+use crate::{engine::networks::mlp, support::retune};
+
+type Spoil = fn(&Case, &mut Value);
+
+fn drop_tensor(case: &Case, model: &str) {
+    let mut checkpoint = case.model(model);
+    checkpoint.remove("fc1.weight");
+    case.put_weights(model, &checkpoint);
+}
+
+fn replace_tensor(case: &Case, model: &str, tensor: HostTensor) {
+    let mut checkpoint = case.model(model);
+    checkpoint.insert("fc1.weight", tensor);
+    case.put_weights(model, &checkpoint);
+}
+
+fn not_a_number(case: &Case, model: &str) {
+    let mut values = case.model(model)["fc1.weight"].f32().into_owned();
+    values[17] = f32::NAN;
+    replace_tensor(case, model, HostTensor::from_f32(vec![12, 16], values));
+}
+
+fn spoil_file(case: &Case, name: &str, spoil: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(case.path(name)).expect("a file");
+    spoil(&mut bytes);
+    case.write(name, bytes);
+}
+
+fn spoil_config(case: &Case, from: &str, to: &str) {
+    let text = fs::read_to_string(case.path("new/config.json")).expect("a file");
+    assert!(text.contains(from));
+    case.write("new/config.json", text.replacen(from, to, 1));
+}
+
+fn spoil_labels(case: &Case, label: i64) {
+    let (inputs, mut labels) = samples(120, 1);
+    labels[40] = label;
+    case.put_data("train.safetensors", inputs, &labels);
+}
+
+fn bomb(bytes: &mut Vec<u8>) {
+    bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+}
+
+/// What is spoilt, how, and what is said about it.
+const FAULTS: &[(&str, Spoil, &str, &str)] = &[
+    (
+        "tensor missing in the target",
+        |c, _| drop_tensor(c, "new"),
+        "missing_tensor",
+        "/target/base",
+    ),
+    (
+        "tensor missing in the tuned model",
+        |c, _| drop_tensor(c, "tuned"),
+        "incompatible_models",
+        "/source/trajectory",
+    ),
+    (
+        "wrong shape",
+        |c, _| replace_tensor(c, "new", HostTensor::from_f32(vec![12, 15], vec![0.5; 180])),
+        "wrong_shape",
+        "/target/base",
+    ),
+    ("NaN in the new base", |c, _| not_a_number(c, "new"), "not_finite", "/target/base"),
+    ("NaN in the old base", |c, _| not_a_number(c, "old"), "not_finite", "/source/base"),
+    ("NaN in the tuned model", |c, _| not_a_number(c, "tuned"), "not_finite", "/source/trajectory"),
+    (
+        "NaN in the data",
+        |c, _| {
+            let (inputs, labels) = samples(120, 1);
+            let mut values = inputs.f32().into_owned();
+            values[5] = f32::NAN;
+            c.put_data("train.safetensors", HostTensor::from_f32(vec![120, 6], values), &labels);
+        },
+        "not_finite",
+        "/data/train",
+    ),
+    (
+        "truncated weights",
+        |c, _| spoil_file(c, "old/model.safetensors", |b| b.truncate(b.len() - 1)),
+        "truncated",
+        "/source/base",
+    ),
+    (
+        "truncated data",
+        |c, _| spoil_file(c, "test.safetensors", |b| b.truncate(100)),
+        "truncated",
+        "/data/test",
+    ),
+    (
+        "header bomb",
+        |c, _| spoil_file(c, "tuned/model.safetensors", bomb),
+        "header_too_large",
+        "/source/trajectory",
+    ),
+    (
+        "header bomb as data",
+        |c, _| spoil_file(c, "validation.safetensors", bomb),
+        "header_too_large",
+        "/data/validation",
+    ),
+    ("unknown op", |c, _| spoil_config(c, "\"relu\"", "\"rellu\""), "unknown_op", "/target/base"),
+    (
+        "config that is no JSON",
+        |c, _| spoil_config(c, "{", "["),
+        "malformed_config",
+        "/target/base",
+    ),
+    ("label too high", |c, _| spoil_labels(c, 3), "label_out_of_range", "/data/train"),
+    ("label below zero", |c, _| spoil_labels(c, -1), "label_out_of_range", "/data/train"),
+    (
+        "empty trajectory",
+        |c, s| {
+            fs::create_dir(c.path("nothing")).expect("our own folder");
+            s["source"]["trajectory"] = json!(c.uri("nothing/"));
+        },
+        "empty_trajectory",
+        "/source/trajectory",
+    ),
+    (
+        "empty list of checkpoints",
+        |c, s| {
+            let list = json!({"format": "retune-trajectory/1", "checkpoints": []});
+            c.write("list/trajectory.json", list.to_string());
+            s["source"]["trajectory"] = json!(c.uri("list/"));
+        },
+        "empty_trajectory",
+        "/source/trajectory",
+    ),
+    (
+        "pickled weights",
+        |c, s| {
+            c.write("pickled/config.json", "{}");
+            c.write("pickled/pytorch_model.bin", "never opened");
+            s["source"]["trajectory"] = json!(c.uri("pickled/"));
+        },
+        "pickle_refused",
+        "/source/trajectory",
+    ),
+    (
+        "samples of another shape",
+        |c, _| {
+            let inputs = HostTensor::from_f32(vec![2, 5], vec![0.5; 10]);
+            c.put_data("train.safetensors", inputs, &[0, 1]);
+        },
+        "wrong_input_shape",
+        "/data/train",
+    ),
+    (
+        "no samples",
+        |c, _| c.put_data("train.safetensors", HostTensor::from_f32(vec![0, 6], vec![]), &[]),
+        "empty_dataset",
+        "/data/train",
+    ),
+    (
+        "target of another architecture",
+        |c, _| {
+            let other = mlp(&[6, 16, 3]);
+            c.write("new/config.json", other.graph.to_document().to_string());
+            c.put_weights("new", &other.parameters(9));
+        },
+        "incompatible_models",
+        "/source/base",
+    ),
+    ("model that is not there", |c, _| remove(c, "new"), "not_found", "/target/base"),
+    ("data that are not there", |c, _| remove(c, "test.safetensors"), "not_found", "/data/test"),
+    (
+        "unknown field",
+        |_, s| s["options"]["timestep"] = json!(3),
+        "invalid_spec",
+        "/options/timestep",
+    ),
+    ("no gradients", |_, s| s["data"] = json!({}), "invalid_spec", "/methods/2"),
+    ("method to come", |_, s| s["methods"] = json!(["bico"]), "not_implemented", "/methods/0"),
+    ("gate that cannot be", |_, s| s["gate"] = json!({"min": 2}), "invalid_spec", "/gate/min"),
+];
+
+fn remove(case: &Case, name: &str) {
+    let path = case.path(name);
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    removed.expect("our own file");
+}
+
+#[test]
+fn every_bad_input_has_its_code_and_pointer_and_leaves_nothing() {
+    let mut wrong = Vec::new();
+    for (what, spoil, code, pointer) in FAULTS {
+        let case = Case::fresh();
+        let mut spec = case.spec();
+        spoil(&case, &mut spec);
+        let found = match case.run(&spec) {
+            Err(Failure::Input { code, pointer, detail }) => {
+                assert!(!detail.is_empty());
+                format!("{code} at {}", pointer.unwrap_or_default())
+            }
+            other => format!("{other:?}"),
+        };
+        if found != format!("{code} at {pointer}") {
+            wrong.push(format!("{what}: {found}, not {code} at {pointer}"));
+        }
+        let left = case.left_under_output();
+        if !left.is_empty() {
+            wrong.push(format!("{what}: leaves {left:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_location_outside_the_roots_is_read_or_written() {
+    let case = Case::fresh();
+    let outside = tempfile::tempdir().expect("a folder");
+    for pointer in [
+        "/source/base",
+        "/source/trajectory",
+        "/target/base",
+        "/data/train",
+        "/data/test",
+        "/output",
+    ] {
+        let away = format!("file://{}/", outside.path().display());
+        let up = case.uri("../away/");
+        for (uri, codes) in [
+            (away, ["location_not_allowed", "location_not_allowed"]),
+            (up, ["location_malformed", "location_not_allowed"]),
+            ("s3://elsewhere/x/".to_owned(), ["location_not_allowed", "location_not_allowed"]),
+        ] {
+            let mut spec = case.spec();
+            *spec.pointer_mut(pointer).expect("a field") = json!(uri);
+            let Err(Failure::Input { code, pointer: found, .. }) = case.run(&spec) else {
+                panic!("{uri} at {pointer} is refused")
+            };
+            assert!(codes.contains(&code), "{uri} at {pointer}: {code}");
+            assert_eq!(found.as_deref(), Some(pointer));
+            assert!(case.left_under_output().is_empty(), "{uri} at {pointer}");
+        }
+    }
+    assert_eq!(fs::read_dir(outside.path()).expect("our own folder").count(), 0);
+}
+
+/// What `retune transfer --json` exits with and says.
+fn by_command(case: &Case, spec: &Value) -> (Option<i32>, Value) {
+    case.write("spec.json", spec.to_string());
+    let done = retune()
+        .args(["transfer", "--json"])
+        .arg(case.path("spec.json"))
+        .output()
+        .expect("the program runs");
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    (done.status.code(), serde_json::from_str(&said).unwrap_or(json!(said)))
+}
+
+#[test]
+fn the_command_exits_with_2_and_says_the_same() {
+    for (what, spoil, code, pointer) in FAULTS {
+        if !["NaN in the tuned model", "header bomb", "unknown field"].contains(what) {
+            continue;
+        }
+        let case = Case::fresh();
+        let mut spec = case.spec();
+        spoil(&case, &mut spec);
+        let (exit, said) = by_command(&case, &spec);
+        assert_eq!(exit, Some(2), "{what}: {said}");
+        assert_eq!(said["error"]["code"], *code, "{what}: {said}");
+        assert_eq!(said["error"]["pointer"], *pointer, "{what}: {said}");
+        assert!(case.left_under_output().is_empty(), "{what}");
+    }
+}
