@@ -25,7 +25,7 @@ struct Sums {
 
 impl Learner<'_> {
     /// The checkpoint with running means and variances taken anew: the averages, over the batches,
-    /// of the batch's mean and unbiased variance (`PyTorch`'s `momentum=None`). `samples` of the data
+    /// of the batch's mean and unbiased variance (`momentum=None` of `PyTorch`). `samples` of the data
     /// are drawn, always the same ones, and split into batches of about `batch_size`; every other
     /// tensor is unchanged. A graph without batch norm gives the checkpoint back.
     ///

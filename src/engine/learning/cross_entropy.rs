@@ -33,7 +33,7 @@ pub fn scores(logits: &[f32], labels: &[i64]) -> Scores {
     let mut scores = Scores::default();
     for (row, &label) in rows(logits, labels) {
         let (maximum, total) = normaliser(row);
-        let best = row.iter().position(|&v| f64::from(v) == maximum).unwrap_or(0);
+        let best = row.iter().position(|&v| f64::from(v) >= maximum).unwrap_or(0);
         scores.losses.push(total.ln() + maximum - f64::from(row[label as usize]));
         scores.predictions.push(best as u32);
     }

@@ -129,7 +129,9 @@ impl Dataset {
         let channel = size / self.scaling.len();
         for sample in inputs.chunks_mut(size) {
             for (values, (mean, inverse)) in sample.chunks_mut(channel).zip(&self.scaling) {
-                values.iter_mut().for_each(|v| *v = (*v - mean) * inverse);
+                for v in values {
+                    *v = (*v - mean) * inverse;
+                }
             }
         }
     }

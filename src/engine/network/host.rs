@@ -120,7 +120,7 @@ fn last_readers(graph: &Graph) -> HashMap<Operand, usize> {
 }
 
 /// Activations that some node's backward step reads: inputs of whatever multiplies or selects, and
-/// the output of a `ReLU`, which tells where it let through.
+/// the output of a `relu`, which tells where it let through.
 fn read_on_the_way_back(graph: &Graph) -> Vec<Operand> {
     let mut read = Vec::new();
     for (position, node) in graph.nodes.iter().enumerate() {

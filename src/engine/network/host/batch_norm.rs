@@ -67,7 +67,9 @@ pub(super) fn forward_running(op: &Op, x: Signal, weights: &Weights) -> Signal {
     let mut values = x.into_values();
     values.par_chunks_mut(channels * positions).for_each(|sample| {
         for (plane, (scale, shift)) in sample.chunks_mut(positions).zip(&folded) {
-            plane.iter_mut().for_each(|v| *v = *v * scale + shift);
+            for v in plane {
+                *v = *v * scale + shift;
+            }
         }
     });
     Signal::new(values, &shape)

@@ -73,14 +73,19 @@ impl<'a> Convolution<'a> {
         let (read, written, group) = self.sizes();
         let bias = self.weights.get::<1>(self.param, "bias").map(floats);
         let mut y = vec![0.0; x.batch() * written];
+        let mut buffer = Vec::new();
         for (out, x) in y.chunks_mut(group * written).zip(x.values().chunks(group * read)) {
-            let product = floats(self.weight.clone().matmul(self.columns(x)));
+            let columns = self.columns(x, buffer);
+            let product = floats(self.weight.clone().matmul(columns.clone()));
+            buffer = floats(columns);
             self.samples_first(&product, out);
             if let Some(bias) = &bias {
                 let planes = out.par_chunks_mut(self.positions()).enumerate();
                 planes.for_each(|(i, plane)| {
                     let bias = bias[i % bias.len()];
-                    plane.iter_mut().for_each(|v| *v += bias);
+                    for v in plane {
+                        *v += bias;
+                    }
                 });
             }
         }
@@ -98,10 +103,12 @@ impl<'a> Convolution<'a> {
         let (read, written, group) = self.sizes();
         let mut dx = vec![0.0; if wanted { x.values().len() } else { 0 }];
         let mut into = dx.chunks_mut(group * read);
-        let mut sum: Option<Tensor<2>> = None;
+        let (mut sum, mut buffer): (Option<Tensor<2>>, _) = (None, Vec::new());
         for (dy, x) in dy.values().chunks(group * written).zip(x.values().chunks(group * read)) {
             let dy = self.channels_first(dy);
-            let product = dy.clone().matmul(self.columns(x).transpose());
+            let columns = self.columns(x, buffer);
+            let product = dy.clone().matmul(columns.clone().transpose());
+            buffer = floats(columns);
             sum = Some(match sum {
                 Some(sum) => sum + product,
                 None => product,
@@ -149,22 +156,25 @@ impl<'a> Convolution<'a> {
         Tensor::from_data(TensorData::new(to, [out, samples * positions]), &Device::flex())
     }
 
-    /// `columns(x)` of a few samples.
-    fn columns(&self, x: &[f32]) -> Tensor<2> {
+    /// `columns(x)` of a few samples. The buffer is new or that of an earlier group: what lies in
+    /// the padding is zero in all groups of one size, and everything else is written anew.
+    fn columns(&self, x: &[f32], mut buffer: Vec<f32>) -> Tensor<2> {
         let [channels, height, width] = self.input;
         let Pair(kh, kw) = self.kernel;
         let (rows, plane) = (channels * kh * kw, height * width);
         let samples = x.len() / (channels * plane);
         let positions = self.positions();
-        let mut columns = vec![0.0; rows * samples * positions];
-        columns.par_chunks_mut(samples * positions).enumerate().for_each(|(row, out)| {
+        if buffer.len() != rows * samples * positions {
+            buffer = vec![0.0; rows * samples * positions];
+        }
+        buffer.par_chunks_mut(samples * positions).enumerate().for_each(|(row, out)| {
             let (channel, at) = (row / (kh * kw), Pair(row / kw % kh, row % kw));
             for (sample, out) in out.chunks_mut(positions).enumerate() {
                 let plane = &x[(sample * channels + channel) * plane..][..plane];
                 self.gather(plane, at, out);
             }
         });
-        Tensor::from_data(TensorData::new(columns, [rows, samples * positions]), &Device::flex())
+        Tensor::from_data(TensorData::new(buffer, [rows, samples * positions]), &Device::flex())
     }
 
     /// Output rows and columns at which a kernel position lies inside the input: `from..to` with the

@@ -32,15 +32,14 @@ pub(super) fn backward(
     gradients: &mut Gradients,
 ) -> Signal {
     let weights = weights.leaves();
-    if let [_] = x.shape() {
+    let dx = if let [_] = x.shape() {
         let leaf = x.tensor::<2>().autodiff().require_grad();
-        let dx = pull_back((op, Activation::Features(leaf.clone()), leaf), dy, &weights, gradients);
-        Signal::new(floats(dx), x.shape())
+        floats(pull_back((op, Activation::Features(leaf.clone()), leaf), dy, &weights, gradients))
     } else {
         let leaf = x.tensor::<4>().autodiff().require_grad();
-        let dx = pull_back((op, Activation::Image(leaf.clone()), leaf), dy, &weights, gradients);
-        Signal::new(floats(dx), x.shape())
-    }
+        floats(pull_back((op, Activation::Image(leaf.clone()), leaf), dy, &weights, gradients))
+    };
+    Signal::new(dx, x.shape())
 }
 
 fn pull_back<const D: usize>(

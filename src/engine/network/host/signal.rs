@@ -60,6 +60,7 @@ impl Signal {
         Tensor::from_data(TensorData::new(self.values.to_vec(), dims), &Device::flex())
     }
 
+    #[must_use]
     pub fn map(self, f: impl Fn(f32) -> f32 + Sync) -> Self {
         let shape = self.shape.clone();
         let mut values = self.into_values();
@@ -68,6 +69,7 @@ impl Signal {
     }
 
     /// `f(self, other)`, element by element.
+    #[must_use]
     pub fn zip(self, other: &Self, f: impl Fn(f32, f32) -> f32 + Sync) -> Self {
         let shape = self.shape.clone();
         let mut values = self.into_values();
@@ -78,6 +80,7 @@ impl Signal {
     }
 
     /// The sum, in place of whichever nobody else holds.
+    #[must_use]
     pub fn plus(a: Self, b: Self) -> Self {
         if Arc::strong_count(&a.values) > 1 && Arc::strong_count(&b.values) == 1 {
             return b.zip(&a, |b, a| a + b);
@@ -85,17 +88,20 @@ impl Signal {
         a.zip(&b, |a, b| a + b)
     }
 
+    #[must_use]
     pub fn reshaped(mut self, shape: &[usize]) -> Self {
         self.shape = shape.to_vec();
         self
     }
 
+    #[must_use]
     pub fn flattened(self) -> Self {
         let size = self.size();
         self.reshaped(&[size])
     }
 
     /// `[C, H, W]` to `[C]`.
+    #[must_use]
     pub fn mean_over_space(&self) -> Self {
         let positions = self.positions();
         let mean = |plane: &[f32]| {
@@ -106,10 +112,10 @@ impl Signal {
     }
 
     /// The way back of [`Signal::mean_over_space`]: `[C]` to `[C, H, W]`.
+    #[must_use]
     pub fn spread_over_space(&self, shape: &[usize]) -> Self {
         let positions: usize = shape[1..].iter().product();
-        let share = 1.0 / positions as f32;
-        let spread = self.values.iter().flat_map(|&v| std::iter::repeat_n(v * share, positions));
-        Self::new(spread.collect(), shape)
+        let each = |&v: &f32| std::iter::repeat_n(v / positions as f32, positions);
+        Self::new(self.values.iter().flat_map(each).collect(), shape)
     }
 }

@@ -61,7 +61,7 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> 
             }
             _ => {
                 if let Some(key) = name.strip_prefix("metadata.") {
-                    filter.metadata.push((key.to_owned(), value))
+                    filter.metadata.push((key.to_owned(), value));
                 } else {
                     let detail =
                         "no such parameter; there are status, base, limit, after, metadata.*";
