@@ -66,6 +66,9 @@ fn arguments() -> Result<Arguments, Failure> {
 
 type Matrices = Box<dyn Iterator<Item = (String, usize, Vec<f32>)>>;
 
+/// Makes a matrix of a size.
+type Make = fn(usize) -> Vec<f32>;
+
 fn matrices(arguments: &Arguments) -> Result<Matrices, Failure> {
     if let Some(file) = &arguments.matrix {
         let bytes = std::fs::read(file)?;
@@ -74,7 +77,6 @@ fn matrices(arguments: &Arguments) -> Result<Matrices, Failure> {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         return Ok(Box::new(std::iter::once((name, matrix.len().isqrt(), matrix))));
     }
-    type Make = fn(usize) -> Vec<f32>;
     let kinds: [(&str, Make); 5] = [
         ("random", |n| random(n, 1)),
         ("gradients", |n| pairs(n, 1.0, 0.0, 2)),

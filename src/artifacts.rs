@@ -7,27 +7,27 @@
 //!
 //! This module knows files, not networks: what a `config.json` means is `engine::network`'s.
 
-/// What can be wrong with a file.
+// What can be wrong with a file.
 pub mod error;
 
-/// The header of a safetensors file, checked.
+// The header of a safetensors file, checked.
 pub mod header;
 
 mod mapping;
 
-/// A safetensors file as a checkpoint, and back.
+// A safetensors file as a checkpoint, and back.
 pub mod tensors;
 
-/// A folder with `config.json` and weights.
+// A folder with `config.json` and weights.
 pub mod model;
 
-/// The checkpoints of a fine-tuning, in order.
+// The checkpoints of a fine-tuning, in order.
 pub mod trajectory;
 
-/// A safetensors file of labelled samples.
+// A safetensors file of labelled samples.
 pub mod dataset;
 
-/// The folder that a transfer leaves behind.
+// The folder that a transfer leaves behind.
 pub mod result;
 
 mod card;

@@ -1,17 +1,17 @@
 //! The numerics: pure functions of tensors. No tokio, SQL, HTTP, object store, clock or global
 //! randomness; device, seed and data come in as arguments.
 
-/// A model as data: its graph, its parameters, its forward pass.
+// A model as data: its graph, its parameters, its forward pass.
 pub mod network;
 
-/// The permutation group of a graph, and the search for the permutation that aligns two models.
+// The permutation group of a graph, and the search for the permutation that aligns two models.
 pub mod symmetry;
 
-/// Loss and gradient of a graph on a batch, evaluation, fine-tuning.
+// Loss and gradient of a graph on a batch, evaluation, fine-tuning.
 pub mod learning;
 
-/// Seconds by kind of work, by a clock that comes in from outside.
+// Seconds by kind of work, by a clock that comes in from outside.
 pub mod ledger;
 
-/// Learning transfer: methods, schedules, the choice among candidates.
+// Learning transfer: methods, schedules, the choice among candidates.
 pub mod transfer;

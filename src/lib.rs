@@ -2,29 +2,29 @@
 //!
 //! Modules in reading order; `ARCHITECTURE.md` has the map and the rules between them.
 
-/// The job specification, one type for every way in.
+// The job specification, one type for every way in.
 pub mod spec;
 
-/// The numerics: networks as data, their permutation symmetry, learning, transfer.
+// The numerics: networks as data, their permutation symmetry, learning, transfer.
 pub mod engine;
 
-/// Locations in object storage: allowed roots, streaming, digests.
+// Locations in object storage: allowed roots, streaming, digests.
 pub mod storage;
 
-/// What lies at those locations: models, trajectories, datasets, results.
+// What lies at those locations: models, trajectories, datasets, results.
 pub mod artifacts;
 
-/// The phases of one transfer, from locations to a published result.
+// The phases of one transfer, from locations to a published result.
 pub mod pipeline;
 
-/// The networked service: queue, workers, HTTP, dashboard.
+// The networked service: queue, workers, HTTP, dashboard.
 pub mod service;
 
-/// The command line.
+// The command line.
 pub mod cli;
 
-/// Settings: file, environment, command line.
+// Settings: file, environment, command line.
 pub mod config;
 
-/// Logs.
+// Logs.
 pub mod telemetry;

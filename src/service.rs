@@ -1,28 +1,28 @@
 //! The networked service. No tensor, no burn: numerics are reached through `pipeline` alone.
 
-/// Types and transitions of a transfer; no I/O.
+// Types and transitions of a transfer; no I/O.
 pub mod jobs;
 
-/// All SQL, one file a table.
+// All SQL, one file a table.
 pub mod database;
 
-/// The embedded default: a PostgreSQL of our own under the data dir.
+// The embedded default: a PostgreSQL of our own under the data dir.
 pub mod private_cluster;
 
-/// Claims transfers, runs them, hands them back.
+// Claims transfers, runs them, hands them back.
 pub mod worker;
 
-/// API keys and roles.
+// API keys and roles.
 pub mod access;
 
-/// Reads what finished transfers left in storage.
+// Reads what finished transfers left in storage.
 pub mod results;
 
-/// What the handlers of API and dashboard share.
+// What the handlers of API and dashboard share.
 pub mod state;
 
-/// The HTTP interface, one endpoint a file.
+// The HTTP interface, one endpoint a file.
 pub mod api;
 
-/// The pages for people.
+// The pages for people.
 pub mod dashboard;
