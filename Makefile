@@ -21,7 +21,7 @@ test: postgres $(WEED)
 check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --no-deps --lib --document-private-items
 	@! $(CARGO) tree --locked -i aws-lc-rs 2>/dev/null | grep -q . || { echo "two TLS providers: aws-lc-rs is in the tree"; exit 1; }
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: bans, licences and sources were not checked"; fi

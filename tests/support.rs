@@ -125,10 +125,10 @@ impl TestDatabase {
                 let _ = changes.recv().await;
             }
         };
-        match time::timeout(PATIENCE, waiting).await {
-            Ok(transfer) => transfer,
-            Err(_elapsed) => panic!("waited in vain; the transfer is {:#?}", self.get(id).await),
-        }
+        let Ok(transfer) = time::timeout(PATIENCE, waiting).await else {
+            panic!("waited in vain; the transfer is {:#?}", self.get(id).await);
+        };
+        transfer
     }
 }
 
