@@ -13,10 +13,9 @@ export SQLX_OFFLINE := true
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
 
+# One process for each binary: the integration tests share a PostgreSQL.
 test: postgres $(WEED)
-	@if command -v cargo-nextest >/dev/null; \
-	then $(CARGO) nextest run --locked --all-targets --no-fail-fast; \
-	else $(CARGO) test --locked --lib --bins --tests; fi
+	$(CARGO) test --locked --lib --bins --tests
 
 check:
 	$(CARGO) fmt --check
@@ -26,12 +25,20 @@ check:
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: bans, licences and sources were not checked"; fi
 
-# Each prints a table and, with ARGS="--json FILE", writes its records.
-bench:
-	$(CARGO) bench --locked $(ARGS)
+# Each prints a table. The dev profile optimises (dependencies at 3, this crate at 2) and is built
+# already; PROFILE=bench is the last word in speed.
+PROFILE ?= dev
+BENCH := $(CARGO) bench --locked --profile $(PROFILE) --bench
+
+bench: bench-digits
+	$(BENCH) fgmt -- mlp
+	$(BENCH) fgmt -- resnet18
+	$(BENCH) gradient -- mlp
+	$(BENCH) gradient -- resnet18
+	$(BENCH) assignment
 
 bench-digits:
-	$(CARGO) bench --locked --bench digits $(if $(ARGS),-- $(ARGS))
+	$(BENCH) digits
 
 # The same work by PyTorch and scipy, for comparison.
 bench-reference: $(VENV)/bin/pip
