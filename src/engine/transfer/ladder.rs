@@ -1,14 +1,7 @@
-//! Runs methods one after another and ranks their candidates.
+//! Which methods a job runs, and which of their candidates is the best.
 
-use super::{
-    Candidate, Problem, TransferError,
-    candidate::{Selection, select},
-    methods::align,
-};
-use crate::{
-    engine::learning::FineTunePlan,
-    spec::{Method, Methods},
-};
+use super::Candidate;
+use crate::spec::{Method, Methods};
 
 /// The methods a job runs, in order. `auto` is identity and weight matching, and with training data
 /// FGMT.
@@ -18,24 +11,6 @@ pub fn methods(wanted: &Methods, has_train: bool) -> Vec<Method> {
         Methods::Auto if has_train => vec![Method::Identity, Method::WeightMatching, Method::Fgmt],
         Methods::Auto => vec![Method::Identity, Method::WeightMatching],
     }
-}
-
-/// One method from alignment to candidate, with what it spent.
-///
-/// # Errors
-/// When the caller interrupts or values overflow.
-pub fn run(
-    method: Method,
-    problem: &Problem,
-    selection: Selection,
-    plan: Option<&FineTunePlan>,
-) -> Result<Candidate, TransferError> {
-    let (cost, start) = (problem.learner.cost(), problem.ledger.now());
-    let alignment = align(method, problem, plan)?;
-    let mut candidate = select(method, problem, alignment, selection)?;
-    candidate.cost = problem.learner.cost() - cost;
-    candidate.seconds = problem.ledger.now() - start;
-    Ok(candidate)
 }
 
 /// The best candidate by validation accuracy, then loss, then order. Without validation the last

@@ -47,7 +47,11 @@ impl Report {
                 .filter_map(|reason| reason.as_str().map(ToOwned::to_owned))
                 .collect(),
             curve: curve::draw(&series(candidates), &baselines(&report)),
-            candidates: candidates.iter().map(|one| candidate(one, winner, &report)).collect(),
+            candidates: candidates
+                .iter()
+                .map(|one| candidate(one, winner, &report))
+                .chain(fine_tuned(&report))
+                .collect(),
             baselines: baselines(&report)
                 .into_iter()
                 .map(|(name, value)| Entry { name, value: format::percent(Some(value)) })
@@ -87,6 +91,23 @@ fn candidate(one: &Value, winner: Option<&str>, report: &Value) -> Candidate {
         sample_gradients: format::figure(number(one, "/sample_gradients")),
         seconds: seconds.map_or(format::ABSENT.into(), format::seconds),
     }
+}
+
+/// The winner after its short training, where there was one.
+fn fine_tuned(report: &Value) -> Option<Candidate> {
+    let tuned = report.get("fine_tune").filter(|tuned| tuned.is_object())?;
+    Some(Candidate {
+        method: "+ fine-tuning".to_owned(),
+        winner: false,
+        accuracy: format::percent(number(tuned, "/validation/accuracy")),
+        loss: format::figure(number(tuned, "/validation/loss")),
+        test: format::percent(number(tuned, "/test/accuracy")),
+        step: String::new(),
+        alpha: String::new(),
+        sample_gradients: format::figure(number(tuned, "/sample_gradients")),
+        seconds: number(report, "/timing/fine_tune_seconds")
+            .map_or(format::ABSENT.into(), format::seconds),
+    })
 }
 
 /// Accuracy by step; a candidate without steps is one point.
@@ -214,6 +235,21 @@ mod tests {
                 "fine tuning seconds=3.0 s"
             ]
         );
+    }
+
+    #[test]
+    fn the_fine_tuned_winner_has_a_row_of_its_own() {
+        let report = json!({
+            "candidates": [{"method": "fgmt"}], "timing": {"fine_tune_seconds": 2.0},
+            "fine_tune": {"validation": {"accuracy": 0.5}, "test": {"accuracy": 0.25}, "sample_gradients": 7}
+        });
+        let report = Report::read(report.to_string().as_bytes()).unwrap();
+        let row = &report.candidates[1];
+        assert_eq!(
+            (row.method.as_str(), row.accuracy.as_str(), row.test.as_str()),
+            ("+ fine-tuning", "50.0 %", "25.0 %")
+        );
+        assert_eq!((row.sample_gradients.as_str(), row.seconds.as_str()), ("7", "2.0 s"));
     }
 
     #[test]
