@@ -3,7 +3,7 @@
 //! The default file names every key and is compiled in; it is also the documentation. A file given
 //! by `--config` may name some of them; an unknown key is refused. Each key `section.key` can be
 //! set by the environment as `RETUNE_SECTION_KEY` (lists comma-separated), some also by the shorter
-//! names of [`ALIASES`]. The command line then sets fields of [`Settings`] directly.
+//! or customary names. The command line then sets fields of [`Settings`] directly.
 
 use std::{
     collections::BTreeMap,
@@ -14,17 +14,11 @@ use std::{
 };
 
 use serde::Deserialize;
-use toml::{Table, Value};
+
+mod layers;
 
 /// Every key with its default and what it means.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
-
-/// Shorter or customary names in the environment.
-const ALIASES: [(&str, &str); 3] = [
-    ("DATABASE_URL", "database.url"),
-    ("RETUNE_PG_BIN", "database.pg_bin"),
-    ("RETUNE_LISTEN", "http.listen"),
-];
 
 /// How this process runs. An empty text stands for "not set".
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -153,16 +147,7 @@ impl Settings {
         file: Option<(&Path, &str)>,
         environment: &BTreeMap<String, String>,
     ) -> Result<Self, ConfigError> {
-        let mut table = defaults()?;
-        if let Some((path, text)) = file {
-            let origin = path.display().to_string();
-            let given = parse(&origin, text)?;
-            overlay(&mut table, given, "")
-                .map_err(|detail| ConfigError::Invalid { origin, detail })?;
-        }
-        apply_environment(&mut table, environment)?;
-        let settings: Self =
-            Value::Table(table).try_into().map_err(|error| invalid("the configuration", &error))?;
+        let settings: Self = layers::combine(file, environment)?;
         settings.check()?;
         Ok(settings)
     }
@@ -220,97 +205,6 @@ impl Default for Settings {
         // A test parses the embedded file, so this cannot fail at run time.
         Self::combine(None, &BTreeMap::new()).expect("config/default.toml is valid")
     }
-}
-
-fn defaults() -> Result<Table, ConfigError> {
-    parse("config/default.toml", DEFAULT)
-}
-
-fn parse(origin: &str, text: &str) -> Result<Table, ConfigError> {
-    text.parse().map_err(|error: toml::de::Error| invalid(origin, &error))
-}
-
-fn invalid(origin: &str, error: &toml::de::Error) -> ConfigError {
-    ConfigError::Invalid { origin: origin.into(), detail: error.message().into() }
-}
-
-/// Puts `given` over `table`; every key must be there already.
-fn overlay(table: &mut Table, given: Table, path: &str) -> Result<(), String> {
-    for (key, value) in given {
-        let Some(present) = table.get_mut(&key) else {
-            return Err(format!("unknown key {path}{key}"));
-        };
-        match (present, value) {
-            (Value::Table(inner), Value::Table(value)) => {
-                overlay(inner, value, &format!("{path}{key}."))?;
-            }
-            (present, value) => *present = value,
-        }
-    }
-    Ok(())
-}
-
-fn apply_environment(
-    table: &mut Table,
-    environment: &BTreeMap<String, String>,
-) -> Result<(), ConfigError> {
-    for (path, name) in leaves(table, "") {
-        let alias = ALIASES.iter().find(|(_, key)| *key == path).map(|(alias, _)| *alias);
-        for name in [Some(name.as_str()), alias].into_iter().flatten() {
-            let Some(text) = environment.get(name) else { continue };
-            let Some(slot) = slot(table, &path) else { continue };
-            *slot = read(slot, text).ok_or_else(|| ConfigError::Invalid {
-                origin: name.to_owned(),
-                detail: format!("{text:?} is not a {}", slot.type_str()),
-            })?;
-        }
-    }
-    Ok(())
-}
-
-/// Every key as `(section.key, RETUNE_SECTION_KEY)`.
-fn leaves(table: &Table, prefix: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for (key, value) in table {
-        let path = format!("{prefix}{key}");
-        if let Value::Table(inner) = value {
-            found.extend(leaves(inner, &format!("{path}.")));
-        } else {
-            let name = format!("RETUNE_{}", path.replace('.', "_").to_uppercase());
-            found.push((path, name));
-        }
-    }
-    found
-}
-
-fn slot<'a>(table: &'a mut Table, path: &str) -> Option<&'a mut Value> {
-    let mut keys = path.split('.');
-    let mut value = table.get_mut(keys.next()?)?;
-    for key in keys {
-        value = value.as_table_mut()?.get_mut(key)?;
-    }
-    Some(value)
-}
-
-/// A text as a value of the kind that `like` is.
-fn read(like: &Value, text: &str) -> Option<Value> {
-    Some(match like {
-        Value::String(_) => Value::String(text.into()),
-        Value::Boolean(_) => Value::Boolean(text.parse().ok()?),
-        // Seconds may be written 10 or 0.5.
-        Value::Integer(_) | Value::Float(_) => match text.parse() {
-            Ok(whole) => Value::Integer(whole),
-            Err(_) => Value::Float(text.parse().ok()?),
-        },
-        Value::Array(_) => Value::Array(
-            text.split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty())
-                .map(|item| Value::String(item.into()))
-                .collect(),
-        ),
-        Value::Datetime(_) | Value::Table(_) => return None,
-    })
 }
 
 #[cfg(test)]

@@ -128,7 +128,10 @@ impl Method {
 
 /// `"auto"` or a list of methods.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "\"auto\" or a list of: identity, weight_matching, gmt, fgmt, gradfix, bico, theseus, oracle"
+)]
 pub enum Methods {
     #[default]
     #[serde(with = "auto")]
@@ -218,7 +221,7 @@ pub enum Head {
 
 /// Length of the step along the transported task vector.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a number or \"search\"")]
 pub enum Alpha {
     Fixed(f64),
     #[serde(with = "search")]

@@ -27,7 +27,7 @@ pub use trajectory::Trajectory;
 use super::{
     learning::{Dataset, Learner},
     ledger::{Ledger, Work},
-    network::{Axis, Checkpoint, HostTensor, Role},
+    network::{Checkpoint, HostTensor, Role},
     symmetry::{Permutation, Symmetry, assignment::NotFinite},
 };
 use crate::spec::Head;
@@ -149,13 +149,4 @@ fn scaled_variance(
 fn learned(problem: &Problem, checkpoint: &Checkpoint) -> Checkpoint {
     let names = problem.learner.graph().learned();
     names.into_iter().filter_map(|n| checkpoint.get(&n).cloned().map(|t| (n, t))).collect()
-}
-
-/// Whether every tensor has at most one permuted axis: the groups then do not depend on each other.
-fn is_separable(problem: &Problem) -> bool {
-    let two_axes = |(_, param): (usize, crate::engine::network::ParamUse)| {
-        let channels = param.axes.iter().filter(|a| **a != Axis::Fixed).count();
-        channels > 1 && problem.symmetry.axes(&param.name).count() > 1
-    };
-    !problem.learner.graph().params().any(two_axes)
 }

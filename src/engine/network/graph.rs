@@ -151,7 +151,7 @@ impl From<Pair> for [usize; 2] {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a whole number or two of them")]
 enum PairForm {
     One(usize),
     Two([usize; 2]),

@@ -3,7 +3,8 @@
 //! burn's CPU backend is fast where matrices are multiplied and slow around it: convolutions change
 //! layouts, batch norm makes a dozen passes, and its tape keeps every activation. So on the CPU a
 //! graph runs here: matrix products are burn's, the rest are single passes over the samples, and
-//! only those activations are kept that the way back reads. Ops without a kernel here (pooling,
+//! only those activations are kept that the way back reads and that are dear to compute: the ReLU
+//! of a batch norm is had once more from the norm's input, which is kept anyway. Ops without a kernel here (pooling,
 //! GELU, grouped convolutions) are run and differentiated by burn, one at a time.
 //!
 //! Order of events: [`forward`] walks the nodes and returns a [`Trace`]; [`Trace::backward`] walks
@@ -67,7 +68,7 @@ pub fn forward<'a>(
     keep: bool,
 ) -> Trace<'a> {
     let last_reader = last_readers(graph);
-    let read_again = if keep { read_on_the_way_back(graph) } else { Vec::new() };
+    let kept = if keep { kept(graph) } else { Vec::new() };
     let mut alive = HashMap::from([(Operand::Input, input)]);
     let mut moments = HashMap::new();
     let mut shapes = HashMap::new();
@@ -75,12 +76,12 @@ pub fn forward<'a>(
         let inputs: Vec<Signal> = node.inputs.iter().map(|o| alive[o].clone()).collect();
         // Let go first: an op works in place on what nobody else holds.
         alive.retain(|operand, _| {
-            last_reader.get(operand).is_some_and(|&last| last > position)
-                || read_again.contains(operand)
+            last_reader.get(operand).is_some_and(|&last| last > position) || kept.contains(operand)
         });
         let output = match &node.op {
             Op::BatchNorm { .. } if mode == Mode::Batch => {
-                let (output, seen) = batch_norm::forward_batch(&node.op, &inputs[0], weights);
+                let seen = batch_norm::moments(&inputs[0]);
+                let output = batch_norm::forward(&node.op, inputs[0].clone(), weights, &seen);
                 moments.insert(position, seen);
                 output
             }
@@ -103,12 +104,16 @@ fn run(op: &Op, mut inputs: Vec<Signal>, weights: &Weights) -> Signal {
         Op::Linear { param } => linear::forward(&x, weights, param),
         Op::Conv2d { groups: 1, .. } => conv2d::Convolution::new(op, &x, weights).forward(&x),
         Op::BatchNorm { .. } => batch_norm::forward_running(op, x, weights),
-        Op::Relu {} => x.map(|v| v.max(0.0)),
+        Op::Relu {} => x.map(relu),
         Op::GlobalAvgPool {} => x.mean_over_space(),
         Op::Flatten {} => x.flattened(),
         Op::Dropout { .. } => x,
         _ => elsewhere::forward(op, &x, weights),
     }
+}
+
+fn relu(v: f32) -> f32 {
+    v.max(0.0)
 }
 
 fn last_readers(graph: &Graph) -> HashMap<Operand, usize> {
@@ -119,18 +124,30 @@ fn last_readers(graph: &Graph) -> HashMap<Operand, usize> {
     last
 }
 
-/// Activations that some node's backward step reads: inputs of whatever multiplies or selects, and
+/// The activation that a node's backward step reads: the input of whatever multiplies or selects,
 /// the output of a `relu`, which tells where it let through.
-fn read_on_the_way_back(graph: &Graph) -> Vec<Operand> {
-    let mut read = Vec::new();
-    for (position, node) in graph.nodes.iter().enumerate() {
-        match node.op {
-            Op::Relu {} => read.push(Operand::Node(position)),
-            Op::Add {} | Op::Flatten {} | Op::Dropout { .. } | Op::GlobalAvgPool {} => {}
-            _ => read.push(node.inputs[0]),
-        }
+fn read_on_the_way_back(position: usize, node: &Node) -> Option<Operand> {
+    match node.op {
+        Op::Relu {} => Some(Operand::Node(position)),
+        Op::Add {} | Op::Flatten {} | Op::Dropout { .. } | Op::GlobalAvgPool {} => None,
+        _ => Some(node.inputs[0]),
     }
-    read
+}
+
+/// What a forward pass keeps for the way back.
+fn kept(graph: &Graph) -> Vec<Operand> {
+    let nodes = graph.nodes.iter().enumerate();
+    let read = nodes.filter_map(|(position, node)| read_on_the_way_back(position, node));
+    read.filter(|&operand| relu_of_norm(graph, operand).is_none()).collect()
+}
+
+/// The batch norm whose ReLU this operand is.
+fn relu_of_norm(graph: &Graph, operand: Operand) -> Option<usize> {
+    let Operand::Node(position) = operand else { return None };
+    let relu = &graph.nodes[position];
+    let Operand::Node(norm) = relu.inputs[0] else { return None };
+    let pair = (&relu.op, &graph.nodes[norm].op);
+    matches!(pair, (Op::Relu {}, Op::BatchNorm { .. })).then_some(norm)
 }
 
 /// Gradients of the learned tensors, flat, by name; those of a tied tensor are summed.
@@ -166,6 +183,9 @@ impl Trace<'_> {
         for (position, node) in self.graph.nodes.iter().enumerate().rev() {
             let this = Operand::Node(position);
             if let Some(dy) = pending.remove(&this) {
+                if let Some(operand) = read_on_the_way_back(position, node) {
+                    self.restore(operand);
+                }
                 for (operand, dx) in self.step(position, node, dy, &mut gradients) {
                     let sum = match pending.remove(&operand) {
                         Some(earlier) => Signal::plus(earlier, dx),
@@ -177,6 +197,19 @@ impl Trace<'_> {
             self.values.remove(&this);
         }
         gradients
+    }
+
+    /// Computes what was not kept.
+    fn restore(&mut self, operand: Operand) {
+        if let Some(norm) = relu_of_norm(self.graph, operand)
+            && !self.values.contains_key(&operand)
+        {
+            let Node { op, inputs, .. } = &self.graph.nodes[norm];
+            self.restore(inputs[0]);
+            let x = self.values[&inputs[0]].clone();
+            let y = batch_norm::forward(op, x, self.weights, &self.moments[&norm]);
+            self.values.insert(operand, y.map(relu));
+        }
     }
 
     /// What one node hands to those it reads; the gradients of its own tensors are added up.

@@ -20,22 +20,57 @@ pub fn along(length: usize, stride: usize) -> Offsets {
     (0..length).map(|i| i * stride).collect()
 }
 
-/// The array with axes `axes` whose entry at `(i, j, …)` is `source[axes[0][i] + axes[1][j] + …]`.
+/// A strided view, its first axis apart from the others.
+pub struct View<'a> {
+    source: &'a [f32],
+    first: &'a Offsets,
+    rest: Vec<&'a Offsets>,
+    /// Entries that lie consecutively in the source.
+    run: usize,
+}
+
+impl<'a> View<'a> {
+    /// The view with axes `axes` whose entry at `(i, j, …)` is
+    /// `source[axes[0][i] + axes[1][j] + …]`.
+    ///
+    /// # Panics
+    /// Without an axis.
+    pub fn new(source: &'a [f32], axes: &'a [Offsets]) -> Self {
+        let (first, rest) = axes.split_first().expect("a view has axes");
+        let mut rest: Vec<&Offsets> = rest.iter().filter(|a| a.len() != 1 || a[0] != 0).collect();
+        let run = contiguous_run(&mut rest);
+        Self { source, first, rest, run }
+    }
+
+    /// Entries for each index of the first axis.
+    pub fn width(&self) -> usize {
+        self.rest.iter().map(|a| a.len()).product::<usize>() * self.run
+    }
+
+    /// Writes the entries at one index of the first axis.
+    pub fn row(&self, index: usize, out: &mut [f32]) {
+        if !out.is_empty() {
+            fill(out, self.source, self.first[index], &self.rest, self.run);
+        }
+    }
+}
+
+/// All entries of the view with these axes, row-major.
 pub fn gather(source: &[f32], axes: &[Offsets]) -> Vec<f32> {
-    let mut axes: Vec<&Offsets> = axes.iter().filter(|a| a.len() != 1 || a[0] != 0).collect();
-    let run = contiguous_run(&mut axes);
-    let length = axes.iter().map(|a| a.len()).product::<usize>() * run;
-    let mut result = vec![0.0; length];
-    let Some((first, rest)) = axes.split_first() else {
-        result.copy_from_slice(&source[..run]);
-        return result;
-    };
-    if length > 0 {
-        let rows = result.par_chunks_mut(length / first.len());
-        rows.zip(first.par_iter()).for_each(|(out, &offset)| fill(out, source, offset, rest, run));
+    if axes.is_empty() {
+        return source[..1].to_vec();
+    }
+    let view = View::new(source, axes);
+    let mut result = vec![0.0; axes[0].len() * view.width()];
+    if !result.is_empty() {
+        let rows = result.par_chunks_mut(view.width()).with_min_len(ROWS);
+        rows.enumerate().for_each(|(index, out)| view.row(index, out));
     }
     result
 }
+
+/// Rows that a task copies at least: short ones are not worth handing over.
+const ROWS: usize = 16;
 
 /// Takes trailing axes that lie consecutively in the source off the list; their joint length.
 fn contiguous_run(axes: &mut Vec<&Offsets>) -> usize {

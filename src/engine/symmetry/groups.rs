@@ -82,6 +82,15 @@ impl Symmetry {
             .flatten()
             .map(|&(_, group, member)| (&self.groups[group].members[member], group))
     }
+
+    /// Whether no learned tensor has permuted units on two axes: the groups then do not depend on
+    /// each other.
+    pub fn is_separable(&self) -> bool {
+        let two_axes = |members: &Vec<(usize, usize, usize)>| {
+            members.iter().any(|&(axis, ..)| axis != members[0].0)
+        };
+        !self.tensors.values().any(two_axes)
+    }
 }
 
 /// A channel space as one node sees it: `size` entries, in equal consecutive blocks, one a unit.

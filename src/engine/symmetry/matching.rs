@@ -34,6 +34,8 @@ const RELATIVE_GAIN: f64 = 1e-7;
 pub enum Start<'a> {
     From(&'a Permutation),
     Anchored,
+    /// Whichever of a given π and the anchored start scores higher.
+    Better(&'a Permutation),
 }
 
 /// The end of a descent.
@@ -92,6 +94,7 @@ impl<'a> Matcher<'a> {
         let mut permutation = match start {
             Start::From(permutation) => permutation.clone(),
             Start::Anchored => self.anchored()?,
+            Start::Better(given) => self.better(given)?,
         };
         let groups = self.symmetry.groups.len();
         let mut certificates = vec![None; groups];
@@ -193,6 +196,15 @@ impl<'a> Matcher<'a> {
         })
     }
 
+    fn better(&mut self, given: &Permutation) -> Result<Permutation, NotFinite> {
+        if self.symmetry.is_separable() {
+            return Ok(given.clone());
+        }
+        let anchored = self.anchored()?;
+        let ahead = self.objective(&anchored) > self.objective(given);
+        Ok(if ahead { anchored } else { given.clone() })
+    }
+
     /// The first sweep of an anchored start, in graph order: always the first group that some
     /// usable member anchors.
     fn anchored(&mut self) -> Result<Permutation, NotFinite> {
@@ -247,7 +259,8 @@ impl<'a> Matcher<'a> {
     fn neighbours(&self, group: usize) -> impl Iterator<Item = usize> {
         let symmetry = self.symmetry;
         self.learned(group).flat_map(move |member| {
-            symmetry.axes(&member.tensor).filter(move |(m, _)| *m != member).map(|(_, group)| group)
+            let others = symmetry.axes(&member.tensor);
+            others.filter(move |(m, _)| m.axis != member.axis).map(|(_, group)| group)
         })
     }
 }

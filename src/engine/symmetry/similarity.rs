@@ -5,11 +5,13 @@
 //! sums. Kept from solve to solve: a new pair adds its product only, and where a neighbouring
 //! group's σ changed at units J, the old pairs are corrected by a product of inner size ∝ |J|.
 
+use std::borrow::Cow;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::{
-    gather::{Offsets, along, gather, strides},
+    gather::{Offsets, View, along, strides},
     groups::{Group, Member, Symmetry},
     permutation::Permutation,
 };
@@ -40,7 +42,7 @@ struct Built {
     neighbour: Vec<u32>,
 }
 
-/// A member with what lies on the other axis of its tensor.
+/// A member with one range of what lies on the other axis of its tensor.
 struct Coupling<'a> {
     member: &'a Member,
     other: Option<(&'a Member, usize)>,
@@ -100,11 +102,16 @@ impl<'a> Task<'a> {
     /// The learned members with their other axes. Statistics take no part.
     fn couplings(&self) -> Vec<Coupling<'a>> {
         let learned = self.group().members.iter().filter(|m| m.role == Role::Learned);
-        let with_other = |member: &'a Member| {
-            let other = self.symmetry.axes(&member.tensor).find(|(m, _)| *m != member);
-            Coupling { member, other }
+        let with_others = |member: &'a Member| {
+            let others = self.symmetry.axes(&member.tensor).filter(|(m, _)| m.axis != member.axis);
+            let mut couplings: Vec<_> =
+                others.map(|other| Coupling { member, other: Some(other) }).collect();
+            if couplings.is_empty() {
+                couplings.push(Coupling { member, other: None });
+            }
+            couplings
         };
-        learned.map(with_other).collect()
+        learned.flat_map(with_others).collect()
     }
 
     /// Whether some tensor has this group on both its axes: the objective is then quadratic in σ.
@@ -146,22 +153,23 @@ impl<'a> Task<'a> {
 type Change<'a> = (&'a [u32], Option<&'a [u32]>);
 
 /// Blocks `[units, k]` of target and source, side by side, to be multiplied at once.
-struct Product {
+struct Product<'a> {
     units: usize,
-    target: Vec<(usize, Vec<f32>)>,
-    source: Vec<(usize, Vec<f32>)>,
+    target: Vec<Block<'a>>,
+    source: Vec<Block<'a>>,
 }
 
-impl Product {
+impl<'a> Product<'a> {
     fn new(units: usize) -> Self {
         Self { units, target: Vec::new(), source: Vec::new() }
     }
 
-    fn add(&mut self, coupling: &Coupling, pair: &Pair, change: Option<Change>) {
+    fn add(&mut self, coupling: &Coupling, pair: &'a Pair, change: Option<Change>) {
         let name = &coupling.member.tensor;
         let (Some(target), Some(source)) = (pair.target.get(name), pair.source.get(name)) else {
             return;
         };
+        let of = (coupling.member, self.units);
         let (target, source) = match (coupling.other, change) {
             (Some((other, _)), Some((sigma, old))) => {
                 let units: Vec<u32> = match old {
@@ -174,17 +182,14 @@ impl Product {
                 let at = |sigma: &[u32]| -> Vec<u32> {
                     units.iter().map(|&u| sigma[u as usize]).collect()
                 };
-                let mut moved = block(source, coupling.member, Some((other, &at(sigma))));
-                if let Some(old) = old {
-                    let before = block(source, coupling.member, Some((other, &at(old))));
-                    moved.iter_mut().zip(&before).for_each(|(new, old)| *new -= old);
-                }
-                (block(target, coupling.member, Some((other, &units))), moved)
+                let mut moved = Block::new(source, of, Some((other, &at(sigma))));
+                moved.less = old.map(|old| Block::new(source, of, Some((other, &at(old)))).axes);
+                (Block::new(target, of, Some((other, &units))), moved)
             }
-            _ => (block(target, coupling.member, None), block(source, coupling.member, None)),
+            _ => (Block::new(target, of, None), Block::new(source, of, None)),
         };
-        self.target.push((target.len() / self.units, target));
-        self.source.push((source.len() / self.units, source));
+        self.target.push(target);
+        self.source.push(source);
     }
 
     /// `matrix + target · sourceᵀ`, on the device.
@@ -192,8 +197,8 @@ impl Product {
         if self.target.is_empty() {
             return matrix;
         }
-        let target = side_by_side(self.units, self.target, device);
-        let source = side_by_side(self.units, self.source, device);
+        let target = side_by_side(self.units, &self.target, device);
+        let source = side_by_side(self.units, &self.source, device);
         let product = target.matmul(source.transpose());
         Some(match matrix {
             Some(matrix) => matrix.add(product),
@@ -206,45 +211,66 @@ fn changed(sigma: &[u32], old: &[u32]) -> Vec<u32> {
     (0u32..).zip(sigma.iter().zip(old)).filter(|(_, (a, b))| a != b).map(|(u, _)| u).collect()
 }
 
-/// The tensor as `[units of the member, everything else]`; the other permuted axis reduced to and
-/// ordered by the given units.
-fn block(tensor: &HostTensor, member: &Member, other: Option<(&Member, &[u32])>) -> Vec<f32> {
-    let strides = strides(tensor.shape());
-    let stride = strides[member.axis];
-    let units = (tensor.shape()[member.axis] - member.start) / member.repeat;
-    let mut axes: Vec<Offsets> =
-        vec![(0..units).map(|u| (member.start + u * member.repeat) * stride).collect()];
-    for (axis, (&length, &stride)) in tensor.shape().iter().zip(&strides).enumerate() {
-        axes.push(match other {
-            _ if axis == member.axis => along(member.repeat, stride),
-            Some((other, units)) if axis == other.axis => units
-                .iter()
-                .flat_map(|&u| {
-                    let first = other.start + u as usize * other.repeat;
-                    (first..first + other.repeat).map(|i| i * stride)
-                })
-                .collect(),
-            _ => along(length, stride),
-        });
-    }
-    gather(&tensor.f32(), &axes)
+/// A tensor as `[units of a member, everything else]`, not copied yet.
+struct Block<'a> {
+    values: Cow<'a, [f32]>,
+    /// The member's units first.
+    axes: Vec<Offsets>,
+    /// The same tensor along other axes, to be subtracted.
+    less: Option<Vec<Offsets>>,
 }
 
-fn side_by_side(units: usize, mut blocks: Vec<(usize, Vec<f32>)>, device: &Device) -> Tensor<2> {
-    let width: usize = blocks.iter().map(|(k, _)| k).sum();
-    let values = if blocks.len() == 1 {
-        blocks.remove(0).1
-    } else {
-        let mut values = vec![0.0; units * width];
-        values.par_chunks_mut(width).enumerate().for_each(|(unit, row)| {
-            let mut start = 0;
-            for (k, block) in &blocks {
-                row[start..start + k].copy_from_slice(&block[unit * k..(unit + 1) * k]);
-                start += k;
+impl<'a> Block<'a> {
+    /// The other permuted axis is reduced to and ordered by the given units.
+    fn new(
+        tensor: &'a HostTensor,
+        (member, units): (&Member, usize),
+        other: Option<(&Member, &[u32])>,
+    ) -> Self {
+        let strides = strides(tensor.shape());
+        let stride = strides[member.axis];
+        let mut axes: Vec<Offsets> =
+            vec![(0..units).map(|u| (member.start + u * member.repeat) * stride).collect()];
+        for (axis, (&length, &stride)) in tensor.shape().iter().zip(&strides).enumerate() {
+            axes.push(match other {
+                _ if axis == member.axis => along(member.repeat, stride),
+                Some((other, units)) if axis == other.axis => units
+                    .iter()
+                    .flat_map(|&u| {
+                        let first = other.start + u as usize * other.repeat;
+                        (first..first + other.repeat).map(|i| i * stride)
+                    })
+                    .collect(),
+                _ => along(length, stride),
+            });
+        }
+        Self { values: tensor.f32(), axes, less: None }
+    }
+
+    fn views(&self) -> (View<'_>, Option<View<'_>>) {
+        let less = self.less.as_ref();
+        let less = less.map(|axes| View::new(&self.values, axes));
+        (View::new(&self.values, &self.axes), less)
+    }
+}
+
+fn side_by_side(units: usize, blocks: &[Block], device: &Device) -> Tensor<2> {
+    let views: Vec<_> = blocks.iter().map(Block::views).collect();
+    let width: usize = views.iter().map(|(view, _)| view.width()).sum();
+    let mut values = vec![0.0; units * width];
+    values.par_chunks_mut(width).enumerate().for_each_init(Vec::new, |subtracted, (unit, row)| {
+        let mut rest = row;
+        for (view, less) in &views {
+            let (out, after) = rest.split_at_mut(view.width());
+            view.row(unit, out);
+            if let Some(less) = less {
+                subtracted.resize(out.len(), 0.0);
+                less.row(unit, subtracted);
+                out.iter_mut().zip(subtracted.iter()).for_each(|(out, less)| *out -= less);
             }
-        });
-        values
-    };
+            rest = after;
+        }
+    });
     Tensor::from_data(TensorData::new(values, [units, width]), device)
 }
 

@@ -62,39 +62,30 @@ pub(super) fn forward_running(op: &Op, x: Signal, weights: &Weights) -> Signal {
     let norm = Norm::new(op, channels, weights);
     let mean = read(weights, norm.param, "running_mean", (channels, 0.0));
     let variance = read(weights, norm.param, "running_var", (channels, 1.0));
-    let folded = norm.folded(&mean, &variance);
-    let (shape, positions) = (x.shape().to_vec(), x.positions());
-    let mut values = x.into_values();
-    values.par_chunks_mut(channels * positions).for_each(|sample| {
-        for (plane, (scale, shift)) in sample.chunks_mut(positions).zip(&folded) {
+    scaled(x, &norm.folded(&mean, &variance))
+}
+
+/// With the statistics of a batch.
+pub(super) fn forward(op: &Op, x: Signal, weights: &Weights, seen: &Moments) -> Signal {
+    let norm = Norm::new(op, x.channels(), weights);
+    scaled(x, &norm.folded(&seen.mean, &seen.variance))
+}
+
+/// Every channel scaled and shifted; in place where nobody else holds the values.
+fn scaled(x: Signal, folded: &[(f32, f32)]) -> Signal {
+    let positions = x.positions();
+    x.map_samples(|sample| {
+        for (plane, (scale, shift)) in sample.chunks_mut(positions).zip(folded) {
             for v in plane {
                 *v = *v * scale + shift;
             }
         }
-    });
-    Signal::new(values, &shape)
-}
-
-/// With the statistics of the batch, which are returned.
-pub(super) fn forward_batch(op: &Op, x: &Signal, weights: &Weights) -> (Signal, Moments) {
-    let (channels, positions) = (x.channels(), x.positions());
-    let norm = Norm::new(op, channels, weights);
-    let moments = moments(x);
-    let folded = norm.folded(&moments.mean, &moments.variance);
-    let mut values = vec![0.0; x.values().len()];
-    let size = channels * positions;
-    values.par_chunks_mut(size).zip(x.values().par_chunks(size)).for_each(|(out, sample)| {
-        let planes = out.chunks_mut(positions).zip(sample.chunks(positions));
-        for ((out, plane), (scale, shift)) in planes.zip(&folded) {
-            out.iter_mut().zip(plane).for_each(|(o, v)| *o = v * scale + shift);
-        }
-    });
-    (Signal::new(values, x.shape()), moments)
+    })
 }
 
 /// Mean and variance per channel. Values are taken relative to the channel's first, so that the
 /// one-pass variance loses nothing to a large mean.
-fn moments(x: &Signal) -> Moments {
+pub(super) fn moments(x: &Signal) -> Moments {
     let (positions, count) = (x.positions(), x.batch() * x.positions());
     let origin: Vec<f32> = x.values()[..x.size()].iter().step_by(positions).copied().collect();
     let (first, squares) = channel_sums(x, |_, channel, plane| {

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Columns of one product: enough to keep the multiplication busy, few enough for the cache.
-const COLUMNS: usize = 2048;
+const COLUMNS: usize = 512;
 
 /// One convolution node for inputs of one size.
 pub(super) struct Convolution<'a> {
@@ -73,22 +73,19 @@ impl<'a> Convolution<'a> {
         let (read, written, group) = self.sizes();
         let bias = self.weights.get::<1>(self.param, "bias").map(floats);
         let mut y = vec![0.0; x.batch() * written];
-        let mut buffer = Vec::new();
-        for (out, x) in y.chunks_mut(group * written).zip(x.values().chunks(group * read)) {
-            let columns = self.columns(x, buffer);
+        let groups = y.par_chunks_mut(group * written).zip(x.values().par_chunks(group * read));
+        groups.for_each_init(Vec::new, |buffer, (out, x)| {
+            let columns = self.columns(x, std::mem::take(buffer));
             let product = floats(self.weight.clone().matmul(columns.clone()));
-            buffer = floats(columns);
+            *buffer = floats(columns);
             self.samples_first(&product, out);
             if let Some(bias) = &bias {
-                let planes = out.par_chunks_mut(self.positions()).enumerate();
-                planes.for_each(|(i, plane)| {
+                for (i, plane) in out.chunks_mut(self.positions()).enumerate() {
                     let bias = bias[i % bias.len()];
-                    for v in plane {
-                        *v += bias;
-                    }
-                });
+                    plane.iter_mut().for_each(|v| *v += bias);
+                }
             }
-        }
+        });
         Signal::new(y, &self.output)
     }
 
@@ -102,22 +99,25 @@ impl<'a> Convolution<'a> {
     ) -> Option<Signal> {
         let (read, written, group) = self.sizes();
         let mut dx = vec![0.0; if wanted { x.values().len() } else { 0 }];
-        let mut into = dx.chunks_mut(group * read);
-        let (mut sum, mut buffer): (Option<Tensor<2>>, _) = (None, Vec::new());
-        for (dy, x) in dy.values().chunks(group * written).zip(x.values().chunks(group * read)) {
-            let dy = self.channels_first(dy);
-            let columns = self.columns(x, buffer);
-            let product = dy.clone().matmul(columns.clone().transpose());
-            buffer = floats(columns);
-            sum = Some(match sum {
-                Some(sum) => sum + product,
-                None => product,
-            });
-            if let Some(into) = into.next() {
-                let columns = floats(self.weight.clone().transpose().matmul(dy));
-                self.spread(&columns, into);
-            }
-        }
+        // Without a wanted gradient there is nothing to write into: an empty slice a group.
+        let mut into: Vec<&mut [f32]> = dx.chunks_mut(group * read).collect();
+        into.resize_with(x.batch().div_ceil(group), Default::default);
+        let groups = into.into_par_iter().zip(dy.values().par_chunks(group * written));
+        let products: Vec<Tensor<2>> = groups
+            .zip(x.values().par_chunks(group * read))
+            .map_init(Vec::new, |buffer, ((into, dy), x)| {
+                let dy = self.channels_first(dy);
+                let columns = self.columns(x, std::mem::take(buffer));
+                let product = dy.clone().matmul(columns.clone().transpose());
+                *buffer = floats(columns);
+                if wanted {
+                    self.spread(&floats(self.weight.clone().transpose().matmul(dy)), into);
+                }
+                product
+            })
+            .collect();
+        // In the order of the samples, whatever thread was first.
+        let sum = products.into_iter().reduce(|sum, product| sum + product);
         gradients.add(self.param, "weight", sum.expect("a batch has samples").flatten(0, 1));
         if self.weights.get::<1>(self.param, "bias").is_some() {
             gradients.add(self.param, "bias", self.bias_gradient(dy));

@@ -68,6 +68,15 @@ impl Signal {
         Self { values: Arc::new(values), shape }
     }
 
+    /// `f` on every sample.
+    #[must_use]
+    pub fn map_samples(self, f: impl Fn(&mut [f32]) + Send + Sync) -> Self {
+        let (shape, size) = (self.shape.clone(), self.size());
+        let mut values = self.into_values();
+        values.par_chunks_mut(size).for_each(f);
+        Self { values: Arc::new(values), shape }
+    }
+
     /// `f(self, other)`, element by element.
     #[must_use]
     pub fn zip(self, other: &Self, f: impl Fn(f32, f32) -> f32 + Sync) -> Self {

@@ -12,8 +12,9 @@ use super::{Alignment, Evidence, GroupEvidence, certificate_name, certified};
 use crate::engine::{
     learning::{Batch, Dataset},
     ledger::Work,
+    network::Checkpoint,
     symmetry::{Matcher, Permutation, Solution, Start},
-    transfer::{Problem, TransferError, is_separable},
+    transfer::{Problem, TransferError},
 };
 
 /// What is kept from step to step.
@@ -74,7 +75,6 @@ struct Run<'a> {
     train: &'a Dataset,
     matcher: Matcher<'a>,
     permutation: Permutation,
-    separable: bool,
     rng: ChaCha8Rng,
 }
 
@@ -85,7 +85,6 @@ impl<'a> Run<'a> {
             train: problem.train.expect("a checked specification gives gradient methods data"),
             matcher: Matcher::new(problem.symmetry, problem.learner.device(), problem.ledger),
             permutation: Permutation::identity(problem.symmetry),
-            separable: is_separable(problem),
             rng: ChaCha8Rng::seed_from_u64(problem.seed),
         }
     }
@@ -94,12 +93,13 @@ impl<'a> Run<'a> {
     fn add_pair(&mut self, t: usize) {
         let batch = self.draw();
         let Problem { ledger, learner, trajectory, .. } = self.problem;
-        let (target, source) = ledger.book(Work::Arithmetic, || {
-            (self.problem.carried(&self.permutation, t - 1, 1.0), trajectory.point(t - 1))
-        });
-        let (target, source) = ledger.book(Work::Gradients, || {
-            (learner.gradient(&target, &batch).parts, learner.gradient(&source, &batch).parts)
-        });
+        // One point of a trajectory at a time: each is as large as a model.
+        let gradient = |point: &dyn Fn() -> Checkpoint| {
+            let point = ledger.book(Work::Arithmetic, point);
+            ledger.book(Work::Gradients, || learner.gradient(&point, &batch).parts)
+        };
+        let target = gradient(&|| self.problem.carried(&self.permutation, t - 1, 1.0));
+        let source = gradient(&|| trajectory.point(t - 1));
         self.matcher.push(target, source);
     }
 
@@ -108,16 +108,9 @@ impl<'a> Run<'a> {
         self.train.batch(&index::sample(&mut self.rng, self.train.len(), size).into_vec())
     }
 
-    /// Descends from the present π and, where groups depend on each other, from the anchored start
-    /// too; the higher objective stays.
+    /// Descends from the better of the present π and the anchored start.
     fn solve(&mut self) -> Result<Solution, TransferError> {
-        let mut solution = self.matcher.solve(Start::From(&self.permutation), &mut self.rng)?;
-        if !self.separable {
-            let anchored = self.matcher.solve(Start::Anchored, &mut self.rng)?;
-            if anchored.objective > solution.objective {
-                solution = anchored;
-            }
-        }
+        let solution = self.matcher.solve(Start::Better(&self.permutation), &mut self.rng)?;
         self.permutation.clone_from(&solution.permutation);
         Ok(solution)
     }

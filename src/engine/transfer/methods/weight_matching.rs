@@ -7,7 +7,7 @@ use super::{Alignment, Evidence, certified, gradient_matching::group_evidence};
 use crate::engine::{
     network::Checkpoint,
     symmetry::{Matcher, Permutation, Start},
-    transfer::{Problem, TransferError, is_separable, learned},
+    transfer::{Problem, TransferError, learned},
 };
 
 pub fn align(problem: &Problem) -> Result<Alignment, TransferError> {
@@ -18,7 +18,8 @@ pub fn align(problem: &Problem) -> Result<Alignment, TransferError> {
     )
 }
 
-/// One π from one pair of parameter sets, the better of an anchored start and the identity.
+/// One π from one pair of parameter sets, descending from the better of the identity and the
+/// anchored start.
 pub fn match_pair(
     problem: &Problem,
     target: Checkpoint,
@@ -29,13 +30,7 @@ pub fn match_pair(
     let mut matcher = Matcher::new(problem.symmetry, problem.learner.device(), problem.ledger);
     matcher.push(target, source);
     let identity = Permutation::identity(problem.symmetry);
-    let mut solution = matcher.solve(Start::From(&identity), &mut rng)?;
-    if !is_separable(problem) {
-        let anchored = matcher.solve(Start::Anchored, &mut rng)?;
-        if anchored.objective > solution.objective {
-            solution = anchored;
-        }
-    }
+    let solution = matcher.solve(Start::Better(&identity), &mut rng)?;
     problem.step(1, 1)?;
     let mut alignment = Alignment::constant(problem, &solution.permutation);
     alignment.evidence.push(Evidence {
