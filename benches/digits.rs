@@ -1,7 +1,7 @@
-//! The digits table: learning transfer between two small networks, mean over three seeds.
+//! The digits table: learning transfer between two small networks, mean over some seeds.
 //!
 //! ```text
-//! cargo bench --bench digits -- [--json FILE]          # or: make bench-digits
+//! cargo bench --bench digits -- [--seeds N] [--json FILE]          # or: make bench-digits
 //! ```
 //!
 //! Handwritten digits (1797 of 8×8), MLP 64-w-w-5 with biases. Two networks learn the classes 0–4
@@ -35,11 +35,13 @@ use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
 const DIGITS: &[u8] = include_bytes!("../tests/fixtures/digits/digits.safetensors");
-const SEEDS: [u64; 3] = [0, 1, 2];
+/// Unless `--seeds` says otherwise.
+const SEEDS: u64 = 3;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut rows: Vec<(String, Vec<f64>)> = Vec::new();
-    for seed in SEEDS {
+    let seeds = argument("--seeds").map_or(Ok(SEEDS), |n| n.parse())?;
+    for seed in 0..seeds {
         for width in [16, 64, 128, 256] {
             let case = Case::make(width, seed)?;
             for (name, accuracy) in case.measure(width == 128)? {
@@ -58,7 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let by_seed: Vec<String> = values.iter().map(|v| format!("{:.1}", 100.0 * v)).collect();
         println!("| {width} | {method} | {:.1} | {} |", 100.0 * mean, by_seed.join(" "));
-        records.push(json!({"width": width, "method": method, "mean": mean, "by_seed": values, "seeds": SEEDS}));
+        records.push(json!({"width": width, "method": method, "mean": mean, "by_seed": values}));
     }
     if let Some(file) = argument("--json") {
         std::fs::write(file, serde_json::to_string_pretty(&records)?)?;
