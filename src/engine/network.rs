@@ -11,9 +11,11 @@ pub mod forward;
 pub mod graph;
 pub mod host;
 mod initial;
+pub mod op;
 mod ops;
 pub mod shapes;
 
 pub use checkpoint::{Checkpoint, DType, HostTensor, Signature, TensorInfo};
 pub use error::GraphError;
-pub use graph::{Axis, Graph, Input, Node, Op, Operand, ParamUse, Role};
+pub use graph::{Graph, Input, Node, Operand};
+pub use op::{Axis, Op, ParamUse, Role};

@@ -56,7 +56,7 @@ impl std::ops::Add for Cost {
 pub fn forward_flops(graph: &Graph, signature: &Signature) -> Result<f64, GraphError> {
     let shapes = graph.shapes(signature)?;
     let flops = graph.nodes.iter().zip(&shapes).map(|(node, shape)| match &node.op {
-        Op::Linear { param } | Op::Conv2d { param, .. } => {
+        Op::Linear { param, .. } | Op::Conv2d { param, .. } => {
             // Every output position reads the weight once: [out, …] has one row an output channel.
             let weight: usize = signature[&format!("{param}.weight")].shape.iter().product();
             let positions: usize = shape[1..].iter().product();

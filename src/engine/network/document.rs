@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     error::GraphError,
-    graph::{Graph, Input, Node, Op, Operand, Task},
+    graph::{Graph, Input, Node, Operand, Task},
+    op::Op,
 };
 
 /// The name by which a node reads the sample itself.

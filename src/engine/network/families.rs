@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::{
     checkpoint::Signature,
     error::GraphError,
-    graph::{Graph, Input, Node, Op, Operand, Pair, Task},
+    graph::{Graph, Input, Node, Operand, Task},
+    op::{Op, Pair},
 };
 
 type Build = fn(&Source<'_>) -> Result<Graph, GraphError>;
@@ -139,7 +140,7 @@ impl Builder {
     }
 
     fn linear(&mut self, param: &str, x: Operand) -> Operand {
-        self.push(param, Op::Linear { param: param.to_owned() }, &[x])
+        self.push(param, Op::Linear { param: param.to_owned(), transposed: false }, &[x])
     }
 
     fn finish(self, input: Input) -> Graph {

@@ -10,7 +10,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{
     checkpoint::{Checkpoint, HostTensor},
-    graph::{Graph, Op, Operand, Role},
+    graph::{Graph, Operand},
+    op::{Op, Role},
     ops,
 };
 
@@ -181,7 +182,7 @@ pub(super) fn run(
     }
     let x = inputs.remove(0);
     match op {
-        Op::Linear { param } => Features(ops::linear(x.features(), weights, param)),
+        Op::Linear { param, .. } => Features(ops::linear(x.features(), weights, param)),
         Op::Conv2d { .. } => Image(ops::conv2d(x.image(), weights, op)),
         Op::BatchNorm { param, eps, .. } => {
             let norm = ops::batch_norm::BatchNorm { node: position, param, eps: *eps, weights };
@@ -204,5 +205,6 @@ pub(super) fn run(
         Op::Flatten {} => Features(x.features()),
         Op::Dropout { .. } => x,
         Op::Add {} => unreachable!("handled above"),
+        other => unreachable!("{} is refused by Learner::new", other.name()),
     }
 }

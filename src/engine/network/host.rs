@@ -23,7 +23,8 @@ use burn::tensor::Tensor;
 
 use super::{
     forward::Weights,
-    graph::{Graph, Node, Op, Operand},
+    graph::{Graph, Node, Operand},
+    op::Op,
 };
 pub use signal::Signal;
 
@@ -101,7 +102,7 @@ fn run(op: &Op, mut inputs: Vec<Signal>, weights: &Weights) -> Signal {
     }
     let x = inputs.remove(0);
     match op {
-        Op::Linear { param } => linear::forward(&x, weights, param),
+        Op::Linear { param, .. } => linear::forward(&x, weights, param),
         Op::Conv2d { groups: 1, .. } => conv2d::Convolution::new(op, &x, weights).forward(&x),
         Op::BatchNorm { .. } => batch_norm::forward_running(op, x, weights),
         Op::Relu {} => x.map(relu),
@@ -226,7 +227,7 @@ impl Trace<'_> {
         let wanted = source != Operand::Input;
         let dx = match &node.op {
             Op::Add {} => return node.inputs.iter().map(|&o| (o, dy.clone())).collect(),
-            Op::Linear { param } => {
+            Op::Linear { param, .. } => {
                 linear::backward((param, x()), &dy, self.weights, gradients, wanted)
             }
             op @ Op::Conv2d { groups: 1, .. } => conv2d::Convolution::new(op, x(), self.weights)

@@ -9,7 +9,7 @@ use burn::tensor::{
 
 use super::{
     forward::{Activation, Weights},
-    graph::{Op, Pair},
+    op::{Op, Pair},
 };
 
 /// `x Wᵀ + b`: `[B, in]` to `[B, out]`.

@@ -3,11 +3,19 @@
 use super::{
     checkpoint::{Signature, TensorInfo},
     error::GraphError,
-    graph::{Graph, Node, Op, Operand, Pair},
+    graph::{Graph, Node, Operand},
+    op::{Op, Pair},
 };
 
-/// Shape of one sample, without the batch axis: `[F]` or `[C, H, W]`.
+mod tokens;
+
+/// Shape of one sample, without the batch axis: `[F]`, `[C, H, W]` or tokens `[S, D]`.
 pub type SampleShape = Vec<usize>;
+
+/// Channels of a sample: last in tokens, first elsewhere.
+pub fn channels(shape: &[usize]) -> usize {
+    if let [_, channels] = shape { *channels } else { shape[0] }
+}
 
 impl Graph {
     /// The shape each node puts out.
@@ -67,12 +75,17 @@ struct Step<'a> {
 impl Step<'_> {
     fn output(&self) -> Result<SampleShape, GraphError> {
         match &self.node.op {
-            Op::Linear { param } => self.linear(param),
+            Op::Linear { param, transposed } => self.linear(param, *transposed),
             Op::Conv2d { param, stride, padding, dilation, groups } => {
                 self.conv2d(param, [*stride, *padding, *dilation], *groups)
             }
             Op::BatchNorm { param, .. } => self.batch_norm(param),
-            Op::Relu {} | Op::Gelu {} | Op::Dropout { .. } => Ok(self.one()?.to_vec()),
+            Op::Relu {}
+            | Op::Gelu {}
+            | Op::GeluTanh {}
+            | Op::Silu {}
+            | Op::Tanh {}
+            | Op::Dropout { .. } => Ok(self.one()?.to_vec()),
             Op::MaxPool { kernel, stride, padding, ceil_mode }
             | Op::AvgPool { kernel, stride, padding, ceil_mode, .. } => {
                 self.pool(*kernel, stride.unwrap_or(*kernel), *padding, *ceil_mode)
@@ -83,7 +96,8 @@ impl Step<'_> {
             }
             Op::GlobalAvgPool {} => Ok(vec![self.image()?[0]]),
             Op::Flatten {} => Ok(vec![self.one()?.iter().product()]),
-            Op::Add {} => self.add(),
+            Op::Add {} | Op::Gate {} => self.add(),
+            op => self.of_tokens(op),
         }
     }
 
@@ -138,22 +152,30 @@ impl Step<'_> {
         }
     }
 
-    fn linear(&self, param: &str) -> Result<SampleShape, GraphError> {
+    fn linear(&self, param: &str, transposed: bool) -> Result<SampleShape, GraphError> {
         let input = self.one()?;
         let weight = self.weight(param, 2)?;
-        let &[features] = input else {
-            return Err(self.fault(format!("needs an input [F], not {input:?}; flatten it first")));
+        let (tokens, features) = match *input {
+            [features] => (None, features),
+            [tokens, features] => (Some(tokens), features),
+            _ => {
+                let detail =
+                    format!("needs an input [F] or [S, D], not {input:?}; flatten it first");
+                return Err(self.fault(detail));
+            }
         };
-        if weight[1] != features {
-            let info = &self.signature[&format!("{param}.weight")];
-            return Err(wrong_shape(
-                &format!("{param}.weight"),
-                format!("[out, {features}]"),
-                info,
-            ));
+        let (out, read) = if transposed { (weight[1], weight[0]) } else { (weight[0], weight[1]) };
+        if read != features {
+            let name = format!("{param}.weight");
+            let expected = if transposed {
+                format!("[{features}, out]")
+            } else {
+                format!("[out, {features}]")
+            };
+            return Err(wrong_shape(&name, expected, &self.signature[&name]));
         }
-        self.vector(&format!("{param}.bias"), weight[0], false)?;
-        Ok(vec![weight[0]])
+        self.vector(&format!("{param}.bias"), out, false)?;
+        Ok(tokens.into_iter().chain([out]).collect())
     }
 
     fn conv2d(

@@ -9,7 +9,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::engine::network::{Axis, Graph, GraphError, Op, Operand, Role, Signature};
+use crate::engine::network::{
+    Axis, Graph, GraphError, Op, Operand, Role, Signature, shapes::channels,
+};
 
 /// The permutation group of a graph: one symmetric group for each [`Group`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +63,7 @@ impl Symmetry {
                     Operand::Node(i) => outputs[*i],
                 })
                 .collect();
-            let output = spaces.through(&node.op, &reads, shape[0]);
+            let output = spaces.through(&node.op, &reads, channels(shape));
             for param in node.op.params().into_iter().filter(|p| signature.contains_key(&p.name)) {
                 uses.push((param, reads[0], output));
             }
@@ -170,6 +172,7 @@ impl Spaces {
             | Op::GlobalAvgPool {}
             | Op::Flatten {}
             | Op::Dropout { .. } => Space { class: reads[0].class, size },
+            _ => todo!(),
         }
     }
 

@@ -7,7 +7,8 @@
 use super::{Builder, Source};
 use crate::engine::network::{
     error::GraphError,
-    graph::{Graph, Op, Operand},
+    graph::{Graph, Operand},
+    op::Op,
 };
 
 pub(super) fn build(source: &Source<'_>, depths: [usize; 4]) -> Result<Graph, GraphError> {

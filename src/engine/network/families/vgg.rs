@@ -4,7 +4,8 @@
 use super::{Builder, Source};
 use crate::engine::network::{
     error::GraphError,
-    graph::{Graph, Input, Op, Operand, Pair},
+    graph::{Graph, Input, Operand},
+    op::{Op, Pair},
 };
 
 /// Side of the feature map that the classifier was made for.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{
     super::{
         forward::{Weights, floats},
-        graph::Op,
+        op::Op,
     },
     Gradients, Moments, Signal,
 };

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::{
     super::{
         forward::{Weights, floats},
-        graph::{Op, Pair},
+        op::{Op, Pair},
     },
     Gradients, Signal,
 };

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use super::{
     super::{
         forward::{Activation, Statistics, Weights, floats, run},
-        graph::Op,
+        op::Op,
     },
     Gradients, Signal,
 };

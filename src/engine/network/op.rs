@@ -1,0 +1,424 @@
+//! What a node computes, and the tensors it reads along which axes.
+
+use serde::{Deserialize, Serialize};
+
+/// What a node computes. Kernel sizes and widths are read from the tensors.
+///
+/// Samples are `[F]`, `[C, H, W]` or tokens `[S, D]`: channels come first in an image and last in
+/// tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Op {
+    /// `x Wᵀ + b`, weight `[out, in]`; of every token where there are tokens.
+    Linear {
+        param: String,
+        /// The weight is `[in, out]`, as GPT-2's `Conv1D` has it.
+        #[serde(default, skip_serializing_if = "is_false")]
+        transposed: bool,
+    },
+    /// Weight `[out, in / groups, kh, kw]`.
+    Conv2d {
+        param: String,
+        #[serde(default = "Pair::one")]
+        stride: Pair,
+        #[serde(default)]
+        padding: Pair,
+        #[serde(default = "Pair::one")]
+        dilation: Pair,
+        #[serde(default = "one")]
+        groups: usize,
+    },
+    /// Per channel, over batch and space.
+    BatchNorm {
+        param: String,
+        #[serde(default = "default_eps")]
+        eps: f64,
+        /// Accepted and ignored: statistics are re-estimated by cumulative averaging.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        momentum: Option<f64>,
+    },
+    Relu {},
+    /// The exact form, `x Φ(x)`.
+    Gelu {},
+    MaxPool {
+        kernel: Pair,
+        /// The kernel where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stride: Option<Pair>,
+        #[serde(default)]
+        padding: Pair,
+        #[serde(default)]
+        ceil_mode: bool,
+    },
+    AvgPool {
+        kernel: Pair,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stride: Option<Pair>,
+        #[serde(default)]
+        padding: Pair,
+        #[serde(default)]
+        ceil_mode: bool,
+        #[serde(default = "yes")]
+        count_include_pad: bool,
+    },
+    /// `[C, H, W]` to `[C, h, w]`, as `PyTorch`'s `AdaptiveAvgPool2d`.
+    AdaptiveAvgPool {
+        output: Pair,
+    },
+    /// `[C, H, W]` to `[C]`.
+    GlobalAvgPool {},
+    /// Channel-major, as `PyTorch`.
+    Flatten {},
+    /// The sum of all its inputs.
+    Add {},
+    /// The identity: training noise is no part of a transfer.
+    Dropout {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        p: Option<f64>,
+    },
+    /// Over the channels of each token: `γ (x − mean) / √(variance + eps) + β`.
+    LayerNorm {
+        param: String,
+        #[serde(default = "default_eps")]
+        eps: f64,
+    },
+    /// Over the channels of each token: `γ x / √(mean x² + eps)`.
+    RmsNorm {
+        param: String,
+        #[serde(default = "default_rms_eps")]
+        eps: f64,
+    },
+    /// `[S]` ids to `[S, D]`, weight `[vocabulary, D]`.
+    Embedding {
+        param: String,
+    },
+    /// One row a position, `[S, D]`, for the positions of its input (ids `[S]` or tokens `[S, D]`).
+    PositionEmbedding {
+        param: String,
+        /// The tensor is the parameter `param` itself, `[1, S, D]`, not `param.weight`, `[P, D]`.
+        #[serde(default, skip_serializing_if = "is_false")]
+        bare: bool,
+        /// The row of the first position.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        offset: usize,
+        /// All positions read the first row (`offset`), as BERT's token types do.
+        #[serde(default, skip_serializing_if = "is_false")]
+        constant: bool,
+    },
+    /// `[S, D]` to `[S + 1, D]`: the parameter `param`, `[1, 1, D]`, before the first token.
+    ClassToken {
+        param: String,
+    },
+    /// `[C, H, W]` to `[S, D]`: a convolution whose stride is its kernel, row by row.
+    PatchEmbed {
+        param: String,
+    },
+    /// Softmax attention of tokens. Reads `[q, k, v]` or one fused `[q|k|v]`, heads side by side,
+    /// and with `mask` the ids last, whose padded positions are not attended to.
+    Attention {
+        heads: usize,
+        /// Key and value heads; each serves `heads / kv_heads` consecutive query heads.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kv_heads: Option<usize>,
+        #[serde(default, skip_serializing_if = "is_false")]
+        causal: bool,
+        #[serde(default, skip_serializing_if = "is_false")]
+        mask: bool,
+        /// Rotary position embedding of queries and keys, dimension i paired with i + d/2.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rotary: Option<Rotary>,
+    },
+    /// `x Φ(x)` by tanh, as GPT-2.
+    GeluTanh {},
+    Silu {},
+    Tanh {},
+    /// The product of its two inputs.
+    Gate {},
+    /// `[S, D]` to `[D]`; `last` is the last position that is not padded, by the ids that are then
+    /// the second input (without one: the last).
+    SelectToken {
+        #[serde(default)]
+        position: Position,
+    },
+    /// `[S, D]` to `[D]`, over the positions that are not padded if the ids are the second input.
+    MeanTokens {},
+    /// `param.gamma`, one factor a channel.
+    LayerScale {
+        param: String,
+    },
+}
+
+/// Frequencies of rotary position embeddings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rotary {
+    /// Base of the wavelengths: frequency of pair i is `theta^(−2i/d)`.
+    #[serde(default = "default_theta")]
+    pub theta: f64,
+    /// Llama 3's stretching of long wavelengths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub llama3: Option<Llama3Scaling>,
+    /// Positions are divided by this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linear_factor: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Llama3Scaling {
+    pub factor: f64,
+    pub low_freq_factor: f64,
+    pub high_freq_factor: f64,
+    pub original_max_position_embeddings: f64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Position {
+    #[default]
+    First,
+    Last,
+}
+
+/// Height and width; written as one number or as two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "PairForm", into = "[usize; 2]")]
+pub struct Pair(pub usize, pub usize);
+
+impl Pair {
+    fn one() -> Self {
+        Self(1, 1)
+    }
+
+    pub fn array(self) -> [usize; 2] {
+        [self.0, self.1]
+    }
+}
+
+impl From<Pair> for [usize; 2] {
+    fn from(pair: Pair) -> Self {
+        pair.array()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a whole number or two of them")]
+enum PairForm {
+    One(usize),
+    Two([usize; 2]),
+}
+
+impl From<PairForm> for Pair {
+    fn from(form: PairForm) -> Self {
+        match form {
+            PairForm::One(n) => Self(n, n),
+            PairForm::Two([h, w]) => Self(h, w),
+        }
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+fn default_eps() -> f64 {
+    1e-5
+}
+
+fn default_rms_eps() -> f64 {
+    1e-6
+}
+
+fn default_theta() -> f64 {
+    10000.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(value: &usize) -> bool {
+    *value == 0
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How a tensor takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Found by gradient descent; belongs to the task vector.
+    Learned,
+    /// Estimated from data (running mean and variance); follows its channel, is never a difference.
+    Statistic,
+    /// Bookkeeping (`num_batches_tracked`); the target's own.
+    Counter,
+}
+
+/// Which channels an axis of a tensor counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Axis {
+    /// Those the node puts out.
+    Output,
+    /// Those the node reads (its first input).
+    Input,
+    /// None: kernel positions, channels inside a convolution group.
+    Fixed,
+}
+
+/// One tensor that a node reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParamUse {
+    pub name: String,
+    pub role: Role,
+    pub axes: &'static [Axis],
+    pub required: bool,
+}
+
+impl Op {
+    /// The name in `config.json`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Linear { .. } => "linear",
+            Self::Conv2d { .. } => "conv2d",
+            Self::BatchNorm { .. } => "batch_norm",
+            Self::Relu {} => "relu",
+            Self::Gelu {} => "gelu",
+            Self::MaxPool { .. } => "max_pool",
+            Self::AvgPool { .. } => "avg_pool",
+            Self::AdaptiveAvgPool { .. } => "adaptive_avg_pool",
+            Self::GlobalAvgPool {} => "global_avg_pool",
+            Self::Flatten {} => "flatten",
+            Self::Add {} => "add",
+            Self::Dropout { .. } => "dropout",
+            Self::LayerNorm { .. } => "layer_norm",
+            Self::RmsNorm { .. } => "rms_norm",
+            Self::Embedding { .. } => "embedding",
+            Self::PositionEmbedding { .. } => "position_embedding",
+            Self::ClassToken { .. } => "class_token",
+            Self::PatchEmbed { .. } => "patch_embed",
+            Self::Attention { .. } => "attention",
+            Self::GeluTanh {} => "gelu_tanh",
+            Self::Silu {} => "silu",
+            Self::Tanh {} => "tanh",
+            Self::Gate {} => "gate",
+            Self::SelectToken { .. } => "select_token",
+            Self::MeanTokens {} => "mean_tokens",
+            Self::LayerScale { .. } => "layer_scale",
+        }
+    }
+
+    /// Every op name, for messages.
+    pub const NAMES: [&'static str; 26] = [
+        "linear",
+        "conv2d",
+        "batch_norm",
+        "relu",
+        "gelu",
+        "max_pool",
+        "avg_pool",
+        "adaptive_avg_pool",
+        "global_avg_pool",
+        "flatten",
+        "add",
+        "dropout",
+        "layer_norm",
+        "rms_norm",
+        "embedding",
+        "position_embedding",
+        "class_token",
+        "patch_embed",
+        "attention",
+        "gelu_tanh",
+        "silu",
+        "tanh",
+        "gate",
+        "select_token",
+        "mean_tokens",
+        "layer_scale",
+    ];
+
+    /// The prefix of the op's tensors, if it has any.
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Self::Linear { param, .. }
+            | Self::Conv2d { param, .. }
+            | Self::BatchNorm { param, .. }
+            | Self::LayerNorm { param, .. }
+            | Self::RmsNorm { param, .. }
+            | Self::Embedding { param }
+            | Self::PositionEmbedding { param, .. }
+            | Self::ClassToken { param }
+            | Self::PatchEmbed { param }
+            | Self::LayerScale { param } => Some(param),
+            _ => None,
+        }
+    }
+
+    /// The tensors the op reads, `PyTorch`'s names and layouts.
+    pub fn params(&self) -> Vec<ParamUse> {
+        use Axis::{Fixed, Input, Output};
+        use Role::{Counter, Learned, Statistic};
+        let Some(prefix) = self.param() else { return Vec::new() };
+        let tensor = |suffix: &str, role, axes, required| ParamUse {
+            name: format!("{prefix}.{suffix}"),
+            role,
+            axes,
+            required,
+        };
+        match self {
+            Self::Linear { transposed, .. } => {
+                let axes: &'static [Axis] =
+                    if *transposed { &[Input, Output] } else { &[Output, Input] };
+                vec![
+                    tensor("weight", Learned, axes, true),
+                    tensor("bias", Learned, &[Output], false),
+                ]
+            }
+            Self::Conv2d { groups, .. } => {
+                let axes: &'static [Axis] = if *groups == 1 {
+                    &[Output, Input, Fixed, Fixed]
+                } else {
+                    &[Output, Fixed, Fixed, Fixed]
+                };
+                vec![
+                    tensor("weight", Learned, axes, true),
+                    tensor("bias", Learned, &[Output], false),
+                ]
+            }
+            Self::BatchNorm { .. } => vec![
+                tensor("weight", Learned, &[Output], false),
+                tensor("bias", Learned, &[Output], false),
+                tensor("running_mean", Statistic, &[Output], true),
+                tensor("running_var", Statistic, &[Output], true),
+                tensor("num_batches_tracked", Counter, &[], false),
+            ],
+            Self::LayerNorm { .. } => vec![
+                tensor("weight", Learned, &[Output], true),
+                tensor("bias", Learned, &[Output], false),
+            ],
+            Self::RmsNorm { .. } => vec![tensor("weight", Learned, &[Output], true)],
+            Self::Embedding { .. } => vec![tensor("weight", Learned, &[Fixed, Output], true)],
+            Self::PositionEmbedding { bare: false, .. } => {
+                vec![tensor("weight", Learned, &[Fixed, Output], true)]
+            }
+            Self::PositionEmbedding { bare: true, .. } | Self::ClassToken { .. } => {
+                vec![ParamUse {
+                    name: prefix.to_owned(),
+                    role: Learned,
+                    axes: &[Fixed, Fixed, Output],
+                    required: true,
+                }]
+            }
+            Self::PatchEmbed { .. } => vec![
+                tensor("weight", Learned, &[Output, Input, Fixed, Fixed], true),
+                tensor("bias", Learned, &[Output], false),
+            ],
+            Self::LayerScale { .. } => vec![tensor("gamma", Learned, &[Output], true)],
+            _ => Vec::new(),
+        }
+    }
+}
