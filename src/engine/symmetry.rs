@@ -7,12 +7,14 @@
 //! [`assignment`] problem at a time.
 
 pub mod assignment;
+mod attention;
 mod gather;
 mod groups;
 mod matching;
 mod permutation;
 mod similarity;
 
+pub use attention::Attention;
 pub use groups::{Group, Member, Symmetry};
 pub use matching::{Matcher, Solution, Start};
 pub use permutation::Permutation;

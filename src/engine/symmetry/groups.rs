@@ -5,10 +5,13 @@
 //!   keeps it too, each channel then owning H·W consecutive entries.
 //! - `add` ties its operands; a tied tensor ties the spaces of its axes; a convolution with G
 //!   groups ties input and output, in blocks of consecutive channels.
+//! - Attention ties queries to keys and values to what it puts out, head by head (`attention`); a
+//!   fused projection's output is cut into its three parts.
 //! - The sample's channels and the output's are fixed.
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::attention::Attention;
 use crate::engine::network::{
     Axis, Graph, GraphError, Op, Operand, Role, Signature, shapes::channels,
 };
@@ -17,6 +20,8 @@ use crate::engine::network::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Symmetry {
     pub groups: Vec<Group>,
+    /// Groups that only move as heads and dimensions of heads.
+    pub attentions: Vec<Attention>,
     /// For each tensor with permuted axes: `(axis, group, member)` in order of axis.
     tensors: BTreeMap<String, Vec<(usize, usize, usize)>>,
 }
@@ -63,6 +68,11 @@ impl Symmetry {
                     Operand::Node(i) => outputs[*i],
                 })
                 .collect();
+            let from_tokens =
+                matches!(node.inputs.first(), Some(Operand::Node(i)) if shapes[*i].len() == 2);
+            if from_tokens && matches!(node.op, Op::Flatten {}) {
+                spaces.fix(reads[0].class); // a channel's entries do not lie together
+            }
             let output = spaces.through(&node.op, &reads, channels(shape));
             for param in node.op.params().into_iter().filter(|p| signature.contains_key(&p.name)) {
                 uses.push((param, reads[0], output));
@@ -73,6 +83,7 @@ impl Symmetry {
             spaces.fix(last.class);
         }
         let axes = spaces.tie(uses);
+        spaces.settle();
         Ok(spaces.collect(axes))
     }
 
@@ -83,6 +94,15 @@ impl Symmetry {
             .into_iter()
             .flatten()
             .map(|&(_, group, member)| (&self.groups[group].members[member], group))
+    }
+
+    /// Groups that are solved together, in graph order: those of an attention, every other alone.
+    pub fn blocks(&self) -> Vec<Vec<usize>> {
+        let mut blocks: Vec<Vec<usize>> = self.attentions.iter().map(Attention::groups).collect();
+        let alone = (0..self.groups.len()).filter(|g| !blocks.iter().flatten().any(|b| b == g));
+        blocks.extend(alone.map(|group| vec![group]).collect::<Vec<_>>());
+        blocks.sort_unstable();
+        blocks
     }
 
     /// Whether no learned tensor has permuted units on two axes: the groups then do not depend on
@@ -108,6 +128,21 @@ struct Spaces {
     parent: Vec<usize>,
     units: Vec<usize>,
     fixed: Vec<bool>,
+    /// Classes of a fused projection's equal parts (queries, keys, values).
+    parts: HashMap<usize, [usize; 3]>,
+    heads: Vec<Heads>,
+}
+
+/// An attention's spaces.
+struct Heads {
+    /// The fused projection that the first three are parts of.
+    fused: Option<usize>,
+    /// Queries, keys, values, output.
+    classes: [usize; 4],
+    heads: usize,
+    kv_heads: usize,
+    head_size: usize,
+    rotary: bool,
 }
 
 /// One permuted or fixed axis of a tensor.
@@ -144,22 +179,31 @@ impl Spaces {
         let (a, b) = (self.find(a), self.find(b));
         let (root, child) = (a.min(b), a.max(b));
         self.units[root] = gcd(self.units[a], self.units[b]);
-        self.fixed[root] |= self.fixed[child];
+        // A fused projection that is tied to anything else is beyond this symmetry.
+        let fused = a != b && (self.parts.contains_key(&a) || self.parts.contains_key(&b));
+        self.fixed[root] |= self.fixed[child] || fused;
         self.parent[child] = root;
     }
 
     /// The space a node puts out.
     fn through(&mut self, op: &Op, reads: &[Space], size: usize) -> Space {
         match op {
-            Op::Linear { .. } | Op::Conv2d { groups: 1, .. } => {
-                Space { class: self.open(size), size }
-            }
+            Op::Linear { .. }
+            | Op::Conv2d { groups: 1, .. }
+            | Op::Embedding { .. }
+            | Op::PositionEmbedding { .. }
+            | Op::PatchEmbed { .. } => Space { class: self.open(size), size },
             Op::Conv2d { groups, .. } => {
                 let class = self.open(*groups);
                 self.union(reads[0].class, class);
                 Space { class, size }
             }
-            Op::Add {} => {
+            Op::Attention { heads, kv_heads, rotary, mask, .. } => {
+                let reads = &reads[..reads.len() - usize::from(*mask)];
+                let kv_heads = kv_heads.unwrap_or(*heads);
+                self.attention(reads, size, (*heads, kv_heads), rotary.is_some())
+            }
+            Op::Add {} | Op::Gate {} => {
                 reads[1..].iter().for_each(|other| self.union(reads[0].class, other.class));
                 reads[0]
             }
@@ -171,9 +215,82 @@ impl Spaces {
             | Op::AdaptiveAvgPool { .. }
             | Op::GlobalAvgPool {}
             | Op::Flatten {}
-            | Op::Dropout { .. } => Space { class: reads[0].class, size },
-            _ => todo!(),
+            | Op::Dropout { .. }
+            | Op::LayerNorm { .. }
+            | Op::RmsNorm { .. }
+            | Op::LayerScale { .. }
+            | Op::ClassToken { .. }
+            | Op::GeluTanh {}
+            | Op::Silu {}
+            | Op::Tanh {}
+            | Op::SelectToken { .. }
+            | Op::MeanTokens {} => Space { class: reads[0].class, size },
         }
+    }
+
+    fn attention(
+        &mut self,
+        reads: &[Space],
+        size: usize,
+        (heads, kv_heads): (usize, usize),
+        rotary: bool,
+    ) -> Space {
+        let head_size = size / heads;
+        let (fused, [queries, keys, values]) = match reads {
+            [fused] => {
+                let parts = [(); 3].map(|()| self.open(size));
+                if self.parts.insert(fused.class, parts).is_some() {
+                    self.fix(fused.class); // read by two attentions
+                }
+                (Some(fused.class), parts)
+            }
+            _ => (None, [reads[0].class, reads[1].class, reads[2].class]),
+        };
+        let output = self.open(size);
+        if heads == kv_heads {
+            self.union(queries, keys);
+            self.union(values, output);
+        }
+        let classes = [queries, keys, values, output];
+        self.heads.push(Heads { fused, classes, heads, kv_heads, head_size, rotary });
+        Space { class: output, size }
+    }
+
+    /// Fixes attentions of which some part is fixed, tied elsewhere or shared.
+    fn settle(&mut self) {
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for position in 0..self.heads.len() {
+                let all = self.roots(position);
+                let fixed = all.iter().filter(|&&root| self.fixed[root]).count();
+                let broken = fixed > 0 || !self.stands_alone(position);
+                if broken && fixed < all.len() {
+                    all.iter().for_each(|&root| self.fixed[root] = true);
+                    changed = true;
+                }
+            }
+        }
+    }
+
+    fn roots(&self, position: usize) -> Vec<usize> {
+        let Heads { fused, classes, .. } = &self.heads[position];
+        fused.iter().chain(classes).map(|&class| self.find(class)).collect()
+    }
+
+    /// Whether the spaces have the widths of heads and belong to this attention alone.
+    fn stands_alone(&self, position: usize) -> bool {
+        let Heads { classes, heads, kv_heads, head_size, .. } = &self.heads[position];
+        let widths = [*heads, *kv_heads, *kv_heads, *heads].map(|n| n * head_size);
+        let [queries, keys, values, output] = classes.map(|class| self.find(class));
+        let fits = classes.iter().zip(widths).all(|(&class, n)| self.units[self.find(class)] == n);
+        let apart = queries != values && queries != output && keys != values && keys != output;
+        let grouped = heads != kv_heads;
+        let paired = (queries == keys) != grouped && (values == output) != grouped;
+        let mine = self.roots(position);
+        let shared = (0..self.heads.len())
+            .any(|other| other != position && self.roots(other).iter().any(|r| mine.contains(r)));
+        fits && apart && paired && !shared
     }
 
     /// The axes of every tensor, once each; a tensor that two nodes read ties their spaces.
@@ -210,32 +327,68 @@ impl Spaces {
         let mut of_class: HashMap<usize, usize> = HashMap::new();
         let mut tensors: BTreeMap<String, Vec<(usize, usize, usize)>> = BTreeMap::new();
         // Axes that open a space come first, so that a group is named after where its units begin.
-        for axis in axes.iter().filter(|a| a.opens) {
-            let class = self.find(axis.space.class);
-            if self.fixed[class] || self.units[class] < 2 || of_class.contains_key(&class) {
-                continue;
+        for opens in [true, false] {
+            for (axis, range) in
+                axes.iter().filter(|a| a.opens == opens).flat_map(|a| self.ranges(a))
+            {
+                let class = range.class;
+                if self.fixed[class] || self.units[class] < 2 || of_class.contains_key(&class) {
+                    continue;
+                }
+                of_class.insert(class, groups.len());
+                let prefix =
+                    axis.tensor.rsplit_once('.').map_or(axis.tensor.as_str(), |(prefix, _)| prefix);
+                let name = format!("{prefix}{}", range.part);
+                groups.push(Group { name, units: self.units[class], members: Vec::new() });
             }
-            of_class.insert(class, groups.len());
-            let name =
-                axis.tensor.rsplit_once('.').map_or(axis.tensor.as_str(), |(prefix, _)| prefix);
-            groups.push(Group { name: name.into(), units: self.units[class], members: Vec::new() });
         }
-        for axis in axes {
-            let class = self.find(axis.space.class);
-            let Some(&group) = of_class.get(&class) else { continue };
+        for (axis, range) in axes.iter().flat_map(|axis| self.ranges(axis)) {
+            let Some(&group) = of_class.get(&range.class) else { continue };
             let member = Member {
                 tensor: axis.tensor.clone(),
                 axis: axis.axis,
-                start: 0,
-                repeat: axis.space.size / self.units[class],
+                start: range.start,
+                repeat: range.size / self.units[range.class],
                 role: axis.role,
             };
             let position = groups[group].members.len();
-            tensors.entry(axis.tensor).or_default().push((axis.axis, group, position));
+            tensors.entry(axis.tensor.clone()).or_default().push((axis.axis, group, position));
             groups[group].members.push(member);
         }
-        Symmetry { groups, tensors }
+        let attention = |heads: &Heads| {
+            let mut found =
+                heads.classes.iter().map(|&class| of_class.get(&self.find(class)).copied());
+            let mut next = || found.next().flatten();
+            let (queries, keys, values, output) = (next()?, next()?, next()?, next()?);
+            let &Heads { heads, kv_heads, head_size, rotary, .. } = heads;
+            Some(Attention { queries, keys, values, output, heads, kv_heads, head_size, rotary })
+        };
+        let attentions = self.heads.iter().filter_map(attention).collect();
+        Symmetry { groups, attentions, tensors }
     }
+
+    /// The ranges of an axis, each with a class of its own.
+    fn ranges<'a>(&self, axis: &'a AxisUse) -> Vec<(&'a AxisUse, Range)> {
+        let class = self.find(axis.space.class);
+        let Some(parts) = self.parts.get(&class) else {
+            let part = if axis.opens { "" } else { ".input" };
+            return vec![(axis, Range { class, start: 0, size: axis.space.size, part })];
+        };
+        let size = axis.space.size / 3;
+        let range = |(i, (&class, part)): (usize, (&usize, &'static str))| {
+            (axis, Range { class: self.find(class), start: i * size, size, part })
+        };
+        parts.iter().zip([".q", ".k", ".v"]).enumerate().map(range).collect()
+    }
+}
+
+/// Consecutive entries of an axis.
+struct Range {
+    class: usize,
+    start: usize,
+    size: usize,
+    /// What is added to the tensor's prefix to name the group.
+    part: &'static str,
 }
 
 fn gcd(a: usize, b: usize) -> usize {

@@ -96,22 +96,31 @@ impl<'a> Matcher<'a> {
             Start::Anchored => self.anchored()?,
             Start::Better(given) => self.better(given)?,
         };
-        let groups = self.symmetry.groups.len();
-        let mut certificates = vec![None; groups];
-        let mut dirty = vec![true; groups];
+        let blocks = self.symmetry.blocks();
+        let mut certificates = vec![None; self.symmetry.groups.len()];
+        let mut dirty = vec![true; blocks.len()];
         let mut sweeps = 0;
         while sweeps < SWEEP_LIMIT && dirty.contains(&true) {
             sweeps += 1;
-            let mut order: Vec<usize> = (0..groups).collect();
+            let mut order: Vec<usize> = (0..blocks.len()).collect();
             order.shuffle(rng);
-            for group in order {
-                if !std::mem::take(&mut dirty[group]) {
+            for block in order {
+                if !std::mem::take(&mut dirty[block]) {
                     continue;
                 }
-                let (moved, certificate) = self.visit(group, &mut permutation)?;
-                certificates[group] = certificate;
+                let groups = &blocks[block];
+                let moved = if let &[group] = groups.as_slice() {
+                    let (moved, certificate) = self.visit(group, &mut permutation)?;
+                    certificates[group] = certificate;
+                    moved
+                } else {
+                    self.visit_attention(groups, &mut permutation)?
+                };
                 if moved {
-                    self.neighbours(group).for_each(|neighbour| dirty[neighbour] = true);
+                    for neighbour in groups.iter().flat_map(|&group| self.neighbours(group)) {
+                        let of = |block: &Vec<usize>| block.contains(&neighbour);
+                        blocks.iter().position(of).into_iter().for_each(|b| dirty[b] = true);
+                    }
                 }
             }
         }
@@ -161,18 +170,12 @@ impl<'a> Matcher<'a> {
         group: usize,
         permutation: &mut Permutation,
     ) -> Result<(bool, Option<Certificate>), NotFinite> {
+        let matrix = self.matrix(group, permutation);
         let task = Task { symmetry: self.symmetry, group, device: &self.device };
-        let units = self.symmetry.groups[group].units;
-        let similarity = &mut self.similarities[group];
-        let pairs = &self.pairs;
-        let matrix = self.ledger.book(Work::Similarity, || {
-            similarity.update(&task, permutation, pairs);
-            similarity.values(units)
-        });
         let quadratic = task.is_quadratic();
         let found = self.assign(group, &matrix, permutation.sigma(group))?;
         let certificate = (!quadratic).then_some(found.certificate);
-        if !gains(&matrix, units, permutation.sigma(group), &found) {
+        if !gains(&matrix, permutation.sigma(group), &found) {
             return Ok((false, certificate));
         }
         let before = permutation.clone();
@@ -182,6 +185,49 @@ impl<'a> Matcher<'a> {
             return Ok((false, None));
         }
         Ok((true, certificate))
+    }
+
+    /// Solves an attention's groups together, with the others held; whether they moved.
+    fn visit_attention(
+        &mut self,
+        groups: &[usize],
+        permutation: &mut Permutation,
+    ) -> Result<bool, NotFinite> {
+        let matrices: Vec<Vec<f32>> =
+            groups.iter().map(|&group| self.matrix(group, permutation)).collect();
+        self.arrange(&matrices, groups, permutation)
+    }
+
+    /// Puts an attention's groups in the best order for these matrices, if that gains anything.
+    fn arrange(
+        &self,
+        matrices: &[Vec<f32>],
+        groups: &[usize],
+        permutation: &mut Permutation,
+    ) -> Result<bool, NotFinite> {
+        let attention = self.symmetry.attentions.iter().find(|a| a.groups() == groups);
+        let Some(attention) = attention else { return Ok(false) };
+        let found = self.ledger.book(Work::Assignment, || attention.solve(matrices))?;
+        let (mut gain, mut scale) = (0.0, 0.0);
+        for (matrix, (group, sigma)) in matrices.iter().zip(&found) {
+            gain += value(matrix, sigma) - value(matrix, permutation.sigma(*group));
+            scale += largest(matrix, sigma.len());
+        }
+        if gain <= RELATIVE_GAIN * scale {
+            return Ok(false);
+        }
+        found.into_iter().for_each(|(group, sigma)| permutation.set(group, sigma));
+        Ok(true)
+    }
+
+    /// `A_g`, up to date.
+    fn matrix(&mut self, group: usize, permutation: &Permutation) -> Vec<f32> {
+        let task = Task { symmetry: self.symmetry, group, device: &self.device };
+        let (similarity, pairs) = (&mut self.similarities[group], &self.pairs);
+        self.ledger.book(Work::Similarity, || {
+            similarity.update(&task, permutation, pairs);
+            similarity.values(self.symmetry.groups[group].units)
+        })
     }
 
     fn assign(
@@ -205,29 +251,54 @@ impl<'a> Matcher<'a> {
         Ok(if ahead { anchored } else { given.clone() })
     }
 
-    /// The first sweep of an anchored start, in graph order: always the first group that some
-    /// usable member anchors.
+    /// The first sweep of an anchored start, in graph order: always the first group, or attention,
+    /// that some usable member anchors.
     fn anchored(&mut self) -> Result<Permutation, NotFinite> {
         let mut permutation = Permutation::identity(self.symmetry);
-        let groups = self.symmetry.groups.len();
-        let mut solved = vec![false; groups];
-        while let Some(first) = solved.iter().position(|s| !s) {
-            let next = (first..groups).filter(|&g| !solved[g]).find_map(|group| {
-                let task = Task { symmetry: self.symmetry, group, device: &self.device };
-                let similarity = || task.anchored(&permutation, &self.pairs, &solved);
-                Some((group, self.ledger.book(Work::Similarity, similarity)?))
+        let mut solved = vec![false; self.symmetry.groups.len()];
+        let mut waiting = self.symmetry.blocks();
+        while !waiting.is_empty() {
+            let anchored = waiting.iter().enumerate().find_map(|(position, groups)| {
+                Some((position, self.anchors(groups, &permutation, &solved)?))
             });
-            let Some((group, matrix)) = next else {
-                solved[first] = true; // nothing anchors it: the sweeps that follow will
+            let Some((position, matrices)) = anchored else {
+                // Nothing anchors what is left: the first stays as it is and anchors others.
+                waiting.remove(0).into_iter().for_each(|group| solved[group] = true);
                 continue;
             };
-            let found = self.assign(group, &matrix, permutation.sigma(group))?;
-            if gains(&matrix, found.sigma.len(), permutation.sigma(group), &found) {
-                permutation.set(group, found.sigma);
+            let groups = waiting.remove(position);
+            if let &[group] = groups.as_slice() {
+                let found = self.assign(group, &matrices[0], permutation.sigma(group))?;
+                if gains(&matrices[0], permutation.sigma(group), &found) {
+                    permutation.set(group, found.sigma);
+                }
+            } else {
+                self.arrange(&matrices, &groups, &mut permutation)?;
             }
-            solved[group] = true;
+            groups.into_iter().for_each(|group| solved[group] = true);
         }
         Ok(permutation)
+    }
+
+    /// The groups' matrices from usable members alone; `None` when no group has one.
+    fn anchors(
+        &self,
+        groups: &[usize],
+        permutation: &Permutation,
+        solved: &[bool],
+    ) -> Option<Vec<Vec<f32>>> {
+        let of = |&group: &usize| {
+            let task = Task { symmetry: self.symmetry, group, device: &self.device };
+            let similarity = || task.anchored(permutation, &self.pairs, solved);
+            self.ledger.book(Work::Similarity, similarity)
+        };
+        let matrices: Vec<Option<Vec<f32>>> = groups.iter().map(of).collect();
+        if matrices.iter().all(Option::is_none) {
+            return None;
+        }
+        let zeros = |group: usize| vec![0.0; self.symmetry.groups[group].units.pow(2)];
+        let filled = matrices.into_iter().zip(groups);
+        Some(filled.map(|(matrix, &group)| matrix.unwrap_or_else(|| zeros(group))).collect())
     }
 
     /// The objective over the tensors of one group.
@@ -266,12 +337,21 @@ impl<'a> Matcher<'a> {
 }
 
 /// Whether the assignment beats the present σ by more than rounding.
-fn gains(matrix: &[f32], units: usize, current: &[u32], found: &Assignment) -> bool {
-    let value = |(row, &column): (&[f32], &u32)| f64::from(row[column as usize]);
-    let present: f64 = matrix.chunks(units).zip(current).map(value).sum();
-    let largest = |row: &[f32]| f64::from(row.iter().fold(0.0f32, |max, v| max.max(v.abs())));
-    let scale: f64 = matrix.chunks(units).map(largest).sum();
-    found.value - present > RELATIVE_GAIN * scale
+fn gains(matrix: &[f32], current: &[u32], found: &Assignment) -> bool {
+    let gain = found.value - value(matrix, current);
+    gain > RELATIVE_GAIN * largest(matrix, current.len())
+}
+
+/// `Σ_j A[j, σ[j]]`
+fn value(matrix: &[f32], sigma: &[u32]) -> f64 {
+    let rows = matrix.chunks(sigma.len()).zip(sigma);
+    rows.map(|(row, &column)| f64::from(row[column as usize])).sum()
+}
+
+/// `Σ_j max_i |A[j, i]|`
+fn largest(matrix: &[f32], units: usize) -> f64 {
+    let of_row = |row: &[f32]| f64::from(row.iter().fold(0.0f32, |max, v| max.max(v.abs())));
+    matrix.chunks(units).map(of_row).sum()
 }
 
 #[cfg(test)]

@@ -26,6 +26,11 @@ impl Permutation {
     pub fn random(symmetry: &Symmetry, rng: &mut impl Rng) -> Self {
         let mut permutation = Self::identity(symmetry);
         permutation.sigmas.iter_mut().for_each(|sigma| sigma.shuffle(rng));
+        for attention in &symmetry.attentions {
+            for (group, sigma) in attention.random(rng) {
+                permutation.set(group, sigma);
+            }
+        }
         permutation
     }
 

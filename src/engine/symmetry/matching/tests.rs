@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::engine::network::{DType, Graph, HostTensor, Signature, TensorInfo};
 
+mod transformers;
+
 fn random(signature: &Signature, rng: &mut ChaCha8Rng) -> Checkpoint {
     signature
         .iter()

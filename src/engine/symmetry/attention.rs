@@ -1,0 +1,329 @@
+//! The symmetry of attention: heads are blocks, and inside a head dimensions permute.
+//!
+//! Its four channel spaces (queries, keys, values, and what the output projection reads) follow one
+//! [`Arrangement`]: key/value heads move as blocks with the query heads they serve, query heads
+//! move inside their block, value dimensions permute together with the columns that read them, and
+//! query and key dimensions together where no rotary embedding ties them to positions. In plain
+//! multi-head attention queries and keys are one group, values and output another.
+//!
+//! Solved on two levels: for every pair of key/value heads the best inside, then heads by those
+//! values. Exact where each head has keys of its own; with grouped queries the inside alternates
+//! between dimensions and query heads until neither moves.
+
+use rand::{Rng, seq::SliceRandom};
+
+use super::assignment::{self, NotFinite};
+
+/// Alternations inside a pair of heads; each raises the value, so this is never met in practice.
+const ROUNDS: usize = 50;
+
+/// An attention's channel groups, by their positions in the symmetry, and what may move in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attention {
+    pub queries: usize,
+    /// Equal to `queries` where every head has keys of its own.
+    pub keys: usize,
+    pub values: usize,
+    /// Equal to `values` where every head has values of its own.
+    pub output: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_size: usize,
+    /// Dimensions of queries and keys stay in place.
+    pub rotary: bool,
+}
+
+/// Where heads and dimensions come from, one entry a target key/value head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Arrangement {
+    heads: Vec<u32>,
+    inside: Vec<Inside>,
+}
+
+/// The inside of one key/value head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Inside {
+    /// Query heads of the block.
+    queries: Vec<u32>,
+    /// Dimensions of queries and keys.
+    query_dimensions: Vec<u32>,
+    /// Dimensions of values and output.
+    value_dimensions: Vec<u32>,
+}
+
+/// `[units, units]` similarities of the four spaces; `None` for what another already holds.
+struct Matrices<'a> {
+    queries: &'a [f32],
+    keys: Option<&'a [f32]>,
+    values: &'a [f32],
+    output: Option<&'a [f32]>,
+}
+
+impl Attention {
+    /// The groups, each once.
+    pub fn groups(&self) -> Vec<usize> {
+        let mut groups = vec![self.queries, self.keys, self.values, self.output];
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
+    /// Query heads that a key/value head serves.
+    fn served(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    /// The best order of every group's channels, `(group, σ)`, given the similarity matrices in the
+    /// order of [`Attention::groups`].
+    ///
+    /// # Errors
+    /// When a matrix holds values that are not finite.
+    pub fn solve(&self, matrices: &[Vec<f32>]) -> Result<Vec<(usize, Vec<u32>)>, NotFinite> {
+        let groups = self.groups();
+        let of = |group: usize| {
+            let position = groups.iter().position(|g| *g == group);
+            matrices[position.expect("a group of this attention")].as_slice()
+        };
+        let matrices = Matrices {
+            queries: of(self.queries),
+            keys: (self.keys != self.queries).then(|| of(self.keys)),
+            values: of(self.values),
+            output: (self.output != self.values).then(|| of(self.output)),
+        };
+        let n = self.kv_heads;
+        let mut insides = Vec::with_capacity(n * n);
+        let mut values = Vec::with_capacity(n * n);
+        for target in 0..n {
+            for source in 0..n {
+                let (inside, value) = self.pair(&matrices, target, source)?;
+                insides.push(inside);
+                values.push(value as f32);
+            }
+        }
+        let heads = assignment::solve(&values, n, None, None)?.sigma;
+        let pair = |(target, &source): (usize, &u32)| insides[target * n + source as usize].clone();
+        let inside = heads.iter().enumerate().map(pair).collect();
+        Ok(self.channels(&Arrangement { heads, inside }))
+    }
+
+    /// A uniformly random element.
+    pub fn random(&self, rng: &mut impl Rng) -> Vec<(usize, Vec<u32>)> {
+        let mut shuffled = |n: usize| {
+            let mut order: Vec<u32> = (0..n as u32).collect();
+            order.shuffle(rng);
+            order
+        };
+        let heads = shuffled(self.kv_heads);
+        let inside = (0..self.kv_heads)
+            .map(|_| Inside {
+                queries: shuffled(self.served()),
+                query_dimensions: if self.rotary {
+                    (0..self.head_size as u32).collect()
+                } else {
+                    shuffled(self.head_size)
+                },
+                value_dimensions: shuffled(self.head_size),
+            })
+            .collect();
+        self.channels(&Arrangement { heads, inside })
+    }
+
+    /// The inside that fits one target head to one source head best, and its value.
+    fn pair(
+        &self,
+        matrices: &Matrices,
+        target: usize,
+        source: usize,
+    ) -> Result<(Inside, f64), NotFinite> {
+        let (served, size) = (self.served(), self.head_size);
+        let still: Vec<u32> = (0..size as u32).collect();
+        let block =
+            |matrix: &[f32], heads: usize, at: (usize, usize)| Block::of(matrix, (heads, size), at);
+        let query = |r: usize, from: usize| (target * served + r, source * served + from);
+        // Summed over the query heads as they are matched at present.
+        let total = |own: Option<&[f32]>, of_queries: &[f32], queries: &[u32]| {
+            let each = queries
+                .iter()
+                .enumerate()
+                .map(|(r, &from)| block(of_queries, self.heads, query(r, from as usize)));
+            let own = own.map(|matrix| block(matrix, self.kv_heads, (target, source)));
+            own.into_iter().chain(each).reduce(Block::plus).expect("a head has queries")
+        };
+        let mut inside = Inside {
+            queries: (0..served as u32).collect(),
+            query_dimensions: still.clone(),
+            value_dimensions: still.clone(),
+        };
+        if self.rotary && served > 1 {
+            // Dimensions of queries are known, so queries alone give the first matching of heads.
+            inside.queries = self.match_queries(&query, |at| {
+                block(matrices.queries, self.heads, at).value(&still)
+            })?;
+        }
+        let mut value = f64::NEG_INFINITY;
+        for _ in 0..ROUNDS {
+            let of_keys = total(matrices.keys, matrices.queries, &inside.queries);
+            if !self.rotary {
+                inside.query_dimensions = of_keys.best()?;
+            }
+            let of_values = match matrices.output {
+                Some(output) => total(Some(matrices.values), output, &inside.queries),
+                None => block(matrices.values, self.kv_heads, (target, source)),
+            };
+            inside.value_dimensions = of_values.best()?;
+            value =
+                of_keys.value(&inside.query_dimensions) + of_values.value(&inside.value_dimensions);
+            if served == 1 {
+                break;
+            }
+            let queries = self.match_queries(&query, |at| {
+                let output = matrices.output.map_or(0.0, |output| {
+                    block(output, self.heads, at).value(&inside.value_dimensions)
+                });
+                block(matrices.queries, self.heads, at).value(&inside.query_dimensions) + output
+            })?;
+            if queries == inside.queries {
+                break;
+            }
+            inside.queries = queries;
+        }
+        Ok((inside, value))
+    }
+
+    /// The best order of a block's query heads, given the value of each pair.
+    fn match_queries(
+        &self,
+        at: &impl Fn(usize, usize) -> (usize, usize),
+        value: impl Fn((usize, usize)) -> f64,
+    ) -> Result<Vec<u32>, NotFinite> {
+        let served = self.served();
+        let values: Vec<f32> =
+            (0..served * served).map(|i| value(at(i / served, i % served)) as f32).collect();
+        Ok(assignment::solve(&values, served, None, None)?.sigma)
+    }
+
+    /// The order of the channels of every group.
+    fn channels(&self, arrangement: &Arrangement) -> Vec<(usize, Vec<u32>)> {
+        let size = self.head_size as u32;
+        let (mut queries, mut keys, mut values, mut output) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (&head, inside) in arrangement.heads.iter().zip(&arrangement.inside) {
+            keys.extend(inside.query_dimensions.iter().map(|d| head * size + d));
+            values.extend(inside.value_dimensions.iter().map(|d| head * size + d));
+            for &query in &inside.queries {
+                let from = head * self.served() as u32 + query;
+                queries.extend(inside.query_dimensions.iter().map(|d| from * size + d));
+                output.extend(inside.value_dimensions.iter().map(|d| from * size + d));
+            }
+        }
+        let all = [
+            (self.queries, queries),
+            (self.keys, keys),
+            (self.values, values),
+            (self.output, output),
+        ];
+        let groups = self.groups();
+        groups
+            .into_iter()
+            .filter_map(|group| all.iter().find(|(g, _)| *g == group).cloned())
+            .collect()
+    }
+}
+
+/// The similarities of two heads' dimensions, `[size, size]`.
+struct Block {
+    values: Vec<f32>,
+    size: usize,
+}
+
+impl Block {
+    fn of(matrix: &[f32], (heads, size): (usize, usize), (target, source): (usize, usize)) -> Self {
+        let width = heads * size;
+        let rows = (target * size..(target + 1) * size)
+            .flat_map(|row| &matrix[row * width + source * size..][..size]);
+        Self { values: rows.copied().collect(), size }
+    }
+
+    fn plus(mut self, other: Self) -> Self {
+        self.values.iter_mut().zip(&other.values).for_each(|(a, b)| *a += b);
+        self
+    }
+
+    fn best(&self) -> Result<Vec<u32>, NotFinite> {
+        Ok(assignment::solve(&self.values, self.size, None, None)?.sigma)
+    }
+
+    fn value(&self, sigma: &[u32]) -> f64 {
+        let rows = self.values.chunks(self.size).zip(sigma);
+        rows.map(|(row, &column)| f64::from(row[column as usize])).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    fn attention(heads: usize, kv_heads: usize, head_size: usize, rotary: bool) -> Attention {
+        let grouped = heads != kv_heads;
+        let [keys, values, output] = if grouped { [1, 2, 3] } else { [0, 1, 1] };
+        Attention { queries: 0, keys, values, output, heads, kv_heads, head_size, rotary }
+    }
+
+    fn value(found: &[(usize, Vec<u32>)], matrices: &[Vec<f32>]) -> f64 {
+        let of = |((_, sigma), matrix): (&(usize, Vec<u32>), &Vec<f32>)| -> f64 {
+            let n = sigma.len();
+            (0..n).map(|j| f64::from(matrix[j * n + sigma[j] as usize])).sum()
+        };
+        found.iter().zip(matrices).map(of).sum()
+    }
+
+    fn random_matrices(attention: &Attention, rng: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
+        let sizes = attention.random(rng);
+        sizes
+            .iter()
+            .map(|(_, s)| (0..s.len() * s.len()).map(|_| rng.random_range(-1.0..1.0)).collect())
+            .collect()
+    }
+
+    /// No random element does better, over far more draws than there are elements.
+    #[test]
+    fn plain_heads_are_solved_exactly() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for rotary in [false, true] {
+            let attention = attention(2, 2, 2, rotary);
+            for _ in 0..20 {
+                let matrices = random_matrices(&attention, &mut rng);
+                let found = value(&attention.solve(&matrices).unwrap(), &matrices);
+                let best = (0..2000)
+                    .map(|_| value(&attention.random(&mut rng), &matrices))
+                    .fold(f64::NEG_INFINITY, f64::max);
+                assert!((found - best).abs() < 1e-5, "{found} against {best}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_planted_arrangement_is_found() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        for (heads, kv_heads, rotary) in
+            [(4, 4, false), (4, 4, true), (6, 2, true), (4, 1, true), (6, 2, false)]
+        {
+            let attention = attention(heads, kv_heads, 5, rotary);
+            let planted = attention.random(&mut rng);
+            let matrices: Vec<Vec<f32>> = planted
+                .iter()
+                .map(|(_, sigma)| {
+                    let n = sigma.len();
+                    let mut matrix: Vec<f32> =
+                        (0..n * n).map(|_| rng.random_range(-0.2..0.2)).collect();
+                    (0..n).for_each(|j| matrix[j * n + sigma[j] as usize] += 1.0);
+                    matrix
+                })
+                .collect();
+            assert_eq!(attention.solve(&matrices).unwrap(), planted, "{heads} over {kv_heads}");
+        }
+    }
+}
