@@ -21,6 +21,9 @@ pub mod tensors;
 // A folder with `config.json` and weights.
 pub mod model;
 
+// A LoRA adapter on its base.
+pub mod lora;
+
 // The checkpoints of a fine-tuning, in order.
 pub mod trajectory;
 
@@ -38,6 +41,7 @@ use serde::Serialize;
 
 pub use card::{Card, licence_of};
 pub use error::ArtifactError;
+pub use lora::Adapter;
 pub use model::{Model, ModelFolder};
 pub use result::{Begun, ResultWriter};
 pub use trajectory::Trajectory;

@@ -65,8 +65,7 @@ impl ModelFolder {
     /// Reads a folder's names, its configuration and its index.
     ///
     /// # Errors
-    /// `not_found`, `pickle_refused`, `missing_config`, `malformed_config`, `malformed_index`,
-    /// `not_implemented` (an adapter).
+    /// `not_found`, `pickle_refused`, `missing_config`, `malformed_config`, `malformed_index`.
     pub fn look(storage: Blocking<'_>, location: &Location) -> Result<Self, ArtifactError> {
         let listing = storage.list(location)?;
         let weights = find_weights(storage, location, &listing)?;
@@ -188,8 +187,8 @@ fn find_weights(
         return Err(ArtifactError::fault("pickle_refused", location, detail));
     }
     if is_adapter(listing) {
-        let detail = "is a PEFT adapter; adapters are not implemented yet: merge it into its base";
-        return Err(ArtifactError::fault("not_implemented", location, detail));
+        let detail = "is a PEFT adapter, not a model: it may be a trajectory, after its base";
+        return Err(ArtifactError::fault("not_found", location, detail));
     }
     let detail = if location.name().ends_with(".safetensors") {
         "is a file; give the folder that holds it and its config.json"

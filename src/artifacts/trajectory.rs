@@ -1,8 +1,8 @@
 //! The checkpoints of a fine-tuning, in order.
 //!
-//! Three forms: a folder with `trajectory.json`; the output folder of a Hugging Face Trainer,
+//! Four forms: a folder with `trajectory.json`; the output folder of a Hugging Face Trainer,
 //! whose `checkpoint-N/` come in order of N after the source base (a model beside them is one of
-//! them and is not read twice); a single tuned model after the source base.
+//! them and is not read twice); a single tuned model after the source base; a LoRA adapter on it.
 
 use serde::Deserialize;
 
@@ -10,7 +10,8 @@ use crate::storage::{Blocking, Listing, Location};
 
 use super::{
     error::ArtifactError,
-    model::{ModelFolder, file_named, has_weights, is_adapter},
+    lora::Adapter,
+    model::{ModelFolder, file_named},
 };
 
 const LIST: &str = "trajectory.json";
@@ -53,7 +54,7 @@ impl Trajectory {
     /// Finds the checkpoints of `location`; `base` is the model that the tuning started from.
     ///
     /// # Errors
-    /// `empty_trajectory`, `malformed_trajectory`, `not_implemented` (an adapter), or as
+    /// `empty_trajectory`, `malformed_trajectory`, or as [`Adapter::look`] and
     /// [`ModelFolder::look`] where nothing at the location is a trajectory.
     pub fn look(
         storage: Blocking<'_>,
@@ -66,18 +67,15 @@ impl Trajectory {
         }
         let mut checkpoints = trainer_checkpoints(&listing);
         if checkpoints.is_empty() {
-            if is_adapter(&listing) && !has_weights(&listing) {
-                let detail =
-                    "is a PEFT adapter; adapters are not implemented yet: merge it into its base";
-                return Err(ArtifactError::fault("not_implemented", location, detail));
-            }
             if listing.files.is_empty() && !is_file(storage, location)? {
                 let detail = "the trajectory is empty or does not exist: give a folder with \
                               trajectory.json, checkpoint-N/ folders or a tuned model";
                 return Err(ArtifactError::fault("empty_trajectory", location, detail));
             }
-            // Says what is missing where this is no model either.
-            ModelFolder::look(storage, location)?;
+            if Adapter::look(storage, location)?.is_none() {
+                // Says what is missing where this is no model either.
+                ModelFolder::look(storage, location)?;
+            }
             checkpoints.push(TunedStep { step: 1, model: location.clone() });
         }
         if checkpoints[0].step > 0 {

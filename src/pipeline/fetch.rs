@@ -141,9 +141,18 @@ fn trajectory(
     };
     let mut checkpoints = Vec::with_capacity(wanted.len());
     for step in wanted {
-        let tuned = model(access, pointer, &step.model.to_string(), files)?;
-        same(pointer, "the tuned model", &tuned.checkpoint)?;
-        checkpoints.push(tuned.checkpoint);
+        let adapter = artifacts::Adapter::look(access.storage.blocking(), &step.model)
+            .map_err(failure::at(pointer))?;
+        let tuned = if let Some(adapter) = adapter {
+            let (tuned, read) =
+                adapter.open(&access, &base.checkpoint).map_err(failure::at(pointer))?;
+            files.extend(read);
+            tuned
+        } else {
+            model(access, pointer, &step.model.to_string(), files)?.checkpoint
+        };
+        same(pointer, "the tuned model", &tuned)?;
+        checkpoints.push(tuned);
     }
     Ok(match (options.trajectory, checkpoints.pop()) {
         (TrajectoryKind::Linear, Some(tuned)) => {

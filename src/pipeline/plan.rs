@@ -29,8 +29,15 @@ pub fn plan(spec: &Spec, storage: &Storage) -> Result<Value, Failure> {
     let place = location(storage, pointer, &spec.source.trajectory)?;
     let trajectory = artifacts::Trajectory::look(storage.blocking(), &place, &base_folder.location)
         .map_err(failure::at(pointer))?;
-    let (_, tuned) = headers(storage, pointer, &trajectory.last().model.to_string())?;
-    compare(("the tuned model", &tuned), than).map_err(failure::incompatible(pointer))?;
+    let last = &trajectory.last().model;
+    let adapter =
+        artifacts::Adapter::look(storage.blocking(), last).map_err(failure::at(pointer))?;
+    if let Some(adapter) = adapter {
+        adapter.check(storage.blocking(), &base).map_err(failure::at(pointer))?;
+    } else {
+        let (_, tuned) = headers(storage, pointer, &last.to_string())?;
+        compare(("the tuned model", &tuned), than).map_err(failure::incompatible(pointer))?;
+    }
     let sizes = Sizes::look(spec, storage)?;
     let graph = Graph::from_config(&folder.config, &target)
         .map_err(failure::graph("/target/base", &spec.target.base))?;

@@ -96,7 +96,7 @@ fn what_is_no_model_is_said_to_be_none() {
         ("weights", "missing_config"),
         ("list", "malformed_config"),
         ("broken", "malformed_config"),
-        ("lora", "not_implemented"),
+        ("lora", "not_found"),
         ("nowhere", "not_found"),
         ("weights/model.safetensors", "not_found"),
     ] {
@@ -167,9 +167,15 @@ fn trajectories_that_lead_nowhere_are_refused() {
     test.write("t/trajectory.json", r#"{"format":"other/1","checkpoints":[]}"#);
     assert_eq!(trajectory(&test, "t").unwrap_err().code(), "malformed_trajectory");
     assert_eq!(trajectory(&test, "nowhere").unwrap_err().code(), "empty_trajectory");
-    test.write("lora/adapter_config.json", "{}");
-    test.write("lora/adapter_model.safetensors", weights(1.0));
-    assert_eq!(trajectory(&test, "lora").unwrap_err().code(), "not_implemented");
+    for (settings, code) in [
+        ("{}", "malformed_config"),
+        (r#"{"peft_type":"LORA","r":0,"lora_alpha":1}"#, "malformed_config"),
+        (r#"{"peft_type":"LOHA","r":1,"lora_alpha":1}"#, "not_implemented"),
+        (r#"{"peft_type":"LORA","r":1,"lora_alpha":1,"use_dora":true}"#, "not_implemented"),
+    ] {
+        test.write("lora/adapter_config.json", settings);
+        assert_eq!(trajectory(&test, "lora").unwrap_err().code(), code, "{settings}");
+    }
     test.write("tuned.pt", "x");
     assert_eq!(trajectory(&test, "tuned.pt").unwrap_err().code(), "pickle_refused");
 }

@@ -147,6 +147,11 @@ impl Case {
         })
     }
 
+    /// Checks a job by headers alone.
+    pub fn plan(&self, spec: &Value) -> Result<Value, Failure> {
+        pipeline::plan(&Spec::from_json(spec).expect("a sound job"), &self.storage)
+    }
+
     /// Runs a job that must succeed: its outcome and the folder of its result.
     pub fn done(&self, spec: &Value) -> (Outcome, PathBuf) {
         let outcome = self.run(spec).expect("a sound job");

@@ -2,8 +2,8 @@
 
 use retune::{
     artifacts::tensors,
-    engine::network::Checkpoint,
-    pipeline::{Recommendation, Verdict},
+    engine::network::{Checkpoint, HostTensor},
+    pipeline::{Failure, Recommendation, Verdict},
 };
 use serde_json::{Value, json};
 
@@ -53,6 +53,49 @@ fn a_trainer_folder_a_list_and_a_single_model_give_the_same_linear_transfer() {
     let steps = report["candidates"][2]["steps"].as_array().map(Vec::len);
     assert_eq!(steps, Some(3), "one step a stored checkpoint: {}", report["candidates"][2]);
     assert_eq!(result(&case, "list/", &stored).0, trained);
+}
+
+/// An adapter is the tuned model that it makes of its base.
+#[test]
+fn a_lora_adapter_gives_what_the_merged_model_gives() {
+    let case = Case::fresh();
+    let old = case.model("old");
+    let weight = &old["fc1.weight"];
+    let (out, read) = (weight.shape()[0], weight.shape()[1]);
+    let values = |n: usize| (0..n).map(|i| ((i * 37 % 19) as f32 - 9.0) / 64.0).collect();
+    let a = HostTensor::from_f32(vec![2, read], values(2 * read));
+    let b = HostTensor::from_f32(vec![out, 2], values(2 * out));
+    let (first, second) = (a.f32().into_owned(), b.f32().into_owned());
+    // alpha / r = 2; every product of these eighths of eighths is exact in f64.
+    let merged = (0..out * read).map(|at| {
+        let (o, i) = (at / read, at % read);
+        let product = |k: usize| f64::from(second[2 * o + k]) * f64::from(first[k * read + i]);
+        (f64::from(weight.f32()[at]) + 2.0 * (product(0) + product(1))) as f32
+    });
+    let mut tuned = old.clone();
+    tuned.insert("fc1.weight", HostTensor::from_f32(vec![out, read], merged.collect()));
+    tuned.insert("fc2.bias", case.model("tuned")["fc2.bias"].clone());
+    case.put_model("merged", &tuned);
+    let adapter: Checkpoint = [
+        ("base_model.model.fc1.lora_A.weight".to_owned(), a),
+        ("base_model.model.fc1.lora_B.weight".to_owned(), b),
+        ("base_model.model.fc2.bias".to_owned(), tuned["fc2.bias"].clone()),
+    ]
+    .into_iter()
+    .collect();
+    let settings = json!({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["fc1"]});
+    case.write("lora/adapter_config.json", settings.to_string());
+    case.write("lora/adapter_model.safetensors", bytes(&adapter));
+
+    let options = json!({"timesteps": 2, "batch_size": 32});
+    let (by_adapter, _) = result(&case, "lora/", &options);
+    assert_eq!(by_adapter, result(&case, "merged/", &options).0);
+    let mut spec = case.spec();
+    spec["source"]["trajectory"] = json!(case.uri("lora/"));
+    assert!(case.plan(&spec).is_ok());
+    case.write("lora/adapter_model.safetensors", bytes(&old));
+    let failure = case.plan(&spec).unwrap_err();
+    assert!(matches!(failure, Failure::Input { code: "unexpected_tensor", .. }), "{failure:?}");
 }
 
 #[test]
