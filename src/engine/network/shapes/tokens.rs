@@ -46,8 +46,12 @@ impl Step<'_> {
                 self.vector(&format!("{param}.bias"), weight[0], false)?;
                 Ok(vec![rows * columns, weight[0]])
             }
-            Op::Attention { heads, kv_heads, mask, .. } => {
-                self.attention(*heads, kv_heads.unwrap_or(*heads), *mask)
+            Op::Attention { heads, kv_heads, mask, rotary, .. } => {
+                let output = self.attention(*heads, kv_heads.unwrap_or(*heads), *mask)?;
+                if rotary.is_some() && !(output[1] / heads).is_multiple_of(2) {
+                    return Err(self.fault("rotary needs heads of an even size"));
+                }
+                Ok(output)
             }
             Op::SelectToken { position } => {
                 self.at_most(if *position == Position::Last { 2 } else { 1 })?;
