@@ -3,6 +3,7 @@
 use super::{SampleShape, Step, wrong_shape};
 use crate::engine::network::{
     error::GraphError,
+    graph::Operand,
     op::{Op, Position},
 };
 
@@ -23,6 +24,10 @@ impl Step<'_> {
             }
             Op::Embedding { param } => {
                 let [length] = self.ids(0)?;
+                // Ids are checked against the vocabulary in the data, not as they are computed.
+                if self.node.inputs != [Operand::Input] {
+                    return Err(self.fault("reads the token ids, \"input\""));
+                }
                 Ok(vec![length, self.weight(param, 2)?[1]])
             }
             Op::PositionEmbedding { .. } => self.position_embedding(op),
