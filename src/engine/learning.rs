@@ -35,7 +35,7 @@ pub use gradient::Gradient;
 pub use optimizer::Optimizer;
 
 use super::network::{
-    Graph, GraphError, Signature,
+    Graph, GraphError, Op, Signature,
     forward::{Activation, BatchStatistics, Statistics, Weights, floats, forward},
     host::{self, Mode, Moments, Signal},
 };
@@ -48,6 +48,8 @@ pub struct Learner<'a> {
     graph: &'a Graph,
     device: Device,
     classes: usize,
+    /// Rows of the smallest table that ids are looked up in.
+    vocabulary: Option<usize>,
     forward_flops: f64,
     sample_gradients: AtomicU64,
     sample_forwards: AtomicU64,
@@ -62,6 +64,8 @@ pub enum DataFault {
     SampleShape { expected: Vec<usize>, found: Vec<usize> },
     #[error("sample {position} has label {label}, but the model knows the classes 0 to {}", classes - 1)]
     Label { position: usize, label: i64, classes: usize },
+    #[error("sample {position} has the token id {id}, but the model knows the ids 0 to {}", vocabulary - 1)]
+    TokenId { position: usize, id: String, vocabulary: usize },
 }
 
 impl DataFault {
@@ -71,6 +75,7 @@ impl DataFault {
             Self::Empty => "empty_dataset",
             Self::SampleShape { .. } => "wrong_input_shape",
             Self::Label { .. } => "label_out_of_range",
+            Self::TokenId { .. } => "token_out_of_range",
         }
     }
 }
@@ -87,9 +92,18 @@ impl<'a> Learner<'a> {
     ) -> Result<Self, GraphError> {
         let classes = graph.classes(signature)?;
         let forward_flops = cost::forward_flops(graph, signature)?;
+        let vocabulary = vocabulary(graph, signature);
         let device = device.inner();
         let (sample_gradients, sample_forwards) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { graph, device, classes, forward_flops, sample_gradients, sample_forwards })
+        Ok(Self {
+            graph,
+            device,
+            classes,
+            vocabulary,
+            forward_flops,
+            sample_gradients,
+            sample_forwards,
+        })
     }
 
     pub fn graph(&self) -> &Graph {
@@ -116,10 +130,11 @@ impl<'a> Learner<'a> {
             return Err(DataFault::Empty);
         }
         let (expected, found) = (self.graph.input.shape(), data.sample_shape());
-        if expected != found {
+        if !self.graph.input.reads(found) {
             let (expected, found) = (expected.to_vec(), found.to_vec());
             return Err(DataFault::SampleShape { expected, found });
         }
+        self.check_ids(data)?;
         let known = 0..self.classes as i64;
         match data.labels().iter().position(|label| !known.contains(label)) {
             Some(position) => Err(DataFault::Label {
@@ -129,6 +144,18 @@ impl<'a> Learner<'a> {
             }),
             None => Ok(()),
         }
+    }
+
+    fn check_ids(&self, data: &Dataset) -> Result<(), DataFault> {
+        let Some(vocabulary) = self.vocabulary else { return Ok(()) };
+        let known = |&id: &f32| id.fract() == 0.0 && (-1.0..vocabulary as f32).contains(&id);
+        for position in 0..data.len() {
+            let ids = data.batch(&[position]).inputs;
+            if let Some(id) = ids.iter().find(|id| !known(id)) {
+                return Err(DataFault::TokenId { position, id: id.to_string(), vocabulary });
+            }
+        }
+        Ok(())
     }
 
     /// What has been spent since the start.
@@ -170,6 +197,14 @@ impl<'a> Learner<'a> {
         };
         (floats(forward(self.graph, weights, input, statistics)), seen)
     }
+}
+
+fn vocabulary(graph: &Graph, signature: &Signature) -> Option<usize> {
+    let rows = graph.nodes.iter().filter_map(|node| match &node.op {
+        Op::Embedding { param } => Some(signature[&format!("{param}.weight")].shape[0]),
+        _ => None,
+    });
+    rows.min()
 }
 
 /// Moments by batch-norm node.

@@ -1,10 +1,10 @@
-//! What learning costs, counted from shapes: multiply–accumulates of linear layers and
-//! convolutions, two operations each. Everything per element (norms, activations, pooling) is left
+//! What learning costs, counted from shapes: multiply–accumulates of linear layers,
+//! convolutions and attention, two operations each. Everything per element (norms, activations, pooling) is left
 //! out; it is below a hundredth in the networks at hand.
 
 use serde::Serialize;
 
-use super::super::network::{Graph, GraphError, Op, Signature};
+use super::super::network::{Graph, GraphError, Op, Signature, shapes::channels};
 
 /// Work done, in samples and in floating-point operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -55,14 +55,20 @@ impl std::ops::Add for Cost {
 /// As [`Graph::shapes`].
 pub fn forward_flops(graph: &Graph, signature: &Signature) -> Result<f64, GraphError> {
     let shapes = graph.shapes(signature)?;
-    let flops = graph.nodes.iter().zip(&shapes).map(|(node, shape)| match &node.op {
-        Op::Linear { param, .. } | Op::Conv2d { param, .. } => {
-            // Every output position reads the weight once: [out, …] has one row an output channel.
-            let weight: usize = signature[&format!("{param}.weight")].shape.iter().product();
-            let positions: usize = shape[1..].iter().product();
-            2.0 * weight as f64 * positions as f64
+    let flops = graph.nodes.iter().zip(&shapes).map(|(node, shape)| {
+        let weight = |param: &str| {
+            signature[&format!("{param}.weight")].shape.iter().product::<usize>() as f64
+        };
+        // Every output position reads the weight once, whatever its channels.
+        let positions = (shape.iter().product::<usize>() / channels(shape)) as f64;
+        match &node.op {
+            Op::Linear { param, .. } | Op::Conv2d { param, .. } | Op::PatchEmbed { param } => {
+                2.0 * weight(param) * positions
+            }
+            // Every query meets every key, then every value.
+            Op::Attention { .. } => 4.0 * positions * positions * channels(shape) as f64,
+            _ => 0.0,
         }
-        _ => 0.0,
     });
     Ok(flops.sum())
 }

@@ -83,4 +83,25 @@ mod tests {
         assert_eq!(wrong(&testing::random_batch(&[2], 3, 4, 2)).code(), "wrong_input_shape");
         assert_eq!(wrong(&testing::random_batch(&[3], 0, 4, 2)), DataFault::Empty);
     }
+
+    #[test]
+    fn token_ids_may_be_fewer_than_the_longest_and_are_checked() {
+        let nodes = json!([{"op":"embedding","param":"e"},
+            {"op":"mean_tokens","inputs":["e","input"]},{"op":"linear","param":"fc"}]);
+        let graph = testing::token_graph(3, nodes);
+        let signature = testing::signature(&[("e.weight", &[4, 2]), ("fc.weight", &[2, 2])]);
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let check = |sample_shape: &[usize], inputs: &[f32]| {
+            let (inputs, sample_shape) = (inputs.to_vec(), sample_shape.to_vec());
+            let labels = vec![0; inputs.len() / sample_shape[0]];
+            learner.check(&testing::dataset(&Batch { inputs, sample_shape, labels }))
+        };
+        check(&[2], &[0.0, 3.0, 1.0, -1.0]).unwrap();
+        assert_eq!(check(&[4], &[0.0; 4]).unwrap_err().code(), "wrong_input_shape");
+        for id in [4.0, -2.0, 0.5] {
+            let found = check(&[2], &[0.0, 3.0, 1.0, id]).unwrap_err();
+            let expected = DataFault::TokenId { position: 1, id: id.to_string(), vocabulary: 4 };
+            assert_eq!(found, expected);
+        }
+    }
 }

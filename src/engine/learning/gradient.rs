@@ -90,12 +90,17 @@ mod tests {
     fn check(sample_shape: &[usize], nodes: Value, shapes: &[(&str, &[usize])]) {
         let graph = testing::graph(sample_shape, nodes);
         let signature = testing::signature(shapes);
-        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
-        let batch = testing::random_batch(sample_shape, 5, learner.classes() as i64, 1);
+        let classes = graph.classes(&signature).unwrap() as i64;
+        check_on(&graph, shapes, &testing::random_batch(sample_shape, 5, classes, 1));
+    }
+
+    fn check_on(graph: &Graph, shapes: &[(&str, &[usize])], batch: &Batch) {
+        let signature = testing::signature(shapes);
+        let learner = Learner::new(graph, &signature, Device::flex()).unwrap();
         let params = testing::random_params(&signature, 2);
-        let gradient = learner.gradient(&params, &batch);
-        let weights = Weights::upload(&graph, &params, &Device::flex());
-        let (loss, by_burn) = learner.backward_by_burn(&weights.leaves(), &batch);
+        let gradient = learner.gradient(&params, batch);
+        let weights = Weights::upload(graph, &params, &Device::flex());
+        let (loss, by_burn) = learner.backward_by_burn(&weights.leaves(), batch);
         assert!((gradient.loss - loss).abs() < 1e-5);
         assert_eq!(by_burn.len(), gradient.parts.len());
         let scale = gradient.parts.iter().flat_map(|(_, t)| t.f32().into_owned());
@@ -106,7 +111,7 @@ mod tests {
             let burn = floats(by_burn[&name].clone());
             assert_eq!(burn.len(), tensor.len());
             for (i, &by_burn) in burn.iter().enumerate() {
-                let slope = slope(&learner, &params, &batch, (&name, i));
+                let slope = slope(&learner, &params, batch, (&name, i));
                 let found = f64::from(gradient.parts[&name].f32()[i]);
                 assert!((f64::from(by_burn) - found).abs() < 1e-5 * scale, "{name}[{i}]");
                 let off = (slope - found).abs();
@@ -190,6 +195,84 @@ mod tests {
             });
             check(&[2, 6, 5], nodes, &[a, ("fc.weight", &[2, width.unwrap()])]);
         }
+    }
+
+    #[test]
+    fn a_transformer_of_token_ids() {
+        let nodes = json!([
+            {"op":"embedding","param":"words"},
+            {"op":"position_embedding","param":"places","offset":1,"inputs":["input"]},
+            {"op":"position_embedding","param":"kinds","constant":true,"inputs":["words"]},
+            {"op":"add","inputs":["words","places","kinds"],"id":"x"},
+            {"op":"layer_norm","param":"n1"},
+            {"op":"linear","param":"q","inputs":["n1"]},
+            {"op":"linear","param":"k","inputs":["n1"],"transposed":true},
+            {"op":"linear","param":"v","inputs":["n1"]},
+            {"op":"attention","heads":2,"kv_heads":1,"causal":true,"mask":true,
+             "rotary":{"theta":50.0},"inputs":["q","k","v","input"],"id":"a"},
+            {"op":"layer_scale","param":"s"},
+            {"op":"add","inputs":["s","x"],"id":"y"},
+            {"op":"rms_norm","param":"n2"},
+            {"op":"linear","param":"up"},
+            {"op":"silu","id":"silu"},
+            {"op":"linear","param":"side","inputs":["n2"]},
+            {"op":"tanh","id":"tanh"},
+            {"op":"gate","inputs":["silu","tanh"],"id":"g"},
+            {"op":"linear","param":"fused"},
+            {"op":"attention","heads":1,"mask":true,"inputs":["fused","input"],"id":"b"},
+            {"op":"gelu_tanh","id":"t"},
+            {"op":"mean_tokens","inputs":["t","input"],"id":"mean"},
+            {"op":"select_token","position":"last","inputs":["t","input"],"id":"last"},
+            {"op":"add","inputs":["mean","last"]},
+            {"op":"linear","param":"head"}]);
+        let shapes: [(&str, &[usize]); 19] = [
+            ("words.weight", &[7, 4]),
+            ("places.weight", &[8, 4]),
+            ("kinds.weight", &[2, 4]),
+            ("n1.weight", &[4]),
+            ("n1.bias", &[4]),
+            ("q.weight", &[4, 4]),
+            ("q.bias", &[4]),
+            ("k.weight", &[4, 2]),
+            ("k.bias", &[2]),
+            ("v.weight", &[2, 4]),
+            ("s.gamma", &[4]),
+            ("n2.weight", &[4]),
+            ("up.weight", &[5, 4]),
+            ("side.weight", &[5, 4]),
+            ("side.bias", &[5]),
+            ("fused.weight", &[12, 5]),
+            ("fused.bias", &[12]),
+            ("head.weight", &[3, 4]),
+            ("head.bias", &[3]),
+        ];
+        let graph = testing::token_graph(6, nodes);
+        // Shorter than the graph allows.
+        let batch = testing::random_ids(5, 7, testing::random_batch(&[1], 6, 3, 1), 4);
+        assert!(batch.inputs.contains(&-1.0));
+        check_on(&graph, &shapes, &batch);
+    }
+
+    #[test]
+    fn a_transformer_of_patches() {
+        check(
+            &[2, 4, 6],
+            json!([{"op":"patch_embed","param":"p"},{"op":"class_token","param":"cls"},
+                {"op":"position_embedding","param":"pos","bare":true,"id":"at"},
+                {"op":"add","inputs":["at","cls"],"id":"x"},
+                {"op":"linear","param":"qkv"},{"op":"attention","heads":2},
+                {"op":"select_token","id":"first"},{"op":"mean_tokens","inputs":["x"],"id":"mean"},
+                {"op":"add","inputs":["first","mean"]},{"op":"linear","param":"fc"}]),
+            &[
+                ("p.weight", &[4, 2, 2, 3]),
+                ("p.bias", &[4]),
+                ("cls", &[1, 1, 4]),
+                ("pos", &[1, 5, 4]),
+                ("qkv.weight", &[12, 4]),
+                ("qkv.bias", &[12]),
+                ("fc.weight", &[3, 4]),
+            ],
+        );
     }
 
     #[test]

@@ -14,6 +14,25 @@ pub fn graph(sample_shape: &[usize], nodes: Value) -> Graph {
         .expect("a well-formed test graph")
 }
 
+/// A graph over token ids.
+pub fn token_graph(length: usize, nodes: Value) -> Graph {
+    Graph::from_document(&json!({"input":{"kind":"tokens","shape":[length]},"nodes":nodes}))
+        .expect("a well-formed test graph")
+}
+
+/// Ids below `vocabulary`, the first half of the length at least; the rest may be padded.
+pub fn random_ids(length: usize, vocabulary: usize, mut batch: Batch, seed: u64) -> Batch {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    batch.sample_shape = vec![length];
+    batch.inputs.clear();
+    for _ in 0..batch.labels.len() {
+        let present = rng.random_range(length.div_ceil(2)..=length);
+        let id = |p| if p < present { rng.random_range(0..vocabulary) as f32 } else { -1.0 };
+        batch.inputs.extend((0..length).map(id));
+    }
+    batch
+}
+
 pub fn signature(shapes: &[(&str, &[usize])]) -> Signature {
     shapes
         .iter()

@@ -18,8 +18,10 @@ use super::{
 /// What flows along an edge, batch first.
 #[derive(Clone, Debug)]
 pub enum Activation {
-    /// `[B, F]`
+    /// `[B, F]`; token ids `[B, S]` are also such, −1 where a position is padded.
     Features(Tensor<2>),
+    /// `[B, S, D]`
+    Tokens(Tensor<3>),
     /// `[B, C, H, W]`
     Image(Tensor<4>),
 }
@@ -28,29 +30,40 @@ impl Activation {
     /// Samples `[B, …sample_shape]`, row-major.
     ///
     /// # Panics
-    /// When the values do not fill the shape, or a sample is neither `[F]` nor `[C, H, W]`.
+    /// When the values do not fill the shape, or a sample is not `[F]`, `[S, D]` or `[C, H, W]`.
     pub fn upload(values: Vec<f32>, sample_shape: &[usize], device: &Device) -> Self {
         let samples = values.len() / sample_shape.iter().product::<usize>().max(1);
         match *sample_shape {
             [f] => Self::Features(Tensor::from_data(TensorData::new(values, [samples, f]), device)),
+            [s, d] => {
+                Self::Tokens(Tensor::from_data(TensorData::new(values, [samples, s, d]), device))
+            }
             [c, h, w] => {
                 Self::Image(Tensor::from_data(TensorData::new(values, [samples, c, h, w]), device))
             }
-            _ => panic!("a sample is [F] or [C, H, W], not {sample_shape:?}"),
+            _ => panic!("a sample is [F], [S, D] or [C, H, W], not {sample_shape:?}"),
         }
     }
 
     pub(super) fn features(self) -> Tensor<2> {
         match self {
             Self::Features(x) => x,
+            Self::Tokens(x) => x.flatten(1, 2),
             Self::Image(x) => x.flatten(1, 3),
+        }
+    }
+
+    pub(super) fn tokens(self) -> Tensor<3> {
+        match self {
+            Self::Tokens(x) => x,
+            Self::Features(_) | Self::Image(_) => unreachable!("shapes have been checked"),
         }
     }
 
     pub(super) fn image(self) -> Tensor<4> {
         match self {
             Self::Image(x) => x,
-            Self::Features(_) => unreachable!("shapes have been checked"),
+            Self::Features(_) | Self::Tokens(_) => unreachable!("shapes have been checked"),
         }
     }
 }
@@ -111,8 +124,19 @@ impl Weights {
         Self { tensors: self.tensors.iter().map(leaf).collect() }
     }
 
+    /// The same, of these tensors only.
+    pub(super) fn some_leaves(&self, names: &[String]) -> Self {
+        let some = names.iter().filter_map(|name| self.tensors.get_key_value(name));
+        Self { tensors: some.map(|(name, held)| (name.clone(), held.clone())).collect() }.leaves()
+    }
+
     pub(super) fn get<const D: usize>(&self, param: &str, suffix: &str) -> Option<Tensor<D>> {
-        let (flat, shape) = self.tensors.get(&format!("{param}.{suffix}"))?;
+        self.bare(&format!("{param}.{suffix}"))
+    }
+
+    /// A tensor by its whole name.
+    pub(super) fn bare<const D: usize>(&self, name: &str) -> Option<Tensor<D>> {
+        let (flat, shape) = self.tensors.get(name)?;
         let dims: [usize; D] = shape.as_slice().try_into().expect("shapes have been checked");
         Some(flat.clone().reshape(dims))
     }
@@ -177,25 +201,26 @@ pub(super) fn run(
     statistics: &mut Statistics<'_>,
 ) -> Activation {
     use Activation::{Features, Image};
-    if matches!(op, Op::Add {}) {
-        return inputs.into_iter().reduce(ops::add).expect("add has inputs");
+    match op {
+        Op::Add {} => return inputs.into_iter().reduce(ops::add).expect("add has inputs"),
+        Op::Gate {} => return inputs.into_iter().reduce(ops::gate).expect("gate has inputs"),
+        op if op.is_of_tokens() => return ops::tokens::run(op, inputs, weights),
+        _ => {}
     }
     let x = inputs.remove(0);
     match op {
-        Op::Linear { param, .. } => Features(ops::linear(x.features(), weights, param)),
+        Op::Linear { .. } => ops::linear(x, weights, op),
         Op::Conv2d { .. } => Image(ops::conv2d(x.image(), weights, op)),
         Op::BatchNorm { param, eps, .. } => {
             let norm = ops::batch_norm::BatchNorm { node: position, param, eps: *eps, weights };
             match x {
                 Features(x) => Features(norm.apply(x, statistics)),
                 Image(x) => Image(norm.apply(x, statistics)),
+                Activation::Tokens(_) => unreachable!("shapes have been checked"),
             }
         }
-        Op::Relu {} => {
-            ops::elementwise(x, burn::tensor::activation::relu, burn::tensor::activation::relu)
-        }
-        Op::Gelu {} => {
-            ops::elementwise(x, burn::tensor::activation::gelu, burn::tensor::activation::gelu)
+        Op::Relu {} | Op::Gelu {} | Op::GeluTanh {} | Op::Silu {} | Op::Tanh {} => {
+            ops::elementwise(x, op)
         }
         Op::MaxPool { .. } | Op::AvgPool { .. } => Image(ops::pool(x.image(), op)),
         Op::AdaptiveAvgPool { output } => {
@@ -204,7 +229,6 @@ pub(super) fn run(
         Op::GlobalAvgPool {} => Features(ops::global_avg_pool(x.image())),
         Op::Flatten {} => Features(x.features()),
         Op::Dropout { .. } => x,
-        Op::Add {} => unreachable!("handled above"),
-        other => unreachable!("{} is refused by Learner::new", other.name()),
+        other => unreachable!("{} is handled above", other.name()),
     }
 }

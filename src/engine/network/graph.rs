@@ -36,6 +36,16 @@ impl Input {
             Self::Image { shape } => shape,
         }
     }
+
+    /// Whether samples of this shape can be read: sequences may be shorter.
+    pub fn reads(&self, sample_shape: &[usize]) -> bool {
+        match self {
+            Self::Tokens { shape: [longest] } => {
+                matches!(sample_shape, &[length] if (1..=*longest).contains(&length))
+            }
+            _ => sample_shape == self.shape(),
+        }
+    }
 }
 
 /// What the output means, hence the loss.

@@ -5,7 +5,7 @@
 //! graph runs here: matrix products are burn's, the rest are single passes over the samples, and
 //! only those activations are kept that the way back reads and that are dear to compute: the ReLU
 //! of a batch norm is had once more from the norm's input, which is kept anyway. Ops without a kernel here (pooling,
-//! GELU, grouped convolutions) are run and differentiated by burn, one at a time.
+//! GELU, grouped convolutions, attention) are run and differentiated by burn, one at a time.
 //!
 //! Order of events: [`forward`] walks the nodes and returns a [`Trace`]; [`Trace::backward`] walks
 //! them in reverse. Every sum over samples is taken in the order of the samples, so results do not
@@ -70,9 +70,9 @@ pub fn forward<'a>(
 ) -> Trace<'a> {
     let last_reader = last_readers(graph);
     let kept = if keep { kept(graph) } else { Vec::new() };
+    let mut shapes = HashMap::from([(Operand::Input, input.shape().to_vec())]);
     let mut alive = HashMap::from([(Operand::Input, input)]);
     let mut moments = HashMap::new();
-    let mut shapes = HashMap::new();
     for (position, node) in graph.nodes.iter().enumerate() {
         let inputs: Vec<Signal> = node.inputs.iter().map(|o| alive[o].clone()).collect();
         // Let go first: an op works in place on what nobody else holds.
@@ -97,19 +97,27 @@ pub fn forward<'a>(
 }
 
 fn run(op: &Op, mut inputs: Vec<Signal>, weights: &Weights) -> Signal {
-    if matches!(op, Op::Add {}) {
-        return inputs.into_iter().reduce(Signal::plus).expect("add has inputs");
+    match op {
+        Op::Add {} => return inputs.into_iter().reduce(Signal::plus).expect("add has inputs"),
+        Op::Linear { .. }
+        | Op::Conv2d { groups: 1, .. }
+        | Op::BatchNorm { .. }
+        | Op::Relu {}
+        | Op::GlobalAvgPool {}
+        | Op::Flatten {}
+        | Op::Dropout { .. } => {}
+        _ => return elsewhere::forward(op, &inputs, weights),
     }
     let x = inputs.remove(0);
     match op {
-        Op::Linear { param, .. } => linear::forward(&x, weights, param),
+        Op::Linear { .. } => linear::Linear::new(op, weights).forward(&x),
         Op::Conv2d { groups: 1, .. } => conv2d::Convolution::new(op, &x, weights).forward(&x),
         Op::BatchNorm { .. } => batch_norm::forward_running(op, x, weights),
         Op::Relu {} => x.map(relu),
         Op::GlobalAvgPool {} => x.mean_over_space(),
         Op::Flatten {} => x.flattened(),
         Op::Dropout { .. } => x,
-        _ => elsewhere::forward(op, &x, weights),
+        other => unreachable!("{} is run elsewhere", other.name()),
     }
 }
 
@@ -125,20 +133,20 @@ fn last_readers(graph: &Graph) -> HashMap<Operand, usize> {
     last
 }
 
-/// The activation that a node's backward step reads: the input of whatever multiplies or selects,
+/// The activations that a node's backward step reads: the inputs of whatever multiplies or selects,
 /// the output of a `relu`, which tells where it let through.
-fn read_on_the_way_back(position: usize, node: &Node) -> Option<Operand> {
+fn read_on_the_way_back(position: usize, node: &Node) -> Vec<Operand> {
     match node.op {
-        Op::Relu {} => Some(Operand::Node(position)),
-        Op::Add {} | Op::Flatten {} | Op::Dropout { .. } | Op::GlobalAvgPool {} => None,
-        _ => Some(node.inputs[0]),
+        Op::Relu {} => vec![Operand::Node(position)],
+        Op::Add {} | Op::Flatten {} | Op::Dropout { .. } | Op::GlobalAvgPool {} => Vec::new(),
+        _ => node.inputs.clone(),
     }
 }
 
 /// What a forward pass keeps for the way back.
 fn kept(graph: &Graph) -> Vec<Operand> {
     let nodes = graph.nodes.iter().enumerate();
-    let read = nodes.filter_map(|(position, node)| read_on_the_way_back(position, node));
+    let read = nodes.flat_map(|(position, node)| read_on_the_way_back(position, node));
     read.filter(|&operand| relu_of_norm(graph, operand).is_none()).collect()
 }
 
@@ -159,7 +167,10 @@ pub struct Gradients {
 
 impl Gradients {
     fn add(&mut self, param: &str, suffix: &str, gradient: Tensor<1>) {
-        let name = format!("{param}.{suffix}");
+        self.add_to(format!("{param}.{suffix}"), gradient);
+    }
+
+    fn add_to(&mut self, name: String, gradient: Tensor<1>) {
         let sum = match self.tensors.remove(&name) {
             Some(earlier) => earlier + gradient,
             None => gradient,
@@ -184,7 +195,7 @@ impl Trace<'_> {
         for (position, node) in self.graph.nodes.iter().enumerate().rev() {
             let this = Operand::Node(position);
             if let Some(dy) = pending.remove(&this) {
-                if let Some(operand) = read_on_the_way_back(position, node) {
+                for operand in read_on_the_way_back(position, node) {
                     self.restore(operand);
                 }
                 for (operand, dx) in self.step(position, node, dy, &mut gradients) {
@@ -227,8 +238,8 @@ impl Trace<'_> {
         let wanted = source != Operand::Input;
         let dx = match &node.op {
             Op::Add {} => return node.inputs.iter().map(|&o| (o, dy.clone())).collect(),
-            Op::Linear { param, .. } => {
-                linear::backward((param, x()), &dy, self.weights, gradients, wanted)
+            op @ Op::Linear { .. } => {
+                linear::Linear::new(op, self.weights).backward(x(), &dy, gradients, wanted)
             }
             op @ Op::Conv2d { groups: 1, .. } => conv2d::Convolution::new(op, x(), self.weights)
                 .backward(x(), &dy, gradients, wanted),
@@ -242,22 +253,30 @@ impl Trace<'_> {
             }
             Op::Dropout { .. } => Some(dy),
             Op::Flatten {} | Op::GlobalAvgPool {} => {
-                let shape = self.shape_of(source).to_vec();
+                let shape = &self.shapes[&source];
                 Some(if matches!(node.op, Op::Flatten {}) {
-                    dy.reshaped(&shape)
+                    dy.reshaped(shape)
                 } else {
-                    dy.spread_over_space(&shape)
+                    dy.spread_over_space(shape)
                 })
             }
-            op => Some(elsewhere::backward((op, x()), &dy, self.weights, gradients)),
+            op => return self.step_elsewhere((op, &node.inputs), &dy, gradients),
         };
         dx.filter(|_| wanted).map(|dx| (source, dx)).into_iter().collect()
     }
 
-    fn shape_of(&self, operand: Operand) -> &[usize] {
-        match operand {
-            Operand::Input => self.graph.input.shape(),
-            node @ Operand::Node(_) => &self.shapes[&node],
-        }
+    fn step_elsewhere(
+        &self,
+        (op, operands): (&Op, &[Operand]),
+        dy: &Signal,
+        gradients: &mut Gradients,
+    ) -> Vec<(Operand, Signal)> {
+        let inputs: Vec<Signal> = operands.iter().map(|o| self.values[o].clone()).collect();
+        let dxs = elsewhere::backward((op, &inputs), dy, self.weights, gradients);
+        let pairs = operands.iter().zip(dxs);
+        pairs
+            .filter(|(operand, _)| **operand != Operand::Input)
+            .filter_map(|(&operand, dx)| Some((operand, dx?)))
+            .collect()
     }
 }

@@ -341,6 +341,23 @@ impl Op {
         "layer_scale",
     ];
 
+    /// Whether its input or its output is tokens, whatever the graph.
+    pub fn is_of_tokens(&self) -> bool {
+        matches!(
+            self,
+            Self::LayerNorm { .. }
+                | Self::RmsNorm { .. }
+                | Self::Embedding { .. }
+                | Self::PositionEmbedding { .. }
+                | Self::ClassToken { .. }
+                | Self::PatchEmbed { .. }
+                | Self::Attention { .. }
+                | Self::SelectToken { .. }
+                | Self::MeanTokens {}
+                | Self::LayerScale { .. }
+        )
+    }
+
     /// The prefix of the op's tensors, if it has any.
     pub fn param(&self) -> Option<&str> {
         match self {

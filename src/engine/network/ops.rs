@@ -1,9 +1,11 @@
 //! The ops that are a line or two of burn; longer ones have a file of their own.
 
+pub mod attention;
 pub mod batch_norm;
+pub mod tokens;
 
 use burn::tensor::{
-    Tensor, module,
+    Tensor, activation, module,
     ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions},
 };
 
@@ -12,10 +14,23 @@ use super::{
     op::{Op, Pair},
 };
 
-/// `x Wᵀ + b`: `[B, in]` to `[B, out]`.
-pub(super) fn linear(x: Tensor<2>, weights: &Weights, param: &str) -> Tensor<2> {
+/// `x Wᵀ + b`: `[B, in]` to `[B, out]`, `[B, S, in]` to `[B, S, out]`.
+pub(super) fn linear(x: Activation, weights: &Weights, op: &Op) -> Activation {
+    match x {
+        Activation::Tokens(x) => {
+            let [batch, length, _] = x.dims();
+            let y = affine(x.flatten(0, 1), weights, op);
+            let out = y.dims()[1];
+            Activation::Tokens(y.reshape([batch, length, out]))
+        }
+        x => Activation::Features(affine(x.features(), weights, op)),
+    }
+}
+
+fn affine(x: Tensor<2>, weights: &Weights, op: &Op) -> Tensor<2> {
+    let Op::Linear { param, transposed } = op else { unreachable!("called for linear layers") };
     let weight = weights.get::<2>(param, "weight").expect("shapes have been checked");
-    let product = x.matmul(weight.transpose());
+    let product = x.matmul(if *transposed { weight } else { weight.transpose() });
     match weights.get::<1>(param, "bias") {
         Some(bias) => product + bias.unsqueeze(),
         None => product,
@@ -69,18 +84,37 @@ pub(super) fn global_avg_pool(x: Tensor<4>) -> Tensor<2> {
 pub(super) fn add(a: Activation, b: Activation) -> Activation {
     match (a, b) {
         (Activation::Features(a), Activation::Features(b)) => Activation::Features(a + b),
+        (Activation::Tokens(a), Activation::Tokens(b)) => Activation::Tokens(a + b),
         (Activation::Image(a), Activation::Image(b)) => Activation::Image(a + b),
         _ => unreachable!("shapes have been checked"),
     }
 }
 
-pub(super) fn elementwise(
-    x: Activation,
-    features: impl Fn(Tensor<2>) -> Tensor<2>,
-    image: impl Fn(Tensor<4>) -> Tensor<4>,
-) -> Activation {
+pub(super) fn gate(a: Activation, b: Activation) -> Activation {
+    match (a, b) {
+        (Activation::Features(a), Activation::Features(b)) => Activation::Features(a * b),
+        (Activation::Tokens(a), Activation::Tokens(b)) => Activation::Tokens(a * b),
+        (Activation::Image(a), Activation::Image(b)) => Activation::Image(a * b),
+        _ => unreachable!("shapes have been checked"),
+    }
+}
+
+/// An activation function, on whatever shape.
+pub(super) fn elementwise(x: Activation, op: &Op) -> Activation {
     match x {
-        Activation::Features(x) => Activation::Features(features(x)),
-        Activation::Image(x) => Activation::Image(image(x)),
+        Activation::Features(x) => Activation::Features(activated(x, op)),
+        Activation::Tokens(x) => Activation::Tokens(activated(x, op)),
+        Activation::Image(x) => Activation::Image(activated(x, op)),
+    }
+}
+
+fn activated<const D: usize>(x: Tensor<D>, op: &Op) -> Tensor<D> {
+    match op {
+        Op::Relu {} => activation::relu(x),
+        Op::Gelu {} => activation::gelu(x),
+        Op::GeluTanh {} => activation::gelu_approximate(x),
+        Op::Silu {} => activation::silu(x),
+        Op::Tanh {} => x.tanh(),
+        other => unreachable!("{} is no activation function", other.name()),
     }
 }

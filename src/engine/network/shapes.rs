@@ -96,7 +96,9 @@ impl Step<'_> {
             }
             Op::GlobalAvgPool {} => Ok(vec![self.image()?[0]]),
             Op::Flatten {} => Ok(vec![self.one()?.iter().product()]),
-            Op::Add {} | Op::Gate {} => self.add(),
+            Op::Add {} => self.add(),
+            Op::Gate {} if self.inputs.len() > 2 => Err(self.fault("takes two inputs")),
+            Op::Gate {} => self.add(),
             op => self.of_tokens(op),
         }
     }
@@ -215,6 +217,9 @@ impl Step<'_> {
 
     fn batch_norm(&self, param: &str) -> Result<SampleShape, GraphError> {
         let input = self.one()?.to_vec();
+        if input.len() == 2 {
+            return Err(self.fault(format!("needs an input [F] or [C, H, W], not {input:?}")));
+        }
         for (suffix, required) in
             [("weight", false), ("bias", false), ("running_mean", true), ("running_var", true)]
         {
@@ -258,11 +263,11 @@ impl Step<'_> {
         match self.inputs.split_first() {
             Some((first, rest)) if !rest.is_empty() => {
                 if rest.iter().any(|other| other != first) {
-                    return Err(self.fault(format!("adds different shapes: {:?}", self.inputs)));
+                    return Err(self.fault(format!("reads different shapes: {:?}", self.inputs)));
                 }
                 Ok(first.to_vec())
             }
-            _ => Err(self.fault("adds at least two inputs")),
+            _ => Err(self.fault("needs at least two inputs")),
         }
     }
 

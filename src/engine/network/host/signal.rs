@@ -60,6 +60,14 @@ impl Signal {
         Tensor::from_data(TensorData::new(self.values.to_vec(), dims), &Device::flex())
     }
 
+    /// The same with one row for every vector along the last axis: a sample's features, a token's
+    /// channels.
+    pub fn rows(&self) -> Tensor<2> {
+        let width = self.shape.last().copied().unwrap_or(1);
+        let data = TensorData::new(self.values.to_vec(), [self.values.len() / width, width]);
+        Tensor::from_data(data, &Device::flex())
+    }
+
     #[must_use]
     pub fn map(self, f: impl Fn(f32) -> f32 + Sync) -> Self {
         let shape = self.shape.clone();

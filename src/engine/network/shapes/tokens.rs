@@ -3,6 +3,7 @@
 use super::{SampleShape, Step, wrong_shape};
 use crate::engine::network::{
     error::GraphError,
+    graph::Operand,
     op::{Op, Position},
 };
 
@@ -23,6 +24,10 @@ impl Step<'_> {
             }
             Op::Embedding { param } => {
                 let [length] = self.ids(0)?;
+                // Ids are checked against the vocabulary in the data, not as they are computed.
+                if self.node.inputs != [Operand::Input] {
+                    return Err(self.fault("reads the token ids, \"input\""));
+                }
                 Ok(vec![length, self.weight(param, 2)?[1]])
             }
             Op::PositionEmbedding { .. } => self.position_embedding(op),
@@ -46,8 +51,12 @@ impl Step<'_> {
                 self.vector(&format!("{param}.bias"), weight[0], false)?;
                 Ok(vec![rows * columns, weight[0]])
             }
-            Op::Attention { heads, kv_heads, mask, .. } => {
-                self.attention(*heads, kv_heads.unwrap_or(*heads), *mask)
+            Op::Attention { heads, kv_heads, mask, rotary, .. } => {
+                let output = self.attention(*heads, kv_heads.unwrap_or(*heads), *mask)?;
+                if rotary.is_some() && !(output[1] / heads).is_multiple_of(2) {
+                    return Err(self.fault("rotary needs heads of an even size"));
+                }
+                Ok(output)
             }
             Op::SelectToken { position } => {
                 self.at_most(if *position == Position::Last { 2 } else { 1 })?;
