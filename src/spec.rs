@@ -271,7 +271,8 @@ pub enum Optimizer {
     Adamw,
 }
 
-/// The condition under which the result may be published, judged on the test split.
+/// The conditions under which the result may be published, judged on the test split. A result whose
+/// learned parameters are still those of the new base fails every gate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
@@ -281,6 +282,10 @@ pub struct Gate {
     pub min: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_drop_from_source: Option<f64>,
+    /// The share of test samples that the old tuned model gets right and the new one wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
+    pub max_negative_flips: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

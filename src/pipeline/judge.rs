@@ -132,9 +132,20 @@ pub fn judge(bench: &Bench, contest: &Contest, identical_bases: bool) -> Judgeme
     let before = contest.baselines.target_before.as_ref().map(|s| s.test.accuracy);
     let metric = contest.test().map(|t| t.accuracy);
     let recovery = recovery(metric, before, source);
-    let gate =
-        bench.job.spec.gate.as_ref().map_or_else(Vec::new, |gate| checks(gate, metric, source));
+    let negative_flips = negative_flips(bench, contest);
+    let gate = bench.job.spec.gate.as_ref().map_or_else(Vec::new, |gate| {
+        let names = bench.inputs.graph.learned();
+        let changed = changed(&names, &bench.inputs.target.checkpoint, contest.model());
+        let share = negative_flips.map(|flips| flips.share);
+        checks(gate, &Measured { metric, source, negative_flips: share, changed })
+    });
     let mut warnings = Vec::new();
+    if gate.iter().any(|check| check.condition == CHANGED && !check.passed) {
+        warnings.push(
+            "nothing was transferred: the result's learned parameters are the new base's"
+                .to_owned(),
+        );
+    }
     if splits.held_out {
         warnings.push("no validation split was given: 10 % of train was held out".to_owned());
     }
@@ -158,8 +169,8 @@ pub fn judge(bench: &Bench, contest: &Contest, identical_bases: bool) -> Judgeme
     let verdict = if failed { Verdict::Rejected } else { Verdict::Published };
     let fine_tuned = contest.fine_tuning.as_ref().is_some_and(|f| f.chosen);
     let facts = Facts { metric, source, recovery, fine_tuned, identical_bases };
-    let (recommendation, reasons) = facts.recommend();
-    let negative_flips = negative_flips(bench, contest);
+    let (recommendation, mut reasons) = facts.recommend();
+    reasons.extend(gate.iter().filter(|check| !check.passed).map(Check::reason));
     Judgement { verdict, recommendation, reasons, warnings, gate, recovery, negative_flips }
 }
 
@@ -168,9 +179,33 @@ fn recovery(metric: Option<f64>, before: Option<f64>, source: Option<f64>) -> Op
     ((source - before).abs() > 1e-9).then(|| (metric - before) / (source - before))
 }
 
-fn checks(gate: &Gate, metric: Option<f64>, source: Option<f64>) -> Vec<Check> {
+/// What a gate looks at.
+struct Measured {
+    metric: Option<f64>,
+    source: Option<f64>,
+    /// Share of the test samples.
+    negative_flips: Option<f64>,
+    /// Learned values that are not the new base's.
+    changed: usize,
+}
+
+/// The condition that something was transferred at all.
+const CHANGED: &str = "changed_parameters";
+
+/// How many learned values of `model` differ from the new base's.
+fn changed(learned: &[String], base: &Checkpoint, model: &Checkpoint) -> usize {
+    let differ = |name: &String| {
+        let (Some(base), Some(model)) = (base.get(name), model.get(name)) else { return 0 };
+        base.f32().iter().zip(model.f32().iter()).filter(|(a, b)| a != b).count()
+    };
+    learned.iter().map(differ).sum()
+}
+
+fn checks(gate: &Gate, measured: &Measured) -> Vec<Check> {
     // A checked specification has data wherever it has a gate.
-    let (Some(metric), Some(source)) = (metric, source) else { return Vec::new() };
+    let (Some(metric), Some(source)) = (measured.metric, measured.source) else {
+        return Vec::new();
+    };
     let min = gate.min.map(|bound| Check {
         condition: "min",
         bound,
@@ -181,7 +216,32 @@ fn checks(gate: &Gate, metric: Option<f64>, source: Option<f64>) -> Vec<Check> {
         let value = source - metric;
         Check { condition: "max_drop_from_source", bound, value, passed: value <= bound }
     });
-    min.into_iter().chain(drop).collect()
+    let flips = gate.max_negative_flips.zip(measured.negative_flips).map(|(bound, value)| Check {
+        condition: "max_negative_flips",
+        bound,
+        value,
+        passed: value <= bound,
+    });
+    let changed = Check {
+        condition: CHANGED,
+        bound: 1.0,
+        value: measured.changed as f64,
+        passed: measured.changed > 0,
+    };
+    min.into_iter().chain(drop).chain(flips).chain([changed]).collect()
+}
+
+impl Check {
+    /// Why the gate failed, for a check that did not pass.
+    fn reason(&self) -> String {
+        if self.condition == CHANGED {
+            return "the gate fails: nothing was transferred, every learned parameter is the new \
+                    base's"
+                .to_owned();
+        }
+        let Self { condition, bound, value, .. } = self;
+        format!("the gate fails: {condition} is {bound:.4}, the result has {value:.4}")
+    }
 }
 
 fn negative_flips(bench: &Bench, contest: &Contest) -> Option<NegativeFlips> {
@@ -245,6 +305,7 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::network::HostTensor;
 
     fn facts(metric: f64, source: f64, before: f64) -> Facts {
         let recovery = recovery(Some(metric), Some(before), Some(source));
@@ -284,11 +345,28 @@ mod tests {
             metric: crate::spec::Metric::Accuracy,
             min: Some(0.5),
             max_drop_from_source: Some(0.25),
+            max_negative_flips: Some(0.125),
         };
-        let passed = |metric| {
-            checks(&gate, Some(metric), Some(0.75)).iter().map(|c| c.passed).collect::<Vec<_>>()
+        let passed = |metric, flips, changed| {
+            let (metric, source) = (Some(metric), Some(0.75));
+            let measured = Measured { metric, source, negative_flips: Some(flips), changed };
+            checks(&gate, &measured).iter().map(|c| c.passed).collect::<Vec<_>>()
         };
-        assert_eq!(passed(0.5), [true, true]);
-        assert_eq!(passed(0.49), [false, false]);
+        assert_eq!(passed(0.5, 0.125, 1), [true, true, true, true]);
+        assert_eq!(passed(0.49, 0.13, 1), [false, false, false, true]);
+        assert_eq!(passed(0.9, 0.0, 0), [true, true, true, false]);
+    }
+
+    #[test]
+    fn changed_values_are_counted_in_learned_tensors_only() {
+        let model = |w: f32, mean: f32| -> Checkpoint {
+            let tensor = |values: Vec<f32>| HostTensor::from_f32(vec![values.len()], values);
+            [("w".to_owned(), tensor(vec![1.0, w])), ("mean".to_owned(), tensor(vec![mean]))]
+                .into_iter()
+                .collect()
+        };
+        let learned = ["w".to_owned()];
+        assert_eq!(changed(&learned, &model(2.0, 0.0), &model(2.0, 5.0)), 0);
+        assert_eq!(changed(&learned, &model(2.0, 0.0), &model(2.5, 0.0)), 1);
     }
 }

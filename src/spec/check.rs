@@ -201,12 +201,16 @@ impl Spec {
         if !self.has_data() {
             faults.push(Fault::new("/gate", "a gate needs data to judge by: give data.test"));
         }
-        if gate.min.is_none() && gate.max_drop_from_source.is_none() {
-            faults.push(Fault::new("/gate", "give min, max_drop_from_source or both"));
+        let bounds = [
+            ("min", gate.min),
+            ("max_drop_from_source", gate.max_drop_from_source),
+            ("max_negative_flips", gate.max_negative_flips),
+        ];
+        if bounds.iter().all(|(_, bound)| bound.is_none()) {
+            let names = "min, max_drop_from_source or max_negative_flips";
+            faults.push(Fault::new("/gate", format!("give at least one of {names}")));
         }
-        for (name, bound) in
-            [("min", gate.min), ("max_drop_from_source", gate.max_drop_from_source)]
-        {
+        for (name, bound) in bounds {
             if bound.is_some_and(|b| !(0.0..=1.0).contains(&b)) {
                 faults.push(Fault::new(format!("/gate/{name}"), "must lie between 0 and 1"));
             }
@@ -290,6 +294,14 @@ mod tests {
             one("/metadata/a~1b", "invalid_spec")
         );
         assert_eq!(faults(|v| v["gate"] = json!({"min": 0.5})), one("/gate", "invalid_spec"));
+        let gate = |bound: f64| {
+            faults(|v| {
+                v["data"] = json!({"test": "file:///m/test"});
+                v["gate"] = json!({"max_negative_flips": bound});
+            })
+        };
+        assert_eq!(gate(1.5), one("/gate/max_negative_flips", "invalid_spec"));
+        assert_eq!(gate(-0.1), one("/gate/max_negative_flips", "invalid_spec"));
         assert_eq!(
             faults(|v| v["callback"] = json!({"url": "http://x"})),
             one("/callback", "not_implemented")

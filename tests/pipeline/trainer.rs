@@ -138,7 +138,29 @@ fn a_gate_that_fails_publishes_a_report_and_no_model() {
     let outputs = manifest["outputs"].as_array().expect("a list");
     assert!(outputs.iter().all(|file| file["name"] != "model.safetensors"), "{outputs:?}");
 
+    // A bound that everything meets, and still nothing was transferred.
     spec["gate"] = json!({"min": 0.0});
+    let (outcome, folder) = case.done(&spec);
+    let report = read_json(&folder.join("report.json"));
+    assert_eq!(outcome.verdict, Verdict::Rejected);
+    assert_eq!(report["gate"][0]["passed"], true);
+    assert_eq!(report["gate"][1]["condition"], "changed_parameters");
+    assert_eq!(report["gate"][1]["passed"], false);
+    let reasons = report["recommendation"]["reasons"].to_string();
+    assert!(reasons.contains("nothing was transferred"), "{reasons}");
+
+    // The share of negative flips that is reported is the share that is judged.
+    spec["options"]["alpha"] = json!(-2.0);
+    spec["gate"] = json!({"max_negative_flips": 0.0});
+    let (outcome, folder) = case.done(&spec);
+    let report = read_json(&folder.join("report.json"));
+    assert_eq!(outcome.verdict, Verdict::Rejected);
+    assert_eq!(report["gate"][0]["condition"], "max_negative_flips");
+    assert_eq!(report["gate"][0]["value"], report["negative_flips"]["share"]);
+    assert_eq!(report["gate"][0]["passed"], false);
+
+    spec["options"]["alpha"] = json!(1.0);
+    spec["gate"] = json!({"min": 0.0, "max_negative_flips": 1.0});
     let (outcome, folder) = case.done(&spec);
     assert_eq!(outcome.verdict, Verdict::Published);
     let files = names_in(&folder);
