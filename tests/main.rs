@@ -9,6 +9,7 @@ mod engine {
     pub mod networks;
     pub mod planted;
     mod symmetry;
+    pub mod transformers;
 }
 
 mod storage {

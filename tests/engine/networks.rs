@@ -5,10 +5,12 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retune::engine::{
     learning::{Dataset, Learner},
-    network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo},
+    network::{Checkpoint, DType, Graph, HostTensor, Input, Signature, TensorInfo},
     symmetry::Symmetry,
 };
 use serde_json::{Value, json};
+
+use super::transformers::VOCABULARY;
 
 /// A network: what it computes, and the shapes of its tensors.
 pub struct Network {
@@ -67,11 +69,18 @@ impl Network {
         self.signature.iter().map(tensor).collect()
     }
 
-    /// Samples uniform in ±1 with labels at random.
+    /// Samples uniform in ±1, or tokens, with labels at random.
     pub fn data(&self, samples: usize, classes: i64, seed: u64) -> Dataset {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let shape = [&[samples], self.graph.input.shape()].concat();
-        let values = (0..shape.iter().product()).map(|_| rng.random_range(-1f32..1.0)).collect();
+        let tokens = matches!(self.graph.input, Input::Tokens { .. });
+        let value = |i: usize| match tokens {
+            false => rng.random_range(-1f32..1.0),
+            // Every third sentence is shorter, and padded.
+            true if i % (3 * shape[1]) >= 3 * shape[1] - 2 => -1.0,
+            true => rng.random_range(0..VOCABULARY) as f32,
+        };
+        let values = (0..shape.iter().product()).map(value).collect();
         let labels = (0..samples).map(|_| rng.random_range(0..classes)).collect();
         Dataset::from_floats(HostTensor::from_f32(shape, values), labels)
     }

@@ -20,7 +20,10 @@ use retune::{
     spec::{Alpha, Head, Method, Schedule, Step},
 };
 
-use super::networks::{Network, conv8, mlp, resnet};
+use super::{
+    networks::{Network, conv8, mlp, resnet},
+    transformers::{ALL, transformer},
+};
 
 const TIMESTEPS: usize = 2;
 const CLASSES: i64 = 10;
@@ -166,4 +169,22 @@ fn convolutions_on_their_own_base_are_the_tuned_ones() {
 #[test]
 fn a_residual_network_on_its_own_base_is_the_tuned_one() {
     residual().returns_the_tuned_model_on_the_same_base();
+}
+
+#[test]
+fn the_order_of_transformers_is_found() {
+    for projection in ALL {
+        for depth in [1, 12] {
+            Case::of(transformer(projection, (depth, 32), 10), 32)
+                .recovers_the_planted_permutation();
+        }
+    }
+}
+
+#[test]
+fn transformers_on_their_own_base_are_the_tuned_ones() {
+    for projection in ALL {
+        Case::of(transformer(projection, (2, 32), 10), 32)
+            .returns_the_tuned_model_on_the_same_base();
+    }
 }

@@ -10,6 +10,7 @@ use retune::engine::{
 use super::{
     networks::{Network, conv8, mlp, resnet, vgg},
     planted::relative_error,
+    transformers::{ALL, transformer},
 };
 
 /// Relative error that reordered sums may leave. Networks with random parameters amplify rounding from
@@ -61,5 +62,16 @@ fn a_random_order_leaves_the_outputs_of_every_architecture_unchanged() {
         ("vgg16_bn", vgg("vgg16_bn", 16, 64)),
     ] {
         is_unchanged(name, &network, &with_quiet_branches(network.parameters(3)));
+    }
+}
+
+#[test]
+fn a_random_order_leaves_the_outputs_of_every_transformer_unchanged() {
+    for projection in ALL {
+        for sizes in [(2, 16), (12, 64)] {
+            let network = transformer(projection, sizes, 5);
+            let model = network.parameters(9);
+            is_unchanged(&format!("{projection:?} {sizes:?}"), &network, &model);
+        }
     }
 }

@@ -1,0 +1,119 @@
+//! Transformers as graphs: separate, fused and transposed projections, grouped queries with rotary
+//! positions, layer and root-mean-square norms, plain and gated hidden layers.
+
+use serde_json::{Value, json};
+
+use super::networks::Network;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Projection {
+    /// BERT's: three linear maps, norms after the sums, plain MLP.
+    Separate,
+    /// timm's: q|k|v in one tensor.
+    Fused,
+    /// GPT-2's: the same, `[in, out]`, causal.
+    Transposed,
+    /// Llama's: two key/value heads, rotary positions, causal, gated MLP.
+    Grouped,
+}
+
+pub const ALL: [Projection; 4] =
+    [Projection::Separate, Projection::Fused, Projection::Transposed, Projection::Grouped];
+pub const VOCABULARY: usize = 40;
+const TOKENS: usize = 9;
+const HEADS: usize = 4;
+
+struct Builder {
+    nodes: Vec<Value>,
+    shapes: Vec<(String, Vec<usize>)>,
+}
+
+impl Builder {
+    fn linear(&mut self, param: &str, read: &str, [out, input]: [usize; 2], transposed: bool) {
+        let weight = if transposed { vec![input, out] } else { vec![out, input] };
+        let node =
+            json!({"op": "linear", "param": param, "inputs": [read], "transposed": transposed});
+        self.nodes.push(node);
+        self.shapes.push((format!("{param}.weight"), weight));
+        self.shapes.push((format!("{param}.bias"), vec![out]));
+    }
+
+    fn norm(&mut self, param: &str, read: &str, width: usize, centred: bool) {
+        let op = if centred { "layer_norm" } else { "rms_norm" };
+        self.nodes.push(json!({"op": op, "param": param, "inputs": [read]}));
+        self.shapes.push((format!("{param}.weight"), vec![width]));
+        if centred {
+            self.shapes.push((format!("{param}.bias"), vec![width]));
+        }
+    }
+}
+
+/// `depth` blocks of four heads over `width` channels, classifying into `classes` by the first token
+/// (by the last where attention is causal).
+pub fn transformer(
+    projection: Projection,
+    (depth, width): (usize, usize),
+    classes: usize,
+) -> Network {
+    let mut b = Builder { nodes: Vec::new(), shapes: Vec::new() };
+    let (size, hidden) = (width / HEADS, 2 * width);
+    let grouped = projection == Projection::Grouped;
+    let causal = grouped || projection == Projection::Transposed;
+    let kv_heads = if grouped { 2 } else { HEADS };
+    b.nodes.push(json!({"op": "embedding", "param": "words"}));
+    b.nodes.push(json!({"op": "position_embedding", "param": "places", "inputs": ["input"]}));
+    b.nodes.push(json!({"op": "add", "id": "stream", "inputs": ["words", "places"]}));
+    b.shapes.push(("words.weight".into(), vec![VOCABULARY, width]));
+    b.shapes.push(("places.weight".into(), vec![TOKENS, width]));
+    let mut stream = "stream".to_owned();
+    for block in 0..depth {
+        let name = |part: &str| format!("block{block}.{part}");
+        b.norm(&name("norm1"), &stream, width, !grouped);
+        let mut inputs = vec![name("q"), name("k"), name("v")];
+        match projection {
+            Projection::Fused | Projection::Transposed => {
+                let transposed = projection == Projection::Transposed;
+                b.linear(&name("qkv"), &name("norm1"), [3 * width, width], transposed);
+                inputs = vec![name("qkv")];
+            }
+            Projection::Separate | Projection::Grouped => {
+                for (part, heads) in [("q", HEADS), ("k", kv_heads), ("v", kv_heads)] {
+                    b.linear(&name(part), &name("norm1"), [heads * size, width], false);
+                }
+            }
+        }
+        inputs.push("input".into());
+        let mut attention = json!({"op": "attention", "id": name("attention"), "heads": HEADS,
+            "kv_heads": kv_heads, "causal": causal, "mask": true, "inputs": inputs});
+        if grouped {
+            attention["rotary"] = json!({"theta": 100.0});
+        }
+        b.nodes.push(attention);
+        b.linear(&name("out"), &name("attention"), [width, width], false);
+        b.nodes.push(json!({"op": "add", "id": name("middle"), "inputs": [stream, name("out")]}));
+        b.norm(&name("norm2"), &name("middle"), width, !grouped);
+        b.linear(&name("up"), &name("norm2"), [hidden, width], false);
+        if grouped {
+            b.linear(&name("gate"), &name("norm2"), [hidden, width], false);
+            b.nodes.push(json!({"op": "silu", "id": name("silu")}));
+            b.nodes.push(
+                json!({"op": "gate", "id": name("act"), "inputs": [name("silu"), name("up")]}),
+            );
+        } else {
+            b.nodes.push(json!({"op": "gelu_tanh", "id": name("act")}));
+        }
+        b.linear(&name("down"), &name("act"), [width, hidden], false);
+        stream = name("end");
+        b.nodes.push(json!({"op": "add", "id": stream, "inputs": [name("middle"), name("down")]}));
+    }
+    b.norm("norm", &stream, width, !grouped);
+    let select = if causal {
+        json!({"op": "select_token", "id": "token", "position": "last", "inputs": ["norm", "input"]})
+    } else {
+        json!({"op": "select_token", "id": "token"})
+    };
+    b.nodes.push(select);
+    b.linear("head", "token", [classes, width], false);
+    let config = json!({"model_type": "graph", "input": {"kind": "tokens", "shape": [TOKENS]}, "nodes": b.nodes});
+    Network::of(&config, b.shapes)
+}
