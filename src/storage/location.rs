@@ -56,7 +56,7 @@ pub struct Location {
 
 impl Location {
     /// Reads a URI; `file:///abs`, `s3://bucket/key`, `gs://…`, `az://…`.
-    pub(super) fn from_uri(text: &str) -> Result<Self, LocationError> {
+    pub(crate) fn from_uri(text: &str) -> Result<Self, LocationError> {
         if text.len() > LENGTH_LIMIT {
             let start: String = text.chars().take(60).collect();
             let detail = format!("longer than {LENGTH_LIMIT} bytes");
