@@ -1,8 +1,8 @@
-//! BERT, RoBERTa and DistilBERT for sequence classification, with Hugging Face's names.
+//! BERT, `RoBERTa` and `DistilBERT` for sequence classification, with Hugging Face's names.
 //!
 //! Norms stand after each sum. Token types are the first throughout.
 
-use super::{Builder, Source, transformer::Heads};
+use super::{Builder, Source, transformer::Attending};
 use crate::engine::network::{
     error::GraphError,
     graph::{Graph, Operand},
@@ -63,7 +63,7 @@ fn bert_like(
     source.only("position_embedding_type", &["absolute".into()])?;
     source.only("is_decoder", &[false.into()])?;
     source.only("add_cross_attention", &[false.into()])?;
-    let heads = Heads::plain(source.count("num_attention_heads")?, true);
+    let heads = Attending::plain(source.count("num_attention_heads")?, true);
     let eps = source.number("layer_norm_eps", 1e-12)?;
     let activation = source.activation("hidden_act", "gelu")?;
     let embeddings = format!("{prefix}.embeddings");
@@ -93,10 +93,10 @@ fn bert_like(
     Ok(builder.finish(input))
 }
 
-/// No token types; the head has a ReLU.
+/// No token types; the head has a `relu`.
 pub(super) fn distilbert(source: &Source<'_>) -> Result<Graph, GraphError> {
     source.head(HEAD)?;
-    let heads = Heads::plain(source.count("n_heads")?, true);
+    let heads = Attending::plain(source.count("n_heads")?, true);
     let activation = source.activation("activation", "gelu")?;
     let (eps, embeddings) = (1e-12, "distilbert.embeddings");
     let table = format!("{embeddings}.position_embeddings");
@@ -121,7 +121,7 @@ pub(super) fn distilbert(source: &Source<'_>) -> Result<Graph, GraphError> {
 fn block(
     builder: &mut Builder,
     (place, names): (&str, &Block),
-    (heads, eps, activation): (&Heads, f64, &Op),
+    (heads, eps, activation): (&Attending, f64, &Op),
     x: Operand,
 ) -> Operand {
     let name = |suffix: &str| format!("{place}.{suffix}");

@@ -1,7 +1,7 @@
 //! GPT-2 for sequence classification, with Hugging Face's names. Its linear layers are stored
 //! `[in, out]`; the class is read from the last token that is not padded.
 
-use super::{Builder, Source, transformer::Heads};
+use super::{Builder, Source, transformer::Attending};
 use crate::engine::network::{
     error::GraphError,
     graph::{Graph, Operand},
@@ -13,7 +13,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     source.only("scale_attn_weights", &[true.into()])?;
     source.only("scale_attn_by_inverse_layer_idx", &[false.into()])?;
     source.only("add_cross_attention", &[false.into()])?;
-    let heads = Heads { causal: true, ..Heads::plain(source.count("n_head")?, true) };
+    let heads = Attending { causal: true, ..Attending::plain(source.count("n_head")?, true) };
     let eps = source.number("layer_norm_epsilon", 1e-5)?;
     let activation = source.activation("activation_function", "gelu_new")?;
     let input = source.ids("transformer.wpe.weight", 0)?;

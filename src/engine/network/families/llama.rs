@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Builder, Source, transformer::Heads};
+use super::{Builder, Source, transformer::Attending};
 use crate::engine::network::{
     error::GraphError,
     graph::{Graph, Input, Operand},
@@ -18,7 +18,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         _ => Some(source.count("num_key_value_heads")?),
     };
     let rotary = Some(rotary(source)?);
-    let heads = Heads { kv_heads, causal: true, rotary, ..Heads::plain(count, true) };
+    let heads = Attending { kv_heads, causal: true, rotary, ..Attending::plain(count, true) };
     let eps = source.number("rms_norm_eps", 1e-6)?;
     let activation = source.activation("hidden_act", "silu")?;
     let mut builder = Builder::default();

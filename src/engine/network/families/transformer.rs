@@ -67,7 +67,9 @@ impl Source<'_> {
 
     /// How many blocks there are: `prefix.0`, `prefix.1` … as far as `tensor` goes.
     pub(super) fn depth(&self, prefix: &str, tensor: &str) -> usize {
-        (0..).take_while(|i| self.has(&format!("{prefix}.{i}.{tensor}"))).count()
+        (0..self.signature.len())
+            .take_while(|i| self.has(&format!("{prefix}.{i}.{tensor}")))
+            .count()
     }
 
     /// Ids, as many as the position table has rows from `offset`.
@@ -81,7 +83,7 @@ impl Source<'_> {
 }
 
 /// Attention over the ids' unpadded positions, or over every token of an image.
-pub(super) struct Heads {
+pub(super) struct Attending {
     pub heads: usize,
     pub kv_heads: Option<usize>,
     pub causal: bool,
@@ -89,7 +91,7 @@ pub(super) struct Heads {
     pub rotary: Option<Rotary>,
 }
 
-impl Heads {
+impl Attending {
     pub(super) fn plain(heads: usize, masked: bool) -> Self {
         Self { heads, kv_heads: None, causal: false, masked, rotary: None }
     }
@@ -110,7 +112,7 @@ impl Builder {
         self.push(param, op, &[x])
     }
 
-    pub(super) fn attention(&mut self, id: String, heads: &Heads, qkv: &[Operand]) -> Operand {
+    pub(super) fn attention(&mut self, id: String, heads: &Attending, qkv: &[Operand]) -> Operand {
         let op = Op::Attention {
             heads: heads.heads,
             kv_heads: heads.kv_heads,
@@ -124,7 +126,7 @@ impl Builder {
     }
 
     /// Query, key and value layers of these names, and the attention over them.
-    pub(super) fn attend(&mut self, names: [String; 3], heads: &Heads, x: Operand) -> Operand {
+    pub(super) fn attend(&mut self, names: [String; 3], heads: &Attending, x: Operand) -> Operand {
         let qkv = names.each_ref().map(|name| self.linear(name, x));
         self.attention(format!("{}.attention", names[0]), heads, &qkv)
     }

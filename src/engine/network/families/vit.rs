@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Builder, Source, transformer::Heads};
+use super::{Builder, Source, transformer::Attending};
 use crate::engine::network::{
     error::GraphError,
     graph::{Graph, Input, Operand},
@@ -40,7 +40,7 @@ pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
         let detail = format!("model_args.num_heads: is missing for {name:?}");
         return Err(GraphError::Malformed { detail });
     };
-    let (heads, eps) = (Heads::plain(heads, false), 1e-6);
+    let (heads, eps) = (Attending::plain(heads, false), 1e-6);
     let input = source.image("patch_embed.proj.weight")?;
     let mut builder = Builder::default();
     let mut x =
@@ -69,7 +69,7 @@ pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
 /// Hugging Face's `ViTForImageClassification`.
 pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
     source.head("ForImageClassification")?;
-    let heads = Heads::plain(source.count("num_attention_heads")?, false);
+    let heads = Attending::plain(source.count("num_attention_heads")?, false);
     let eps = source.number("layer_norm_eps", 1e-12)?;
     let activation = source.activation("hidden_act", "gelu")?;
     let projection = "vit.embeddings.patch_embeddings.projection";
