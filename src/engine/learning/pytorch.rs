@@ -1,5 +1,5 @@
 //! Logits, losses, gradients and statistics against `PyTorch`'s, computed there in float64
-//! (`tests/fixtures/networks/make.py`).
+//! (`tests/fixtures/networks/make.py`); logits of transformers (`tests/fixtures/transformers/make.py`).
 
 use std::path::Path;
 
@@ -101,4 +101,30 @@ fn networks_agree_with_pytorch() {
         }
     }
     assert!(compared >= 3);
+}
+
+#[test]
+fn transformers_agree_with_pytorch() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/transformers");
+    let mut compared = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "safetensors") {
+            continue;
+        }
+        let reference = Reference::read(&path);
+        let params = reference.part("param.");
+        let graph = Graph::from_config(&reference.config, &params.signature()).unwrap();
+        let learner = Learner::new(&graph, &params.signature(), Device::flex()).unwrap();
+        let input = &reference.tensors["input"];
+        let (inputs, sample_shape) = (input.f32().into_owned(), input.shape()[1..].to_vec());
+        let batch = Batch { inputs, sample_shape, labels: vec![0; input.shape()[0]] };
+        learner.check(&testing::dataset(&batch)).unwrap();
+        let logits = learner.predict(&params, &batch);
+        let off = relative_error(&logits, &reference.tensors["logits"].f32());
+        println!("{}: {off:e}", path.display());
+        assert!(off < 1e-4, "{}: logits are {off:e} off", path.display());
+        compared += 1;
+    }
+    assert!(compared >= 9, "{compared} models");
 }

@@ -3,8 +3,13 @@
 //! A builder knows names and wiring, nothing else; every size is read from the tensors. What may be
 //! permuted follows from the graph alone.
 
+mod bert;
+mod gpt2;
+mod llama;
 mod resnet;
+mod transformer;
 mod vgg;
+mod vit;
 
 use serde_json::Value;
 
@@ -34,9 +39,22 @@ const FAMILIES: [(&str, Build); 13] = [
     ("vgg19_bn", |source| vgg::build(source, [2, 2, 4, 4, 4], true)),
 ];
 
+/// `model_type` of Hugging Face configurations with their builders.
+const MODEL_TYPES: [(&str, Build); 8] = [
+    ("bert", bert::bert),
+    ("roberta", bert::roberta),
+    ("distilbert", bert::distilbert),
+    ("gpt2", gpt2::build),
+    ("llama", llama::build),
+    ("mistral", llama::build),
+    ("qwen2", llama::build),
+    ("vit", vit::hugging_face),
+];
+
 impl Graph {
     /// The graph that a `config.json` names: `"model_type": "graph"` spells it out, an
-    /// `"architecture"` as timm writes it (`resnet18`, `resnet18.a1_in1k`) picks a known family.
+    /// `"architecture"` as timm writes it (`resnet18`, `resnet18.a1_in1k`) or another `model_type`,
+    /// Hugging Face's, picks a known family.
     ///
     /// # Errors
     /// A malformed document, a configuration that names nothing, an unknown architecture, a tensor
@@ -45,6 +63,17 @@ impl Graph {
         if config["model_type"] == "graph" {
             return Self::from_document(config);
         }
+        let source = Source { config, signature };
+        let by_type = MODEL_TYPES.iter().find(|(known, _)| config["model_type"] == *known);
+        if let Some((_, build)) = by_type {
+            return build(&source);
+        }
+        if let Some(name) = config["model_type"].as_str() {
+            return Err(GraphError::UnknownArchitecture {
+                name: name.to_owned(),
+                known: MODEL_TYPES.map(|(known, _)| known).join(", "),
+            });
+        }
         let Some(full) = config["architecture"].as_str() else {
             let detail = "names no network; give \"model_type\": \"graph\" with its nodes, or an \
                           \"architecture\" such as \"resnet18\"";
@@ -52,11 +81,14 @@ impl Graph {
         };
         // timm appends the training recipe after a dot.
         let name = full.split('.').next().unwrap_or(full);
+        if vit::is_timm(name) {
+            return vit::timm(&source);
+        }
         match FAMILIES.iter().find(|(known, _)| *known == name) {
-            Some((_, build)) => build(&Source { config, signature }),
+            Some((_, build)) => build(&source),
             None => Err(GraphError::UnknownArchitecture {
                 name: full.to_owned(),
-                known: FAMILIES.map(|(known, _)| known).join(", "),
+                known: FAMILIES.map(|(known, _)| known).join(", ") + ", vit_*",
             }),
         }
     }

@@ -3,7 +3,7 @@
 //! burn's CPU backend is fast where matrices are multiplied and slow around it: convolutions change
 //! layouts, batch norm makes a dozen passes, and its tape keeps every activation. So on the CPU a
 //! graph runs here: matrix products are burn's, the rest are single passes over the samples, and
-//! only those activations are kept that the way back reads and that are dear to compute: the ReLU
+//! only those activations are kept that the way back reads and that are dear to compute: the `relu`
 //! of a batch norm is had once more from the norm's input, which is kept anyway. Ops without a kernel here (pooling,
 //! GELU, grouped convolutions, attention) are run and differentiated by burn, one at a time.
 //!
@@ -150,7 +150,7 @@ fn kept(graph: &Graph) -> Vec<Operand> {
     read.filter(|&operand| relu_of_norm(graph, operand).is_none()).collect()
 }
 
-/// The batch norm whose ReLU this operand is.
+/// The batch norm whose `relu` this operand is.
 fn relu_of_norm(graph: &Graph, operand: Operand) -> Option<usize> {
     let Operand::Node(position) = operand else { return None };
     let relu = &graph.nodes[position];

@@ -96,9 +96,8 @@ impl Step<'_> {
             }
             Op::GlobalAvgPool {} => Ok(vec![self.image()?[0]]),
             Op::Flatten {} => Ok(vec![self.one()?.iter().product()]),
-            Op::Add {} => self.add(),
             Op::Gate {} if self.inputs.len() > 2 => Err(self.fault("takes two inputs")),
-            Op::Gate {} => self.add(),
+            Op::Add {} | Op::Gate {} => self.add(),
             op => self.of_tokens(op),
         }
     }

@@ -1,0 +1,137 @@
+//! BERT, `RoBERTa` and `DistilBERT` for sequence classification, with Hugging Face's names.
+//!
+//! Norms stand after each sum. Token types are the first throughout.
+
+use super::{Builder, Source, transformer::Attending};
+use crate::engine::network::{
+    error::GraphError,
+    graph::{Graph, Operand},
+    op::Op,
+};
+
+const HEAD: &str = "ForSequenceClassification";
+
+/// Where a block's layers are, and how it computes.
+struct Block {
+    qkv: [&'static str; 3],
+    attention_out: &'static str,
+    attention_norm: &'static str,
+    up: &'static str,
+    down: &'static str,
+    norm: &'static str,
+}
+
+const BERT: Block = Block {
+    qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
+    attention_out: "attention.output.dense",
+    attention_norm: "attention.output.LayerNorm",
+    up: "intermediate.dense",
+    down: "output.dense",
+    norm: "output.LayerNorm",
+};
+
+const DISTILBERT: Block = Block {
+    qkv: ["attention.q_lin", "attention.k_lin", "attention.v_lin"],
+    attention_out: "attention.out_lin",
+    attention_norm: "sa_layer_norm",
+    up: "ffn.lin1",
+    down: "ffn.lin2",
+    norm: "output_layer_norm",
+};
+
+/// The head: a pooled first token, tanh, the classifier.
+pub(super) fn bert(source: &Source<'_>) -> Result<Graph, GraphError> {
+    bert_like(source, "bert", 0, ["bert.pooler.dense", "classifier"])
+}
+
+/// Positions are counted from the padding id on.
+pub(super) fn roberta(source: &Source<'_>) -> Result<Graph, GraphError> {
+    let padding = source.config["pad_token_id"].as_u64().unwrap_or(1);
+    let Some(offset) = usize::try_from(padding).ok().and_then(|id| id.checked_add(1)) else {
+        return Err(GraphError::Malformed { detail: "pad_token_id: is out of range".into() });
+    };
+    bert_like(source, "roberta", offset, ["classifier.dense", "classifier.out_proj"])
+}
+
+fn bert_like(
+    source: &Source<'_>,
+    prefix: &str,
+    offset: usize,
+    head: [&str; 2],
+) -> Result<Graph, GraphError> {
+    source.head(HEAD)?;
+    source.only("position_embedding_type", &["absolute".into()])?;
+    source.only("is_decoder", &[false.into()])?;
+    source.only("add_cross_attention", &[false.into()])?;
+    let heads = Attending::plain(source.count("num_attention_heads")?, true);
+    let eps = source.number("layer_norm_eps", 1e-12)?;
+    let activation = source.activation("hidden_act", "gelu")?;
+    let embeddings = format!("{prefix}.embeddings");
+    let table = format!("{embeddings}.position_embeddings");
+    let input = source.ids(&format!("{table}.weight"), offset)?;
+    let mut builder = Builder::default();
+    let words = builder.embedding(&format!("{embeddings}.word_embeddings"));
+    let places = builder.positions(&table, offset, words);
+    let param = format!("{embeddings}.token_type_embeddings");
+    let op = Op::PositionEmbedding { param: param.clone(), bare: false, offset: 0, constant: true };
+    let kinds = builder.push(param, op, &[words]);
+    let sum = builder.add(format!("{embeddings}.sum"), &[words, places, kinds]);
+    let mut x = builder.layer_norm(&format!("{embeddings}.LayerNorm"), eps, sum);
+    let layers = format!("{prefix}.encoder.layer");
+    for layer in 0..source.depth(&layers, "output.dense.weight") {
+        x = block(
+            &mut builder,
+            (&format!("{layers}.{layer}"), &BERT),
+            (&heads, eps, &activation),
+            x,
+        );
+    }
+    let first = builder.first_token(x);
+    let pooled = builder.linear(head[0], first);
+    let pooled = builder.push("pooled", Op::Tanh {}, &[pooled]);
+    builder.linear(head[1], pooled);
+    Ok(builder.finish(input))
+}
+
+/// No token types; the head has a `relu`.
+pub(super) fn distilbert(source: &Source<'_>) -> Result<Graph, GraphError> {
+    source.head(HEAD)?;
+    let heads = Attending::plain(source.count("n_heads")?, true);
+    let activation = source.activation("activation", "gelu")?;
+    let (eps, embeddings) = (1e-12, "distilbert.embeddings");
+    let table = format!("{embeddings}.position_embeddings");
+    let input = source.ids(&format!("{table}.weight"), 0)?;
+    let mut builder = Builder::default();
+    let words = builder.embedding(&format!("{embeddings}.word_embeddings"));
+    let places = builder.positions(&table, 0, words);
+    let sum = builder.add(format!("{embeddings}.sum"), &[words, places]);
+    let mut x = builder.layer_norm(&format!("{embeddings}.LayerNorm"), eps, sum);
+    let layers = "distilbert.transformer.layer";
+    for layer in 0..source.depth(layers, "ffn.lin1.weight") {
+        let place = format!("{layers}.{layer}");
+        x = block(&mut builder, (&place, &DISTILBERT), (&heads, eps, &activation), x);
+    }
+    let first = builder.first_token(x);
+    let pooled = builder.linear("pre_classifier", first);
+    let pooled = builder.push("pooled", Op::Relu {}, &[pooled]);
+    builder.linear("classifier", pooled);
+    Ok(builder.finish(input))
+}
+
+fn block(
+    builder: &mut Builder,
+    (place, names): (&str, &Block),
+    (heads, eps, activation): (&Attending, f64, &Op),
+    x: Operand,
+) -> Operand {
+    let name = |suffix: &str| format!("{place}.{suffix}");
+    let attended = builder.attend(names.qkv.map(name), heads, x);
+    let attended = builder.linear(&name(names.attention_out), attended);
+    let sum = builder.add(name("attention.sum"), &[attended, x]);
+    let x = builder.layer_norm(&name(names.attention_norm), eps, sum);
+    let hidden = builder.linear(&name(names.up), x);
+    let hidden = builder.push(name("activation"), activation.clone(), &[hidden]);
+    let output = builder.linear(&name(names.down), hidden);
+    let sum = builder.add(name("sum"), &[output, x]);
+    builder.layer_norm(&name(names.norm), eps, sum)
+}

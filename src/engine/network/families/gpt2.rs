@@ -1,0 +1,45 @@
+//! GPT-2 for sequence classification, with Hugging Face's names. Its linear layers are stored
+//! `[in, out]`; the class is read from the last token that is not padded.
+
+use super::{Builder, Source, transformer::Attending};
+use crate::engine::network::{
+    error::GraphError,
+    graph::{Graph, Operand},
+    op::Op,
+};
+
+pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
+    source.head("ForSequenceClassification")?;
+    source.only("scale_attn_weights", &[true.into()])?;
+    source.only("scale_attn_by_inverse_layer_idx", &[false.into()])?;
+    source.only("add_cross_attention", &[false.into()])?;
+    let heads = Attending { causal: true, ..Attending::plain(source.count("n_head")?, true) };
+    let eps = source.number("layer_norm_epsilon", 1e-5)?;
+    let activation = source.activation("activation_function", "gelu_new")?;
+    let input = source.ids("transformer.wpe.weight", 0)?;
+    let mut builder = Builder::default();
+    let words = builder.embedding("transformer.wte");
+    let places = builder.positions("transformer.wpe", 0, words);
+    let mut x = builder.add("transformer.sum".into(), &[words, places]);
+    for layer in 0..source.depth("transformer.h", "attn.c_attn.weight") {
+        let name = |suffix: &str| format!("transformer.h.{layer}.{suffix}");
+        let normed = builder.layer_norm(&name("ln_1"), eps, x);
+        let fused = transposed(&mut builder, name("attn.c_attn"), normed);
+        let attended = builder.attention(name("attn"), &heads, &[fused]);
+        let attended = transposed(&mut builder, name("attn.c_proj"), attended);
+        x = builder.add(name("attn.sum"), &[attended, x]);
+        let normed = builder.layer_norm(&name("ln_2"), eps, x);
+        let hidden = transposed(&mut builder, name("mlp.c_fc"), normed);
+        let hidden = builder.push(name("mlp.act"), activation.clone(), &[hidden]);
+        let output = transposed(&mut builder, name("mlp.c_proj"), hidden);
+        x = builder.add(name("mlp.sum"), &[output, x]);
+    }
+    let normed = builder.layer_norm("transformer.ln_f", eps, x);
+    let last = builder.last_token(normed);
+    builder.linear("score", last);
+    Ok(builder.finish(input))
+}
+
+fn transposed(builder: &mut Builder, param: String, x: Operand) -> Operand {
+    builder.push(param.clone(), Op::Linear { param, transposed: true }, &[x])
+}

@@ -1,0 +1,147 @@
+//! What the transformer families share: reading a Hugging Face configuration, and the blocks.
+
+use serde_json::Value;
+
+use super::{Builder, Source};
+use crate::engine::network::{
+    error::GraphError,
+    graph::{Input, Operand},
+    op::{Op, Position, Rotary},
+};
+
+fn malformed(detail: String) -> GraphError {
+    GraphError::Malformed { detail }
+}
+
+impl Source<'_> {
+    /// A count of the configuration.
+    pub(super) fn count(&self, key: &str) -> Result<usize, GraphError> {
+        let value = &self.config[key];
+        match value.as_u64().and_then(|v| usize::try_from(v).ok()) {
+            Some(count) if count > 0 => Ok(count),
+            _ => Err(malformed(format!("{key}: give a whole number above 0, not {value}"))),
+        }
+    }
+
+    /// A number of the configuration, or the library's default where there is none.
+    pub(super) fn number(&self, key: &str, default: f64) -> Result<f64, GraphError> {
+        match &self.config[key] {
+            Value::Null => Ok(default),
+            value => value
+                .as_f64()
+                .filter(|v| *v > 0.0)
+                .ok_or_else(|| malformed(format!("{key}: give a number above 0, not {value}"))),
+        }
+    }
+
+    /// Refuses a configuration whose `key` is neither absent nor one of these.
+    pub(super) fn only(&self, key: &str, allowed: &[Value]) -> Result<(), GraphError> {
+        let value = &self.config[key];
+        if value.is_null() || allowed.contains(value) {
+            return Ok(());
+        }
+        Err(malformed(format!("{key}: {value} is not supported")))
+    }
+
+    /// The head must be this one.
+    pub(super) fn head(&self, suffix: &str) -> Result<(), GraphError> {
+        self.only("problem_type", &["single_label_classification".into()])?;
+        match self.config["architectures"][0].as_str() {
+            Some(name) if !name.ends_with(suffix) => {
+                Err(malformed(format!("architectures: {name:?} is not supported, only …{suffix}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The activation function that `key` names.
+    pub(super) fn activation(&self, key: &str, default: &str) -> Result<Op, GraphError> {
+        match self.config[key].as_str().unwrap_or(default) {
+            "gelu" => Ok(Op::Gelu {}),
+            "gelu_new" | "gelu_pytorch_tanh" => Ok(Op::GeluTanh {}),
+            "silu" | "swish" => Ok(Op::Silu {}),
+            "relu" => Ok(Op::Relu {}),
+            other => Err(malformed(format!("{key}: {other:?} is not supported"))),
+        }
+    }
+
+    /// How many blocks there are: `prefix.0`, `prefix.1` … as far as `tensor` goes.
+    pub(super) fn depth(&self, prefix: &str, tensor: &str) -> usize {
+        (0..self.signature.len())
+            .take_while(|i| self.has(&format!("{prefix}.{i}.{tensor}")))
+            .count()
+    }
+
+    /// Ids, as many as the position table has rows from `offset`.
+    pub(super) fn ids(&self, positions: &str, offset: usize) -> Result<Input, GraphError> {
+        let [rows, _] = self.shape(positions)?;
+        match rows.checked_sub(offset) {
+            Some(length) if length > 0 => Ok(Input::Tokens { shape: [length] }),
+            _ => Err(malformed(format!("{positions} has no row for a position"))),
+        }
+    }
+}
+
+/// Attention over the ids' unpadded positions, or over every token of an image.
+pub(super) struct Attending {
+    pub heads: usize,
+    pub kv_heads: Option<usize>,
+    pub causal: bool,
+    pub masked: bool,
+    pub rotary: Option<Rotary>,
+}
+
+impl Attending {
+    pub(super) fn plain(heads: usize, masked: bool) -> Self {
+        Self { heads, kv_heads: None, causal: false, masked, rotary: None }
+    }
+}
+
+impl Builder {
+    pub(super) fn layer_norm(&mut self, param: &str, eps: f64, x: Operand) -> Operand {
+        self.push(param, Op::LayerNorm { param: param.to_owned(), eps }, &[x])
+    }
+
+    pub(super) fn embedding(&mut self, param: &str) -> Operand {
+        self.push(param, Op::Embedding { param: param.to_owned() }, &[Operand::Input])
+    }
+
+    pub(super) fn positions(&mut self, param: &str, offset: usize, x: Operand) -> Operand {
+        let op =
+            Op::PositionEmbedding { param: param.to_owned(), bare: false, offset, constant: false };
+        self.push(param, op, &[x])
+    }
+
+    pub(super) fn attention(&mut self, id: String, heads: &Attending, qkv: &[Operand]) -> Operand {
+        let op = Op::Attention {
+            heads: heads.heads,
+            kv_heads: heads.kv_heads,
+            causal: heads.causal,
+            mask: heads.masked,
+            rotary: heads.rotary.clone(),
+        };
+        let ids = heads.masked.then_some(Operand::Input);
+        let inputs: Vec<Operand> = qkv.iter().copied().chain(ids).collect();
+        self.push(id, op, &inputs)
+    }
+
+    /// Query, key and value layers of these names, and the attention over them.
+    pub(super) fn attend(&mut self, names: [String; 3], heads: &Attending, x: Operand) -> Operand {
+        let qkv = names.each_ref().map(|name| self.linear(name, x));
+        self.attention(format!("{}.attention", names[0]), heads, &qkv)
+    }
+
+    pub(super) fn add(&mut self, id: String, terms: &[Operand]) -> Operand {
+        self.push(id, Op::Add {}, terms)
+    }
+
+    pub(super) fn first_token(&mut self, x: Operand) -> Operand {
+        self.push("first_token", Op::SelectToken { position: Position::First }, &[x])
+    }
+
+    /// The last token that is not padded.
+    pub(super) fn last_token(&mut self, x: Operand) -> Operand {
+        let op = Op::SelectToken { position: Position::Last };
+        self.push("last_token", op, &[x, Operand::Input])
+    }
+}

@@ -1,0 +1,134 @@
+//! Vision transformers (Dosovitskiy et al. 2021) with timm's names or Hugging Face's.
+
+use serde_json::Value;
+
+use super::{Builder, Source, transformer::Attending};
+use crate::engine::network::{
+    error::GraphError,
+    graph::{Graph, Input, Operand},
+    op::Op,
+};
+
+/// timm's configuration does not say how many heads a model has; its name does.
+const HEADS: [(&str, usize); 7] = [
+    ("vit_tiny_", 3),
+    ("vit_small_", 6),
+    ("vit_base_", 12),
+    ("vit_large_", 16),
+    ("vit_huge_", 16),
+    ("vit_giant_", 16),
+    ("vit_gigantic_", 16),
+];
+
+/// Whether timm's architecture name is one of these.
+pub(super) fn is_timm(name: &str) -> bool {
+    HEADS.iter().any(|(prefix, _)| name.starts_with(prefix))
+}
+
+/// timm's `vit_*`: the class is read from the class token. `model_args.num_heads` overrides the
+/// name's number of heads.
+pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
+    source.only("global_pool", &["token".into()])?;
+    let name = source.config["architecture"].as_str().unwrap_or_default();
+    if name.contains("quickgelu") {
+        let detail = format!("architecture: the activation of {name:?} is not supported");
+        return Err(GraphError::Malformed { detail });
+    }
+    let given = source.config["model_args"]["num_heads"].as_u64();
+    let named = HEADS.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, heads)| *heads);
+    let Some(heads) = given.and_then(|v| usize::try_from(v).ok()).or(named) else {
+        let detail = format!("model_args.num_heads: is missing for {name:?}");
+        return Err(GraphError::Malformed { detail });
+    };
+    let (heads, eps) = (Attending::plain(heads, false), 1e-6);
+    let input = source.image("patch_embed.proj.weight")?;
+    let mut builder = Builder::default();
+    let mut x =
+        embedded(&mut builder, (source, &input), ["patch_embed.proj", "cls_token", "pos_embed"])?;
+    for block in 0..source.depth("blocks", "attn.qkv.weight") {
+        let name = |suffix: &str| format!("blocks.{block}.{suffix}");
+        let normed = builder.layer_norm(&name("norm1"), eps, x);
+        let fused = builder.linear(&name("attn.qkv"), normed);
+        let attended = builder.attention(name("attn"), &heads, &[fused]);
+        let attended = builder.linear(&name("attn.proj"), attended);
+        let attended = scaled(&mut builder, source, name("ls1"), attended);
+        x = builder.add(name("attn.sum"), &[attended, x]);
+        let normed = builder.layer_norm(&name("norm2"), eps, x);
+        let hidden = builder.linear(&name("mlp.fc1"), normed);
+        let hidden = builder.push(name("mlp.act"), Op::Gelu {}, &[hidden]);
+        let output = builder.linear(&name("mlp.fc2"), hidden);
+        let output = scaled(&mut builder, source, name("ls2"), output);
+        x = builder.add(name("mlp.sum"), &[output, x]);
+    }
+    let normed = builder.layer_norm("norm", eps, x);
+    let first = builder.first_token(normed);
+    builder.linear("head", first);
+    Ok(builder.finish(input))
+}
+
+/// Hugging Face's `ViTForImageClassification`.
+pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
+    source.head("ForImageClassification")?;
+    let heads = Attending::plain(source.count("num_attention_heads")?, false);
+    let eps = source.number("layer_norm_eps", 1e-12)?;
+    let activation = source.activation("hidden_act", "gelu")?;
+    let projection = "vit.embeddings.patch_embeddings.projection";
+    let [_, channels, ..] = source.shape::<4>(&format!("{projection}.weight"))?;
+    let side = source.count("image_size")?;
+    let input = Input::Image { shape: [channels, side, side] };
+    let mut builder = Builder::default();
+    let names = [projection, "vit.embeddings.cls_token", "vit.embeddings.position_embeddings"];
+    let mut x = embedded(&mut builder, (source, &input), names)?;
+    for layer in 0..source.depth("vit.encoder.layer", "output.dense.weight") {
+        let name = |suffix: &str| format!("vit.encoder.layer.{layer}.{suffix}");
+        let normed = builder.layer_norm(&name("layernorm_before"), eps, x);
+        let qkv =
+            ["query", "key", "value"].map(|part| name(&format!("attention.attention.{part}")));
+        let attended = builder.attend(qkv, &heads, normed);
+        let attended = builder.linear(&name("attention.output.dense"), attended);
+        x = builder.add(name("attention.sum"), &[attended, x]);
+        let normed = builder.layer_norm(&name("layernorm_after"), eps, x);
+        let hidden = builder.linear(&name("intermediate.dense"), normed);
+        let hidden = builder.push(name("activation"), activation.clone(), &[hidden]);
+        let output = builder.linear(&name("output.dense"), hidden);
+        x = builder.add(name("sum"), &[output, x]);
+    }
+    let normed = builder.layer_norm("vit.layernorm", eps, x);
+    let first = builder.first_token(normed);
+    builder.linear("classifier", first);
+    Ok(builder.finish(input))
+}
+
+/// Patches behind the class token, with their positions, one for each.
+fn embedded(
+    builder: &mut Builder,
+    (source, input): (&Source<'_>, &Input),
+    [patches, class, positions]: [&str; 3],
+) -> Result<Operand, GraphError> {
+    let [_, rows, _] = source.shape(positions)?;
+    let [_, _, height, width] = source.shape(&format!("{patches}.weight"))?;
+    let size = input.shape();
+    let tokens = 1 + (size[1] / height.max(1)) * (size[2] / width.max(1));
+    if rows != tokens {
+        let expected = Value::from(size);
+        let detail = format!("{positions} has {rows} rows, but images {expected} make {tokens}");
+        return Err(GraphError::Malformed { detail });
+    }
+    let x = builder.push(patches, Op::PatchEmbed { param: patches.to_owned() }, &[Operand::Input]);
+    let x = builder.push(class, Op::ClassToken { param: class.to_owned() }, &[x]);
+    let op = Op::PositionEmbedding {
+        param: positions.to_owned(),
+        bare: true,
+        offset: 0,
+        constant: false,
+    };
+    let places = builder.push(positions, op, &[x]);
+    Ok(builder.add(format!("{positions}.sum"), &[x, places]))
+}
+
+fn scaled(builder: &mut Builder, source: &Source<'_>, param: String, x: Operand) -> Operand {
+    if source.has(&format!("{param}.gamma")) {
+        return builder.push(param.clone(), Op::LayerScale { param }, &[x]);
+    }
+    x
+}
