@@ -175,16 +175,17 @@ fn finish(job: &Job, access: Access, writer: &mut ResultWriter) -> Result<publis
     let inputs = fetch::inputs(job, access)?;
     let bench = compete::Bench::new(&inputs, job)?;
     job.progress.phase(Phase::Diagnosing);
-    let diagnosis = diagnose::run(&bench);
-    let candidates = compete::run(&bench)?;
+    let diagnosed = diagnose::run(&bench)?;
+    let baselines = judge::baselines(&bench);
+    let field = compete::run(&bench, &diagnosed, &baselines)?;
     job.progress.phase(Phase::Evaluating);
-    let mut contest = judge::winner(&bench, candidates)?;
+    let mut contest = judge::winner(&bench, field, baselines)?;
     if job.spec.fine_tune.is_some() {
         job.progress.phase(Phase::FineTuning);
         fine_tune::run(&bench, &mut contest)?;
     }
-    let judgement = judge::judge(&bench, &contest, diagnosis.identical_bases);
-    let report = report::write(&bench, &contest, &judgement, &diagnosis, &meter);
+    let judgement = judge::judge(&bench, &contest, diagnosed.diagnosis.identical_bases);
+    let report = report::write(&bench, &contest, &judgement, &diagnosed, &meter);
     job.progress.phase(Phase::Publishing);
     publish::files(writer, &bench, &contest, judgement, &report)
 }

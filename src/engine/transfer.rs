@@ -7,12 +7,14 @@
 //! 1. [`Trajectory`]: the points `θ_A^t`, on the segment to the tuned model or stored (section 3.2).
 //! 2. [`methods`]: each finds a permutation `π_s` for every step `s` ([`Alignment`]).
 //! 3. [`Problem::carried`]: `θ_B⁰ + α π_s (θ_A^s − θ_A⁰)`, the candidate at step `s`.
-//! 4. [`candidate`]: the best step and the best α by validation; [`ladder`]: the best method.
+//! 4. [`candidate`]: the best step and the best α by validation; [`ladder`]: which method next, by
+//!    the [`diagnosis`] of the bases and what validation has said so far, and which is the best.
 //!
 //! Nothing here reads the test split, a clock or a store.
 
 pub mod candidate;
 pub mod compatibility;
+pub mod diagnosis;
 pub mod ladder;
 pub mod methods;
 pub mod schedule;

@@ -4,16 +4,23 @@ use std::ops::ControlFlow;
 
 use super::{
     Failure, Job, Phase,
+    diagnose::Diagnosed,
     fetch::{Inputs, device},
+    judge::Baselines,
     meter,
 };
 use crate::{
     engine::{
         learning::{FineTunePlan, Learner, Optimizer},
         ledger::Ledger,
-        transfer::{Candidate, Problem, STATISTICS_SAMPLES, candidate::Selection, ladder},
+        transfer::{
+            Alignment, Candidate, Problem, STATISTICS_SAMPLES,
+            candidate::{self, Selection},
+            ladder::{self, Known, RUNGS},
+            methods,
+        },
     },
-    spec::{self, Method},
+    spec::{self, Method, Methods},
 };
 
 /// Inputs, with what computes on them.
@@ -82,37 +89,74 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// One candidate a method. Progress counts timesteps over all methods: those matched while
-/// `aligning` and those evaluated while `transferring`.
-pub fn run(bench: &Bench) -> Result<Vec<Candidate>, Failure> {
-    let spec = bench.job.spec;
-    let methods = ladder::methods(&spec.methods, bench.inputs.splits.train.is_some());
-    let selection = Selection { step: spec.options.step, alpha: spec.options.alpha };
-    let plan = bench.fine_tune_plan();
-    let mut candidates = Vec::with_capacity(methods.len());
-    for (position, method) in methods.iter().enumerate() {
-        let candidate = one(bench, (*method, position, methods.len()), selection, plan.as_ref())?;
-        candidates.push(candidate);
-    }
-    Ok(candidates)
+/// What the methods gave.
+pub struct Field {
+    pub candidates: Vec<Candidate>,
+    /// The rungs taken and skipped; `None` where methods were named.
+    pub ladder: Option<Vec<ladder::Step>>,
 }
 
+/// One candidate a method. Progress counts timesteps over all methods: those matched while
+/// `aligning` and those evaluated while `transferring`.
+pub fn run(bench: &Bench, diagnosed: &Diagnosed, baselines: &Baselines) -> Result<Field, Failure> {
+    let Methods::Named(methods) = &bench.job.spec.methods else {
+        return climb(bench, diagnosed, baselines);
+    };
+    let mut candidates = Vec::with_capacity(methods.len());
+    for (position, method) in methods.iter().enumerate() {
+        candidates.push(one(bench, (*method, position, methods.len()), None)?);
+    }
+    Ok(Field { candidates, ladder: None })
+}
+
+/// `auto`: rung by rung, as long as the evidence asks for more.
+fn climb(bench: &Bench, diagnosed: &Diagnosed, baselines: &Baselines) -> Result<Field, Failure> {
+    let splits = &bench.inputs.splits;
+    let source = baselines.source_tuned.as_ref().and_then(|s| s.validation.as_ref());
+    let diagnosis = &diagnosed.diagnosis;
+    let known = Known {
+        cosine: diagnosis.base_cosines.matrices,
+        fixed_points: diagnosis.relation.as_ref().map_or(0.0, |r| r.fixed_points),
+        source_tuned: source.map(|evaluation| evaluation.accuracy),
+        has_train: splits.train.is_some(),
+    };
+    let (mut candidates, mut steps) = (Vec::new(), Vec::new());
+    while let Some(mut step) = ladder::next(&known, &steps) {
+        tracing::info!(method = step.method.name(), taken = step.taken, reason = step.reason);
+        if step.taken {
+            let place = (step.method, steps.len(), RUNGS.len());
+            let found = (step.method == Method::WeightMatching)
+                .then(|| diagnosed.weight_matching.clone())
+                .flatten();
+            let candidate = one(bench, place, found)?;
+            step.validation_accuracy = candidate.validation.as_ref().map(|v| v.accuracy);
+            candidates.push(candidate);
+        }
+        steps.push(step);
+    }
+    Ok(Field { candidates, ladder: Some(steps) })
+}
+
+/// One method's candidate, from the alignment that is `found` already or its own.
 fn one(
     bench: &Bench,
     (method, position, methods): (Method, usize, usize),
-    selection: Selection,
-    plan: Option<&FineTunePlan>,
+    found: Option<Alignment>,
 ) -> Result<Candidate, Failure> {
+    let options = &bench.job.spec.options;
+    let selection = Selection { step: options.step, alpha: options.alpha };
     let progress = |done: usize, total: usize| {
         bench.advance(position * total + done, methods * total, "timesteps")
     };
     let (cost, start) = (bench.learner.cost(), bench.ledger.now());
     let problem = bench.problem(&progress);
     bench.job.progress.phase(Phase::Aligning);
-    let alignment = crate::engine::transfer::methods::align(method, &problem, plan)?;
+    let alignment = match found {
+        Some(alignment) => alignment,
+        None => methods::align(method, &problem, bench.fine_tune_plan().as_ref())?,
+    };
     bench.job.progress.phase(Phase::Transferring);
-    let mut candidate =
-        crate::engine::transfer::candidate::select(method, &problem, alignment, selection)?;
+    let mut candidate = candidate::select(method, &problem, alignment, selection)?;
     candidate.cost = bench.learner.cost() - cost;
     candidate.seconds = bench.ledger.now() - start;
     tracing::info!(

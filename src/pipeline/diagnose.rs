@@ -2,8 +2,17 @@
 
 use serde::Serialize;
 
-use super::compete::Bench;
-use crate::engine::network::Checkpoint;
+use super::{Failure, compete::Bench};
+use crate::{
+    engine::{
+        learning::Cost,
+        transfer::{
+            Alignment,
+            diagnosis::{Cosines, Relation, cosines, relation},
+        },
+    },
+    spec::Methods,
+};
 
 /// The relation of old and new base.
 #[derive(Clone, Debug, Serialize)]
@@ -12,45 +21,47 @@ pub struct Diagnosis {
     pub identical_bases: bool,
     /// `‖θ_A^T − θ_A⁰‖ / ‖θ_A⁰‖`: how far the tuning went.
     pub relative_task_vector: Option<f64>,
-    /// Cosine of `θ_A⁰` and `θ_B⁰` by tensor, before any permutation.
-    pub base_cosines: Vec<(String, Option<f64>)>,
-    /// The same over all tensors.
-    pub base_cosine: Option<f64>,
+    /// `θ_A⁰` against `θ_B⁰`.
+    pub base_cosines: Cosines,
+    /// What costs more than a look at the weights; null where methods are named, for nothing
+    /// depends on it there.
+    pub relation: Option<Relation>,
 }
 
-pub fn run(bench: &Bench) -> Diagnosis {
+/// A diagnosis with what was found on the way.
+pub struct Diagnosed {
+    pub diagnosis: Diagnosis,
+    /// Weight matching's alignment, where it was solved.
+    pub weight_matching: Option<Alignment>,
+    pub cost: Cost,
+    pub seconds: f64,
+}
+
+pub fn run(bench: &Bench) -> Result<Diagnosed, Failure> {
+    let (cost, start) = (bench.learner.cost(), bench.ledger.now());
     let names: Vec<String> = bench.inputs.graph.learned();
     let (source, target) = (bench.inputs.trajectory.base(), &bench.inputs.target.checkpoint);
-    let present: Vec<&String> = names.iter().filter(|n| source.get(n).is_some()).collect();
-    let cosine = |name: &str| cosine(source, target, name);
-    let base_cosines = present.iter().map(|n| ((*n).clone(), cosine(n))).collect();
-    let [mut product, mut squares_source, mut squares_target, mut moved] = [0.0; 4];
-    let mut identical = true;
     let tuned = bench.inputs.trajectory.tuned();
-    for name in &present {
-        let (a, b) = (&source[name], &target[name]);
-        product += a.inner(b);
-        squares_source += a.inner(a);
-        squares_target += b.inner(b);
-        identical &= a.f32() == b.f32();
-        let difference = a
-            .f32()
-            .iter()
-            .zip(tuned[name].f32().iter())
-            .map(|(a, t)| f64::from(t - a).powi(2))
-            .sum::<f64>();
-        moved += difference;
+    let (mut squares, mut moved, mut identical) = (0.0, 0.0, true);
+    for name in names.iter().filter(|n| source.get(n).is_some()) {
+        let a = &source[name];
+        squares += a.inner(a);
+        identical &= a.f32() == target[name].f32();
+        let pairs = a.f32().into_owned().into_iter().zip(tuned[name].f32().into_owned());
+        moved += pairs.map(|(a, t)| f64::from(t - a).powi(2)).sum::<f64>();
     }
-    let norm = f64::sqrt(squares_source * squares_target);
-    Diagnosis {
+    let progress = |done: usize, total: usize| bench.advance(done, total, "steps");
+    let related = match bench.job.spec.methods {
+        Methods::Auto => Some(relation(&bench.problem(&progress))?),
+        Methods::Named(_) => None,
+    };
+    let (relation, weight_matching) = related.unzip();
+    let diagnosis = Diagnosis {
         identical_bases: identical,
-        relative_task_vector: (squares_source > 0.0).then(|| (moved / squares_source).sqrt()),
-        base_cosines,
-        base_cosine: (norm > 0.0).then(|| product / norm),
-    }
-}
-
-fn cosine(a: &Checkpoint, b: &Checkpoint, name: &str) -> Option<f64> {
-    let norm = f64::sqrt(a[name].inner(&a[name]) * b[name].inner(&b[name]));
-    (norm > 0.0).then(|| a[name].inner(&b[name]) / norm)
+        relative_task_vector: (squares > 0.0).then(|| (moved / squares).sqrt()),
+        base_cosines: cosines(&names, source, target),
+        relation,
+    };
+    let (cost, seconds) = (bench.learner.cost() - cost, bench.ledger.now() - start);
+    Ok(Diagnosed { diagnosis, weight_matching, cost, seconds })
 }

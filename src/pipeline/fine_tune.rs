@@ -3,67 +3,88 @@
 use std::ops::ControlFlow;
 
 use super::{Failure, Stop, compete::Bench, judge::Contest};
-use crate::engine::{
-    learning::{Barrier, BarrierPlan, Cost, Dataset, End, Epoch, Evaluation, Event},
-    ledger::Work,
-    network::Checkpoint,
-    transfer::STATISTICS_SAMPLES,
+use crate::{
+    engine::{
+        learning::{
+            Barrier, BarrierPlan, Cost, Dataset, End, Epoch, Evaluation, Event, FineTunePlan,
+        },
+        ledger::Work,
+        network::Checkpoint,
+        transfer::STATISTICS_SAMPLES,
+    },
+    spec::Methods,
 };
 
 /// Samples on which the loss barrier is taken, at most.
 const BARRIER_SAMPLES: usize = 512;
 
-/// The winner, fine-tuned.
+/// A model, fine-tuned.
 pub struct FineTuning {
     pub model: Checkpoint,
     pub epochs: Vec<Epoch>,
     pub end: End,
     pub validation: Option<Evaluation>,
     pub test: Option<Evaluation>,
-    /// Validation says that it is at least as good as the winner itself.
+    /// It is the winner and validation says that it is at least as good as before.
     pub chosen: bool,
-    /// Between the transferred model and this one: are they in one basin?
+    /// Between the transferred model and this one: are they in one basin? Of the winner only.
     pub barrier: Option<Barrier>,
     pub cost: Cost,
     pub seconds: f64,
 }
 
-/// Fine-tunes the winner and takes the result where validation does not speak against it.
+/// Fine-tunes the winner and takes the result where validation does not speak against it. Under
+/// `auto` the new base itself gets the same training, so that the report can say what the transfer
+/// was worth.
 pub fn run(bench: &Bench, contest: &mut Contest) -> Result<(), Failure> {
     let splits = &bench.inputs.splits;
-    let (Some(plan), Some(train)) = (bench.fine_tune_plan(), &splits.train) else { return Ok(()) };
+    let (Some(plan), Some(data)) = (bench.fine_tune_plan(), &splits.train) else { return Ok(()) };
+    let winner = contest.winner();
+    let mut tuned = train(bench, (&plan, data), &winner.model)?;
+    tuned.chosen = match (&tuned.validation, &winner.validation) {
+        (Some(after), Some(before)) => after.accuracy >= before.accuracy,
+        _ => true,
+    };
+    tuned.barrier = splits
+        .validation
+        .as_ref()
+        .map(|validation| barrier(bench, data, validation, (&winner.model, &tuned.model)));
+    contest.fine_tuning = Some(tuned);
+    if bench.job.spec.methods == Methods::Auto {
+        let base = &bench.inputs.target.checkpoint;
+        contest.fine_tune_only = Some(train(bench, (&plan, data), base)?);
+    }
+    Ok(())
+}
+
+/// Trains from `start` and measures what comes of it.
+fn train(
+    bench: &Bench,
+    (plan, data): (&FineTunePlan, &Dataset),
+    start: &Checkpoint,
+) -> Result<FineTuning, Failure> {
     let mut observe = |event: Event| match event {
         Event::Step { done, total, .. } => bench.advance(done, total, "steps"),
         Event::Epoch(_) => ControlFlow::Continue(()),
     };
-    let winner = contest.winner();
-    let (cost, start) = (bench.learner.cost(), bench.ledger.now());
-    let tuned = bench.ledger.book(Work::FineTuning, || {
-        bench.learner.fine_tune(&winner.model, train, &plan, &mut observe)
-    });
+    let (cost, began) = (bench.learner.cost(), bench.ledger.now());
+    let tuned = bench
+        .ledger
+        .book(Work::FineTuning, || bench.learner.fine_tune(start, data, plan, &mut observe));
     if tuned.end == End::Interrupted {
         return Err(Failure::Stopped(Stop::Cancelled));
     }
-    let (cost, seconds) = (bench.learner.cost() - cost, bench.ledger.now() - start);
+    let (cost, seconds) = (bench.learner.cost() - cost, bench.ledger.now() - began);
     let evaluate = |data: &Option<Dataset>| {
         let data = data.as_ref()?;
-        Some(
-            bench.ledger.book(Work::Evaluation, || bench.learner.evaluate(&tuned.checkpoint, data)),
-        )
+        let run = || bench.learner.evaluate(&tuned.checkpoint, data);
+        Some(bench.ledger.book(Work::Evaluation, run))
     };
+    let splits = &bench.inputs.splits;
     let (validation, test) = (evaluate(&splits.validation), evaluate(&splits.test));
-    let chosen = match (&validation, &winner.validation) {
-        (Some(after), Some(before)) => after.accuracy >= before.accuracy,
-        _ => true,
-    };
-    let barrier = splits
-        .validation
-        .as_ref()
-        .map(|data| barrier(bench, train, data, (&winner.model, &tuned.checkpoint)));
     let (model, epochs, end) = (tuned.checkpoint, tuned.epochs, tuned.end);
-    contest.fine_tuning =
-        Some(FineTuning { model, epochs, end, validation, test, chosen, barrier, cost, seconds });
-    Ok(())
+    let (chosen, barrier) = (false, None);
+    Ok(FineTuning { model, epochs, end, validation, test, chosen, barrier, cost, seconds })
 }
 
 fn barrier(

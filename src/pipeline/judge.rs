@@ -4,13 +4,20 @@
 
 use serde::Serialize;
 
-use super::{Failure, Recommendation, Verdict, compete::Bench, fine_tune::FineTuning};
+use super::{
+    Failure, Recommendation, Verdict,
+    compete::{Bench, Field},
+    fine_tune::FineTuning,
+};
 use crate::{
     engine::{
         learning::{Dataset, Evaluation},
         ledger::Work,
         network::Checkpoint,
-        transfer::{Candidate, ladder},
+        transfer::{
+            Candidate,
+            ladder::{self, AS_GOOD},
+        },
     },
     spec::{Gate, Methods},
 };
@@ -18,10 +25,14 @@ use crate::{
 /// All candidates with the chosen one, and what it is measured against.
 pub struct Contest {
     pub candidates: Vec<Candidate>,
+    /// The rungs that `auto` took and skipped.
+    pub ladder: Option<Vec<ladder::Step>>,
     /// Position of the chosen candidate.
     pub chosen: usize,
     /// The candidate after fine-tuning, where that was asked for.
     pub fine_tuning: Option<FineTuning>,
+    /// The new base after the same training: what the transfer must beat. Never published.
+    pub fine_tune_only: Option<FineTuning>,
     pub baselines: Baselines,
     /// The candidates on the test split, in order; `None` without data.
     pub tests: Vec<Option<Evaluation>>,
@@ -70,8 +81,6 @@ pub struct NegativeFlips {
     pub share: f64,
 }
 
-/// Accuracy lost without regret when a transfer is called as good as the old model.
-const AS_GOOD: f64 = 0.01;
 /// From this recovery on the transfer is a start worth fine-tuning from.
 const WARM: f64 = 0.5;
 /// Below this recovery the transfer brings next to nothing.
@@ -90,6 +99,14 @@ impl Contest {
         }
     }
 
+    /// That model on the validation split.
+    pub fn validation(&self) -> Option<&Evaluation> {
+        match &self.fine_tuning {
+            Some(tuned) if tuned.chosen => tuned.validation.as_ref(),
+            _ => self.winner().validation.as_ref(),
+        }
+    }
+
     /// That model on the test split.
     pub fn test(&self) -> Option<&Evaluation> {
         match &self.fine_tuning {
@@ -99,30 +116,38 @@ impl Contest {
     }
 }
 
-/// Chooses by validation and measures everything on the test split.
-pub fn winner(bench: &Bench, candidates: Vec<Candidate>) -> Result<Contest, Failure> {
+fn evaluate(bench: &Bench, model: &Checkpoint, data: &Dataset) -> Evaluation {
+    bench.ledger.book(Work::Evaluation, || bench.learner.evaluate(model, data))
+}
+
+/// Measures what stands without any transfer.
+pub fn baselines(bench: &Bench) -> Baselines {
     let splits = &bench.inputs.splits;
-    let evaluate = |model: &Checkpoint, data: &Dataset| {
-        bench.ledger.book(Work::Evaluation, || bench.learner.evaluate(model, data))
-    };
     let scores = |model: &Checkpoint| {
-        let test = evaluate(model, splits.test.as_ref()?);
-        let validation = splits.validation.as_ref().map(|data| evaluate(model, data));
+        let test = evaluate(bench, model, splits.test.as_ref()?);
+        let validation = splits.validation.as_ref().map(|data| evaluate(bench, model, data));
         Some(Scores { validation, test })
     };
-    let baselines = Baselines {
+    Baselines {
         source_tuned: scores(bench.inputs.trajectory.tuned()),
         target_before: scores(&bench.inputs.target.checkpoint),
-    };
+    }
+}
+
+/// Chooses by validation and measures everything on the test split.
+pub fn winner(bench: &Bench, field: Field, baselines: Baselines) -> Result<Contest, Failure> {
+    let Field { candidates, ladder } = field;
+    let test = bench.inputs.splits.test.as_ref();
     let tests = candidates
         .iter()
-        .map(|candidate| splits.test.as_ref().map(|data| evaluate(&candidate.model, data)))
+        .map(|candidate| test.map(|data| evaluate(bench, &candidate.model, data)))
         .collect();
     let chosen = ladder::best(&candidates).ok_or_else(|| Failure::Internal {
         code: "no_candidate",
         detail: "no method gave a candidate".into(),
     })?;
-    Ok(Contest { candidates, chosen, fine_tuning: None, baselines, tests })
+    let (fine_tuning, fine_tune_only) = (None, None);
+    Ok(Contest { candidates, ladder, chosen, fine_tuning, fine_tune_only, baselines, tests })
 }
 
 /// Applies the gate and says what the evidence recommends.
@@ -168,7 +193,10 @@ pub fn judge(bench: &Bench, contest: &Contest, identical_bases: bool) -> Judgeme
     let failed = if gate.is_empty() { is_auto && worse } else { gate.iter().any(|c| !c.passed) };
     let verdict = if failed { Verdict::Rejected } else { Verdict::Published };
     let fine_tuned = contest.fine_tuning.as_ref().is_some_and(|f| f.chosen);
-    let facts = Facts { metric, source, recovery, fine_tuned, identical_bases };
+    let only = contest.fine_tune_only.as_ref().and_then(|only| only.validation.as_ref());
+    let untransferred =
+        only.zip(contest.validation()).map(|(only, ours)| (only.accuracy, ours.accuracy));
+    let facts = Facts { metric, source, recovery, fine_tuned, identical_bases, untransferred };
     let (recommendation, mut reasons) = facts.recommend();
     reasons.extend(gate.iter().filter(|check| !check.passed).map(Check::reason));
     Judgement { verdict, recommendation, reasons, warnings, gate, recovery, negative_flips }
@@ -262,6 +290,8 @@ struct Facts {
     recovery: Option<f64>,
     fine_tuned: bool,
     identical_bases: bool,
+    /// Validation accuracy of the new base fine-tuned at the same cost, and of the result.
+    untransferred: Option<(f64, f64)>,
 }
 
 impl Facts {
@@ -282,6 +312,18 @@ impl Facts {
         reasons.extend(
             self.recovery.map(|r| format!("{} of the tuning's gain recovered", percent(r))),
         );
+        reasons.extend(self.untransferred.map(|(only, ours)| {
+            format!(
+                "plain fine-tuning of the new base with the same budget: {} on validation, the \
+                 result {}",
+                percent(only),
+                percent(ours)
+            )
+        }));
+        if self.untransferred.is_some_and(|(only, ours)| only - ours > AS_GOOD + 1e-9) {
+            reasons.push("the transfer is no better a start than the new base itself".into());
+            return (Some(Recommendation::Retrain), reasons);
+        }
         let recommendation = if metric >= source - AS_GOOD {
             if self.fine_tuned {
                 Recommendation::TransferAndFineTune
@@ -315,6 +357,7 @@ mod tests {
             recovery,
             fine_tuned: false,
             identical_bases: false,
+            untransferred: None,
         }
     }
 
@@ -337,6 +380,13 @@ mod tests {
             Some(Recommendation::Copy)
         );
         assert_eq!(action(Facts { metric: None, ..facts(0.9, 0.9, 0.2) }), None);
+        // The best of transfers is no reason to transfer where training alone gives more.
+        let beside =
+            |only, ours| Facts { untransferred: Some((only, ours)), ..facts(0.955, 0.96, 0.2) };
+        assert_eq!(action(beside(0.98, 0.96)), Some(Recommendation::Retrain));
+        assert_eq!(action(beside(0.97, 0.96)), Some(Recommendation::Transfer));
+        let reasons = beside(0.98, 0.96).recommend().1.join("; ");
+        assert!(reasons.contains("98.0 %") && reasons.contains("96.0 %"), "{reasons}");
     }
 
     #[test]

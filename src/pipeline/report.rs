@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     compete::Bench,
-    diagnose::Diagnosis,
+    diagnose::Diagnosed,
     fetch::Splits,
     fine_tune::FineTuning,
     judge::{Contest, Judgement, Scores},
@@ -26,7 +26,7 @@ pub fn write(
     bench: &Bench,
     contest: &Contest,
     judgement: &Judgement,
-    diagnosis: &Diagnosis,
+    diagnosed: &Diagnosed,
     meter: &Meter,
 ) -> Value {
     let candidates: Vec<Value> = contest
@@ -49,14 +49,16 @@ pub fn write(
         "baselines": {
             "source_tuned": baselines.source_tuned.as_ref().map(scores),
             "target_before": baselines.target_before.as_ref().map(scores),
+            "fine_tune_only": contest.fine_tune_only.as_ref().map(fine_tune_only),
         },
         "candidates": candidates,
         "fine_tune": contest.fine_tuning.as_ref().map(fine_tuning),
         "negative_flips": judgement.negative_flips,
-        "diagnosis": diagnosis,
+        "diagnosis": diagnosed.diagnosis,
+        "ladder": contest.ladder,
         "selection": {"alphas": ALPHAS, "statistics_samples": STATISTICS_SAMPLES},
-        "cost": cost(bench, contest),
-        "timing": timing(bench, contest, meter),
+        "cost": cost(bench, contest, diagnosed),
+        "timing": timing(bench, contest, (meter, diagnosed.seconds)),
         "environment": environment(),
     })
 }
@@ -143,20 +145,32 @@ fn fine_tuning(tuned: &FineTuning) -> Value {
     })
 }
 
+/// The baseline in the form of the others, with what it cost.
+fn fine_tune_only(tuned: &FineTuning) -> Value {
+    let mut value = tuned.test.as_ref().map_or_else(|| json!({}), score);
+    value["validation"] = json!(tuned.validation.as_ref().map(score));
+    value["epochs"] = json!(tuned.epochs);
+    value["end"] = json!(tuned.end);
+    value["sample_gradients"] = json!(tuned.cost.sample_gradients);
+    value["flops"] = json!(tuned.cost.flops);
+    value
+}
+
 /// What was spent, beside what one epoch of ordinary training would spend.
-fn cost(bench: &Bench, contest: &Contest) -> Value {
+fn cost(bench: &Bench, contest: &Contest, diagnosed: &Diagnosed) -> Value {
     let total = bench.learner.cost();
     let epoch = bench.inputs.splits.train.as_ref().map_or(0, Dataset::len);
     let transfer: u64 = contest.candidates.iter().map(|c| c.cost.sample_gradients).sum();
     json!({
         "total": total,
+        "diagnosis": diagnosed.cost,
         "transfer_sample_gradients": transfer,
         "one_epoch_sample_gradients": epoch,
         "transfer_over_one_epoch": (epoch > 0).then(|| transfer as f64 / epoch as f64),
     })
 }
 
-fn timing(bench: &Bench, contest: &Contest, meter: &Meter) -> Value {
+fn timing(bench: &Bench, contest: &Contest, (meter, diagnosis): (&Meter, f64)) -> Value {
     let work: Map<String, Value> = Work::ALL
         .iter()
         .filter_map(|work| {
@@ -175,6 +189,8 @@ fn timing(bench: &Bench, contest: &Contest, meter: &Meter) -> Value {
         "gpu_seconds": null,
         "phases": work,
         "methods": methods,
+        "diagnosis_seconds": diagnosis,
+        "fine_tune_only_seconds": contest.fine_tune_only.as_ref().map(|f| f.seconds),
         "fine_tune_seconds": contest.fine_tuning.as_ref().map(|f| f.seconds),
         "peak_memory_bytes": peak_memory(),
         "energy": {

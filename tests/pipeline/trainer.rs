@@ -189,7 +189,7 @@ fn a_good_transfer_passes_its_gate() {
 }
 
 #[test]
-fn without_data_the_ladder_has_the_methods_that_need_none() {
+fn without_data_the_ladder_takes_what_the_diagnosis_says() {
     let case = Case::fresh();
     let mut spec = case.spec();
     spec["data"].take();
@@ -203,7 +203,14 @@ fn without_data_the_ladder_has_the_methods_that_need_none() {
         .iter()
         .filter_map(|candidate| candidate["method"].as_str())
         .collect();
-    assert_eq!(methods, ["identity", "weight_matching"]);
+    // The new base is the old one in another order.
+    assert_eq!(methods, ["weight_matching"]);
+    let ladder = report["ladder"].as_array().expect("a list");
+    let taken: Vec<&Value> = ladder.iter().map(|step| &step["taken"]).collect();
+    assert_eq!(taken, [false, true, false]);
+    assert!(ladder[0]["reason"].to_string().contains("fixed by weight matching"), "{ladder:?}");
+    assert!(report["diagnosis"]["relation"]["fixed_points"].as_f64().expect("a share") < 0.5);
+    assert_eq!(report["diagnosis"]["relation"]["barrier"], Value::Null);
     assert_eq!(outcome.recommendation, None, "nothing was measured");
     assert_eq!(report["candidates"][0]["sample_gradients"], 0);
     assert_eq!(report["baselines"]["source_tuned"], Value::Null);
@@ -217,4 +224,31 @@ fn without_data_the_ladder_has_the_methods_that_need_none() {
     assert_eq!(report["splits"]["validation"], 12);
     assert_eq!(report["splits"]["validation_held_out_of_train"], true);
     assert_eq!(report["splits"]["test_is_validation"], true);
+}
+
+#[test]
+fn auto_stops_when_it_has_enough_and_measures_training_without_transfer() {
+    let case = Case::fresh();
+    let mut spec = case.spec();
+    spec["methods"] = json!("auto");
+    spec["fine_tune"] = json!({"epochs": 1, "learning_rate": 0.001});
+    let report = read_json(&case.done(&spec).1.join("report.json"));
+    let source = report["baselines"]["source_tuned"]["validation"]["accuracy"].as_f64();
+    let source = source.expect("measured");
+    let mut enough = false;
+    for step in report["ladder"].as_array().expect("a list") {
+        // Exactly the rungs before the first that is enough are taken.
+        assert_eq!(step["taken"], !enough, "{step}");
+        let accuracy = step["validation_accuracy"].as_f64();
+        enough |= accuracy.is_some_and(|accuracy| accuracy >= source - 0.01 - 1e-9);
+    }
+    assert!(enough, "{}", report["ladder"]);
+    let relation = &report["diagnosis"]["relation"];
+    assert_eq!(relation["barrier"]["losses"].as_array().expect("a list").len(), 25);
+    let cosine = |name: &str| relation[name].as_f64().expect("a cosine");
+    assert!(cosine("gradient_cosine") > cosine("gradient_cosine_at_identity"), "{relation}");
+    let only = &report["baselines"]["fine_tune_only"];
+    assert_eq!(only["sample_gradients"], report["fine_tune"]["sample_gradients"]);
+    let reasons = report["recommendation"]["reasons"].to_string();
+    assert!(reasons.contains("plain fine-tuning"), "{reasons}");
 }
