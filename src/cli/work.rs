@@ -50,7 +50,7 @@ pub fn run(args: &Args, mut settings: Settings) -> anyhow::Result<ExitCode> {
             scratch: settings.scratch_dir().join(id.to_string()),
             settings: settings.worker,
         };
-        worker::run(worker, shutdown).await;
+        Box::pin(worker::run(worker, shutdown)).await;
         database.pool.close().await;
         anyhow::Ok(())
     });

@@ -130,11 +130,11 @@ struct Spaces {
     fixed: Vec<bool>,
     /// Classes of a fused projection's equal parts (queries, keys, values).
     parts: HashMap<usize, [usize; 3]>,
-    heads: Vec<Heads>,
+    heads: Vec<AttentionSpaces>,
 }
 
 /// An attention's spaces.
-struct Heads {
+struct AttentionSpaces {
     /// The fused projection that the first three are parts of.
     fused: Option<usize>,
     /// Queries, keys, values, output.
@@ -252,7 +252,7 @@ impl Spaces {
             self.union(values, output);
         }
         let classes = [queries, keys, values, output];
-        self.heads.push(Heads { fused, classes, heads, kv_heads, head_size, rotary });
+        self.heads.push(AttentionSpaces { fused, classes, heads, kv_heads, head_size, rotary });
         Space { class: output, size }
     }
 
@@ -274,13 +274,13 @@ impl Spaces {
     }
 
     fn roots(&self, position: usize) -> Vec<usize> {
-        let Heads { fused, classes, .. } = &self.heads[position];
+        let AttentionSpaces { fused, classes, .. } = &self.heads[position];
         fused.iter().chain(classes).map(|&class| self.find(class)).collect()
     }
 
     /// Whether the spaces have the widths of heads and belong to this attention alone.
     fn stands_alone(&self, position: usize) -> bool {
-        let Heads { classes, heads, kv_heads, head_size, .. } = &self.heads[position];
+        let AttentionSpaces { classes, heads, kv_heads, head_size, .. } = &self.heads[position];
         let widths = [*heads, *kv_heads, *kv_heads, *heads].map(|n| n * head_size);
         let [queries, keys, values, output] = classes.map(|class| self.find(class));
         let fits = classes.iter().zip(widths).all(|(&class, n)| self.units[self.find(class)] == n);
@@ -355,12 +355,12 @@ impl Spaces {
             tensors.entry(axis.tensor.clone()).or_default().push((axis.axis, group, position));
             groups[group].members.push(member);
         }
-        let attention = |heads: &Heads| {
+        let attention = |heads: &AttentionSpaces| {
             let mut found =
                 heads.classes.iter().map(|&class| of_class.get(&self.find(class)).copied());
             let mut next = || found.next().flatten();
             let (queries, keys, values, output) = (next()?, next()?, next()?, next()?);
-            let &Heads { heads, kv_heads, head_size, rotary, .. } = heads;
+            let &AttentionSpaces { heads, kv_heads, head_size, rotary, .. } = heads;
             Some(Attention { queries, keys, values, output, heads, kv_heads, head_size, rotary })
         };
         let attentions = self.heads.iter().filter_map(attention).collect();
