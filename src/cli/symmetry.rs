@@ -33,7 +33,7 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
 }
 
 fn text(groups: &Value) -> String {
-    let mut rows = vec![vec!["group".into(), "units".into(), "tensors (axis ×repeat)".into()]];
+    let mut rows = Vec::new();
     for group in groups.as_array().into_iter().flatten() {
         let member = |m: &Value| {
             let (tensor, repeat) = (m["tensor"].as_str().unwrap_or("?"), m["repeat"].as_u64());
@@ -41,11 +41,14 @@ fn text(groups: &Value) -> String {
             format!("{tensor} ({}{times})", m["axis"])
         };
         let members = group["members"].as_array().into_iter().flatten().map(member);
-        rows.push(vec![
-            group["name"].as_str().unwrap_or("?").to_owned(),
-            group["units"].to_string(),
-            members.collect::<Vec<_>>().join(", "),
-        ]);
+        // A stream has a hundred members: one a line, beside the group's name only once.
+        let name = group["name"].as_str().unwrap_or("?");
+        for (i, member) in members.enumerate() {
+            let name = if i == 0 { name.to_owned() } else { String::new() };
+            let units = if i == 0 { group["units"].to_string() } else { String::new() };
+            rows.push(vec![member, units, name]);
+        }
     }
+    rows.insert(0, vec!["tensor (axis ×repeat)".into(), "units".into(), "group".into()]);
     columns(&rows)
 }

@@ -68,7 +68,10 @@ impl Graph {
         if let Some((_, build)) = by_type {
             return build(&source);
         }
-        if let Some(name) = config["model_type"].as_str() {
+        // timm writes an architecture, and beside it whatever its user added.
+        if let Some(name) = config["model_type"].as_str()
+            && config["architecture"].is_null()
+        {
             return Err(GraphError::UnknownArchitecture {
                 name: name.to_owned(),
                 known: MODEL_TYPES.map(|(known, _)| known).join(", "),
