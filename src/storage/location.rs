@@ -276,10 +276,12 @@ mod tests {
 
     #[test]
     fn under_is_judged_part_by_part() {
-        let root = Location::from_uri("file:///data/root").unwrap();
+        let root = Location::from_uri("file:///models/root").unwrap();
         let under = |text: &str| Location::from_uri(text).unwrap().is_under(&root);
-        assert!(under("file:///data/root") && under("file:///data/root/x"));
-        assert!(!under("file:///data/root2") && !under("file:///data") && !under("s3://data/root"));
+        assert!(under("file:///models/root") && under("file:///models/root/x"));
+        assert!(
+            !under("file:///models/root2") && !under("file:///data") && !under("s3://data/root")
+        );
         assert!(root.is_under(&Location::from_uri("file:///").unwrap()));
     }
 }
