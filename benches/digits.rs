@@ -159,6 +159,7 @@ impl Case {
             trajectory: &trajectory,
             target: &self.new_base,
             head: Head::Transport,
+            orthogonal_shift: false,
             train: Some(&self.train),
             validation: Some(&self.held),
             batch_size: 256,

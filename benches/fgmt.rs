@@ -68,6 +68,7 @@ impl Case {
             trajectory: &trajectory,
             target: &self.new,
             head: Head::Transport,
+            orthogonal_shift: false,
             train: Some(&self.data),
             validation: None,
             batch_size: BATCH,
@@ -76,7 +77,7 @@ impl Case {
             go_on: &|_, _| ControlFlow::Continue(()),
         };
         let start = seconds();
-        align(Method::Fgmt, &problem, None)?;
+        align(Method::Fgmt, &problem, None, None)?;
         let total = seconds() - start;
         let spent = |work: Work| (ledger.seconds(work) * 1000.0).round() / 1000.0;
         Ok(

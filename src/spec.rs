@@ -117,13 +117,6 @@ impl Method {
     pub fn needs_data(self) -> bool {
         !matches!(self, Self::Identity | Self::WeightMatching)
     }
-
-    pub fn is_built(self) -> bool {
-        matches!(
-            self,
-            Self::Identity | Self::WeightMatching | Self::Gmt | Self::Fgmt | Self::Oracle
-        )
-    }
 }
 
 /// `"auto"` or a list of methods.
@@ -169,6 +162,10 @@ pub struct Options {
     pub step: Step,
     pub head: Head,
     pub alpha: Alpha,
+    /// The method whose transported update `gradfix` masks; under `auto` the best so far.
+    pub gradfix_on: Method,
+    /// Takes out of every update, tensor by tensor, what points along the difference of the bases.
+    pub orthogonal_shift: bool,
     pub seed: u64,
 }
 
@@ -182,6 +179,8 @@ impl Default for Options {
             step: Step::Best,
             head: Head::Transport,
             alpha: Alpha::Search,
+            gradfix_on: Method::Identity,
+            orthogonal_shift: false,
             seed: 0,
         }
     }

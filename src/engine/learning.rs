@@ -14,10 +14,12 @@ mod evaluate;
 pub mod fine_tune;
 mod gradient;
 pub mod optimizer;
+mod products;
 #[cfg(test)]
 mod pytorch;
 #[cfg(test)]
 mod testing;
+mod votes;
 
 use std::{
     collections::HashMap,
@@ -33,11 +35,12 @@ pub use evaluate::Evaluation;
 pub use fine_tune::{End, Epoch, Event, FineTunePlan, FineTuned};
 pub use gradient::Gradient;
 pub use optimizer::Optimizer;
+pub use products::{Products, Rows, Side};
 
 use super::network::{
     Graph, GraphError, Op, Signature,
     forward::{Activation, BatchStatistics, Statistics, Weights, floats, forward},
-    host::{self, Mode, Moments, Signal},
+    host::{self, Keep, Mode, Moments, Signal},
 };
 
 /// Samples that one evaluation step holds on the device.
@@ -171,6 +174,10 @@ impl<'a> Learner<'a> {
         self.sample_gradients.fetch_add(samples as u64, Ordering::Relaxed);
     }
 
+    fn spent_forwards(&self, samples: usize) {
+        self.sample_forwards.fetch_add(samples as u64, Ordering::Relaxed);
+    }
+
     /// Whether the graph runs on the CPU (`network::host`) or by burn on its device.
     fn on_host(&self) -> bool {
         self.device == Device::flex()
@@ -178,10 +185,10 @@ impl<'a> Learner<'a> {
 
     /// Row-major logits `[B, classes]`, and what the batch-norm nodes saw in [`Mode::Batch`].
     fn logits(&self, weights: &Weights, batch: Batch, mode: Mode) -> (Vec<f32>, Seen) {
-        self.sample_forwards.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        self.spent_forwards(batch.len());
         if self.on_host() {
             let input = Signal::new(batch.inputs, &batch.sample_shape);
-            let trace = host::forward(self.graph, weights, input, mode, false);
+            let trace = host::forward(self.graph, weights, input, mode, Keep::Nothing);
             return (trace.logits, trace.moments);
         }
         let input = Activation::upload(batch.inputs, &batch.sample_shape, &self.device);

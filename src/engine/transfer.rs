@@ -16,21 +16,24 @@ pub mod candidate;
 pub mod compatibility;
 pub mod diagnosis;
 pub mod ladder;
+pub mod maps;
 pub mod methods;
 pub mod schedule;
 mod trajectory;
+mod transport;
 
 use std::ops::ControlFlow;
 
 pub use candidate::{Candidate, Score};
 pub use methods::{Alignment, Evidence};
 pub use trajectory::Trajectory;
+pub use transport::Transport;
 
 use super::{
     learning::{Dataset, Learner},
     ledger::{Ledger, Work},
-    network::{Checkpoint, HostTensor, Role},
-    symmetry::{Permutation, Symmetry, assignment::NotFinite},
+    network::{Checkpoint, HostTensor, ParamUse, Role},
+    symmetry::{Symmetry, assignment::NotFinite},
 };
 use crate::spec::Head;
 
@@ -45,6 +48,8 @@ pub struct Problem<'a> {
     /// `θ_B⁰`
     pub target: &'a Checkpoint,
     pub head: Head,
+    /// Updates are made orthogonal, tensor by tensor, to what lies between the bases.
+    pub orthogonal_shift: bool,
     /// Feeds gradients and statistics.
     pub train: Option<&'a Dataset>,
     /// Selects step and α.
@@ -64,6 +69,8 @@ pub enum TransferError {
     Interrupted,
     #[error("gradients or parameters overflow: {0}")]
     NotFinite(#[from] NotFinite),
+    #[error("what the bases' layers see overflows: it has no singular values")]
+    NoSingularValues,
 }
 
 impl Problem<'_> {
@@ -72,41 +79,59 @@ impl Problem<'_> {
     /// Running statistics get `mean_B + α π Δmean` and `var_B · π(var_A^t / var_A⁰)^α`, which is
     /// what a job without data publishes; with data they are re-estimated. Counters are the
     /// target's.
-    pub fn carried(&self, permutation: &Permutation, t: usize, alpha: f64) -> Checkpoint {
-        let scale = alpha * self.trajectory.fraction(t);
+    pub fn carried(&self, transport: &Transport, t: usize, alpha: f64) -> Checkpoint {
         let mut result = self.target.clone();
         for (_, param) in self.learner.graph().params() {
             let Some(target) = self.target.get(&param.name) else { continue };
-            let moved = |checkpoint: &Checkpoint| {
-                permutation.apply_to(self.symmetry, &param.name, &checkpoint[&param.name])
-            };
-            let (from, to) = (self.trajectory.base(), self.trajectory.end_of(t));
-            let is_head = self.is_head(&param.name);
-            let tensor = match (param.role, self.head) {
-                (Role::Counter, _) => continue,
-                (Role::Learned, Head::Keep) if is_head => continue,
-                (Role::Learned, Head::Source) if is_head => {
-                    let (from, to) = (moved(from), moved(to));
-                    let head = from.shifted(&from, &to, self.trajectory.fraction(t));
-                    HostTensor::from_f32_as(
-                        target.dtype(),
-                        head.shape().to_vec(),
-                        head.f32().into_owned(),
-                    )
-                }
-                (Role::Statistic, _) if param.name.ends_with("running_var") => {
-                    scaled_variance(target, &moved(from), &moved(to), scale)
-                }
-                _ => target.shifted(&moved(from), &moved(to), scale),
-            };
-            result.insert(param.name, tensor);
+            if let Some(tensor) = self.carried_tensor(transport, (&param, target), (t, alpha)) {
+                result.insert(param.name, tensor);
+            }
         }
         result
     }
 
+    /// One tensor of [`Problem::carried`]; `None` where the target's stays.
+    fn carried_tensor(
+        &self,
+        transport: &Transport,
+        (param, target): (&ParamUse, &HostTensor),
+        (t, alpha): (usize, f64),
+    ) -> Option<HostTensor> {
+        let name = param.name.as_str();
+        let (base, end) = (&self.trajectory.base()[name], &self.trajectory.end_of(t)[name]);
+        let fraction = self.trajectory.fraction(t);
+        let moved = |tensor| transport.moved(self.symmetry, name, tensor);
+        match (param.role, self.head) {
+            (Role::Counter, _) => None,
+            (Role::Learned, Head::Keep) if self.is_head(name) => None,
+            (Role::Learned, Head::Source) if self.is_head(name) => {
+                let (base, end) = (moved(base), moved(end));
+                let head = base.shifted(&base, &end, fraction);
+                Some(HostTensor::from_f32_as(
+                    target.dtype(),
+                    head.shape().to_vec(),
+                    head.f32().into_owned(),
+                ))
+            }
+            // Maps need data, and with data statistics are re-estimated.
+            (Role::Statistic, _) if transport.permutation().is_none() => None,
+            (Role::Statistic, _) if name.ends_with("running_var") => {
+                Some(scaled_variance(target, &moved(base), &moved(end), alpha * fraction))
+            }
+            (Role::Statistic, _) => {
+                Some(target.shifted(&moved(base), &moved(end), alpha * fraction))
+            }
+            (Role::Learned, _) => {
+                let orthogonal_to = self.orthogonal_shift.then_some(base);
+                let shift = (alpha * fraction, orthogonal_to);
+                Some(transport.shift((self.symmetry, name), [target, base, end], shift))
+            }
+        }
+    }
+
     /// [`Problem::carried`], ready to be evaluated or published.
-    pub fn finished(&self, permutation: &Permutation, t: usize, alpha: f64) -> Checkpoint {
-        let carried = self.ledger.book(Work::Arithmetic, || self.carried(permutation, t, alpha));
+    pub fn finished(&self, transport: &Transport, t: usize, alpha: f64) -> Checkpoint {
+        let carried = self.ledger.book(Work::Arithmetic, || self.carried(transport, t, alpha));
         self.with_statistics(&carried)
     }
 

@@ -6,12 +6,12 @@ use super::{
     Failure, Job, Phase,
     diagnose::Diagnosed,
     fetch::{Inputs, device},
-    judge::Baselines,
+    judge::{Baselines, Scores},
     meter,
 };
 use crate::{
     engine::{
-        learning::{FineTunePlan, Learner, Optimizer},
+        learning::{Cost, FineTunePlan, Learner, Optimizer},
         ledger::Ledger,
         transfer::{
             Alignment, Candidate, Problem, STATISTICS_SAMPLES,
@@ -50,6 +50,7 @@ impl<'a> Bench<'a> {
             trajectory: &inputs.trajectory,
             target: &inputs.target.checkpoint,
             head: options.head,
+            orthogonal_shift: options.orthogonal_shift,
             train: inputs.splits.train.as_ref(),
             validation: inputs.splits.validation.as_ref(),
             batch_size: options.batch_size,
@@ -99,36 +100,47 @@ pub struct Field {
 /// One candidate a method. Progress counts timesteps over all methods: those matched while
 /// `aligning` and those evaluated while `transferring`.
 pub fn run(bench: &Bench, diagnosed: &Diagnosed, baselines: &Baselines) -> Result<Field, Failure> {
+    let mut found = Found { bench, alignments: Vec::new() };
+    // Booked as diagnosis: the ladder has it for nothing.
+    if let Some(alignment) = diagnosed.weight_matching.clone() {
+        let aligned = Aligned { alignment, cost: Cost::default(), seconds: 0.0 };
+        found.alignments.push((Method::WeightMatching, aligned));
+    }
     let Methods::Named(methods) = &bench.job.spec.methods else {
-        return climb(bench, diagnosed, baselines);
+        return climb(&mut found, diagnosed, baselines);
     };
+    let gradfix_on = bench.job.spec.options.gradfix_on;
     let mut candidates = Vec::with_capacity(methods.len());
-    for (position, method) in methods.iter().enumerate() {
-        candidates.push(one(bench, (*method, position, methods.len()), None)?);
+    for (position, &method) in methods.iter().enumerate() {
+        candidates.push(found.candidate((method, gradfix_on), (position, methods.len()))?);
     }
     Ok(Field { candidates, ladder: None })
 }
 
 /// `auto`: rung by rung, as long as the evidence asks for more.
-fn climb(bench: &Bench, diagnosed: &Diagnosed, baselines: &Baselines) -> Result<Field, Failure> {
-    let splits = &bench.inputs.splits;
-    let source = baselines.source_tuned.as_ref().and_then(|s| s.validation.as_ref());
+fn climb(
+    found: &mut Found,
+    diagnosed: &Diagnosed,
+    baselines: &Baselines,
+) -> Result<Field, Failure> {
+    let bench = found.bench;
+    let validation = |scores: &'_ Option<Scores>| scores.as_ref()?.validation.clone();
     let diagnosis = &diagnosed.diagnosis;
     let known = Known {
         cosine: diagnosis.base_cosines.matrices,
         fixed_points: diagnosis.relation.as_ref().map_or(0.0, |r| r.fixed_points),
-        source_tuned: source.map(|evaluation| evaluation.accuracy),
-        has_train: splits.train.is_some(),
+        source_tuned: validation(&baselines.source_tuned).map(|evaluation| evaluation.accuracy),
+        has_train: bench.inputs.splits.train.is_some(),
+        target_loss: validation(&baselines.target_before).map(|evaluation| evaluation.loss),
+        loss_of_guessing: (bench.learner.classes() as f64).ln(),
     };
-    let (mut candidates, mut steps) = (Vec::new(), Vec::new());
+    let (mut candidates, mut steps) = (Vec::<Candidate>::new(), Vec::new());
     while let Some(mut step) = ladder::next(&known, &steps) {
         tracing::info!(method = step.method.name(), taken = step.taken, reason = step.reason);
         if step.taken {
-            let place = (step.method, steps.len(), RUNGS.len());
-            let found = (step.method == Method::WeightMatching)
-                .then(|| diagnosed.weight_matching.clone())
-                .flatten();
-            let candidate = one(bench, place, found)?;
+            let leader = ladder::best(&candidates).map(|best| candidates[best].method);
+            let on = leader.unwrap_or(Method::Identity);
+            let candidate = found.candidate((step.method, on), (steps.len(), RUNGS.len()))?;
             step.validation_accuracy = candidate.validation.as_ref().map(|v| v.accuracy);
             candidates.push(candidate);
         }
@@ -137,33 +149,74 @@ fn climb(bench: &Bench, diagnosed: &Diagnosed, baselines: &Baselines) -> Result<
     Ok(Field { candidates, ladder: Some(steps) })
 }
 
-/// One method's candidate, from the alignment that is `found` already or its own.
-fn one(
-    bench: &Bench,
-    (method, position, methods): (Method, usize, usize),
-    found: Option<Alignment>,
-) -> Result<Candidate, Failure> {
-    let options = &bench.job.spec.options;
-    let selection = Selection { step: options.step, alpha: options.alpha };
-    let progress = |done: usize, total: usize| {
-        bench.advance(position * total + done, methods * total, "timesteps")
-    };
-    let (cost, start) = (bench.learner.cost(), bench.ledger.now());
-    let problem = bench.problem(&progress);
-    bench.job.progress.phase(Phase::Aligning);
-    let alignment = match found {
-        Some(alignment) => alignment,
-        None => methods::align(method, &problem, bench.fine_tune_plan().as_ref())?,
-    };
-    bench.job.progress.phase(Phase::Transferring);
-    let mut candidate = candidate::select(method, &problem, alignment, selection)?;
-    candidate.cost = bench.learner.cost() - cost;
-    candidate.seconds = bench.ledger.now() - start;
-    tracing::info!(
-        method = method.name(),
-        seconds = candidate.seconds,
-        accuracy = candidate.validation.as_ref().map(|v| v.accuracy),
-        "candidate"
-    );
-    Ok(candidate)
+/// The alignments found so far: a method that builds upon another's need not find it again.
+struct Found<'a> {
+    bench: &'a Bench<'a>,
+    alignments: Vec<(Method, Aligned)>,
+}
+
+/// An alignment and what it cost, with all that it builds upon.
+#[derive(Clone)]
+struct Aligned {
+    alignment: Alignment,
+    cost: Cost,
+    seconds: f64,
+}
+
+impl Found<'_> {
+    /// A method's alignment, found now or before.
+    fn aligned(
+        &mut self,
+        method: Method,
+        problem: &Problem,
+        on: Option<&Aligned>,
+    ) -> Result<Aligned, Failure> {
+        if let Some((_, aligned)) = self.alignments.iter().find(|(m, _)| *m == method) {
+            return Ok(aligned.clone());
+        }
+        let Bench { learner, ledger, .. } = self.bench;
+        let (before, start) = (learner.cost(), ledger.now());
+        let plan = self.bench.fine_tune_plan();
+        let alignment = methods::align(method, problem, on.map(|on| &on.alignment), plan.as_ref())?;
+        let mut aligned =
+            Aligned { alignment, cost: learner.cost() - before, seconds: ledger.now() - start };
+        if let Some(on) = on {
+            aligned.cost = aligned.cost + on.cost;
+            aligned.seconds += on.seconds;
+        }
+        self.alignments.push((method, aligned.clone()));
+        Ok(aligned)
+    }
+
+    /// One method's candidate, `(position, methods)` of the whole.
+    fn candidate(
+        &mut self,
+        (method, gradfix_on): (Method, Method),
+        (position, methods): (usize, usize),
+    ) -> Result<Candidate, Failure> {
+        let bench = self.bench;
+        let options = &bench.job.spec.options;
+        let selection = Selection { step: options.step, alpha: options.alpha };
+        let progress = |done: usize, total: usize| {
+            bench.advance(position * total + done, methods * total, "timesteps")
+        };
+        bench.job.progress.phase(Phase::Aligning);
+        let problem = bench.problem(&progress);
+        let builds_on = methods::builds_on(method, gradfix_on);
+        let on = builds_on.map(|on| self.aligned(on, &problem, None)).transpose()?;
+        let Aligned { alignment, cost, seconds } = self.aligned(method, &problem, on.as_ref())?;
+        bench.job.progress.phase(Phase::Transferring);
+        let (before, start) = (bench.learner.cost(), bench.ledger.now());
+        let mut candidate = candidate::select(method, &problem, alignment, selection)?;
+        candidate.cost = cost + (bench.learner.cost() - before);
+        candidate.seconds = seconds + (bench.ledger.now() - start);
+        candidate.builds_on = builds_on;
+        tracing::info!(
+            method = method.name(),
+            seconds = candidate.seconds,
+            accuracy = candidate.validation.as_ref().map(|v| v.accuracy),
+            "candidate"
+        );
+        Ok(candidate)
+    }
 }

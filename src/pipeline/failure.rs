@@ -52,7 +52,7 @@ impl From<TransferError> for Failure {
         match error {
             // `run` replaces it by the reason.
             TransferError::Interrupted => Self::Stopped(Stop::Cancelled),
-            TransferError::NotFinite(_) => Self::Input {
+            TransferError::NotFinite(_) | TransferError::NoSingularValues => Self::Input {
                 code: "overflow",
                 pointer: None,
                 detail: format!("{error}; check the models' values and data.preprocess"),

@@ -57,8 +57,10 @@ pub fn files(
     let mut write = || {
         if published {
             writer.model(contest.model(), &inputs.target.folder)?;
-            let groups: Vec<_> = winner.permutation.named(&inputs.symmetry).collect();
-            writer.permutation(groups.iter().map(|(name, p)| (*name, p.as_slice())))?;
+            if let Some(permutation) = winner.transport.permutation() {
+                let groups: Vec<_> = permutation.named(&inputs.symmetry).collect();
+                writer.permutation(groups.iter().map(|(name, p)| (*name, p.as_slice())))?;
+            }
         }
         writer.report(report)?;
         writer.card(&card)

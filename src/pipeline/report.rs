@@ -16,6 +16,7 @@ use super::{
 use crate::engine::{
     learning::{Dataset, Evaluation},
     ledger::Work,
+    symmetry::Permutation,
     transfer::{Candidate, STATISTICS_SAMPLES, candidate::ALPHAS},
 };
 
@@ -123,7 +124,10 @@ fn candidate(candidate: &Candidate, test: Option<&Evaluation>) -> Value {
         "last_step": candidate.steps.last(),
         "steps": candidate.steps,
         "alphas": alphas,
-        "fixed_points": candidate.permutation.fixed_points(),
+        "fixed_points": candidate.transport.permutation().map(Permutation::fixed_points),
+        "mask": candidate.mask,
+        "builds_on": candidate.builds_on,
+        "maps": candidate.maps,
         "matching": candidate.evidence,
         "groups": candidate.groups,
         "sample_gradients": candidate.cost.sample_gradients,

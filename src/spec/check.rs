@@ -88,14 +88,6 @@ impl Spec {
 
     fn not_implemented(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        if let Methods::Named(methods) = &self.methods {
-            for (i, method) in methods.iter().enumerate().filter(|(_, m)| !m.is_built()) {
-                faults.push(Fault::new(
-                    format!("/methods/{i}"),
-                    format!("the method {} is not implemented yet", method.name()),
-                ));
-            }
-        }
         if self.callback.is_some() {
             faults.push(Fault::new(
                 "/callback",
@@ -120,6 +112,14 @@ impl Spec {
                     format!("{} needs gradients: give data.train", method.name()),
                 ));
             }
+        }
+        let on = self.options.gradfix_on;
+        if methods.contains(&Method::Gradfix)
+            && !matches!(on, Method::Identity | Method::WeightMatching | Method::Gmt | Method::Fgmt)
+        {
+            let detail =
+                format!("gradfix masks what a permutation carries over, not {}", on.name());
+            faults.push(Fault::new("/options/gradfix_on", detail));
         }
         if methods.contains(&Method::Oracle) && self.fine_tune.is_none() {
             faults.push(Fault::new(
@@ -284,10 +284,13 @@ mod tests {
             one("/options/timesteps", "invalid_spec")
         );
         assert_eq!(faults(|v| v["methods"] = json!(["fgmt"])), one("/methods/0", "invalid_spec"));
-        assert_eq!(
-            faults(|v| v["methods"] = json!(["bico"])),
-            one("/methods/0", "not_implemented")
-        );
+        assert_eq!(faults(|v| v["methods"] = json!(["bico"])), one("/methods/0", "invalid_spec"));
+        let masked = |v: &mut Value| {
+            v["data"] = json!({"train": "file:///m/train"});
+            v["methods"] = json!(["gradfix"]);
+            v["options"] = json!({"gradfix_on": "bico"});
+        };
+        assert_eq!(faults(masked), one("/options/gradfix_on", "invalid_spec"));
         assert_eq!(faults(|v| v["output"] = json!("")), one("/output", "invalid_spec"));
         assert_eq!(
             faults(|v| v["metadata"] = json!({"a/b": "x\u{0}"})),

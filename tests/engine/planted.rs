@@ -14,7 +14,7 @@ use retune::{
         transfer::{
             Candidate, Problem, STATISTICS_SAMPLES, Trajectory,
             candidate::{Selection, select},
-            methods::align,
+            methods::{align, builds_on},
         },
     },
     spec::{Alpha, Head, Method, Schedule, Step},
@@ -67,12 +67,15 @@ impl Case {
             head: Head::Transport,
             train: Some(&self.train),
             validation: None,
+            orthogonal_shift: false,
             batch_size: self.batch_size,
             seed: 6,
             ledger: &ledger,
             go_on: &|_, _| ControlFlow::Continue(()),
         };
-        let alignment = align(method, &problem, None).expect("finite");
+        let on = builds_on(method, Method::Identity)
+            .map(|on| align(on, &problem, None, None).expect("finite"));
+        let alignment = align(method, &problem, on.as_ref(), None).expect("finite");
         let selection = Selection { step: Step::Last, alpha: Alpha::Fixed(1.0) };
         select(method, &problem, alignment, selection).expect("not interrupted")
     }
@@ -88,7 +91,8 @@ impl Case {
         for method in [Method::WeightMatching, Method::Fgmt] {
             let found = self.transfer(&learner, &target, method);
             for (index, group) in self.symmetry.groups.iter().enumerate() {
-                let (found, planted) = (found.permutation.sigma(index), planted.sigma(index));
+                let found = found.transport.permutation().expect("a permutation").sigma(index);
+                let planted = planted.sigma(index);
                 let right = found.iter().zip(planted).filter(|(a, b)| a == b).count();
                 assert_eq!(right, group.units, "{method:?}, group {}", group.name);
             }
@@ -102,11 +106,31 @@ impl Case {
         }
     }
 
+    /// Maps by layer amount to the planted permutation, though their activations are in f32.
+    fn maps_by_layer_follow_the_planted_permutation(&self) {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let planted = Permutation::random(&self.symmetry, &mut rng);
+        let target = planted.apply(&self.symmetry, &self.base);
+        let wanted = planted.apply(&self.symmetry, &self.tuned);
+        let learner = self.network.learner();
+        for method in [Method::Bico, Method::Theseus] {
+            let found = self.transfer(&learner, &target, method);
+            assert!(found.transport.permutation().is_none());
+            for name in self.network.learned() {
+                let update = |model: &Checkpoint| model[&name].minus(&target[&name]);
+                let (found, wanted) = (update(&found.model), update(&wanted));
+                let off = relative_error(&found.f32(), &wanted.f32());
+                assert!(off < 1e-3, "{method:?}: the update of {name} is {off:e} off");
+            }
+        }
+    }
+
     fn returns_the_tuned_model_on_the_same_base(&self) {
         let learner = self.network.learner();
         for method in [Method::Identity, Method::WeightMatching, Method::Fgmt] {
             let found = self.transfer(&learner, &self.base, method);
-            assert_eq!(found.permutation, Permutation::identity(&self.symmetry), "{method:?}");
+            let identity = Permutation::identity(&self.symmetry);
+            assert_eq!(found.transport.permutation(), Some(&identity), "{method:?}");
             for name in self.network.learned() {
                 let same = found.model[name].bytes() == self.tuned[name].bytes();
                 assert!(same, "{method:?}: {name} differs from the tuned model");
@@ -186,5 +210,17 @@ fn transformers_on_their_own_base_are_the_tuned_ones() {
     for projection in ALL {
         Case::of(transformer(projection, (2, 32), 10), 32)
             .returns_the_tuned_model_on_the_same_base();
+    }
+}
+
+#[test]
+fn maps_by_layer_follow_the_order_of_a_network() {
+    Case::of(mlp(&[784, 64, 32, 10]), 64).maps_by_layer_follow_the_planted_permutation();
+    Case::of(conv8([4, 4, 8, 8, 16, 16, 32, 32], 10), 16)
+        .maps_by_layer_follow_the_planted_permutation();
+    Case::of(resnet("resnet18", (8, 3), 16), 16).maps_by_layer_follow_the_planted_permutation();
+    for projection in ALL {
+        Case::of(transformer(projection, (2, 16), 10), 32)
+            .maps_by_layer_follow_the_planted_permutation();
     }
 }

@@ -15,7 +15,7 @@ use super::{
     Dataset, Learner,
     optimizer::{Memory, Optimizer, cosine},
 };
-use crate::engine::network::{Checkpoint, HostTensor, forward::Weights};
+use crate::engine::network::{Checkpoint, HostTensor, forward::Weights, host::Mode};
 
 /// How to train.
 #[derive(Clone, Debug)]
@@ -173,7 +173,7 @@ impl Run<'_, '_> {
 
     fn step(&mut self, positions: &[usize], rate: f64) -> f64 {
         let batch = self.train.batch(positions);
-        let (loss, gradients) = self.learner.backward(&self.weights, &batch);
+        let (loss, gradients) = self.learner.backward(&self.weights, &batch, Mode::Batch);
         for (name, gradient) in gradients {
             let memory = &mut self.memory;
             self.weights.update(&name, |value| memory.step(&name, value, gradient, rate));

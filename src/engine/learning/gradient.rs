@@ -11,7 +11,7 @@ use super::{
 use crate::engine::network::{
     Checkpoint, HostTensor,
     forward::{Activation, Statistics, Weights, floats, forward},
-    host::{self, Mode, Signal},
+    host::{self, Keep, Mode, Signal},
 };
 
 /// The mean loss of a batch and its gradient, f32, under the names of the learned tensors.
@@ -29,7 +29,7 @@ impl Learner<'_> {
     /// When [`Learner::check`] would have refused the batch.
     pub fn gradient(&self, params: &Checkpoint, batch: &Batch) -> Gradient {
         let weights = Weights::upload(self.graph, params, &self.device);
-        let (loss, gradients) = self.backward(&weights, batch);
+        let (loss, gradients) = self.backward(&weights, batch, Mode::Batch);
         let part = |(name, values): (String, Tensor<1>)| {
             let shape = params[&name].shape().to_vec();
             (name, HostTensor::from_f32(shape, floats(values)))
@@ -42,16 +42,17 @@ impl Learner<'_> {
         &self,
         weights: &Weights,
         batch: &Batch,
+        mode: Mode,
     ) -> (f64, HashMap<String, Tensor<1>>) {
         self.spent_gradients(batch.len());
         if self.on_host() {
             let input = Signal::new(batch.inputs.clone(), &batch.sample_shape);
-            let trace = host::forward(self.graph, weights, input, Mode::Batch, true);
+            let trace = host::forward(self.graph, weights, input, mode, Keep::WayBack);
             let loss = scores(&trace.logits, &batch.labels).mean_loss();
             let factor = cross_entropy::gradient(&trace.logits, &batch.labels);
             return (loss, trace.backward(factor).into_tensors());
         }
-        self.backward_by_burn(&weights.leaves(), batch)
+        self.backward_by_burn(&weights.leaves(), batch, mode)
     }
 
     /// The same on any device, by burn's own differentiation, for leaves.
@@ -59,10 +60,16 @@ impl Learner<'_> {
         &self,
         leaves: &Weights,
         batch: &Batch,
+        mode: Mode,
     ) -> (f64, HashMap<String, Tensor<1>>) {
         let device = self.device.clone().autodiff();
         let input = Activation::upload(batch.inputs.clone(), &batch.sample_shape, &device);
-        let logits = forward(self.graph, leaves, input, Statistics::Batch(&mut |_| {}));
+        let mut unheard = |_| {};
+        let statistics = match mode {
+            Mode::Batch => Statistics::Batch(&mut unheard),
+            Mode::Running => Statistics::Running,
+        };
+        let logits = forward(self.graph, leaves, input, statistics);
         let values = floats(logits.clone().inner());
         let loss = scores(&values, &batch.labels).mean_loss();
         // d loss / d θ = Σ (d loss / d logits) · d logits / d θ, the first factor a constant.
@@ -100,8 +107,9 @@ mod tests {
         let params = testing::random_params(&signature, 2);
         let gradient = learner.gradient(&params, batch);
         let weights = Weights::upload(graph, &params, &Device::flex());
-        let (loss, by_burn) = learner.backward_by_burn(&weights.leaves(), batch);
+        let (loss, by_burn) = learner.backward_by_burn(&weights.leaves(), batch, Mode::Batch);
         assert!((gradient.loss - loss).abs() < 1e-5);
+        agree_with_running_statistics(&learner, &weights, batch);
         assert_eq!(by_burn.len(), gradient.parts.len());
         let scale = gradient.parts.iter().flat_map(|(_, t)| t.f32().into_owned());
         let scale = f64::from(scale.fold(0f32, |a, v| a.max(v.abs())));
@@ -116,6 +124,19 @@ mod tests {
                 assert!((f64::from(by_burn) - found).abs() < 1e-5 * scale, "{name}[{i}]");
                 let off = (slope - found).abs();
                 assert!(off < 2e-3 * scale, "{name}[{i}]: {found} but the slope is {slope}");
+            }
+        }
+    }
+
+    fn agree_with_running_statistics(learner: &Learner, weights: &Weights, batch: &Batch) {
+        let (loss, here) = learner.backward(weights, batch, Mode::Running);
+        let (by_burn, there) = learner.backward_by_burn(&weights.leaves(), batch, Mode::Running);
+        assert!((loss - by_burn).abs() < 1e-5);
+        for (name, tensor) in &there {
+            let pairs = floats(here[name].clone()).into_iter().zip(floats(tensor.clone()));
+            let scale = floats(tensor.clone()).iter().fold(1e-3f32, |a, v| a.max(v.abs()));
+            for (i, (a, b)) in pairs.enumerate() {
+                assert!((a - b).abs() < 1e-5 * scale.max(1.0), "{name}[{i}]: {a}, burn {b}");
             }
         }
     }

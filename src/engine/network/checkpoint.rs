@@ -193,6 +193,30 @@ impl HostTensor {
         Self::from_f32_as(self.dtype, self.shape.clone(), values)
     }
 
+    /// `self + scale · difference`, rounded once to this tensor's dtype.
+    ///
+    /// # Panics
+    /// When the shapes differ; callers have checked them.
+    #[must_use]
+    pub fn plus(&self, difference: &Self, scale: f64) -> Self {
+        assert!(self.shape == difference.shape, "shapes agree");
+        let sum = |(&a, &b): (&f32, &f32)| (f64::from(a) + scale * f64::from(b)) as f32;
+        let values = self.f32().par_iter().zip(difference.f32().par_iter()).map(sum).collect();
+        Self::from_f32_as(self.dtype, self.shape.clone(), values)
+    }
+
+    /// `self − other`, f32.
+    ///
+    /// # Panics
+    /// When the shapes differ; callers have checked them.
+    #[must_use]
+    pub fn minus(&self, other: &Self) -> Self {
+        assert!(self.shape == other.shape, "shapes agree");
+        let difference = |(&a, &b): (&f32, &f32)| (f64::from(a) - f64::from(b)) as f32;
+        let values = self.f32().par_iter().zip(other.f32().par_iter()).map(difference).collect();
+        Self::from_f32(self.shape.clone(), values)
+    }
+
     /// `Σ self · other` in f64.
     ///
     /// # Panics

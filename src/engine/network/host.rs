@@ -37,7 +37,8 @@ pub enum Mode {
     Batch,
 }
 
-/// A batch-norm node's mean and biased variance per channel, over `count` values each.
+/// What a batch-norm node normalised by: mean and biased variance per channel, over `count` values
+/// each. Running ones are constants and come from none: their `count` is 0.
 #[derive(Clone, Debug)]
 pub struct Moments {
     pub mean: Vec<f64>,
@@ -45,19 +46,30 @@ pub struct Moments {
     pub count: usize,
 }
 
+/// Which activations a forward pass keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The logits alone.
+    Nothing,
+    /// What the way back reads.
+    WayBack,
+    /// Those of every node, the way back included.
+    Everything,
+}
+
 /// A forward pass with what the way back needs.
 pub struct Trace<'a> {
     graph: &'a Graph,
     weights: &'a Weights,
     values: HashMap<Operand, Signal>,
-    /// Of every batch-norm node, when run in [`Mode::Batch`].
+    /// Of every batch-norm node.
     pub moments: HashMap<usize, Moments>,
     shapes: HashMap<Operand, Vec<usize>>,
     /// `[B, classes]`, row-major.
     pub logits: Vec<f32>,
 }
 
-/// Runs the graph. `keep` asks for a trace that can go back.
+/// Runs the graph.
 ///
 /// # Panics
 /// When the input or a tensor does not have the shape that [`Graph::shapes`] checked.
@@ -66,10 +78,14 @@ pub fn forward<'a>(
     weights: &'a Weights,
     input: Signal,
     mode: Mode,
-    keep: bool,
+    keep: Keep,
 ) -> Trace<'a> {
     let last_reader = last_readers(graph);
-    let kept = if keep { kept(graph) } else { Vec::new() };
+    let kept = match keep {
+        Keep::Nothing => Vec::new(),
+        Keep::WayBack => kept(graph),
+        Keep::Everything => operands(graph).collect(),
+    };
     let mut shapes = HashMap::from([(Operand::Input, input.shape().to_vec())]);
     let mut alive = HashMap::from([(Operand::Input, input)]);
     let mut moments = HashMap::new();
@@ -80,8 +96,11 @@ pub fn forward<'a>(
             last_reader.get(operand).is_some_and(|&last| last > position) || kept.contains(operand)
         });
         let output = match &node.op {
-            Op::BatchNorm { .. } if mode == Mode::Batch => {
-                let seen = batch_norm::moments(&inputs[0]);
+            Op::BatchNorm { .. } => {
+                let seen = match mode {
+                    Mode::Batch => batch_norm::moments(&inputs[0]),
+                    Mode::Running => batch_norm::running(&node.op, &inputs[0], weights),
+                };
                 let output = batch_norm::forward(&node.op, inputs[0].clone(), weights, &seen);
                 moments.insert(position, seen);
                 output
@@ -101,7 +120,6 @@ fn run(op: &Op, mut inputs: Vec<Signal>, weights: &Weights) -> Signal {
         Op::Add {} => return inputs.into_iter().reduce(Signal::plus).expect("add has inputs"),
         Op::Linear { .. }
         | Op::Conv2d { groups: 1, .. }
-        | Op::BatchNorm { .. }
         | Op::Relu {}
         | Op::GlobalAvgPool {}
         | Op::Flatten {}
@@ -112,7 +130,6 @@ fn run(op: &Op, mut inputs: Vec<Signal>, weights: &Weights) -> Signal {
     match op {
         Op::Linear { .. } => linear::Linear::new(op, weights).forward(&x),
         Op::Conv2d { groups: 1, .. } => conv2d::Convolution::new(op, &x, weights).forward(&x),
-        Op::BatchNorm { .. } => batch_norm::forward_running(op, x, weights),
         Op::Relu {} => x.map(relu),
         Op::GlobalAvgPool {} => x.mean_over_space(),
         Op::Flatten {} => x.flattened(),
@@ -123,6 +140,11 @@ fn run(op: &Op, mut inputs: Vec<Signal>, weights: &Weights) -> Signal {
 
 fn relu(v: f32) -> f32 {
     v.max(0.0)
+}
+
+/// The input and every node's output.
+fn operands(graph: &Graph) -> impl Iterator<Item = Operand> + '_ {
+    std::iter::once(Operand::Input).chain((0..graph.nodes.len()).map(Operand::Node))
 }
 
 fn last_readers(graph: &Graph) -> HashMap<Operand, usize> {
@@ -184,17 +206,38 @@ impl Gradients {
 }
 
 impl Trace<'_> {
+    /// An operand's activations.
+    ///
+    /// # Panics
+    /// When they were not kept.
+    pub fn activation(&self, operand: Operand) -> &Signal {
+        &self.values[&operand]
+    }
+
     /// The gradients, given those of the logits `[B, classes]`.
     ///
     /// # Panics
-    /// When the trace was not kept, or was not run in [`Mode::Batch`].
-    pub fn backward(mut self, logits: Vec<f32>) -> Gradients {
+    /// When the trace was not kept.
+    pub fn backward(self, logits: Vec<f32>) -> Gradients {
+        self.backward_through(logits, |_, _| {})
+    }
+
+    /// [`Trace::backward`]; `observe` hears the gradient of every node's output, last node first.
+    ///
+    /// # Panics
+    /// When the trace was not kept.
+    pub fn backward_through(
+        mut self,
+        logits: Vec<f32>,
+        mut observe: impl FnMut(usize, &Signal),
+    ) -> Gradients {
         let mut gradients = Gradients::default();
         let last = Operand::Node(self.graph.nodes.len() - 1);
         let mut pending = HashMap::from([(last, Signal::new(logits, &self.shapes[&last]))]);
         for (position, node) in self.graph.nodes.iter().enumerate().rev() {
             let this = Operand::Node(position);
             if let Some(dy) = pending.remove(&this) {
+                observe(position, &dy);
                 for operand in read_on_the_way_back(position, node) {
                     self.restore(operand);
                 }

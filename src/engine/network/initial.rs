@@ -7,8 +7,9 @@ use super::{Checkpoint, Graph, HostTensor, Op, Role, Signature};
 
 impl Graph {
     /// Weights and biases of linear layers and convolutions uniform in `±1/√fan_in` (`PyTorch`'s
-    /// default), norms at one and zero, statistics of a standard normal, counters at zero. The same
-    /// seed gives the same parameters.
+    /// default), embeddings and tokens uniform with deviation 0.02, norms and scales at one and
+    /// zero, statistics of a standard normal, counters at zero. The same seed gives the same
+    /// parameters.
     pub fn initial(&self, signature: &Signature, seed: u64) -> Checkpoint {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut result = Checkpoint::new();
@@ -20,24 +21,40 @@ impl Graph {
             let length: usize = info.shape.iter().product();
             let tensor = match (&self.nodes[node].op, param.role) {
                 (_, Role::Counter) => HostTensor::from_i64(info.shape.clone(), &vec![0; length]),
-                (Op::BatchNorm { .. }, _) => {
-                    let one = param.name.ends_with("weight") || param.name.ends_with("var");
-                    HostTensor::from_f32(info.shape.clone(), vec![f32::from(u8::from(one)); length])
+                (
+                    Op::BatchNorm { .. }
+                    | Op::LayerNorm { .. }
+                    | Op::RmsNorm { .. }
+                    | Op::LayerScale { .. },
+                    _,
+                ) => {
+                    let zero = param.name.ends_with("bias") || param.name.ends_with("mean");
+                    let value = if zero { 0.0 } else { 1.0 };
+                    HostTensor::from_f32(info.shape.clone(), vec![value; length])
                 }
+                (
+                    Op::Embedding { .. } | Op::PositionEmbedding { .. } | Op::ClassToken { .. },
+                    _,
+                ) => uniform(info.shape.clone(), 0.02 * 3f32.sqrt(), &mut rng),
                 (op, _) => {
                     let fan_in =
                         op.param().and_then(|prefix| signature.get(&format!("{prefix}.weight")));
                     let fan_in: usize =
                         fan_in.map_or(1, |weight| weight.shape[1..].iter().product());
                     let bound = 1.0 / (fan_in as f32).sqrt();
-                    let values = (0..length).map(|_| rng.random_range(-bound..bound)).collect();
-                    HostTensor::from_f32(info.shape.clone(), values)
+                    uniform(info.shape.clone(), bound, &mut rng)
                 }
             };
             result.insert(param.name, tensor);
         }
         result
     }
+}
+
+fn uniform(shape: Vec<usize>, bound: f32, rng: &mut impl Rng) -> HostTensor {
+    let length = shape.iter().product();
+    let values = (0..length).map(|_| rng.random_range(-bound..bound)).collect();
+    HostTensor::from_f32(shape, values)
 }
 
 #[cfg(test)]

@@ -104,6 +104,22 @@ impl Permutation {
         HostTensor::from_f32_as(tensor.dtype(), tensor.shape().to_vec(), values)
     }
 
+    /// The source's entry that each of an axis' entries receives.
+    ///
+    /// # Panics
+    /// When the axis does not have that many entries.
+    pub fn sources(
+        &self,
+        (symmetry, name): (&Symmetry, &str),
+        (axis, entries): (usize, usize),
+    ) -> Vec<usize> {
+        let mut sources = along(entries, 1);
+        for (member, group) in symmetry.axes(name).filter(|(member, _)| member.axis == axis) {
+            reorder(&mut sources, member, &self.sigmas[group]);
+        }
+        sources.into_iter().map(|source| source as usize).collect()
+    }
+
     /// One vector a group, one entry a channel of the tensor that opens it, repeats of a
     /// flatten unexpanded: `(group name, p)` with `p[i] = j`: the target's `i` receives the
     /// source's `j`.

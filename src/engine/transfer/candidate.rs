@@ -2,13 +2,15 @@
 
 use serde::Serialize;
 
-use super::{Alignment, Evidence, Problem, TransferError, methods::GroupEvidence};
+use super::{
+    Alignment, Evidence, Problem, TransferError, Transport,
+    methods::{GroupEvidence, gradfix::Mask, layer_maps::MapEvidence},
+};
 use crate::{
     engine::{
         learning::{Cost, Dataset, Evaluation},
         ledger::Work,
         network::Checkpoint,
-        symmetry::Permutation,
     },
     spec::{Alpha, Method, Step},
 };
@@ -23,7 +25,7 @@ pub struct Candidate {
     /// `s*`
     pub step: usize,
     pub alpha: f64,
-    pub permutation: Permutation,
+    pub transport: Transport,
     pub model: Checkpoint,
     /// On the validation split.
     pub validation: Option<Evaluation>,
@@ -33,6 +35,10 @@ pub struct Candidate {
     pub alphas: Vec<(f64, Score)>,
     pub evidence: Vec<Evidence>,
     pub groups: Vec<GroupEvidence>,
+    /// The method whose alignment this one's builds upon.
+    pub builds_on: Option<Method>,
+    pub mask: Option<Mask>,
+    pub maps: Option<MapEvidence>,
     /// Everything this method spent, selection included.
     pub cost: Cost,
     pub seconds: f64,
@@ -81,8 +87,8 @@ pub fn select(
     if let Some(validation) = problem.validation {
         for step in 1..=timesteps {
             problem.step(step - 1, timesteps)?;
-            let permutation = &alignment.permutations[step - 1];
-            let trial = Trial::run(problem, validation, permutation, (step, fixed_alpha));
+            let transport = &alignment.transports[step - 1];
+            let trial = Trial::run(problem, validation, transport, (step, fixed_alpha));
             steps.push(Score::of(step, &trial.evaluation));
             let eligible = selection.step == Step::Best || step == timesteps;
             if eligible && pick.is_reached_by(&trial.evaluation) {
@@ -90,12 +96,12 @@ pub fn select(
             }
         }
         if matches!(selection.alpha, Alpha::Search) {
-            let permutation = &alignment.permutations[pick.step - 1];
+            let transport = &alignment.transports[pick.step - 1];
             for alpha in ALPHAS {
                 problem.step(timesteps, timesteps)?;
                 let trial = match &pick.best {
                     Some(_) if alpha.to_bits() == 1f64.to_bits() => None,
-                    _ => Some(Trial::run(problem, validation, permutation, (pick.step, alpha))),
+                    _ => Some(Trial::run(problem, validation, transport, (pick.step, alpha))),
                 };
                 let score = trial
                     .as_ref()
@@ -108,25 +114,28 @@ pub fn select(
             }
         }
     }
-    let permutation = alignment.permutations[pick.step - 1].clone();
+    let transport = alignment.transports[pick.step - 1].clone();
     let (model, validation) = match pick.best {
         Some(trial) => (trial.model, Some(trial.evaluation)),
-        None => (problem.finished(&permutation, pick.step, pick.alpha), None),
+        None => (problem.finished(&transport, pick.step, pick.alpha), None),
     };
-    let Alignment { evidence, groups, .. } = alignment;
+    let Alignment { evidence, groups, mask, maps, .. } = alignment;
     let (step, alpha) = (pick.step, pick.alpha);
     let (cost, seconds) = (Cost::default(), 0.0);
     Ok(Candidate {
         method,
         step,
         alpha,
-        permutation,
+        transport,
         model,
         validation,
         steps,
         alphas,
         evidence,
         groups,
+        builds_on: None,
+        mask,
+        maps,
         cost,
         seconds,
     })
@@ -142,10 +151,10 @@ impl Trial {
     fn run(
         problem: &Problem,
         validation: &Dataset,
-        permutation: &Permutation,
+        transport: &Transport,
         (step, alpha): (usize, f64),
     ) -> Self {
-        let model = problem.finished(permutation, step, alpha);
+        let model = problem.finished(transport, step, alpha);
         let evaluate = || problem.learner.evaluate(&model, validation);
         let evaluation = problem.ledger.book(Work::Evaluation, evaluate);
         Self { model, evaluation }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{
-    Alignment, Problem, TransferError,
+    Alignment, Problem, TransferError, Transport,
     methods::{self},
 };
 use crate::{
@@ -102,9 +102,10 @@ pub fn cosines(names: &[String], a: &Checkpoint, b: &Checkpoint) -> Cosines {
 /// # Errors
 /// When the caller interrupts or values overflow.
 pub fn relation(problem: &Problem) -> Result<(Relation, Alignment), TransferError> {
-    let alignment = methods::align(Method::WeightMatching, problem, None)?;
+    let alignment = methods::align(Method::WeightMatching, problem, None, None)?;
     let identity = Permutation::identity(problem.symmetry);
-    let permutation = alignment.permutations.last().unwrap_or(&identity);
+    let last = alignment.transports.last().and_then(Transport::permutation);
+    let permutation = last.unwrap_or(&identity);
     let gradients = gradients(problem);
     let cosine = |permutation: &Permutation| {
         let (source, target) = gradients.as_ref()?;

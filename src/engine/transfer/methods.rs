@@ -6,15 +6,20 @@
 //! | `weight_matching` | Git Re-Basin (Ainsworth et al., ICLR 2023) | nothing |
 //! | `gmt` | gradient matching along the trajectory (Chijiwa, ICLR 2024, algorithm 1) | gradients |
 //! | `fgmt` | the same with every pair kept (algorithm 2) | gradients |
+//! | `gradfix` | another method's update, masked by single samples' signs (ICLR 2026) | gradients |
+//! | `bico` | orthogonal maps by layer, from inputs and output gradients (arXiv 2605.28444) | gradients |
+//! | `theseus` | the same from inputs and outputs (ICML 2026) | samples |
 //! | `oracle` | the same on the target's true trajectory; research only | a fine-tuned target |
 
+pub mod gradfix;
 pub mod gradient_matching;
+pub mod layer_maps;
 mod oracle;
 mod weight_matching;
 
 use serde::Serialize;
 
-use super::{Problem, TransferError};
+use super::{Problem, TransferError, Transport};
 use crate::{
     engine::{
         learning::FineTunePlan,
@@ -22,17 +27,23 @@ use crate::{
     },
     spec::Method,
 };
+use gradfix::Mask;
 use gradient_matching::Variant;
+use layer_maps::{MapEvidence, Outputs};
 
-/// What a method found: a permutation for each step, and the evidence for it.
-#[derive(Clone, Debug)]
+/// What a method found: a transport for each step, and the evidence for it.
+#[derive(Clone, Debug, Default)]
 pub struct Alignment {
-    /// `π_1 … π_T`
-    pub permutations: Vec<Permutation>,
+    /// `π_1 … π_T`, or what a method has in their place.
+    pub transports: Vec<Transport>,
     /// One a solved step; none for a method that solves nothing.
     pub evidence: Vec<Evidence>,
     /// By group, at the last step; empty for a method that solves nothing.
     pub groups: Vec<GroupEvidence>,
+    /// Of gradfix.
+    pub mask: Option<Mask>,
+    /// Of bico and theseus.
+    pub maps: Option<MapEvidence>,
 }
 
 /// How well the tensors matched at one step.
@@ -68,23 +79,38 @@ pub struct GroupEvidence {
 impl Alignment {
     /// The same permutation at every step.
     fn constant(problem: &Problem, permutation: &Permutation) -> Self {
-        let permutations = vec![permutation.clone(); problem.trajectory.timesteps()];
-        Self { permutations, evidence: Vec::new(), groups: Vec::new() }
+        let transport = Transport::from(permutation.clone());
+        let transports = vec![transport; problem.trajectory.timesteps()];
+        Self { transports, ..Self::default() }
     }
 }
 
-/// Runs one method. `oracle` fine-tunes the target by `plan` first.
+/// The method whose alignment another builds upon: gradfix masks that of `gradfix_on`, bico and
+/// theseus are completed by weight matching.
+pub fn builds_on(method: Method, gradfix_on: Method) -> Option<Method> {
+    match method {
+        Method::Gradfix => Some(gradfix_on),
+        Method::Bico | Method::Theseus => Some(Method::WeightMatching),
+        _ => None,
+    }
+}
+
+/// Runs one method, on the alignment of that which it builds upon. `oracle` fine-tunes the target
+/// by `plan` first.
 ///
 /// # Errors
 /// When the caller interrupts or values overflow.
 ///
 /// # Panics
-/// For methods that are not built or lack their data: a checked specification has none.
+/// For methods that lack their data: a checked specification has none; and without the alignment
+/// of [`builds_on`].
 pub fn align(
     method: Method,
     problem: &Problem,
+    on: Option<&Alignment>,
     plan: Option<&FineTunePlan>,
 ) -> Result<Alignment, TransferError> {
+    let on = || on.expect("the caller gives what the method builds upon");
     match method {
         Method::Identity => {
             Ok(Alignment::constant(problem, &Permutation::identity(problem.symmetry)))
@@ -92,10 +118,10 @@ pub fn align(
         Method::WeightMatching => weight_matching::align(problem),
         Method::Gmt => gradient_matching::align(problem, &Variant::GMT),
         Method::Fgmt => gradient_matching::align(problem, &Variant::FGMT),
+        Method::Gradfix => gradfix::align(problem, on()),
+        Method::Bico => layer_maps::align(problem, Outputs::Gradients, on()),
+        Method::Theseus => layer_maps::align(problem, Outputs::Activations, on()),
         Method::Oracle => oracle::align(problem, plan.expect("a checked oracle has a budget")),
-        Method::Gradfix | Method::Bico | Method::Theseus => {
-            unreachable!("a checked specification names built methods only")
-        }
     }
 }
 

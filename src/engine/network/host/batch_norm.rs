@@ -56,16 +56,16 @@ fn read(
     }
 }
 
-/// With the running statistics of the checkpoint.
-pub(super) fn forward_running(op: &Op, x: Signal, weights: &Weights) -> Signal {
+/// The running statistics of the checkpoint.
+pub(super) fn running(op: &Op, x: &Signal, weights: &Weights) -> Moments {
+    let Op::BatchNorm { param, .. } = op else { unreachable!("called for batch norm") };
     let channels = x.channels();
-    let norm = Norm::new(op, channels, weights);
-    let mean = read(weights, norm.param, "running_mean", (channels, 0.0));
-    let variance = read(weights, norm.param, "running_var", (channels, 1.0));
-    scaled(x, &norm.folded(&mean, &variance))
+    let mean = read(weights, param, "running_mean", (channels, 0.0));
+    let variance = read(weights, param, "running_var", (channels, 1.0));
+    Moments { mean, variance, count: 0 }
 }
 
-/// With the statistics of a batch.
+/// With these statistics.
 pub(super) fn forward(op: &Op, x: Signal, weights: &Weights, seen: &Moments) -> Signal {
     let norm = Norm::new(op, x.channels(), weights);
     scaled(x, &norm.folded(&seen.mean, &seen.variance))
@@ -118,14 +118,15 @@ pub(super) fn backward(
             sums(dy, plane, |d, v| (d, d * (v - mean)))
         })
     };
-    // dγ = Σ dy x̂, dβ = Σ dy, dx = γ/σ (dy − dβ/n − x̂ dγ/n), linear in dy and x.
+    // dγ = Σ dy x̂, dβ = Σ dy, dx = γ/σ (dy − dβ/n − x̂ dγ/n), linear in dy and x. Running
+    // statistics do not depend on x: only γ/σ dy is left.
     let gamma: Vec<f64> = products.iter().zip(&inverse).map(|(p, i)| p * i).collect();
-    let n = seen.count as f64;
+    let share = if seen.count == 0 { 0.0 } else { 1.0 / seen.count as f64 };
     let coefficients: Vec<[f32; 3]> = (0..channels)
         .map(|c| {
             let scale = norm.gamma[c] * inverse[c];
-            let slope = -scale * inverse[c] * gamma[c] / n;
-            let shift = -scale * beta[c] / n - slope * seen.mean[c];
+            let slope = -scale * inverse[c] * gamma[c] * share;
+            let shift = -scale * beta[c] * share - slope * seen.mean[c];
             [scale, slope, shift].map(|v| v as f32)
         })
         .collect();

@@ -14,7 +14,7 @@ use crate::engine::{
     ledger::Work,
     network::Checkpoint,
     symmetry::{Matcher, Permutation, Solution, Start},
-    transfer::{Problem, TransferError},
+    transfer::{Problem, TransferError, Transport},
 };
 
 /// What is kept from step to step.
@@ -45,7 +45,7 @@ impl Variant {
 pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, TransferError> {
     let mut run = Run::new(problem);
     let timesteps = problem.trajectory.timesteps();
-    let mut permutations = Vec::with_capacity(timesteps);
+    let mut transports = Vec::with_capacity(timesteps);
     let mut evidence = Vec::with_capacity(timesteps);
     let mut last = None;
     for step in 1..=timesteps {
@@ -62,12 +62,12 @@ pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, Transfer
             evidence.push(run.evidence(step, &solution));
             last = Some(solution);
         }
-        permutations.push(run.permutation.clone());
+        transports.push(Transport::from(run.permutation.clone()));
     }
     problem.step(timesteps, timesteps)?;
     let groups =
         last.map_or_else(Vec::new, |solution| group_evidence(problem, &run.matcher, &solution));
-    Ok(Alignment { permutations, evidence, groups })
+    Ok(Alignment { transports, evidence, groups, ..Alignment::default() })
 }
 
 struct Run<'a> {
@@ -98,7 +98,8 @@ impl<'a> Run<'a> {
             let point = ledger.book(Work::Arithmetic, point);
             ledger.book(Work::Gradients, || learner.gradient(&point, &batch).parts)
         };
-        let target = gradient(&|| self.problem.carried(&self.permutation, t - 1, 1.0));
+        let transport = Transport::from(self.permutation.clone());
+        let target = gradient(&|| self.problem.carried(&transport, t - 1, 1.0));
         let source = gradient(&|| trajectory.point(t - 1));
         self.matcher.push(target, source);
     }

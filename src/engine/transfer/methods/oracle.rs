@@ -7,7 +7,7 @@ use super::{Alignment, weight_matching::match_pair};
 use crate::engine::{
     learning::{End, Event, FineTunePlan},
     ledger::Work,
-    network::{Checkpoint, HostTensor},
+    network::Checkpoint,
     transfer::{Problem, TransferError, learned},
 };
 
@@ -30,9 +30,5 @@ pub fn align(problem: &Problem, plan: &FineTunePlan) -> Result<Alignment, Transf
 
 /// `to − from`, tensor by tensor, f32.
 fn difference(from: &Checkpoint, to: &Checkpoint) -> Checkpoint {
-    let one = |(name, from): (&str, &HostTensor)| {
-        let zeros = HostTensor::from_f32(from.shape().to_vec(), vec![0.0; from.len()]);
-        (name.to_owned(), zeros.shifted(from, &to[name], 1.0))
-    };
-    from.iter().map(one).collect()
+    from.iter().map(|(name, from)| (name.to_owned(), to[name].minus(from))).collect()
 }

@@ -1,0 +1,54 @@
+//! `methods: "auto"` on a case, as a user runs it: `retune transfer` on files.
+
+use std::{error::Error, fs, process::Command};
+
+use serde_json::{Value, json};
+
+use super::case::{BATCH, Case};
+
+/// What was decided and what came of it, before and after one epoch of training.
+///
+/// # Errors
+/// When the job fails.
+pub fn measure(case: &Case) -> Result<Value, Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    case.store(folder.path())?;
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let spec = json!({
+        "source": {"base": at("old"), "trajectory": at("tuned")},
+        "target": {"base": at("new")},
+        "data": {"train": at("train.safetensors"), "validation": at("validation.safetensors"),
+                 "test": at("test.safetensors")},
+        "options": {"seed": case.seed},
+        "fine_tune": {"epochs": 1, "learning_rate": 0.03, "batch_size": BATCH},
+        "output": at("out"),
+    });
+    let file = folder.path().join("spec.json");
+    fs::write(&file, spec.to_string())?;
+    let output = Command::new(env!("CARGO_BIN_EXE_retune"))
+        .args(["transfer", &file.display().to_string(), "--json"])
+        .output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into());
+    }
+    let result = fs::read_dir(folder.path().join("out"))?.next().ok_or("there is a result")??;
+    let report: Value = serde_json::from_slice(&fs::read(result.path().join("report.json"))?)?;
+    let published = result.path().join("model.safetensors").exists();
+    let winner = report["winner"].clone();
+    let candidates = report["candidates"].as_array().into_iter().flatten();
+    let transferred = candidates.clone().find(|c| c["method"] == winner);
+    Ok(json!({
+        "published": published,
+        "recommendation": report["recommendation"],
+        "method": winner,
+        "model": report["published_model"],
+        "ladder": report["ladder"],
+        // Before any training, and what was judged.
+        "transferred": transferred.map(|c| c["test"]["accuracy"].clone()),
+        "accuracy": report["metrics"]["accuracy"],
+        "fine_tune_only": report["baselines"]["fine_tune_only"]["accuracy"],
+        "negative_flips": report["negative_flips"],
+        "sample_gradients": report["cost"]["total"]["sample_gradients"],
+        "seconds": report["timing"]["cpu_seconds"],
+    }))
+}

@@ -1,0 +1,180 @@
+//! One pair of bases with a tuning of the first.
+//!
+//! A base learns upright images; it is tuned on images turned by 90°, few of them; the new base
+//! stands in one of three relations to the old one. No two of the parts share an image.
+
+use std::{error::Error, fs, ops::ControlFlow, path::Path};
+
+use burn::tensor::Device;
+use retune::{
+    artifacts::tensors,
+    engine::{
+        learning::{Dataset, FineTunePlan, FineTuned, Learner, Optimizer},
+        network::Checkpoint,
+    },
+};
+use serde::{Deserialize, Serialize};
+
+use super::{images::Images, networks::Network};
+
+/// What the new base is to the old one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    /// The old base, trained on with other images.
+    Continued,
+    /// From another seed, on other images.
+    Independent,
+    /// From another seed, on ten times as many images as the old base had.
+    Better,
+}
+
+impl Relation {
+    pub const ALL: [Self; 3] = [Self::Continued, Self::Independent, Self::Better];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Continued => "continued",
+            Self::Independent => "independent",
+            Self::Better => "better",
+        }
+    }
+}
+
+/// How many images and passes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Budget {
+    /// Images of a base; the old one of `Better` has a tenth.
+    pub base: usize,
+    pub base_epochs: usize,
+    /// Turned images of the tuning.
+    pub tune: usize,
+    pub tune_epochs: usize,
+    pub validation: usize,
+    pub test: usize,
+    /// Learning rate of bases and of the tuning.
+    pub learning_rate: f64,
+}
+
+impl Budget {
+    /// Convolutions and attention are dear: fewer images.
+    pub fn of(network: &str) -> Self {
+        let wide = Self {
+            base: 6000,
+            base_epochs: 6,
+            tune: 1024,
+            tune_epochs: 8,
+            validation: 512,
+            test: 2000,
+            learning_rate: 0.05,
+        };
+        if network.starts_with("mlp") {
+            return wide;
+        }
+        Self { base: 3000, base_epochs: 5, tune: 512, tune_epochs: 6, validation: 256, test: 1000, ..wide }
+    }
+}
+
+pub const BATCH: usize = 64;
+
+/// Models and data of one row.
+pub struct Case {
+    pub network: Network,
+    pub budget: Budget,
+    pub seed: u64,
+    pub old_base: Checkpoint,
+    pub tuned: Checkpoint,
+    pub new_base: Checkpoint,
+    pub train: Images,
+    pub validation: Images,
+    pub test: Images,
+}
+
+impl Case {
+    /// Trains everything. `images` are a training and a test file.
+    ///
+    /// # Errors
+    /// When the network is unknown.
+    pub fn make(
+        (learned, judged): (&Images, &Images),
+        network: &str,
+        relation: Relation,
+        seed: u64,
+    ) -> Result<Self, Box<dyn Error>> {
+        let budget = Budget::of(network);
+        let network = Network::named(network)?;
+        let learner = Learner::new(&network.graph, &network.signature, Device::flex())?;
+        let Budget { base, tune, validation, test, .. } = budget;
+        let few = if relation == Relation::Better { base / 10 } else { base };
+        // Passes over a tenth of the images are ten times as many, so that it is learned as well.
+        let passes = |images: usize| budget.base_epochs * base / images;
+        let draw = |which: u64| network.graph.initial(&network.signature, 100 * seed + which);
+        let fit = |start: &Checkpoint, images: &Images, epochs: usize, which: u64| {
+            let plan = plan(epochs, budget.learning_rate, 100 * seed + which);
+            train(&learner, start, &images.dataset(), &plan).checkpoint
+        };
+        let old_base = fit(&draw(1), &learned.part(0, few), passes(few), 1);
+        let turned = learned.part(2 * base, tune + validation).turned();
+        let (train, held) = (turned.part(0, tune), turned.part(tune, validation));
+        let tuned = fit(&old_base, &train, budget.tune_epochs, 2);
+        let others = learned.part(base, base);
+        let new_base = match relation {
+            Relation::Continued => fit(&old_base, &others, 2, 3),
+            Relation::Independent | Relation::Better => {
+                fit(&draw(3), &others, budget.base_epochs, 3)
+            }
+        };
+        drop(learner);
+        let test = judged.part(0, test).turned();
+        Ok(Self { network, budget, seed, old_base, tuned, new_base, train, validation: held, test })
+    }
+
+    /// Writes what a job points to.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn store(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
+        let write = |path: &Path, tensors: &Checkpoint| -> Result<(), Box<dyn Error>> {
+            let bytes: Vec<u8> = tensors::to_pieces(tensors).concat();
+            Ok(fs::write(path, bytes)?)
+        };
+        for (name, model) in
+            [("old", &self.old_base), ("tuned", &self.tuned), ("new", &self.new_base)]
+        {
+            fs::create_dir_all(folder.join(name))?;
+            fs::write(folder.join(name).join("config.json"), self.network.config.to_string())?;
+            write(&folder.join(name).join("model.safetensors"), model)?;
+        }
+        for (name, images) in
+            [("train", &self.train), ("validation", &self.validation), ("test", &self.test)]
+        {
+            write(&folder.join(format!("{name}.safetensors")), &images.tensors())?;
+        }
+        Ok(())
+    }
+}
+
+/// SGD with momentum 0.9 and a cosine learning rate.
+pub fn plan(epochs: usize, learning_rate: f64, seed: u64) -> FineTunePlan<'static> {
+    FineTunePlan {
+        epochs,
+        batch_size: BATCH,
+        optimizer: Optimizer::Sgd,
+        learning_rate,
+        weight_decay: 0.0,
+        seed,
+        validation: None,
+        stop_at: None,
+        statistics_samples: 512,
+        snapshots: 0,
+    }
+}
+
+pub fn train(
+    learner: &Learner,
+    start: &Checkpoint,
+    data: &Dataset,
+    plan: &FineTunePlan,
+) -> FineTuned {
+    learner.fine_tune(start, data, plan, &mut |_| ControlFlow::Continue(()))
+}

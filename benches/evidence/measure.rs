@@ -1,0 +1,304 @@
+//! One row: every contender on one case.
+//!
+//! Costs are whole: alignment, re-estimated statistics, the choice of step and α by validation. They
+//! are counted in sample gradients, a forward pass being a third of one, and in CPU seconds of the
+//! process. Contenders are compared before any training, after one epoch (the learning rate chosen by
+//! validation for each), and by what it takes to reach a share of full fine-tuning. The search for
+//! fine-tuning's own learning rate is not counted against it.
+
+use std::{error::Error, ops::ControlFlow};
+
+use burn::tensor::Device;
+use nix::sys::resource::{UsageWho, getrusage};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use retune::{
+    engine::{
+        learning::{Cost, Dataset, Evaluation, Learner},
+        ledger::Ledger,
+        network::Checkpoint,
+        symmetry::{Permutation, Symmetry},
+        transfer::{
+            Alignment, Problem, STATISTICS_SAMPLES, Trajectory, Transport,
+            candidate::{Selection, select},
+            methods::{align, builds_on},
+        },
+    },
+    spec::{Alpha, Head, Method, Schedule, Step},
+};
+use serde_json::{Value, json};
+
+use super::case::{BATCH, Case, plan, train};
+
+/// T and B of the methods.
+const TIMESTEPS: usize = 10;
+const SAMPLES: usize = 64;
+
+const LEARNING_RATES: [f64; 3] = [0.1, 0.03, 0.01];
+/// Shares of full fine-tuning's accuracy.
+const SHARES: [f64; 3] = [0.9, 0.95, 1.0];
+/// Looks at the test split for each epoch of a training.
+const LOOKS: usize = 2;
+
+/// How a contender comes by its model.
+#[derive(Clone, Copy)]
+enum Way {
+    /// A method, the one that gradfix masks, and whether the update is made orthogonal to the
+    /// difference of the bases.
+    Method(Method, Method, bool),
+    RandomPermutation,
+    /// Plain training on as many samples, at as many gradients, as FGMT takes.
+    FewShot,
+    Untouched,
+}
+
+/// Which contenders take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    All,
+    /// For the figure over widths.
+    Widths,
+}
+
+const WIDTHS: [&str; 5] =
+    ["identity", "weight matching", "FGMT", "random π", "plain fine-tuning"];
+
+const CONTENDERS: [(&str, Way); 14] = [
+    ("identity", Way::Method(Method::Identity, Method::Identity, false)),
+    ("identity, orthogonal shift", Way::Method(Method::Identity, Method::Identity, true)),
+    ("weight matching", Way::Method(Method::WeightMatching, Method::Identity, false)),
+    ("GMT", Way::Method(Method::Gmt, Method::Identity, false)),
+    ("FGMT", Way::Method(Method::Fgmt, Method::Identity, false)),
+    ("gradfix", Way::Method(Method::Gradfix, Method::Identity, false)),
+    ("gradfix on weight matching", Way::Method(Method::Gradfix, Method::WeightMatching, false)),
+    ("gradfix on FGMT", Way::Method(Method::Gradfix, Method::Fgmt, false)),
+    ("bico", Way::Method(Method::Bico, Method::Identity, false)),
+    ("theseus", Way::Method(Method::Theseus, Method::Identity, false)),
+    ("oracle", Way::Method(Method::Oracle, Method::Identity, false)),
+    ("random π", Way::RandomPermutation),
+    ("few-shot fine-tuning", Way::FewShot),
+    ("plain fine-tuning", Way::Untouched),
+];
+
+struct Bench<'a> {
+    case: &'a Case,
+    learner: Learner<'a>,
+    symmetry: Symmetry,
+    trajectory: Trajectory,
+    train: Dataset,
+    validation: Dataset,
+    test: Dataset,
+    ledger: Ledger,
+    /// The old tuned model on the test split.
+    kept: Evaluation,
+    untouched: Evaluation,
+    full: Full,
+}
+
+/// Full fine-tuning of the new base.
+struct Full {
+    learning_rate: f64,
+    accuracy: f64,
+}
+
+/// Spent since some reading.
+#[derive(Clone, Copy)]
+struct Spent {
+    cost: Cost,
+    seconds: f64,
+}
+
+impl Spent {
+    fn json(self) -> Value {
+        json!({"gradients": gradients(self.cost), "seconds": self.seconds})
+    }
+}
+
+/// A forward pass is a third of a gradient.
+fn gradients(cost: Cost) -> f64 {
+    cost.sample_gradients as f64 + cost.sample_forwards as f64 / 3.0
+}
+
+/// User and system time of the process.
+fn cpu_seconds() -> f64 {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("the process may ask for its own usage");
+    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    seconds(usage.user_time()) + seconds(usage.system_time())
+}
+
+/// All contenders on a case.
+///
+/// # Errors
+/// When values overflow.
+pub fn measure(case: &Case, field: Field) -> Result<Value, Box<dyn Error>> {
+    let bench = Bench::new(case)?;
+    let mut contenders = Vec::new();
+    let taken = |name| field == Field::All || WIDTHS.contains(&name);
+    for (name, way) in CONTENDERS.into_iter().filter(|(name, _)| taken(name)) {
+        let contender = bench.contender(name, way)?;
+        eprintln!("    {name:<28} {:5.1} %, one epoch {:5.1} %",
+            100.0 * contender["accuracy"].as_f64().unwrap_or_default(),
+            100.0 * contender["after_epoch"].as_f64().unwrap_or_default());
+        contenders.push(contender);
+    }
+    let Bench { kept, untouched, full, .. } = &bench;
+    Ok(json!({
+        "budget": case.budget,
+        "timesteps": TIMESTEPS,
+        "samples_per_gradient": SAMPLES,
+        "keep_old": kept.accuracy,
+        "target_untouched": untouched.accuracy,
+        "full_fine_tuning": {"accuracy": full.accuracy, "learning_rate": full.learning_rate},
+        "contenders": contenders,
+    }))
+}
+
+impl<'a> Bench<'a> {
+    fn new(case: &'a Case) -> Result<Self, Box<dyn Error>> {
+        let learner = Learner::new(&case.network.graph, &case.network.signature, Device::flex())?;
+        let symmetry = Symmetry::derive(&case.network.graph, &case.network.signature)?;
+        let (old, tuned) = (case.old_base.clone(), case.tuned.clone());
+        let trajectory = Trajectory::linear(old, tuned, Schedule::Uniform, TIMESTEPS);
+        let test = case.test.dataset();
+        let train = case.train.dataset();
+        let settled = |model| learner.with_statistics(model, &train, STATISTICS_SAMPLES, BATCH);
+        let kept = learner.evaluate(&case.tuned, &test);
+        let untouched = learner.evaluate(&settled(&case.new_base), &test);
+        let mut bench = Self {
+            case,
+            symmetry,
+            trajectory,
+            train,
+            validation: case.validation.dataset(),
+            test,
+            ledger: Ledger::new(cpu_seconds),
+            kept,
+            untouched,
+            full: Full { learning_rate: 0.0, accuracy: 0.0 },
+            learner,
+        };
+        let (learning_rate, accuracy) = bench.best_rate(&case.new_base, case.budget.tune_epochs);
+        bench.full = Full { learning_rate, accuracy };
+        Ok(bench)
+    }
+
+    fn accuracy(&self, model: &Checkpoint) -> f64 {
+        self.learner.evaluate(model, &self.test).accuracy
+    }
+
+    /// The learning rate that validation prefers, and its accuracy on the test split.
+    fn best_rate(&self, start: &Checkpoint, epochs: usize) -> (f64, f64) {
+        let one = |rate: f64| {
+            let plan = plan(epochs, rate, self.case.seed);
+            let model = train(&self.learner, start, &self.train, &plan).checkpoint;
+            (self.learner.evaluate(&model, &self.validation).accuracy, rate, model)
+        };
+        let best = LEARNING_RATES.map(one).into_iter().reduce(|a, b| if b.0 > a.0 { b } else { a });
+        let (_, rate, model) = best.expect("there are learning rates");
+        (rate, self.accuracy(&model))
+    }
+
+    fn contender(&self, name: &str, way: Way) -> Result<Value, Box<dyn Error>> {
+        let (before, start) = (self.learner.cost(), cpu_seconds());
+        let (model, chosen) = self.model(way)?;
+        let spent =
+            Spent { cost: self.learner.cost() - before, seconds: cpu_seconds() - start };
+        let result = self.learner.evaluate(&model, &self.test);
+        let gain = self.kept.accuracy - self.untouched.accuracy;
+        let recovery =
+            (gain.abs() > 1e-9).then(|| (result.accuracy - self.untouched.accuracy) / gain);
+        let labels = self.test.labels().iter();
+        let flips = self.kept.predictions.iter().zip(&result.predictions).zip(labels);
+        let flips = flips
+            .filter(|((old, new), label)| i64::from(**old) == **label && i64::from(**new) != **label)
+            .count();
+        let (_, after_epoch) = self.best_rate(&model, 1);
+        Ok(json!({
+            "name": name,
+            "chosen": chosen,
+            "accuracy": result.accuracy,
+            "recovery": recovery,
+            "negative_flips": flips as f64 / self.test.len() as f64,
+            "after_epoch": after_epoch,
+            "cost": spent.json(),
+            "reach": self.reach(&model, spent),
+        }))
+    }
+
+    /// The model before any further training, and how it was chosen.
+    fn model(&self, way: Way) -> Result<(Checkpoint, Value), Box<dyn Error>> {
+        let case = self.case;
+        let (method, gradfix_on, orthogonal_shift) = match way {
+            Way::Untouched => return Ok((case.new_base.clone(), Value::Null)),
+            Way::FewShot => {
+                let samples = TIMESTEPS * SAMPLES;
+                let few: Vec<usize> = (0..samples.min(self.train.len())).collect();
+                let epochs = 2 * samples / few.len();
+                let plan = plan(epochs, self.full.learning_rate, case.seed);
+                let tuned = train(&self.learner, &case.new_base, &self.train.subset(&few), &plan);
+                return Ok((tuned.checkpoint, Value::Null));
+            }
+            Way::RandomPermutation => (Method::Identity, Method::Identity, false),
+            Way::Method(method, on, shift) => (method, on, shift),
+        };
+        let problem = Problem {
+            learner: &self.learner,
+            symmetry: &self.symmetry,
+            trajectory: &self.trajectory,
+            target: &case.new_base,
+            head: Head::Transport,
+            orthogonal_shift,
+            train: Some(&self.train),
+            validation: Some(&self.validation),
+            batch_size: SAMPLES,
+            seed: case.seed,
+            ledger: &self.ledger,
+            go_on: &|_, _| ControlFlow::Continue(()),
+        };
+        let alignment = if matches!(way, Way::RandomPermutation) {
+            let mut rng = ChaCha8Rng::seed_from_u64(case.seed);
+            let random = Transport::from(Permutation::random(&self.symmetry, &mut rng));
+            Alignment { transports: vec![random; TIMESTEPS], ..Alignment::default() }
+        } else {
+            let budget = plan(case.budget.tune_epochs, self.full.learning_rate, case.seed);
+            let on = match builds_on(method, gradfix_on) {
+                Some(on) => Some(align(on, &problem, None, None)?),
+                None => None,
+            };
+            align(method, &problem, on.as_ref(), Some(&budget))?
+        };
+        let selection = Selection { step: Step::Best, alpha: Alpha::Search };
+        let found = select(method, &problem, alignment, selection)?;
+        Ok((found.model, json!({"step": found.step, "alpha": found.alpha})))
+    }
+
+    /// What it takes, on top of `spent`, to reach each share of full fine-tuning; null where the
+    /// same number of epochs does not.
+    fn reach(&self, start: &Checkpoint, spent: Spent) -> Value {
+        let epochs = self.case.budget.tune_epochs;
+        let mut plan = plan(epochs, self.full.learning_rate, self.case.seed);
+        plan.snapshots = LOOKS * epochs;
+        let (before, begun) = (self.learner.cost(), cpu_seconds());
+        let tuned = train(&self.learner, start, &self.train, &plan);
+        let whole =
+            Spent { cost: self.learner.cost() - before, seconds: cpu_seconds() - begun };
+        let settled =
+            self.learner.with_statistics(start, &self.train, STATISTICS_SAMPLES, BATCH);
+        let mut curve = vec![(0.0, self.accuracy(&settled))];
+        for (steps, model) in &tuned.snapshots {
+            let share = *steps as f64 / tuned.steps.max(1) as f64;
+            curve.push((share, self.accuracy(model)));
+        }
+        let reached = |level: &f64| {
+            let enough = |(_, accuracy): &&(f64, f64)| *accuracy >= level * self.full.accuracy;
+            let point = curve.iter().find(enough).map(|(share, _)| {
+                json!({
+                    "gradients": gradients(spent.cost) + share * gradients(whole.cost),
+                    "seconds": spent.seconds + share * whole.seconds,
+                })
+            });
+            (format!("{:.0}", 100.0 * level), point.unwrap_or_default())
+        };
+        SHARES.iter().map(reached).collect::<serde_json::Map<_, _>>().into()
+    }
+}

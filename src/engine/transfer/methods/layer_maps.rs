@@ -1,0 +1,250 @@
+//! `bico` (arXiv 2605.28444) and `theseus` (ICML 2026): orthogonal maps, layer by layer, from what
+//! the layers of the two bases see on the same samples.
+//!
+//! At a place of the graph `C = X_Aᵀ X_B` (rows are samples × positions, uncentred, f64) has the
+//! thin decomposition `U S Vᵀ`, and `R = U Vᵀ` is the orthogonal map closest to it. A weight
+//! `[out, in]` becomes `R_outᵀ τ R_in`, with `R_in` from the layer's inputs and `R_out` from the
+//! gradients of its outputs (bico) or the outputs themselves (theseus, no labels); norm scales
+//! become `(R∘R)ᵀ τ`. Where the samples do not span a layer, a small multiple of the weight-matching
+//! π decides what they leave open.
+
+use std::{collections::HashMap, sync::Arc};
+
+use faer::Mat;
+use rand::{SeedableRng, seq::index};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use super::Alignment;
+use crate::engine::{
+    learning::{Products, Side},
+    ledger::Work,
+    network::{Axis, Graph, Op, Operand, ParamUse, Role},
+    symmetry::Permutation,
+    transfer::{Problem, STATISTICS_SAMPLES, TransferError, Transport, maps::Maps},
+};
+
+/// What the map of a layer's outputs is taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outputs {
+    /// The gradients of the loss: bico.
+    Gradients,
+    /// What the layer puts out: theseus.
+    Activations,
+}
+
+/// How well the samples determined the maps.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MapEvidence {
+    /// Samples that were looked at.
+    pub samples: usize,
+    /// Places of the graph that have a map.
+    pub maps: usize,
+    /// Those that the samples did not span, completed by the weight-matching π.
+    pub completed: usize,
+}
+
+/// Weight of the weight-matching π beside the largest singular value, and the share of it below
+/// which a singular value counts as not determined.
+const COMPLETION: f64 = 1e-6;
+
+/// The maps of one method.
+///
+/// # Errors
+/// When the caller interrupts or values overflow.
+///
+/// # Panics
+/// Without training data.
+pub fn align(
+    problem: &Problem,
+    outputs: Outputs,
+    weight_matching: &Alignment,
+) -> Result<Alignment, TransferError> {
+    let uses = mapped_axes(problem, outputs);
+    let mut places: Vec<Side> = uses.iter().map(|u| u.place).collect();
+    places.sort_unstable_by_key(|place| format!("{place:?}"));
+    places.dedup();
+    let (products, samples) = products(problem, &places)?;
+    let permutation = weight_matching
+        .transports
+        .last()
+        .and_then(Transport::permutation)
+        .expect("weight matching finds a permutation");
+    let mut found: HashMap<Side, Mat<f64>> = HashMap::new();
+    let mut evidence = MapEvidence { samples, maps: 0, completed: 0 };
+    let mut maps = Maps::default();
+    for one in &uses {
+        if !found.contains_key(&one.place) {
+            problem.step(evidence.maps, places.len())?;
+            let sources = one.sources(problem, permutation);
+            let (map, completed) = problem
+                .ledger
+                .book(Work::Assignment, || orthogonal_map(products.get(one.place), &sources))?;
+            evidence.maps += 1;
+            evidence.completed += usize::from(completed);
+            found.insert(one.place, map);
+        }
+        let map = &found[&one.place];
+        let map = if one.squared { square(map) } else { map.clone() };
+        maps.insert(&one.tensor, one.axis, map);
+    }
+    let transport = Transport::from(Arc::new(maps));
+    Ok(Alignment {
+        transports: vec![transport; problem.trajectory.timesteps()],
+        maps: Some(evidence),
+        ..Alignment::default()
+    })
+}
+
+/// An axis of a tensor and where its map comes from.
+struct MappedAxis {
+    tensor: String,
+    axis: usize,
+    place: Side,
+    /// A scale per channel: `(R∘R)ᵀ τ`.
+    squared: bool,
+}
+
+impl MappedAxis {
+    /// By weight matching: the source's entry that each entry of the target's axis receives.
+    fn sources(&self, problem: &Problem, permutation: &Permutation) -> Vec<usize> {
+        let entries = problem.target[&self.tensor].shape()[self.axis];
+        permutation.sources((problem.symmetry, &self.tensor), (self.axis, entries))
+    }
+}
+
+/// The axes that follow a permutation group; the others keep their coordinates. A tied tensor is
+/// mapped as its first reader has it.
+fn mapped_axes(problem: &Problem, outputs: Outputs) -> Vec<MappedAxis> {
+    let graph = problem.learner.graph();
+    let mut uses: Vec<MappedAxis> = Vec::new();
+    let mut seen: Vec<String> = Vec::new();
+    for (node, param) in graph.params() {
+        let is_new = param.role == Role::Learned && !seen.contains(&param.name);
+        if !is_new || problem.target.get(&param.name).is_none() {
+            continue;
+        }
+        seen.push(param.name.clone());
+        for (axis, kind) in param.axes.iter().enumerate() {
+            let is_free = problem.symmetry.axes(&param.name).any(|(m, _)| m.axis == axis);
+            let place = match kind {
+                Axis::Input => Side::Activation(graph.nodes[node].inputs[0]),
+                Axis::Output => output(graph, node, outputs),
+                Axis::Fixed => continue,
+            };
+            if is_free {
+                let squared = is_scale(&graph.nodes[node].op, &param);
+                uses.push(MappedAxis { tensor: param.name.clone(), axis, place, squared });
+            }
+        }
+    }
+    uses
+}
+
+/// Where a node's outputs are looked at. The rows of a table of positions are the same for every
+/// sample and span little: they are looked at in the sum that they enter.
+fn output(graph: &Graph, node: usize, outputs: Outputs) -> Side {
+    let sum = || {
+        graph.nodes.iter().position(|reader| {
+            matches!(reader.op, Op::Add {}) && reader.inputs.contains(&Operand::Node(node))
+        })
+    };
+    let at = match graph.nodes[node].op {
+        Op::PositionEmbedding { .. } => sum().unwrap_or(node),
+        _ => node,
+    };
+    match outputs {
+        Outputs::Gradients => Side::Gradient(at),
+        Outputs::Activations => Side::Activation(Operand::Node(at)),
+    }
+}
+
+fn is_scale(op: &Op, param: &ParamUse) -> bool {
+    let scales = matches!(
+        op,
+        Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } | Op::LayerScale { .. }
+    );
+    scales && !param.name.ends_with(".bias")
+}
+
+/// The products at the two bases on the same samples, and how many these were.
+fn products(problem: &Problem, places: &[Side]) -> Result<(Products, usize), TransferError> {
+    let train = problem.train.expect("a checked specification gives the maps data");
+    let samples = STATISTICS_SAMPLES.min(train.len());
+    let mut rng = ChaCha8Rng::seed_from_u64(problem.seed);
+    let positions = index::sample(&mut rng, train.len(), samples).into_vec();
+    let batches: Vec<&[usize]> = positions.chunks(problem.batch_size).collect();
+    let identity = Transport::from(Permutation::identity(problem.symmetry));
+    let target = problem.carried(&identity, 0, 1.0);
+    let mut products = Products::default();
+    for (done, positions) in batches.iter().enumerate() {
+        problem.step(done, batches.len())?;
+        let batch = train.batch(positions);
+        problem.ledger.book(Work::Gradients, || {
+            let source = problem.learner.rows(problem.trajectory.base(), &batch, places);
+            products.add(&source, &problem.learner.rows(&target, &batch, places));
+        });
+    }
+    Ok((products, samples))
+}
+
+/// `U Vᵀ` of `C`, and whether `sources` had to complete it: entry `j` of the target's axis then
+/// receives the source's entry `sources[j]` wherever `C` says nothing.
+fn orthogonal_map(
+    product: Option<&Mat<f64>>,
+    sources: &[usize],
+) -> Result<(Mat<f64>, bool), TransferError> {
+    let completion = || {
+        let mut matrix = Mat::zeros(sources.len(), sources.len());
+        sources.iter().enumerate().for_each(|(j, &i)| matrix[(i, j)] = 1.0);
+        matrix
+    };
+    let Some(product) = product else { return Ok((completion(), true)) };
+    let decomposed =
+        |matrix: &Mat<f64>| matrix.thin_svd().map_err(|_| TransferError::NoSingularValues);
+    let svd = decomposed(product)?;
+    let values = svd.S().column_vector();
+    let (largest, smallest) = (values[0], values[values.nrows() - 1]);
+    if largest == 0.0 {
+        return Ok((completion(), true));
+    }
+    if smallest > COMPLETION * largest {
+        return Ok((svd.U() * svd.V().transpose(), false));
+    }
+    let completed = product + completion() * faer::Scale(COMPLETION * largest);
+    let svd = decomposed(&completed)?;
+    Ok((svd.U() * svd.V().transpose(), true))
+}
+
+fn square(map: &Mat<f64>) -> Mat<f64> {
+    Mat::from_fn(map.nrows(), map.ncols(), |i, j| map[(i, j)] * map[(i, j)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotation_is_found_and_scale_is_not_its_business() {
+        let (s, c) = 0.3f64.sin_cos();
+        let product = Mat::from_fn(2, 2, |i, j| 5.0 * [[c, s], [-s, c]][i][j]);
+        let (map, completed) = orthogonal_map(Some(&product), &[0, 1]).unwrap();
+        assert!(!completed);
+        for ((i, j), expected) in [((0, 0), c), ((0, 1), s), ((1, 0), -s), ((1, 1), c)] {
+            assert!((map[(i, j)] - expected).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn what_no_sample_shows_goes_by_weight_matching() {
+        // The samples show that the source's channel 2 is the target's 0, and nothing else.
+        let mut product = Mat::zeros(3, 3);
+        product[(2, 0)] = 7.0;
+        let (map, completed) = orthogonal_map(Some(&product), &[2, 0, 1]).unwrap();
+        assert!(completed);
+        for (i, j) in [(2, 0), (0, 1), (1, 2)] {
+            assert!((map[(i, j)] - 1.0).abs() < 1e-9, "{map:?}");
+        }
+        assert!(orthogonal_map(Some(&Mat::from_fn(2, 2, |_, _| f64::NAN)), &[0, 1]).is_err());
+    }
+}
