@@ -25,7 +25,7 @@ use retune::{
             candidate::{Selection, select},
             methods::{
                 align,
-                gradient_matching::{self, Variant},
+                gradient_matching::{self, Variant, WEIGHT_ANCHOR},
             },
         },
     },
@@ -118,7 +118,13 @@ impl Case {
         {
             rows.push((
                 method.name().to_owned(),
-                self.transfer(&learner, 10, |p| align(method, p, Some(&plan(9))))?,
+                self.transfer(&learner, (10, 0.0), |p| align(method, p, None, Some(&plan(9))))?,
+            ));
+        }
+        for method in [Method::Gmt, Method::Fgmt] {
+            rows.push((
+                format!("{}, weights anchored", method.name()),
+                self.transfer(&learner, (10, WEIGHT_ANCHOR), |p| align(method, p, None, None))?,
             ));
         }
         if ablations {
@@ -126,18 +132,18 @@ impl Case {
                 let fgmt = |p: &Problem| gradient_matching::align(p, &Variant::FGMT);
                 rows.push((
                     format!("fgmt, T = {timesteps}"),
-                    self.transfer(&learner, timesteps, fgmt)?,
+                    self.transfer(&learner, (timesteps, 0.0), fgmt)?,
                 ));
             }
             let frozen = Variant { freeze_after: Some(1), ..Variant::FGMT };
             rows.push((
                 "π frozen after s = 1".into(),
-                self.transfer(&learner, 10, |p| gradient_matching::align(p, &frozen))?,
+                self.transfer(&learner, (10, 0.0), |p| gradient_matching::align(p, &frozen))?,
             ));
             let forgetful = Variant { accumulate: false, ..Variant::FGMT };
             rows.push((
                 "no accumulation".into(),
-                self.transfer(&learner, 10, |p| gradient_matching::align(p, &forgetful))?,
+                self.transfer(&learner, (10, 0.0), |p| gradient_matching::align(p, &forgetful))?,
             ));
         }
         Ok(rows)
@@ -146,7 +152,7 @@ impl Case {
     fn transfer(
         &self,
         learner: &Learner,
-        timesteps: usize,
+        (timesteps, weight_anchor): (usize, f64),
         align: impl Fn(&Problem) -> Result<Alignment, retune::engine::transfer::TransferError>,
     ) -> Result<f64, Box<dyn Error>> {
         let (old, tuned) = (self.old_base.clone(), self.tuned.clone());
@@ -160,6 +166,7 @@ impl Case {
             target: &self.new_base,
             head: Head::Transport,
             orthogonal_shift: false,
+            weight_anchor,
             train: Some(&self.train),
             validation: Some(&self.held),
             batch_size: 256,

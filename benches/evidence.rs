@@ -21,12 +21,7 @@ mod networks;
 #[path = "evidence/table.rs"]
 mod table;
 
-use std::{
-    error::Error,
-    fs,
-    path::Path,
-    process::Command,
-};
+use std::{error::Error, fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 
@@ -44,6 +39,8 @@ const WIDTHS: [usize; 8] = [32, 64, 128, 256, 512, 1024, 2048, 4096];
 fn main() -> Result<(), Box<dyn Error>> {
     let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results/evidence");
     fs::create_dir_all(&results)?;
+    // Of what was built, as long as the checkout stands still before the first row.
+    let commit = commit();
     if !std::env::args().any(|a| a == "--table") {
         let data = argument("--data").ok_or("--data DIR: the folder with mnist/ and fashion/")?;
         let only = argument("--only").unwrap_or_default();
@@ -53,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 continue;
             }
             eprintln!("{}", row.name());
-            let record = row.measure(Path::new(&data))?;
+            let record = row.measure(Path::new(&data), &commit)?;
             // Whole or not at all: a row that is there counts as measured.
             let part = file.with_extension("part");
             fs::write(&part, format!("{record:#}\n"))?;
@@ -102,7 +99,7 @@ impl Row {
         format!("{}-{}-{}-{}", self.data, self.network, self.relation.name(), self.seed)
     }
 
-    fn measure(&self, data: &Path) -> Result<Value, Box<dyn Error>> {
+    fn measure(&self, data: &Path, commit: &str) -> Result<Value, Box<dyn Error>> {
         let folder = data.join(self.data);
         let images = (Images::read(&folder, "train")?, Images::read(&folder, "t10k")?);
         let (learned, judged) = (&images.0, &images.1);
@@ -113,7 +110,7 @@ impl Row {
             "relation": self.relation,
             "seed": self.seed,
             "command": format!("cargo bench --bench evidence -- --data DIR --only {}", self.name()),
-            "commit": commit(),
+            "commit": commit,
             "date": time::OffsetDateTime::now_utc().date().to_string(),
             "machine": machine(),
         });
@@ -140,4 +137,3 @@ fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     format!("{} × {}", cores, model.map_or("unknown processor", |(_, name)| name))
 }
-

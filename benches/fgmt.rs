@@ -69,6 +69,7 @@ impl Case {
             target: &self.new,
             head: Head::Transport,
             orthogonal_shift: false,
+            weight_anchor: 0.0,
             train: Some(&self.data),
             validation: None,
             batch_size: BATCH,

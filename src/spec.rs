@@ -162,6 +162,10 @@ pub struct Options {
     pub step: Step,
     pub head: Head,
     pub alpha: Alpha,
+    /// How much the bases' own parameters count in `gmt` and `fgmt`, beside the first pair of
+    /// gradients; 0 is the paper's method.
+    #[schema(minimum = 0, maximum = 1000)]
+    pub weight_anchor: f64,
     /// The method whose transported update `gradfix` masks; under `auto` the best so far.
     pub gradfix_on: Method,
     /// Takes out of every update, tensor by tensor, what points along the difference of the bases.
@@ -179,6 +183,7 @@ impl Default for Options {
             step: Step::Best,
             head: Head::Transport,
             alpha: Alpha::Search,
+            weight_anchor: 3.0,
             gradfix_on: Method::Identity,
             orthogonal_shift: false,
             seed: 0,

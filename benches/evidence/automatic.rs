@@ -47,7 +47,7 @@ pub fn measure(case: &Case) -> Result<Value, Box<dyn Error>> {
         "transferred": transferred.map(|c| c["test"]["accuracy"].clone()),
         "accuracy": report["metrics"]["accuracy"],
         "fine_tune_only": report["baselines"]["fine_tune_only"]["accuracy"],
-        "negative_flips": report["negative_flips"],
+        "negative_flips": report["negative_flips"]["share"],
         "sample_gradients": report["cost"]["total"]["sample_gradients"],
         "seconds": report["timing"]["cpu_seconds"],
     }))

@@ -71,7 +71,15 @@ impl Budget {
         if network.starts_with("mlp") {
             return wide;
         }
-        Self { base: 3000, base_epochs: 5, tune: 512, tune_epochs: 6, validation: 256, test: 1000, ..wide }
+        Self {
+            base: 3000,
+            base_epochs: 5,
+            tune: 512,
+            tune_epochs: 6,
+            validation: 256,
+            test: 1000,
+            ..wide
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use retune::{
         transfer::{
             Alignment, Problem, STATISTICS_SAMPLES, Trajectory, Transport,
             candidate::{Selection, select},
-            methods::{align, builds_on},
+            methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
         },
     },
     spec::{Alpha, Head, Method, Schedule, Step},
@@ -43,9 +43,13 @@ const LOOKS: usize = 2;
 /// How a contender comes by its model.
 #[derive(Clone, Copy)]
 enum Way {
-    /// A method, the one that gradfix masks, and whether the update is made orthogonal to the
-    /// difference of the bases.
-    Method(Method, Method, bool),
+    Method(Method),
+    /// On another method's alignment.
+    Gradfix(Method),
+    /// Identity, the update made orthogonal to the difference of the bases.
+    OrthogonalShift,
+    /// Gradient matching without the bases' own parameters, as published.
+    Published(Method),
     RandomPermutation,
     /// Plain training on as many samples, at as many gradients, as FGMT takes.
     FewShot,
@@ -60,21 +64,22 @@ pub enum Field {
     Widths,
 }
 
-const WIDTHS: [&str; 5] =
-    ["identity", "weight matching", "FGMT", "random π", "plain fine-tuning"];
+const WIDTHS: [&str; 5] = ["identity", "weight matching", "FGMT as published", "FGMT", "random π"];
 
-const CONTENDERS: [(&str, Way); 14] = [
-    ("identity", Way::Method(Method::Identity, Method::Identity, false)),
-    ("identity, orthogonal shift", Way::Method(Method::Identity, Method::Identity, true)),
-    ("weight matching", Way::Method(Method::WeightMatching, Method::Identity, false)),
-    ("GMT", Way::Method(Method::Gmt, Method::Identity, false)),
-    ("FGMT", Way::Method(Method::Fgmt, Method::Identity, false)),
-    ("gradfix", Way::Method(Method::Gradfix, Method::Identity, false)),
-    ("gradfix on weight matching", Way::Method(Method::Gradfix, Method::WeightMatching, false)),
-    ("gradfix on FGMT", Way::Method(Method::Gradfix, Method::Fgmt, false)),
-    ("bico", Way::Method(Method::Bico, Method::Identity, false)),
-    ("theseus", Way::Method(Method::Theseus, Method::Identity, false)),
-    ("oracle", Way::Method(Method::Oracle, Method::Identity, false)),
+const CONTENDERS: [(&str, Way); 16] = [
+    ("identity", Way::Method(Method::Identity)),
+    ("identity, orthogonal shift", Way::OrthogonalShift),
+    ("weight matching", Way::Method(Method::WeightMatching)),
+    ("GMT as published", Way::Published(Method::Gmt)),
+    ("GMT", Way::Method(Method::Gmt)),
+    ("FGMT as published", Way::Published(Method::Fgmt)),
+    ("FGMT", Way::Method(Method::Fgmt)),
+    ("gradfix", Way::Gradfix(Method::Identity)),
+    ("gradfix on weight matching", Way::Gradfix(Method::WeightMatching)),
+    ("gradfix on FGMT", Way::Gradfix(Method::Fgmt)),
+    ("bico", Way::Method(Method::Bico)),
+    ("theseus", Way::Method(Method::Theseus)),
+    ("oracle", Way::Method(Method::Oracle)),
     ("random π", Way::RandomPermutation),
     ("few-shot fine-tuning", Way::FewShot),
     ("plain fine-tuning", Way::Untouched),
@@ -122,7 +127,8 @@ fn gradients(cost: Cost) -> f64 {
 /// User and system time of the process.
 fn cpu_seconds() -> f64 {
     let usage = getrusage(UsageWho::RUSAGE_SELF).expect("the process may ask for its own usage");
-    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    let seconds =
+        |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
     seconds(usage.user_time()) + seconds(usage.system_time())
 }
 
@@ -136,9 +142,11 @@ pub fn measure(case: &Case, field: Field) -> Result<Value, Box<dyn Error>> {
     let taken = |name| field == Field::All || WIDTHS.contains(&name);
     for (name, way) in CONTENDERS.into_iter().filter(|(name, _)| taken(name)) {
         let contender = bench.contender(name, way)?;
-        eprintln!("    {name:<28} {:5.1} %, one epoch {:5.1} %",
+        eprintln!(
+            "    {name:<28} {:5.1} %, one epoch {:5.1} %",
             100.0 * contender["accuracy"].as_f64().unwrap_or_default(),
-            100.0 * contender["after_epoch"].as_f64().unwrap_or_default());
+            100.0 * contender["after_epoch"].as_f64().unwrap_or_default()
+        );
         contenders.push(contender);
     }
     let Bench { kept, untouched, full, .. } = &bench;
@@ -201,8 +209,7 @@ impl<'a> Bench<'a> {
     fn contender(&self, name: &str, way: Way) -> Result<Value, Box<dyn Error>> {
         let (before, start) = (self.learner.cost(), cpu_seconds());
         let (model, chosen) = self.model(way)?;
-        let spent =
-            Spent { cost: self.learner.cost() - before, seconds: cpu_seconds() - start };
+        let spent = Spent { cost: self.learner.cost() - before, seconds: cpu_seconds() - start };
         let result = self.learner.evaluate(&model, &self.test);
         let gain = self.kept.accuracy - self.untouched.accuracy;
         let recovery =
@@ -210,7 +217,9 @@ impl<'a> Bench<'a> {
         let labels = self.test.labels().iter();
         let flips = self.kept.predictions.iter().zip(&result.predictions).zip(labels);
         let flips = flips
-            .filter(|((old, new), label)| i64::from(**old) == **label && i64::from(**new) != **label)
+            .filter(|((old, new), label)| {
+                i64::from(**old) == **label && i64::from(**new) != **label
+            })
             .count();
         let (_, after_epoch) = self.best_rate(&model, 1);
         Ok(json!({
@@ -228,7 +237,8 @@ impl<'a> Bench<'a> {
     /// The model before any further training, and how it was chosen.
     fn model(&self, way: Way) -> Result<(Checkpoint, Value), Box<dyn Error>> {
         let case = self.case;
-        let (method, gradfix_on, orthogonal_shift) = match way {
+        let (mut gradfix_on, mut weight_anchor) = (Method::Identity, WEIGHT_ANCHOR);
+        let method = match way {
             Way::Untouched => return Ok((case.new_base.clone(), Value::Null)),
             Way::FewShot => {
                 let samples = TIMESTEPS * SAMPLES;
@@ -238,9 +248,18 @@ impl<'a> Bench<'a> {
                 let tuned = train(&self.learner, &case.new_base, &self.train.subset(&few), &plan);
                 return Ok((tuned.checkpoint, Value::Null));
             }
-            Way::RandomPermutation => (Method::Identity, Method::Identity, false),
-            Way::Method(method, on, shift) => (method, on, shift),
+            Way::RandomPermutation | Way::OrthogonalShift => Method::Identity,
+            Way::Method(method) => method,
+            Way::Published(method) => {
+                weight_anchor = 0.0;
+                method
+            }
+            Way::Gradfix(on) => {
+                gradfix_on = on;
+                Method::Gradfix
+            }
         };
+        let orthogonal_shift = matches!(way, Way::OrthogonalShift);
         let problem = Problem {
             learner: &self.learner,
             symmetry: &self.symmetry,
@@ -248,6 +267,7 @@ impl<'a> Bench<'a> {
             target: &case.new_base,
             head: Head::Transport,
             orthogonal_shift,
+            weight_anchor,
             train: Some(&self.train),
             validation: Some(&self.validation),
             batch_size: SAMPLES,
@@ -280,10 +300,8 @@ impl<'a> Bench<'a> {
         plan.snapshots = LOOKS * epochs;
         let (before, begun) = (self.learner.cost(), cpu_seconds());
         let tuned = train(&self.learner, start, &self.train, &plan);
-        let whole =
-            Spent { cost: self.learner.cost() - before, seconds: cpu_seconds() - begun };
-        let settled =
-            self.learner.with_statistics(start, &self.train, STATISTICS_SAMPLES, BATCH);
+        let whole = Spent { cost: self.learner.cost() - before, seconds: cpu_seconds() - begun };
+        let settled = self.learner.with_statistics(start, &self.train, STATISTICS_SAMPLES, BATCH);
         let mut curve = vec![(0.0, self.accuracy(&settled))];
         for (steps, model) in &tuned.snapshots {
             let share = *steps as f64 / tuned.steps.max(1) as f64;

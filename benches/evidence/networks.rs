@@ -100,7 +100,12 @@ impl Builder {
     }
 
     /// A convolution with its norm; reads `read`, or the node before it.
-    fn convolution(&mut self, param: &str, read: Option<&str>, [to, from, kernel, stride]: [usize; 4]) {
+    fn convolution(
+        &mut self,
+        param: &str,
+        read: Option<&str>,
+        [to, from, kernel, stride]: [usize; 4],
+    ) {
         let mut node = json!({"op": "conv2d", "param": param, "stride": stride,
             "padding": kernel / 2});
         if let Some(read) = read {

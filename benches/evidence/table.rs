@@ -30,7 +30,8 @@ pub fn write(rows: &Path) -> Result<(), Box<dyn Error>> {
 /// The rows of the table, and by width those of the figure.
 fn read(rows: &Path) -> Result<(Groups, BTreeMap<u64, Vec<Value>>), Box<dyn Error>> {
     let (mut groups, mut widths) = (Groups::new(), BTreeMap::<u64, Vec<Value>>::new());
-    let mut files: Vec<_> = fs::read_dir(rows)?.map(|f| f.map(|f| f.path())).collect::<Result<_, _>>()?;
+    let mut files: Vec<_> =
+        fs::read_dir(rows)?.map(|f| f.map(|f| f.path())).collect::<Result<_, _>>()?;
     files.retain(|file| file.extension().is_some_and(|e| e == "json"));
     files.sort();
     for file in files {
@@ -68,10 +69,7 @@ fn names(rows: &[Value]) -> Vec<String> {
     first.into_iter().flatten().filter_map(name).collect()
 }
 
-fn markdown(
-    groups: &Groups,
-    widths: &BTreeMap<u64, Vec<Value>>,
-) -> Result<String, Box<dyn Error>> {
+fn markdown(groups: &Groups, widths: &BTreeMap<u64, Vec<Value>>) -> Result<String, Box<dyn Error>> {
     let mut text = String::from(HEAD);
     for ((network, data, relation), rows) in groups {
         let of = |key: &str| mean(rows.iter().map(|row| row[key].as_f64()));
@@ -94,12 +92,23 @@ fn markdown(
             writeln!(
                 text,
                 "| | | | {name} | {} | {} | {} | {} | {} | {} | {} |",
-                of("accuracy"), of("recovery"), of("after_epoch"),
-                reach("90"), reach("95"), reach("100"), of("negative_flips"),
+                of("accuracy"),
+                of("recovery"),
+                of("after_epoch"),
+                reach("90"),
+                reach("95"),
+                reach("100"),
+                of("negative_flips"),
             )?;
         }
-        writeln!(text, "| | | | **auto**: {} | {} | | {} | | | | {} |", decisions(rows),
-            auto(rows, "transferred"), auto(rows, "accuracy"), auto(rows, "negative_flips"))?;
+        writeln!(
+            text,
+            "| | | | **auto**: {} | {} | | {} | | | | {} |",
+            decisions(rows),
+            auto(rows, "transferred"),
+            auto(rows, "accuracy"),
+            auto(rows, "negative_flips")
+        )?;
     }
     write_judgement(&mut text, groups)?;
     write_widths(&mut text, widths)?;
@@ -126,10 +135,8 @@ const PUBLISHED_HEAD: &str = "\n## Published\n\nChijiwa (ICLR 2024), full-size n
 /// Gradients and CPU seconds, where every seed reaches the share.
 fn reached(rows: &[Value], name: &str, share: &str) -> String {
     let of = |key: &str| {
-        let values: Option<Vec<f64>> = rows
-            .iter()
-            .map(|row| contender(row, name)?["reach"][share][key].as_f64())
-            .collect();
+        let values: Option<Vec<f64>> =
+            rows.iter().map(|row| contender(row, name)?["reach"][share][key].as_f64()).collect();
         values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
     };
     match (of("gradients"), of("seconds")) {
@@ -174,18 +181,37 @@ fn write_judgement(text: &mut String, groups: &Groups) -> Result<(), Box<dyn Err
         }
     }
     let list = |items: &[String]| {
-        if items.is_empty() { "none".to_owned() } else { format!("{} ({})", items.len(), items.join("; ")) }
+        if items.is_empty() {
+            "none".to_owned()
+        } else {
+            format!("{} ({})", items.len(), items.join("; "))
+        }
     };
-    writeln!(text, "Of {rows} rows: more than a point behind the best method before training: {}. \
-        Published though worse than keeping the old model: {}.", list(&behind), list(&worse))?;
+    writeln!(
+        text,
+        "Of {rows} rows: more than a point behind the best method before training: {}. \
+        Published though worse than keeping the old model: {}.",
+        list(&behind),
+        list(&worse)
+    )?;
     Ok(())
 }
 
 /// The best of what a job may choose, on the test split: the oracle and the shift are not among it.
 fn best_candidate(row: &Value) -> (String, f64) {
-    const METHODS: [&str; 9] = ["identity", "weight matching", "GMT", "FGMT", "gradfix",
-        "gradfix on weight matching", "gradfix on FGMT", "bico", "theseus"];
-    let accuracy = |name: &&str| Some((name.to_string(), contender(row, name)?["accuracy"].as_f64()?));
+    const METHODS: [&str; 9] = [
+        "identity",
+        "weight matching",
+        "GMT",
+        "FGMT",
+        "gradfix",
+        "gradfix on weight matching",
+        "gradfix on FGMT",
+        "bico",
+        "theseus",
+    ];
+    let accuracy =
+        |name: &&str| Some((name.to_string(), contender(row, name)?["accuracy"].as_f64()?));
     let best = METHODS.iter().filter_map(accuracy).max_by(|a, b| a.1.total_cmp(&b.1));
     best.unwrap_or_default()
 }
@@ -194,7 +220,10 @@ fn write_widths(
     text: &mut String,
     widths: &BTreeMap<u64, Vec<Value>>,
 ) -> Result<(), Box<dyn Error>> {
-    writeln!(text, "\n## Over widths\n\nOne hidden layer, independent bases, Fashion-MNIST; before training (`width.svg`).\n")?;
+    writeln!(
+        text,
+        "\n## Over widths\n\nOne hidden layer, independent bases, Fashion-MNIST; before training (`width.svg`).\n"
+    )?;
     let names = widths.values().next().map(|rows| names(rows)).unwrap_or_default();
     writeln!(text, "| width | seeds | keep old | {} |", names.join(" | "))?;
     writeln!(text, "|---|---|---|{}", "---|".repeat(names.len()))?;
@@ -210,9 +239,10 @@ fn accuracy(rows: &[Value], name: &str) -> Option<f64> {
     mean(rows.iter().map(|row| contender(row, name)?["accuracy"].as_f64()))
 }
 
-const COLOURS: [(&str, &str); 5] = [
+const COLOURS: [(&str, &str); 6] = [
     ("identity", "#999999"),
     ("weight matching", "#e69f00"),
+    ("FGMT as published", "#56b4e9"),
     ("FGMT", "#0072b2"),
     ("oracle", "#009e73"),
     ("random π", "#cc79a7"),
@@ -220,15 +250,22 @@ const COLOURS: [(&str, &str); 5] = [
 
 fn legend(svg: &mut String, names: &[(&str, &str)], y: usize) -> std::fmt::Result {
     for (i, (name, colour)) in names.iter().enumerate() {
-        let x = 20 + 130 * i;
-        writeln!(svg, "<circle cx='{x}' cy='{y}' r='4' fill='{colour}'/><text x='{}' y='{}'>{name}</text>", x + 8, y + 4)?;
+        let x = 20 + 112 * i;
+        writeln!(
+            svg,
+            "<circle cx='{x}' cy='{y}' r='4' fill='{colour}'/><text x='{}' y='{}'>{name}</text>",
+            x + 8,
+            y + 4
+        )?;
     }
     Ok(())
 }
 
 fn open(width: usize, height: usize) -> String {
-    format!("<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' font-family='sans-serif' \
-        font-size='11'>\n<rect width='100%' height='100%' fill='white'/>\n")
+    format!(
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' font-family='sans-serif' \
+        font-size='11'>\n<rect width='100%' height='100%' fill='white'/>\n"
+    )
 }
 
 /// A line a group: accuracies before training from 0 to 100 %.
@@ -242,10 +279,19 @@ fn picture(groups: &Groups) -> Result<String, Box<dyn Error>> {
         writeln!(svg, "<line x1='{left}' x2='{}' y1='{y}' y2='{y}' stroke='#ddd'/>", left + span)?;
         let kept = mean(rows.iter().map(|row| row["keep_old"].as_f64())).unwrap_or_default();
         let x = left + span * kept;
-        writeln!(svg, "<line x1='{x:.1}' x2='{x:.1}' y1='{}' y2='{}' stroke='black'/>", y - 6, y + 6)?;
+        writeln!(
+            svg,
+            "<line x1='{x:.1}' x2='{x:.1}' y1='{}' y2='{}' stroke='black'/>",
+            y - 6,
+            y + 6
+        )?;
         for (name, colour) in COLOURS {
             let Some(value) = accuracy(rows, name) else { continue };
-            writeln!(svg, "<circle cx='{:.1}' cy='{y}' r='4' fill='{colour}'/>", left + span * value)?;
+            writeln!(
+                svg,
+                "<circle cx='{:.1}' cy='{y}' r='4' fill='{colour}'/>",
+                left + span * value
+            )?;
         }
     }
     Ok(svg + "</svg>\n")
@@ -260,8 +306,13 @@ fn width_picture(widths: &BTreeMap<u64, Vec<Value>>) -> Result<String, Box<dyn E
     let x = |width: u64| 50.0 + 68.0 * ((width as f64).log2() - 5.0);
     let y = |accuracy: f64| 300.0 - 260.0 * accuracy;
     for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
-        writeln!(svg, "<line x1='50' x2='526' y1='{0}' y2='{0}' stroke='#ddd'/><text x='12' y='{1}'>{2:.0} %</text>",
-            y(share), y(share) + 4.0, 100.0 * share)?;
+        writeln!(
+            svg,
+            "<line x1='50' x2='526' y1='{0}' y2='{0}' stroke='#ddd'/><text x='12' y='{1}'>{2:.0} %</text>",
+            y(share),
+            y(share) + 4.0,
+            100.0 * share
+        )?;
     }
     for width in widths.keys() {
         writeln!(svg, "<text x='{}' y='318' text-anchor='middle'>{width}</text>", x(*width))?;

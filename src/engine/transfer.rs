@@ -56,6 +56,9 @@ pub struct Problem<'a> {
     pub validation: Option<&'a Dataset>,
     /// B: samples per gradient.
     pub batch_size: usize,
+    /// How much the pair of the bases' own parameters counts in gradient matching, beside the first
+    /// pair of gradients; 0 leaves it out.
+    pub weight_anchor: f64,
     pub seed: u64,
     pub ledger: &'a Ledger,
     /// Asked before every timestep with `(done, total)`.

@@ -54,6 +54,7 @@ impl<'a> Bench<'a> {
             train: inputs.splits.train.as_ref(),
             validation: inputs.splits.validation.as_ref(),
             batch_size: options.batch_size,
+            weight_anchor: options.weight_anchor,
             seed: options.seed,
             ledger: &self.ledger,
             go_on,

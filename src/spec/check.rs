@@ -138,6 +138,9 @@ impl Spec {
         {
             faults.push(Fault::new("/options/alpha", "a number of magnitude at most 100"));
         }
+        if !(0.0..=1000.0).contains(&options.weight_anchor) {
+            faults.push(Fault::new("/options/weight_anchor", "must lie between 0 and 1000"));
+        }
         if let Some(fine_tune) = &self.fine_tune {
             within(faults, "/fine_tune/epochs", fine_tune.epochs, 1, 10_000);
             within(faults, "/fine_tune/batch_size", fine_tune.batch_size, 1, 1 << 20);
@@ -282,6 +285,10 @@ mod tests {
         assert_eq!(
             faults(|v| v["options"] = json!({"timesteps": 0})),
             one("/options/timesteps", "invalid_spec")
+        );
+        assert_eq!(
+            faults(|v| v["options"] = json!({"weight_anchor": -1})),
+            one("/options/weight_anchor", "invalid_spec")
         );
         assert_eq!(faults(|v| v["methods"] = json!(["fgmt"])), one("/methods/0", "invalid_spec"));
         assert_eq!(faults(|v| v["methods"] = json!(["bico"])), one("/methods/0", "invalid_spec"));

@@ -14,7 +14,7 @@ use retune::{
         transfer::{
             Candidate, Problem, STATISTICS_SAMPLES, Trajectory,
             candidate::{Selection, select},
-            methods::{align, builds_on},
+            methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
         },
     },
     spec::{Alpha, Head, Method, Schedule, Step},
@@ -37,6 +37,7 @@ struct Case {
     train: Dataset,
     held: Dataset,
     batch_size: usize,
+    weight_anchor: f64,
 }
 
 impl Case {
@@ -52,7 +53,8 @@ impl Case {
         let tuned = settled(&tuned);
         let symmetry = network.symmetry();
         drop(learner);
-        Self { network, symmetry, base, tuned, train, held, batch_size }
+        let weight_anchor = WEIGHT_ANCHOR;
+        Self { network, symmetry, base, tuned, train, held, batch_size, weight_anchor }
     }
 
     fn transfer(&self, learner: &Learner, target: &Checkpoint, method: Method) -> Candidate {
@@ -68,6 +70,7 @@ impl Case {
             train: Some(&self.train),
             validation: None,
             orthogonal_shift: false,
+            weight_anchor: self.weight_anchor,
             batch_size: self.batch_size,
             seed: 6,
             ledger: &ledger,
@@ -168,6 +171,24 @@ fn residual() -> Case {
 #[test]
 fn a_perceptrons_order_is_found() {
     perceptron().recovers_the_planted_permutation();
+}
+
+#[test]
+fn gradients_alone_find_a_perceptrons_order() {
+    Case { weight_anchor: 0.0, ..perceptron() }.recovers_the_planted_permutation();
+}
+
+/// Two samples a gradient leave most units of the network without one.
+#[test]
+fn weights_settle_what_few_gradients_leave_open() {
+    let case = |weight_anchor| Case { weight_anchor, ..Case::of(mlp(&[784, 512, 256, 10]), 2) };
+    case(WEIGHT_ANCHOR).recovers_the_planted_permutation();
+    let alone = case(0.0);
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let planted = Permutation::random(&alone.symmetry, &mut rng);
+    let target = planted.apply(&alone.symmetry, &alone.base);
+    let found = alone.transfer(&alone.network.learner(), &target, Method::Fgmt);
+    assert_ne!(found.transport.permutation(), Some(&planted));
 }
 
 #[test]

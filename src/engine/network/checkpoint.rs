@@ -205,6 +205,13 @@ impl HostTensor {
         Self::from_f32_as(self.dtype, self.shape.clone(), values)
     }
 
+    /// `factor · self`, f32.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        let values = self.f32().par_iter().map(|&v| (f64::from(v) * factor) as f32).collect();
+        Self::from_f32(self.shape.clone(), values)
+    }
+
     /// `self − other`, f32.
     ///
     /// # Panics
@@ -324,6 +331,12 @@ impl Checkpoint {
             (name.to_owned(), shifted)
         };
         self.iter().map(shift).collect()
+    }
+
+    /// `factor · self`, tensor by tensor, f32.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        self.iter().map(|(name, tensor)| (name.to_owned(), tensor.scaled(factor))).collect()
     }
 
     /// `(1 − fraction) · self + fraction · other`; exactly `other` at fraction 1.
