@@ -4,6 +4,8 @@ mod api;
 mod architecture;
 mod service;
 mod support;
+#[path = "../benches/synthetic.rs"]
+mod synthetic;
 
 mod engine {
     pub mod networks;
@@ -30,5 +32,6 @@ mod pipeline {
     mod pytorch;
     mod s3;
     mod same_bytes;
+    mod streaming;
     mod trainer;
 }

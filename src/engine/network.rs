@@ -11,11 +11,14 @@ pub mod forward;
 pub mod graph;
 pub mod host;
 mod initial;
+mod lazy;
 pub mod op;
 mod ops;
 pub mod shapes;
 
+pub(crate) use checkpoint::CHUNK;
 pub use checkpoint::{Checkpoint, DType, HostTensor, Signature, TensorInfo};
 pub use error::GraphError;
 pub use graph::{Graph, Input, Node, Operand};
+pub use lazy::Elements;
 pub use op::{Axis, Op, ParamUse, Role};

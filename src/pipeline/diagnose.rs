@@ -46,9 +46,8 @@ pub fn run(bench: &Bench) -> Result<Diagnosed, Failure> {
     for name in names.iter().filter(|n| source.get(n).is_some()) {
         let a = &source[name];
         squares += a.inner(a);
-        identical &= a.f32() == target[name].f32();
-        let pairs = a.f32().into_owned().into_iter().zip(tuned[name].f32().into_owned());
-        moved += pairs.map(|(a, t)| f64::from(t - a).powi(2)).sum::<f64>();
+        identical = identical && a.same_values(&target[name]);
+        moved += a.sums(&tuned[name], |a, t| f64::from(t - a).powi(2));
     }
     let progress = |done: usize, total: usize| bench.advance(done, total, "steps");
     let related = match bench.job.spec.methods {

@@ -100,14 +100,14 @@ impl Case {
     }
 
     pub fn put_weights(&self, name: &str, model: &Checkpoint) {
-        self.write(&format!("{name}/model.safetensors"), tensors::to_pieces(model).concat());
+        self.write(&format!("{name}/model.safetensors"), tensors::to_bytes(model));
     }
 
     pub fn put_data(&self, name: &str, inputs: HostTensor, labels: &[i64]) {
         let labels = HostTensor::from_i64(vec![labels.len()], labels);
         let data: Checkpoint =
             [("inputs".to_owned(), inputs), ("labels".to_owned(), labels)].into_iter().collect();
-        self.write(name, tensors::to_pieces(&data).concat());
+        self.write(name, tensors::to_bytes(&data));
     }
 
     pub fn model(&self, name: &str) -> Checkpoint {

@@ -3,13 +3,16 @@
 //! Convention, everywhere: `permuted[j] = source[σ[j]]`, the same gather on every axis that
 //! follows the group.
 
+use std::sync::Arc;
+
 use rand::{Rng, seq::SliceRandom};
 
 use super::{
     gather::{Offsets, along, gather, strides},
     groups::{Member, Symmetry},
+    rows::Rows,
 };
-use crate::engine::network::{Checkpoint, HostTensor};
+use crate::engine::network::{CHUNK, Checkpoint, HostTensor};
 
 /// One order of units for each group of a [`Symmetry`], in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +88,7 @@ impl Permutation {
             .collect()
     }
 
-    /// `π` on one tensor.
+    /// `π` on one tensor; lazy where the tensor is.
     #[must_use]
     pub fn apply_to(&self, symmetry: &Symmetry, name: &str, tensor: &HostTensor) -> HostTensor {
         let strides = strides(tensor.shape());
@@ -99,6 +102,10 @@ impl Permutation {
         }
         if !moved {
             return tensor.clone();
+        }
+        if tensor.is_lazy() && tensor.len() > CHUNK && Rows::suit(tensor) {
+            let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
+            return HostTensor::lazy(dtype, shape, Arc::new(Rows::new(tensor.clone(), axes)));
         }
         let values = gather(&tensor.f32(), &axes);
         HostTensor::from_f32_as(tensor.dtype(), tensor.shape().to_vec(), values)
