@@ -1,8 +1,11 @@
 //! Memory and time of transfers of models larger than they may hold in memory.
 //!
 //! ```text
-//! cargo bench --bench streaming -- [identity|weight_matching|auto] [--scale S] [--json FILE]
+//! cargo bench --bench streaming -- [identity|weight_matching|auto|fgmt] [--scale S] [--json FILE]
 //! ```
+//!
+//! `fgmt` is gradient matching of a Llama classifier of 125 M parameters in f32, 3 timesteps of 8
+//! sequences of 64 tokens, its gradients on disk. The others:
 //!
 //! A synthetic Llama classifier of 2.2 GB in bf16 (`--scale 1`; a smaller scale has fewer blocks):
 //! old base and tuned model in three shards, new base in one file, written to the temporary folder
@@ -12,10 +15,10 @@
 #[path = "synthetic.rs"]
 mod synthetic;
 
-use std::{error::Error, process::Command, time::Instant};
+use std::{error::Error, path::Path, process::Command, time::Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use retune::engine::network::DType;
+use retune::engine::network::{DType, HostTensor};
 use serde_json::{Value, json};
 use synthetic::Llama;
 
@@ -25,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let at = arguments.iter().position(|a| a == name)?;
         arguments.get(at + 1).cloned()
     };
-    let methods = ["weight_matching", "auto"];
+    let methods = ["weight_matching", "auto", "fgmt"];
     let method = methods.into_iter().find(|m| arguments.iter().any(|a| a == m));
     let method = method.unwrap_or("identity");
     let scale: f64 = value("--scale").map_or(Ok(1.0), |text| text.parse())?;
@@ -37,32 +40,64 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn measure(method: &str, scale: f64) -> Result<Value, Box<dyn Error>> {
-    let llama = Llama {
+const TOKENS: usize = 64;
+const SEQUENCES: usize = 8;
+
+fn llama(method: &str, scale: f64) -> (Llama, DType) {
+    let layers = |full: f64| ((full * scale).round() as usize).max(1);
+    let large = Llama {
         hidden: 2048,
         intermediate: 5632,
-        layers: ((22.0 * scale).round() as usize).max(1),
+        layers: layers(22.0),
         heads: 32,
         kv_heads: 4,
         vocabulary: 32000,
         positions: 128,
         classes: 4,
     };
+    let medium =
+        Llama { hidden: 768, intermediate: 2048, layers: layers(16.0), heads: 12, ..large };
+    if method == "fgmt" { (medium, DType::F32) } else { (large, DType::BF16) }
+}
+
+/// Sentences of any words.
+fn write_sentences(file: &Path, llama: &Llama) -> std::io::Result<()> {
+    let count = 4 * SEQUENCES;
+    let word = |i: usize| (i * 7919 % llama.vocabulary) as i64;
+    let ids: Vec<i64> = (0..count * TOKENS).map(word).collect();
+    let labels: Vec<i64> = (0..count).map(|i| (i % llama.classes) as i64).collect();
+    let data = [
+        ("input_ids".to_owned(), HostTensor::from_i64(vec![count, TOKENS], &ids)),
+        ("labels".to_owned(), HostTensor::from_i64(vec![count], &labels)),
+    ];
+    synthetic::write_tensors(file, &data.into_iter().collect())
+}
+
+fn measure(method: &str, scale: f64) -> Result<Value, Box<dyn Error>> {
+    let (llama, dtype) = llama(method, scale);
     let folder = tempfile::tempdir()?;
-    let old = llama.model(DType::BF16, 1, None);
-    let tuned = llama.model(DType::BF16, 1, Some((2, 0.02)));
-    let new = llama.model(DType::BF16, 1, Some((3, 0.05)));
+    let old = llama.model(dtype, 1, None);
+    let tuned = llama.model(dtype, 1, Some((2, 0.02)));
+    let new = llama.model(dtype, 1, Some((3, 0.05)));
     for (name, model, shards) in [("old", &old, 3), ("tuned", &tuned, 3), ("new", &new, 1)] {
         llama.write(&folder.path().join(name), model, shards)?;
     }
     let path = |name: &str| folder.path().join(name).display().to_string();
     let methods = if method == "auto" { json!("auto") } else { json!([method]) };
-    let spec = json!({
+    let mut spec = json!({
         "source": {"base": path("old"), "trajectory": path("tuned")},
         "target": {"base": path("new")},
         "methods": methods,
         "output": path("out"),
     });
+    if method == "fgmt" {
+        let file = folder.path().join("train.safetensors");
+        write_sentences(&file, &llama)?;
+        // As its own validation: what is measured does not depend on what it shows.
+        spec["data"] = json!({"train": file, "validation": file});
+        spec["options"] =
+            json!({"timesteps": 3, "batch_size": SEQUENCES, "step": "last", "alpha": 1.0});
+    }
     std::fs::write(folder.path().join("spec.json"), spec.to_string())?;
     let start = Instant::now();
     let done = Command::new(env!("CARGO_BIN_EXE_retune"))
@@ -76,8 +111,8 @@ fn measure(method: &str, scale: f64) -> Result<Value, Box<dyn Error>> {
     }
     let peak = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss() / 1024;
     Ok(json!({
-        "name": format!("{method}, llama {} M parameters, bf16", llama.parameters() / 1_000_000),
-        "model_mb": 2 * llama.parameters() / 1_000_000,
+        "name": format!("{method}, llama {} M parameters, {}", llama.parameters() / 1_000_000, dtype.name()),
+        "model_mb": dtype.size() * llama.parameters() / 1_000_000,
         "seconds": (start.elapsed().as_secs_f64() * 10.0).round() / 10.0,
         "peak_mb": peak,
     }))

@@ -29,6 +29,7 @@ mod artifacts {
 mod pipeline {
     mod bad_input;
     mod case;
+    mod matching_cache;
     mod pytorch;
     mod s3;
     mod same_bytes;

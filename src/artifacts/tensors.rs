@@ -1,6 +1,6 @@
 //! A safetensors file as a checkpoint, and a checkpoint as the bytes of such a file.
 
-use std::{fs::File, ops::Range, os::unix::fs::FileExt, path::Path, sync::Arc};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use half::{bf16, f16};
@@ -33,26 +33,43 @@ const CHUNK: usize = 1 << 16;
 /// # Errors
 /// See [`HeaderFault`].
 pub fn open_lazily(path: &Path, location: &Location) -> Result<Checkpoint, ArtifactError> {
-    let broken = |error: std::io::Error| {
+    let broken = |error: io::Error| {
         ArtifactError::fault("unreadable", location, format!("cannot be opened: {error}"))
     };
-    let file = File::open(path).map_err(broken)?;
-    let size = file.metadata().map_err(broken)?.len();
+    lazily(path).map_err(broken)?.map_err(|fault| located(fault, location))
+}
+
+/// As [`open_lazily`], for a file that this program has written for itself.
+///
+/// # Errors
+/// When it cannot be read or is none of ours.
+pub fn open_own(path: &Path) -> io::Result<Checkpoint> {
+    lazily(path)?.map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault.detail))
+}
+
+fn lazily(path: &Path) -> io::Result<Result<Checkpoint, HeaderFault>> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
     let read = |range: Range<u64>| {
         let mut bytes = vec![0; (range.end - range.start) as usize];
         file.read_exact_at(&mut bytes, range.start).map(|()| bytes)
     };
-    let prefix = read(0..PREFIX.min(size)).map_err(broken)?;
-    let start = data_start(&prefix, size).map_err(|fault| located(fault, location))?;
-    let json = read(PREFIX..start).map_err(broken)?;
-    let header = Header::parse(&json, size).map_err(|fault| located(fault, location))?;
+    let prefix = read(0..PREFIX.min(size))?;
+    let start = match data_start(&prefix, size) {
+        Ok(start) => start,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let header = match Header::parse(&read(PREFIX..start)?, size) {
+        Ok(header) => header,
+        Err(fault) => return Ok(Err(fault)),
+    };
     let file = Arc::new(file);
     let lazy = |(name, entry): (String, super::header::Entry)| {
         let (dtype, file) = (entry.info.dtype, Arc::clone(&file));
         let stored = Stored { file, start: entry.range.start, dtype };
         (name, HostTensor::lazy(dtype, entry.info.shape, Arc::new(stored)))
     };
-    Ok(header.tensors.into_iter().map(lazy).collect())
+    Ok(Ok(header.tensors.into_iter().map(lazy).collect()))
 }
 
 /// A tensor's place in a file.

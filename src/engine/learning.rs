@@ -14,6 +14,7 @@ mod evaluate;
 pub mod fine_tune;
 mod gradient;
 pub mod optimizer;
+mod parts;
 #[cfg(test)]
 mod pytorch;
 #[cfg(test)]
@@ -51,6 +52,8 @@ pub struct Learner<'a> {
     /// Rows of the smallest table that ids are looked up in.
     vocabulary: Option<usize>,
     forward_flops: f64,
+    /// What each node puts out for a sample.
+    shapes: Vec<Vec<usize>>,
     sample_gradients: AtomicU64,
     sample_forwards: AtomicU64,
 }
@@ -92,6 +95,7 @@ impl<'a> Learner<'a> {
     ) -> Result<Self, GraphError> {
         let classes = graph.classes(signature)?;
         let forward_flops = cost::forward_flops(graph, signature)?;
+        let shapes = graph.shapes(signature)?;
         let vocabulary = vocabulary(graph, signature);
         let device = device.inner();
         let (sample_gradients, sample_forwards) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -101,6 +105,7 @@ impl<'a> Learner<'a> {
             classes,
             vocabulary,
             forward_flops,
+            shapes,
             sample_gradients,
             sample_forwards,
         })
@@ -167,7 +172,8 @@ impl<'a> Learner<'a> {
         )
     }
 
-    fn spent_gradients(&self, samples: usize) {
+    /// Books gradients, also those that an earlier run has left.
+    pub fn spent_gradients(&self, samples: usize) {
         self.sample_gradients.fetch_add(samples as u64, Ordering::Relaxed);
     }
 

@@ -18,12 +18,14 @@ pub mod diagnosis;
 pub mod ladder;
 pub mod methods;
 pub mod schedule;
+pub mod shelf;
 mod trajectory;
 
 use std::ops::ControlFlow;
 
 pub use candidate::{Candidate, Score};
 pub use methods::{Alignment, Evidence};
+pub use shelf::{InMemory, Shelf};
 pub use trajectory::Trajectory;
 
 use super::{
@@ -53,6 +55,8 @@ pub struct Problem<'a> {
     pub batch_size: usize,
     pub seed: u64,
     pub ledger: &'a Ledger,
+    /// Where gradient pairs are kept.
+    pub shelf: &'a dyn Shelf,
     /// Asked before every timestep with `(done, total)`.
     pub go_on: &'a dyn Fn(usize, usize) -> ControlFlow<()>,
 }

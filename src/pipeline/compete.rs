@@ -1,20 +1,25 @@
 //! Runs the methods on the inputs, one candidate each.
 
-use std::ops::ControlFlow;
+use std::{
+    cell::{Cell, RefCell},
+    ops::ControlFlow,
+    rc::Rc,
+};
 
 use super::{
     Failure, Job, Phase,
     diagnose::Diagnosed,
     fetch::{Inputs, device},
     judge::Baselines,
-    meter,
+    matching, meter,
+    steps::Steps,
 };
 use crate::{
     engine::{
         learning::{FineTunePlan, Learner, Optimizer},
         ledger::Ledger,
         transfer::{
-            Alignment, Candidate, Problem, STATISTICS_SAMPLES,
+            Alignment, Candidate, InMemory, Problem, STATISTICS_SAMPLES,
             candidate::{self, Selection},
             ladder::{self, Known, RUNGS},
             methods,
@@ -29,13 +34,18 @@ pub struct Bench<'a> {
     pub job: &'a Job<'a>,
     pub learner: Learner<'a>,
     pub ledger: Ledger,
+    /// What the methods so far have on disk.
+    pub steps: RefCell<Vec<Rc<Steps<'a>>>>,
+    /// Whether weight matching was found in the cache; `None` where nobody looked.
+    pub cached_matching: Cell<Option<bool>>,
 }
 
 impl<'a> Bench<'a> {
-    pub fn new(inputs: &'a Inputs, job: &'a Job) -> Result<Self, Failure> {
+    pub fn new(inputs: &'a Inputs, job: &'a Job<'a>) -> Result<Self, Failure> {
         let learner = Learner::new(&inputs.graph, &inputs.signature, device())
             .map_err(super::failure::graph("/target/base", &job.spec.target.base))?;
-        Ok(Self { inputs, job, learner, ledger: Ledger::new(meter::now) })
+        let (ledger, steps) = (Ledger::new(meter::now), RefCell::default());
+        Ok(Self { inputs, job, learner, ledger, steps, cached_matching: Cell::default() })
     }
 
     /// The problem as the methods see it; `go_on` hears of each timestep.
@@ -55,6 +65,7 @@ impl<'a> Bench<'a> {
             batch_size: options.batch_size,
             seed: options.seed,
             ledger: &self.ledger,
+            shelf: &InMemory,
             go_on,
         }
     }
@@ -149,10 +160,13 @@ fn one(
         bench.advance(position * total + done, methods * total, "timesteps")
     };
     let (cost, start) = (bench.learner.cost(), bench.ledger.now());
-    let problem = bench.problem(&progress);
+    let steps = Rc::new(Steps::of(bench, method));
+    bench.steps.borrow_mut().push(Rc::clone(&steps));
+    let problem = Problem { shelf: &*steps, ..bench.problem(&progress) };
     bench.job.progress.phase(Phase::Aligning);
     let alignment = match found {
         Some(alignment) => alignment,
+        None if method == Method::WeightMatching => matching::weight_matching(bench, &problem)?,
         None => methods::align(method, &problem, bench.fine_tune_plan().as_ref())?,
     };
     bench.job.progress.phase(Phase::Transferring);

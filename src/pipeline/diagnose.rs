@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Failure, compete::Bench};
+use super::{Failure, compete::Bench, matching};
 use crate::{
     engine::{
         learning::Cost,
@@ -51,7 +51,11 @@ pub fn run(bench: &Bench) -> Result<Diagnosed, Failure> {
     }
     let progress = |done: usize, total: usize| bench.advance(done, total, "steps");
     let related = match bench.job.spec.methods {
-        Methods::Auto => Some(relation(&bench.problem(&progress))?),
+        Methods::Auto => {
+            let problem = bench.problem(&progress);
+            let alignment = matching::weight_matching(bench, &problem)?;
+            Some((relation(&problem, &alignment), alignment))
+        }
         Methods::Named(_) => None,
     };
     let (relation, weight_matching) = related.unzip();

@@ -34,6 +34,8 @@ pub struct Case {
     pub folder: tempfile::TempDir,
     pub network: Network,
     pub storage: Storage,
+    /// What jobs leave for others; none by default.
+    pub cache: Option<PathBuf>,
     _runtime: Runtime,
 }
 
@@ -76,7 +78,7 @@ impl Case {
         };
         fs::create_dir(folder.path().join("objects")).expect("our own folder");
         let storage = Storage::new(config, runtime.handle().clone()).expect("a root");
-        Self { folder, network, storage, _runtime: runtime }
+        Self { folder, network, storage, cache: None, _runtime: runtime }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -143,6 +145,7 @@ impl Case {
             spec: &spec,
             storage: &self.storage,
             scratch: &scratch,
+            cache: self.cache.as_deref(),
             progress: &Silent,
         })
     }

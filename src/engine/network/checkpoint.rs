@@ -245,6 +245,18 @@ impl HostTensor {
         }
     }
 
+    /// The same in memory.
+    #[must_use]
+    pub fn held(&self) -> Self {
+        match self.data {
+            Data::Lazy(_) if self.dtype == DType::F32 => {
+                Self::from_f32(self.shape.clone(), self.f32().into_owned())
+            }
+            Data::Lazy(_) => Self { data: Data::Raw(self.bytes()), ..self.clone() },
+            _ => self.clone(),
+        }
+    }
+
     /// All positions, in ranges that are worth having in memory one at a time.
     pub fn pieces(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let (len, step) = (self.len(), if self.is_lazy() { PIECE } else { usize::MAX });
@@ -370,6 +382,12 @@ impl Checkpoint {
             (name.to_owned(), shifted)
         };
         self.iter().map(shift).collect()
+    }
+
+    /// The same in memory.
+    #[must_use]
+    pub fn held(&self) -> Self {
+        self.iter().map(|(name, tensor)| (name.to_owned(), tensor.held())).collect()
     }
 
     /// `(1 − fraction) · self + fraction · other`; exactly `other` at fraction 1.

@@ -37,6 +37,18 @@ impl Permutation {
         permutation
     }
 
+    /// The element with these σ, one a group; `None` where they are no bijections of the groups'
+    /// units, or tear an attention's heads apart.
+    pub fn from_sigmas(symmetry: &Symmetry, sigmas: Vec<Vec<u32>>) -> Option<Self> {
+        let fits = sigmas.len() == symmetry.groups.len()
+            && sigmas
+                .iter()
+                .zip(&symmetry.groups)
+                .all(|(s, g)| s.len() == g.units && is_bijection(s))
+            && symmetry.attentions.iter().all(|attention| attention.admits(&sigmas));
+        fits.then_some(Self { sigmas })
+    }
+
     /// σ of a group: unit `j` of the result is unit `σ[j]` of the source.
     pub fn sigma(&self, group: usize) -> &[u32] {
         &self.sigmas[group]

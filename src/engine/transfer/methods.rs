@@ -67,7 +67,7 @@ pub struct GroupEvidence {
 
 impl Alignment {
     /// The same permutation at every step.
-    fn constant(problem: &Problem, permutation: &Permutation) -> Self {
+    pub fn constant(problem: &Problem, permutation: &Permutation) -> Self {
         let permutations = vec![permutation.clone(); problem.trajectory.timesteps()];
         Self { permutations, evidence: Vec::new(), groups: Vec::new() }
     }
@@ -104,8 +104,9 @@ fn certified(solution: &Solution) -> usize {
 }
 
 fn certificate_name(certificate: Certificate) -> &'static str {
+    let [row_maxima, dual] = Certificate::NAMES;
     match certificate {
-        Certificate::RowMaxima => "row_maxima",
-        Certificate::DualFeasible { .. } => "dual",
+        Certificate::RowMaxima => row_maxima,
+        Certificate::DualFeasible { .. } => dual,
     }
 }
