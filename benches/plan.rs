@@ -9,9 +9,6 @@
 //! and FGMT. Each is planned and run by the program itself, in processes of their own; the seconds
 //! are those of the whole process, the memory the most it was resident with.
 
-#[path = "synthetic.rs"]
-mod synthetic;
-
 use std::{
     error::Error,
     fs,
@@ -21,7 +18,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use retune::engine::network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo};
+use retune::{
+    artifacts::tensors,
+    engine::network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo},
+};
 use serde_json::{Value, json};
 
 type Shapes = Vec<(String, Vec<usize>)>;
@@ -49,7 +49,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let folder = tempfile::tempdir()?;
     let mut records = Vec::new();
-    println!("| job | seconds predicted | taken | memory predicted, MB | taken |\n|---|---|---|---|---|");
+    println!(
+        "| job | seconds predicted | taken | memory predicted, MB | taken |\n|---|---|---|---|---|"
+    );
     for case in &wanted {
         let record = case.measure(folder.path())?;
         println!(
@@ -129,7 +131,7 @@ impl Case {
             let place = folder.join(name);
             fs::create_dir_all(&place)?;
             fs::write(place.join("config.json"), self.config.to_string())?;
-            synthetic::write_tensors(&place.join("model.safetensors"), model)?;
+            fs::write(place.join("model.safetensors"), tensors::to_bytes(model))?;
         }
         for (name, samples) in [("train", self.samples), ("validation", self.samples / 5)] {
             self.write_data(&folder.join(format!("{name}.safetensors")), samples)?;
@@ -178,7 +180,8 @@ impl Case {
         };
         let labels: Vec<i64> = (0..samples as i64).map(|i| i % 4).collect();
         let labels = ("labels".to_owned(), HostTensor::from_i64(vec![samples], &labels));
-        synthetic::write_tensors(file, &[inputs, labels].into_iter().collect::<Checkpoint>())
+        let data: Checkpoint = [inputs, labels].into_iter().collect();
+        fs::write(file, tensors::to_bytes(&data))
     }
 }
 

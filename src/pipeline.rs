@@ -5,6 +5,7 @@
 //! in who listens to its [`Progress`]. `run` blocks and computes; call it from a thread of its own,
 //! outside any runtime.
 
+mod calibration;
 mod compete;
 mod diagnose;
 mod failure;

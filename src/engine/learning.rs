@@ -13,6 +13,7 @@ pub mod dataset;
 mod evaluate;
 pub mod fine_tune;
 mod gradient;
+pub mod load;
 pub mod optimizer;
 mod parts;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use dataset::{Batch, Dataset};
 pub use evaluate::Evaluation;
 pub use fine_tune::{End, Epoch, Event, FineTunePlan, FineTuned};
 pub use gradient::Gradient;
+pub use load::Load;
 pub use optimizer::Optimizer;
 
 use super::network::{

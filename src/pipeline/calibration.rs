@@ -13,7 +13,7 @@ use crate::{
     artifacts::tensors,
     engine::{
         learning::{Dataset, Learner, Load},
-        network::{Checkpoint, Graph, HostTensor, Signature, TensorInfo, DType},
+        network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo},
         symmetry::{Permutation, Symmetry, assignment},
     },
     storage::sha256_of,
@@ -98,8 +98,8 @@ impl Speeds {
         let convolution = (convolutions.gradient() - node * convolutions.load.nodes).max(0.0)
             / (3.0 * convolutions.samples * convolutions.load.convolutions);
         let rest = |sample: &Sample, elements: f64| {
-            let known = 3.0 * sample.samples * sample.load.products * product
-                + node * sample.load.nodes;
+            let known =
+                3.0 * sample.samples * sample.load.products * product + node * sample.load.nodes;
             (sample.gradient() - known).max(0.0) / (sample.samples * elements)
         };
         let (light, heavy) = (Sample::light(), Sample::heavy());
@@ -239,5 +239,5 @@ fn bytes() -> f64 {
         let _ = tensors::first_not_finite(&model);
         let _ = sha256_of(&tensor.bytes());
     };
-    least(run) / (4 << 20) as f64
+    least(run) / f64::from(4 << 20)
 }

@@ -100,7 +100,7 @@ fn model(
 
 /// The graph of a model folder. A known family reads images of any size; a graph as data says
 /// itself what it reads.
-fn read_graph(
+pub(super) fn read_graph(
     pointer: &str,
     folder: &ModelFolder,
     signature: &Signature,

@@ -33,7 +33,7 @@ use crate::{
 const VERSION: u32 = 1;
 /// Bytes of gradients that a method may hold in memory.
 const IN_MEMORY: usize = 512 << 20;
-const FORGOTTEN: Duration = Duration::from_secs(7 * 24 * 3600);
+const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
 
 /// The gradients of one method of one job.
 pub struct Steps<'a> {
@@ -133,9 +133,8 @@ impl Shelf for Steps<'_> {
             return gradient;
         }
         let path = self.path(at);
-        let written = self.write(&path, &gradient).and_then(|()| match self.in_memory {
-            true => Ok(None),
-            false => tensors::open_own(&path).map(Some),
+        let written = self.write(&path, &gradient).and_then(|()| {
+            if self.in_memory { Ok(None) } else { tensors::open_own(&path).map(Some) }
         });
         match written {
             Ok(Some(on_disk)) => on_disk,

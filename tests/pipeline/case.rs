@@ -152,7 +152,8 @@ impl Case {
 
     /// Checks a job by headers alone.
     pub fn plan(&self, spec: &Value) -> Result<Value, Failure> {
-        pipeline::plan(&Spec::from_json(spec).expect("a sound job"), &self.storage)
+        let spec = Spec::from_json(spec).expect("a sound job");
+        pipeline::plan(&spec, &self.storage, self.cache.as_deref())
     }
 
     /// Runs a job that must succeed: its outcome and the folder of its result.

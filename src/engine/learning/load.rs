@@ -74,8 +74,7 @@ mod tests {
             json!([{"op": "conv2d", "param": "c", "padding": 1}, {"op": "relu"}, {"op": "gelu"},
                 {"op": "flatten"}, {"op": "linear", "param": "fc"}]),
         );
-        let signature =
-            testing::signature(&[("c.weight", &[6, 2, 3, 3]), ("fc.weight", &[5, 96])]);
+        let signature = testing::signature(&[("c.weight", &[6, 2, 3, 3]), ("fc.weight", &[5, 96])]);
         let load = Load::of(&graph, &signature).unwrap();
         assert_eq!(load.convolutions, 2.0 * 108.0 * 16.0);
         assert_eq!(load.products, 2.0 * 480.0);

@@ -228,12 +228,10 @@ impl<'a> Product<'a> {
 
 /// Ranges of a tensor's first axis that are looked at together: all, where the member's units lie
 /// on it.
-fn slices(tensor: &HostTensor, member: &Member) -> Vec<Range<usize>> {
-    let Some((&rows, rest)) = tensor.shape().split_first().filter(|_| member.axis > 0) else {
-        return vec![0..tensor.shape().first().copied().unwrap_or(1)];
-    };
-    let step = (AT_ONCE / rest.iter().product::<usize>().max(1)).max(1);
-    (0..rows).step_by(step).map(|start| start..(start + step).min(rows)).collect()
+fn slices(tensor: &HostTensor, member: &Member) -> impl Iterator<Item = Range<usize>> + use<> {
+    let rows = tensor.shape().first().copied().unwrap_or(1);
+    let step = if member.axis == 0 { rows } else { AT_ONCE * rows / tensor.len().max(1) }.max(1);
+    (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
 }
 
 fn changed(sigma: &[u32], old: &[u32]) -> Vec<u32> {
