@@ -2,7 +2,10 @@
 //!
 //! ```text
 //! cargo bench --bench streaming -- [identity|weight_matching|auto|fgmt] [--scale S] [--json FILE]
+//! cargo bench --bench streaming -- fgmt --make DIR
 //! ```
+//!
+//! The second form only writes models and `spec.json`, for runs by hand (and kills).
 //!
 //! `fgmt` is gradient matching of a Llama classifier of 125 M parameters in f32, 3 timesteps of 8
 //! sequences of 64 tokens, its gradients on disk. The others:
@@ -32,6 +35,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let method = methods.into_iter().find(|m| arguments.iter().any(|a| a == m));
     let method = method.unwrap_or("identity");
     let scale: f64 = value("--scale").map_or(Ok(1.0), |text| text.parse())?;
+    if let Some(folder) = value("--make") {
+        return make(method, scale, Path::new(&folder));
+    }
     let record = measure(method, scale)?;
     println!("{record}");
     if let Some(file) = value("--json") {
@@ -73,16 +79,16 @@ fn write_sentences(file: &Path, llama: &Llama) -> std::io::Result<()> {
     synthetic::write_tensors(file, &data.into_iter().collect())
 }
 
-fn measure(method: &str, scale: f64) -> Result<Value, Box<dyn Error>> {
+/// Writes models, data and specification.
+fn make(method: &str, scale: f64, folder: &Path) -> Result<(), Box<dyn Error>> {
     let (llama, dtype) = llama(method, scale);
-    let folder = tempfile::tempdir()?;
     let old = llama.model(dtype, 1, None);
     let tuned = llama.model(dtype, 1, Some((2, 0.02)));
     let new = llama.model(dtype, 1, Some((3, 0.05)));
     for (name, model, shards) in [("old", &old, 3), ("tuned", &tuned, 3), ("new", &new, 1)] {
-        llama.write(&folder.path().join(name), model, shards)?;
+        llama.write(&folder.join(name), model, shards)?;
     }
-    let path = |name: &str| folder.path().join(name).display().to_string();
+    let path = |name: &str| folder.join(name).display().to_string();
     let methods = if method == "auto" { json!("auto") } else { json!([method]) };
     let mut spec = json!({
         "source": {"base": path("old"), "trajectory": path("tuned")},
@@ -91,14 +97,21 @@ fn measure(method: &str, scale: f64) -> Result<Value, Box<dyn Error>> {
         "output": path("out"),
     });
     if method == "fgmt" {
-        let file = folder.path().join("train.safetensors");
+        let file = folder.join("train.safetensors");
         write_sentences(&file, &llama)?;
         // As its own validation: what is measured does not depend on what it shows.
         spec["data"] = json!({"train": file, "validation": file});
         spec["options"] =
             json!({"timesteps": 3, "batch_size": SEQUENCES, "step": "last", "alpha": 1.0});
     }
-    std::fs::write(folder.path().join("spec.json"), spec.to_string())?;
+    std::fs::write(folder.join("spec.json"), spec.to_string())?;
+    Ok(())
+}
+
+fn measure(method: &str, scale: f64) -> Result<Value, Box<dyn Error>> {
+    let (llama, dtype) = llama(method, scale);
+    let folder = tempfile::tempdir()?;
+    make(method, scale, folder.path())?;
     let start = Instant::now();
     let done = Command::new(env!("CARGO_BIN_EXE_retune"))
         .args(["transfer", "--json"])

@@ -30,6 +30,7 @@ mod pipeline {
     mod bad_input;
     mod case;
     mod matching_cache;
+    mod plan;
     mod pytorch;
     mod s3;
     mod same_bytes;

@@ -58,7 +58,10 @@ impl<'a> Steps<'a> {
                 forget_old(&all);
                 (all.join(key(bench, method)), true)
             }
-            None => (bench.job.scratch.join(format!("{}-steps", bench.job.id)), false),
+            None => {
+                let scratch = bench.job.scratch.join(bench.job.id.to_string());
+                (scratch.join(method.name()), false)
+            }
         };
         let (in_memory, found) = (bytes <= IN_MEMORY, AtomicUsize::new(0));
         Self { progress: bench.job.progress, folder, lasting, in_memory, found }
