@@ -5,6 +5,7 @@
 
 pub mod checkpoint;
 pub mod document;
+mod dtype;
 pub mod error;
 mod families;
 pub mod forward;
@@ -17,7 +18,8 @@ mod ops;
 pub mod shapes;
 
 pub(crate) use checkpoint::CHUNK;
-pub use checkpoint::{Checkpoint, DType, HostTensor, Signature, TensorInfo};
+pub use checkpoint::{Checkpoint, HostTensor, Signature, TensorInfo};
+pub use dtype::DType;
 pub use error::GraphError;
 pub use graph::{Graph, Input, Node, Operand};
 pub use lazy::Elements;

@@ -52,16 +52,13 @@ impl<'a> Steps<'a> {
         let parameters: usize =
             inputs.signature.values().map(|t| t.shape.iter().product::<usize>()).sum();
         let bytes = 4 * parameters * 2 * inputs.trajectory.timesteps();
-        let (folder, lasting) = match bench.job.cache {
-            Some(cache) => {
-                let all = cache.join("steps");
-                forget_old(&all);
-                (all.join(key(bench, method)), true)
-            }
-            None => {
-                let scratch = bench.job.scratch.join(bench.job.id.to_string());
-                (scratch.join(method.name()), false)
-            }
+        let (folder, lasting) = if let Some(cache) = bench.job.cache {
+            let all = cache.join("steps");
+            forget_old(&all);
+            (all.join(key(bench, method)), true)
+        } else {
+            let scratch = bench.job.scratch.join(bench.job.id.to_string());
+            (scratch.join(method.name()), false)
         };
         let (in_memory, found) = (bytes <= IN_MEMORY, AtomicUsize::new(0));
         Self { progress: bench.job.progress, folder, lasting, in_memory, found }

@@ -334,7 +334,7 @@ impl Job<'_> {
             stages.push(("gradients", always + kept + 3.0 * model + held(self.batch())));
         }
         if self.samples[1] > 0 {
-            let batch = EVALUATION_BATCH.max(self.samples[1].min(EVALUATION_BATCH)) as f64;
+            let batch = self.samples[1].min(EVALUATION_BATCH) as f64;
             let activations = 3.0 * 4.0 * batch * self.load.largest;
             stages.push(("evaluating", always + model + activations));
         }
