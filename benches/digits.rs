@@ -21,7 +21,7 @@ use retune::{
         network::{Checkpoint, DType, Graph, Signature, TensorInfo},
         symmetry::Symmetry,
         transfer::{
-            Alignment, Problem, Trajectory,
+            Alignment, InMemory, Problem, Trajectory,
             candidate::{Selection, select},
             methods::{
                 align,
@@ -172,6 +172,7 @@ impl Case {
             batch_size: 256,
             seed: self.seed,
             ledger: &ledger,
+            shelf: &InMemory,
             go_on: &|_, _| ControlFlow::Continue(()),
         };
         let selection = Selection { step: Step::Best, alpha: Alpha::Fixed(1.0) };

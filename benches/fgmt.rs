@@ -21,7 +21,7 @@ use retune::{
         ledger::{Ledger, Work},
         network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo},
         symmetry::Symmetry,
-        transfer::{Problem, Trajectory, methods::align},
+        transfer::{InMemory, Problem, Trajectory, methods::align},
     },
     spec::{Head, Method, Schedule},
 };
@@ -75,6 +75,7 @@ impl Case {
             batch_size: BATCH,
             seed: 0,
             ledger: &ledger,
+            shelf: &InMemory,
             go_on: &|_, _| ControlFlow::Continue(()),
         };
         let start = seconds();

@@ -25,6 +25,7 @@ use std::{future::Future, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     runtime::{self, Handle, Runtime},
     signal::unix::{SignalKind, signal},
@@ -78,12 +79,22 @@ enum Command {
 pub fn main() -> ExitCode {
     // Before anything speaks TLS; an error says that there is a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    allow_many_files();
     // Exits with 2 on bad usage and 0 on --help.
     let cli = Cli::parse();
     run(cli).unwrap_or_else(|error| {
         eprintln!("retune: {error:#}");
         ExitCode::from(REFUSED)
     })
+}
+
+/// Models of many shards keep them open while they are transferred; the default of 1024 files is for
+/// programs that wait by `select`.
+fn allow_many_files() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Where it is refused, the limit stays as it is.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {

@@ -92,6 +92,8 @@ pub struct Worker {
     pub max_attempts: i32,
     /// Empty: `<data dir>/scratch`.
     pub scratch_dir: String,
+    /// Empty: `<data dir>/cache`; `none`: no cache.
+    pub cache_dir: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -196,6 +198,15 @@ impl Settings {
             return self.data_dir().join("scratch");
         }
         PathBuf::from(&self.worker.scratch_dir)
+    }
+
+    /// Where workers keep what other jobs and attempts can use; none where nothing is kept.
+    pub fn cache_dir(&self) -> Option<PathBuf> {
+        match self.worker.cache_dir.as_str() {
+            "none" => None,
+            "" => Some(self.data_dir().join("cache")),
+            set => Some(PathBuf::from(set)),
+        }
     }
 }
 

@@ -5,16 +5,19 @@
 //! in who listens to its [`Progress`]. `run` blocks and computes; call it from a thread of its own,
 //! outside any runtime.
 
+mod calibration;
 mod compete;
 mod diagnose;
 mod failure;
 mod fetch;
 mod fine_tune;
 mod judge;
+mod matching;
 mod meter;
 mod plan;
 mod publish;
 mod report;
+mod steps;
 
 use std::path::Path;
 
@@ -127,6 +130,9 @@ pub struct Job<'a> {
     pub storage: &'a Storage,
     /// A folder for copies of remote inputs; what is put there is removed in the end.
     pub scratch: &'a Path,
+    /// A folder of this machine's for what other jobs and attempts can use; `None`: nothing is
+    /// kept.
+    pub cache: Option<&'a Path>,
     pub progress: &'a dyn Progress,
 }
 
@@ -187,5 +193,7 @@ fn finish(job: &Job, access: Access, writer: &mut ResultWriter) -> Result<publis
     let judgement = judge::judge(&bench, &contest, diagnosed.diagnosis.identical_bases);
     let report = report::write(&bench, &contest, &judgement, &diagnosed, &meter);
     job.progress.phase(Phase::Publishing);
-    publish::files(writer, &bench, &contest, judgement, &report)
+    let facts = publish::files(writer, &bench, &contest, judgement, &report)?;
+    bench.steps.borrow().iter().for_each(|steps| steps.done());
+    Ok(facts)
 }

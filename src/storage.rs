@@ -26,7 +26,7 @@ use serde::Deserialize;
 use tokio::runtime::Handle;
 
 pub use blocking::Blocking;
-pub use digest::{Sha256Hex, sha256_of};
+pub use digest::{Sha256Hex, sha256_of, sha256_of_file};
 pub use error::StorageError;
 pub use fetch::FetchedFile;
 pub use keys::ResultKey;

@@ -4,6 +4,8 @@ mod api;
 mod architecture;
 mod service;
 mod support;
+#[path = "../benches/synthetic.rs"]
+mod synthetic;
 
 mod engine {
     pub mod networks;
@@ -27,8 +29,11 @@ mod artifacts {
 mod pipeline {
     mod bad_input;
     mod case;
+    mod matching_cache;
+    mod plan;
     mod pytorch;
     mod s3;
     mod same_bytes;
+    mod streaming;
     mod trainer;
 }

@@ -19,7 +19,7 @@ use retune::{
         network::Checkpoint,
         symmetry::{Permutation, Symmetry},
         transfer::{
-            Alignment, Problem, STATISTICS_SAMPLES, Trajectory, Transport,
+            Alignment, InMemory, Problem, STATISTICS_SAMPLES, Trajectory, Transport,
             candidate::{Selection, select},
             methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
         },
@@ -273,6 +273,7 @@ impl<'a> Bench<'a> {
             batch_size: SAMPLES,
             seed: case.seed,
             ledger: &self.ledger,
+            shelf: &InMemory,
             go_on: &|_, _| ControlFlow::Continue(()),
         };
         let alignment = if matches!(way, Way::RandomPermutation) {

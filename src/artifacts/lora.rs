@@ -5,13 +5,14 @@
 //! `base_model.model.<tensor>`, tensors that were tuned whole (a head, biases). What an adapter may
 //! hold beside that is refused by name, never left out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
+use bytes::Bytes;
 use rayon::prelude::*;
 use serde::Deserialize;
 
 use crate::{
-    engine::network::{Checkpoint, HostTensor, Signature},
+    engine::network::{Checkpoint, DType, Elements, HostTensor, Signature},
     storage::{Blocking, Location},
 };
 
@@ -21,6 +22,8 @@ const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
 const CONFIG_LIMIT: u64 = 1 << 20;
+/// Values that a task computes at least.
+const MIN_LEN: usize = 1 << 12;
 
 /// An adapter of which the configuration has been read.
 #[derive(Clone, Debug)]
@@ -194,23 +197,48 @@ impl Adapter {
         Ok(changes)
     }
 
-    /// `W + s · B A` (its transpose where the base is `[in, out]`), summed in f64, rounded to f32.
+    /// `W + s · B A` (its transpose where the base is `[in, out]`), summed in f64, rounded to f32;
+    /// lazy where the base's tensor is.
     fn added(&self, weight: &HostTensor, a: &HostTensor, b: &HostTensor) -> HostTensor {
-        let (rank, read) = (a.shape()[0], a.shape()[1]);
-        let (out, columns) = (b.shape()[0], weight.shape()[1]);
-        let (a, b, plain) = (a.f32(), b.f32(), weight.f32());
-        let mut values = plain.into_owned();
-        let scale = self.scale();
         let transposed = self.settings.fan_in_fan_out;
-        debug_assert_eq!(values.len(), out * read);
-        values.par_chunks_mut(columns).enumerate().for_each(|(row, values)| {
-            for (column, value) in values.iter_mut().enumerate() {
-                let (o, i) = if transposed { (column, row) } else { (row, column) };
-                let product = |k: usize| f64::from(b[o * rank + k]) * f64::from(a[k * read + i]);
-                *value = (f64::from(*value) + scale * (0..rank).map(product).sum::<f64>()) as f32;
-            }
+        let [w, a, b] = [weight, a, b].map(Clone::clone);
+        let merged = Merged { weight: w, a, b, scale: self.scale(), transposed };
+        let shape = weight.shape().to_vec();
+        if weight.is_lazy() {
+            return HostTensor::lazy(DType::F32, shape, Arc::new(merged));
+        }
+        HostTensor::from_f32(shape, merged.floats(0..weight.len()))
+    }
+}
+
+/// A weight with the product of an adapter's factors added to it.
+#[derive(Debug)]
+struct Merged {
+    weight: HostTensor,
+    /// `[r, in]`
+    a: HostTensor,
+    /// `[out, r]`
+    b: HostTensor,
+    scale: f64,
+    transposed: bool,
+}
+
+impl Elements for Merged {
+    fn floats(&self, range: Range<usize>) -> Vec<f32> {
+        let (rank, read) = (self.a.shape()[0], self.a.shape()[1]);
+        let (a, b, columns) = (self.a.f32(), self.b.f32(), self.weight.shape()[1]);
+        let mut values = self.weight.floats(range.clone()).into_owned();
+        values.par_iter_mut().enumerate().with_min_len(MIN_LEN).for_each(|(i, value)| {
+            let (row, column) = ((range.start + i) / columns, (range.start + i) % columns);
+            let (o, i) = if self.transposed { (column, row) } else { (row, column) };
+            let product = |k: usize| f64::from(b[o * rank + k]) * f64::from(a[k * read + i]);
+            *value = (f64::from(*value) + self.scale * (0..rank).map(product).sum::<f64>()) as f32;
         });
-        HostTensor::from_f32(weight.shape().to_vec(), values)
+        values
+    }
+
+    fn bytes(&self, range: Range<usize>) -> Bytes {
+        DType::F32.encode(&self.floats(range))
     }
 }
 

@@ -2,7 +2,7 @@
 //! that mean nothing here (tokenizers, templates, licences).
 //!
 //! [`ModelFolder::look`] reads names, configuration and index; [`ModelFolder::signature`] reads
-//! headers; [`ModelFolder::open`] brings the files here and maps them. What the configuration
+//! headers; [`ModelFolder::open`] brings the files here, where they are read as needed. What the configuration
 //! means as a network is for `engine::network` to say.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,7 +52,7 @@ enum Weights {
     },
 }
 
-/// A model whose parameters are mapped.
+/// A model whose parameters are read as needed.
 #[derive(Clone, Debug)]
 pub struct Model {
     pub folder: ModelFolder,
@@ -104,7 +104,7 @@ impl ModelFolder {
         Ok(signature)
     }
 
-    /// Brings the weights to this machine and maps them. Values are not looked at: see
+    /// Brings the weights to this machine. Values are not looked at: see
     /// `tensors::check_finite`.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl ModelFolder {
         let mut checkpoint = Checkpoint::new();
         for (location, promised) in self.weight_files() {
             let (file, input) = access.fetch(&location)?;
-            let shard = tensors::open(&file.path, &location)?;
+            let shard = tensors::open_lazily(&file.path, &location)?;
             check_promise(&location, promised, shard.iter().map(|(name, _)| name))?;
             for (name, tensor) in shard.iter() {
                 checkpoint.insert(name, tensor.clone());

@@ -20,7 +20,13 @@ use crate::{
     storage::{Location, Published, ResultKey, Sha256Hex, Storage},
 };
 
-use super::{Access, InputFile, card::Card, error::ArtifactError, model::ModelFolder, tensors};
+use super::{
+    Access, InputFile,
+    card::Card,
+    error::ArtifactError,
+    model::ModelFolder,
+    tensors::{self, Pieces},
+};
 
 const FORMAT: &str = "retune-result/1";
 const MANIFEST_LIMIT: u64 = 64 << 20;
@@ -110,7 +116,7 @@ impl<'a> ResultWriter<'a> {
         target: &ModelFolder,
     ) -> Result<(), ArtifactError> {
         self.weights(checkpoint)?;
-        self.put(&ResultKey::Config, vec![target.config_bytes.clone()])?;
+        self.put(&ResultKey::Config, target.config_bytes.clone())?;
         for file in &target.other_files {
             let Some(key) = ResultKey::carried(file.location.name()) else { continue };
             let (local, _) = self.access.fetch(&file.location)?;
@@ -127,7 +133,7 @@ impl<'a> ResultWriter<'a> {
     fn weights(&mut self, checkpoint: &Checkpoint) -> Result<(), ArtifactError> {
         let shards = tensors::shards(checkpoint, self.shard_size);
         if let [_] = &shards[..] {
-            return self.put(&ResultKey::Model, tensors::to_pieces(checkpoint));
+            return self.stream(&ResultKey::Model, tensors::to_pieces(checkpoint));
         }
         let mut weight_map = serde_json::Map::new();
         let mut total_size = 0;
@@ -137,10 +143,10 @@ impl<'a> ResultWriter<'a> {
                 weight_map.insert(name.into(), json!(key.to_string()));
                 total_size += tensor.len() * tensor.dtype().size();
             }
-            self.put(&key, tensors::to_pieces(shard))?;
+            self.stream(&key, tensors::to_pieces(shard))?;
         }
         let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
-        self.put(&ResultKey::ModelIndex, vec![pretty(&index)])
+        self.put(&ResultKey::ModelIndex, pretty(&index))
     }
 
     /// Writes one i64 vector per group: `p[i] = j` means that the target's channel `i` receives
@@ -157,7 +163,7 @@ impl<'a> ResultWriter<'a> {
             (name.to_owned(), HostTensor::from_i64(vec![p.len()], &values))
         };
         let vectors: Checkpoint = groups.into_iter().map(vector).collect();
-        self.put(&ResultKey::Permutation, tensors::to_pieces(&vectors))
+        self.stream(&ResultKey::Permutation, tensors::to_pieces(&vectors))
     }
 
     /// Writes `report.json`.
@@ -165,7 +171,7 @@ impl<'a> ResultWriter<'a> {
     /// # Errors
     /// What keeps the store from answering; `stopped`.
     pub fn report(&mut self, report: &Value) -> Result<(), ArtifactError> {
-        self.put(&ResultKey::Report, vec![pretty(report)])
+        self.put(&ResultKey::Report, pretty(report))
     }
 
     /// Writes the model card, which lists the digests of what has been written before it.
@@ -174,7 +180,7 @@ impl<'a> ResultWriter<'a> {
     /// What keeps the store from answering; `stopped`.
     pub fn card(&mut self, card: &Card) -> Result<(), ArtifactError> {
         let text = card.render(&self.outputs);
-        self.put(&ResultKey::ModelCard, vec![text.into()])
+        self.put(&ResultKey::ModelCard, text.into())
     }
 
     /// Writes the manifest, last: from now on the folder is a result.
@@ -214,9 +220,16 @@ impl<'a> ResultWriter<'a> {
         Ok(())
     }
 
-    fn put(&mut self, key: &ResultKey, pieces: Vec<Bytes>) -> Result<(), ArtifactError> {
-        let storage = self.access.storage.blocking();
-        let written = storage.publish_pieces(&self.folder.at(key), pieces, self.access.go_on)?;
+    fn put(&mut self, key: &ResultKey, bytes: Bytes) -> Result<(), ArtifactError> {
+        let size = bytes.len() as u64;
+        self.stream(key, Pieces { size, pieces: Box::new(std::iter::once(bytes)) })
+    }
+
+    /// Writes a file while it is being computed.
+    fn stream(&mut self, key: &ResultKey, file: Pieces<'_>) -> Result<(), ArtifactError> {
+        let Pieces { size, mut pieces } = file;
+        let (storage, place) = (self.access.storage.blocking(), self.folder.at(key));
+        let written = storage.publish_pieces(&place, (size, &mut pieces), self.access.go_on)?;
         self.note(key, written);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! A safetensors file as a checkpoint, and a checkpoint as the bytes of such a file.
 
-use std::path::Path;
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use half::{bf16, f16};
@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    engine::network::{Checkpoint, DType, HostTensor},
+    engine::network::{Checkpoint, DType, Elements, HostTensor},
     storage::{Blocking, Location},
 };
 
@@ -23,7 +23,89 @@ const FIRST_READ: u64 = 64 << 10;
 /// Elements a task looks at.
 const CHUNK: usize = 1 << 16;
 
-/// Opens a local file whose name, in errors, is `location`. No value is read.
+/// Opens a local file of parameters whose name, in errors, is `location`. No value is read: the
+/// tensors are lazy, so that memory holds what is being looked at and no more.
+///
+/// The file must stay as it is while its tensors are in use; a read that fails then is a panic.
+/// Remote objects are copies that nobody else knows; a `file://` input that its owner truncates
+/// during a transfer fails that attempt.
+///
+/// # Errors
+/// See [`HeaderFault`].
+pub fn open_lazily(path: &Path, location: &Location) -> Result<Checkpoint, ArtifactError> {
+    let broken = |error: io::Error| {
+        ArtifactError::fault("unreadable", location, format!("cannot be opened: {error}"))
+    };
+    lazily(path).map_err(broken)?.map_err(|fault| located(fault, location))
+}
+
+/// As [`open_lazily`], for a file that this program has written for itself.
+///
+/// # Errors
+/// When it cannot be read or is none of ours.
+pub fn open_own(path: &Path) -> io::Result<Checkpoint> {
+    lazily(path)?.map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault.detail))
+}
+
+fn lazily(path: &Path) -> io::Result<Result<Checkpoint, HeaderFault>> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let read = |range: Range<u64>| {
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        file.read_exact_at(&mut bytes, range.start).map(|()| bytes)
+    };
+    let prefix = read(0..PREFIX.min(size))?;
+    let start = match data_start(&prefix, size) {
+        Ok(start) => start,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let header = match Header::parse(&read(PREFIX..start)?, size) {
+        Ok(header) => header,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let file = Arc::new(file);
+    let lazy = |(name, entry): (String, super::header::Entry)| {
+        let (dtype, file) = (entry.info.dtype, Arc::clone(&file));
+        let stored = Stored { file, start: entry.range.start, dtype };
+        (name, HostTensor::lazy(dtype, entry.info.shape, Arc::new(stored)))
+    };
+    Ok(Ok(header.tensors.into_iter().map(lazy).collect()))
+}
+
+/// A tensor's place in a file.
+#[derive(Debug)]
+struct Stored {
+    file: Arc<File>,
+    start: u64,
+    dtype: DType,
+}
+
+impl Stored {
+    fn read(&self, range: &Range<usize>, bytes: &mut [u8]) {
+        let position = self.start + (range.start * self.dtype.size()) as u64;
+        let read = self.file.read_exact_at(bytes, position);
+        read.unwrap_or_else(|error| panic!("a file of parameters changed or broke: {error}"));
+    }
+}
+
+impl Elements for Stored {
+    fn floats(&self, range: Range<usize>) -> Vec<f32> {
+        if self.dtype == DType::F32 && cfg!(target_endian = "little") {
+            let mut values = vec![0.0f32; range.len()];
+            self.read(&range, bytemuck::cast_slice_mut(&mut values));
+            return values;
+        }
+        self.dtype.decode(&self.bytes(range))
+    }
+
+    fn bytes(&self, range: Range<usize>) -> Bytes {
+        let mut bytes = vec![0; range.len() * self.dtype.size()];
+        self.read(&range, &mut bytes);
+        bytes.into()
+    }
+}
+
+/// Opens a local file, mapped, for whoever looks here and there: samples, small tensors.
 ///
 /// # Errors
 /// See [`HeaderFault`].
@@ -97,34 +179,41 @@ pub fn check_finite(checkpoint: &Checkpoint, location: &Location) -> Result<(), 
 }
 
 fn position_not_finite(tensor: &HostTensor) -> Option<usize> {
-    let bytes = tensor.bytes();
-    match tensor.dtype() {
-        DType::F32 => first(bytes.as_chunks().0, |&b| f32::from_le_bytes(b).is_finite()),
-        DType::F16 => first(bytes.as_chunks().0, |&b| f16::from_le_bytes(b).is_finite()),
-        DType::BF16 => first(bytes.as_chunks().0, |&b| bf16::from_le_bytes(b).is_finite()),
-        DType::I64 | DType::I32 | DType::U8 | DType::Bool => None,
-    }
-}
-
-fn first<const N: usize>(values: &[[u8; N]], finite: fn(&[u8; N]) -> bool) -> Option<usize> {
-    values.par_chunks(CHUNK).enumerate().find_map_first(|(i, chunk)| {
-        chunk.iter().position(|value| !finite(value)).map(|at| i * CHUNK + at)
+    let starts = (0..tensor.len()).into_par_iter().step_by(CHUNK);
+    starts.find_map_first(|start| {
+        let bytes = tensor.bytes_of(start..(start + CHUNK).min(tensor.len()));
+        let at = match tensor.dtype() {
+            DType::F32 => first(bytes.as_chunks().0, |&b| f32::from_le_bytes(b).is_finite()),
+            DType::F16 => first(bytes.as_chunks().0, |&b| f16::from_le_bytes(b).is_finite()),
+            DType::BF16 => first(bytes.as_chunks().0, |&b| bf16::from_le_bytes(b).is_finite()),
+            DType::I64 | DType::I32 | DType::U8 | DType::Bool => None,
+        };
+        at.map(|at| start + at)
     })
 }
 
-/// The pieces of a safetensors file: header, then every tensor's own bytes, uncopied. Tensors are
-/// ordered by element size (largest first, so that all are aligned) and name: the same checkpoint
-/// gives the same bytes.
-pub fn to_pieces(checkpoint: &Checkpoint) -> Vec<Bytes> {
+fn first<const N: usize>(values: &[[u8; N]], finite: fn(&[u8; N]) -> bool) -> Option<usize> {
+    values.iter().position(|value| !finite(value))
+}
+
+/// The bytes of a safetensors file, piece by piece.
+pub struct Pieces<'a> {
+    /// Bytes in all.
+    pub size: u64,
+    /// The header, then every tensor's own bytes; of lazy ones no more than a range at a time.
+    pub pieces: Box<dyn Iterator<Item = Bytes> + 'a>,
+}
+
+/// A checkpoint as a safetensors file. Tensors are ordered by element size (largest first, so that
+/// all are aligned) and name: the same checkpoint gives the same bytes.
+pub fn to_pieces(checkpoint: &Checkpoint) -> Pieces<'_> {
     let mut tensors: Vec<_> = checkpoint.iter().collect();
     tensors.sort_by(|a, b| b.1.dtype().size().cmp(&a.1.dtype().size()).then(a.0.cmp(b.0)));
     let mut header = Map::new();
     header.insert("__metadata__".into(), json!({"format": "pt"}));
-    let mut pieces = vec![Bytes::new()];
     let mut position = 0;
-    for (name, tensor) in tensors {
-        let bytes = tensor.bytes();
-        let end = position + bytes.len();
+    for &(name, tensor) in &tensors {
+        let end = position + tensor.len() * tensor.dtype().size();
         header.insert(
             name.into(),
             json!({
@@ -134,14 +223,23 @@ pub fn to_pieces(checkpoint: &Checkpoint) -> Vec<Bytes> {
             }),
         );
         position = end;
-        pieces.push(bytes);
     }
     let mut json = Value::Object(header).to_string().into_bytes();
     json.resize(json.len().next_multiple_of(PREFIX as usize), b' ');
     let mut front = (json.len() as u64).to_le_bytes().to_vec();
     front.append(&mut json);
-    pieces[0] = front.into();
-    pieces
+    let size = (front.len() + position) as u64;
+    let parts = |(_, tensor): (&str, &'_ HostTensor)| {
+        let tensor = tensor.clone();
+        tensor.pieces().map(move |range| tensor.bytes_of(range))
+    };
+    let pieces = std::iter::once(front.into()).chain(tensors.into_iter().flat_map(parts));
+    Pieces { size, pieces: Box::new(pieces) }
+}
+
+/// A checkpoint as the bytes of a safetensors file, for small ones.
+pub fn to_bytes(checkpoint: &Checkpoint) -> Vec<u8> {
+    to_pieces(checkpoint).pieces.flatten().collect()
 }
 
 /// The checkpoint cut, in order of name, into parts of at most `limit` bytes of tensors (a larger

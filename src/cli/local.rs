@@ -25,6 +25,7 @@ use crate::{
 pub struct Local {
     pub storage: Storage,
     pub scratch: PathBuf,
+    pub cache: Option<PathBuf>,
     runtime: Runtime,
 }
 
@@ -48,7 +49,7 @@ impl Local {
             unset if unset.is_empty() => std::env::temp_dir().join("retune"),
             set => PathBuf::from(set),
         };
-        Ok(Self { storage, scratch, runtime })
+        Ok(Self { storage, scratch, cache: settings.cache_dir(), runtime })
     }
 
     /// Calls `stop` on the first Ctrl-C.

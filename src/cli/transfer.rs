@@ -41,7 +41,9 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     local.on_interrupt(move || interrupted.stop());
     let (storage, scratch) = (&local.storage, local.scratch.as_path());
     let id = args.id.unwrap_or_else(Uuid::now_v7);
-    let done = pipeline::run(Job { id, spec: &spec, storage, scratch, progress: bar.as_ref() });
+    let cache = local.cache.as_deref();
+    let progress = bar.as_ref();
+    let done = pipeline::run(Job { id, spec: &spec, storage, scratch, cache, progress });
     bar.clear();
     match done {
         Ok(outcome) if args.json => println!("{}", json!(outcome)),

@@ -48,6 +48,7 @@ pub fn run(args: &Args, mut settings: Settings) -> anyhow::Result<ExitCode> {
             storage: super::open_storage(&settings)?,
             // One of its own: a predecessor that lost its lease may still be about.
             scratch: settings.scratch_dir().join(id.to_string()),
+            cache: settings.cache_dir(),
             settings: settings.worker,
         };
         Box::pin(worker::run(worker, shutdown)).await;

@@ -13,7 +13,9 @@ pub mod dataset;
 mod evaluate;
 pub mod fine_tune;
 mod gradient;
+pub mod load;
 pub mod optimizer;
+mod parts;
 mod products;
 #[cfg(test)]
 mod pytorch;
@@ -34,6 +36,7 @@ pub use dataset::{Batch, Dataset};
 pub use evaluate::Evaluation;
 pub use fine_tune::{End, Epoch, Event, FineTunePlan, FineTuned};
 pub use gradient::Gradient;
+pub use load::Load;
 pub use optimizer::Optimizer;
 pub use products::{Products, Rows, Side};
 
@@ -54,6 +57,8 @@ pub struct Learner<'a> {
     /// Rows of the smallest table that ids are looked up in.
     vocabulary: Option<usize>,
     forward_flops: f64,
+    /// What each node puts out for a sample.
+    shapes: Vec<Vec<usize>>,
     sample_gradients: AtomicU64,
     sample_forwards: AtomicU64,
 }
@@ -95,6 +100,7 @@ impl<'a> Learner<'a> {
     ) -> Result<Self, GraphError> {
         let classes = graph.classes(signature)?;
         let forward_flops = cost::forward_flops(graph, signature)?;
+        let shapes = graph.shapes(signature)?;
         let vocabulary = vocabulary(graph, signature);
         let device = device.inner();
         let (sample_gradients, sample_forwards) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -104,6 +110,7 @@ impl<'a> Learner<'a> {
             classes,
             vocabulary,
             forward_flops,
+            shapes,
             sample_gradients,
             sample_forwards,
         })
@@ -170,7 +177,8 @@ impl<'a> Learner<'a> {
         )
     }
 
-    fn spent_gradients(&self, samples: usize) {
+    /// Books gradients, also those that an earlier run has left.
+    pub fn spent_gradients(&self, samples: usize) {
         self.sample_gradients.fetch_add(samples as u64, Ordering::Relaxed);
     }
 

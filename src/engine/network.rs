@@ -5,17 +5,22 @@
 
 pub mod checkpoint;
 pub mod document;
+mod dtype;
 pub mod error;
 mod families;
 pub mod forward;
 pub mod graph;
 pub mod host;
 mod initial;
+mod lazy;
 pub mod op;
 mod ops;
 pub mod shapes;
 
-pub use checkpoint::{Checkpoint, DType, HostTensor, Signature, TensorInfo};
+pub(crate) use checkpoint::CHUNK;
+pub use checkpoint::{Checkpoint, HostTensor, Signature, TensorInfo};
+pub use dtype::DType;
 pub use error::GraphError;
 pub use graph::{Graph, Input, Node, Operand};
+pub use lazy::Elements;
 pub use op::{Axis, Op, ParamUse, Role};

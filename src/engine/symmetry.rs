@@ -12,6 +12,7 @@ mod gather;
 mod groups;
 mod matching;
 mod permutation;
+mod rows;
 mod similarity;
 
 pub use attention::Attention;

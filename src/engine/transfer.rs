@@ -19,6 +19,7 @@ pub mod ladder;
 pub mod maps;
 pub mod methods;
 pub mod schedule;
+pub mod shelf;
 mod trajectory;
 mod transport;
 
@@ -26,6 +27,7 @@ use std::ops::ControlFlow;
 
 pub use candidate::{Candidate, Score};
 pub use methods::{Alignment, Evidence};
+pub use shelf::{InMemory, Shelf};
 pub use trajectory::Trajectory;
 pub use transport::Transport;
 
@@ -61,6 +63,8 @@ pub struct Problem<'a> {
     pub weight_anchor: f64,
     pub seed: u64,
     pub ledger: &'a Ledger,
+    /// Where gradient pairs are kept.
+    pub shelf: &'a dyn Shelf,
     /// Asked before every timestep with `(done, total)`.
     pub go_on: &'a dyn Fn(usize, usize) -> ControlFlow<()>,
 }

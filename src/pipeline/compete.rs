@@ -1,20 +1,25 @@
 //! Runs the methods on the inputs, one candidate each.
 
-use std::ops::ControlFlow;
+use std::{
+    cell::{Cell, RefCell},
+    ops::ControlFlow,
+    rc::Rc,
+};
 
 use super::{
     Failure, Job, Phase,
     diagnose::Diagnosed,
     fetch::{Inputs, device},
     judge::{Baselines, Scores},
-    meter,
+    matching, meter,
+    steps::Steps,
 };
 use crate::{
     engine::{
         learning::{Cost, FineTunePlan, Learner, Optimizer},
         ledger::Ledger,
         transfer::{
-            Alignment, Candidate, Problem, STATISTICS_SAMPLES,
+            Alignment, Candidate, InMemory, Problem, STATISTICS_SAMPLES,
             candidate::{self, Selection},
             ladder::{self, Known, RUNGS},
             methods,
@@ -29,13 +34,18 @@ pub struct Bench<'a> {
     pub job: &'a Job<'a>,
     pub learner: Learner<'a>,
     pub ledger: Ledger,
+    /// What the methods so far have on disk.
+    pub steps: RefCell<Vec<Rc<Steps<'a>>>>,
+    /// Whether weight matching was found in the cache; `None` where nobody looked.
+    pub cached_matching: Cell<Option<bool>>,
 }
 
 impl<'a> Bench<'a> {
-    pub fn new(inputs: &'a Inputs, job: &'a Job) -> Result<Self, Failure> {
+    pub fn new(inputs: &'a Inputs, job: &'a Job<'a>) -> Result<Self, Failure> {
         let learner = Learner::new(&inputs.graph, &inputs.signature, device())
             .map_err(super::failure::graph("/target/base", &job.spec.target.base))?;
-        Ok(Self { inputs, job, learner, ledger: Ledger::new(meter::now) })
+        let (ledger, steps) = (Ledger::new(meter::now), RefCell::default());
+        Ok(Self { inputs, job, learner, ledger, steps, cached_matching: Cell::default() })
     }
 
     /// The problem as the methods see it; `go_on` hears of each timestep.
@@ -57,6 +67,7 @@ impl<'a> Bench<'a> {
             weight_anchor: options.weight_anchor,
             seed: options.seed,
             ledger: &self.ledger,
+            shelf: &InMemory,
             go_on,
         }
     }
@@ -169,16 +180,24 @@ impl Found<'_> {
     fn aligned(
         &mut self,
         method: Method,
-        problem: &Problem,
+        go_on: &dyn Fn(usize, usize) -> ControlFlow<()>,
         on: Option<&Aligned>,
     ) -> Result<Aligned, Failure> {
         if let Some((_, aligned)) = self.alignments.iter().find(|(m, _)| *m == method) {
             return Ok(aligned.clone());
         }
-        let Bench { learner, ledger, .. } = self.bench;
+        let bench = self.bench;
+        let Bench { learner, ledger, .. } = bench;
         let (before, start) = (learner.cost(), ledger.now());
-        let plan = self.bench.fine_tune_plan();
-        let alignment = methods::align(method, problem, on.map(|on| &on.alignment), plan.as_ref())?;
+        let steps = Rc::new(Steps::of(bench, method));
+        bench.steps.borrow_mut().push(Rc::clone(&steps));
+        let problem = Problem { shelf: &*steps, ..bench.problem(go_on) };
+        let alignment = if method == Method::WeightMatching {
+            matching::weight_matching(bench, &problem)?
+        } else {
+            let on = on.map(|on| &on.alignment);
+            methods::align(method, &problem, on, bench.fine_tune_plan().as_ref())?
+        };
         let mut aligned =
             Aligned { alignment, cost: learner.cost() - before, seconds: ledger.now() - start };
         if let Some(on) = on {
@@ -202,12 +221,12 @@ impl Found<'_> {
             bench.advance(position * total + done, methods * total, "timesteps")
         };
         bench.job.progress.phase(Phase::Aligning);
-        let problem = bench.problem(&progress);
         let builds_on = methods::builds_on(method, gradfix_on);
-        let on = builds_on.map(|on| self.aligned(on, &problem, None)).transpose()?;
-        let Aligned { alignment, cost, seconds } = self.aligned(method, &problem, on.as_ref())?;
+        let on = builds_on.map(|on| self.aligned(on, &progress, None)).transpose()?;
+        let Aligned { alignment, cost, seconds } = self.aligned(method, &progress, on.as_ref())?;
         bench.job.progress.phase(Phase::Transferring);
         let (before, start) = (bench.learner.cost(), bench.ledger.now());
+        let problem = bench.problem(&progress);
         let mut candidate = candidate::select(method, &problem, alignment, selection)?;
         candidate.cost = cost + (bench.learner.cost() - before);
         candidate.seconds = seconds + (bench.ledger.now() - start);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Failure, compete::Bench};
+use super::{Failure, compete::Bench, matching};
 use crate::{
     engine::{
         learning::Cost,
@@ -46,13 +46,16 @@ pub fn run(bench: &Bench) -> Result<Diagnosed, Failure> {
     for name in names.iter().filter(|n| source.get(n).is_some()) {
         let a = &source[name];
         squares += a.inner(a);
-        identical &= a.f32() == target[name].f32();
-        let pairs = a.f32().into_owned().into_iter().zip(tuned[name].f32().into_owned());
-        moved += pairs.map(|(a, t)| f64::from(t - a).powi(2)).sum::<f64>();
+        identical = identical && a.same_values(&target[name]);
+        moved += a.sums(&tuned[name], |a, t| f64::from(t - a).powi(2));
     }
     let progress = |done: usize, total: usize| bench.advance(done, total, "steps");
     let related = match bench.job.spec.methods {
-        Methods::Auto => Some(relation(&bench.problem(&progress))?),
+        Methods::Auto => {
+            let problem = bench.problem(&progress);
+            let alignment = matching::weight_matching(bench, &problem)?;
+            Some((relation(&problem, &alignment), alignment))
+        }
         Methods::Named(_) => None,
     };
     let (relation, weight_matching) = related.unzip();

@@ -28,6 +28,8 @@ pub struct Inputs {
     pub signature: Signature,
     pub symmetry: Symmetry,
     pub trajectory: Trajectory,
+    /// The files of the old base.
+    pub source_base: Vec<InputFile>,
     pub target: Model,
     pub splits: Splits,
     /// What was read, for the manifest.
@@ -72,8 +74,9 @@ pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let graph = read_graph("/target/base", &target.folder, &signature, sample)?;
     let symmetry = Symmetry::derive(&graph, &signature)
         .map_err(failure::graph("/target/base", &spec.target.base))?;
-    let trajectory = trajectory(job, access, &target, &mut files)?;
-    let inputs = Inputs { graph, signature, symmetry, trajectory, target, splits, files };
+    let (trajectory, source_base) = trajectory(job, access, &target, &mut files)?;
+    let inputs =
+        Inputs { graph, signature, symmetry, trajectory, source_base, target, splits, files };
     inputs.check_data(spec.data.as_ref())?;
     Ok(inputs)
 }
@@ -97,7 +100,7 @@ fn model(
 
 /// The graph of a model folder. A known family reads images of any size; a graph as data says
 /// itself what it reads.
-fn read_graph(
+pub(super) fn read_graph(
     pointer: &str,
     folder: &ModelFolder,
     signature: &Signature,
@@ -120,7 +123,7 @@ fn trajectory(
     access: Access,
     target: &Model,
     files: &mut Vec<InputFile>,
-) -> Result<Trajectory, Failure> {
+) -> Result<(Trajectory, Vec<InputFile>), Failure> {
     let (spec, options) = (job.spec, &job.spec.options);
     let base = model(access, "/source/base", &spec.source.base, files)?;
     let target_signature = target.checkpoint.signature();
@@ -154,7 +157,7 @@ fn trajectory(
         same(pointer, "the tuned model", &tuned)?;
         checkpoints.push(tuned);
     }
-    Ok(match (options.trajectory, checkpoints.pop()) {
+    let trajectory = match (options.trajectory, checkpoints.pop()) {
         (TrajectoryKind::Linear, Some(tuned)) => {
             Trajectory::linear(base.checkpoint, tuned, options.schedule, options.timesteps)
         }
@@ -162,7 +165,8 @@ fn trajectory(
             checkpoints.extend(last);
             Trajectory::stored(base.checkpoint, &checkpoints, options.timesteps)
         }
-    })
+    };
+    Ok((trajectory, base.inputs))
 }
 
 fn splits(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Splits, Failure> {

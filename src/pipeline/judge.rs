@@ -224,7 +224,7 @@ const CHANGED: &str = "changed_parameters";
 fn changed(learned: &[String], base: &Checkpoint, model: &Checkpoint) -> usize {
     let differ = |name: &String| {
         let (Some(base), Some(model)) = (base.get(name), model.get(name)) else { return 0 };
-        base.f32().iter().zip(model.f32().iter()).filter(|(a, b)| a != b).count()
+        base.sums(model, |a, b| f64::from(u8::from(a != b))) as usize
     };
     learned.iter().map(differ).sum()
 }

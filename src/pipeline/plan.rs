@@ -1,13 +1,22 @@
 //! The check and the estimate that `plan` gives, from headers alone.
 
+mod estimate;
+
+use std::path::Path;
+
 use serde_json::{Value, json};
 
-use super::{Failure, failure, fetch::location};
+use super::{
+    Failure,
+    calibration::Speeds,
+    failure,
+    fetch::{location, read_graph},
+};
 use crate::{
     artifacts::{self, ModelFolder, dataset},
     engine::{
-        learning::cost::forward_flops,
-        network::{Graph, Signature},
+        learning::{Load, cost::forward_flops},
+        network::{Input, Signature},
         symmetry::Symmetry,
         transfer::{STATISTICS_SAMPLES, candidate::ALPHAS, compatibility::compare, ladder},
     },
@@ -17,9 +26,11 @@ use crate::{
 
 /// Checks a specification against its artifacts' headers and estimates what a run would compute.
 ///
+/// Time and memory rest on a calibration of this machine, kept in `cache`.
+///
 /// # Errors
 /// As [`super::run`], for what headers can show.
-pub fn plan(spec: &Spec, storage: &Storage) -> Result<Value, Failure> {
+pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Value, Failure> {
     location(storage, "/output", &spec.output)?;
     let (folder, target) = headers(storage, "/target/base", &spec.target.base)?;
     let (base_folder, base) = headers(storage, "/source/base", &spec.source.base)?;
@@ -39,8 +50,12 @@ pub fn plan(spec: &Spec, storage: &Storage) -> Result<Value, Failure> {
         compare(("the tuned model", &tuned), than).map_err(failure::incompatible(pointer))?;
     }
     let sizes = Sizes::look(spec, storage)?;
-    let graph = Graph::from_config(&folder.config, &target)
-        .map_err(failure::graph("/target/base", &spec.target.base))?;
+    let mut graph = read_graph("/target/base", &folder, &target, sizes.sample_shape.as_deref())?;
+    if let (Input::Tokens { shape }, Some(&[length])) =
+        (&mut graph.input, sizes.sample_shape.as_deref())
+    {
+        shape[0] = shape[0].min(length);
+    }
     let symmetry = Symmetry::derive(&graph, &target)
         .map_err(failure::graph("/target/base", &spec.target.base))?;
     let flops = forward_flops(&graph, &target)
@@ -59,6 +74,21 @@ pub fn plan(spec: &Spec, storage: &Storage) -> Result<Value, Failure> {
         .iter()
         .map(|method| sizes.estimate(*method, spec, timesteps, (flops, parameters)))
         .collect();
+    let load =
+        Load::of(&graph, &target).map_err(failure::graph("/target/base", &spec.target.base))?;
+    let models = 2 * bytes_of(&target) + bytes_of(&base);
+    let job = estimate::Job {
+        spec,
+        methods: &methods,
+        timesteps,
+        parameters,
+        load,
+        has_batch_norm: graph.has_batch_norm(),
+        samples: [sizes.train, sizes.validation, sizes.test],
+        bytes: [models, sizes.bytes, bytes_of(&target)],
+        matching: estimate::Matching::of(&symmetry, &target),
+    };
+    let speeds = Speeds::of_this_machine(cache);
     let largest = symmetry.groups.iter().map(|g| g.units).max().unwrap_or(0);
     Ok(json!({
         "parameters": parameters,
@@ -67,7 +97,9 @@ pub fn plan(spec: &Spec, storage: &Storage) -> Result<Value, Failure> {
         "largest_group": largest,
         "samples": {"train": sizes.train, "validation": sizes.validation, "test": sizes.test},
         "methods": estimates,
-        "assumptions": "sample counts are exact up to ties between steps; FLOPs count matrix products",
+        "estimate": job.estimate(&speeds),
+        "speeds": speeds,
+        "assumptions": "seconds and memory within about a factor of two; sample counts are exact up to ties between steps; FLOPs count matrix products",
     }))
 }
 
@@ -85,8 +117,20 @@ fn headers(
     read().map_err(failure::at(pointer))
 }
 
+/// Bytes of all tensors.
+fn bytes_of(signature: &Signature) -> u64 {
+    let bytes = |t: &crate::engine::network::TensorInfo| {
+        (t.dtype.size() * t.shape.iter().product::<usize>()) as u64
+    };
+    signature.values().map(bytes).sum()
+}
+
 /// Samples in each split.
 struct Sizes {
+    /// Of one sample, where there are any.
+    sample_shape: Option<Vec<usize>>,
+    /// Of all data files.
+    bytes: u64,
     train: usize,
     validation: usize,
     test: usize,
@@ -95,10 +139,17 @@ struct Sizes {
 impl Sizes {
     fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
         let data = spec.data.as_ref();
-        let samples = |pointer: &str, uri: Option<&String>| -> Result<usize, Failure> {
+        let (mut sample_shape, mut bytes) = (None, 0);
+        let mut samples = |pointer: &str, uri: Option<&String>| -> Result<usize, Failure> {
             let Some(uri) = uri else { return Ok(0) };
             let place = location(storage, pointer, uri)?;
-            let info = dataset::look(storage.blocking(), &place).map_err(failure::at(pointer))?;
+            let look = || {
+                let info = dataset::look(storage.blocking(), &place)?;
+                Ok((info, storage.blocking().head(&place)?.size))
+            };
+            let (info, size) = look().map_err(failure::at(pointer))?;
+            bytes += size;
+            sample_shape.get_or_insert(info.sample_shape);
             Ok(info.samples)
         };
         let mut train = samples("/data/train", data.and_then(|d| d.train.as_ref()))?;
@@ -111,7 +162,7 @@ impl Sizes {
         if test == 0 {
             test = validation;
         }
-        Ok(Self { train, validation, test })
+        Ok(Self { sample_shape, bytes, train, validation, test })
     }
 
     fn estimate(

@@ -196,6 +196,8 @@ fn timing(bench: &Bench, contest: &Contest, (meter, diagnosis): (&Meter, f64)) -
         "diagnosis_seconds": diagnosis,
         "fine_tune_only_seconds": contest.fine_tune_only.as_ref().map(|f| f.seconds),
         "fine_tune_seconds": contest.fine_tuning.as_ref().map(|f| f.seconds),
+        "weight_matching": bench.cached_matching.get().map(|cached| json!({"cached": cached})),
+        "resumed_gradients": bench.steps.borrow().iter().map(|s| s.found()).sum::<usize>(),
         "peak_memory_bytes": peak_memory(),
         "energy": {
             "joules": cpu * WATTS_PER_CORE,

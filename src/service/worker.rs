@@ -42,6 +42,8 @@ pub struct Worker {
     pub storage: Storage,
     /// For copies of remote inputs.
     pub scratch: PathBuf,
+    /// For what other jobs and attempts can use.
+    pub cache: Option<PathBuf>,
     pub settings: config::Worker,
 }
 

@@ -101,18 +101,18 @@ impl Blocking<'_> {
         self.wait(self.storage.publish_chunks(location, size, &mut chunks_of(file), go_on))
     }
 
-    /// Creates an object from pieces in memory, one after the other, in parts where it is large.
+    /// Creates an object of `size` bytes from the pieces that make it up, asked for one after the
+    /// other, in parts where it is large.
     ///
     /// # Errors
     /// As [`Blocking::publish_file`].
     pub fn publish_pieces(
         &self,
         location: &Location,
-        pieces: Vec<Bytes>,
+        (size, pieces): (u64, &mut dyn Iterator<Item = Bytes>),
         go_on: &dyn Fn() -> bool,
     ) -> Result<Published, StorageError> {
-        let size = pieces.iter().map(|piece| piece.len() as u64).sum();
-        let mut chunks = pieces.into_iter().map(Ok);
+        let mut chunks = pieces.map(Ok);
         self.wait(self.storage.publish_chunks(location, size, &mut chunks, go_on))
     }
 

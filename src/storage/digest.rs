@@ -38,6 +38,15 @@ pub(super) fn of_file(
     }
 }
 
+/// The digest of a file of our own.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256_of_file(path: &Path) -> io::Result<Sha256Hex> {
+    let found = of_file(path, &|| true)?;
+    Ok(found.map(|(_, digest)| digest).unwrap_or_default())
+}
+
 /// A digest under way.
 #[derive(Default)]
 pub(super) struct Running {

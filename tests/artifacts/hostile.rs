@@ -16,7 +16,7 @@ fn somewhere() -> Location {
 }
 
 fn bytes_of(checkpoint: &Checkpoint) -> Vec<u8> {
-    tensors::to_pieces(checkpoint).concat()
+    tensors::to_bytes(checkpoint)
 }
 
 fn small() -> Checkpoint {

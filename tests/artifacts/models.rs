@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::support::files::TestStorage;
 
 fn weights(value: f32) -> Vec<u8> {
-    tensors::to_pieces(&named("fc.weight", value)).concat()
+    tensors::to_bytes(&named("fc.weight", value))
 }
 
 fn named(name: &str, value: f32) -> Checkpoint {
@@ -55,8 +55,8 @@ fn shards_are_joined_and_their_index_is_held_to_its_word() {
     let test = TestStorage::on_files();
     let index = |map: serde_json::Value| json!({"weight_map": map}).to_string();
     test.write("m/config.json", "{}");
-    test.write("m/one.safetensors", tensors::to_pieces(&named("a", 1.0)).concat());
-    test.write("m/two.safetensors", tensors::to_pieces(&named("b", 2.0)).concat());
+    test.write("m/one.safetensors", tensors::to_bytes(&named("a", 1.0)));
+    test.write("m/two.safetensors", tensors::to_bytes(&named("b", 2.0)));
     let path = "m/model.safetensors.index.json";
     let code = || {
         let folder = look(&test, "m")?;
@@ -183,7 +183,7 @@ fn trajectories_that_lead_nowhere_are_refused() {
 fn put_data(test: &TestStorage, inputs: HostTensor, labels: HostTensor) {
     let data: Checkpoint =
         [("inputs".to_owned(), inputs), ("labels".to_owned(), labels)].into_iter().collect();
-    test.write("d.safetensors", tensors::to_pieces(&data).concat());
+    test.write("d.safetensors", tensors::to_bytes(&data));
 }
 
 fn read_data(

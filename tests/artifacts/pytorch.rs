@@ -97,7 +97,7 @@ fn a_model_written_back_is_the_module_it_was() {
     let test = TestStorage::on_files();
     for network in ["small_cnn", "resnet18", "vgg11_bn"] {
         let model = open(&test, network);
-        let written = tensors::to_pieces(&model.checkpoint).concat();
+        let written = tensors::to_bytes(&model.checkpoint);
         let again = tensors::from_bytes(written.into(), &model.folder.location).unwrap();
         assert_eq!(again.signature(), model.checkpoint.signature());
         for (name, tensor) in model.checkpoint.iter() {

@@ -28,7 +28,7 @@ fn model() -> Checkpoint {
 /// A target base under `base/`, and a place for results.
 fn target(test: &TestStorage) -> ModelFolder {
     test.write("base/config.json", "{ \"model_type\": \"graph\" }\n");
-    test.write("base/model.safetensors", tensors::to_pieces(&model()).concat());
+    test.write("base/model.safetensors", tensors::to_bytes(&model()));
     test.write("base/LICENSE", "free");
     let location = test.storage.check_location(&test.uri("base")).unwrap();
     ModelFolder::look(test.storage.blocking(), &location).unwrap()
@@ -166,7 +166,7 @@ fn a_large_model_is_sharded_and_reads_back_on_s3() {
     let place = |uri: &str| test.storage.check_location(uri).unwrap();
     fs::create_dir_all(files.dir.path().join("objects/base")).unwrap();
     fs::write(files.dir.path().join("objects/base/config.json"), "{}").unwrap();
-    let base = tensors::to_pieces(&model()).concat();
+    let base = tensors::to_bytes(&model());
     fs::write(files.dir.path().join("objects/base/model.safetensors"), base).unwrap();
     let base = place(&format!("file://{}", files.dir.path().join("objects/base").display()));
     let target = ModelFolder::look(test.storage.blocking(), &base).unwrap();

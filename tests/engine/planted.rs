@@ -12,7 +12,7 @@ use retune::{
         network::Checkpoint,
         symmetry::{Permutation, Symmetry},
         transfer::{
-            Candidate, Problem, STATISTICS_SAMPLES, Trajectory,
+            Candidate, InMemory, Problem, STATISTICS_SAMPLES, Trajectory,
             candidate::{Selection, select},
             methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
         },
@@ -74,6 +74,7 @@ impl Case {
             batch_size: self.batch_size,
             seed: 6,
             ledger: &ledger,
+            shelf: &InMemory,
             go_on: &|_, _| ControlFlow::Continue(()),
         };
         let on = builds_on(method, Method::Identity)

@@ -34,6 +34,8 @@ pub struct Case {
     pub folder: tempfile::TempDir,
     pub network: Network,
     pub storage: Storage,
+    /// What jobs leave for others; none by default.
+    pub cache: Option<PathBuf>,
     _runtime: Runtime,
 }
 
@@ -76,7 +78,7 @@ impl Case {
         };
         fs::create_dir(folder.path().join("objects")).expect("our own folder");
         let storage = Storage::new(config, runtime.handle().clone()).expect("a root");
-        Self { folder, network, storage, _runtime: runtime }
+        Self { folder, network, storage, cache: None, _runtime: runtime }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -100,14 +102,14 @@ impl Case {
     }
 
     pub fn put_weights(&self, name: &str, model: &Checkpoint) {
-        self.write(&format!("{name}/model.safetensors"), tensors::to_pieces(model).concat());
+        self.write(&format!("{name}/model.safetensors"), tensors::to_bytes(model));
     }
 
     pub fn put_data(&self, name: &str, inputs: HostTensor, labels: &[i64]) {
         let labels = HostTensor::from_i64(vec![labels.len()], labels);
         let data: Checkpoint =
             [("inputs".to_owned(), inputs), ("labels".to_owned(), labels)].into_iter().collect();
-        self.write(name, tensors::to_pieces(&data).concat());
+        self.write(name, tensors::to_bytes(&data));
     }
 
     pub fn model(&self, name: &str) -> Checkpoint {
@@ -143,13 +145,15 @@ impl Case {
             spec: &spec,
             storage: &self.storage,
             scratch: &scratch,
+            cache: self.cache.as_deref(),
             progress: &Silent,
         })
     }
 
     /// Checks a job by headers alone.
     pub fn plan(&self, spec: &Value) -> Result<Value, Failure> {
-        pipeline::plan(&Spec::from_json(spec).expect("a sound job"), &self.storage)
+        let spec = Spec::from_json(spec).expect("a sound job");
+        pipeline::plan(&spec, &self.storage, self.cache.as_deref())
     }
 
     /// Runs a job that must succeed: its outcome and the folder of its result.

@@ -98,7 +98,7 @@ fn what_is_written_back_is_what_was_read() {
     for name in NETWORKS {
         let theirs = std::fs::read(folder(name).join("model.safetensors")).expect("a fixture");
         let model = read_tensors(&folder(name).join("model.safetensors"));
-        let ours = tensors::to_pieces(&model).concat();
+        let ours = tensors::to_bytes(&model);
         let (theirs, ours) = (
             SafeTensors::deserialize(&theirs).expect("PyTorch's file"),
             SafeTensors::deserialize(&ours).expect("our file"),

@@ -57,7 +57,7 @@ pub fn lasting(report: &Path) -> Value {
 
 /// Model, permutation and configuration byte for byte; the report but for time and place (of which
 /// the card repeats the digest).
-fn are_the_same(one: &Path, other: &Path) {
+pub fn are_the_same(one: &Path, other: &Path) {
     assert_ne!(one, other);
     for name in ["model.safetensors", "permutation.safetensors", "config.json"] {
         let read = |folder: &Path| fs::read(folder.join(name)).expect(name);

@@ -16,7 +16,7 @@ fn checkpoints(case: &Case) -> Vec<Checkpoint> {
 }
 
 fn bytes(model: &Checkpoint) -> Vec<u8> {
-    tensors::to_pieces(model).concat()
+    tensors::to_bytes(model)
 }
 
 /// The result's model for a job from this trajectory.

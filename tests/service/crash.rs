@@ -39,7 +39,7 @@ impl Case {
     async fn fresh() -> Self {
         let (folder, path) = reachable_folder();
         for name in ["old", "tuned", "new"] {
-            write_model(&path.join(name), name.len() as u64 * 31);
+            write_model(&path.join(name), 64, name.len() as u64 * 31);
         }
         write_data(&path.join("train.safetensors"));
         Self { test: TestDatabase::fresh().await, folder }
@@ -51,11 +51,15 @@ impl Case {
 
     /// A transfer that takes some seconds, most of them in `aligning`, a look a timestep.
     async fn queued(&self, timesteps: u32) -> Uuid {
+        self.queued_with("gmt", timesteps).await
+    }
+
+    async fn queued_with(&self, method: &str, timesteps: u32) -> Uuid {
         let spec = json!({
             "source": {"base": self.uri("old/"), "trajectory": self.uri("tuned/")},
             "target": {"base": self.uri("new/")},
             "data": {"train": self.uri("train.safetensors")},
-            "methods": ["gmt"],
+            "methods": [method],
             "options": {"timesteps": timesteps, "batch_size": 256, "alpha": 1.0, "step": "last"},
             "output": self.uri("out/"),
         });
@@ -63,6 +67,10 @@ impl Case {
     }
 
     fn worker(&self) -> Process {
+        Process::start(&mut self.command())
+    }
+
+    fn command(&self) -> Command {
         let mut command: Command = retune();
         command
             .args(["work", "--data-dir"])
@@ -72,7 +80,7 @@ impl Case {
             .env("RETUNE_WORKER_LEASE_SECONDS", LEASE.as_secs().to_string())
             .env("RETUNE_WORKER_BEAT_SECONDS", "0.5")
             .env("RETUNE_WORKER_POLL_SECONDS", "0.2");
-        Process::start(&mut command)
+        command
     }
 
     async fn aligning(&self, id: Uuid, attempt: i32) -> Transfer {
@@ -102,8 +110,8 @@ impl Case {
     }
 }
 
-/// 16 → 64 → 4, numbers from a linear congruence: any will do.
-fn write_model(folder: &Path, seed: u64) {
+/// 16 → width → 4, numbers from a linear congruence: any will do.
+fn write_model(folder: &Path, width: usize, seed: u64) {
     fs::create_dir_all(folder).unwrap();
     let config = json!({
         "model_type": "graph",
@@ -113,9 +121,9 @@ fn write_model(folder: &Path, seed: u64) {
     });
     fs::write(folder.join("config.json"), config.to_string()).unwrap();
     let shapes: [(&str, Vec<usize>); 4] = [
-        ("fc1.weight", vec![64, 16]),
-        ("fc1.bias", vec![64]),
-        ("fc2.weight", vec![4, 64]),
+        ("fc1.weight", vec![width, 16]),
+        ("fc1.bias", vec![width]),
+        ("fc2.weight", vec![4, width]),
         ("fc2.bias", vec![4]),
     ];
     let tensors: Vec<_> = shapes
@@ -168,6 +176,54 @@ async fn a_killed_worker_is_succeeded_by_another() {
     // With a lease of 30 s this is the promised 45.
     assert!(killed.elapsed() < LEASE + Duration::from_secs(15), "{:?}", killed.elapsed());
     case.succeeded_once(id).await;
+}
+
+/// Files of gradients, whole ones, under a worker's cache.
+fn gradients(cache: &Path) -> usize {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    let of_jobs = entries(&cache.join("steps")).flat_map(|job| entries(&job.path()));
+    of_jobs.filter(|file| file.path().extension().is_some_and(|e| e == "sha256")).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_fgmt_goes_on_where_it_was() {
+    let case = Case::fresh().await;
+    for name in ["old", "tuned", "new"] {
+        write_model(&case.folder.path().join(name), 2048, name.len() as u64 * 31);
+    }
+    let cache = case.folder.path().join("cache");
+    let worker = || {
+        let mut command = case.command();
+        Process::start(command.env("RETUNE_WORKER_CACHE_DIR", &cache))
+    };
+    let id = case.queued_with("fgmt", 60).await;
+    let mut first = worker();
+    within("some timesteps are done", async || (gradients(&cache) >= 20).then_some(())).await;
+    first.signal(Signal::SIGKILL);
+    first.ended().await;
+    assert!(!case.result(id).join("manifest.json").exists());
+    let left = gradients(&cache);
+
+    let _second = worker();
+    case.succeeded_once(id).await;
+    assert_eq!(gradients(&cache), 0, "they are removed in the end");
+    let again = case.queued_with("fgmt", 60).await;
+    case.succeeded_once(again).await;
+    let report = |id| -> Value {
+        serde_json::from_slice(&fs::read(case.result(id).join("report.json")).unwrap()).unwrap()
+    };
+    let (mut resumed, mut whole) = (report(id), report(again));
+    let found = resumed["timing"]["resumed_gradients"].as_u64().unwrap();
+    assert!(found >= left as u64 && found < 120, "{found} of {left} left");
+    assert_eq!(whole["timing"]["resumed_gradients"], 0);
+    for report in [&mut resumed, &mut whole] {
+        report.as_object_mut().unwrap().remove("timing");
+    }
+    assert_eq!(resumed, whole);
+    for name in ["model.safetensors", "permutation.safetensors"] {
+        let read = |id| fs::read(case.result(id).join(name)).unwrap();
+        assert!(read(id) == read(again), "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

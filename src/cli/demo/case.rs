@@ -145,7 +145,7 @@ fn write_json(path: &Path, value: &Value) -> anyhow::Result<()> {
 fn write_tensors(path: &Path, tensors: &Checkpoint) -> anyhow::Result<()> {
     let write = || {
         let mut file = File::create(path)?;
-        tensors::to_pieces(tensors).iter().try_for_each(|piece| file.write_all(piece))
+        tensors::to_pieces(tensors).pieces.try_for_each(|piece| file.write_all(&piece))
     };
     write().with_context(|| path.display().to_string())
 }

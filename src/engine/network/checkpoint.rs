@@ -2,54 +2,20 @@
 //!
 //! Values are read as f32 whatever the dtype; arithmetic accumulates in f64 and rounds once to the
 //! result's dtype, because in f32 `a + (b − a) ≠ b` for one value in twenty.
+//!
+//! A tensor is in memory, or it is *lazy*: its elements lie in a file or follow from other tensors
+//! ([`Elements`]) and exist only while somebody looks at them. What is computed from lazy tensors is
+//! lazy again, so that a model larger than memory can be transferred a range at a time.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use half::{bf16, f16};
 use rayon::prelude::*;
 
-/// Element type of a tensor, as safetensors names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DType {
-    F32,
-    F16,
-    BF16,
-    I64,
-    I32,
-    U8,
-    Bool,
-}
-
-impl DType {
-    /// Bytes an element.
-    pub fn size(self) -> usize {
-        match self {
-            Self::I64 => 8,
-            Self::F32 | Self::I32 => 4,
-            Self::F16 | Self::BF16 => 2,
-            Self::U8 | Self::Bool => 1,
-        }
-    }
-
-    /// Parameters are floats; counters, masks and indices are not and stay the target's.
-    pub fn is_float(self) -> bool {
-        matches!(self, Self::F32 | Self::F16 | Self::BF16)
-    }
-
-    /// The safetensors name: `F32`, `BF16` …
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "F32",
-            Self::F16 => "F16",
-            Self::BF16 => "BF16",
-            Self::I64 => "I64",
-            Self::I32 => "I32",
-            Self::U8 => "U8",
-            Self::Bool => "BOOL",
-        }
-    }
-}
+use super::{
+    dtype::DType,
+    lazy::{Elements, Shifted},
+};
 
 /// What a header says of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +27,7 @@ pub struct TensorInfo {
 /// The headers of a checkpoint: enough to check a graph and to plan, without reading a value.
 pub type Signature = BTreeMap<String, TensorInfo>;
 
-/// A tensor in host memory or in a mapped file. Cloning shares the data.
+/// A tensor in host memory, or one that is lazy. Cloning shares the data.
 #[derive(Clone, Debug)]
 pub struct HostTensor {
     dtype: DType,
@@ -74,11 +40,16 @@ enum Data {
     Floats(Arc<Vec<f32>>),
     /// Little-endian elements, owned or mapped.
     Raw(Bytes),
+    Lazy(Arc<dyn Elements>),
 }
 
-/// Elements a task handles at a time; also the unit in which sums are accumulated, so that results
-/// do not depend on the number of threads.
-const CHUNK: usize = 1 << 14;
+/// The unit in which sums are accumulated, so that results do not depend on the number of threads.
+/// What has no more elements than this is never lazy.
+pub(crate) const CHUNK: usize = 1 << 14;
+/// Elements a task handles at a time.
+pub(crate) const RANGE: usize = 4 * CHUNK;
+/// Elements of a lazy tensor that are worth having in memory at a time.
+const PIECE: usize = 1 << 20;
 
 impl HostTensor {
     /// A tensor over little-endian bytes; `None` when their number does not fit the shape.
@@ -106,17 +77,15 @@ impl HostTensor {
     /// When `dtype` is no float or the number of values does not fit the shape.
     pub fn from_f32_as(dtype: DType, shape: Vec<usize>, values: Vec<f32>) -> Self {
         let tensor = Self::from_f32(shape, values);
-        let bytes: Vec<u8> = match dtype {
-            DType::F32 => return tensor,
-            DType::F16 => {
-                tensor.f32().iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect()
-            }
-            DType::BF16 => {
-                tensor.f32().iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect()
-            }
-            other => panic!("{} is not a float dtype", other.name()),
-        };
-        Self { dtype, shape: tensor.shape, data: Data::Raw(bytes.into()) }
+        if dtype == DType::F32 {
+            return tensor;
+        }
+        Self { dtype, data: Data::Raw(dtype.encode(&tensor.f32())), shape: tensor.shape }
+    }
+
+    /// A tensor whose elements are asked for when they are needed.
+    pub fn lazy(dtype: DType, shape: Vec<usize>, elements: Arc<dyn Elements>) -> Self {
+        Self { dtype, shape, data: Data::Lazy(elements) }
     }
 
     /// An i64 tensor.
@@ -148,26 +117,68 @@ impl HostTensor {
         TensorInfo { dtype: self.dtype, shape: self.shape.clone() }
     }
 
+    /// Whether the elements exist only while somebody looks at them.
+    pub fn is_lazy(&self) -> bool {
+        matches!(self.data, Data::Lazy(_))
+    }
+
     /// The values as f32, without a copy where they are stored so. Integers are converted.
     pub fn f32(&self) -> Cow<'_, [f32]> {
+        self.floats(0..self.len())
+    }
+
+    /// Some of the values, by their positions.
+    ///
+    /// # Panics
+    /// When the range ends outside.
+    pub fn floats(&self, range: Range<usize>) -> Cow<'_, [f32]> {
         let raw = match &self.data {
-            Data::Floats(values) => return Cow::Borrowed(values),
-            Data::Raw(raw) => raw,
+            Data::Floats(values) => return Cow::Borrowed(&values[range]),
+            Data::Lazy(elements) => return Cow::Owned(elements.floats(range)),
+            Data::Raw(raw) => &raw[range.start * self.dtype.size()..range.end * self.dtype.size()],
         };
         if self.dtype == DType::F32
             && let Ok(values) = bytemuck::try_cast_slice(raw)
         {
             return Cow::Borrowed(values);
         }
-        Cow::Owned(decode(self.dtype, raw))
+        Cow::Owned(self.dtype.decode(raw))
     }
 
     /// The elements as little-endian bytes.
     pub fn bytes(&self) -> Bytes {
+        self.bytes_of(0..self.len())
+    }
+
+    /// Some of the elements, by their positions, as little-endian bytes.
+    ///
+    /// # Panics
+    /// When the range ends outside.
+    pub fn bytes_of(&self, range: Range<usize>) -> Bytes {
+        let bytes = range.start * self.dtype.size()..range.end * self.dtype.size();
         match &self.data {
-            Data::Raw(raw) => raw.clone(),
-            Data::Floats(values) => Bytes::from_owner(FloatBytes(Arc::clone(values))),
+            Data::Raw(raw) => raw.slice(bytes),
+            Data::Floats(values) => Bytes::from_owner(FloatBytes(Arc::clone(values))).slice(bytes),
+            Data::Lazy(elements) => elements.bytes(range),
         }
+    }
+
+    /// The same in memory.
+    #[must_use]
+    pub fn held(&self) -> Self {
+        match self.data {
+            Data::Lazy(_) if self.dtype == DType::F32 => {
+                Self::from_f32(self.shape.clone(), self.f32().into_owned())
+            }
+            Data::Lazy(_) => Self { data: Data::Raw(self.bytes()), ..self.clone() },
+            _ => self.clone(),
+        }
+    }
+
+    /// All positions, in ranges that are worth having in memory one at a time.
+    pub fn pieces(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (len, step) = (self.len(), if self.is_lazy() { PIECE } else { usize::MAX });
+        (0..len).step_by(step).map(move |start| start..start.saturating_add(step).min(len))
     }
 
     /// `self + scale · (to − from)`, exact but for one rounding to this tensor's dtype: with
@@ -178,18 +189,11 @@ impl HostTensor {
     #[must_use]
     pub fn shifted(&self, from: &Self, to: &Self, scale: f64) -> Self {
         assert!(self.shape == from.shape && self.shape == to.shape, "shapes agree");
-        let (base, from, to) = (self.f32(), from.f32(), to.f32());
-        let mut values = vec![0.0f32; base.len()];
-        values.par_chunks_mut(CHUNK).enumerate().for_each(|(i, out)| {
-            let range = i * CHUNK..i * CHUNK + out.len();
-            for ((out, &b), (&f, &t)) in out
-                .iter_mut()
-                .zip(&base[range.clone()])
-                .zip(from[range.clone()].iter().zip(&to[range]))
-            {
-                *out = shift(b, f, t, scale);
-            }
-        });
+        let shifted = Shifted::new([self, from, to].map(Clone::clone), scale);
+        if self.len() > CHUNK && [self, from, to].into_iter().any(Self::is_lazy) {
+            return Self::lazy(self.dtype, self.shape.clone(), Arc::new(shifted));
+        }
+        let values = shifted.exact(0..self.len());
         Self::from_f32_as(self.dtype, self.shape.clone(), values)
     }
 
@@ -229,14 +233,36 @@ impl HostTensor {
     /// # Panics
     /// When the lengths differ; callers have checked them.
     pub fn inner(&self, other: &Self) -> f64 {
-        let (a, b) = (self.f32(), other.f32());
-        assert_eq!(a.len(), b.len(), "lengths agree");
-        let sums: Vec<f64> = a
-            .par_chunks(CHUNK)
-            .zip(b.par_chunks(CHUNK))
-            .map(|(a, b)| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum())
-            .collect();
-        sums.iter().sum()
+        self.sums(other, |a, b| f64::from(a) * f64::from(b))
+    }
+
+    /// `Σ term(self, other)` over the elements, in f64: by chunks, then over the chunks in order.
+    ///
+    /// # Panics
+    /// When the lengths differ; callers have checked them.
+    pub fn sums(&self, other: &Self, term: impl Fn(f32, f32) -> f64 + Sync) -> f64 {
+        assert_eq!(self.len(), other.len(), "lengths agree");
+        let of_range = |start: usize| -> Vec<f64> {
+            let range = start..(start + RANGE).min(self.len());
+            let (a, b) = (self.floats(range.clone()), other.floats(range));
+            let sum = |(a, b): (&[f32], &[f32])| a.iter().zip(b).map(|(&a, &b)| term(a, b)).sum();
+            a.chunks(CHUNK).zip(b.chunks(CHUNK)).map(sum).collect()
+        };
+        let starts = (0..self.len()).into_par_iter().step_by(RANGE);
+        let sums: Vec<Vec<f64>> = starts.map(of_range).collect();
+        sums.iter().flatten().sum()
+    }
+
+    /// Whether every value equals the other's.
+    ///
+    /// # Panics
+    /// When the lengths differ; callers have checked them.
+    pub fn same_values(&self, other: &Self) -> bool {
+        assert_eq!(self.len(), other.len(), "lengths agree");
+        (0..self.len()).into_par_iter().step_by(RANGE).all(|start| {
+            let range = start..(start + RANGE).min(self.len());
+            self.floats(range.clone()) == other.floats(range)
+        })
     }
 }
 
@@ -247,32 +273,6 @@ impl AsRef<[u8]> for FloatBytes {
     fn as_ref(&self) -> &[u8] {
         bytemuck::cast_slice(&self.0)
     }
-}
-
-fn decode(dtype: DType, raw: &[u8]) -> Vec<f32> {
-    match dtype {
-        DType::F32 => raw.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-        DType::F16 => raw.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
-        DType::BF16 => raw.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
-        DType::I64 => raw.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b) as f32).collect(),
-        DType::I32 => raw.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b) as f32).collect(),
-        DType::U8 | DType::Bool => raw.iter().map(|&b| f32::from(b)).collect(),
-    }
-}
-
-/// `base + scale · (to − from)` with the rounding errors of both f64 sums carried along
-/// (Knuth's two-sum), so that only the last conversion rounds when `scale = 1`.
-fn shift(base: f32, from: f32, to: f32, scale: f64) -> f32 {
-    let (difference, lost) = two_sum(f64::from(to), -f64::from(from));
-    let (sum, lost_again) = two_sum(f64::from(base), scale * difference);
-    (sum + (scale * lost + lost_again)) as f32
-}
-
-/// `(s, e)` with `s = fl(a + b)` and `s + e = a + b` exactly.
-fn two_sum(a: f64, b: f64) -> (f64, f64) {
-    let sum = a + b;
-    let b_part = sum - a;
-    (sum, (a - (sum - b_part)) + (b - b_part))
 }
 
 /// Parameters by name.
@@ -337,6 +337,12 @@ impl Checkpoint {
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
         self.iter().map(|(name, tensor)| (name.to_owned(), tensor.scaled(factor))).collect()
+    }
+
+    /// The same in memory.
+    #[must_use]
+    pub fn held(&self) -> Self {
+        self.iter().map(|(name, tensor)| (name.to_owned(), tensor.held())).collect()
     }
 
     /// `(1 − fraction) · self + fraction · other`; exactly `other` at fraction 1.

@@ -49,6 +49,11 @@ pub enum Certificate {
 }
 
 impl Certificate {
+    /// As reports name them.
+    pub const NAMES: [&'static str; 2] = ["row_maxima", "dual"];
+}
+
+impl Certificate {
     /// What any other permutation could gain at most.
     #[must_use]
     pub fn gap(&self) -> f64 {

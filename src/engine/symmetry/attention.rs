@@ -128,6 +128,30 @@ impl Attention {
         self.channels(&Arrangement { heads, inside })
     }
 
+    /// Whether the orders of this attention's groups, among those of all, keep heads together and
+    /// move only what may move.
+    pub fn admits(&self, sigmas: &[Vec<u32>]) -> bool {
+        let (size, served) = (self.head_size as u32, self.served() as u32);
+        let inside = |sigma: &[u32], head: u32| -> Vec<u32> {
+            let first = head as usize * self.head_size;
+            sigma[first..first + self.head_size].iter().map(|i| i % size).collect()
+        };
+        let [queries, keys, values] = [self.queries, self.keys, self.values].map(|g| &sigmas[g]);
+        let heads: Vec<u32> = (0..self.kv_heads).map(|h| keys[h * self.head_size] / size).collect();
+        let of_head = |head: u32| Inside {
+            queries: (head * served..(head + 1) * served)
+                .map(|q| queries[q as usize * self.head_size] / size % served)
+                .collect(),
+            query_dimensions: inside(keys, head),
+            value_dimensions: inside(values, head),
+        };
+        let inside: Vec<Inside> = (0..self.kv_heads as u32).map(of_head).collect();
+        let still = |order: &[u32]| (0u32..).zip(order).all(|(j, i)| j == *i);
+        let rotated = self.rotary && !inside.iter().all(|i| still(&i.query_dimensions));
+        let rebuilt = self.channels(&Arrangement { heads, inside });
+        !rotated && rebuilt.iter().all(|(group, sigma)| *sigma == sigmas[*group])
+    }
+
     /// The inside that fits one target head to one source head best, and its value.
     fn pair(
         &self,
@@ -301,6 +325,31 @@ mod tests {
                     .map(|_| value(&attention.random(&mut rng), &matrices))
                     .fold(f64::NEG_INFINITY, f64::max);
                 assert!((found - best).abs() < 1e-5, "{found} against {best}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_arrangements_are_admitted() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        for (heads, kv_heads, rotary) in [(4, 4, false), (4, 4, true), (6, 2, true), (6, 2, false)]
+        {
+            let attention = attention(heads, kv_heads, 4, rotary);
+            let sound: Vec<Vec<u32>> =
+                attention.random(&mut rng).into_iter().map(|(_, sigma)| sigma).collect();
+            assert!(attention.admits(&sound));
+            for group in 0..sound.len() {
+                // Two units of one head, and two of different heads.
+                for (a, b) in [(0, 1), (1, 4)] {
+                    let mut torn = sound.clone();
+                    torn[group].swap(a, b);
+                    let is_order_of_values = group == attention.values && heads == kv_heads;
+                    let is_order_of_keys = group == attention.queries && heads == kv_heads;
+                    let inside_a_head = (a, b) == (0, 1);
+                    let sound_again =
+                        inside_a_head && (is_order_of_values || (is_order_of_keys && !rotary));
+                    assert_eq!(attention.admits(&torn), sound_again, "{heads} {group} {a} {b}");
+                }
             }
         }
     }

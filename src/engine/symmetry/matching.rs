@@ -29,6 +29,10 @@ const SWEEP_LIMIT: usize = 100;
 /// A gain below this share of `Σ_j max_i |A[j, i]|` is rounding.
 const RELATIVE_GAIN: f64 = 1e-7;
 
+/// Bytes of matrices `A_g` that are kept from one visit of a group to the next; what is beyond is
+/// built anew at each.
+const KEPT: usize = 256 << 20;
+
 /// Where a descent starts.
 #[derive(Clone, Copy, Debug)]
 pub enum Start<'a> {
@@ -58,6 +62,8 @@ pub struct Matcher<'a> {
     ledger: &'a Ledger,
     pairs: Vec<Pair>,
     similarities: Vec<Similarity>,
+    /// Groups whose similarity is kept.
+    kept: Vec<bool>,
     prices: Vec<Prices>,
 }
 
@@ -65,12 +71,17 @@ impl<'a> Matcher<'a> {
     /// Matrix products run on `device`.
     pub fn new(symmetry: &'a Symmetry, device: Device, ledger: &'a Ledger) -> Self {
         let groups = symmetry.groups.len();
+        let kept = symmetry.groups.iter().scan(0, |bytes, group| {
+            *bytes += 4 * group.units.pow(2);
+            Some(*bytes <= KEPT)
+        });
         Self {
             symmetry,
             device,
             ledger,
             pairs: Vec::new(),
             similarities: (0..groups).map(|_| Similarity::default()).collect(),
+            kept: kept.collect(),
             prices: vec![Prices::default(); groups],
         }
     }
@@ -224,9 +235,14 @@ impl<'a> Matcher<'a> {
     fn matrix(&mut self, group: usize, permutation: &Permutation) -> Vec<f32> {
         let task = Task { symmetry: self.symmetry, group, device: &self.device };
         let (similarity, pairs) = (&mut self.similarities[group], &self.pairs);
+        let kept = self.kept[group];
         self.ledger.book(Work::Similarity, || {
             similarity.update(&task, permutation, pairs);
-            similarity.values(self.symmetry.groups[group].units)
+            let values = similarity.values(self.symmetry.groups[group].units);
+            if !kept {
+                similarity.clear();
+            }
+            values
         })
     }
 

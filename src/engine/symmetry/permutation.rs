@@ -3,13 +3,16 @@
 //! Convention, everywhere: `permuted[j] = source[σ[j]]`, the same gather on every axis that
 //! follows the group.
 
+use std::sync::Arc;
+
 use rand::{Rng, seq::SliceRandom};
 
 use super::{
     gather::{Offsets, along, gather, strides},
     groups::{Member, Symmetry},
+    rows::Rows,
 };
-use crate::engine::network::{Checkpoint, HostTensor};
+use crate::engine::network::{CHUNK, Checkpoint, HostTensor};
 
 /// One order of units for each group of a [`Symmetry`], in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,18 @@ impl Permutation {
             }
         }
         permutation
+    }
+
+    /// The element with these σ, one a group; `None` where they are no bijections of the groups'
+    /// units, or tear an attention's heads apart.
+    pub fn from_sigmas(symmetry: &Symmetry, sigmas: Vec<Vec<u32>>) -> Option<Self> {
+        let fits = sigmas.len() == symmetry.groups.len()
+            && sigmas
+                .iter()
+                .zip(&symmetry.groups)
+                .all(|(s, g)| s.len() == g.units && is_bijection(s))
+            && symmetry.attentions.iter().all(|attention| attention.admits(&sigmas));
+        fits.then_some(Self { sigmas })
     }
 
     /// σ of a group: unit `j` of the result is unit `σ[j]` of the source.
@@ -85,7 +100,7 @@ impl Permutation {
             .collect()
     }
 
-    /// `π` on one tensor.
+    /// `π` on one tensor; lazy where the tensor is.
     #[must_use]
     pub fn apply_to(&self, symmetry: &Symmetry, name: &str, tensor: &HostTensor) -> HostTensor {
         let strides = strides(tensor.shape());
@@ -99,6 +114,10 @@ impl Permutation {
         }
         if !moved {
             return tensor.clone();
+        }
+        if tensor.is_lazy() && tensor.len() > CHUNK && Rows::suit(tensor) {
+            let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
+            return HostTensor::lazy(dtype, shape, Arc::new(Rows::new(tensor.clone(), axes)));
         }
         let values = gather(&tensor.f32(), &axes);
         HostTensor::from_f32_as(tensor.dtype(), tensor.shape().to_vec(), values)

@@ -5,7 +5,7 @@
 //! sums. Kept from solve to solve: a new pair adds its product only, and where a neighbouring
 //! group's σ changed at units J, the old pairs are corrected by a product of inner size ∝ |J|.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
@@ -54,7 +54,7 @@ impl Similarity {
         let couplings = task.couplings();
         self.built.resize(couplings.len(), Built::default());
         for (t, pair) in pairs.iter().enumerate() {
-            let mut product = Product::new(task.group().units);
+            let mut product = Product::new(task, &mut self.matrix);
             for (coupling, built) in couplings.iter().zip(&self.built) {
                 match coupling.other {
                     None if t < built.pairs => {}
@@ -66,7 +66,7 @@ impl Similarity {
                     }
                 }
             }
-            self.matrix = product.accumulate(self.matrix.take(), task.device);
+            product.accumulate();
         }
         for (coupling, built) in couplings.iter().zip(&mut self.built) {
             built.pairs = pairs.len();
@@ -138,12 +138,12 @@ impl<'a> Task<'a> {
         let units = self.group().units;
         let mut matrix = None;
         for pair in pairs {
-            let mut product = Product::new(units);
+            let mut product = Product::new(self, &mut matrix);
             for coupling in &usable {
                 let sigma = coupling.other.map(|(_, group)| (permutation.sigma(group), None));
                 product.add(coupling, pair, sigma);
             }
-            matrix = product.accumulate(matrix, self.device);
+            product.accumulate();
         }
         Some(to_vec(matrix, units))
     }
@@ -152,16 +152,24 @@ impl<'a> Task<'a> {
 /// σ of the other axis now, and at the time the pair was added (if it was).
 type Change<'a> = (&'a [u32], Option<&'a [u32]>);
 
-/// Blocks `[units, k]` of target and source, side by side, to be multiplied at once.
+/// Elements of one side from which on a product is computed, whatever is still to come: a bound on
+/// memory where a group runs through a whole model.
+const AT_ONCE: usize = 1 << 23;
+
+/// Blocks `[units, k]` of target and source, side by side, to be multiplied at once and added to a
+/// matrix.
 struct Product<'a> {
     units: usize,
+    device: &'a Device,
+    matrix: &'a mut Option<Tensor<2>>,
     target: Vec<Block<'a>>,
     source: Vec<Block<'a>>,
 }
 
 impl<'a> Product<'a> {
-    fn new(units: usize) -> Self {
-        Self { units, target: Vec::new(), source: Vec::new() }
+    fn new(task: &Task<'a>, matrix: &'a mut Option<Tensor<2>>) -> Self {
+        let (units, device) = (task.group().units, task.device);
+        Self { units, device, matrix, target: Vec::new(), source: Vec::new() }
     }
 
     fn add(&mut self, coupling: &Coupling, pair: &'a Pair, change: Option<Change>) {
@@ -170,41 +178,60 @@ impl<'a> Product<'a> {
             return;
         };
         let of = (coupling.member, self.units);
-        let (target, source) = match (coupling.other, change) {
-            (Some((other, _)), Some((sigma, old))) => {
-                let units: Vec<u32> = match old {
-                    None => (0..sigma.len() as u32).collect(),
-                    Some(old) => changed(sigma, old),
-                };
-                if units.is_empty() {
-                    return;
-                }
-                let at = |sigma: &[u32]| -> Vec<u32> {
-                    units.iter().map(|&u| sigma[u as usize]).collect()
-                };
-                let mut moved = Block::new(source, of, Some((other, &at(sigma))));
-                moved.less = old.map(|old| Block::new(source, of, Some((other, &at(old)))).axes);
-                (Block::new(target, of, Some((other, &units))), moved)
+        let (Some((other, _)), Some((sigma, old))) = (coupling.other, change) else {
+            for rows in slices(target, coupling.member) {
+                let block = |tensor| Block::new(tensor, rows.clone(), of, None);
+                self.push(block(target), block(source));
             }
-            _ => (Block::new(target, of, None), Block::new(source, of, None)),
+            return;
         };
+        let units: Vec<u32> = match old {
+            None => (0..sigma.len() as u32).collect(),
+            Some(old) => changed(sigma, old),
+        };
+        if units.is_empty() {
+            return;
+        }
+        let at = |sigma: &[u32]| -> Vec<u32> { units.iter().map(|&u| sigma[u as usize]).collect() };
+        let block = |tensor: &'a HostTensor, units: &[u32]| {
+            Block::new(tensor, 0..tensor.shape()[0], of, Some((other, units)))
+        };
+        let mut moved = block(source, &at(sigma));
+        moved.less = old.map(|old| block(source, &at(old)).axes);
+        self.push(block(target, &units), moved);
+    }
+
+    fn push(&mut self, target: Block<'a>, source: Block<'a>) {
         self.target.push(target);
         self.source.push(source);
+        let elements: usize = self.target.iter().map(|block| block.values.len()).sum();
+        if elements >= AT_ONCE {
+            self.accumulate();
+        }
     }
 
     /// `matrix + target · sourceᵀ`, on the device.
-    fn accumulate(self, matrix: Option<Tensor<2>>, device: &Device) -> Option<Tensor<2>> {
-        if self.target.is_empty() {
-            return matrix;
+    fn accumulate(&mut self) {
+        let (target, source) = (std::mem::take(&mut self.target), std::mem::take(&mut self.source));
+        if target.is_empty() {
+            return;
         }
-        let target = side_by_side(self.units, &self.target, device);
-        let source = side_by_side(self.units, &self.source, device);
+        let laid_out = |blocks: Vec<Block>| side_by_side(self.units, &blocks, self.device);
+        let (target, source) = (laid_out(target), laid_out(source));
         let product = target.matmul(source.transpose());
-        Some(match matrix {
+        *self.matrix = Some(match self.matrix.take() {
             Some(matrix) => matrix.add(product),
             None => product,
-        })
+        });
     }
+}
+
+/// Ranges of a tensor's first axis that are looked at together: all, where the member's units lie
+/// on it.
+fn slices(tensor: &HostTensor, member: &Member) -> impl Iterator<Item = Range<usize>> + use<> {
+    let rows = tensor.shape().first().copied().unwrap_or(1);
+    let step = if member.axis == 0 { rows } else { AT_ONCE * rows / tensor.len().max(1) }.max(1);
+    (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
 }
 
 fn changed(sigma: &[u32], old: &[u32]) -> Vec<u32> {
@@ -221,9 +248,11 @@ struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// The other permuted axis is reduced to and ordered by the given units.
+    /// The first axis is reduced to `rows`, the other permuted axis to the given units in their
+    /// order.
     fn new(
         tensor: &'a HostTensor,
+        rows: Range<usize>,
         (member, units): (&Member, usize),
         other: Option<(&Member, &[u32])>,
     ) -> Self {
@@ -241,10 +270,13 @@ impl<'a> Block<'a> {
                         (first..first + other.repeat).map(|i| i * stride)
                     })
                     .collect(),
+                _ if axis == 0 => along(rows.len(), stride),
                 _ => along(length, stride),
             });
         }
-        Self { values: tensor.f32(), axes, less: None }
+        let row = strides.first().copied().unwrap_or(1);
+        let values = tensor.floats(rows.start * row..rows.end * row);
+        Self { values, axes, less: None }
     }
 
     fn views(&self) -> (View<'_>, Option<View<'_>>) {

@@ -8,18 +8,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{
-    Alignment, Problem, TransferError, Transport,
-    methods::{self},
-};
-use crate::{
-    engine::{
-        learning::{Barrier, BarrierPlan, Batch},
-        ledger::Work,
-        network::Checkpoint,
-        symmetry::Permutation,
-    },
-    spec::Method,
+use super::{Alignment, Problem, Transport};
+use crate::engine::{
+    learning::{Barrier, BarrierPlan, Batch},
+    ledger::Work,
+    network::Checkpoint,
+    symmetry::Permutation,
 };
 
 /// Samples of either kind at each point of the barrier: a diagnosis must cost less than a method.
@@ -96,13 +90,8 @@ pub fn cosines(names: &[String], a: &Checkpoint, b: &Checkpoint) -> Cosines {
     Cosines { layers, all: all.cosine(), matrices: matrices.cosine() }
 }
 
-/// Matches the bases' weights and measures what the data allow. The alignment is that of
-/// `weight_matching`, so that the method need not find it again.
-///
-/// # Errors
-/// When the caller interrupts or values overflow.
-pub fn relation(problem: &Problem) -> Result<(Relation, Alignment), TransferError> {
-    let alignment = methods::align(Method::WeightMatching, problem, None, None)?;
+/// What `weight_matching`'s alignment says, and what the data allow to measure.
+pub fn relation(problem: &Problem, alignment: &Alignment) -> Relation {
     let identity = Permutation::identity(problem.symmetry);
     let last = alignment.transports.last().and_then(Transport::permutation);
     let permutation = last.unwrap_or(&identity);
@@ -113,13 +102,12 @@ pub fn relation(problem: &Problem) -> Result<(Relation, Alignment), TransferErro
         let names: Vec<String> = moved.iter().map(|(name, _)| name.to_owned()).collect();
         cosines(&names, &moved, target).all
     };
-    let relation = Relation {
+    Relation {
         fixed_points: permutation.fixed_points(),
         gradient_cosine_at_identity: cosine(&identity),
         gradient_cosine: cosine(permutation),
         barrier: barrier(problem),
-    };
-    Ok((relation, alignment))
+    }
 }
 
 /// Both bases' gradients on the same first B training samples of a seeded draw.

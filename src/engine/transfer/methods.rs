@@ -78,7 +78,7 @@ pub struct GroupEvidence {
 
 impl Alignment {
     /// The same permutation at every step.
-    fn constant(problem: &Problem, permutation: &Permutation) -> Self {
+    pub fn constant(problem: &Problem, permutation: &Permutation) -> Self {
         let transport = Transport::from(permutation.clone());
         let transports = vec![transport; problem.trajectory.timesteps()];
         Self { transports, ..Self::default() }
@@ -130,8 +130,9 @@ fn certified(solution: &Solution) -> usize {
 }
 
 fn certificate_name(certificate: Certificate) -> &'static str {
+    let [row_maxima, dual] = Certificate::NAMES;
     match certificate {
-        Certificate::RowMaxima => "row_maxima",
-        Certificate::DualFeasible { .. } => "dual",
+        Certificate::RowMaxima => row_maxima,
+        Certificate::DualFeasible { .. } => dual,
     }
 }

@@ -58,11 +58,12 @@ async fn compute(
 ) -> Finished {
     let (done, mut finished) = oneshot::channel();
     let (id, storage, progress) = (lease.transfer, worker.storage.clone(), Arc::clone(watch));
-    let scratch = worker.scratch.clone();
+    let (scratch, cache) = (worker.scratch.clone(), worker.cache.clone());
     let thread =
         thread::Builder::new().name("transfer".into()).stack_size(STACK).spawn(move || {
             let (spec, storage, scratch) = (&spec, &storage, scratch.as_path());
-            let job = Job { id, spec, storage, scratch, progress: progress.as_ref() };
+            let (cache, progress) = (cache.as_deref(), progress.as_ref());
+            let job = Job { id, spec, storage, scratch, cache, progress };
             let run = || pipeline::run(job);
             let result =
                 catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(&*panic)));

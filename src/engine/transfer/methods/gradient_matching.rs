@@ -3,7 +3,9 @@
 //!
 //! At step `s` the target's trajectory is known up to `s − 1`, carried over by the present π. Both
 //! models' gradients on one mini-batch give a pair; π is solved anew over all pairs so far; the
-//! whole prefix is then carried over by the new π.
+//! whole prefix is then carried over by the new π. FGMT's pairs outlive an interrupted run where the
+//! problem's shelf does; the run after it repeats the solving, which is bound to end the same, and
+//! not the gradients.
 //!
 //! One pair more is ours: the bases' own parameters, as weight matching has them, scaled to count
 //! [`WEIGHT_ANCHOR`] times as much as the first pair of gradients. Gradients of few samples leave
@@ -19,7 +21,7 @@ use crate::engine::{
     ledger::Work,
     network::Checkpoint,
     symmetry::{Matcher, Permutation, Solution, Start},
-    transfer::{Problem, TransferError, Transport, learned},
+    transfer::{Problem, TransferError, Transport, learned, shelf::Side},
 };
 
 /// The weight of the bases' own parameters beside the first pair of gradients, by default (ours).
@@ -64,7 +66,7 @@ pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, Transfer
             }
             let first = if variant.redraw { 1 } else { step };
             for t in first..=step {
-                run.add_pair(t);
+                run.add_pair(t, !variant.redraw);
             }
             let solution = run.solve()?;
             evidence.push(run.evidence(step, &solution));
@@ -97,18 +99,26 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// `(∇L(θ_B^{t−1}), ∇L(θ_A^{t−1}))` on one mini-batch, train-mode batch norm.
-    fn add_pair(&mut self, t: usize) {
+    /// `(∇L(θ_B^{t−1}), ∇L(θ_A^{t−1}))` on one mini-batch, train-mode batch norm. A `lasting` pair
+    /// depends on nothing but the problem and may be one that an interrupted run has left.
+    fn add_pair(&mut self, t: usize, lasting: bool) {
         let batch = self.draw();
-        let Problem { ledger, learner, trajectory, .. } = self.problem;
+        let Problem { ledger, learner, trajectory, shelf, .. } = self.problem;
         // One point of a trajectory at a time: each is as large as a model.
-        let gradient = |point: &dyn Fn() -> Checkpoint| {
+        let gradient = |side: Side, point: &dyn Fn() -> Checkpoint| {
+            if let Some(found) = shelf.find((t, side)).filter(|_| lasting) {
+                learner.spent_gradients(batch.len());
+                return found;
+            }
             let point = ledger.book(Work::Arithmetic, point);
-            ledger.book(Work::Gradients, || learner.gradient(&point, &batch).parts)
+            let parts =
+                ledger.book(Work::Gradients, || learner.gradient_in_parts(&point, &batch).parts);
+            shelf.keep((t, side), parts, lasting)
         };
         let transport = Transport::from(self.permutation.clone());
-        let target = gradient(&|| self.problem.carried(&transport, t - 1, 1.0));
-        let source = gradient(&|| trajectory.point(t - 1));
+        let target =
+            gradient(Side::Target, &|| self.problem.carried(&transport, t - 1, 1.0));
+        let source = gradient(Side::Source, &|| trajectory.point(t - 1));
         if t == 1 && self.problem.weight_anchor > 0.0 {
             self.add_weights(&target, &source);
         }

@@ -25,7 +25,7 @@ pub fn align(problem: &Problem, plan: &FineTunePlan) -> Result<Alignment, Transf
     }
     let target = difference(&learned(problem, problem.target), &tuned.checkpoint);
     let base = learned(problem, problem.trajectory.base());
-    match_pair(problem, target, difference(&base, problem.trajectory.tuned()))
+    match_pair((problem, problem.seed), target, difference(&base, problem.trajectory.tuned()))
 }
 
 /// `to − from`, tensor by tensor, f32.

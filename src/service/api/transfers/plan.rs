@@ -44,6 +44,9 @@ pub async fn handle(
     locations::check(&spec, &state.storage)?;
     let storage = state.storage.clone();
     // The pipeline blocks; a panic in it is one request's, not the service's.
-    let plan = tokio::task::spawn_blocking(move || pipeline::plan(&spec, &storage)).await;
+    let cache = state.settings.cache_dir();
+    let plan =
+        tokio::task::spawn_blocking(move || pipeline::plan(&spec, &storage, cache.as_deref()));
+    let plan = plan.await;
     Ok(Json(plan.map_err(Problem::internal)??))
 }

@@ -1,0 +1,85 @@
+//! What one sample asks of a machine, by the kinds of kernels that run it: an estimate for plans.
+
+use crate::engine::network::{Graph, GraphError, Op, Signature, shapes::channels};
+
+/// Work and memory of one sample's forward pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Load {
+    /// FLOPs of matrix products of linear layers.
+    pub products: f64,
+    /// FLOPs of convolutions and attention.
+    pub convolutions: f64,
+    /// Elements that single passes over slices put out: sums, `relu`, batch norm.
+    pub light: f64,
+    /// Elements that go through burn: norms of tokens, smooth activations, scores of attention.
+    pub heavy: f64,
+    /// Elements that the way back keeps.
+    pub held: f64,
+    /// Elements of the largest activation.
+    pub largest: f64,
+    pub nodes: f64,
+}
+
+impl Load {
+    /// That of a graph, for samples as large as its input.
+    ///
+    /// # Errors
+    /// As [`Graph::shapes`].
+    pub fn of(graph: &Graph, signature: &Signature) -> Result<Self, GraphError> {
+        let shapes = graph.shapes(signature)?;
+        let mut load = Self::default();
+        for (node, shape) in graph.nodes.iter().zip(&shapes) {
+            let elements = shape.iter().product::<usize>() as f64;
+            let positions = elements / channels(shape) as f64;
+            let weight = |param: &str| {
+                signature[&format!("{param}.weight")].shape.iter().product::<usize>() as f64
+            };
+            let mut kept = elements;
+            match &node.op {
+                Op::Linear { param, .. } => load.products += 2.0 * weight(param) * positions,
+                Op::Conv2d { param, .. } | Op::PatchEmbed { param } => {
+                    load.convolutions += 2.0 * weight(param) * positions;
+                }
+                Op::Attention { heads, .. } => {
+                    let scores = *heads as f64 * positions * positions;
+                    load.convolutions += 4.0 * positions * elements;
+                    load.heavy += 3.0 * scores + 4.0 * elements;
+                    kept += 3.0 * scores;
+                }
+                Op::Relu {} | Op::Add {} | Op::BatchNorm { .. } | Op::GlobalAvgPool {} => {
+                    load.light += elements;
+                }
+                Op::Flatten {} | Op::Dropout { .. } => kept = 0.0,
+                _ => load.heavy += elements,
+            }
+            load.held += kept;
+            load.largest = load.largest.max(kept);
+            load.nodes += 1.0;
+        }
+        Ok(load)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing;
+    use super::*;
+
+    #[test]
+    fn a_small_network_by_hand() {
+        let graph = testing::graph(
+            &[2, 4, 4],
+            json!([{"op": "conv2d", "param": "c", "padding": 1}, {"op": "relu"}, {"op": "gelu"},
+                {"op": "flatten"}, {"op": "linear", "param": "fc"}]),
+        );
+        let signature = testing::signature(&[("c.weight", &[6, 2, 3, 3]), ("fc.weight", &[5, 96])]);
+        let load = Load::of(&graph, &signature).unwrap();
+        assert_eq!(load.convolutions, 2.0 * 108.0 * 16.0);
+        assert_eq!(load.products, 2.0 * 480.0);
+        assert_eq!((load.light, load.heavy), (96.0, 96.0));
+        assert_eq!((load.held, load.largest), (3.0 * 96.0 + 5.0, 96.0));
+        assert_eq!(load.nodes, 5.0);
+    }
+}

@@ -1,0 +1,183 @@
+//! The weight-matching π of a pair of bases, solved once and kept for every tuning of that pair.
+//!
+//! An entry is a file under the cache, named by the digests of both bases' files, the groups that π
+//! permutes and the version of the search. It holds π and the evidence for it, floats as their bits,
+//! so that a job that finds it gives the bytes of one that does not. What does not agree with its
+//! digest, or is no element of the group, is solved again and written anew.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, compete::Bench};
+use crate::{
+    engine::{
+        symmetry::{Permutation, assignment::Certificate},
+        transfer::{
+            Alignment, Evidence, Problem,
+            methods::{self, GroupEvidence},
+        },
+    },
+    spec::Method,
+    storage::sha256_of,
+};
+
+/// Changes whenever the same bases may give another π or other evidence.
+const VERSION: u32 = 1;
+const FORMAT: &str = "retune-matching/1";
+
+/// What a file says.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    format: String,
+    key: String,
+    sigmas: Vec<Vec<u32>>,
+    /// Objective, the same at the identity, and the bound, as bits.
+    objectives: [u64; 3],
+    sweeps: usize,
+    groups: Vec<Group>,
+}
+
+/// Cosines at the identity and at π, as bits, and what proves σ.
+#[derive(Serialize, Deserialize)]
+struct Group(u64, u64, Option<String>);
+
+/// The weight-matching alignment, from the cache where it is there.
+pub fn weight_matching(bench: &Bench, problem: &Problem) -> Result<Alignment, Failure> {
+    let solve = || methods::align(Method::WeightMatching, problem, None, None);
+    let Some(cache) = bench.job.cache else { return Ok(solve()?) };
+    let key = key(bench);
+    let path = cache.join("matching").join(format!("{key}.json"));
+    match read(&path, &key, problem) {
+        Ok(Some(found)) => {
+            bench.cached_matching.set(Some(true));
+            return Ok(found);
+        }
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(%error, file = %path.display(), "not usable; solved again");
+        }
+    }
+    let alignment = solve()?;
+    bench.cached_matching.set(Some(false));
+    if let Err(error) = write(&path, key, &alignment, problem) {
+        tracing::warn!(%error, file = %path.display(), "not written");
+    }
+    Ok(alignment)
+}
+
+/// Everything that π depends on.
+fn key(bench: &Bench) -> String {
+    let inputs = bench.inputs;
+    let digests = |files: &[crate::artifacts::InputFile]| {
+        let mut digests: Vec<_> = files.iter().map(|file| file.sha256.clone()).collect();
+        digests.sort_unstable();
+        digests.join(" ")
+    };
+    let all = [
+        VERSION.to_string(),
+        env!("CARGO_PKG_VERSION").to_owned(),
+        digests(&inputs.target.inputs),
+        digests(&inputs.source_base),
+        format!("{:?}", inputs.symmetry),
+        inputs.graph.learned().join(" "),
+        format!("{:?}", super::device()),
+    ];
+    sha256_of(all.join("\n").as_bytes())
+}
+
+fn read(path: &Path, key: &str, problem: &Problem) -> io::Result<Option<Alignment>> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text?,
+    };
+    let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let (digest, body) = text.split_once('\n').ok_or_else(|| broken("is cut off"))?;
+    if sha256_of(body.as_bytes()) != digest {
+        return Err(broken("does not agree with its digest"));
+    }
+    let entry: Entry = serde_json::from_str(body)?;
+    if entry.format != FORMAT || entry.key != key {
+        return Err(broken("is about something else"));
+    }
+    entry.alignment(problem).map(Some).ok_or_else(|| broken("holds no element of the group"))
+}
+
+fn write(path: &Path, key: String, alignment: &Alignment, problem: &Problem) -> io::Result<()> {
+    let Some(entry) = Entry::of(key, alignment, problem) else { return Ok(()) };
+    let body = serde_json::to_string(&entry)?;
+    let folder = path.parent().map(PathBuf::from).unwrap_or_default();
+    fs::create_dir_all(&folder)?;
+    let incoming = path.with_extension(format!("{}.incoming", std::process::id()));
+    fs::write(&incoming, format!("{}\n{body}", sha256_of(body.as_bytes())))?;
+    fs::rename(&incoming, path)
+}
+
+impl Entry {
+    fn of(key: String, alignment: &Alignment, problem: &Problem) -> Option<Self> {
+        let permutation = alignment.transports.last()?.permutation()?;
+        let evidence = alignment.evidence.first()?;
+        let of_group = |group: &GroupEvidence| {
+            let certificate = group.certificate.map(str::to_owned);
+            Group(group.cosine_at_identity.to_bits(), group.cosine.to_bits(), certificate)
+        };
+        let groups = 0..problem.symmetry.groups.len();
+        Some(Self {
+            format: FORMAT.into(),
+            key,
+            sigmas: groups.map(|group| permutation.sigma(group).to_vec()).collect(),
+            objectives: [evidence.objective, evidence.objective_at_identity, evidence.bound]
+                .map(f64::to_bits),
+            sweeps: evidence.sweeps,
+            groups: alignment.groups.iter().map(of_group).collect(),
+        })
+    }
+
+    fn alignment(self, problem: &Problem) -> Option<Alignment> {
+        let symmetry = problem.symmetry;
+        let permutation = Permutation::from_sigmas(symmetry, self.sigmas)?;
+        let [objective, objective_at_identity, bound] = self.objectives.map(f64::from_bits);
+        if self.groups.len() != symmetry.groups.len() {
+            return None;
+        }
+        let groups: Option<Vec<GroupEvidence>> = self
+            .groups
+            .into_iter()
+            .enumerate()
+            .map(|(index, group)| {
+                let Group(before, after, certificate) = group;
+                let certificate = match certificate {
+                    Some(name) => {
+                        Some(Certificate::NAMES.into_iter().find(|known| *known == name)?)
+                    }
+                    None => None,
+                };
+                let sigma = permutation.sigma(index);
+                Some(GroupEvidence {
+                    group: symmetry.groups[index].name.clone(),
+                    units: symmetry.groups[index].units,
+                    cosine_at_identity: f64::from_bits(before),
+                    cosine: f64::from_bits(after),
+                    certificate,
+                    fixed_points: (0u32..).zip(sigma).filter(|(j, i)| j == *i).count(),
+                })
+            })
+            .collect();
+        let groups = groups?;
+        let certified_groups = groups.iter().filter(|group| group.certificate.is_some()).count();
+        let evidence = Evidence {
+            step: 1,
+            objective,
+            objective_at_identity,
+            bound,
+            sweeps: self.sweeps,
+            certified_groups,
+        };
+        let mut alignment = Alignment::constant(problem, &permutation);
+        (alignment.evidence, alignment.groups) = (vec![evidence], groups);
+        Some(alignment)
+    }
+}

@@ -1,0 +1,416 @@
+//! How long a job takes on this machine and how much it holds, by phase: counts of work times
+//! measured speeds. Meant to be right within a factor of two.
+//!
+//! What headers cannot show is assumed: descents of [`SWEEPS`] sweeps, of which the first adds the
+//! new pair and the others correct as much as one pass over all pairs; a fine-tuning that runs all
+//! its epochs; under `auto` every rung.
+
+use std::ops::AddAssign;
+
+use serde_json::{Value, json};
+
+use crate::{
+    engine::{
+        learning::Load,
+        network::{Role, Signature},
+        symmetry::Symmetry,
+        transfer::{STATISTICS_SAMPLES, candidate::ALPHAS},
+    },
+    pipeline::calibration::Speeds,
+    spec::{Alpha, Method, Methods, Spec},
+};
+
+const SWEEPS: f64 = 2.0;
+/// Points and samples of the loss barrier of a diagnosis, and of one after fine-tuning.
+const BARRIER_POINTS: f64 = 25.0;
+const BARRIER_SAMPLES: [usize; 2] = [2 * 128, 2 * 512];
+const EVALUATION_BATCH: usize = 256;
+/// A process that has done nothing yet, in bytes.
+const PROCESS: f64 = 45e6;
+/// Bounds of what is held at once: activations, matrices `A_g`, blocks to be multiplied, pairs.
+const ACTIVATIONS: f64 = 512e6;
+const MATRICES: f64 = 256e6;
+const BLOCKS: f64 = 8.4e6;
+const PAIRS: f64 = 512e6;
+
+/// A job's sizes, from headers.
+pub struct Job<'a> {
+    pub spec: &'a Spec,
+    pub methods: &'a [Method],
+    pub timesteps: usize,
+    pub parameters: usize,
+    pub load: Load,
+    pub has_batch_norm: bool,
+    /// Samples of train, validation and test.
+    pub samples: [usize; 3],
+    /// Bytes of model files read, of data files, and of the result.
+    pub bytes: [u64; 3],
+    pub matching: Matching,
+}
+
+/// What one solve over one pair takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Matching {
+    /// FLOPs of building every `A_g` once.
+    flops: f64,
+    /// Elements laid out for that.
+    elements: f64,
+    /// The most of them at once.
+    largest: f64,
+    /// Σ units².
+    units: f64,
+    largest_units: f64,
+    separable: bool,
+}
+
+impl Matching {
+    pub fn of(symmetry: &Symmetry, signature: &Signature) -> Self {
+        let mut found = Self {
+            flops: 0.0,
+            elements: 0.0,
+            largest: 0.0,
+            units: 0.0,
+            largest_units: 0.0,
+            separable: symmetry.is_separable(),
+        };
+        for group in &symmetry.groups {
+            let learned = group.members.iter().filter(|member| member.role == Role::Learned);
+            let elements: f64 = learned
+                .filter_map(|member| signature.get(&member.tensor))
+                .map(|info| info.shape.iter().product::<usize>() as f64)
+                .sum();
+            let units = group.units as f64;
+            found.flops += 2.0 * units * elements;
+            found.elements += 2.0 * elements;
+            found.largest = found.largest.max(elements);
+            found.units += units * units;
+            found.largest_units = found.largest_units.max(units * units);
+        }
+        found
+    }
+}
+
+/// Work of one phase.
+#[derive(Clone, Copy, Debug, Default)]
+struct Work {
+    gradients: f64,
+    forwards: f64,
+    /// Times that a batch is run, and whether forward only.
+    batches: f64,
+    products: f64,
+    elements: f64,
+    units: f64,
+    bytes: f64,
+}
+
+impl AddAssign for Work {
+    fn add_assign(&mut self, more: Self) {
+        self.gradients += more.gradients;
+        self.forwards += more.forwards;
+        self.batches += more.batches;
+        self.products += more.products;
+        self.elements += more.elements;
+        self.units += more.units;
+        self.bytes += more.bytes;
+    }
+}
+
+impl Work {
+    fn seconds(&self, load: &Load, speeds: &Speeds) -> f64 {
+        let passes = self.gradients + self.forwards / 3.0;
+        let sample = 3.0
+            * (load.products * speeds.product + load.convolutions * speeds.convolution)
+            + load.light * speeds.light
+            + load.heavy * speeds.heavy;
+        passes * sample
+            + self.batches * load.nodes * speeds.node
+            + self.products * speeds.product
+            + self.elements * speeds.arithmetic
+            + self.units * speeds.assignment
+            + self.bytes * speeds.byte
+    }
+
+    fn flops(&self, load: &Load) -> f64 {
+        (3.0 * self.gradients + self.forwards) * (load.products + load.convolutions) + self.products
+    }
+}
+
+impl Job<'_> {
+    /// `{"seconds", "memory_bytes", "read_bytes", "written_bytes", "flops", "phases": […]}`.
+    pub fn estimate(&self, speeds: &Speeds) -> Value {
+        let phases = self.phases();
+        let seconds: f64 = phases.iter().map(|(_, w)| w.seconds(&self.load, speeds)).sum();
+        let flops: f64 = phases.iter().map(|(_, work)| work.flops(&self.load)).sum();
+        let phase = |(name, work): &(&str, Work)| {
+            json!({
+                "phase": name,
+                "seconds": rounded(work.seconds(&self.load, speeds)),
+                "flops": work.flops(&self.load),
+                "bytes": work.bytes,
+            })
+        };
+        let memory = self.memory().iter().fold(0.0, |most: f64, (_, bytes)| most.max(*bytes));
+        json!({
+            "seconds": rounded(seconds),
+            "memory_bytes": memory.round(),
+            "read_bytes": self.bytes[0] + self.bytes[1],
+            "written_bytes": self.bytes[2],
+            "flops": flops,
+            "phases": phases.iter().map(phase).collect::<Vec<_>>(),
+            "memory_by_stage": self.memory().into_iter().map(|(name, bytes)| json!({"stage": name, "bytes": bytes.round()})).collect::<Vec<_>>(),
+        })
+    }
+
+    fn phases(&self) -> [(&'static str, Work); 6] {
+        let [models, data, result] = self.bytes.map(|bytes| bytes as f64);
+        // A model's file is digested and then looked through.
+        let fetching = Work { bytes: models + data, ..Work::default() };
+        let publishing = Work { bytes: result, elements: self.elements(1.0), ..Work::default() };
+        let (mut aligning, mut transferring) = (Work::default(), Work::default());
+        for method in self.methods {
+            aligning += self.aligning(*method);
+            transferring += self.transferring();
+        }
+        [
+            ("fetching", fetching),
+            ("diagnosing", self.diagnosing()),
+            ("aligning", aligning),
+            ("transferring", transferring),
+            ("fine_tuning", self.fine_tuning()),
+            ("publishing", publishing),
+        ]
+    }
+
+    fn is_auto(&self) -> bool {
+        self.spec.methods == Methods::Auto
+    }
+
+    fn elements(&self, times: f64) -> f64 {
+        times * self.parameters as f64
+    }
+
+    fn batch(&self) -> f64 {
+        self.spec.options.batch_size.min(self.samples[0]) as f64
+    }
+
+    /// So many evaluations of models on so many samples each.
+    fn evaluations(&self, models: f64, samples: usize) -> Work {
+        let batches = models * samples.div_ceil(EVALUATION_BATCH) as f64;
+        let (forwards, elements) = (models * samples as f64, self.elements(models));
+        Work { forwards, batches, elements, ..Work::default() }
+    }
+
+    fn statistics(&self, models: f64) -> Work {
+        let samples = STATISTICS_SAMPLES.min(self.samples[0]);
+        if self.has_batch_norm { self.evaluations(models, samples) } else { Work::default() }
+    }
+
+    fn diagnosing(&self) -> Work {
+        let [train, validation, test] = self.samples;
+        // Cosines and norms, then what stands without a transfer.
+        let mut work = Work { elements: self.elements(3.0), ..Work::default() };
+        work += self.evaluations(2.0, validation);
+        work += self.evaluations(2.0, test);
+        if self.is_auto() {
+            if validation > 0 {
+                work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[0]);
+            }
+            if train > 0 {
+                work += Work { gradients: 2.0 * self.batch(), batches: 2.0, ..Work::default() };
+            }
+        }
+        work
+    }
+
+    fn aligning(&self, method: Method) -> Work {
+        let steps = self.timesteps as f64;
+        match method {
+            Method::Identity => Work::default(),
+            Method::Gmt => {
+                let mut work = self.pairs(steps * (steps + 1.0) / 2.0);
+                (1..=self.timesteps).for_each(|step| work += self.solving(step as f64, 0.0));
+                work
+            }
+            Method::Fgmt => {
+                let mut work = self.pairs(steps);
+                (1..=self.timesteps).for_each(|step| {
+                    work += self.solving(step as f64, step as f64 - 1.0);
+                });
+                work
+            }
+            Method::Oracle => {
+                let mut work = self.training(1.0);
+                work += self.solving(1.0, 0.0);
+                work
+            }
+            _ => self.solving(1.0, 0.0),
+        }
+    }
+
+    /// Gradients of both models on one batch, with the points that they are taken at.
+    fn pairs(&self, pairs: f64) -> Work {
+        Work {
+            gradients: 2.0 * pairs * self.batch(),
+            batches: 2.0 * pairs,
+            elements: self.elements(6.0 * pairs),
+            ..Work::default()
+        }
+    }
+
+    /// One solve over `pairs`, of which `known` are in the matrices already.
+    fn solving(&self, pairs: f64, known: f64) -> Work {
+        let matching = &self.matching;
+        let (anchored, corrections) =
+            if matching.separable { (0.0, 0.0) } else { (pairs, (SWEEPS - 1.0) * pairs) };
+        let built = anchored + pairs - known + corrections;
+        let solves = if matching.separable { 1.0 } else { 1.0 + SWEEPS };
+        Work {
+            products: built * matching.flops,
+            elements: built * matching.elements + self.elements(7.0 * pairs),
+            units: solves * matching.units,
+            ..Work::default()
+        }
+    }
+
+    /// The choice of step and α, and the result on the test split.
+    fn transferring(&self) -> Work {
+        let [_, validation, test] = self.samples;
+        if validation == 0 {
+            return Work::default();
+        }
+        let searched = matches!(self.spec.options.alpha, Alpha::Search);
+        let trials = self.timesteps + if searched { ALPHAS.len() - 1 } else { 0 };
+        let mut work = self.evaluations(trials as f64, validation);
+        work += self.statistics(trials as f64);
+        work += self.evaluations(1.0, test);
+        work.elements += self.elements(3.0 * trials as f64);
+        work
+    }
+
+    fn fine_tuning(&self) -> Work {
+        if self.spec.fine_tune.is_none() {
+            return Work::default();
+        }
+        let mut work = self.training(if self.is_auto() { 2.0 } else { 1.0 });
+        work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[1].min(self.samples[0]));
+        work
+    }
+
+    fn training(&self, times: f64) -> Work {
+        let Some(plan) = &self.spec.fine_tune else { return Work::default() };
+        let passes = times * plan.epochs as f64;
+        let batches = passes * self.samples[0].div_ceil(plan.batch_size.max(1)) as f64;
+        let mut work = Work {
+            gradients: passes * self.samples[0] as f64,
+            batches,
+            elements: self.elements(2.0 * batches),
+            ..Work::default()
+        };
+        work += self.evaluations(passes, self.samples[1]);
+        work += self.statistics(times);
+        work
+    }
+
+    /// The most that each stage holds, in bytes.
+    fn memory(&self) -> Vec<(&'static str, f64)> {
+        let model = 4.0 * self.parameters as f64;
+        let always = PROCESS + self.bytes[1] as f64;
+        let held = |samples: f64| {
+            let all = 4.0 * samples * self.load.held;
+            if self.has_batch_norm { all } else { all.min(ACTIVATIONS + 4.0 * self.load.held) }
+        };
+        let gradient = self.methods.iter().any(|method| method.needs_data());
+        let kept = if gradient { 2.0 * model * self.timesteps as f64 } else { 0.0 };
+        let kept = if kept <= PAIRS { kept } else { 0.0 };
+        let mut stages = vec![("fetching", always)];
+        if self.methods.iter().any(|method| *method != Method::Identity) || self.is_auto() {
+            let matrices = (4.0 * self.matching.units).min(MATRICES);
+            let largest = 3.0 * 4.0 * self.matching.largest_units;
+            let blocks = 6.0 * 4.0 * self.matching.largest.min(BLOCKS);
+            let tensors = (4.0 * model).min(64e6);
+            stages.push(("matching", always + kept + matrices + largest + blocks + tensors));
+        }
+        if gradient {
+            stages.push(("gradients", always + kept + 3.0 * model + held(self.batch())));
+        }
+        if self.samples[1] > 0 {
+            let batch = self.samples[1].min(EVALUATION_BATCH) as f64;
+            let activations = 3.0 * 4.0 * batch * self.load.largest;
+            stages.push(("evaluating", always + model + activations));
+        }
+        if let Some(plan) = &self.spec.fine_tune {
+            let all = 4.0 * plan.batch_size.min(self.samples[0]) as f64 * self.load.held;
+            stages.push(("fine_tuning", always + 6.0 * model + all));
+        }
+        stages
+    }
+}
+
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 1e4).round() / 1e4
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::network::{DType, Graph, TensorInfo};
+
+    /// Speeds of one second a unit of one kind of work.
+    fn speeds(of: &str) -> Speeds {
+        let mut all = json!({"version": 1, "threads": 1, "product": 0.0, "convolution": 0.0,
+            "light": 0.0, "heavy": 0.0, "node": 0.0, "arithmetic": 0.0, "assignment": 0.0,
+            "byte": 0.0});
+        all[of] = json!(1.0);
+        serde_json::from_value(all).unwrap()
+    }
+
+    fn spec(methods: &Value) -> Spec {
+        Spec::from_json(&json!({
+            "source": {"base": "s3://m/a/", "trajectory": "s3://m/b/"},
+            "target": {"base": "s3://m/c/"},
+            "data": {"train": "s3://m/d.safetensors"},
+            "methods": methods,
+            "options": {"timesteps": 3, "batch_size": 8, "alpha": 1.0},
+            "output": "s3://m/out/",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_perceptron_by_hand() {
+        let document = json!({"input": {"kind": "features", "shape": [3]}, "nodes": [
+            {"op": "linear", "param": "a"}, {"op": "relu"}, {"op": "linear", "param": "b"}]});
+        let graph = Graph::from_document(&document).unwrap();
+        let info = |shape: &[usize]| TensorInfo { dtype: DType::F32, shape: shape.to_vec() };
+        let signature = Signature::from([
+            ("a.weight".into(), info(&[4, 3])),
+            ("a.bias".into(), info(&[4])),
+            ("b.weight".into(), info(&[2, 4])),
+        ]);
+        let matching = Matching::of(&Symmetry::derive(&graph, &signature).unwrap(), &signature);
+        // One group of four units over 12 + 4 + 8 values.
+        assert_eq!((matching.flops, matching.units), (2.0 * 4.0 * 24.0, 16.0));
+        assert_eq!((matching.elements, matching.separable), (48.0, true));
+        let spec = spec(&json!(["fgmt"]));
+        let job = Job {
+            spec: &spec,
+            methods: &[Method::Fgmt],
+            timesteps: 3,
+            parameters: 24,
+            load: Load::of(&graph, &signature).unwrap(),
+            has_batch_norm: false,
+            samples: [20, 0, 0],
+            bytes: [288, 400, 96],
+            matching,
+        };
+        let seconds = |of: &str| job.estimate(&speeds(of))["seconds"].as_f64().unwrap();
+        // Three solves of one new pair each; 2 · 3 · 8 gradients of 3 · 2 · 20 FLOPs.
+        assert!((seconds("product") - (3.0 * 192.0 + 48.0 * 120.0)).abs() < 1e-6);
+        assert!((seconds("assignment") - 3.0 * 16.0).abs() < 1e-6);
+        assert!((seconds("byte") - (288.0 + 400.0 + 96.0)).abs() < 1e-6);
+        assert!((seconds("light") - 48.0 * 4.0).abs() < 1e-6);
+        assert!((seconds("node") - 6.0 * 3.0).abs() < 1e-6);
+    }
+}
