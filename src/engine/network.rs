@@ -17,5 +17,6 @@ pub mod shapes;
 
 pub use checkpoint::{Checkpoint, DType, HostTensor, Signature, TensorInfo};
 pub use error::GraphError;
-pub use graph::{Graph, Input, Node, Operand};
+pub use families::Naming;
+pub use graph::{Graph, Input, Node, Operand, Task};
 pub use op::{Axis, Op, ParamUse, Role};

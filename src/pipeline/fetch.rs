@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::{Failure, Job, failure, meter};
 use crate::{
-    artifacts::{self, Access, InputFile, Model, ModelFolder, dataset, tensors},
+    artifacts::{self, Access, ArtifactError, InputFile, Model, ModelFolder, dataset, tensors},
     engine::{
         learning::{Dataset, Learner},
         ledger::Ledger,
-        network::{Checkpoint, Graph, Input, Signature},
+        network::{Checkpoint, Graph, Input, Naming, Signature},
         symmetry::Symmetry,
         transfer::{STATISTICS_SAMPLES, Trajectory, compatibility::compare},
     },
@@ -29,6 +29,8 @@ pub struct Inputs {
     pub symmetry: Symmetry,
     pub trajectory: Trajectory,
     pub target: Model,
+    /// What the target's file calls its tensors.
+    pub naming: Naming,
     pub splits: Splits,
     /// What was read, for the manifest.
     pub files: Vec<InputFile>,
@@ -65,7 +67,7 @@ pub fn location(storage: &Storage, pointer: &str, text: &str) -> Result<Location
 pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let spec = job.spec;
     let mut files = Vec::new();
-    let target = model(access, "/target/base", &spec.target.base, &mut files)?;
+    let (target, naming) = model(access, "/target/base", &spec.target.base, &mut files)?;
     let splits = splits(job, access, &mut files)?;
     let signature = target.checkpoint.signature();
     let sample = splits.any().map(Dataset::sample_shape);
@@ -73,26 +75,33 @@ pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let symmetry = Symmetry::derive(&graph, &signature)
         .map_err(failure::graph("/target/base", &spec.target.base))?;
     let trajectory = trajectory(job, access, &target, &mut files)?;
-    let inputs = Inputs { graph, signature, symmetry, trajectory, target, splits, files };
+    let inputs = Inputs { graph, signature, symmetry, trajectory, target, naming, splits, files };
     inputs.check_data(spec.data.as_ref())?;
     Ok(inputs)
 }
 
+/// A model under the names of its graph, and how its file calls them.
 fn model(
     access: Access,
     pointer: &str,
     text: &str,
     files: &mut Vec<InputFile>,
-) -> Result<Model, Failure> {
+) -> Result<(Model, Naming), Failure> {
     let place = location(access.storage, pointer, text)?;
     let open = || {
-        let model = ModelFolder::look(access.storage.blocking(), &place)?.open(&access)?;
+        let mut model = ModelFolder::look(access.storage.blocking(), &place)?.open(&access)?;
         tensors::check_finite(&model.checkpoint, &place)?;
-        Ok(model)
+        let naming = Naming::of(&model.folder.config, &model.checkpoint.signature());
+        if let Some(copy) = naming.untied(&model.checkpoint) {
+            let detail = "config.json ties it to the embedding, but their values differ";
+            return Err(ArtifactError::tensor("malformed_config", &place, copy, detail));
+        }
+        model.checkpoint = naming.read(&model.checkpoint);
+        Ok((model, naming))
     };
-    let model = open().map_err(failure::at(pointer))?;
+    let (model, naming) = open().map_err(failure::at(pointer))?;
     files.extend(model.inputs.iter().cloned());
-    Ok(model)
+    Ok((model, naming))
 }
 
 /// The graph of a model folder. A known family reads images of any size; a graph as data says
@@ -122,7 +131,7 @@ fn trajectory(
     files: &mut Vec<InputFile>,
 ) -> Result<Trajectory, Failure> {
     let (spec, options) = (job.spec, &job.spec.options);
-    let base = model(access, "/source/base", &spec.source.base, files)?;
+    let (base, _) = model(access, "/source/base", &spec.source.base, files)?;
     let target_signature = target.checkpoint.signature();
     let same = |pointer: &str, of: &str, checkpoint: &Checkpoint| {
         let of = (of, &checkpoint.signature());
@@ -149,7 +158,7 @@ fn trajectory(
             files.extend(read);
             tuned
         } else {
-            model(access, pointer, &step.model.to_string(), files)?.checkpoint
+            model(access, pointer, &step.model.to_string(), files)?.0.checkpoint
         };
         same(pointer, "the tuned model", &tuned)?;
         checkpoints.push(tuned);
@@ -236,7 +245,7 @@ fn alone(
     model_uri: &str,
     sample: Option<&[usize]>,
 ) -> Result<(Model, Graph), Failure> {
-    let model = model(access, "", model_uri, &mut Vec::new())?;
+    let (model, _) = model(access, "", model_uri, &mut Vec::new())?;
     let graph = read_graph("", &model.folder, &model.checkpoint.signature(), sample)?;
     Ok((model, graph))
 }

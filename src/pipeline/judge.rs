@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     engine::{
-        learning::{Dataset, Evaluation},
+        learning::{Dataset, Evaluation, cross_entropy::counted},
         ledger::Work,
         network::Checkpoint,
         transfer::{
@@ -74,7 +74,8 @@ pub struct Check {
     pub passed: bool,
 }
 
-/// Test samples that the old tuned model got right and the new one gets wrong.
+/// Test samples (or tokens to be predicted) that the old tuned model got right and the new one gets
+/// wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct NegativeFlips {
     pub samples: usize,
@@ -275,12 +276,12 @@ impl Check {
 fn negative_flips(bench: &Bench, contest: &Contest) -> Option<NegativeFlips> {
     let (test, old) = (contest.test()?, contest.baselines.source_tuned.as_ref()?);
     let labels = bench.inputs.splits.test.as_ref()?.labels();
-    let flipped = |((&label, &new), &old): ((&i64, &u32), &u32)| {
+    let flipped = |((label, &new), &old): ((i64, &u32), &u32)| {
         i64::from(old) == label && i64::from(new) != label
     };
-    let pairs = labels.iter().zip(&test.predictions).zip(&old.test.predictions);
+    let pairs = counted(labels).zip(&test.predictions).zip(&old.test.predictions);
     let samples = pairs.filter(|p| flipped(*p)).count();
-    Some(NegativeFlips { samples, share: samples as f64 / labels.len() as f64 })
+    Some(NegativeFlips { samples, share: samples as f64 / test.predictions.len() as f64 })
 }
 
 /// What a recommendation rests on.

@@ -7,7 +7,7 @@ use crate::{
     artifacts::{self, ModelFolder, dataset},
     engine::{
         learning::cost::forward_flops,
-        network::{Graph, Signature},
+        network::{Graph, Naming, Signature},
         symmetry::Symmetry,
         transfer::{STATISTICS_SAMPLES, candidate::ALPHAS, compatibility::compare, ladder},
     },
@@ -80,7 +80,8 @@ fn headers(
     let read = || {
         let folder = ModelFolder::look(storage.blocking(), &place)?;
         let signature = folder.signature(storage.blocking())?;
-        Ok((folder, signature))
+        let naming = Naming::of(&folder.config, &signature);
+        Ok((folder, naming.read_signature(signature)))
     };
     read().map_err(failure::at(pointer))
 }

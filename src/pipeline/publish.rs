@@ -56,7 +56,7 @@ pub fn files(
     };
     let mut write = || {
         if published {
-            writer.model(contest.model(), &inputs.target.folder)?;
+            writer.model(&inputs.naming.written(contest.model()), &inputs.target.folder)?;
             let groups: Vec<_> = winner.permutation.named(&inputs.symmetry).collect();
             writer.permutation(groups.iter().map(|(name, p)| (*name, p.as_slice())))?;
         }
