@@ -12,6 +12,7 @@ mod fetch;
 mod fine_tune;
 mod judge;
 mod meter;
+mod models;
 mod plan;
 mod publish;
 mod report;

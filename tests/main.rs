@@ -27,6 +27,7 @@ mod artifacts {
 mod pipeline {
     mod bad_input;
     mod case;
+    mod heads;
     mod pytorch;
     mod s3;
     mod same_bytes;

@@ -17,6 +17,6 @@ pub mod shapes;
 
 pub use checkpoint::{Checkpoint, DType, HostTensor, Signature, TensorInfo};
 pub use error::GraphError;
-pub use families::Naming;
+pub use families::{Naming, is_of_a_task};
 pub use graph::{Graph, Input, Node, Operand, Task};
 pub use op::{Axis, Op, ParamUse, Role};

@@ -81,8 +81,10 @@ impl Problem<'_> {
                 permutation.apply_to(self.symmetry, &param.name, &checkpoint[&param.name])
             };
             let (from, to) = (self.trajectory.base(), self.trajectory.end_of(t));
-            let is_head = self.is_head(&param.name);
-            let tensor = match (param.role, self.head) {
+            let adopted = self.trajectory.head().contains(&param.name);
+            let is_head = adopted || self.is_head(&param.name);
+            let head = if adopted { Head::Source } else { self.head };
+            let tensor = match (param.role, head) {
                 (Role::Counter, _) => continue,
                 (Role::Learned, Head::Keep) if is_head => continue,
                 (Role::Learned, Head::Source) if is_head => {
@@ -147,8 +149,10 @@ fn scaled_variance(
     HostTensor::from_f32_as(target.dtype(), target.shape().to_vec(), values)
 }
 
-/// Learned tensors only: what is matched and what makes up the task vector.
+/// Learned tensors only: what is matched and what makes up the task vector. A head that a base lacks
+/// has nothing to be matched with.
 fn learned(problem: &Problem, checkpoint: &Checkpoint) -> Checkpoint {
-    let names = problem.learner.graph().learned();
+    let mut names = problem.learner.graph().learned();
+    names.retain(|name| !problem.trajectory.head().contains(name));
     names.into_iter().filter_map(|n| checkpoint.get(&n).cloned().map(|t| (n, t))).collect()
 }

@@ -13,7 +13,7 @@ use crate::{
     engine::{
         learning::{Dataset, Evaluation, cross_entropy::counted},
         ledger::Work,
-        network::Checkpoint,
+        network::{Checkpoint, HostTensor},
         transfer::{
             Candidate,
             ladder::{self, AS_GOOD},
@@ -161,7 +161,11 @@ pub fn judge(bench: &Bench, contest: &Contest, identical_bases: bool) -> Judgeme
     let negative_flips = negative_flips(bench, contest);
     let gate = bench.job.spec.gate.as_ref().map_or_else(Vec::new, |gate| {
         let names = bench.inputs.graph.learned();
-        let changed = changed(&names, &bench.inputs.target.checkpoint, contest.model());
+        let head = bench.inputs.trajectory.head();
+        let (new, own): (Vec<_>, Vec<_>) = names.into_iter().partition(|n| head.contains(n));
+        let added = new.iter().filter_map(|name| contest.model().get(name)).map(HostTensor::len);
+        let changed =
+            added.sum::<usize>() + changed(&own, &bench.inputs.target.checkpoint, contest.model());
         let share = negative_flips.map(|flips| flips.share);
         checks(gate, &Measured { metric, source, negative_flips: share, changed })
     });
@@ -169,6 +173,13 @@ pub fn judge(bench: &Bench, contest: &Contest, identical_bases: bool) -> Judgeme
     if gate.iter().any(|check| check.condition == CHANGED && !check.passed) {
         warnings.push(
             "nothing was transferred: the result's learned parameters are the new base's"
+                .to_owned(),
+        );
+    }
+    if !bench.inputs.trajectory.head().is_empty() {
+        warnings.push(
+            "a base has no head of the task: the result has the old tuning's, and target_before is \
+             the new base below that head as it is"
                 .to_owned(),
         );
     }
@@ -348,7 +359,6 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::network::HostTensor;
 
     fn facts(metric: f64, source: f64, before: f64) -> Facts {
         let recovery = recovery(Some(metric), Some(before), Some(source));

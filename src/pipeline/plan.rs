@@ -2,14 +2,22 @@
 
 use serde_json::{Value, json};
 
-use super::{Failure, failure, fetch::location};
+use super::{
+    Failure, failure,
+    fetch::{check_head, location},
+};
 use crate::{
     artifacts::{self, ModelFolder, dataset},
     engine::{
         learning::cost::forward_flops,
         network::{Graph, Naming, Signature},
         symmetry::Symmetry,
-        transfer::{STATISTICS_SAMPLES, candidate::ALPHAS, compatibility::compare, ladder},
+        transfer::{
+            STATISTICS_SAMPLES,
+            candidate::ALPHAS,
+            compatibility::{AdoptedHead, compare},
+            ladder,
+        },
     },
     spec::{Alpha, Method, Spec, TrajectoryKind},
     storage::Storage,
@@ -21,10 +29,8 @@ use crate::{
 /// As [`super::run`], for what headers can show.
 pub fn plan(spec: &Spec, storage: &Storage) -> Result<Value, Failure> {
     location(storage, "/output", &spec.output)?;
-    let (folder, target) = headers(storage, "/target/base", &spec.target.base)?;
-    let (base_folder, base) = headers(storage, "/source/base", &spec.source.base)?;
-    let than = ("the target's base", &target);
-    compare(("the source's base", &base), than).map_err(failure::incompatible("/source/base"))?;
+    let (folder, mut target) = headers(storage, "/target/base", &spec.target.base)?;
+    let (base_folder, mut base) = headers(storage, "/source/base", &spec.source.base)?;
     let pointer = "/source/trajectory";
     let place = location(storage, pointer, &spec.source.trajectory)?;
     let trajectory = artifacts::Trajectory::look(storage.blocking(), &place, &base_folder.location)
@@ -32,15 +38,27 @@ pub fn plan(spec: &Spec, storage: &Storage) -> Result<Value, Failure> {
     let last = &trajectory.last().model;
     let adapter =
         artifacts::Adapter::look(storage.blocking(), last).map_err(failure::at(pointer))?;
+    let (mut config, mut head, mut tuned_signature) = (folder.config, None, None);
     if let Some(adapter) = adapter {
         adapter.check(storage.blocking(), &base).map_err(failure::at(pointer))?;
     } else {
-        let (_, tuned) = headers(storage, pointer, &last.to_string())?;
-        compare(("the tuned model", &tuned), than).map_err(failure::incompatible(pointer))?;
+        let (tuned_folder, tuned) = headers(storage, pointer, &last.to_string())?;
+        head = AdoptedHead::find((&tuned_folder.config, &tuned), [&base, &target], &config);
+        if let Some(head) = &head {
+            (base, target) = (head.on_signature(base, &tuned), head.on_signature(target, &tuned));
+            config = head.config.clone();
+        }
+        tuned_signature = Some(tuned);
+    }
+    let than = ("the target's base", &target);
+    compare(("the source's base", &base), than).map_err(failure::incompatible("/source/base"))?;
+    if let Some(tuned) = &tuned_signature {
+        compare(("the tuned model", tuned), than).map_err(failure::incompatible(pointer))?;
     }
     let sizes = Sizes::look(spec, storage)?;
-    let graph = Graph::from_config(&folder.config, &target)
+    let graph = Graph::from_config(&config, &target)
         .map_err(failure::graph("/target/base", &spec.target.base))?;
+    check_head(&graph, spec.options.head, head.as_ref())?;
     let symmetry = Symmetry::derive(&graph, &target)
         .map_err(failure::graph("/target/base", &spec.target.base))?;
     let flops = forward_flops(&graph, &target)

@@ -14,7 +14,7 @@ mod vit;
 
 use serde_json::Value;
 
-pub use naming::Naming;
+pub use naming::{Naming, is_of_a_task};
 
 use naming::Names;
 
@@ -61,7 +61,7 @@ const MODEL_TYPES: [Family; 8] = [
         build: bert::bert,
         names: Names {
             body: "bert",
-            heads: &["classifier", "cls", "qa_outputs"],
+            heads: &["classifier", "cls", "qa_outputs", "bert.pooler"],
             buffers: &["bert.embeddings.position_ids", "bert.embeddings.token_type_ids"],
             tied: None,
         },
@@ -71,7 +71,7 @@ const MODEL_TYPES: [Family; 8] = [
         build: bert::roberta,
         names: Names {
             body: "roberta",
-            heads: &["classifier", "lm_head", "qa_outputs"],
+            heads: &["classifier", "lm_head", "qa_outputs", "roberta.pooler"],
             buffers: &["roberta.embeddings.position_ids", "roberta.embeddings.token_type_ids"],
             tied: None,
         },
@@ -109,7 +109,12 @@ const MODEL_TYPES: [Family; 8] = [
     Family {
         model_type: "vit",
         build: vit::hugging_face,
-        names: Names { body: "vit", heads: &["classifier"], buffers: &[], tied: None },
+        names: Names {
+            body: "vit",
+            heads: &["classifier", "vit.pooler"],
+            buffers: &[],
+            tied: None,
+        },
     },
 ];
 

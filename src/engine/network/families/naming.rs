@@ -17,7 +17,7 @@ use crate::engine::network::checkpoint::{Checkpoint, Signature};
 pub(super) struct Names {
     /// The prefix of the body in a model with a head.
     pub body: &'static str,
-    /// Layers outside the body, whatever the task: `classifier`, `lm_head` …
+    /// Layers that belong to a task: `classifier`, `lm_head`, a pooler …
     pub heads: &'static [&'static str],
     /// Tensors that are computed, never learned; `#` stands for a number.
     pub buffers: &'static [&'static str],
@@ -31,6 +31,16 @@ const OUTPUT: &str = "lm_head.weight";
 /// How the oldest files end the names of norms, and how all others do.
 const OLD_SUFFIXES: [(&str, &str); 2] =
     [(".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias")];
+
+/// Whether a tensor belongs to a task, by the names of the configuration's family; without a family,
+/// whether it is one of `output`, the layer that computes the network's output.
+pub fn is_of_a_task(config: &Value, output: Option<&str>, name: &str) -> bool {
+    match (Names::of(config), output) {
+        (Some(names), _) => names.is_head(name),
+        (None, Some(head)) => name.strip_prefix(head).is_some_and(|rest| rest.starts_with('.')),
+        (None, None) => false,
+    }
+}
 
 /// The names of one file's tensors, by those of the graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -123,10 +133,10 @@ impl Names {
         family.map(|family| &family.names)
     }
 
-    /// Whether a tensor lies outside the body.
-    pub(super) fn is_head(&self, name: &str) -> bool {
-        let layer = name.split('.').next().unwrap_or(name);
-        self.heads.contains(&layer)
+    /// Whether a tensor belongs to a task, not to the body.
+    fn is_head(&self, name: &str) -> bool {
+        let of = |head: &&str| name.strip_prefix(*head).is_some_and(|rest| rest.starts_with('.'));
+        self.heads.iter().any(|head| of(&head))
     }
 
     fn is_buffer(&self, name: &str) -> bool {
