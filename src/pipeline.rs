@@ -16,6 +16,7 @@ mod models;
 mod plan;
 mod publish;
 mod report;
+mod update;
 
 use std::path::Path;
 
@@ -186,7 +187,12 @@ fn finish(job: &Job, access: Access, writer: &mut ResultWriter) -> Result<publis
         fine_tune::run(&bench, &mut contest)?;
     }
     let judgement = judge::judge(&bench, &contest, diagnosed.diagnosis.identical_bases);
-    let report = report::write(&bench, &contest, &judgement, &diagnosed, &meter);
+    let mut report = report::write(&bench, &contest, &judgement, &diagnosed, &meter);
     job.progress.phase(Phase::Publishing);
+    if let (Some(wanted), Verdict::Published) = (job.spec.options.update, judgement.verdict) {
+        let adapter = update::run(&bench, &contest, wanted);
+        writer.adapter(&adapter.config, &adapter.tensors).map_err(failure::at("/output"))?;
+        report["update"] = adapter.report;
+    }
     publish::files(writer, &bench, &contest, judgement, &report)
 }

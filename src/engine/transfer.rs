@@ -16,6 +16,7 @@ pub mod candidate;
 pub mod compatibility;
 pub mod diagnosis;
 pub mod ladder;
+pub mod low_rank;
 pub mod methods;
 pub mod schedule;
 mod trajectory;

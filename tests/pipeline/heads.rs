@@ -105,3 +105,50 @@ fn an_output_matrix_that_is_the_embedding_is_only_transported() {
         assert_eq!(code(case.plan(&spec)), refused);
     }
 }
+
+/// Of full rank, the adapter on the new base is the published model; of rank one it is less, and the
+/// report says by how much.
+#[test]
+fn the_update_is_an_adapter_on_the_new_base() {
+    let case = Case::fresh();
+    let mut spec = case.spec();
+    spec["methods"] = json!(["weight_matching"]);
+    let mut errors = |rank: usize| {
+        spec["options"]["update"] = json!({"format": "lora", "rank": rank});
+        let (outcome, folder) = case.done(&spec);
+        let report = read_json(&folder.join("report.json"));
+        let of = |i: usize| report["update"]["tensors"][i]["relative_error"].as_f64().expect("one");
+        assert_eq!(report["update"]["whole"], json!(["fc2"]));
+        ((of(0), of(1)), outcome.uri, folder)
+    };
+    let ((first, second), uri, folder) = errors(16);
+    assert!(first < 1e-6 && second < 1e-6, "{first} and {second}");
+    let published = read_tensors(&folder.join("model.safetensors"));
+    let back = json!({
+        "source": {"base": case.uri("new/"), "trajectory": format!("{uri}adapter/")},
+        "target": {"base": case.uri("new/")},
+        "methods": ["identity"],
+        "output": case.uri("out/"),
+    });
+    let (_, folder) = case.done(&back);
+    for (name, tensor) in read_tensors(&folder.join("model.safetensors")).iter() {
+        for (found, wanted) in tensor.f32().iter().zip(published[name].f32().iter()) {
+            assert!((found - wanted).abs() < 1e-5, "{name}");
+        }
+    }
+    let ((first, second), _, folder) = errors(1);
+    assert!(first > 0.1 && second > 0.1 && first < 1.0 && second < 1.0, "{first} and {second}");
+    let adapter = read_tensors(&folder.join("adapter/adapter_model.safetensors"));
+    let (a, b) = ("base_model.model.fc0.lora_A.weight", "base_model.model.fc0.lora_B.weight");
+    assert_eq!((adapter[a].shape(), adapter[b].shape()), (&[1, 6][..], &[16, 1][..]));
+    let (published, new) = (read_tensors(&folder.join("model.safetensors")), case.model("new"));
+    let (mut off, mut size) = (0f64, 0f64);
+    for (i, (to, from)) in
+        published["fc0.weight"].f32().iter().zip(new["fc0.weight"].f32().iter()).enumerate()
+    {
+        let update = f64::from(*to) - f64::from(*from);
+        let product = f64::from(adapter[b].f32()[i / 6]) * f64::from(adapter[a].f32()[i % 6]);
+        (off, size) = (off + (update - product).powi(2), size + update * update);
+    }
+    assert!(((off / size).sqrt() - first).abs() < 1e-9, "the report tells the truth");
+}
