@@ -14,10 +14,12 @@ mod fine_tune;
 mod judge;
 mod matching;
 mod meter;
+mod models;
 mod plan;
 mod publish;
 mod report;
 mod steps;
+mod update;
 
 use std::path::Path;
 
@@ -191,8 +193,13 @@ fn finish(job: &Job, access: Access, writer: &mut ResultWriter) -> Result<publis
         fine_tune::run(&bench, &mut contest)?;
     }
     let judgement = judge::judge(&bench, &contest, diagnosed.diagnosis.identical_bases);
-    let report = report::write(&bench, &contest, &judgement, &diagnosed, &meter);
+    let mut report = report::write(&bench, &contest, &judgement, &diagnosed, &meter);
     job.progress.phase(Phase::Publishing);
+    if let (Some(wanted), Verdict::Published) = (job.spec.options.update, judgement.verdict) {
+        let adapter = update::run(&bench, &contest, wanted);
+        writer.adapter(&adapter.config, &adapter.tensors).map_err(failure::at("/output"))?;
+        report["update"] = adapter.report;
+    }
     let facts = publish::files(writer, &bench, &contest, judgement, &report)?;
     bench.steps.borrow().iter().for_each(|steps| steps.done());
     Ok(facts)

@@ -171,6 +171,27 @@ pub struct Options {
     /// Takes out of every update, tensor by tensor, what points along the difference of the bases.
     pub orthogonal_shift: bool,
     pub seed: u64,
+    /// Beside the model, the update alone: the result's `adapter/` folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
+}
+
+/// How the transferred update is written beside the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Update {
+    pub format: UpdateFormat,
+    /// Of every linear layer's update, truncated by its singular values; what that leaves out is in the
+    /// report, tensor by tensor.
+    #[schema(minimum = 1, maximum = 4096)]
+    pub rank: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateFormat {
+    /// A PEFT LoRA adapter on the new base: `adapter_config.json` and `adapter_model.safetensors`.
+    Lora,
 }
 
 impl Default for Options {
@@ -187,6 +208,7 @@ impl Default for Options {
             gradfix_on: Method::Identity,
             orthogonal_shift: false,
             seed: 0,
+            update: None,
         }
     }
 }

@@ -29,6 +29,7 @@ mod artifacts {
 mod pipeline {
     mod bad_input;
     mod case;
+    mod heads;
     mod matching_cache;
     mod plan;
     mod pytorch;

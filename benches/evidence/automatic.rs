@@ -20,7 +20,8 @@ pub fn measure(case: &Case) -> Result<Value, Box<dyn Error>> {
         "data": {"train": at("train.safetensors"), "validation": at("validation.safetensors"),
                  "test": at("test.safetensors")},
         "options": {"seed": case.seed},
-        "fine_tune": {"epochs": 1, "learning_rate": 0.03, "batch_size": BATCH},
+        "fine_tune": {"epochs": 1, "optimizer": case.budget.optimizer,
+                      "learning_rate": case.budget.learning_rates[1], "batch_size": BATCH},
         "output": at("out"),
     });
     let file = folder.path().join("spec.json");

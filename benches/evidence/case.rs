@@ -3,7 +3,7 @@
 //! A base learns upright images; it is tuned on images turned by 90°, few of them; the new base
 //! stands in one of three relations to the old one. No two of the parts share an image.
 
-use std::{error::Error, fs, ops::ControlFlow, path::Path};
+use std::{error::Error, fs, io::Write, ops::ControlFlow, path::Path};
 
 use burn::tensor::Device;
 use retune::{
@@ -54,6 +54,10 @@ pub struct Budget {
     pub test: usize,
     /// Learning rate of bases and of the tuning.
     pub learning_rate: f64,
+    /// Those that fine-tuning chooses from.
+    pub learning_rates: [f64; 3],
+    /// SGD with momentum 0.9, or `AdamW`.
+    pub optimizer: Optimizer,
 }
 
 impl Budget {
@@ -67,18 +71,28 @@ impl Budget {
             validation: 512,
             test: 2000,
             learning_rate: 0.05,
+            learning_rates: [0.1, 0.03, 0.01],
+            optimizer: Optimizer::Sgd,
         };
-        if network.starts_with("mlp") {
-            return wide;
-        }
-        Self {
-            base: 3000,
-            base_epochs: 5,
-            tune: 512,
-            tune_epochs: 6,
-            validation: 256,
-            test: 1000,
-            ..wide
+        let narrow = Self { base: 3000, tune: 512, validation: 256, test: 1000, ..wide };
+        match network {
+            "vit" => Self {
+                base_epochs: 10,
+                learning_rate: 1e-3,
+                learning_rates: [3e-3, 1e-3, 3e-4],
+                optimizer: Optimizer::AdamW,
+                ..narrow
+            },
+            // Without norms it starts slowly.
+            "conv8" => Self {
+                base_epochs: 8,
+                optimizer: Optimizer::AdamW,
+                learning_rate: 1e-3,
+                learning_rates: [3e-3, 1e-3, 3e-4],
+                ..narrow
+            },
+            "resnet18" => Self { tune_epochs: 6, base_epochs: 5, ..narrow },
+            _ => wide,
         }
     }
 }
@@ -118,13 +132,19 @@ impl Case {
         let passes = |images: usize| budget.base_epochs * base / images;
         let draw = |which: u64| network.graph.initial(&network.signature, 100 * seed + which);
         let fit = |start: &Checkpoint, images: &Images, epochs: usize, which: u64| {
-            let plan = plan(epochs, budget.learning_rate, 100 * seed + which);
+            let plan = plan((epochs, budget.optimizer), budget.learning_rate, 100 * seed + which);
             train(&learner, start, &images.dataset(), &plan).checkpoint
         };
         let old_base = fit(&draw(1), &learned.part(0, few), passes(few), 1);
         let turned = learned.part(2 * base, tune + validation).turned();
         let (train, held) = (turned.part(0, tune), turned.part(tune, validation));
         let tuned = fit(&old_base, &train, budget.tune_epochs, 2);
+        let shown = |model: &Checkpoint| 100.0 * learner.evaluate(model, &held.dataset()).accuracy;
+        eprintln!(
+            "    old base {:.1} %, tuned {:.1} % of validation",
+            shown(&old_base),
+            shown(&tuned)
+        );
         let others = learned.part(base, base);
         let new_base = match relation {
             Relation::Continued => fit(&old_base, &others, 2, 3),
@@ -143,8 +163,11 @@ impl Case {
     /// When a file cannot be written.
     pub fn store(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
         let write = |path: &Path, tensors: &Checkpoint| -> Result<(), Box<dyn Error>> {
-            let bytes: Vec<u8> = tensors::to_pieces(tensors).concat();
-            Ok(fs::write(path, bytes)?)
+            let mut file = fs::File::create(path)?;
+            for piece in tensors::to_pieces(tensors).pieces {
+                file.write_all(&piece)?;
+            }
+            Ok(())
         };
         for (name, model) in
             [("old", &self.old_base), ("tuned", &self.tuned), ("new", &self.new_base)]
@@ -162,12 +185,16 @@ impl Case {
     }
 }
 
-/// SGD with momentum 0.9 and a cosine learning rate.
-pub fn plan(epochs: usize, learning_rate: f64, seed: u64) -> FineTunePlan<'static> {
+/// A cosine learning rate.
+pub fn plan(
+    (epochs, optimizer): (usize, Optimizer),
+    learning_rate: f64,
+    seed: u64,
+) -> FineTunePlan<'static> {
     FineTunePlan {
         epochs,
         batch_size: BATCH,
-        optimizer: Optimizer::Sgd,
+        optimizer,
         learning_rate,
         weight_decay: 0.0,
         seed,

@@ -34,7 +34,6 @@ use super::case::{BATCH, Case, plan, train};
 const TIMESTEPS: usize = 10;
 const SAMPLES: usize = 64;
 
-const LEARNING_RATES: [f64; 3] = [0.1, 0.03, 0.01];
 /// Shares of full fine-tuning's accuracy.
 const SHARES: [f64; 3] = [0.9, 0.95, 1.0];
 /// Looks at the test split for each epoch of a training.
@@ -197,11 +196,17 @@ impl<'a> Bench<'a> {
     /// The learning rate that validation prefers, and its accuracy on the test split.
     fn best_rate(&self, start: &Checkpoint, epochs: usize) -> (f64, f64) {
         let one = |rate: f64| {
-            let plan = plan(epochs, rate, self.case.seed);
+            let plan = plan((epochs, self.case.budget.optimizer), rate, self.case.seed);
             let model = train(&self.learner, start, &self.train, &plan).checkpoint;
             (self.learner.evaluate(&model, &self.validation).accuracy, rate, model)
         };
-        let best = LEARNING_RATES.map(one).into_iter().reduce(|a, b| if b.0 > a.0 { b } else { a });
+        let best = self
+            .case
+            .budget
+            .learning_rates
+            .map(one)
+            .into_iter()
+            .reduce(|a, b| if b.0 > a.0 { b } else { a });
         let (_, rate, model) = best.expect("there are learning rates");
         (rate, self.accuracy(&model))
     }
@@ -244,7 +249,8 @@ impl<'a> Bench<'a> {
                 let samples = TIMESTEPS * SAMPLES;
                 let few: Vec<usize> = (0..samples.min(self.train.len())).collect();
                 let epochs = 2 * samples / few.len();
-                let plan = plan(epochs, self.full.learning_rate, case.seed);
+                let plan =
+                    plan((epochs, case.budget.optimizer), self.full.learning_rate, case.seed);
                 let tuned = train(&self.learner, &case.new_base, &self.train.subset(&few), &plan);
                 return Ok((tuned.checkpoint, Value::Null));
             }
@@ -281,7 +287,8 @@ impl<'a> Bench<'a> {
             let random = Transport::from(Permutation::random(&self.symmetry, &mut rng));
             Alignment { transports: vec![random; TIMESTEPS], ..Alignment::default() }
         } else {
-            let budget = plan(case.budget.tune_epochs, self.full.learning_rate, case.seed);
+            let training = (case.budget.tune_epochs, case.budget.optimizer);
+            let budget = plan(training, self.full.learning_rate, case.seed);
             let on = match builds_on(method, gradfix_on) {
                 Some(on) => Some(align(on, &problem, None, None)?),
                 None => None,
@@ -297,7 +304,8 @@ impl<'a> Bench<'a> {
     /// same number of epochs does not.
     fn reach(&self, start: &Checkpoint, spent: Spent) -> Value {
         let epochs = self.case.budget.tune_epochs;
-        let mut plan = plan(epochs, self.full.learning_rate, self.case.seed);
+        let training = (epochs, self.case.budget.optimizer);
+        let mut plan = plan(training, self.full.learning_rate, self.case.seed);
         plan.snapshots = LOOKS * epochs;
         let (before, begun) = (self.learner.cost(), cpu_seconds());
         let tuned = train(&self.learner, start, &self.train, &plan);

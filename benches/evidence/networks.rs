@@ -27,7 +27,7 @@ impl Network {
             Some(("mlp1", width)) => b.mlp(&[width.parse()?]),
             None if name == "conv8" => b.conv8([16, 16, 32, 32, 64, 64, 128, 128]),
             None if name == "resnet18" => b.resnet18(16),
-            None if name == "vit" => b.vit((4, 64), 4),
+            None if name == "vit" => b.vit((3, 64), 4),
             _ => return Err(format!("no network is called {name:?}").into()),
         }
         let config = json!({"model_type": "graph", "task": "classification",
@@ -145,15 +145,15 @@ impl Builder {
         self.linear("fc", [CLASSES, from]);
     }
 
-    /// Patches of 4 × 4, four heads, hidden layers of twice the width, norms before the sums.
+    /// Patches of 7 × 7, hidden layers of twice the width, norms before the sums.
     fn vit(&mut self, (depth, width): (usize, usize), heads: usize) {
         self.nodes.push(json!({"op": "patch_embed", "param": "patch"}));
-        self.tensor("patch.weight", &[width, 1, 4, 4]);
+        self.tensor("patch.weight", &[width, 1, 7, 7]);
         self.tensor("patch.bias", &[width]);
         self.nodes.push(json!({"op": "class_token", "param": "cls"}));
         self.tensor("cls", &[1, 1, width]);
         self.nodes.push(json!({"op": "position_embedding", "param": "pos", "bare": true}));
-        self.tensor("pos", &[1, (SIDE / 4) * (SIDE / 4) + 1, width]);
+        self.tensor("pos", &[1, (SIDE / 7) * (SIDE / 7) + 1, width]);
         let mut x = "x".to_owned();
         self.nodes.push(json!({"op": "add", "id": x, "inputs": ["pos", "cls"]}));
         for block in 0..depth {

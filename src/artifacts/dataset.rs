@@ -1,10 +1,11 @@
 //! A safetensors file of labelled samples: `inputs` (f32, or u8 read as value/255) `[N, …]`, or
 //! `input_ids` i64 `[N, S]` with an optional `attention_mask` i64 `[N, S]` (0: padded); and `labels`
-//! i64 `[N]`.
+//! i64 `[N]`. For a language model `labels` are i64 `[N, S]` beside the ids, −100 where nothing is to be
+//! predicted; position t predicts the label at t + 1, as Hugging Face has it.
 
 use crate::{
     engine::{
-        learning::Dataset,
+        learning::{Dataset, cross_entropy::IGNORED},
         network::{Checkpoint, DType, HostTensor, Signature},
     },
     spec::Preprocess,
@@ -54,14 +55,21 @@ pub fn read(
     let checkpoint = tensors::open(&file.path, location)?;
     let info = check_signature(&checkpoint.signature(), location)?;
     let labels: Vec<i64> = integers(&checkpoint[LABELS]);
-    check_labels(&labels, i64::MAX as usize, location)?;
+    let of_tokens = checkpoint[LABELS].shape().len() == 2;
+    let given: Vec<i64> = labels.iter().copied().filter(|&l| !of_tokens || l != IGNORED).collect();
+    check_labels(&given, i64::MAX as usize, location)?;
     if let Some(ids) = checkpoint.get(IDS) {
         if preprocess.is_some() {
             let detail = "token ids have no mean and std; leave preprocess out";
             return Err(ArtifactError::tensor("invalid_preprocess", location, IDS, detail));
         }
         let ids = token_ids(ids, checkpoint.get(MASK), location)?;
-        return Ok((Dataset::from_floats(ids, labels), input));
+        let dataset = if of_tokens {
+            Dataset::of_tokens(ids, &labels)
+        } else {
+            Dataset::from_floats(ids, labels)
+        };
+        return Ok((dataset, input));
     }
     tensors::check_finite(&only_inputs(&checkpoint), location)?;
     let inputs = checkpoint[INPUTS].clone();
@@ -184,10 +192,17 @@ fn check_signature(
     if labels.dtype != DType::I64 {
         return fault("wrong_dtype", LABELS, "must be I64");
     }
-    let (&[samples], [rows, sample_shape @ ..]) = (&labels.shape[..], &inputs.shape[..]) else {
-        let detail = format!("must be [N] beside {name} [N, …], not {:?}", labels.shape);
+    let fits = labels.shape.len() == 1 || (name == IDS && labels.shape == inputs.shape);
+    let (true, [samples, ..], [rows, sample_shape @ ..]) =
+        (fits, &labels.shape[..], &inputs.shape[..])
+    else {
+        let detail = format!(
+            "must be [N] beside {name} [N, …], or as input_ids for a language model, not {:?}",
+            labels.shape
+        );
         return fault("wrong_shape", LABELS, &detail);
     };
+    let samples = *samples;
     if *rows != samples {
         let detail = format!("{samples} labels for {rows} {name}");
         return fault("wrong_shape", LABELS, &detail);
@@ -291,5 +306,10 @@ mod tests {
         assert_eq!(code(&[labels(), (IDS, floats.clone())]), "wrong_dtype");
         assert_eq!(code(&[labels(), ids(), (INPUTS, floats)]), "unexpected_tensor");
         assert_eq!(code(&[labels()]), "missing_tensor");
+        let next = |shape: &[usize]| (LABELS, i64s(shape, &vec![-100; shape.iter().product()]));
+        assert_eq!(code(&[next(&[2, 3]), ids()]), "[3]");
+        assert_eq!(code(&[next(&[2, 2]), ids()]), "wrong_shape");
+        let pixels = HostTensor::from_f32(vec![2, 3], vec![0.0; 6]);
+        assert_eq!(code(&[next(&[2, 3]), (INPUTS, pixels)]), "wrong_shape");
     }
 }

@@ -20,7 +20,7 @@ impl ArtifactError {
         Self::Fault { code, location: location.to_string(), tensor: None, detail: detail.into() }
     }
 
-    pub(super) fn tensor(
+    pub(crate) fn tensor(
         code: &'static str,
         location: &Location,
         tensor: &str,

@@ -1,6 +1,6 @@
 //! A PEFT LoRA adapter (Hu et al., ICLR 2022): `W' = W + s · B A`, on the base it was tuned from.
 //!
-//! `adapter_config.json` gives rank and alpha, `adapter_model.safetensors` the factors
+//! A bias of B is added to the layer's. `adapter_config.json` gives rank and alpha, `adapter_model.safetensors` the factors
 //! `base_model.model.<module>.lora_A.weight` `[r, in]` and `….lora_B.weight` `[out, r]`, and, under
 //! `base_model.model.<tensor>`, tensors that were tuned whole (a head, biases). What an adapter may
 //! hold beside that is refused by name, never left out.
@@ -53,6 +53,8 @@ struct Settings {
 enum Change {
     /// Names of A and B.
     Product(String, String),
+    /// `lora_bias`: the name of B's bias.
+    Bias(String),
     Whole(String),
 }
 
@@ -120,6 +122,13 @@ impl Adapter {
         for (name, change) in self.changes(&place, &factors.signature(), &base.signature())? {
             let tensor = match change {
                 Change::Whole(own) => factors[&own].clone(),
+                Change::Bias(own) => {
+                    let zero = vec![0.0; base[&name].len()];
+                    let zero = HostTensor::from_f32(base[&name].shape().to_vec(), zero);
+                    let plain = base[&name].f32().into_owned();
+                    let plain = HostTensor::from_f32(base[&name].shape().to_vec(), plain);
+                    plain.shifted(&zero, &factors[&own], self.scale())
+                }
                 Change::Product(a, b) => self.added(&base[&name], &factors[&a], &factors[&b]),
             };
             merged.insert(name, tensor);
@@ -176,7 +185,13 @@ impl Adapter {
                         if self.settings.fan_in_fan_out { [*read, *out] } else { [*out, *read] };
                     (format!("{module}.weight"), Change::Product(name.clone(), b), weight.to_vec())
                 }
-                None => (plain.to_owned(), Change::Whole(name.clone()), info.shape.clone()),
+                None => match plain.strip_suffix(".lora_B.bias") {
+                    Some(module) => {
+                        let bias = format!("{module}.bias");
+                        (bias, Change::Bias(name.clone()), info.shape.clone())
+                    }
+                    None => (plain.to_owned(), Change::Whole(name.clone()), info.shape.clone()),
+                },
             };
             match base.get(&tensor) {
                 None => {

@@ -166,6 +166,15 @@ impl<'a> ResultWriter<'a> {
         self.stream(&ResultKey::Permutation, tensors::to_pieces(&vectors))
     }
 
+    /// Writes the update alone, as a PEFT adapter on the new base.
+    ///
+    /// # Errors
+    /// What keeps the store from answering; `stopped`.
+    pub fn adapter(&mut self, config: &Value, tensors: &Checkpoint) -> Result<(), ArtifactError> {
+        self.put(&ResultKey::AdapterConfig, pretty(config))?;
+        self.stream(&ResultKey::AdapterModel, tensors::to_pieces(tensors))
+    }
+
     /// Writes `report.json`.
     ///
     /// # Errors
@@ -256,7 +265,7 @@ fn standing(storage: &Storage, folder: &Location) -> Result<Option<Standing>, Ar
     let Ok(manifest) = serde_json::from_slice::<Value>(&bytes) else { return Ok(None) };
     let Ok(Outputs { outputs }) = Outputs::deserialize(&manifest) else { return Ok(None) };
     for OutputFile { name, size, sha256 } in outputs {
-        let file = folder.child(&name)?;
+        let file = folder.join(&name)?;
         if !storage.exists(&file)? || storage.digest(&file)? != (Published { size, sha256 }) {
             return Ok(None);
         }

@@ -40,14 +40,18 @@ pub use load::Load;
 pub use optimizer::Optimizer;
 pub use products::{Products, Rows, Side};
 
+use cross_entropy::IGNORED;
+
 use super::network::{
-    Graph, GraphError, Op, Signature,
+    Graph, GraphError, Op, Signature, Task,
     forward::{Activation, BatchStatistics, Statistics, Weights, floats, forward},
     host::{self, Keep, Mode, Moments, Signal},
 };
 
 /// Samples that one evaluation step holds on the device.
 const EVALUATION_BATCH: usize = 256;
+/// Logits of a language model that are held at once: 256 MB.
+const LOGITS_AT_ONCE: usize = 1 << 26;
 
 /// A graph on a device, with what has been spent on it.
 pub struct Learner<'a> {
@@ -59,6 +63,8 @@ pub struct Learner<'a> {
     forward_flops: f64,
     /// What each node puts out for a sample.
     shapes: Vec<Vec<usize>>,
+    logits_at_once: usize,
+    activations_at_once: usize,
     sample_gradients: AtomicU64,
     sample_forwards: AtomicU64,
 }
@@ -74,6 +80,15 @@ pub enum DataFault {
     Label { position: usize, label: i64, classes: usize },
     #[error("sample {position} has the token id {id}, but the model knows the ids 0 to {}", vocabulary - 1)]
     TokenId { position: usize, id: String, vocabulary: usize },
+    #[error("a sample has {found} labels, but the model predicts {expected}")]
+    LabelCount { expected: String, found: usize },
+    #[error("no label is to be predicted: every one is -100 or stands at the first token")]
+    NothingCounted,
+    #[error(
+        "sample {position} has a label to be predicted at its padded position {token}; pad on the \
+         right, and give -100 at the first token of a sentence that is padded on the left"
+    )]
+    PredictedByPadding { position: usize, token: usize },
 }
 
 impl DataFault {
@@ -84,6 +99,9 @@ impl DataFault {
             Self::SampleShape { .. } => "wrong_input_shape",
             Self::Label { .. } => "label_out_of_range",
             Self::TokenId { .. } => "token_out_of_range",
+            Self::LabelCount { .. } => "wrong_shape",
+            Self::NothingCounted => "empty_dataset",
+            Self::PredictedByPadding { .. } => "invalid_mask",
         }
     }
 }
@@ -111,6 +129,8 @@ impl<'a> Learner<'a> {
             vocabulary,
             forward_flops,
             shapes,
+            logits_at_once: LOGITS_AT_ONCE,
+            activations_at_once: parts::ACTIVATIONS,
             sample_gradients,
             sample_forwards,
         })
@@ -125,7 +145,7 @@ impl<'a> Learner<'a> {
         self.device.clone()
     }
 
-    /// Width of the output.
+    /// Width of the output: classes, or tokens of the vocabulary.
     pub fn classes(&self) -> usize {
         self.classes
     }
@@ -145,10 +165,20 @@ impl<'a> Learner<'a> {
             return Err(DataFault::SampleShape { expected, found });
         }
         self.check_ids(data)?;
-        let known = 0..self.classes as i64;
-        match data.labels().iter().position(|label| !known.contains(label)) {
+        let is_next = self.graph.task == Task::NextToken;
+        let (each, found) = (if is_next { found[0] } else { 1 }, data.labels_each());
+        if each != found {
+            let expected = if is_next { "one a token" } else { "one" }.into();
+            return Err(DataFault::LabelCount { expected, found });
+        }
+        if is_next {
+            check_counted(data)?;
+        }
+        let known =
+            |label: i64| (is_next && label == IGNORED) || (0..self.classes as i64).contains(&label);
+        match data.labels().iter().position(|&label| !known(label)) {
             Some(position) => Err(DataFault::Label {
-                position,
+                position: position / each,
                 label: data.labels()[position],
                 classes: self.classes,
             }),
@@ -191,7 +221,7 @@ impl<'a> Learner<'a> {
         self.device == Device::flex()
     }
 
-    /// Row-major logits `[B, classes]`, and what the batch-norm nodes saw in [`Mode::Batch`].
+    /// Row-major logits `[B, classes]` or `[B, S, vocabulary]`, and what the batch-norm nodes saw in [`Mode::Batch`].
     fn logits(&self, weights: &Weights, batch: Batch, mode: Mode) -> (Vec<f32>, Seen) {
         self.spent_forwards(batch.len());
         if self.on_host() {
@@ -212,6 +242,21 @@ impl<'a> Learner<'a> {
         };
         (floats(forward(self.graph, weights, input, statistics)), seen)
     }
+}
+
+/// Whether some token is to be predicted, and none from a padded position: what a model computes there
+/// depends on the padding.
+fn check_counted(data: &Dataset) -> Result<(), DataFault> {
+    let mut seen = false;
+    for position in 0..data.len() {
+        let Batch { inputs, labels, .. } = data.batch(&[position]);
+        let mut pairs = inputs.iter().zip(&labels);
+        if let Some(token) = pairs.position(|(&id, &label)| id < 0.0 && label != IGNORED) {
+            return Err(DataFault::PredictedByPadding { position, token });
+        }
+        seen |= labels.iter().any(|&label| label != IGNORED);
+    }
+    if seen { Ok(()) } else { Err(DataFault::NothingCounted) }
 }
 
 fn vocabulary(graph: &Graph, signature: &Signature) -> Option<usize> {

@@ -21,6 +21,7 @@ pub(crate) use checkpoint::CHUNK;
 pub use checkpoint::{Checkpoint, HostTensor, Signature, TensorInfo};
 pub use dtype::DType;
 pub use error::GraphError;
-pub use graph::{Graph, Input, Node, Operand};
+pub use families::{Naming, is_of_a_task};
+pub use graph::{Graph, Input, Node, Operand, Task};
 pub use lazy::Elements;
 pub use op::{Axis, Op, ParamUse, Role};

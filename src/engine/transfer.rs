@@ -16,6 +16,7 @@ pub mod candidate;
 pub mod compatibility;
 pub mod diagnosis;
 pub mod ladder;
+pub mod low_rank;
 pub mod maps;
 pub mod methods;
 pub mod schedule;
@@ -108,10 +109,12 @@ impl Problem<'_> {
         let (base, end) = (&self.trajectory.base()[name], &self.trajectory.end_of(t)[name]);
         let fraction = self.trajectory.fraction(t);
         let moved = |tensor| transport.moved(self.symmetry, name, tensor);
-        match (param.role, self.head) {
+        let adopted = self.trajectory.head().contains(name);
+        let is_head = adopted || self.is_head(name);
+        match (param.role, if adopted { Head::Source } else { self.head }) {
             (Role::Counter, _) => None,
-            (Role::Learned, Head::Keep) if self.is_head(name) => None,
-            (Role::Learned, Head::Source) if self.is_head(name) => {
+            (Role::Learned, Head::Keep) if is_head => None,
+            (Role::Learned, Head::Source) if is_head => {
                 let (base, end) = (moved(base), moved(end));
                 let head = base.shifted(&base, &end, fraction);
                 Some(HostTensor::from_f32_as(
@@ -179,8 +182,10 @@ fn scaled_variance(
     HostTensor::from_f32_as(target.dtype(), target.shape().to_vec(), values)
 }
 
-/// Learned tensors only: what is matched and what makes up the task vector.
+/// Learned tensors only: what is matched and what makes up the task vector. A head that a base lacks
+/// has nothing to be matched with.
 fn learned(problem: &Problem, checkpoint: &Checkpoint) -> Checkpoint {
-    let names = problem.learner.graph().learned();
+    let mut names = problem.learner.graph().learned();
+    names.retain(|name| !problem.trajectory.head().contains(name));
     names.into_iter().filter_map(|n| checkpoint.get(&n).cloned().map(|t| (n, t))).collect()
 }

@@ -162,8 +162,8 @@ fn climb(
 }
 
 /// The alignments found so far: a method that builds upon another's need not find it again.
-struct Found<'a> {
-    bench: &'a Bench<'a>,
+struct Found<'b, 'a> {
+    bench: &'b Bench<'a>,
     alignments: Vec<(Method, Aligned)>,
 }
 
@@ -175,7 +175,7 @@ struct Aligned {
     seconds: f64,
 }
 
-impl Found<'_> {
+impl Found<'_, '_> {
     /// A method's alignment, found now or before.
     fn aligned(
         &mut self,

@@ -39,7 +39,9 @@ pub struct Diagnosed {
 
 pub fn run(bench: &Bench) -> Result<Diagnosed, Failure> {
     let (cost, start) = (bench.learner.cost(), bench.ledger.now());
-    let names: Vec<String> = bench.inputs.graph.learned();
+    let head = bench.inputs.trajectory.head();
+    let mut names: Vec<String> = bench.inputs.graph.learned();
+    names.retain(|name| !head.contains(name));
     let (source, target) = (bench.inputs.trajectory.base(), &bench.inputs.target.checkpoint);
     let tuned = bench.inputs.trajectory.tuned();
     let (mut squares, mut moved, mut identical) = (0.0, 0.0, true);

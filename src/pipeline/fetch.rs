@@ -5,17 +5,20 @@
 use burn::tensor::Device;
 use serde_json::{Value, json};
 
-use super::{Failure, Job, failure, meter};
+use super::{
+    Failure, Job, failure, meter,
+    models::{self, Models},
+};
 use crate::{
-    artifacts::{self, Access, InputFile, Model, ModelFolder, dataset, tensors},
+    artifacts::{Access, ArtifactError, InputFile, Model, ModelFolder, dataset, tensors},
     engine::{
         learning::{Dataset, Learner},
         ledger::Ledger,
-        network::{Checkpoint, Graph, Input, Signature},
+        network::{Graph, Input, Naming, Signature},
         symmetry::Symmetry,
-        transfer::{STATISTICS_SAMPLES, Trajectory, compatibility::compare},
+        transfer::{STATISTICS_SAMPLES, Trajectory, compatibility::AdoptedHead},
     },
-    spec::{Data, Preprocess, TrajectoryKind},
+    spec::{Data, Head, Preprocess},
     storage::{Location, Storage},
 };
 
@@ -31,6 +34,10 @@ pub struct Inputs {
     /// The files of the old base.
     pub source_base: Vec<InputFile>,
     pub target: Model,
+    /// What the target's file calls its tensors.
+    pub naming: Naming,
+    /// The head that a base lacks.
+    pub head: Option<AdoptedHead>,
     pub splits: Splits,
     /// What was read, for the manifest.
     pub files: Vec<InputFile>,
@@ -67,39 +74,78 @@ pub fn location(storage: &Storage, pointer: &str, text: &str) -> Result<Location
 pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let spec = job.spec;
     let mut files = Vec::new();
-    let target = model(access, "/target/base", &spec.target.base, &mut files)?;
     let splits = splits(job, access, &mut files)?;
+    let Models { target, naming, trajectory, source_base, head } =
+        models::read(job, access, &mut files)?;
     let signature = target.checkpoint.signature();
-    let sample = splits.any().map(Dataset::sample_shape);
-    let graph = read_graph("/target/base", &target.folder, &signature, sample)?;
+    let graph = read_graph("/target/base", &target.folder, &signature, splits.sample().as_deref())?;
+    check_head(&graph, spec.options.head, head.as_ref())?;
     let symmetry = Symmetry::derive(&graph, &signature)
         .map_err(failure::graph("/target/base", &spec.target.base))?;
-    let (trajectory, source_base) = trajectory(job, access, &target, &mut files)?;
-    let inputs =
-        Inputs { graph, signature, symmetry, trajectory, source_base, target, splits, files };
+    let inputs = Inputs {
+        graph,
+        signature,
+        symmetry,
+        trajectory,
+        source_base,
+        target,
+        naming,
+        head,
+        splits,
+        files,
+    };
     inputs.check_data(spec.data.as_ref())?;
     Ok(inputs)
 }
 
-fn model(
+/// Refuses what cannot be done with a head that is not the model's alone, or is not there.
+pub(super) fn check_head(
+    graph: &Graph,
+    wanted: Head,
+    adopted: Option<&AdoptedHead>,
+) -> Result<(), Failure> {
+    let refused = |code, detail: &str| {
+        let pointer = Some("/options/head".into());
+        Err(Failure::Input { code, pointer, detail: detail.to_owned() })
+    };
+    if adopted.is_some() && wanted == Head::Keep {
+        let detail = "a base has no head of the task to keep; \"source\" is what can be done";
+        return refused("no_head", detail);
+    }
+    if graph.head_is_tied() && wanted != Head::Transport {
+        let detail = "the output matrix is the embedding, which belongs to the whole network: it can \
+                      only be transported";
+        return refused("tied_head", detail);
+    }
+    Ok(())
+}
+
+/// A model under the names of its graph, and how its file calls them.
+pub(super) fn model(
     access: Access,
     pointer: &str,
     text: &str,
     files: &mut Vec<InputFile>,
-) -> Result<Model, Failure> {
+) -> Result<(Model, Naming), Failure> {
     let place = location(access.storage, pointer, text)?;
     let open = || {
-        let model = ModelFolder::look(access.storage.blocking(), &place)?.open(&access)?;
+        let mut model = ModelFolder::look(access.storage.blocking(), &place)?.open(&access)?;
         tensors::check_finite(&model.checkpoint, &place)?;
-        Ok(model)
+        let naming = Naming::of(&model.folder.config, &model.checkpoint.signature());
+        if let Some(copy) = naming.untied(&model.checkpoint) {
+            let detail = "config.json ties it to the embedding, but their values differ";
+            return Err(ArtifactError::tensor("malformed_config", &place, copy, detail));
+        }
+        model.checkpoint = naming.read(&model.checkpoint);
+        Ok((model, naming))
     };
-    let model = open().map_err(failure::at(pointer))?;
+    let (model, naming) = open().map_err(failure::at(pointer))?;
     files.extend(model.inputs.iter().cloned());
-    Ok(model)
+    Ok((model, naming))
 }
 
-/// The graph of a model folder. A known family reads images of any size; a graph as data says
-/// itself what it reads.
+/// The graph of a model folder. A known family reads images of any size and sentences up to its
+/// longest; a graph as data says itself what it reads.
 pub(super) fn read_graph(
     pointer: &str,
     folder: &ModelFolder,
@@ -108,65 +154,17 @@ pub(super) fn read_graph(
 ) -> Result<Graph, Failure> {
     let mut graph = Graph::from_config(&folder.config, signature)
         .map_err(failure::graph(pointer, &folder.location.to_string()))?;
-    if folder.config["model_type"] != "graph"
-        && let (Input::Image { shape }, Some(&[channels, height, width])) =
-            (&mut graph.input, sample)
-        && shape[0] == channels
-    {
-        *shape = [channels, height, width];
+    if folder.config["model_type"] != "graph" {
+        match (&mut graph.input, sample) {
+            (Input::Image { shape }, Some(&[channels, height, width])) if shape[0] == channels => {
+                *shape = [channels, height, width];
+            }
+            // What is computed is counted for sentences as long as these.
+            (Input::Tokens { shape }, Some(&[length])) if length < shape[0] => *shape = [length],
+            _ => {}
+        }
     }
     Ok(graph)
-}
-
-fn trajectory(
-    job: &Job,
-    access: Access,
-    target: &Model,
-    files: &mut Vec<InputFile>,
-) -> Result<(Trajectory, Vec<InputFile>), Failure> {
-    let (spec, options) = (job.spec, &job.spec.options);
-    let base = model(access, "/source/base", &spec.source.base, files)?;
-    let target_signature = target.checkpoint.signature();
-    let same = |pointer: &str, of: &str, checkpoint: &Checkpoint| {
-        let of = (of, &checkpoint.signature());
-        compare(of, ("the target's base", &target_signature))
-            .map_err(failure::incompatible(pointer))
-    };
-    same("/source/base", "the source's base", &base.checkpoint)?;
-    let pointer = "/source/trajectory";
-    let place = location(access.storage, pointer, &spec.source.trajectory)?;
-    let stored =
-        artifacts::Trajectory::look(access.storage.blocking(), &place, &base.folder.location)
-            .map_err(failure::at(pointer))?;
-    let wanted = match options.trajectory {
-        TrajectoryKind::Linear => std::slice::from_ref(stored.last()),
-        TrajectoryKind::Stored => &stored.checkpoints[1..],
-    };
-    let mut checkpoints = Vec::with_capacity(wanted.len());
-    for step in wanted {
-        let adapter = artifacts::Adapter::look(access.storage.blocking(), &step.model)
-            .map_err(failure::at(pointer))?;
-        let tuned = if let Some(adapter) = adapter {
-            let (tuned, read) =
-                adapter.open(&access, &base.checkpoint).map_err(failure::at(pointer))?;
-            files.extend(read);
-            tuned
-        } else {
-            model(access, pointer, &step.model.to_string(), files)?.checkpoint
-        };
-        same(pointer, "the tuned model", &tuned)?;
-        checkpoints.push(tuned);
-    }
-    let trajectory = match (options.trajectory, checkpoints.pop()) {
-        (TrajectoryKind::Linear, Some(tuned)) => {
-            Trajectory::linear(base.checkpoint, tuned, options.schedule, options.timesteps)
-        }
-        (_, last) => {
-            checkpoints.extend(last);
-            Trajectory::stored(base.checkpoint, &checkpoints, options.timesteps)
-        }
-    };
-    Ok((trajectory, base.inputs))
 }
 
 fn splits(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Splits, Failure> {
@@ -205,8 +203,12 @@ impl Splits {
         self
     }
 
-    fn any(&self) -> Option<&Dataset> {
-        self.train.as_ref().or(self.validation.as_ref()).or(self.test.as_ref())
+    /// The shape of a sample; of sentences the longest.
+    fn sample(&self) -> Option<Vec<usize>> {
+        let all = [&self.train, &self.validation, &self.test].into_iter().flatten();
+        let shapes = all.map(Dataset::sample_shape);
+        let longer = |a: &[usize], b: &[usize]| a.len() == 1 && b.len() == 1 && b > a;
+        shapes.reduce(|a, b| if longer(a, b) { b } else { a }).map(<[usize]>::to_vec)
     }
 }
 
@@ -240,7 +242,7 @@ fn alone(
     model_uri: &str,
     sample: Option<&[usize]>,
 ) -> Result<(Model, Graph), Failure> {
-    let model = model(access, "", model_uri, &mut Vec::new())?;
+    let (model, _) = model(access, "", model_uri, &mut Vec::new())?;
     let graph = read_graph("", &model.folder, &model.checkpoint.signature(), sample)?;
     Ok((model, graph))
 }

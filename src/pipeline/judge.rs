@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     engine::{
-        learning::{Dataset, Evaluation},
+        learning::{Dataset, Evaluation, cross_entropy::counted},
         ledger::Work,
-        network::Checkpoint,
+        network::{Checkpoint, HostTensor},
         transfer::{
             Candidate,
             ladder::{self, AS_GOOD},
@@ -74,7 +74,8 @@ pub struct Check {
     pub passed: bool,
 }
 
-/// Test samples that the old tuned model got right and the new one gets wrong.
+/// Test samples (or tokens to be predicted) that the old tuned model got right and the new one gets
+/// wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct NegativeFlips {
     pub samples: usize,
@@ -160,7 +161,11 @@ pub fn judge(bench: &Bench, contest: &Contest, identical_bases: bool) -> Judgeme
     let negative_flips = negative_flips(bench, contest);
     let gate = bench.job.spec.gate.as_ref().map_or_else(Vec::new, |gate| {
         let names = bench.inputs.graph.learned();
-        let changed = changed(&names, &bench.inputs.target.checkpoint, contest.model());
+        let head = bench.inputs.trajectory.head();
+        let (new, own): (Vec<_>, Vec<_>) = names.into_iter().partition(|n| head.contains(n));
+        let added = new.iter().filter_map(|name| contest.model().get(name)).map(HostTensor::len);
+        let changed =
+            added.sum::<usize>() + changed(&own, &bench.inputs.target.checkpoint, contest.model());
         let share = negative_flips.map(|flips| flips.share);
         checks(gate, &Measured { metric, source, negative_flips: share, changed })
     });
@@ -168,6 +173,13 @@ pub fn judge(bench: &Bench, contest: &Contest, identical_bases: bool) -> Judgeme
     if gate.iter().any(|check| check.condition == CHANGED && !check.passed) {
         warnings.push(
             "nothing was transferred: the result's learned parameters are the new base's"
+                .to_owned(),
+        );
+    }
+    if !bench.inputs.trajectory.head().is_empty() {
+        warnings.push(
+            "a base has no head of the task: the result has the old tuning's, and target_before is \
+             the new base below that head as it is"
                 .to_owned(),
         );
     }
@@ -275,12 +287,12 @@ impl Check {
 fn negative_flips(bench: &Bench, contest: &Contest) -> Option<NegativeFlips> {
     let (test, old) = (contest.test()?, contest.baselines.source_tuned.as_ref()?);
     let labels = bench.inputs.splits.test.as_ref()?.labels();
-    let flipped = |((&label, &new), &old): ((&i64, &u32), &u32)| {
+    let flipped = |((label, &new), &old): ((i64, &u32), &u32)| {
         i64::from(old) == label && i64::from(new) != label
     };
-    let pairs = labels.iter().zip(&test.predictions).zip(&old.test.predictions);
+    let pairs = counted(labels).zip(&test.predictions).zip(&old.test.predictions);
     let samples = pairs.filter(|p| flipped(*p)).count();
-    Some(NegativeFlips { samples, share: samples as f64 / labels.len() as f64 })
+    Some(NegativeFlips { samples, share: samples as f64 / test.predictions.len() as f64 })
 }
 
 /// What a recommendation rests on.
@@ -347,7 +359,6 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::network::HostTensor;
 
     fn facts(metric: f64, source: f64, before: f64) -> Facts {
         let recovery = recovery(Some(metric), Some(before), Some(source));

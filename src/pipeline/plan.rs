@@ -10,15 +10,20 @@ use super::{
     Failure,
     calibration::Speeds,
     failure,
-    fetch::{location, read_graph},
+    fetch::{check_head, location, read_graph},
 };
 use crate::{
     artifacts::{self, ModelFolder, dataset},
     engine::{
         learning::{Load, cost::forward_flops},
-        network::{Input, Signature},
+        network::{Naming, Signature},
         symmetry::Symmetry,
-        transfer::{STATISTICS_SAMPLES, candidate::ALPHAS, compatibility::compare, ladder},
+        transfer::{
+            STATISTICS_SAMPLES,
+            candidate::ALPHAS,
+            compatibility::{AdoptedHead, compare},
+            ladder,
+        },
     },
     spec::{Alpha, Method, Spec, TrajectoryKind},
     storage::Storage,
@@ -32,10 +37,8 @@ use crate::{
 /// As [`super::run`], for what headers can show.
 pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Value, Failure> {
     location(storage, "/output", &spec.output)?;
-    let (folder, target) = headers(storage, "/target/base", &spec.target.base)?;
-    let (base_folder, base) = headers(storage, "/source/base", &spec.source.base)?;
-    let than = ("the target's base", &target);
-    compare(("the source's base", &base), than).map_err(failure::incompatible("/source/base"))?;
+    let (mut folder, mut target) = headers(storage, "/target/base", &spec.target.base)?;
+    let (base_folder, mut base) = headers(storage, "/source/base", &spec.source.base)?;
     let pointer = "/source/trajectory";
     let place = location(storage, pointer, &spec.source.trajectory)?;
     let trajectory = artifacts::Trajectory::look(storage.blocking(), &place, &base_folder.location)
@@ -43,19 +46,26 @@ pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Valu
     let last = &trajectory.last().model;
     let adapter =
         artifacts::Adapter::look(storage.blocking(), last).map_err(failure::at(pointer))?;
+    let (mut head, mut tuned_signature) = (None, None);
     if let Some(adapter) = adapter {
         adapter.check(storage.blocking(), &base).map_err(failure::at(pointer))?;
     } else {
-        let (_, tuned) = headers(storage, pointer, &last.to_string())?;
-        compare(("the tuned model", &tuned), than).map_err(failure::incompatible(pointer))?;
+        let (tuned_folder, tuned) = headers(storage, pointer, &last.to_string())?;
+        head = AdoptedHead::find((&tuned_folder.config, &tuned), [&base, &target], &folder.config);
+        if let Some(head) = &head {
+            (base, target) = (head.on_signature(base, &tuned), head.on_signature(target, &tuned));
+            folder.config = head.config.clone();
+        }
+        tuned_signature = Some(tuned);
+    }
+    let than = ("the target's base", &target);
+    compare(("the source's base", &base), than).map_err(failure::incompatible("/source/base"))?;
+    if let Some(tuned) = &tuned_signature {
+        compare(("the tuned model", tuned), than).map_err(failure::incompatible(pointer))?;
     }
     let sizes = Sizes::look(spec, storage)?;
-    let mut graph = read_graph("/target/base", &folder, &target, sizes.sample_shape.as_deref())?;
-    if let (Input::Tokens { shape }, Some(&[length])) =
-        (&mut graph.input, sizes.sample_shape.as_deref())
-    {
-        shape[0] = shape[0].min(length);
-    }
+    let graph = read_graph("/target/base", &folder, &target, sizes.sample_shape.as_deref())?;
+    check_head(&graph, spec.options.head, head.as_ref())?;
     let symmetry = Symmetry::derive(&graph, &target)
         .map_err(failure::graph("/target/base", &spec.target.base))?;
     let flops = forward_flops(&graph, &target)
@@ -112,7 +122,8 @@ fn headers(
     let read = || {
         let folder = ModelFolder::look(storage.blocking(), &place)?;
         let signature = folder.signature(storage.blocking())?;
-        Ok((folder, signature))
+        let naming = Naming::of(&folder.config, &signature);
+        Ok((folder, naming.read_signature(signature)))
     };
     read().map_err(failure::at(pointer))
 }

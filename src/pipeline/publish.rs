@@ -56,7 +56,7 @@ pub fn files(
     };
     let mut write = || {
         if published {
-            writer.model(contest.model(), &inputs.target.folder)?;
+            writer.model(&inputs.naming.written(contest.model()), &inputs.target.folder)?;
             if let Some(permutation) = winner.transport.permutation() {
                 let groups: Vec<_> = permutation.named(&inputs.symmetry).collect();
                 writer.permutation(groups.iter().map(|(name, p)| (*name, p.as_slice())))?;

@@ -46,6 +46,10 @@ pub fn write(
         "published_model": if contest.fine_tuning.as_ref().is_some_and(|f| f.chosen) { "fine_tuned" } else { "transferred" },
         "metrics": metrics(bench, contest, judgement),
         "gate": judgement.gate,
+        "head": bench.inputs.head.as_ref().map(|head| json!({
+            "adopted": head.tensors,
+            "left_out": head.left_out,
+        })),
         "splits": splits(&bench.inputs.splits),
         "baselines": {
             "source_tuned": baselines.source_tuned.as_ref().map(scores),

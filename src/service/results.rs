@@ -91,7 +91,7 @@ pub async fn file(
     let files = files(storage, transfer).await?;
     let file = files.into_iter().find(|file| file.name == name).ok_or(ResultError::NoSuchFile)?;
     // Refuses everything but one plain file name, should a manifest list something else.
-    let place = folder(storage, transfer)?.child(name).map_err(|_| ResultError::NoSuchFile)?;
+    let place = folder(storage, transfer)?.join(name).map_err(|_| ResultError::NoSuchFile)?;
     Ok((file, place))
 }
 

@@ -133,6 +133,9 @@ impl Spec {
         let options = &self.options;
         within(faults, "/options/timesteps", options.timesteps, 1, 1000);
         within(faults, "/options/batch_size", options.batch_size, 1, 1 << 20);
+        if let Some(update) = &options.update {
+            within(faults, "/options/update/rank", update.rank, 1, 4096);
+        }
         if let Alpha::Fixed(alpha) = options.alpha
             && !(alpha.is_finite() && alpha.abs() <= 100.0)
         {
@@ -285,6 +288,14 @@ mod tests {
         assert_eq!(
             faults(|v| v["options"] = json!({"timesteps": 0})),
             one("/options/timesteps", "invalid_spec")
+        );
+        assert_eq!(
+            faults(|v| v["options"] = json!({"update": {"format": "lora", "rank": 0}})),
+            one("/options/update/rank", "invalid_spec")
+        );
+        assert_eq!(
+            faults(|v| v["options"] = json!({"update": {"format": "lore", "rank": 1}})),
+            one("/options/update/format", "invalid_spec")
         );
         assert_eq!(
             faults(|v| v["options"] = json!({"weight_anchor": -1})),

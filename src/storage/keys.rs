@@ -10,6 +10,9 @@ pub enum ResultKey {
     Report,
     ModelCard,
     Permutation,
+    /// In a folder of its own: beside a model, libraries would load it on top.
+    AdapterConfig,
+    AdapterModel,
     Config,
     Model,
     ModelIndex,
@@ -40,6 +43,8 @@ impl fmt::Display for ResultKey {
             Self::Report => f.write_str("report.json"),
             Self::ModelCard => f.write_str("README.md"),
             Self::Permutation => f.write_str("permutation.safetensors"),
+            Self::AdapterConfig => f.write_str("adapter/adapter_config.json"),
+            Self::AdapterModel => f.write_str("adapter/adapter_model.safetensors"),
             Self::Config => f.write_str("config.json"),
             Self::Model => f.write_str("model.safetensors"),
             Self::ModelIndex => f.write_str("model.safetensors.index.json"),

@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retune::engine::{
     learning::{Dataset, Learner},
-    network::{Checkpoint, DType, Graph, HostTensor, Input, Signature, TensorInfo},
+    network::{Checkpoint, DType, Graph, HostTensor, Input, Signature, Task, TensorInfo},
     symmetry::Symmetry,
 };
 use serde_json::{Value, json};
@@ -69,7 +69,7 @@ impl Network {
         self.signature.iter().map(tensor).collect()
     }
 
-    /// Samples uniform in ±1, or tokens, with labels at random.
+    /// Samples uniform in ±1, or tokens, with labels at random; a language model's are its tokens.
     pub fn data(&self, samples: usize, classes: i64, seed: u64) -> Dataset {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let shape = [&[samples], self.graph.input.shape()].concat();
@@ -80,7 +80,12 @@ impl Network {
             true if i % (3 * shape[1]) >= 3 * shape[1] - 2 => -1.0,
             true => rng.random_range(0..VOCABULARY) as f32,
         };
-        let values = (0..shape.iter().product()).map(value).collect();
+        let values: Vec<f32> = (0..shape.iter().product()).map(value).collect();
+        if self.graph.task == Task::NextToken {
+            let labels: Vec<i64> =
+                values.iter().map(|&id| if id < 0.0 { -100 } else { id as i64 }).collect();
+            return Dataset::of_tokens(HostTensor::from_f32(shape, values), &labels);
+        }
         let labels = (0..samples).map(|_| rng.random_range(0..classes)).collect();
         Dataset::from_floats(HostTensor::from_f32(shape, values), labels)
     }

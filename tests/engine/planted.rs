@@ -22,7 +22,7 @@ use retune::{
 
 use super::{
     networks::{Network, conv8, mlp, resnet},
-    transformers::{ALL, transformer},
+    transformers::{ALL, CAUSAL, Projection, language_model, transformer},
 };
 
 const TIMESTEPS: usize = 2;
@@ -224,6 +224,24 @@ fn the_order_of_transformers_is_found() {
             Case::of(transformer(projection, (depth, 32), 10), 32)
                 .recovers_the_planted_permutation();
         }
+    }
+}
+
+#[test]
+fn the_order_of_language_models_is_found() {
+    for projection in CAUSAL {
+        for (depth, tied) in [(1, true), (1, false), (12, true)] {
+            Case::of(language_model(projection, (depth, 32), tied), 32)
+                .recovers_the_planted_permutation();
+        }
+    }
+}
+
+#[test]
+fn language_models_on_their_own_base_are_the_tuned_ones() {
+    for tied in [true, false] {
+        Case::of(language_model(Projection::Grouped, (2, 32), tied), 32)
+            .returns_the_tuned_model_on_the_same_base();
     }
 }
 

@@ -10,7 +10,7 @@ use retune::engine::{
 use super::{
     networks::{Network, conv8, mlp, resnet, vgg},
     planted::relative_error,
-    transformers::{ALL, transformer},
+    transformers::{ALL, CAUSAL, language_model, transformer},
 };
 
 /// Relative error that reordered sums may leave. Networks with random parameters amplify rounding from
@@ -72,6 +72,17 @@ fn a_random_order_leaves_the_outputs_of_every_transformer_unchanged() {
             let network = transformer(projection, sizes, 5);
             let model = network.parameters(9);
             is_unchanged(&format!("{projection:?} {sizes:?}"), &network, &model);
+        }
+    }
+}
+
+#[test]
+fn a_random_order_leaves_the_outputs_of_every_language_model_unchanged() {
+    for projection in CAUSAL {
+        for tied in [true, false] {
+            let network = language_model(projection, (4, 32), tied);
+            let model = network.parameters(9);
+            is_unchanged(&format!("{projection:?}, tied {tied}"), &network, &model);
         }
     }
 }

@@ -19,6 +19,8 @@ pub enum Projection {
 
 pub const ALL: [Projection; 4] =
     [Projection::Separate, Projection::Fused, Projection::Transposed, Projection::Grouped];
+/// The causal ones, of which language models are made.
+pub const CAUSAL: [Projection; 2] = [Projection::Transposed, Projection::Grouped];
 pub const VOCABULARY: usize = 40;
 const TOKENS: usize = 9;
 const HEADS: usize = 4;
@@ -29,6 +31,13 @@ struct Builder {
 }
 
 impl Builder {
+    fn network(self, task: &str) -> Network {
+        let input = json!({"kind": "tokens", "shape": [TOKENS]});
+        let config =
+            json!({"model_type": "graph", "input": input, "task": task, "nodes": self.nodes});
+        Network::of(&config, self.shapes)
+    }
+
     fn linear(&mut self, param: &str, read: &str, [out, input]: [usize; 2], transposed: bool) {
         let weight = if transposed { vec![input, out] } else { vec![out, input] };
         let node =
@@ -50,11 +59,32 @@ impl Builder {
 
 /// `depth` blocks of four heads over `width` channels, classifying into `classes` by the first token
 /// (by the last where attention is causal).
-pub fn transformer(
-    projection: Projection,
-    (depth, width): (usize, usize),
-    classes: usize,
-) -> Network {
+pub fn transformer(projection: Projection, sizes: (usize, usize), classes: usize) -> Network {
+    let (mut b, causal) = body(projection, sizes);
+    let select = if causal {
+        json!({"op": "select_token", "id": "token", "position": "last", "inputs": ["norm", "input"]})
+    } else {
+        json!({"op": "select_token", "id": "token"})
+    };
+    b.nodes.push(select);
+    b.linear("head", "token", [classes, sizes.1], false);
+    b.network("classification")
+}
+
+/// The same body below an output matrix over the vocabulary, its own or the embedding.
+pub fn language_model(projection: Projection, sizes: (usize, usize), tied: bool) -> Network {
+    let (mut b, _) = body(projection, sizes);
+    if tied {
+        b.nodes.push(json!({"op": "linear", "id": "output", "param": "words"}));
+    } else {
+        b.nodes.push(json!({"op": "linear", "param": "output"}));
+        b.shapes.push(("output.weight".into(), vec![VOCABULARY, sizes.1]));
+    }
+    b.network("next_token")
+}
+
+/// Everything up to the last norm, and whether its attention is causal.
+fn body(projection: Projection, (depth, width): (usize, usize)) -> (Builder, bool) {
     let mut b = Builder { nodes: Vec::new(), shapes: Vec::new() };
     let (size, hidden) = (width / HEADS, 2 * width);
     let grouped = projection == Projection::Grouped;
@@ -107,13 +137,5 @@ pub fn transformer(
         b.nodes.push(json!({"op": "add", "id": stream, "inputs": [name("middle"), name("down")]}));
     }
     b.norm("norm", &stream, width, !grouped);
-    let select = if causal {
-        json!({"op": "select_token", "id": "token", "position": "last", "inputs": ["norm", "input"]})
-    } else {
-        json!({"op": "select_token", "id": "token"})
-    };
-    b.nodes.push(select);
-    b.linear("head", "token", [classes, width], false);
-    let config = json!({"model_type": "graph", "input": {"kind": "tokens", "shape": [TOKENS]}, "nodes": b.nodes});
-    Network::of(&config, b.shapes)
+    (b, causal)
 }

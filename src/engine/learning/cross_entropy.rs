@@ -1,10 +1,15 @@
-//! Cross-entropy on the host: `−log softmax(logits)[label]`.
+//! Cross-entropy on the host: `−log softmax(logits)[label]`, one label for every row of logits.
 //!
-//! The logits are few, so they are brought to the host whatever the device; the exponentials are
-//! taken in f64 after the row's maximum, so neither overflow nor the order of a parallel sum
-//! touches the loss.
+//! The logits are brought to the host whatever the device; the exponentials are taken in f64 after
+//! the row's maximum, so neither overflow nor the order of a parallel sum touches the loss. A row
+//! whose label is [`IGNORED`] counts nowhere: not in the loss, not in the accuracy, not in a mean.
 
-/// Losses and predictions of a batch, in order.
+use rayon::prelude::*;
+
+/// The label of a row that predicts nothing, as `PyTorch` has it.
+pub const IGNORED: i64 = -100;
+
+/// Losses and predictions of a batch's counted rows, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
     pub losses: Vec<f64>,
@@ -19,47 +24,69 @@ impl Scores {
 
     /// The share of predictions that are the label; 0 of nothing.
     pub fn accuracy(&self, labels: &[i64]) -> f64 {
-        let hits =
-            self.predictions.iter().zip(labels).filter(|&(&p, &l)| i64::from(p) == l).count();
-        hits as f64 / labels.len().max(1) as f64
+        let pairs = self.predictions.iter().zip(counted(labels));
+        let hits = pairs.filter(|&(&p, l)| i64::from(p) == l).count();
+        hits as f64 / self.predictions.len().max(1) as f64
     }
 }
 
-/// Loss and prediction (the first of equal maxima) of every row of `logits` `[B, classes]`.
+/// The labels that count.
+pub fn counted(labels: &[i64]) -> impl Iterator<Item = i64> + '_ {
+    labels.iter().copied().filter(|&label| label != IGNORED)
+}
+
+/// Loss and prediction (the first of equal maxima) of every counted row of `logits` `[rows, classes]`.
 ///
 /// # Panics
 /// When a label is no class.
 pub fn scores(logits: &[f32], labels: &[i64]) -> Scores {
-    let mut scores = Scores::default();
-    for (row, &label) in rows(logits, labels) {
+    let one = |(row, &label): (&[f32], &i64)| {
         let (maximum, total) = normaliser(row);
         let best = row.iter().position(|&v| f64::from(v) >= maximum).unwrap_or(0);
-        scores.losses.push(total.ln() + maximum - f64::from(row[label as usize]));
-        scores.predictions.push(best as u32);
-    }
-    scores
+        (total.ln() + maximum - f64::from(row[label as usize]), best as u32)
+    };
+    let rows = logits.par_chunks(width(logits, labels)).zip(labels);
+    let (losses, predictions) = rows.filter(|&(_, &label)| label != IGNORED).map(one).unzip();
+    Scores { losses, predictions }
 }
 
-/// The gradient of the mean loss with respect to the logits: `(softmax − one-hot) / B`.
+/// The gradient of the mean loss of the counted rows with respect to the logits:
+/// `(softmax − one-hot) / counted`.
 ///
 /// # Panics
 /// When a label is no class.
 pub fn gradient(logits: &[f32], labels: &[i64]) -> Vec<f32> {
-    let mut gradient = Vec::with_capacity(logits.len());
-    let share = 1.0 / labels.len() as f64;
-    for (row, &label) in rows(logits, labels) {
-        let (maximum, total) = normaliser(row);
-        gradient.extend(row.iter().enumerate().map(|(class, &v)| {
-            let probability = (f64::from(v) - maximum).exp() / total;
-            let target = f64::from(u8::from(class == label as usize));
-            ((probability - target) * share) as f32
-        }));
-    }
-    gradient
+    shared_gradient(logits.to_vec(), labels, share(labels))
 }
 
-fn rows<'a>(logits: &'a [f32], labels: &'a [i64]) -> impl Iterator<Item = (&'a [f32], &'a i64)> {
-    logits.chunks(logits.len() / labels.len().max(1)).zip(labels)
+/// What a counted row has of the mean.
+pub fn share(labels: &[i64]) -> f64 {
+    1.0 / counted(labels).count().max(1) as f64
+}
+
+/// `(softmax − one-hot) · share` in the place of the logits; 0 where a row does not count. For a
+/// part of a batch `share` is that of the whole.
+///
+/// # Panics
+/// When a label is no class.
+pub fn shared_gradient(mut logits: Vec<f32>, labels: &[i64], share: f64) -> Vec<f32> {
+    let width = width(&logits, labels);
+    logits.par_chunks_mut(width).zip(labels).for_each(|(row, &label)| {
+        if label == IGNORED {
+            return row.fill(0.0);
+        }
+        let (maximum, total) = normaliser(row);
+        for (class, value) in row.iter_mut().enumerate() {
+            let probability = (f64::from(*value) - maximum).exp() / total;
+            let target = f64::from(u8::from(class == label as usize));
+            *value = ((probability - target) * share) as f32;
+        }
+    });
+    logits
+}
+
+fn width(logits: &[f32], labels: &[i64]) -> usize {
+    (logits.len() / labels.len().max(1)).max(1)
 }
 
 /// The row's maximum and `Σ exp(v − maximum)`.
@@ -87,5 +114,19 @@ mod tests {
         for (value, expected) in result.iter().zip([0.25, -0.25, -0.125, 0.125]) {
             assert!((value - expected).abs() < 1e-7);
         }
+    }
+
+    #[test]
+    fn ignored_rows_count_nowhere() {
+        let (logits, labels) = ([0.0, 0.0, 9.0, 1.0, 0.0, 4.0], [1, IGNORED, 1]);
+        let result = scores(&logits, &labels);
+        assert_eq!(result.predictions, [0, 1]);
+        assert!((result.accuracy(&labels) - 0.5).abs() < 1e-12);
+        let expected = (2f64.ln() + (1.0 + (-4f64).exp()).ln()) / 2.0;
+        assert!((result.mean_loss() - expected).abs() < 1e-12);
+        let gradient = gradient(&logits, &labels);
+        assert_eq!(gradient[2..4], [0.0, 0.0]);
+        assert!((gradient[0] - 0.25).abs() < 1e-7, "half a batch of two, half a chance");
+        assert!(scores(&logits, &[IGNORED; 3]).mean_loss().abs() < 1e-12);
     }
 }

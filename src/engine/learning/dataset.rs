@@ -4,15 +4,16 @@ use bytes::Bytes;
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-use super::super::network::HostTensor;
+use super::{super::network::HostTensor, cross_entropy::IGNORED};
 
 /// Samples with their labels. Cloning and [`Dataset::subset`] share the values.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     inputs: Inputs,
     sample_shape: Vec<usize>,
+    /// One for every row of logits that a sample gives.
     labels: Vec<i64>,
-    /// Which rows of `inputs` belong, in order; as long as `labels`.
+    /// Which rows of `inputs` belong, in order.
     rows: Vec<usize>,
     /// `(x − mean) · inverse deviation`, per channel (or one for all); empty: none.
     scaling: Vec<(f32, f32)>,
@@ -25,7 +26,8 @@ enum Inputs {
     Bytes(Bytes),
 }
 
-/// Samples `[B, …sample_shape]`, row-major, with their labels `[B]`.
+/// Samples `[B, …sample_shape]`, row-major, with a label for every row of logits: `[B]`, or `[B, S]`
+/// where every token predicts the next one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     pub inputs: Vec<f32>,
@@ -35,15 +37,52 @@ pub struct Batch {
 
 impl Batch {
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.inputs.len() / self.sample_shape.iter().product::<usize>().max(1)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.inputs.is_empty()
+    }
+
+    /// The batch in order, in parts of at most so many samples.
+    pub fn parts(&self, samples: usize) -> impl Iterator<Item = Self> + '_ {
+        let size = self.inputs.len() / self.len().max(1);
+        let labels = self.labels.len() / self.len().max(1);
+        let pairs = self.inputs.chunks(size * samples).zip(self.labels.chunks(labels * samples));
+        pairs.map(|(inputs, labels)| Self {
+            inputs: inputs.to_vec(),
+            sample_shape: self.sample_shape.clone(),
+            labels: labels.to_vec(),
+        })
     }
 }
 
+/// What each position predicts, given labels `[N, S]` that stand at the tokens themselves, as Hugging
+/// Face has them: the label of the position after it, and nothing at the last.
+pub fn next_labels(labels: &[i64], length: usize) -> Vec<i64> {
+    let shifted = |sample: &[i64]| [&sample[1..], &[IGNORED]].concat();
+    labels.chunks(length).flat_map(shifted).collect()
+}
+
 impl Dataset {
+    /// Token ids `[N, S]`, −1 where padded, with labels `[N, S]` for a language model: position t
+    /// predicts the label at t + 1; [`IGNORED`] is not predicted.
+    ///
+    /// # Panics
+    /// When there are not as many labels as ids; readers check first.
+    pub fn of_tokens(ids: HostTensor, labels: &[i64]) -> Self {
+        let (&[samples, length], true) = (ids.shape(), ids.len() == labels.len()) else {
+            panic!("one label a token, not {} for {:?}", labels.len(), ids.shape())
+        };
+        Self {
+            inputs: Inputs::Floats(ids),
+            sample_shape: vec![length],
+            labels: next_labels(labels, length),
+            rows: (0..samples).collect(),
+            scaling: Vec::new(),
+        }
+    }
+
     /// Samples stored as f32, `[N, …]`.
     ///
     /// # Panics
@@ -79,11 +118,11 @@ impl Dataset {
     }
 
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.rows.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.rows.is_empty()
     }
 
     /// Shape of one sample, without the batch axis.
@@ -91,8 +130,19 @@ impl Dataset {
         &self.sample_shape
     }
 
+    /// For every row of logits, [`IGNORED`] where it predicts nothing.
     pub fn labels(&self) -> &[i64] {
         &self.labels
+    }
+
+    /// Labels of one sample.
+    pub fn labels_each(&self) -> usize {
+        self.labels.len() / self.len().max(1)
+    }
+
+    fn labels_of<'a>(&'a self, positions: &'a [usize]) -> impl Iterator<Item = i64> + 'a {
+        let each = self.labels_each();
+        positions.iter().flat_map(move |&p| self.labels[p * each..][..each].iter().copied())
     }
 
     /// The samples at these positions.
@@ -117,7 +167,7 @@ impl Dataset {
             }
         }
         self.scale(&mut inputs);
-        let labels = positions.iter().map(|&p| self.labels[p]).collect();
+        let labels = self.labels_of(positions).collect();
         Batch { inputs, sample_shape: self.sample_shape.clone(), labels }
     }
 
@@ -142,23 +192,27 @@ impl Dataset {
         Self {
             inputs: self.inputs.clone(),
             sample_shape: self.sample_shape.clone(),
-            labels: positions.iter().map(|&p| self.labels[p]).collect(),
+            labels: self.labels_of(positions).collect(),
             rows: positions.iter().map(|&p| self.rows[p]).collect(),
             scaling: self.scaling.clone(),
         }
     }
 
     /// `(rest, held out)`: of every class `fraction` of its samples (rounded, drawn by `ChaCha8` from
-    /// `seed`) are held out; both parts keep the order of the samples.
+    /// `seed`) are held out; both parts keep the order of the samples. Sequences have no class.
     pub fn hold_out(&self, fraction: f64, seed: u64) -> (Self, Self) {
-        let mut classes = self.labels.clone();
+        let class_of = match self.labels_each() {
+            1 => self.labels.clone(),
+            _ => vec![0; self.len()],
+        };
+        let mut classes = class_of.clone();
         classes.sort_unstable();
         classes.dedup();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut held = vec![false; self.len()];
         for class in classes {
             let mut members: Vec<usize> =
-                (0..self.len()).filter(|&i| self.labels[i] == class).collect();
+                (0..self.len()).filter(|&i| class_of[i] == class).collect();
             members.shuffle(&mut rng);
             let count = (members.len() as f64 * fraction).round() as usize;
             members[..count].iter().for_each(|&i| held[i] = true);
@@ -187,6 +241,21 @@ mod tests {
             assert!((value - expected).abs() < 1e-6);
         }
         assert!(tiny().normalised(&[0.0; 3], &[1.0; 3]).is_none());
+    }
+
+    #[test]
+    fn every_token_predicts_the_next_label() {
+        let ids = HostTensor::from_f32(vec![3, 3], (0..9).map(|v| v as f32).collect());
+        let data = Dataset::of_tokens(ids, &[0, 1, 2, 3, IGNORED, 5, 6, 7, 8]);
+        assert_eq!((data.len(), data.labels_each()), (3, 3));
+        let batch = data.batch(&[1, 0]);
+        assert_eq!(batch.labels, [IGNORED, 5, IGNORED, 1, 2, IGNORED]);
+        assert_eq!((batch.len(), batch.inputs.clone()), (2, vec![3.0, 4.0, 5.0, 0.0, 1.0, 2.0]));
+        let parts: Vec<Batch> = batch.parts(1).collect();
+        assert_eq!((parts.len(), &parts[1].labels[..]), (2, &[1, 2, IGNORED][..]));
+        assert_eq!(data.subset(&[2]).labels(), [7, 8, IGNORED]);
+        let (rest, held) = data.hold_out(0.34, 1);
+        assert_eq!((rest.len(), held.len()), (2, 1));
     }
 
     #[test]

@@ -9,11 +9,11 @@ use crate::engine::network::{Checkpoint, forward::Weights, host::Mode};
 /// How well a checkpoint does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// Mean cross-entropy.
+    /// Mean cross-entropy, over the samples or the tokens that count.
     pub loss: f64,
     /// Share of right predictions, in [0, 1].
     pub accuracy: f64,
-    /// The class predicted for every sample, in order.
+    /// The class predicted for every sample, or the token at every position that counts, in order.
     pub predictions: Vec<u32>,
 }
 
@@ -29,7 +29,7 @@ impl Learner<'_> {
 
     pub(super) fn evaluate_weights(&self, weights: &Weights, data: &Dataset) -> Evaluation {
         let mut all = Scores::default();
-        for batch in batches(data) {
+        for batch in batches(data, self.held_at_once(data.sample_shape())) {
             let labels = batch.labels.clone();
             let some = scores(&self.logits(weights, batch, Mode::Running).0, &labels);
             all.losses.extend(some.losses);
@@ -46,9 +46,10 @@ impl Learner<'_> {
     }
 }
 
-fn batches(data: &Dataset) -> impl Iterator<Item = Batch> + '_ {
-    (0..data.len()).step_by(EVALUATION_BATCH).map(|start| {
-        let end = (start + EVALUATION_BATCH).min(data.len());
+fn batches(data: &Dataset, size: usize) -> impl Iterator<Item = Batch> + '_ {
+    let size = size.min(EVALUATION_BATCH);
+    (0..data.len()).step_by(size).map(move |start| {
+        let end = (start + size).min(data.len());
         data.batch(&(start..end).collect::<Vec<_>>())
     })
 }
@@ -60,6 +61,7 @@ mod tests {
 
     use super::super::{DataFault, testing};
     use super::*;
+    use crate::engine::network::{HostTensor, Task};
 
     #[test]
     fn batches_do_not_change_the_result_and_faults_are_found_first() {
@@ -82,6 +84,42 @@ mod tests {
         assert_eq!(wrong(&labels), DataFault::Label { position: 9, label: 4, classes: 4 });
         assert_eq!(wrong(&testing::random_batch(&[2], 3, 4, 2)).code(), "wrong_input_shape");
         assert_eq!(wrong(&testing::random_batch(&[3], 0, 4, 2)), DataFault::Empty);
+    }
+
+    #[test]
+    fn a_language_models_data_are_checked() {
+        let nodes = json!([{"op":"embedding","param":"e"},{"op":"linear","param":"e","id":"out"}]);
+        let mut graph = testing::token_graph(3, nodes);
+        graph.task = Task::NextToken;
+        let signature = testing::signature(&[("e.weight", &[4, 2])]);
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let data = |ids: &[f32], labels: &[i64]| {
+            let ids = HostTensor::from_f32(vec![ids.len() / 3, 3], ids.to_vec());
+            Dataset::of_tokens(ids, labels)
+        };
+        let code = |ids: &[f32], labels: &[i64]| {
+            learner.check(&data(ids, labels)).map_err(|fault| fault.code())
+        };
+        let ids = [0.0, 3.0, -1.0];
+        assert_eq!(code(&ids, &[0, 3, -100]), Ok(()));
+        assert_eq!(code(&ids, &[0, 3, 2]), Ok(()), "the last token says what follows it");
+        assert_eq!(code(&ids, &[0, 4, -100]), Err("label_out_of_range"));
+        assert_eq!(code(&ids, &[0, -1, -100]), Err("label_out_of_range"));
+        assert_eq!(code(&ids, &[0, -100, -100]), Err("empty_dataset"));
+        assert_eq!(code(&[-1.0, 1.0, 2.0], &[-100, 1, 2]), Err("invalid_mask"));
+        assert_eq!(code(&[-1.0, 1.0, 2.0], &[-100, -100, 2]), Ok(()));
+        let one = Dataset::from_floats(HostTensor::from_f32(vec![1, 3], ids.to_vec()), vec![0]);
+        assert_eq!(learner.check(&one).unwrap_err().code(), "wrong_shape");
+        // Logits of both positions that count: e of the token times e of every word.
+        let table = HostTensor::from_f32(vec![4, 2], vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 2.0, 0.0]);
+        let params: Checkpoint = [("e.weight".to_owned(), table)].into_iter().collect();
+        let found = learner.evaluate(&params, &data(&ids, &[0, 3, 0]));
+        assert_eq!(found.predictions, [3, 3]);
+        assert!((found.accuracy - 0.5).abs() < 1e-12);
+        let total = |at: [f64; 4]| at.iter().map(|v| v.exp()).sum::<f64>().ln();
+        let expected =
+            (total([1.0, 0.0, 0.0, 2.0]) - 2.0 + total([2.0, 0.0, 0.0, 4.0]) - 2.0) / 2.0;
+        assert!((found.loss - expected).abs() < 1e-6);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::{
     Dataset, Learner,
+    cross_entropy::counted,
     optimizer::{Memory, Optimizer, cosine},
 };
 use crate::engine::network::{Checkpoint, HostTensor, forward::Weights, host::Mode};
@@ -50,7 +51,7 @@ pub enum Event<'a> {
 pub struct Epoch {
     /// From 1.
     pub epoch: usize,
-    /// Mean over the samples as they were met.
+    /// Mean over the samples (or tokens that count) as they were met.
     pub train_loss: f64,
     pub validation_loss: Option<f64>,
     pub validation_accuracy: Option<f64>,
@@ -158,27 +159,28 @@ impl Run<'_, '_> {
         let (mut sum, mut met) = (0.0, 0);
         for positions in order.chunks(self.plan.batch_size) {
             let rate = cosine(self.plan.learning_rate, self.done, total);
-            let loss = self.step(positions, rate);
-            sum += loss * positions.len() as f64;
-            met += positions.len();
+            let (loss, count) = self.step(positions, rate);
+            sum += loss * count as f64;
+            met += count;
             self.done += 1;
             self.keep_snapshot(total);
             let flow = observe(Event::Step { done: self.done, total, loss });
             if flow.is_break() {
-                return (sum / met as f64, flow);
+                return (sum / met.max(1) as f64, flow);
             }
         }
         (sum / met.max(1) as f64, ControlFlow::Continue(()))
     }
 
-    fn step(&mut self, positions: &[usize], rate: f64) -> f64 {
+    /// The batch's mean loss, and over how many labels it was taken.
+    fn step(&mut self, positions: &[usize], rate: f64) -> (f64, usize) {
         let batch = self.train.batch(positions);
         let (loss, gradients) = self.learner.backward(&self.weights, &batch, Mode::Batch);
         for (name, gradient) in gradients {
             let memory = &mut self.memory;
             self.weights.update(&name, |value| memory.step(&name, value, gradient, rate));
         }
-        loss
+        (loss, counted(&batch.labels).count())
     }
 
     /// Snapshot `k` of `n` is taken at the first step at or after `k/n` of all steps.

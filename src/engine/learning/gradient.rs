@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::{
     Batch, Learner,
-    cross_entropy::{self, scores},
+    cross_entropy::{self, Scores, scores},
 };
 use crate::engine::network::{
     Checkpoint, HostTensor,
@@ -22,7 +22,7 @@ pub struct Gradient {
 }
 
 impl Learner<'_> {
-    /// Mean cross-entropy over the batch and its gradient; batch norm uses the batch's own
+    /// Mean cross-entropy over the batch (over the tokens that count) and its gradient; batch norm uses the batch's own
     /// statistics, there is no weight decay. A tied tensor's gradient is the sum over its readers.
     ///
     /// # Panics
@@ -37,7 +37,8 @@ impl Learner<'_> {
         Gradient { loss, parts: gradients.into_iter().map(part).collect() }
     }
 
-    /// The mean loss and its flat gradients by name.
+    /// The mean loss and its flat gradients by name. A batch of long sequences is gone through in
+    /// parts, for its logits are larger than the model; the parts' gradients add up to the batch's.
     pub(super) fn backward(
         &self,
         weights: &Weights,
@@ -45,25 +46,50 @@ impl Learner<'_> {
         mode: Mode,
     ) -> (f64, HashMap<String, Tensor<1>>) {
         self.spent_gradients(batch.len());
-        if self.on_host() {
-            let input = Signal::new(batch.inputs.clone(), &batch.sample_shape);
-            let trace = host::forward(self.graph, weights, input, mode, Keep::WayBack);
-            let loss = scores(&trace.logits, &batch.labels).mean_loss();
-            let factor = cross_entropy::gradient(&trace.logits, &batch.labels);
-            return (loss, trace.backward(factor).into_tensors());
+        let share = cross_entropy::share(&batch.labels);
+        let (mut all, mut sums) = (Scores::default(), HashMap::new());
+        for part in batch.parts(self.held_on_the_way_back(batch)) {
+            let (some, gradients) = if self.on_host() {
+                self.backward_on_host(weights, part, (mode, share))
+            } else {
+                self.backward_by_burn(&weights.leaves(), part, (mode, share))
+            };
+            all.losses.extend(some.losses);
+            for (name, gradient) in gradients {
+                let sum = match sums.remove(&name) {
+                    Some(earlier) => earlier + gradient,
+                    None => gradient,
+                };
+                sums.insert(name, sum);
+            }
         }
-        self.backward_by_burn(&weights.leaves(), batch, mode)
+        (all.mean_loss(), sums)
+    }
+
+    /// Scores of a part of a batch, and its gradients where every counted row has `share` of the mean.
+    fn backward_on_host(
+        &self,
+        weights: &Weights,
+        part: Batch,
+        (mode, share): (Mode, f64),
+    ) -> (Scores, HashMap<String, Tensor<1>>) {
+        let input = Signal::new(part.inputs, &part.sample_shape);
+        let mut trace = host::forward(self.graph, weights, input, mode, Keep::WayBack);
+        let logits = std::mem::take(&mut trace.logits);
+        let found = scores(&logits, &part.labels);
+        let factor = cross_entropy::shared_gradient(logits, &part.labels, share);
+        (found, trace.backward(factor).into_tensors())
     }
 
     /// The same on any device, by burn's own differentiation, for leaves.
     fn backward_by_burn(
         &self,
         leaves: &Weights,
-        batch: &Batch,
-        mode: Mode,
-    ) -> (f64, HashMap<String, Tensor<1>>) {
+        part: Batch,
+        (mode, share): (Mode, f64),
+    ) -> (Scores, HashMap<String, Tensor<1>>) {
         let device = self.device.clone().autodiff();
-        let input = Activation::upload(batch.inputs.clone(), &batch.sample_shape, &device);
+        let input = Activation::upload(part.inputs, &part.sample_shape, &device);
         let mut unheard = |_| {};
         let statistics = match mode {
             Mode::Batch => Statistics::Batch(&mut unheard),
@@ -71,16 +97,16 @@ impl Learner<'_> {
         };
         let logits = forward(self.graph, leaves, input, statistics);
         let values = floats(logits.clone().inner());
-        let loss = scores(&values, &batch.labels).mean_loss();
+        let found = scores(&values, &part.labels);
         // d loss / d θ = Σ (d loss / d logits) · d logits / d θ, the first factor a constant.
-        let factor = cross_entropy::gradient(&values, &batch.labels);
+        let factor = cross_entropy::shared_gradient(values, &part.labels, share);
         let factor = Tensor::from_data(TensorData::new(factor, logits.dims()), &device);
         let mut gradients = (logits * factor).sum().backward();
         let flat = |name: String| {
             let gradient = leaves.flat(&name)?.grad_remove(&mut gradients)?;
             Some((name, gradient))
         };
-        (loss, self.graph.learned().into_iter().filter_map(flat).collect())
+        (found, self.graph.learned().into_iter().filter_map(flat).collect())
     }
 }
 
@@ -89,9 +115,9 @@ mod tests {
     use burn::tensor::Device;
     use serde_json::{Value, json};
 
-    use super::super::testing;
+    use super::super::{dataset::next_labels, testing};
     use super::*;
-    use crate::engine::network::Graph;
+    use crate::engine::network::{Graph, Task};
 
     /// Every element's gradient against a central difference of the loss.
     fn check(sample_shape: &[usize], nodes: Value, shapes: &[(&str, &[usize])]) {
@@ -107,8 +133,10 @@ mod tests {
         let params = testing::random_params(&signature, 2);
         let gradient = learner.gradient(&params, batch);
         let weights = Weights::upload(graph, &params, &Device::flex());
-        let (loss, by_burn) = learner.backward_by_burn(&weights.leaves(), batch, Mode::Batch);
-        assert!((gradient.loss - loss).abs() < 1e-5);
+        let share = cross_entropy::share(&batch.labels);
+        let (scores, by_burn) =
+            learner.backward_by_burn(&weights.leaves(), batch.clone(), (Mode::Batch, share));
+        assert!((gradient.loss - scores.mean_loss()).abs() < 1e-5);
         agree_with_running_statistics(&learner, &weights, batch);
         assert_eq!(by_burn.len(), gradient.parts.len());
         let scale = gradient.parts.iter().flat_map(|(_, t)| t.f32().into_owned());
@@ -130,8 +158,10 @@ mod tests {
 
     fn agree_with_running_statistics(learner: &Learner, weights: &Weights, batch: &Batch) {
         let (loss, here) = learner.backward(weights, batch, Mode::Running);
-        let (by_burn, there) = learner.backward_by_burn(&weights.leaves(), batch, Mode::Running);
-        assert!((loss - by_burn).abs() < 1e-5);
+        let share = cross_entropy::share(&batch.labels);
+        let (by_burn, there) =
+            learner.backward_by_burn(&weights.leaves(), batch.clone(), (Mode::Running, share));
+        assert!((loss - by_burn.mean_loss()).abs() < 1e-5);
         for (name, tensor) in &there {
             let pairs = floats(here[name].clone()).into_iter().zip(floats(tensor.clone()));
             let scale = floats(tensor.clone()).iter().fold(1e-3f32, |a, v| a.max(v.abs()));
@@ -272,6 +302,74 @@ mod tests {
         let batch = testing::random_ids(5, 7, testing::random_batch(&[1], 6, 3, 1), 4);
         assert!(batch.inputs.contains(&-1.0));
         check_on(&graph, &shapes, &batch);
+    }
+
+    /// A causal language model whose output matrix is its embedding.
+    fn language_model() -> (Graph, [(&'static str, &'static [usize]); 7]) {
+        let nodes = json!([
+            {"op":"embedding","param":"words"},
+            {"op":"rms_norm","param":"n1"},
+            {"op":"linear","param":"q","inputs":["n1"]},
+            {"op":"linear","param":"k","inputs":["n1"]},
+            {"op":"linear","param":"v","inputs":["n1"]},
+            {"op":"attention","heads":2,"causal":true,"mask":true,
+             "rotary":{"theta":50.0},"inputs":["q","k","v","input"],"id":"a"},
+            {"op":"linear","param":"o"},
+            {"op":"add","inputs":["o","words"],"id":"x"},
+            {"op":"layer_norm","param":"n2"},
+            {"op":"linear","param":"words","id":"head"}]);
+        let mut graph = testing::token_graph(6, nodes);
+        graph.task = Task::NextToken;
+        let shapes: [(&str, &[usize]); 7] = [
+            ("words.weight", &[7, 4]),
+            ("n1.weight", &[4]),
+            ("q.weight", &[4, 4]),
+            ("k.weight", &[4, 4]),
+            ("v.weight", &[4, 4]),
+            ("o.weight", &[4, 4]),
+            ("n2.weight", &[4]),
+        ];
+        (graph, shapes)
+    }
+
+    /// Sentences of which some are padded; each predicts itself.
+    fn sentences(samples: usize, length: usize) -> Batch {
+        let batch = testing::random_batch(&[1], samples, 3, 1);
+        let mut batch = testing::random_ids(length, 7, batch, 4);
+        let label = |&id: &f32| if id < 0.0 { -100 } else { id as i64 };
+        let labels: Vec<i64> = batch.inputs.iter().map(label).collect();
+        batch.labels = next_labels(&labels, length);
+        batch
+    }
+
+    #[test]
+    fn a_language_model_with_a_tied_output() {
+        let (graph, shapes) = language_model();
+        let batch = sentences(6, 5);
+        assert!(batch.labels.iter().filter(|&&label| label == -100).count() > 6, "some are padded");
+        check_on(&graph, &shapes, &batch);
+    }
+
+    #[test]
+    fn a_batch_in_parts_is_the_batch() {
+        let (graph, shapes) = language_model();
+        let signature = testing::signature(&shapes);
+        let params = testing::random_params(&signature, 2);
+        let batch = sentences(7, 5);
+        let mut learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let whole = learner.gradient(&params, &batch);
+        // Two samples of five tokens over seven words.
+        learner.logits_at_once = 75;
+        assert_eq!(learner.held_at_once(&batch.sample_shape), 2);
+        let parts = learner.gradient(&params, &batch);
+        assert!((whole.loss - parts.loss).abs() < 1e-9);
+        let norm = whole.parts.norm();
+        for (name, tensor) in whole.parts.iter() {
+            for (whole, parts) in tensor.f32().iter().zip(parts.parts[name].f32().iter()) {
+                assert!(f64::from(whole - parts).abs() < 1e-6 * norm, "{name}");
+            }
+        }
+        assert_eq!(learner.cost().sample_gradients, 14);
     }
 
     #[test]

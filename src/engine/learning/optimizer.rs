@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use burn::tensor::Tensor;
+use serde::Serialize;
 
 /// How a gradient becomes a step. Both as `PyTorch` computes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Optimizer {
     /// Stochastic gradient descent with momentum 0.9; weight decay is added to the gradient.
     Sgd,

@@ -1,53 +1,40 @@
-//! The gradient of a batch whose activations are too many to be held at once.
+//! How much of a batch is gone through at a time: activations and logits of all of it may be too
+//! many to be held at once.
 
-use std::collections::HashMap;
-
-use super::{Batch, Gradient, Learner};
-use crate::engine::network::{Checkpoint, HostTensor, Op, forward::Weights, forward::floats};
+use super::{Batch, Learner};
+use crate::engine::network::{Input, Node, Op, Task};
 
 /// Bytes of activations that the way back may hold.
-const ACTIVATIONS: usize = 512 << 20;
+pub(super) const ACTIVATIONS: usize = 512 << 20;
 
 impl Learner<'_> {
-    /// As [`Learner::gradient`]. Where no batch norm ties the samples together and the activations
-    /// of all would take more than half a gigabyte, the batch is gone through in parts and their
-    /// gradients are added, each by its share of the samples.
-    pub fn gradient_in_parts(&self, params: &Checkpoint, batch: &Batch) -> Gradient {
-        let part = ACTIVATIONS / self.sample_bytes(&batch.sample_shape).max(1);
-        self.gradient_by(part.max(1), params, batch)
+    /// Samples of this shape whose logits are held at once. A sequence's are large; where batch norm
+    /// ties the samples of a batch together they cannot be parted.
+    pub(super) fn held_at_once(&self, sample_shape: &[usize]) -> usize {
+        match (self.graph.task, sample_shape) {
+            (Task::NextToken, &[length]) if !self.graph.has_batch_norm() => {
+                (self.logits_at_once / (length * self.classes).max(1)).max(1)
+            }
+            _ => usize::MAX,
+        }
     }
 
-    fn gradient_by(&self, part: usize, params: &Checkpoint, batch: &Batch) -> Gradient {
-        if part >= batch.len() || self.graph.has_batch_norm() {
-            return self.gradient(params, batch);
+    /// Samples of a batch that go forward and back at once.
+    pub(super) fn held_on_the_way_back(&self, batch: &Batch) -> usize {
+        if self.graph.has_batch_norm() {
+            return batch.len();
         }
-        let weights = Weights::upload(self.graph, params, &self.device);
-        let (mut loss, mut sums) = (0.0, HashMap::<String, Vec<f32>>::new());
-        for start in (0..batch.len()).step_by(part) {
-            let some = batch.part(start..(start + part).min(batch.len()));
-            let share = some.len() as f64 / batch.len() as f64;
-            let (mean, gradients) = self.backward(&weights, &some);
-            loss += share * mean;
-            for (name, gradient) in gradients {
-                let values = floats(gradient);
-                let sum = sums.entry(name).or_insert_with(|| vec![0.0; values.len()]);
-                sum.iter_mut().zip(values).for_each(|(sum, v)| *sum += share as f32 * v);
-            }
-        }
-        let part = |(name, values): (String, Vec<f32>)| {
-            let shape = params[&name].shape().to_vec();
-            (name, HostTensor::from_f32(shape, values))
-        };
-        Gradient { loss, parts: sums.into_iter().map(part).collect() }
+        let activations = self.activations_at_once / self.sample_bytes(&batch.sample_shape).max(1);
+        activations.min(self.held_at_once(&batch.sample_shape)).clamp(1, batch.len().max(1))
     }
 
     /// What one sample's activations take: every node's output once, attention's scores three
     /// times. Tokens count as many as the sample has.
     fn sample_bytes(&self, sample_shape: &[usize]) -> usize {
         let longest = self.graph.input.shape()[0];
-        let is_tokens = matches!(self.graph.input, crate::engine::network::Input::Tokens { .. });
+        let is_tokens = matches!(self.graph.input, Input::Tokens { .. });
         let tokens = if is_tokens { sample_shape[0] } else { longest };
-        let of_node = |(node, shape): (&crate::engine::network::Node, &Vec<usize>)| {
+        let of_node = |(node, shape): (&Node, &Vec<usize>)| {
             let positions = if shape.len() == 2 && is_tokens { tokens } else { shape[0] };
             let output = shape.iter().skip(1).product::<usize>() * positions;
             match &node.op {
@@ -56,18 +43,6 @@ impl Learner<'_> {
             }
         };
         4 * self.graph.nodes.iter().zip(&self.shapes).map(of_node).sum::<usize>()
-    }
-}
-
-impl Batch {
-    /// Some of the samples, in order.
-    fn part(&self, range: std::ops::Range<usize>) -> Self {
-        let size: usize = self.sample_shape.iter().product();
-        Self {
-            inputs: self.inputs[range.start * size..range.end * size].to_vec(),
-            sample_shape: self.sample_shape.clone(),
-            labels: self.labels[range].to_vec(),
-        }
     }
 }
 
@@ -87,12 +62,14 @@ mod tests {
             json!([{"op": "linear", "param": "a"}, {"op": "gelu"}, {"op": "linear", "param": "b"}]),
         );
         let signature = testing::signature(&[("a.weight", &[width, 3]), ("b.weight", &[2, width])]);
-        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let mut learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
         let params = testing::random_params(&signature, 1);
         let batch = testing::random_batch(&[3], 20, 2, 2);
         assert_eq!(learner.sample_bytes(&[3]), 4 * (5 + 5 + 2));
         let whole = learner.gradient(&params, &batch);
-        let parts = learner.gradient_by(8, &params, &batch);
+        learner.activations_at_once = 8 * learner.sample_bytes(&[3]);
+        assert_eq!(learner.held_on_the_way_back(&batch), 8);
+        let parts = learner.gradient(&params, &batch);
         assert!((whole.loss - parts.loss).abs() < 1e-5);
         for (name, tensor) in whole.parts.iter() {
             let off = tensor.sums(&parts.parts[name], |a, b| f64::from(a - b).powi(2));

@@ -6,12 +6,17 @@
 mod bert;
 mod gpt2;
 mod llama;
+mod naming;
 mod resnet;
 mod transformer;
 mod vgg;
 mod vit;
 
 use serde_json::Value;
+
+pub use naming::{Naming, is_of_a_task};
+
+use naming::Names;
 
 use super::{
     checkpoint::Signature,
@@ -39,17 +44,88 @@ const FAMILIES: [(&str, Build); 13] = [
     ("vgg19_bn", |source| vgg::build(source, [2, 2, 4, 4, 4], true)),
 ];
 
+/// One of Hugging Face's families.
+struct Family {
+    model_type: &'static str,
+    build: Build,
+    names: Names,
+}
+
+const ROTARY: &[&str] =
+    &["model.rotary_emb.inv_freq", "model.layers.#.self_attn.rotary_emb.inv_freq"];
+
 /// `model_type` of Hugging Face configurations with their builders.
-const MODEL_TYPES: [(&str, Build); 8] = [
-    ("bert", bert::bert),
-    ("roberta", bert::roberta),
-    ("distilbert", bert::distilbert),
-    ("gpt2", gpt2::build),
-    ("llama", llama::build),
-    ("mistral", llama::build),
-    ("qwen2", llama::build),
-    ("vit", vit::hugging_face),
+const MODEL_TYPES: [Family; 8] = [
+    Family {
+        model_type: "bert",
+        build: bert::bert,
+        names: Names {
+            body: "bert",
+            heads: &["classifier", "cls", "qa_outputs", "bert.pooler"],
+            buffers: &["bert.embeddings.position_ids", "bert.embeddings.token_type_ids"],
+            tied: None,
+        },
+    },
+    Family {
+        model_type: "roberta",
+        build: bert::roberta,
+        names: Names {
+            body: "roberta",
+            heads: &["classifier", "lm_head", "qa_outputs", "roberta.pooler"],
+            buffers: &["roberta.embeddings.position_ids", "roberta.embeddings.token_type_ids"],
+            tied: None,
+        },
+    },
+    Family {
+        model_type: "distilbert",
+        build: bert::distilbert,
+        names: Names {
+            body: "distilbert",
+            heads: &[
+                "pre_classifier",
+                "classifier",
+                "vocab_transform",
+                "vocab_layer_norm",
+                "vocab_projector",
+                "qa_outputs",
+            ],
+            buffers: &["distilbert.embeddings.position_ids"],
+            tied: None,
+        },
+    },
+    Family {
+        model_type: "gpt2",
+        build: gpt2::build,
+        names: Names {
+            body: "transformer",
+            heads: &["score", "lm_head"],
+            buffers: &["transformer.h.#.attn.bias", "transformer.h.#.attn.masked_bias"],
+            tied: Some(("transformer.wte", true)),
+        },
+    },
+    Family { model_type: "llama", build: llama::build, names: llama_names() },
+    Family { model_type: "mistral", build: llama::build, names: llama_names() },
+    Family { model_type: "qwen2", build: llama::build, names: llama_names() },
+    Family {
+        model_type: "vit",
+        build: vit::hugging_face,
+        names: Names {
+            body: "vit",
+            heads: &["classifier", "vit.pooler"],
+            buffers: &[],
+            tied: None,
+        },
+    },
 ];
+
+const fn llama_names() -> Names {
+    Names {
+        body: "model",
+        heads: &["score", "lm_head"],
+        buffers: ROTARY,
+        tied: Some(("model.embed_tokens", false)),
+    }
+}
 
 impl Graph {
     /// The graph that a `config.json` names: `"model_type": "graph"` spells it out, an
@@ -64,9 +140,9 @@ impl Graph {
             return Self::from_document(config);
         }
         let source = Source { config, signature };
-        let by_type = MODEL_TYPES.iter().find(|(known, _)| config["model_type"] == *known);
-        if let Some((_, build)) = by_type {
-            return build(&source);
+        let by_type = MODEL_TYPES.iter().find(|family| config["model_type"] == family.model_type);
+        if let Some(family) = by_type {
+            return (family.build)(&source);
         }
         // timm writes an architecture, and beside it whatever its user added.
         if let Some(name) = config["model_type"].as_str()
@@ -74,7 +150,7 @@ impl Graph {
         {
             return Err(GraphError::UnknownArchitecture {
                 name: name.to_owned(),
-                known: MODEL_TYPES.map(|(known, _)| known).join(", "),
+                known: MODEL_TYPES.map(|family| family.model_type).join(", "),
             });
         }
         let Some(full) = config["architecture"].as_str() else {
@@ -179,7 +255,11 @@ impl Builder {
     }
 
     fn finish(self, input: Input) -> Graph {
-        Graph { input, task: Task::Classification, nodes: self.nodes }
+        self.finish_for(Task::Classification, input)
+    }
+
+    fn finish_for(self, task: Task, input: Input) -> Graph {
+        Graph { input, task, nodes: self.nodes }
     }
 }
 

@@ -167,7 +167,7 @@ pub struct BatchStatistics {
     pub count: usize,
 }
 
-/// The logits `[B, classes]` of a batch.
+/// The logits `[B, classes]` of a batch; of tokens `[B, S · vocabulary]`.
 ///
 /// # Panics
 /// When the input or a tensor does not have the shape that [`Graph::shapes`] checked.

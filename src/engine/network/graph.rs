@@ -106,6 +106,12 @@ impl Graph {
         last.op.param()
     }
 
+    /// Whether another node reads the output layer's weights, as a language model's embedding does.
+    pub fn head_is_tied(&self) -> bool {
+        let Some(head) = self.head() else { return false };
+        self.nodes.iter().filter(|node| node.op.param() == Some(head)).count() > 1
+    }
+
     pub fn has_batch_norm(&self) -> bool {
         self.nodes.iter().any(|n| matches!(n.op, Op::BatchNorm { .. }))
     }

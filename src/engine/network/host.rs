@@ -65,7 +65,7 @@ pub struct Trace<'a> {
     /// Of every batch-norm node.
     pub moments: HashMap<usize, Moments>,
     shapes: HashMap<Operand, Vec<usize>>,
-    /// `[B, classes]`, row-major.
+    /// `[B, classes]` or `[B, S, vocabulary]`, row-major.
     pub logits: Vec<f32>,
 }
 
@@ -111,7 +111,9 @@ pub fn forward<'a>(
         alive.insert(Operand::Node(position), output);
     }
     let last = Operand::Node(graph.nodes.len() - 1);
-    let logits = alive[&last].values().to_vec();
+    // Logits may be larger than everything else: they are copied only where the way back reads them.
+    let held = if kept.contains(&last) { alive.get(&last).cloned() } else { alive.remove(&last) };
+    let logits = held.expect("a graph has nodes").into_values();
     Trace { graph, weights, values: alive, moments, shapes, logits }
 }
 
@@ -214,7 +216,7 @@ impl Trace<'_> {
         &self.values[&operand]
     }
 
-    /// The gradients, given those of the logits `[B, classes]`.
+    /// The gradients, given those of the logits, in their shape.
     ///
     /// # Panics
     /// When the trace was not kept.

@@ -3,7 +3,7 @@
 use super::{
     checkpoint::{Signature, TensorInfo},
     error::GraphError,
-    graph::{Graph, Node, Operand},
+    graph::{Graph, Input, Node, Operand, Task},
     op::{Op, Pair},
 };
 
@@ -40,19 +40,30 @@ impl Graph {
         Ok(shapes)
     }
 
-    /// Width of the output.
+    /// Width of the output: classes, or tokens of the vocabulary.
     ///
     /// # Errors
-    /// As [`Graph::shapes`], and an output that is no vector.
+    /// As [`Graph::shapes`], and an output that is not what the task needs.
     pub fn classes(&self, signature: &Signature) -> Result<usize, GraphError> {
         let shapes = self.shapes(signature)?;
         let last = self.nodes.last().expect("a graph has nodes");
-        match shapes.last().map(Vec::as_slice) {
-            Some([classes]) => Ok(*classes),
-            other => Err(GraphError::wiring(
-                last,
-                format!("the output must be [classes], not {other:?}"),
-            )),
+        let output = shapes.last().map_or(&[][..], Vec::as_slice);
+        match (self.task, output, &self.input) {
+            (Task::Classification, [classes], _) => Ok(*classes),
+            (Task::NextToken, [tokens, classes], Input::Tokens { shape })
+                if shape == &[*tokens] =>
+            {
+                Ok(*classes)
+            }
+            (Task::Classification, ..) => {
+                let detail = format!("the output must be [classes], not {output:?}");
+                Err(GraphError::wiring(last, detail))
+            }
+            (Task::NextToken, ..) => {
+                let detail =
+                    format!("the output must be [S, vocabulary] of S token ids, not {output:?}");
+                Err(GraphError::wiring(last, detail))
+            }
         }
     }
 

@@ -230,4 +230,29 @@ mod tests {
             [("a.weight", 0, 1), ("w.weight", 0, 1), ("w.weight", 1, 1), ("b.weight", 1, 1)]
         );
     }
+
+    #[test]
+    fn a_tied_embedding_is_one_stream_and_its_rows_are_words() {
+        let input = json!({"kind":"tokens","shape":[3]});
+        let nodes = json!([{"op":"embedding","param":"e"},{"op":"rms_norm","param":"n"},
+            {"op":"linear","param":"a"},{"op":"linear","param":"b"},{"op":"linear","param":"e","id":"out"}]);
+        let shapes: [(&str, &[usize]); 4] = [
+            ("e.weight", &[5, 2]),
+            ("n.weight", &[2]),
+            ("a.weight", &[4, 2]),
+            ("b.weight", &[2, 4]),
+        ];
+        let symmetry = derive(&input, &nodes, &shapes);
+        let names: Vec<_> = symmetry.groups.iter().map(|g| (g.name.as_str(), g.units)).collect();
+        assert_eq!(names, [("e", 2), ("a", 4)]);
+        assert_eq!(
+            members(&symmetry.groups[0]),
+            [("e.weight", 1, 1), ("n.weight", 0, 1), ("a.weight", 1, 1), ("b.weight", 0, 1)]
+        );
+        // Words in the middle of a network are words too.
+        let nodes = json!([{"op":"embedding","param":"e"},{"op":"linear","param":"e","id":"words"},
+            {"op":"linear","param":"a"}]);
+        let symmetry = derive(&input, &nodes, &[("e.weight", &[5, 2]), ("a.weight", &[3, 5])]);
+        assert_eq!(symmetry.groups.iter().map(|g| g.units).collect::<Vec<_>>(), [2]);
+    }
 }

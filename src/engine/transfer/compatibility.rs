@@ -1,6 +1,10 @@
-//! Whether two models have the same tensors.
+//! Whether two models have the same tensors, and what becomes of a head that only some have.
 
-use crate::engine::network::Signature;
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::engine::network::{Checkpoint, Graph, HostTensor, Signature, is_of_a_task};
 
 /// The first differences between two models.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,8 +51,116 @@ pub fn compare(of: (&str, &Signature), than: (&str, &Signature)) -> Result<(), I
     Err(Incompatible { of: of.0.to_owned(), than: than.0.to_owned(), differences })
 }
 
+/// The head of the tuned model, where a base has none: the commonest case, a body that was tuned
+/// below a new head. The bases are given the tuned model's tensors, the new base its task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdoptedHead {
+    /// What a base lacks.
+    pub tensors: BTreeSet<String>,
+    /// What the bases have of other tasks, and the result does not.
+    pub left_out: BTreeSet<String>,
+    /// The new base's configuration, with the tuned model's task.
+    pub config: Value,
+}
+
+/// What a configuration says of the task rather than of the body.
+const TASK: [&str; 14] = [
+    "architectures",
+    "id2label",
+    "label2id",
+    "num_labels",
+    "problem_type",
+    "classifier_dropout",
+    "seq_classif_dropout",
+    "tie_word_embeddings",
+    // timm's
+    "num_classes",
+    "label_names",
+    "label_descriptions",
+    // a graph as data
+    "nodes",
+    "task",
+    "input",
+];
+
+impl AdoptedHead {
+    /// The head that a base lacks; `None` where neither lacks one. A tensor that belongs to no head
+    /// is left to [`compare`].
+    pub fn find(
+        tuned: (&Value, &Signature),
+        bases: [&Signature; 2],
+        target_config: &Value,
+    ) -> Option<Self> {
+        let graph = Graph::from_config(tuned.0, tuned.1).ok();
+        let output = graph.as_ref().and_then(Graph::head);
+        let of_task = |name: &&String| is_of_a_task(tuned.0, output, name);
+        // A layer is lacked whole; a part of one is a fault.
+        let layer = |name: &str| name.rsplit_once('.').map_or(name, |(layer, _)| layer).to_owned();
+        let layers = bases.map(|base| base.keys().map(|n| layer(n)).collect::<BTreeSet<_>>());
+        let lacking = |name: &&String| layers.iter().any(|of| !of.contains(&layer(name)));
+        let tensors: BTreeSet<String> =
+            tuned.1.keys().filter(of_task).filter(lacking).cloned().collect();
+        if tensors.is_empty() {
+            return None;
+        }
+        let foreign = |name: &&String| !tuned.1.contains_key(*name);
+        let all = bases.into_iter().flat_map(Signature::keys);
+        let left_out = all.filter(foreign).filter(of_task).cloned().collect();
+        let mut config = target_config.clone();
+        if let Some(fields) = config.as_object_mut() {
+            for key in TASK {
+                match tuned.0.get(key) {
+                    Some(value) => fields.insert(key.into(), value.clone()),
+                    None => fields.remove(key),
+                };
+            }
+            // Which token pads is the body's, if it says so.
+            if fields.get("pad_token_id").is_none_or(Value::is_null)
+                && let Some(padding) = tuned.0.get("pad_token_id")
+            {
+                fields.insert("pad_token_id".into(), padding.clone());
+            }
+        }
+        Some(Self { tensors, left_out, config })
+    }
+
+    /// A base's headers with the head in the place of other tasks' tensors.
+    #[must_use]
+    pub fn on_signature(&self, mut base: Signature, tuned: &Signature) -> Signature {
+        base.retain(|name, _| !self.left_out.contains(name));
+        for name in &self.tensors {
+            if let Some(info) = tuned.get(name) {
+                base.entry(name.clone()).or_insert_with(|| info.clone());
+            }
+        }
+        base
+    }
+
+    /// A base with the head in the place of other tasks' tensors, in the base's dtype.
+    #[must_use]
+    pub fn on(&self, base: &Checkpoint, tuned: &Checkpoint) -> Checkpoint {
+        let kept = base.iter().filter(|(name, _)| !self.left_out.contains(*name));
+        let mut with: Checkpoint = kept.map(|(name, t)| (name.to_owned(), t.clone())).collect();
+        let dtype = with.iter().map(|(_, t)| t.dtype()).find(|dtype| dtype.is_float());
+        for name in self.tensors.iter().filter(|name| base.get(name).is_none()) {
+            let Some(tensor) = tuned.get(name) else { continue };
+            let tensor = match dtype.filter(|_| tensor.dtype().is_float()) {
+                Some(dtype) if dtype != tensor.dtype() => {
+                    let values = tensor.f32().into_owned();
+                    HostTensor::from_f32_as(dtype, tensor.shape().to_vec(), values)
+                }
+                _ => tensor.clone(),
+            };
+            with.insert(name.clone(), tensor);
+        }
+        with
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::engine::network::{DType, TensorInfo};
 
@@ -77,5 +189,41 @@ mod tests {
                 && error.contains("c is missing in the source"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_head_that_the_bases_lack_is_adopted_with_its_task() {
+        let config =
+            json!({"model_type": "bert", "architectures": ["BertForMaskedLM"], "vocab_size": 9});
+        let task = json!({"model_type": "bert", "architectures": ["BertForSequenceClassification"],
+            "id2label": {"0": "no", "1": "yes"}, "vocab_size": 7});
+        let body = ("bert.x.weight", DType::BF16, &[2usize, 2][..]);
+        let base = model(&[body, ("cls.bias", DType::F32, &[9])]);
+        let tuned = model(&[body, ("classifier.weight", DType::F32, &[2, 2])]);
+        let head = AdoptedHead::find((&task, &tuned), [&base, &base], &config).unwrap();
+        assert_eq!(head.tensors, BTreeSet::from(["classifier.weight".to_owned()]));
+        assert_eq!(head.left_out, BTreeSet::from(["cls.bias".to_owned()]));
+        assert_eq!(head.config["architectures"][0], "BertForSequenceClassification");
+        assert_eq!(head.config["id2label"]["1"], "yes");
+        assert_eq!(head.config["vocab_size"], 9, "the body is the base's own");
+        let with = head.on_signature(base.clone(), &tuned);
+        assert_eq!(compare(("with", &with), ("tuned", &tuned)), Ok(()));
+        let value = |v: f32, dtype| HostTensor::from_f32_as(dtype, vec![1], vec![v]);
+        let pair = |name: &str, v, dtype| (name.to_owned(), value(v, dtype));
+        let plain: Checkpoint =
+            [pair("bert.x.weight", 1.0, DType::BF16), pair("cls.bias", 2.0, DType::F32)]
+                .into_iter()
+                .collect();
+        let from: Checkpoint = [pair("classifier.weight", 3.0, DType::F32)].into_iter().collect();
+        let with = head.on(&plain, &from);
+        let found: Vec<_> = with.iter().map(|(n, t)| (n, t.dtype(), t.f32()[0])).collect();
+        assert_eq!(
+            found,
+            [("bert.x.weight", DType::BF16, 1.0), ("classifier.weight", DType::BF16, 3.0)]
+        );
+        // A head that both have, and a body's tensor that is missing, are no such case.
+        assert_eq!(AdoptedHead::find((&task, &tuned), [&tuned, &tuned], &task), None);
+        let deeper = model(&[body, ("bert.y.weight", DType::F32, &[2, 2])]);
+        assert_eq!(AdoptedHead::find((&task, &deeper), [&tuned, &tuned], &task), None);
     }
 }

@@ -35,9 +35,9 @@ pub struct Cosines {
 pub struct Relation {
     /// Share of units that the weight-matching π leaves in their place.
     pub fixed_points: f64,
-    /// Loss barrier on the segment `θ_A⁰ – θ_B⁰`; null without data.
+    /// Loss barrier on the segment `θ_A⁰ – θ_B⁰`; null without data, and where a base has no head.
     pub barrier: Option<Barrier>,
-    /// Cosine of `∇L(θ_A⁰)` and `∇L(θ_B⁰)`; null without training data.
+    /// Cosine of `∇L(θ_A⁰)` and `∇L(θ_B⁰)`; null without training data, and where a base has no head.
     pub gradient_cosine_at_identity: Option<f64>,
     /// Cosine of `π ∇L(θ_A⁰)` and `∇L(θ_B⁰)` by that π.
     pub gradient_cosine: Option<f64>,
@@ -95,7 +95,9 @@ pub fn relation(problem: &Problem, alignment: &Alignment) -> Relation {
     let identity = Permutation::identity(problem.symmetry);
     let last = alignment.transports.last().and_then(Transport::permutation);
     let permutation = last.unwrap_or(&identity);
-    let gradients = gradients(problem);
+    // Without a head of its own the new base has no loss.
+    let has_head = problem.trajectory.head().is_empty();
+    let gradients = has_head.then(|| gradients(problem)).flatten();
     let cosine = |permutation: &Permutation| {
         let (source, target) = gradients.as_ref()?;
         let moved = permutation.apply(problem.symmetry, source);
@@ -106,7 +108,7 @@ pub fn relation(problem: &Problem, alignment: &Alignment) -> Relation {
         fixed_points: permutation.fixed_points(),
         gradient_cosine_at_identity: cosine(&identity),
         gradient_cosine: cosine(permutation),
-        barrier: barrier(problem),
+        barrier: has_head.then(|| barrier(problem)).flatten(),
     }
 }
 

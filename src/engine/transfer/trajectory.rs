@@ -1,5 +1,7 @@
 //! The learning trajectory `θ_A⁰ … θ_A^T` of the old tuning.
 
+use std::collections::BTreeSet;
+
 use super::schedule::fractions;
 use crate::{engine::network::Checkpoint, spec::Schedule};
 
@@ -10,6 +12,8 @@ pub struct Trajectory {
     base: Checkpoint,
     ends: Vec<Checkpoint>,
     fractions: Vec<f64>,
+    /// The head's tensors, where a base has none of its own.
+    head: BTreeSet<String>,
 }
 
 impl Trajectory {
@@ -26,7 +30,7 @@ impl Trajectory {
     ) -> Self {
         assert!(timesteps > 0, "at least one step");
         let fractions = fractions(schedule, timesteps);
-        Self { base, ends: vec![tuned; timesteps], fractions }
+        Self { base, ends: vec![tuned; timesteps], fractions, head: BTreeSet::new() }
     }
 
     /// The stored checkpoints after the base, in order; of more than `timesteps` an evenly spread
@@ -39,7 +43,19 @@ impl Trajectory {
         let steps = timesteps.min(checkpoints.len());
         let ends: Vec<Checkpoint> =
             (1..=steps).map(|s| checkpoints[s * checkpoints.len() / steps - 1].clone()).collect();
-        Self { base, fractions: vec![1.0; ends.len()], ends }
+        Self { base, fractions: vec![1.0; ends.len()], ends, head: BTreeSet::new() }
+    }
+
+    /// With these tensors being a head that a base lacks: the result takes them from here, whatever
+    /// becomes of other heads, and they are no part of what the bases have in common.
+    #[must_use]
+    pub fn with_head(self, tensors: BTreeSet<String>) -> Self {
+        Self { head: tensors, ..self }
+    }
+
+    /// The tensors of a head that a base lacks; none where both have one.
+    pub fn head(&self) -> &BTreeSet<String> {
+        &self.head
     }
 
     /// T: points after the base.

@@ -1,5 +1,5 @@
-//! GPT-2 for sequence classification, with Hugging Face's names. Its linear layers are stored
-//! `[in, out]`; the class is read from the last token that is not padded.
+//! GPT-2 for sequence classification or as a language model, with Hugging Face's names. Its linear
+//! layers are stored `[in, out]`; a class is read from the last token that is not padded.
 
 use super::{Builder, Source, transformer::Attending};
 use crate::engine::network::{
@@ -9,7 +9,7 @@ use crate::engine::network::{
 };
 
 pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
-    source.head("ForSequenceClassification")?;
+    let task = source.causal_task("LMHeadModel")?;
     source.only("scale_attn_weights", &[true.into()])?;
     source.only("scale_attn_by_inverse_layer_idx", &[false.into()])?;
     source.only("add_cross_attention", &[false.into()])?;
@@ -35,9 +35,8 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         x = builder.add(name("mlp.sum"), &[output, x]);
     }
     let normed = builder.layer_norm("transformer.ln_f", eps, x);
-    let last = builder.last_token(normed);
-    builder.linear("score", last);
-    Ok(builder.finish(input))
+    builder.causal_head((source, task), "transformer.wte", normed);
+    Ok(builder.finish_for(task, input))
 }
 
 fn transposed(builder: &mut Builder, param: String, x: Operand) -> Operand {

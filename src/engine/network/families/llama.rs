@@ -1,5 +1,5 @@
-//! Llama, Mistral and Qwen2 for sequence classification, with Hugging Face's names. The class is
-//! read from the last token that is not padded.
+//! Llama, Mistral and Qwen2 for sequence classification or as language models, with Hugging Face's
+//! names. A class is read from the last token that is not padded.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::engine::network::{
 };
 
 pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
-    source.head("ForSequenceClassification")?;
+    let task = source.causal_task("ForCausalLM")?;
     let count = source.count("num_attention_heads")?;
     let kv_heads = match &source.config["num_key_value_heads"] {
         Value::Null => None,
@@ -39,9 +39,8 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         x = builder.add(name("mlp.sum"), &[output, x]);
     }
     let normed = rms_norm(&mut builder, "model.norm".into(), eps, x);
-    let last = builder.last_token(normed);
-    builder.linear("score", last);
-    Ok(builder.finish(Input::Tokens { shape: [longest(source)?] }))
+    builder.causal_head((source, task), "model.embed_tokens", normed);
+    Ok(builder.finish_for(task, Input::Tokens { shape: [longest(source)?] }))
 }
 
 fn rms_norm(builder: &mut Builder, param: String, eps: f64, x: Operand) -> Operand {

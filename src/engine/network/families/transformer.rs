@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 
-use super::{Builder, Source};
+use super::{Builder, Source, naming::Names};
 use crate::engine::network::{
     error::GraphError,
-    graph::{Input, Operand},
+    graph::{Input, Operand, Task},
     op::{Op, Position, Rotary},
 };
+
+const CLASSIFIER: &str = "ForSequenceClassification";
 
 fn malformed(detail: String) -> GraphError {
     GraphError::Malformed { detail }
@@ -51,6 +53,20 @@ impl Source<'_> {
                 Err(malformed(format!("architectures: {name:?} is not supported, only …{suffix}")))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The task of a causal model: `language` names the head that predicts the next token.
+    pub(super) fn causal_task(&self, language: &str) -> Result<Task, GraphError> {
+        match self.config["architectures"][0].as_str() {
+            Some(name) if name.ends_with(language) => Ok(Task::NextToken),
+            Some(name) if !name.ends_with(CLASSIFIER) => {
+                let detail = format!(
+                    "architectures: {name:?} is not supported, only …{CLASSIFIER} and …{language}"
+                );
+                Err(malformed(detail))
+            }
+            _ => self.head(CLASSIFIER).map(|()| Task::Classification),
         }
     }
 
@@ -137,6 +153,27 @@ impl Builder {
 
     pub(super) fn first_token(&mut self, x: Operand) -> Operand {
         self.push("first_token", Op::SelectToken { position: Position::First }, &[x])
+    }
+
+    /// The head of a causal model on its last norm: a class from the last token that is not padded, or
+    /// from every token the next one, by the embedding where there is no output matrix.
+    pub(super) fn causal_head(
+        &mut self,
+        (source, task): (&Source<'_>, Task),
+        embedding: &str,
+        x: Operand,
+    ) -> Operand {
+        match task {
+            Task::Classification => {
+                let last = self.last_token(x);
+                self.linear("score", last)
+            }
+            Task::NextToken => {
+                let tied = Names::of(source.config).and_then(|names| names.tied_to(source.config));
+                let param = tied.map_or("lm_head", |_| embedding).to_owned();
+                self.push("lm_head", Op::Linear { param, transposed: false }, &[x])
+            }
+        }
     }
 
     /// The last token that is not padded.

@@ -190,12 +190,17 @@ impl Spaces {
     pub(super) fn tie(&mut self, uses: Vec<(ParamUse, Space, Space)>) -> Vec<AxisUse> {
         let mut axes: Vec<AxisUse> = Vec::new();
         let mut seen: HashMap<(String, usize), usize> = HashMap::new();
+        // An embedding's rows are words to all who read it.
+        let mut pinned: Vec<(String, usize)> = Vec::new();
         for (param, read, output) in uses {
             for (axis, kind) in param.axes.iter().enumerate() {
                 let space = match kind {
                     Axis::Output => output,
                     Axis::Input => read,
-                    Axis::Fixed => continue,
+                    Axis::Fixed => {
+                        pinned.push((param.name.clone(), axis));
+                        continue;
+                    }
                 };
                 if let Some(&first) = seen.get(&(param.name.clone(), axis)) {
                     self.union(axes[first].space.class, space.class);
@@ -210,6 +215,11 @@ impl Spaces {
                     space,
                     opens,
                 });
+            }
+        }
+        for pin in pinned {
+            if let Some(&first) = seen.get(&pin) {
+                self.fix(axes[first].space.class);
             }
         }
         axes

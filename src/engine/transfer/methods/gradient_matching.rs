@@ -111,13 +111,11 @@ impl<'a> Run<'a> {
                 return found;
             }
             let point = ledger.book(Work::Arithmetic, point);
-            let parts =
-                ledger.book(Work::Gradients, || learner.gradient_in_parts(&point, &batch).parts);
+            let parts = ledger.book(Work::Gradients, || learner.gradient(&point, &batch).parts);
             shelf.keep((t, side), parts, lasting)
         };
         let transport = Transport::from(self.permutation.clone());
-        let target =
-            gradient(Side::Target, &|| self.problem.carried(&transport, t - 1, 1.0));
+        let target = gradient(Side::Target, &|| self.problem.carried(&transport, t - 1, 1.0));
         let source = gradient(Side::Source, &|| trajectory.point(t - 1));
         if t == 1 && self.problem.weight_anchor > 0.0 {
             self.add_weights(&target, &source);

@@ -64,12 +64,9 @@ pub fn align(
     let mut places: Vec<Side> = uses.iter().map(|u| u.place).collect();
     places.sort_unstable_by_key(|place| format!("{place:?}"));
     places.dedup();
-    let (products, samples) = products(problem, &places)?;
-    let permutation = weight_matching
-        .transports
-        .last()
-        .and_then(Transport::permutation)
-        .expect("weight matching finds a permutation");
+    let placed = weight_matching.transports.last().expect("there is a step");
+    let permutation = placed.permutation().expect("weight matching finds a permutation");
+    let (products, samples) = products(problem, placed, &places)?;
     let mut found: HashMap<Side, Mat<f64>> = HashMap::new();
     let mut evidence = MapEvidence { samples, maps: 0, completed: 0 };
     let mut maps = Maps::default();
@@ -168,14 +165,18 @@ fn is_scale(op: &Op, param: &ParamUse) -> bool {
 }
 
 /// The products at the two bases on the same samples, and how many these were.
-fn products(problem: &Problem, places: &[Side]) -> Result<(Products, usize), TransferError> {
+fn products(
+    problem: &Problem,
+    placed: &Transport,
+    places: &[Side],
+) -> Result<(Products, usize), TransferError> {
     let train = problem.train.expect("a checked specification gives the maps data");
     let samples = STATISTICS_SAMPLES.min(train.len());
     let mut rng = ChaCha8Rng::seed_from_u64(problem.seed);
     let positions = index::sample(&mut rng, train.len(), samples).into_vec();
     let batches: Vec<&[usize]> = positions.chunks(problem.batch_size).collect();
-    let identity = Transport::from(Permutation::identity(problem.symmetry));
-    let target = problem.carried(&identity, 0, 1.0);
+    // The target as it is, but for a head that is the source's.
+    let target = problem.carried(placed, 0, 1.0);
     let mut products = Products::default();
     for (done, positions) in batches.iter().enumerate() {
         problem.step(done, batches.len())?;

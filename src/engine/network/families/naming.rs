@@ -1,0 +1,240 @@
+//! What a family's tensors are called in files, beside the names that its graph reads.
+//!
+//! The same model is met under several sets of names. A body saved alone (`BertModel`) lacks the
+//! prefix that it has under a head (`bert.`); the oldest files call a norm's weight `gamma`; and old
+//! files carry buffers, tensors that the library computes and no longer saves. A [`Naming`] maps the
+//! names of a file onto those of the graph and back; buffers and the copy of a tied tensor are not
+//! read at all, nor are they written into a result.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::MODEL_TYPES;
+use crate::engine::network::checkpoint::{Checkpoint, Signature};
+
+/// What a family declares of its names.
+pub(super) struct Names {
+    /// The prefix of the body in a model with a head.
+    pub body: &'static str,
+    /// Layers that belong to a task: `classifier`, `lm_head`, a pooler …
+    pub heads: &'static [&'static str],
+    /// Tensors that are computed, never learned; `#` stands for a number.
+    pub buffers: &'static [&'static str],
+    /// The embedding that `lm_head.weight` may be tied to, and whether it is where the
+    /// configuration says nothing.
+    pub tied: Option<(&'static str, bool)>,
+}
+
+/// The output matrix of the language models.
+const OUTPUT: &str = "lm_head.weight";
+/// How the oldest files end the names of norms, and how all others do.
+const OLD_SUFFIXES: [(&str, &str); 2] =
+    [(".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias")];
+
+/// Whether a tensor belongs to a task, by the names of the configuration's family; without a family,
+/// whether it is one of `output`, the layer that computes the network's output.
+pub fn is_of_a_task(config: &Value, output: Option<&str>, name: &str) -> bool {
+    match (Names::of(config), output) {
+        (Some(names), _) => names.is_head(name),
+        (None, Some(head)) => name.strip_prefix(head).is_some_and(|rest| rest.starts_with('.')),
+        (None, None) => false,
+    }
+}
+
+/// The names of one file's tensors, by those of the graph.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Naming {
+    /// Where they differ.
+    outside: BTreeMap<String, String>,
+    dropped: BTreeSet<String>,
+    /// The file's copy of a tied tensor, and what it is a copy of, by its name in the graph.
+    copy: Option<(String, String)>,
+}
+
+impl Naming {
+    /// The naming of a file with these tensors. A configuration of no known family, or of one
+    /// without other names, leaves everything as it is.
+    pub fn of(config: &Value, signature: &Signature) -> Self {
+        let mut naming = Self::default();
+        let Some(names) = Names::of(config) else { return naming };
+        let prefix = format!("{}.", names.body);
+        let is_bare = !signature.keys().any(|name| name.starts_with(&prefix));
+        let tied = names.tied_to(config);
+        for name in signature.keys() {
+            let mut inside = name.clone();
+            if is_bare && !names.is_head(name) {
+                inside = format!("{prefix}{name}");
+            }
+            for (old, new) in OLD_SUFFIXES {
+                if let Some(stem) = inside.strip_suffix(old) {
+                    inside = format!("{stem}{new}");
+                }
+            }
+            if let Some(embedding) = tied.filter(|_| inside == OUTPUT) {
+                naming.copy = Some((name.clone(), format!("{embedding}.weight")));
+                naming.dropped.insert(name.clone());
+            } else if names.is_buffer(&inside) {
+                naming.dropped.insert(name.clone());
+            } else if inside != *name && !signature.contains_key(&inside) {
+                naming.outside.insert(inside, name.clone());
+            }
+        }
+        naming
+    }
+
+    /// The headers under the graph's names.
+    #[must_use]
+    pub fn read_signature(&self, signature: Signature) -> Signature {
+        self.renamed(signature.into_iter()).collect()
+    }
+
+    /// The tensors under the graph's names.
+    #[must_use]
+    pub fn read(&self, checkpoint: &Checkpoint) -> Checkpoint {
+        self.renamed(checkpoint.iter().map(|(name, t)| (name.to_owned(), t.clone()))).collect()
+    }
+
+    /// The tensors under the file's names.
+    #[must_use]
+    pub fn written(&self, checkpoint: &Checkpoint) -> Checkpoint {
+        let outside = |(name, tensor): (&str, &_)| {
+            let name = self.outside.get(name).map_or(name, String::as_str);
+            (name.to_owned(), Clone::clone(tensor))
+        };
+        checkpoint.iter().map(outside).collect()
+    }
+
+    /// The copy of a tied tensor that is none: the file and its configuration contradict each other.
+    pub fn untied(&self, file: &Checkpoint) -> Option<&str> {
+        let (copy, original) = self.copy.as_ref()?;
+        let original = self.outside.get(original).unwrap_or(original);
+        let same = file.get(original).is_none_or(|tensor| tensor.bytes() == file[copy].bytes());
+        (!same).then_some(copy)
+    }
+
+    fn renamed<T>(
+        &self,
+        tensors: impl Iterator<Item = (String, T)>,
+    ) -> impl Iterator<Item = (String, T)> {
+        let inside: BTreeMap<&str, &str> =
+            self.outside.iter().map(|(inside, own)| (own.as_str(), inside.as_str())).collect();
+        tensors.filter(|(name, _)| !self.dropped.contains(name)).map(move |(name, tensor)| {
+            let name = inside.get(name.as_str()).map_or(name.clone(), |&inside| inside.to_owned());
+            (name, tensor)
+        })
+    }
+}
+
+impl Names {
+    /// Those of the configuration's family.
+    pub(super) fn of(config: &Value) -> Option<&'static Self> {
+        let family = MODEL_TYPES.iter().find(|family| config["model_type"] == family.model_type);
+        family.map(|family| &family.names)
+    }
+
+    /// Whether a tensor belongs to a task, not to the body.
+    fn is_head(&self, name: &str) -> bool {
+        let of = |head: &&str| name.strip_prefix(*head).is_some_and(|rest| rest.starts_with('.'));
+        self.heads.iter().any(|head| of(&head))
+    }
+
+    fn is_buffer(&self, name: &str) -> bool {
+        self.buffers.iter().any(|pattern| {
+            let parts = || pattern.split('.').zip(name.split('.'));
+            let fits = |(part, found): (&str, &str)| match part {
+                "#" => !found.is_empty() && found.bytes().all(|b| b.is_ascii_digit()),
+                part => part == found,
+            };
+            pattern.split('.').count() == name.split('.').count() && parts().all(fits)
+        })
+    }
+
+    /// The embedding, where it is the output matrix too.
+    pub(super) fn tied_to(&self, config: &Value) -> Option<&'static str> {
+        let (embedding, unless_told) = self.tied?;
+        let told = config["tie_word_embeddings"].as_bool();
+        told.unwrap_or(unless_told).then_some(embedding)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::network::{DType, HostTensor, TensorInfo};
+
+    fn signature(names: &[&str]) -> Signature {
+        let info = TensorInfo { dtype: DType::F32, shape: vec![1] };
+        names.iter().map(|name| ((*name).to_owned(), info.clone())).collect()
+    }
+
+    fn read(model_type: &str, names: &[&str]) -> Vec<String> {
+        let signature = signature(names);
+        let naming = Naming::of(&json!({"model_type": model_type}), &signature);
+        naming.read_signature(signature).into_keys().collect()
+    }
+
+    #[test]
+    fn exactly_the_declared_buffers_are_dropped() {
+        let bert = ["bert.embeddings.position_ids", "bert.embeddings.x", "classifier.bias"];
+        assert_eq!(read("bert", &bert), bert[1..]);
+        let gpt2 = [
+            "transformer.h.0.attn.bias",
+            "transformer.h.0.attn.c_attn.bias",
+            "transformer.h.11.attn.masked_bias",
+            "transformer.h.x.attn.bias",
+        ];
+        assert_eq!(read("gpt2", &gpt2), [gpt2[1], gpt2[3]]);
+        let llama = ["model.layers.3.self_attn.rotary_emb.inv_freq", "model.norm.weight"];
+        assert_eq!(read("llama", &llama), llama[1..]);
+        assert_eq!(read("gpt2", &llama[..1]), ["transformer.".to_owned() + llama[0]]);
+        assert_eq!(read("graph", &bert), bert);
+    }
+
+    #[test]
+    fn a_body_saved_alone_gets_its_prefix_and_gives_it_back() {
+        let names = ["embeddings.LayerNorm.gamma", "embeddings.position_ids", "cls.bias"];
+        assert_eq!(read("bert", &names), ["bert.embeddings.LayerNorm.weight", "cls.bias"]);
+        let naming = Naming::of(&json!({"model_type": "bert"}), &signature(&names));
+        let one = HostTensor::from_f32(vec![1], vec![1.0]);
+        let file: Checkpoint = names.iter().map(|n| ((*n).to_owned(), one.clone())).collect();
+        let back = naming.written(&naming.read(&file));
+        let back: Vec<&str> = back.iter().map(|(name, _)| name).collect();
+        assert_eq!(back, ["cls.bias", "embeddings.LayerNorm.gamma"]);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_not_given_twice() {
+        let names = ["bert.x.LayerNorm.gamma", "bert.x.LayerNorm.weight"];
+        assert_eq!(read("bert", &names), names);
+    }
+
+    #[test]
+    fn a_tied_output_is_read_once() {
+        let names = ["lm_head.weight", "transformer.wte.weight"];
+        assert_eq!(read("gpt2", &names), names[1..]);
+        let signature = signature(&["lm_head.weight", "model.embed_tokens.weight"]);
+        for (tie, read) in [(json!(true), 1), (json!(false), 2), (json!(null), 2)] {
+            let config = json!({"model_type": "llama", "tie_word_embeddings": tie});
+            let naming = Naming::of(&config, &signature);
+            assert_eq!(naming.read_signature(signature.clone()).len(), read);
+        }
+    }
+
+    #[test]
+    fn a_copy_that_differs_is_noticed() {
+        let tensor = |value: f32| HostTensor::from_f32(vec![1], vec![value]);
+        let untied = |copy: f32| {
+            let file: Checkpoint = [("lm_head.weight", copy), ("wte.weight", 1.0)]
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), tensor(value)))
+                .collect();
+            let naming = Naming::of(&json!({"model_type": "gpt2"}), &file.signature());
+            naming.untied(&file).map(str::to_owned)
+        };
+        assert_eq!(untied(1.0), None);
+        assert_eq!(untied(2.0), Some("lm_head.weight".into()));
+    }
+}

@@ -1,0 +1,181 @@
+//! The transferred update alone, as a PEFT LoRA adapter on the new base.
+//!
+//! Linear layers' updates are truncated to the wanted rank, `W + B A` with the singular values shared by
+//! both; their biases are B's. What is no linear layer and has changed (norms, embeddings, the head) is
+//! saved whole, under `modules_to_save`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::{compete::Bench, judge::Contest};
+use crate::{
+    engine::{
+        network::{Checkpoint, HostTensor, Op},
+        transfer::low_rank::Matrix,
+    },
+    spec::Update,
+};
+
+/// An adapter, and what it leaves out.
+pub struct Adapter {
+    pub config: Value,
+    pub tensors: Checkpoint,
+    pub report: Value,
+}
+
+/// A linear layer, by the prefix of its tensors.
+struct Layer<'a> {
+    module: &'a str,
+    /// The weight is `[in, out]`.
+    transposed: bool,
+}
+
+/// Truncates the update of the model that would be published.
+pub fn run(bench: &Bench, contest: &Contest, wanted: Update) -> Adapter {
+    let inputs = bench.inputs;
+    let (base, model) = (&inputs.target.checkpoint, contest.model());
+    let layers = linear_layers(bench);
+    let mut adapter = Building::default();
+    let mut modules: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, _) in model.iter() {
+        modules
+            .entry(name.rsplit_once('.').map_or("", |(module, _)| module))
+            .or_default()
+            .push(name);
+    }
+    for (module, names) in modules {
+        let adopted = names.iter().any(|name| inputs.trajectory.head().contains(*name));
+        let same = |name: &&str| base.get(name).is_some_and(|b| b.bytes() == model[name].bytes());
+        if names.iter().all(same) && !adopted {
+            continue;
+        }
+        match layers.iter().find(|layer| layer.module == module) {
+            Some(layer) => adapter.layer(layer, (base, model), wanted.rank),
+            None if module.is_empty() => {
+                adapter.left_out.extend(names.iter().map(ToString::to_string))
+            }
+            None => adapter.whole(module, &names, model),
+        }
+    }
+    let transposed = layers.first().is_some_and(|layer| layer.transposed);
+    let base_name = &bench.job.spec.target.base;
+    let task = task_type(&inputs.target.folder.config);
+    adapter.finish(
+        wanted.rank,
+        json!({
+            "peft_type": "LORA",
+            "base_model_name_or_path": base_name,
+            "task_type": task,
+            "inference_mode": true,
+            "r": wanted.rank,
+            "lora_alpha": wanted.rank,
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "fan_in_fan_out": transposed,
+        }),
+    )
+}
+
+/// Layers that an adapter may change: no head, nothing that another layer reads, all stored one way.
+fn linear_layers<'a>(bench: &Bench<'a>) -> Vec<Layer<'a>> {
+    let graph = &bench.inputs.graph;
+    let readers =
+        |module: &str| graph.nodes.iter().filter(|n| n.op.param() == Some(module)).count();
+    let layer = |op: &'a Op| match op {
+        Op::Linear { param, transposed } if readers(param) == 1 && graph.head() != Some(param) => {
+            Some(Layer { module: param, transposed: *transposed })
+        }
+        _ => None,
+    };
+    let mut layers: Vec<Layer> = graph.nodes.iter().filter_map(|node| layer(&node.op)).collect();
+    let adopted = bench.inputs.trajectory.head();
+    layers.retain(|layer| !adopted.contains(&format!("{}.weight", layer.module)));
+    let first = layers.first().is_some_and(|layer| layer.transposed);
+    layers.retain(|layer| layer.transposed == first);
+    layers
+}
+
+fn task_type(config: &Value) -> Option<&'static str> {
+    let name = config["architectures"][0].as_str()?;
+    let known = [
+        ("ForSequenceClassification", "SEQ_CLS"),
+        ("ForCausalLM", "CAUSAL_LM"),
+        ("LMHeadModel", "CAUSAL_LM"),
+    ];
+    known.iter().find(|(suffix, _)| name.ends_with(suffix)).map(|(_, task)| *task)
+}
+
+#[derive(Default)]
+struct Building {
+    tensors: Checkpoint,
+    targets: BTreeSet<String>,
+    saved: BTreeSet<String>,
+    left_out: Vec<String>,
+    has_bias: bool,
+    errors: Vec<Value>,
+}
+
+impl Building {
+    fn layer(&mut self, layer: &Layer, (base, model): (&Checkpoint, &Checkpoint), rank: usize) {
+        let Layer { module, transposed } = layer;
+        let weight = format!("{module}.weight");
+        let update = difference(&base[&weight], &model[&weight], *transposed);
+        let factors = update.truncated(rank);
+        let error = update.relative_error(&factors.left, &factors.right);
+        self.errors.push(json!({"tensor": weight, "relative_error": error}));
+        let prefix = format!("base_model.model.{module}");
+        // A is [r, in]; B is [out, r], whose columns are the left vectors.
+        let a: Vec<f32> = factors.right.iter().flatten().map(|&v| v as f32).collect();
+        let b = (0..update.rows).flat_map(|row| factors.left.iter().map(move |l| l[row] as f32));
+        let b: Vec<f32> = b.collect();
+        let (a, b) = (
+            HostTensor::from_f32(vec![rank, update.columns], a),
+            HostTensor::from_f32(vec![update.rows, rank], b),
+        );
+        self.tensors.insert(format!("{prefix}.lora_A.weight"), a);
+        self.tensors.insert(format!("{prefix}.lora_B.weight"), b);
+        let bias = format!("{module}.bias");
+        if let (Some(from), Some(to)) = (base.get(&bias), model.get(&bias)) {
+            let zero = HostTensor::from_f32(vec![from.len()], vec![0.0; from.len()]);
+            self.tensors.insert(format!("{prefix}.lora_B.bias"), zero.shifted(from, to, 1.0));
+            self.has_bias = true;
+        }
+        self.targets.insert((*module).to_owned());
+    }
+
+    fn whole(&mut self, module: &str, names: &[&str], model: &Checkpoint) {
+        for name in names {
+            self.tensors.insert(format!("base_model.model.{name}"), model[name].clone());
+        }
+        self.saved.insert(module.to_owned());
+    }
+
+    fn finish(self, rank: usize, mut config: Value) -> Adapter {
+        config["target_modules"] = json!(self.targets);
+        config["modules_to_save"] = json!(self.saved);
+        config["lora_bias"] = json!(self.has_bias);
+        let report = json!({
+            "format": "lora",
+            "rank": rank,
+            "parameters": self.tensors.iter().map(|(_, t)| t.len()).sum::<usize>(),
+            "tensors": self.errors,
+            "whole": self.saved,
+            "left_out": self.left_out,
+        });
+        Adapter { config, tensors: self.tensors, report }
+    }
+}
+
+/// `to − from` as `[out, in]`, in f64.
+fn difference(from: &HostTensor, to: &HostTensor, transposed: bool) -> Matrix {
+    let (a, b) = (from.f32(), to.f32());
+    let shape = from.shape();
+    let (rows, columns) = if transposed { (shape[1], shape[0]) } else { (shape[0], shape[1]) };
+    let at = |i: usize| {
+        let (row, column) = (i / columns, i % columns);
+        let i = if transposed { column * rows + row } else { i };
+        f64::from(b[i]) - f64::from(a[i])
+    };
+    Matrix { rows, columns, values: (0..rows * columns).map(at).collect() }
+}
