@@ -95,12 +95,11 @@ impl DataFault {
     /// Stable name of the fault, used in reports and HTTP errors.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Empty => "empty_dataset",
+            Self::Empty | Self::NothingCounted => "empty_dataset",
             Self::SampleShape { .. } => "wrong_input_shape",
             Self::Label { .. } => "label_out_of_range",
             Self::TokenId { .. } => "token_out_of_range",
             Self::LabelCount { .. } => "wrong_shape",
-            Self::NothingCounted => "empty_dataset",
             Self::PredictedByPadding { .. } => "invalid_mask",
         }
     }

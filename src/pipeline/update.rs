@@ -53,11 +53,12 @@ pub fn run(bench: &Bench, contest: &Contest, wanted: Update) -> Adapter {
         match layers.iter().find(|layer| layer.module == module) {
             Some(layer) => adapter.layer(layer, (base, model), wanted.rank),
             None if module.is_empty() => {
-                adapter.left_out.extend(names.iter().map(ToString::to_string))
+                adapter.left_out.extend(names.iter().map(ToString::to_string));
             }
             None => adapter.whole(module, &names, model),
         }
     }
+    adapter.tied_output(bench, model);
     let transposed = layers.first().is_some_and(|layer| layer.transposed);
     let base_name = &bench.job.spec.target.base;
     let task = task_type(&inputs.target.folder.config);
@@ -149,6 +150,19 @@ impl Building {
             self.tensors.insert(format!("base_model.model.{name}"), model[name].clone());
         }
         self.saved.insert(module.to_owned());
+    }
+
+    /// Libraries untie what they save whole: an embedding that is the output matrix too is saved once
+    /// more under the output's name.
+    fn tied_output(&mut self, bench: &Bench, model: &Checkpoint) {
+        let graph = &bench.inputs.graph;
+        let Some(module) = graph.head().filter(|_| graph.head_is_tied()) else { return };
+        let output = graph.nodes.iter().rfind(|node| node.op.param() == Some(module));
+        let weight = model.get(&format!("{module}.weight"));
+        if let (Some(output), Some(weight), true) = (output, weight, self.saved.contains(module)) {
+            self.tensors.insert(format!("base_model.model.{}.weight", output.id), weight.clone());
+            self.saved.insert(output.id.clone());
+        }
     }
 
     fn finish(self, rank: usize, mut config: Value) -> Adapter {

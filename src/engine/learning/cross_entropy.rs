@@ -122,7 +122,7 @@ mod tests {
         let result = scores(&logits, &labels);
         assert_eq!(result.predictions, [0, 1]);
         assert!((result.accuracy(&labels) - 0.5).abs() < 1e-12);
-        let expected = (2f64.ln() + (1.0 + (-4f64).exp()).ln()) / 2.0;
+        let expected = f64::midpoint(2f64.ln(), (1.0 + (-4f64).exp()).ln());
         assert!((result.mean_loss() - expected).abs() < 1e-12);
         let gradient = gradient(&logits, &labels);
         assert_eq!(gradient[2..4], [0.0, 0.0]);

@@ -62,15 +62,13 @@ impl Matrix {
         for k in 0..rank {
             let sigma = values.get(k).map_or(0.0, |value| value.max(0.0).sqrt());
             // Below, the square root of the Gram matrix is rounding.
-            let is_there = sigma > 1e-8 * largest;
-            let root = if is_there { sigma.sqrt() } else { 1.0 };
-            let of = |basis: &[Vec<f64>], length: usize, scale: f64| match is_there {
-                true => combined(basis, &vectors[k], scale),
-                false => vec![0.0; length],
+            let found = vectors.get(k).filter(|_| sigma > 1e-8 * largest);
+            let of = |basis: &[Vec<f64>], length: usize, scale: f64| {
+                found.map_or_else(|| vec![0.0; length], |w| combined(basis, w, scale))
             };
-            factors.left.push(of(&left, rows, root));
-            factors.right.push(of(&right, columns, 1.0 / root));
-            factors.singular.push(if is_there { sigma } else { 0.0 });
+            factors.left.push(of(&left, rows, sigma.sqrt()));
+            factors.right.push(of(&right, columns, 1.0 / sigma.sqrt()));
+            factors.singular.push(found.map_or(0.0, |_| sigma));
         }
         factors
     }
@@ -182,12 +180,11 @@ fn rotate(a: &mut [Vec<f64>], vectors: &mut [Vec<f64>], (p, q): (usize, usize)) 
     for row in a.iter_mut() {
         (row[p], row[q]) = turn(row[p], row[q]);
     }
-    for column in 0..a.len() {
-        (a[p][column], a[q][column]) = turn(a[p][column], a[q][column]);
-    }
-    let (first, rest) = vectors.split_at_mut(q);
-    for (x, y) in first[p].iter_mut().zip(&mut rest[0]) {
-        (*x, *y) = turn(*x, *y);
+    for rows in [a, vectors] {
+        let (first, rest) = rows.split_at_mut(q);
+        for (x, y) in first[p].iter_mut().zip(&mut rest[0]) {
+            (*x, *y) = turn(*x, *y);
+        }
     }
 }
 

@@ -136,7 +136,7 @@ impl Names {
     /// Whether a tensor belongs to a task, not to the body.
     fn is_head(&self, name: &str) -> bool {
         let of = |head: &&str| name.strip_prefix(*head).is_some_and(|rest| rest.starts_with('.'));
-        self.heads.iter().any(|head| of(&head))
+        self.heads.iter().any(of)
     }
 
     fn is_buffer(&self, name: &str) -> bool {
