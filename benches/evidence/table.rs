@@ -6,6 +6,8 @@ use serde_json::Value;
 
 /// Rows of one data set, network and relation.
 type Groups = BTreeMap<(String, String, String), Vec<Value>>;
+/// Rows of one width.
+type Widths = BTreeMap<u64, Vec<Value>>;
 
 /// Published accuracies (Chijiwa, ICLR 2024, tables 1 and 2), for comparison: full-size networks.
 const PUBLISHED: [[&str; 7]; 3] = [
@@ -28,8 +30,8 @@ pub fn write(rows: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 /// The rows of the table, and by width those of the figure.
-fn read(rows: &Path) -> Result<(Groups, BTreeMap<u64, Vec<Value>>), Box<dyn Error>> {
-    let (mut groups, mut widths) = (Groups::new(), BTreeMap::<u64, Vec<Value>>::new());
+fn read(rows: &Path) -> Result<(Groups, Widths), Box<dyn Error>> {
+    let (mut groups, mut widths) = (Groups::new(), Widths::new());
     let mut files: Vec<_> =
         fs::read_dir(rows)?.map(|f| f.map(|f| f.path())).collect::<Result<_, _>>()?;
     files.retain(|file| file.extension().is_some_and(|e| e == "json"));
@@ -37,12 +39,11 @@ fn read(rows: &Path) -> Result<(Groups, BTreeMap<u64, Vec<Value>>), Box<dyn Erro
     for file in files {
         let row: Value = serde_json::from_slice(&fs::read(file)?)?;
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-        match text("network").strip_prefix("mlp1-") {
-            Some(width) => widths.entry(width.parse()?).or_default().push(row),
-            None => {
-                let group = (text("network"), text("data"), text("relation"));
-                groups.entry(group).or_default().push(row);
-            }
+        if let Some(width) = text("network").strip_prefix("mlp1-") {
+            widths.entry(width.parse()?).or_default().push(row);
+        } else {
+            let group = (text("network"), text("data"), text("relation"));
+            groups.entry(group).or_default().push(row);
         }
     }
     Ok((groups, widths))
@@ -69,7 +70,7 @@ fn names(rows: &[Value]) -> Vec<String> {
     first.into_iter().flatten().filter_map(name).collect()
 }
 
-fn markdown(groups: &Groups, widths: &BTreeMap<u64, Vec<Value>>) -> Result<String, Box<dyn Error>> {
+fn markdown(groups: &Groups, widths: &Widths) -> Result<String, Box<dyn Error>> {
     let mut text = String::from(HEAD);
     for ((network, data, relation), rows) in groups {
         let of = |key: &str| mean(rows.iter().map(|row| row[key].as_f64()));
@@ -216,10 +217,7 @@ fn best_candidate(row: &Value) -> (String, f64) {
     best.unwrap_or_default()
 }
 
-fn write_widths(
-    text: &mut String,
-    widths: &BTreeMap<u64, Vec<Value>>,
-) -> Result<(), Box<dyn Error>> {
+fn write_widths(text: &mut String, widths: &Widths) -> Result<(), Box<dyn Error>> {
     writeln!(
         text,
         "\n## Over widths\n\nOne hidden layer, independent bases, Fashion-MNIST; before training (`width.svg`).\n"
@@ -298,7 +296,7 @@ fn picture(groups: &Groups) -> Result<String, Box<dyn Error>> {
 }
 
 /// Accuracy before training over the width, on a logarithmic axis.
-fn width_picture(widths: &BTreeMap<u64, Vec<Value>>) -> Result<String, Box<dyn Error>> {
+fn width_picture(widths: &Widths) -> Result<String, Box<dyn Error>> {
     let mut svg = open(560, 330);
     let names: Vec<_> = COLOURS.into_iter().filter(|(name, _)| *name != "oracle").collect();
     legend(&mut svg, &names, 16)?;

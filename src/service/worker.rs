@@ -63,7 +63,7 @@ pub async fn run(worker: Worker, shutdown: CancellationToken) {
         bell.listen(&worker.database).await;
         let asked = Instant::now();
         match leases::claim(&worker.database, worker.id, worker.settings.terms()).await {
-            Ok(Some(lease)) => attempt::run(&worker, lease, asked, &shutdown).await,
+            Ok(Some(lease)) => Box::pin(attempt::run(&worker, lease, asked, &shutdown)).await,
             Ok(None) => bell.wait(worker.settings.poll, shutdown.cancelled()).await,
             Err(error) => {
                 tracing::warn!(%error, "cannot look for work; trying again");

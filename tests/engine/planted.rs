@@ -121,7 +121,7 @@ impl Case {
             let found = self.transfer(&learner, &target, method);
             assert!(found.transport.permutation().is_none());
             for name in self.network.learned() {
-                let update = |model: &Checkpoint| model[&name].minus(&target[&name]);
+                let update = |model: &Checkpoint| model[name].minus(&target[name]);
                 let (found, wanted) = (update(&found.model), update(&wanted));
                 let off = relative_error(&found.f32(), &wanted.f32());
                 assert!(off < 1e-3, "{method:?}: the update of {name} is {off:e} off");

@@ -9,7 +9,7 @@ use crate::engine::network::{
 
 impl Learner<'_> {
     /// `Σ_n sign ∇ℓ_n(θ)`, entry by entry: the signs of the gradients of single samples, batch norm
-    /// with its running statistics (GradFix, ICLR 2026). Whole numbers between −N and N, f32, under
+    /// with its running statistics (`GradFix`, ICLR 2026). Whole numbers between −N and N, f32, under
     /// the names of the learned tensors.
     ///
     /// # Panics

@@ -136,7 +136,7 @@ impl Permutation {
         for (member, group) in symmetry.axes(name).filter(|(member, _)| member.axis == axis) {
             reorder(&mut sources, member, &self.sigmas[group]);
         }
-        sources.into_iter().map(|source| source as usize).collect()
+        sources
     }
 
     /// One vector a group, one entry a channel of the tensor that opens it, repeats of a

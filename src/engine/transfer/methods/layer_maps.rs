@@ -8,7 +8,10 @@
 //! become `(R∘R)ᵀ τ`. Where the samples do not span a layer, a small multiple of the weight-matching
 //! π decides what they leave open.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use faer::Mat;
 use rand::{SeedableRng, seq::index};
@@ -71,17 +74,18 @@ pub fn align(
     let mut evidence = MapEvidence { samples, maps: 0, completed: 0 };
     let mut maps = Maps::default();
     for one in &uses {
-        if !found.contains_key(&one.place) {
-            problem.step(evidence.maps, places.len())?;
-            let sources = one.sources(problem, permutation);
-            let (map, completed) = problem
-                .ledger
-                .book(Work::Assignment, || orthogonal_map(products.get(one.place), &sources))?;
-            evidence.maps += 1;
-            evidence.completed += usize::from(completed);
-            found.insert(one.place, map);
-        }
-        let map = &found[&one.place];
+        let map = match found.entry(one.place) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                problem.step(evidence.maps, places.len())?;
+                let sources = one.sources(problem, permutation);
+                let solve = || orthogonal_map(products.get(one.place), &sources);
+                let (map, completed) = problem.ledger.book(Work::Assignment, solve)?;
+                evidence.maps += 1;
+                evidence.completed += usize::from(completed);
+                entry.insert(map)
+            }
+        };
         let map = if one.squared { square(map) } else { map.clone() };
         maps.insert(&one.tensor, one.axis, map);
     }
@@ -161,7 +165,11 @@ fn is_scale(op: &Op, param: &ParamUse) -> bool {
         op,
         Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } | Op::LayerScale { .. }
     );
-    scales && !param.name.ends_with(".bias")
+    scales && !is_bias(&param.name)
+}
+
+fn is_bias(name: &str) -> bool {
+    name.rsplit('.').next() == Some("bias")
 }
 
 /// The products at the two bases on the same samples, and how many these were.
