@@ -176,16 +176,19 @@ struct Aligned {
 }
 
 impl Found<'_, '_> {
-    /// A method's alignment, found now or before.
+    /// A method's alignment, found now or before, on that which it builds upon.
     fn aligned(
         &mut self,
-        method: Method,
+        (method, gradfix_on): (Method, Method),
         go_on: &dyn Fn(usize, usize) -> ControlFlow<()>,
-        on: Option<&Aligned>,
     ) -> Result<Aligned, Failure> {
         if let Some((_, aligned)) = self.alignments.iter().find(|(m, _)| *m == method) {
             return Ok(aligned.clone());
         }
+        let on = match methods::builds_on(method, gradfix_on) {
+            Some(on) => Some(self.aligned((on, gradfix_on), go_on)?),
+            None => None,
+        };
         let bench = self.bench;
         let Bench { learner, ledger, .. } = bench;
         let (before, start) = (learner.cost(), ledger.now());
@@ -195,7 +198,7 @@ impl Found<'_, '_> {
         let alignment = if method == Method::WeightMatching {
             matching::weight_matching(bench, &problem)?
         } else {
-            let on = on.map(|on| &on.alignment);
+            let on = on.as_ref().map(|on| &on.alignment);
             methods::align(method, &problem, on, bench.fine_tune_plan().as_ref())?
         };
         let mut aligned =
@@ -221,16 +224,14 @@ impl Found<'_, '_> {
             bench.advance(position * total + done, methods * total, "timesteps")
         };
         bench.job.progress.phase(Phase::Aligning);
-        let builds_on = methods::builds_on(method, gradfix_on);
-        let on = builds_on.map(|on| self.aligned(on, &progress, None)).transpose()?;
-        let Aligned { alignment, cost, seconds } = self.aligned(method, &progress, on.as_ref())?;
+        let Aligned { alignment, cost, seconds } = self.aligned((method, gradfix_on), &progress)?;
         bench.job.progress.phase(Phase::Transferring);
         let (before, start) = (bench.learner.cost(), bench.ledger.now());
         let problem = bench.problem(&progress);
         let mut candidate = candidate::select(method, &problem, alignment, selection)?;
         candidate.cost = cost + (bench.learner.cost() - before);
         candidate.seconds = seconds + (bench.ledger.now() - start);
-        candidate.builds_on = builds_on;
+        candidate.builds_on = methods::builds_on(method, gradfix_on);
         tracing::info!(
             method = method.name(),
             seconds = candidate.seconds,

@@ -188,7 +188,9 @@ impl Sizes {
             Method::Gmt => batch * timesteps * (timesteps + 1),
             Method::Fgmt => 2 * batch * timesteps,
             Method::Oracle => spec.fine_tune.as_ref().map_or(0, |f| f.epochs * self.train),
-            _ => 0,
+            Method::Gradfix => batch,
+            Method::Bico => 2 * STATISTICS_SAMPLES.min(self.train),
+            Method::Identity | Method::WeightMatching | Method::Theseus => 0,
         };
         let alphas = if matches!(spec.options.alpha, Alpha::Search) { ALPHAS.len() - 1 } else { 0 };
         let trials = if self.validation > 0 { timesteps + alphas } else { 0 };

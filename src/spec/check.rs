@@ -114,11 +114,8 @@ impl Spec {
             }
         }
         let on = self.options.gradfix_on;
-        if methods.contains(&Method::Gradfix)
-            && !matches!(on, Method::Identity | Method::WeightMatching | Method::Gmt | Method::Fgmt)
-        {
-            let detail =
-                format!("gradfix masks what a permutation carries over, not {}", on.name());
+        if methods.contains(&Method::Gradfix) && matches!(on, Method::Gradfix | Method::Oracle) {
+            let detail = format!("gradfix masks another method's update, not {}", on.name());
             faults.push(Fault::new("/options/gradfix_on", detail));
         }
         if methods.contains(&Method::Oracle) && self.fine_tune.is_none() {
@@ -306,7 +303,7 @@ mod tests {
         let masked = |v: &mut Value| {
             v["data"] = json!({"train": "file:///m/train"});
             v["methods"] = json!(["gradfix"]);
-            v["options"] = json!({"gradfix_on": "bico"});
+            v["options"] = json!({"gradfix_on": "oracle"});
         };
         assert_eq!(faults(masked), one("/options/gradfix_on", "invalid_spec"));
         assert_eq!(faults(|v| v["output"] = json!("")), one("/output", "invalid_spec"));

@@ -180,7 +180,12 @@ const FAULTS: &[(&str, Spoil, &str, &str)] = &[
         "/options/timestep",
     ),
     ("no gradients", |_, s| s["data"] = json!({}), "invalid_spec", "/methods/2"),
-    ("method to come", |_, s| s["methods"] = json!(["bico"]), "not_implemented", "/methods/0"),
+    (
+        "function to come",
+        |_, s| s["callback"] = json!({"url": "https://example.com/"}),
+        "not_implemented",
+        "/callback",
+    ),
     ("gate that cannot be", |_, s| s["gate"] = json!({"min": 2}), "invalid_spec", "/gate/min"),
 ];
 

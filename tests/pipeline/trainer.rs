@@ -207,7 +207,7 @@ fn without_data_the_ladder_takes_what_the_diagnosis_says() {
     assert_eq!(methods, ["weight_matching"]);
     let ladder = report["ladder"].as_array().expect("a list");
     let taken: Vec<&Value> = ladder.iter().map(|step| &step["taken"]).collect();
-    assert_eq!(taken, [false, true, false]);
+    assert_eq!(taken, [false, true, false, false, false]);
     assert!(ladder[0]["reason"].to_string().contains("fixed by weight matching"), "{ladder:?}");
     assert!(report["diagnosis"]["relation"]["fixed_points"].as_f64().expect("a share") < 0.5);
     assert_eq!(report["diagnosis"]["relation"]["barrier"], Value::Null);
@@ -251,4 +251,36 @@ fn auto_stops_when_it_has_enough_and_measures_training_without_transfer() {
     assert_eq!(only["sample_gradients"], report["fine_tune"]["sample_gradients"]);
     let reasons = report["recommendation"]["reasons"].to_string();
     assert!(reasons.contains("plain fine-tuning"), "{reasons}");
+}
+
+#[test]
+fn methods_without_a_permutation_are_published_without_one() {
+    let case = Case::fresh();
+    let run = |method: &str, options: Value| {
+        let mut spec = case.spec();
+        spec["methods"] = json!([method]);
+        spec["options"] = options;
+        let (outcome, folder) = case.done(&spec);
+        assert_eq!(outcome.metrics["method"], method);
+        let report = read_json(&folder.join("report.json"));
+        (folder.join("permutation.safetensors").exists(), report["candidates"][0].clone())
+    };
+    for method in ["bico", "theseus"] {
+        let (has_permutation, candidate) = run(method, json!({}));
+        assert!(!has_permutation, "{method}");
+        assert_eq!(candidate["builds_on"], "weight_matching");
+        assert_eq!(candidate["fixed_points"], Value::Null);
+        assert!(candidate["maps"]["maps"].as_u64().expect("a number") > 0);
+        // The new base is the old one in another order: maps find it again.
+        let accuracy = candidate["test"]["accuracy"].as_f64().expect("a share");
+        assert!(accuracy > 0.9, "{method}: {accuracy}");
+    }
+    let (has_permutation, candidate) = run("gradfix", json!({"gradfix_on": "weight_matching"}));
+    assert!(has_permutation);
+    assert_eq!(candidate["builds_on"], "weight_matching");
+    let kept = candidate["mask"]["kept"].as_f64().expect("a share");
+    assert!(0.0 < kept && kept < 1.0, "{kept}");
+    let (_, candidate) = run("identity", json!({"orthogonal_shift": true, "alpha": 1}));
+    let (_, plain) = run("identity", json!({"alpha": 1}));
+    assert_ne!(candidate["test"], plain["test"], "the update is another");
 }

@@ -1,6 +1,6 @@
 //! Which methods a job runs, and which of their candidates is the best.
 //!
-//! `auto` is a ladder: identity, weight matching, FGMT, and the best of them masked by gradfix.
+//! `auto` is a ladder: identity, weight matching, FGMT, bico, and the best of them masked by gradfix.
 //! Before
 //! each rung [`next`] looks at the diagnosis and at what the rungs below gave, and takes or skips
 //! it for a reason that goes into the report. Without a validation split nothing can be compared,
@@ -12,8 +12,8 @@ use super::Candidate;
 use crate::spec::{Method, Methods};
 
 /// The rungs, from the cheapest.
-pub const RUNGS: [Method; 4] =
-    [Method::Identity, Method::WeightMatching, Method::Fgmt, Method::Gradfix];
+pub const RUNGS: [Method; 5] =
+    [Method::Identity, Method::WeightMatching, Method::Fgmt, Method::Bico, Method::Gradfix];
 
 /// Accuracy lost without regret when a transfer is called as good as the old model: one point.
 pub const AS_GOOD: f64 = 0.01;
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     /// Climbs with these validation accuracies by rung; the methods taken, and the last reason.
-    fn climb(known: &Known, accuracies: [f64; 4]) -> (Vec<Method>, String) {
+    fn climb(known: &Known, accuracies: [f64; 5]) -> (Vec<Method>, String) {
         let mut steps = Vec::new();
         while let Some(mut step) = next(known, &steps) {
             step.validation_accuracy = step.taken.then(|| accuracies[steps.len()]);
@@ -156,14 +156,17 @@ mod tests {
     #[test]
     fn the_ladder_ends_within_a_point_of_the_old_tuned_model() {
         use Method::{Fgmt, Identity, WeightMatching};
-        let (taken, reason) = climb(&KNOWN, [0.95, 0.0, 0.0, 0.0]);
+        let (taken, reason) = climb(&KNOWN, [0.95, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(taken, [Identity]);
         assert!(reason.contains("95.0 %") && reason.contains("96.0 %"), "{reason}");
-        assert_eq!(climb(&KNOWN, [0.94, 0.955, 0.0, 0.0]).0, [Identity, WeightMatching]);
-        assert_eq!(climb(&KNOWN, [0.94, 0.5, 0.0, 0.0]).0, [Identity, WeightMatching, Fgmt]);
+        assert_eq!(climb(&KNOWN, [0.94, 0.955, 0.0, 0.0, 0.0]).0, [Identity, WeightMatching]);
+        assert_eq!(
+            climb(&KNOWN, [0.94, 0.5, 0.0, 0.0, 0.0]).0,
+            [Identity, WeightMatching, Fgmt, Method::Bico]
+        );
         // The best so far counts, not the last.
         let knowing = Known { target_loss: Some(2.0), ..KNOWN };
-        let (_, reason) = climb(&knowing, [0.94, 0.5, 0.0, 0.0]);
+        let (_, reason) = climb(&knowing, [0.94, 0.5, 0.0, 0.0, 0.0]);
         assert!(reason.contains("identity has 94.0 %"), "{reason}");
     }
 
@@ -171,23 +174,26 @@ mod tests {
     fn what_cannot_differ_or_cannot_run_is_skipped() {
         use Method::{Fgmt, Identity, WeightMatching};
         let fixed = Known { fixed_points: 1.0, ..KNOWN };
-        assert_eq!(climb(&fixed, [0.5; 4]).0, [Identity, Fgmt]);
+        assert_eq!(climb(&fixed, [0.5; 5]).0, [Identity, Fgmt, Method::Bico]);
         let knowing = Known { target_loss: Some(2.0), ..KNOWN };
-        assert_eq!(climb(&knowing, [0.5; 4]).0, [Identity, WeightMatching, Fgmt, Method::Gradfix]);
+        assert_eq!(
+            climb(&knowing, [0.5; 5]).0,
+            [Identity, WeightMatching, Fgmt, Method::Bico, Method::Gradfix]
+        );
         let untrained = Known { has_train: false, ..KNOWN };
-        assert_eq!(climb(&untrained, [0.5; 4]).0, [Identity, WeightMatching]);
+        assert_eq!(climb(&untrained, [0.5; 5]).0, [Identity, WeightMatching]);
     }
 
     #[test]
     fn without_validation_the_diagnosis_chooses() {
         let blind = Known { source_tuned: None, ..KNOWN };
-        assert_eq!(climb(&blind, [0.0; 4]).0, [Method::WeightMatching]);
+        assert_eq!(climb(&blind, [0.0; 5]).0, [Method::WeightMatching]);
         for related in [
             Known { cosine: Some(0.5), ..blind },
             Known { fixed_points: 0.5, ..blind },
             Known { cosine: None, fixed_points: 1.0, ..blind },
         ] {
-            assert_eq!(climb(&related, [0.0; 4]).0, [Method::Identity]);
+            assert_eq!(climb(&related, [0.0; 5]).0, [Method::Identity]);
         }
         let reason = next(&blind, &[]).expect("a rung").reason;
         assert!(reason.contains("0.100") && reason.contains("10.0 %"), "{reason}");

@@ -25,6 +25,8 @@ const SWEEPS: f64 = 2.0;
 const BARRIER_POINTS: f64 = 25.0;
 const BARRIER_SAMPLES: [usize; 2] = [2 * 128, 2 * 512];
 const EVALUATION_BATCH: usize = 256;
+/// Products that a singular value decomposition takes the time of, over units³.
+const DECOMPOSITION: f64 = 26.0;
 /// A process that has done nothing yet, in bytes.
 const PROCESS: f64 = 45e6;
 /// Bounds of what is held at once: activations, matrices `A_g`, blocks to be multiplied, pairs.
@@ -60,6 +62,8 @@ pub struct Matching {
     /// Σ units².
     units: f64,
     largest_units: f64,
+    /// Σ units³.
+    cubes: f64,
     separable: bool,
 }
 
@@ -71,6 +75,7 @@ impl Matching {
             largest: 0.0,
             units: 0.0,
             largest_units: 0.0,
+            cubes: 0.0,
             separable: symmetry.is_separable(),
         };
         for group in &symmetry.groups {
@@ -84,6 +89,7 @@ impl Matching {
             found.elements += 2.0 * elements;
             found.largest = found.largest.max(elements);
             found.units += units * units;
+            found.cubes += units * units * units;
             found.largest_units = found.largest_units.max(units * units);
         }
         found
@@ -224,20 +230,34 @@ impl Job<'_> {
 
     fn aligning(&self, method: Method) -> Work {
         let steps = self.timesteps as f64;
+        // The bases' own parameters are a pair more.
+        let anchor = f64::from(u8::from(self.spec.options.weight_anchor > 0.0));
         match method {
             Method::Identity => Work::default(),
             Method::Gmt => {
                 let mut work = self.pairs(steps * (steps + 1.0) / 2.0);
-                (1..=self.timesteps).for_each(|step| work += self.solving(step as f64, 0.0));
+                (1..=self.timesteps)
+                    .for_each(|step| work += self.solving(step as f64 + anchor, 0.0));
                 work
             }
             Method::Fgmt => {
                 let mut work = self.pairs(steps);
                 (1..=self.timesteps).for_each(|step| {
-                    work += self.solving(step as f64, step as f64 - 1.0);
+                    let known = if step == 1 { 0.0 } else { step as f64 - 1.0 + anchor };
+                    work += self.solving(step as f64 + anchor, known);
                 });
                 work
             }
+            Method::Gradfix => {
+                let votes = self.batch();
+                let mut work = Work { gradients: votes, batches: votes, ..Work::default() };
+                work.elements += self.elements(2.0 * votes);
+                if !self.is_auto() {
+                    work += self.aligning(self.spec.options.gradfix_on);
+                }
+                work
+            }
+            Method::Bico | Method::Theseus => self.maps(method),
             Method::Oracle => {
                 let mut work = self.training(1.0);
                 work += self.solving(1.0, 0.0);
@@ -245,6 +265,22 @@ impl Job<'_> {
             }
             _ => self.solving(1.0, 0.0),
         }
+    }
+
+    /// What both bases' layers see, a decomposition at both sides of each, and weight matching.
+    fn maps(&self, method: Method) -> Work {
+        let samples = STATISTICS_SAMPLES.min(self.samples[0]) as f64;
+        let rows = 2.0 * samples;
+        let (gradients, forwards) = if method == Method::Bico { (rows, 0.0) } else { (0.0, rows) };
+        let mut work = self.solving(1.0, 0.0);
+        work += Work {
+            gradients,
+            forwards,
+            batches: rows / self.batch().max(1.0),
+            products: 2.0 * (DECOMPOSITION * self.matching.cubes + rows * self.matching.units),
+            ..Work::default()
+        };
+        work
     }
 
     /// Gradients of both models on one batch, with the points that they are taken at.
