@@ -33,6 +33,9 @@ pub mod dataset;
 // The folder that a transfer leaves behind.
 pub mod result;
 
+// What a folder calls its classes and tokens.
+pub mod names;
+
 mod card;
 
 use std::path::Path;

@@ -19,6 +19,7 @@ pub mod ladder;
 pub mod low_rank;
 pub mod maps;
 pub mod methods;
+pub mod rows;
 pub mod schedule;
 pub mod shelf;
 mod trajectory;

@@ -16,7 +16,7 @@ use crate::{
         ledger::Ledger,
         network::{Graph, Input, Naming, Signature},
         symmetry::Symmetry,
-        transfer::{STATISTICS_SAMPLES, Trajectory, compatibility::AdoptedHead},
+        transfer::{STATISTICS_SAMPLES, Trajectory, compatibility::AdoptedHead, rows::SharedRows},
     },
     spec::{Data, Head, Preprocess},
     storage::{Location, Storage},
@@ -38,6 +38,8 @@ pub struct Inputs {
     pub naming: Naming,
     /// The head that a base lacks.
     pub head: Option<AdoptedHead>,
+    /// Classes and tokens that the bases number differently.
+    pub shared_rows: Vec<SharedRows>,
     pub splits: Splits,
     /// What was read, for the manifest.
     pub files: Vec<InputFile>,
@@ -75,7 +77,7 @@ pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let spec = job.spec;
     let mut files = Vec::new();
     let splits = splits(job, access, &mut files)?;
-    let Models { target, naming, trajectory, source_base, head } =
+    let Models { target, naming, trajectory, source_base, head, shared_rows } =
         models::read(job, access, &mut files)?;
     let signature = target.checkpoint.signature();
     let graph = read_graph("/target/base", &target.folder, &signature, splits.sample().as_deref())?;
@@ -91,6 +93,7 @@ pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
         target,
         naming,
         head,
+        shared_rows,
         splits,
         files,
     };

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Changes whenever the same bases may give another π or other evidence.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const FORMAT: &str = "retune-matching/1";
 
 /// What a file says.
@@ -84,6 +84,7 @@ fn key(bench: &Bench) -> String {
         digests(&inputs.source_base),
         format!("{:?}", inputs.symmetry),
         inputs.graph.learned().join(" "),
+        format!("{:?}", inputs.shared_rows),
         format!("{:?}", super::device()),
     ];
     sha256_of(all.join("\n").as_bytes())

@@ -11,12 +11,13 @@ use super::{
     calibration::Speeds,
     failure,
     fetch::{check_head, location, read_graph},
+    models,
 };
 use crate::{
     artifacts::{self, ModelFolder, dataset},
     engine::{
         learning::{Load, cost::forward_flops},
-        network::{Naming, Signature},
+        network::{Graph, Naming, Signature},
         symmetry::Symmetry,
         transfer::{
             STATISTICS_SAMPLES,
@@ -47,6 +48,7 @@ pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Valu
     let adapter =
         artifacts::Adapter::look(storage.blocking(), last).map_err(failure::at(pointer))?;
     let (mut head, mut tuned_signature) = (None, None);
+    let mut tuned_config = base_folder.config.clone();
     if let Some(adapter) = adapter {
         adapter.check(storage.blocking(), &base).map_err(failure::at(pointer))?;
     } else {
@@ -57,6 +59,15 @@ pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Valu
             folder.config = head.config.clone();
         }
         tuned_signature = Some(tuned);
+        tuned_config = tuned_folder.config;
+    }
+    if let Ok(graph) = Graph::from_config(&folder.config, &target) {
+        let old = (&base_folder, &tuned_config, &base);
+        let new = (&folder, &graph, &target);
+        for rows in models::shared_rows(storage.blocking(), old, new, &mut Vec::new())? {
+            base = rows.on_signature(base);
+            tuned_signature = tuned_signature.map(|tuned| rows.on_signature(tuned));
+        }
     }
     let than = ("the target's base", &target);
     compare(("the source's base", &base), than).map_err(failure::incompatible("/source/base"))?;

@@ -50,6 +50,13 @@ pub fn write(
             "adopted": head.tensors,
             "left_out": head.left_out,
         })),
+        "shared_rows": bench.inputs.shared_rows.iter().map(|rows| json!({
+            "axis": rows.axis,
+            "tensors": rows.tensors,
+            "source": rows.of,
+            "target": rows.rows.len(),
+            "shared": rows.shared(),
+        })).collect::<Vec<_>>(),
         "splits": splits(&bench.inputs.splits),
         "baselines": {
             "source_tuned": baselines.source_tuned.as_ref().map(scores),

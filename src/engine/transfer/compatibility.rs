@@ -8,12 +8,17 @@ use crate::engine::network::{Checkpoint, Graph, HostTensor, Signature, is_of_a_t
 
 /// The first differences between two models.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{of} and {than} are not of the same architecture: {}", differences.join("; "))]
+#[error("{of} and {than} are not of the same architecture: {}{hint}", differences.join("; "))]
 pub struct Incompatible {
     pub of: String,
     pub than: String,
     pub differences: Vec<String>,
+    pub hint: &'static str,
 }
+
+/// Where only the length of a first axis differs.
+const ROWS: &str = ". Classes and tokens may differ in number where both models name them: classes in \
+                    config.json (id2label), tokens in tokenizer.json, vocab.json or vocab.txt";
 
 /// Differences named in a message.
 const NAMED: usize = 3;
@@ -23,11 +28,14 @@ const NAMED: usize = 3;
 /// # Errors
 /// The first differences, by tensor.
 pub fn compare(of: (&str, &Signature), than: (&str, &Signature)) -> Result<(), Incompatible> {
-    let mut differences = Vec::new();
+    let (mut differences, mut hint) = (Vec::new(), "");
     for (name, info) in of.1 {
         match than.1.get(name) {
             None => differences.push(format!("{name} is missing in {}", than.0)),
             Some(other) if other.shape != info.shape => {
+                if !info.shape.is_empty() && info.shape.get(1..) == other.shape.get(1..) {
+                    hint = ROWS;
+                }
                 differences
                     .push(format!("{name} is {:?} here and {:?} there", info.shape, other.shape));
             }
@@ -48,11 +56,12 @@ pub fn compare(of: (&str, &Signature), than: (&str, &Signature)) -> Result<(), I
     if more > 0 {
         differences.push(format!("and {more} more"));
     }
-    Err(Incompatible { of: of.0.to_owned(), than: than.0.to_owned(), differences })
+    Err(Incompatible { of: of.0.to_owned(), than: than.0.to_owned(), differences, hint })
 }
 
-/// The head of the tuned model, where a base has none: the commonest case, a body that was tuned
-/// below a new head. The bases are given the tuned model's tensors, the new base its task.
+/// The head of the tuned model, where a base has none, or the old base one of other classes: the
+/// commonest case, a body that was tuned below a new head. The bases are given the tuned model's
+/// tensors, the new base its task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdoptedHead {
     /// What a base lacks.
@@ -97,7 +106,10 @@ impl AdoptedHead {
         // A layer is lacked whole; a part of one is a fault.
         let layer = |name: &str| name.rsplit_once('.').map_or(name, |(layer, _)| layer).to_owned();
         let layers = bases.map(|base| base.keys().map(|n| layer(n)).collect::<BTreeSet<_>>());
-        let lacking = |name: &&String| layers.iter().any(|of| !of.contains(&layer(name)));
+        let lacking = |name: &&String| {
+            layers.iter().any(|of| !of.contains(&layer(name)))
+                || bases[0].get(*name).is_some_and(|own| own.shape != tuned.1[*name].shape)
+        };
         let tensors: BTreeSet<String> =
             tuned.1.keys().filter(of_task).filter(lacking).cloned().collect();
         if tensors.is_empty() {
@@ -130,7 +142,8 @@ impl AdoptedHead {
         base.retain(|name, _| !self.left_out.contains(name));
         for name in &self.tensors {
             if let Some(info) = tuned.get(name) {
-                base.entry(name.clone()).or_insert_with(|| info.clone());
+                let own = base.entry(name.clone()).or_insert_with(|| info.clone());
+                own.shape.clone_from(&info.shape);
             }
         }
         base
@@ -142,8 +155,11 @@ impl AdoptedHead {
         let kept = base.iter().filter(|(name, _)| !self.left_out.contains(*name));
         let mut with: Checkpoint = kept.map(|(name, t)| (name.to_owned(), t.clone())).collect();
         let dtype = with.iter().map(|(_, t)| t.dtype()).find(|dtype| dtype.is_float());
-        for name in self.tensors.iter().filter(|name| base.get(name).is_none()) {
+        for name in &self.tensors {
             let Some(tensor) = tuned.get(name) else { continue };
+            if base.get(name).is_some_and(|own| own.shape() == tensor.shape()) {
+                continue;
+            }
             let tensor = match dtype.filter(|_| tensor.dtype().is_float()) {
                 Some(dtype) if dtype != tensor.dtype() => {
                     let values = tensor.f32().into_owned();

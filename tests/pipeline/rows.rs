@@ -1,0 +1,170 @@
+//! Classes and tokens that the bases number differently.
+
+use retune::engine::network::{Checkpoint, HostTensor};
+use serde_json::{Value, json};
+
+use super::case::{Case, read_json, read_tensors};
+use crate::engine::transformers::{Projection, VOCABULARY, language_model};
+
+fn name_classes(case: &Case, model: &str, labels: &[&str]) {
+    let mut config = read_json(&case.path(&format!("{model}/config.json")));
+    config["id2label"] =
+        labels.iter().enumerate().map(|(row, name)| (row.to_string(), json!(name))).collect();
+    case.write(&format!("{model}/config.json"), format!("{config:#}"));
+}
+
+/// Rows of another model, by position; where there is none, of `value`.
+fn rows(of: &HostTensor, order: &[Option<usize>], value: f32) -> HostTensor {
+    let width: usize = of.shape()[1..].iter().product();
+    let values = of.f32();
+    let row = |from: &Option<usize>| match from {
+        Some(row) => values[row * width..(row + 1) * width].to_vec(),
+        None => vec![value; width],
+    };
+    let mut shape = of.shape().to_vec();
+    shape[0] = order.len();
+    HostTensor::from_f32(shape, order.iter().flat_map(row).collect())
+}
+
+fn with_rows(
+    model: &Checkpoint,
+    names: &[&str],
+    order: &[Option<usize>],
+    value: f32,
+) -> Checkpoint {
+    let mut model = model.clone();
+    for name in names {
+        model.insert(*name, rows(&model[*name].clone(), order, value));
+    }
+    model
+}
+
+fn assert_same(found: &Checkpoint, wanted: &Checkpoint) {
+    assert_eq!(found.len(), wanted.len());
+    for (name, tensor) in found.iter() {
+        assert_eq!(tensor.shape(), wanted[name].shape(), "{name}");
+        assert_eq!(tensor.bytes(), wanted[name].bytes(), "{name}");
+    }
+}
+
+const HEAD: [&str; 2] = ["fc2.weight", "fc2.bias"];
+const ORDER: [Option<usize>; 4] = [Some(2), None, Some(0), Some(1)];
+
+/// The new base is the old one with a class more, in another order.
+fn a_class_more() -> (Case, Value) {
+    let case = Case::fresh();
+    let old = case.model("old");
+    case.put_weights("new", &with_rows(&old, &HEAD, &ORDER, 0.25));
+    let mut spec = case.spec();
+    spec["methods"] = json!(["identity"]);
+    spec["options"]["alpha"] = json!(1.0);
+    spec["options"]["step"] = json!("last");
+    (case, spec)
+}
+
+#[test]
+fn classes_follow_their_labels() {
+    let (case, spec) = a_class_more();
+    for model in ["old", "tuned"] {
+        name_classes(&case, model, &["cat", "dog", "owl"]);
+    }
+    name_classes(&case, "new", &["owl", "elk", "cat", "dog"]);
+    case.plan(&spec).expect("headers tell the same");
+    let (_, folder) = case.done(&spec);
+    let report = read_json(&folder.join("report.json"));
+    assert_eq!(
+        report["shared_rows"],
+        json!([{"axis": "classes", "tensors": ["fc2.bias", "fc2.weight"], "source": 3,
+                "target": 4, "shared": 3}])
+    );
+    let found = read_tensors(&folder.join("model.safetensors"));
+    assert_same(&found, &with_rows(&case.model("tuned"), &HEAD, &ORDER, 0.25));
+    let labels = &read_json(&folder.join("config.json"))["id2label"];
+    assert_eq!(labels["1"], "elk", "the new base's");
+    // Gradients of a head that both sides now have.
+    let mut matched = spec;
+    matched["methods"] = json!(["fgmt"]);
+    let (_, folder) = case.done(&matched);
+    assert_same(&read_tensors(&folder.join("model.safetensors")), &found);
+}
+
+#[test]
+fn classes_without_labels_are_refused() {
+    let (case, spec) = a_class_more();
+    let refused = |case: &Case| {
+        for error in [case.run(&spec).expect_err("it is"), case.plan(&spec).expect_err("it is")] {
+            let text = error.to_string();
+            assert!(text.contains("fc2.bias is [3] here and [4] there"), "{text}");
+            assert!(text.contains("id2label"), "{text}");
+        }
+    };
+    refused(&case);
+    // A library's placeholders name nothing.
+    for model in ["old", "tuned"] {
+        name_classes(&case, model, &["LABEL_0", "LABEL_1", "LABEL_2"]);
+    }
+    name_classes(&case, "new", &["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"]);
+    refused(&case);
+}
+
+/// Both bases tell five classes, the tuned model three: the head is the tuning's.
+#[test]
+fn a_head_of_other_classes_than_both_bases_is_the_old_tunings() {
+    let case = Case::fresh();
+    let five = [Some(0), Some(1), Some(2), None, None];
+    for model in ["old", "new"] {
+        case.put_weights(model, &with_rows(&case.model(model), &HEAD, &five, 0.5));
+    }
+    let mut spec = case.spec();
+    spec["methods"] = json!(["weight_matching"]);
+    case.plan(&spec).expect("headers tell the same");
+    let (_, folder) = case.done(&spec);
+    let report = read_json(&folder.join("report.json"));
+    assert_eq!(report["head"]["adopted"], json!(["fc2.bias", "fc2.weight"]));
+    assert_eq!(report["shared_rows"], json!([]));
+    let found = read_tensors(&folder.join("model.safetensors"));
+    assert_eq!(found["fc2.bias"].bytes(), case.model("tuned")["fc2.bias"].bytes());
+    let accuracy = report["metrics"]["accuracy"].as_f64().expect("a figure");
+    let source = report["metrics"]["source_accuracy"].as_f64().expect("a figure");
+    assert!(accuracy > source - 0.05, "{accuracy} of {source}");
+}
+
+/// The output matrix is the embedding: both are the vocabulary's.
+#[test]
+fn tokens_follow_their_texts() {
+    let case = Case::empty(language_model(Projection::Grouped, (1, 16), true));
+    for (name, seed) in [("old", 1), ("tuned", 2)] {
+        case.put_model(name, &case.network.parameters(seed));
+    }
+    // One of the old tokens is gone, the rest is in reverse, two are new.
+    let order: Vec<_> = (1..VOCABULARY).rev().map(Some).chain([None, None]).collect();
+    let (old, tuned) = (case.model("old"), case.model("tuned"));
+    case.put_model("new", &with_rows(&old, &["words.weight"], &order, 0.125));
+    let listed = |rows: &[Option<usize>]| {
+        let text = |(id, row): (usize, &Option<usize>)| match row {
+            Some(row) => format!("t{row}\n"),
+            None => format!("new{id}\n"),
+        };
+        rows.iter().enumerate().map(text).collect::<String>()
+    };
+    case.write("old/vocab.txt", listed(&(0..VOCABULARY).map(Some).collect::<Vec<_>>()));
+    case.write("new/vocab.txt", listed(&order));
+    let spec = json!({
+        "source": {"base": case.uri("old/"), "trajectory": case.uri("tuned/")},
+        "target": {"base": case.uri("new/")},
+        "methods": ["identity"],
+        "options": {"alpha": 1.0},
+        "output": case.uri("out/"),
+    });
+    case.plan(&spec).expect("headers tell the same");
+    let (_, folder) = case.done(&spec);
+    let report = read_json(&folder.join("report.json"));
+    assert_eq!(report["shared_rows"][0]["axis"], "vocabulary");
+    assert_eq!(report["shared_rows"][0]["shared"], VOCABULARY - 1);
+    assert_same(
+        &read_tensors(&folder.join("model.safetensors")),
+        &with_rows(&tuned, &["words.weight"], &order, 0.125),
+    );
+    let inputs = read_json(&folder.join("manifest.json"))["inputs"].to_string();
+    assert!(inputs.contains("vocab.txt"), "{inputs}");
+}
