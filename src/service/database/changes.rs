@@ -51,6 +51,8 @@ async fn run(database: Database, sender: broadcast::Sender<Uuid>) {
     loop {
         if listener.is_none() {
             listener = listen(&database).await;
+            // Whatever happened before went unheard.
+            announce(&sender, Uuid::nil());
         }
         tokio::select! {
             changed = next(&mut listener) => match changed {
@@ -58,7 +60,6 @@ async fn run(database: Database, sender: broadcast::Sender<Uuid>) {
                 Err(error) => {
                     tracing::debug!(%error, "the listening connection was lost; polling until it is back");
                     listener = None;
-                    announce(&sender, Uuid::nil());
                     poll.tick().await;
                 }
             },
