@@ -86,4 +86,4 @@ $(VENV)/bin/pip:
 
 # Writes the checked SQL of .sqlx anew; needs DATABASE_URL of a migrated database.
 sqlx-prepare:
-	touch src/lib.rs && SQLX_OFFLINE=false SQLX_OFFLINE_DIR=$$PWD/.sqlx $(CARGO) check --all-targets
+	rm -f .sqlx/*.json && touch src/lib.rs && SQLX_OFFLINE=false SQLX_OFFLINE_DIR=$$PWD/.sqlx $(CARGO) check --all-targets

@@ -22,7 +22,7 @@ pub struct Event {
     pub data: Value,
 }
 
-/// Records an event in the transaction of the transition that it tells of.
+/// Records a transfer's event in the transaction of the transition that it tells of.
 ///
 /// # Errors
 /// From the database; among them a second `transfer.succeeded`.
@@ -33,10 +33,36 @@ pub(super) async fn insert(
     data: Value,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO events (id, tenant, transfer, kind, data)
-         SELECT $1, tenant, id, $3, $4 FROM transfers WHERE id = $2",
+        "INSERT INTO events (id, tenant, transfer, subject, kind, data)
+         SELECT $1, tenant, id, 'transfers/' || id, $3, $4 FROM transfers WHERE id = $2",
         Uuid::now_v7(),
         transfer,
+        kind,
+        data,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Records an event about something other than a transfer, in the transaction of the change that it
+/// tells of. `subject` is what the API shows it under, below `/v1`: `base_models/llama/versions/2`.
+///
+/// # Errors
+/// From the database.
+#[expect(dead_code, reason = "the registry writes the first of them")]
+pub(super) async fn record(
+    connection: &mut PgConnection,
+    tenant: Uuid,
+    subject: &str,
+    kind: &str,
+    data: Value,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO events (id, tenant, subject, kind, data) VALUES ($1, $2, $3, $4, $5)",
+        Uuid::now_v7(),
+        tenant,
+        subject,
         kind,
         data,
     )
