@@ -161,6 +161,7 @@ impl Case {
         let ledger = Ledger::new(seconds);
         let problem = Problem {
             learner,
+            source: None,
             symmetry: &symmetry,
             trajectory: &trajectory,
             target: &self.new_base,

@@ -64,6 +64,7 @@ impl Case {
         let ledger = Ledger::new(seconds);
         let problem = Problem {
             learner: &learner,
+            source: None,
             symmetry: &symmetry,
             trajectory: &trajectory,
             target: &self.new,

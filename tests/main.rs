@@ -38,4 +38,5 @@ mod pipeline {
     mod same_bytes;
     mod streaming;
     mod trainer;
+    mod widths;
 }

@@ -268,6 +268,7 @@ impl<'a> Bench<'a> {
         let orthogonal_shift = matches!(way, Way::OrthogonalShift);
         let problem = Problem {
             learner: &self.learner,
+            source: None,
             symmetry: &self.symmetry,
             trajectory: &self.trajectory,
             target: &case.new_base,
@@ -289,7 +290,7 @@ impl<'a> Bench<'a> {
         } else {
             let training = (case.budget.tune_epochs, case.budget.optimizer);
             let budget = plan(training, self.full.learning_rate, case.seed);
-            let on = match builds_on(method, gradfix_on) {
+            let on = match builds_on(method, gradfix_on, false) {
                 Some(on) => Some(align(on, &problem, None, None)?),
                 None => None,
             };

@@ -24,6 +24,7 @@ pub mod schedule;
 pub mod shelf;
 mod trajectory;
 mod transport;
+pub mod widths;
 
 use std::ops::ControlFlow;
 
@@ -47,6 +48,8 @@ pub const STATISTICS_SAMPLES: usize = 1024;
 /// What is transferred onto what, and by which data.
 pub struct Problem<'a> {
     pub learner: &'a Learner<'a>,
+    /// Runs the source's parameters, where the bases differ in width.
+    pub source: Option<&'a Learner<'a>>,
     pub symmetry: &'a Symmetry,
     pub trajectory: &'a Trajectory,
     /// `θ_B⁰`
@@ -152,6 +155,11 @@ impl Problem<'_> {
         self.ledger.book(Work::Statistics, || {
             self.learner.with_statistics(model, train, STATISTICS_SAMPLES, self.batch_size)
         })
+    }
+
+    /// What runs the source's parameters.
+    fn source(&self) -> &Learner<'_> {
+        self.source.unwrap_or(self.learner)
     }
 
     fn is_head(&self, name: &str) -> bool {

@@ -33,6 +33,8 @@ pub struct Bench<'a> {
     pub inputs: &'a Inputs,
     pub job: &'a Job<'a>,
     pub learner: Learner<'a>,
+    /// Runs the source's models, where they differ in width.
+    pub source: Option<Learner<'a>>,
     pub ledger: Ledger,
     /// What the methods so far have on disk.
     pub steps: RefCell<Vec<Rc<Steps<'a>>>>,
@@ -44,8 +46,18 @@ impl<'a> Bench<'a> {
     pub fn new(inputs: &'a Inputs, job: &'a Job<'a>) -> Result<Self, Failure> {
         let learner = Learner::new(&inputs.graph, &inputs.signature, device())
             .map_err(super::failure::graph("/target/base", &job.spec.target.base))?;
-        let (ledger, steps) = (Ledger::new(meter::now), RefCell::default());
-        Ok(Self { inputs, job, learner, ledger, steps, cached_matching: Cell::default() })
+        let source = inputs.source.as_ref().map(|(graph, signature)| {
+            Learner::new(graph, signature, device())
+                .map_err(super::failure::graph("/source/base", &job.spec.source.base))
+        });
+        let (source, ledger) = (source.transpose()?, Ledger::new(meter::now));
+        let (steps, cached_matching) = (RefCell::default(), Cell::default());
+        Ok(Self { inputs, job, learner, source, ledger, steps, cached_matching })
+    }
+
+    /// What was computed so far, on either network.
+    pub fn cost(&self) -> Cost {
+        self.source.as_ref().map_or_else(Cost::default, Learner::cost) + self.learner.cost()
     }
 
     /// The problem as the methods see it; `go_on` hears of each timestep.
@@ -56,6 +68,7 @@ impl<'a> Bench<'a> {
         let (inputs, options) = (self.inputs, &self.job.spec.options);
         Problem {
             learner: &self.learner,
+            source: self.source.as_ref(),
             symmetry: &inputs.symmetry,
             trajectory: &inputs.trajectory,
             target: &inputs.target.checkpoint,
@@ -143,6 +156,7 @@ fn climb(
         fixed_points: diagnosis.relation.as_ref().map_or(0.0, |r| r.fixed_points),
         source_tuned: validation(&baselines.source_tuned).map(|evaluation| evaluation.accuracy),
         has_train: bench.inputs.splits.train.is_some(),
+        across_widths: bench.inputs.source.is_some(),
         target_loss: validation(&baselines.target_before).map(|evaluation| evaluation.loss),
         loss_of_guessing: (bench.learner.classes() as f64).ln(),
     };
@@ -185,13 +199,13 @@ impl Found<'_, '_> {
         if let Some((_, aligned)) = self.alignments.iter().find(|(m, _)| *m == method) {
             return Ok(aligned.clone());
         }
-        let on = match methods::builds_on(method, gradfix_on) {
+        let bench = self.bench;
+        let on = match methods::builds_on(method, gradfix_on, bench.source.is_some()) {
             Some(on) => Some(self.aligned((on, gradfix_on), go_on)?),
             None => None,
         };
-        let bench = self.bench;
-        let Bench { learner, ledger, .. } = bench;
-        let (before, start) = (learner.cost(), ledger.now());
+        let ledger = &bench.ledger;
+        let (before, start) = (bench.cost(), ledger.now());
         let steps = Rc::new(Steps::of(bench, method));
         bench.steps.borrow_mut().push(Rc::clone(&steps));
         let problem = Problem { shelf: &*steps, ..bench.problem(go_on) };
@@ -202,7 +216,7 @@ impl Found<'_, '_> {
             methods::align(method, &problem, on, bench.fine_tune_plan().as_ref())?
         };
         let mut aligned =
-            Aligned { alignment, cost: learner.cost() - before, seconds: ledger.now() - start };
+            Aligned { alignment, cost: bench.cost() - before, seconds: ledger.now() - start };
         if let Some(on) = on {
             aligned.cost = aligned.cost + on.cost;
             aligned.seconds += on.seconds;
@@ -226,12 +240,12 @@ impl Found<'_, '_> {
         bench.job.progress.phase(Phase::Aligning);
         let Aligned { alignment, cost, seconds } = self.aligned((method, gradfix_on), &progress)?;
         bench.job.progress.phase(Phase::Transferring);
-        let (before, start) = (bench.learner.cost(), bench.ledger.now());
+        let (before, start) = (bench.cost(), bench.ledger.now());
         let problem = bench.problem(&progress);
         let mut candidate = candidate::select(method, &problem, alignment, selection)?;
-        candidate.cost = cost + (bench.learner.cost() - before);
+        candidate.cost = cost + (bench.cost() - before);
         candidate.seconds = seconds + (bench.ledger.now() - start);
-        candidate.builds_on = methods::builds_on(method, gradfix_on);
+        candidate.builds_on = methods::builds_on(method, gradfix_on, bench.source.is_some());
         tracing::info!(
             method = method.name(),
             seconds = candidate.seconds,

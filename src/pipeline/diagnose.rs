@@ -17,6 +17,8 @@ use crate::{
 /// The relation of old and new base.
 #[derive(Clone, Debug, Serialize)]
 pub struct Diagnosis {
+    /// The bases differ in width: nothing of them can be compared entry by entry.
+    pub across_widths: bool,
     /// The new base's learned tensors equal the old one's, bit for bit.
     pub identical_bases: bool,
     /// `‖θ_A^T − θ_A⁰‖ / ‖θ_A⁰‖`: how far the tuning went.
@@ -38,13 +40,14 @@ pub struct Diagnosed {
 }
 
 pub fn run(bench: &Bench) -> Result<Diagnosed, Failure> {
-    let (cost, start) = (bench.learner.cost(), bench.ledger.now());
+    let (cost, start) = (bench.cost(), bench.ledger.now());
+    let across_widths = bench.inputs.source.is_some();
     let head = bench.inputs.trajectory.head();
     let mut names: Vec<String> = bench.inputs.graph.learned();
     names.retain(|name| !head.contains(name));
     let (source, target) = (bench.inputs.trajectory.base(), &bench.inputs.target.checkpoint);
     let tuned = bench.inputs.trajectory.tuned();
-    let (mut squares, mut moved, mut identical) = (0.0, 0.0, true);
+    let (mut squares, mut moved, mut identical) = (0.0, 0.0, !across_widths);
     for name in names.iter().filter(|n| source.get(n).is_some()) {
         let a = &source[name];
         squares += a.inner(a);
@@ -53,20 +56,22 @@ pub fn run(bench: &Bench) -> Result<Diagnosed, Failure> {
     }
     let progress = |done: usize, total: usize| bench.advance(done, total, "steps");
     let related = match bench.job.spec.methods {
-        Methods::Auto => {
+        Methods::Auto if !across_widths => {
             let problem = bench.problem(&progress);
             let alignment = matching::weight_matching(bench, &problem)?;
             Some((relation(&problem, &alignment), alignment))
         }
-        Methods::Named(_) => None,
+        _ => None,
     };
     let (relation, weight_matching) = related.unzip();
+    let comparable: &[String] = if across_widths { &[] } else { &names };
     let diagnosis = Diagnosis {
+        across_widths,
         identical_bases: identical,
         relative_task_vector: (squares > 0.0).then(|| (moved / squares).sqrt()),
-        base_cosines: cosines(&names, source, target),
+        base_cosines: cosines(comparable, source, target),
         relation,
     };
-    let (cost, seconds) = (bench.learner.cost() - cost, bench.ledger.now() - start);
+    let (cost, seconds) = (bench.cost() - cost, bench.ledger.now() - start);
     Ok(Diagnosed { diagnosis, weight_matching, cost, seconds })
 }

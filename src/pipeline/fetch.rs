@@ -36,6 +36,8 @@ pub struct Inputs {
     pub target: Model,
     /// What the target's file calls its tensors.
     pub naming: Naming,
+    /// The source's network, where it differs in width.
+    pub source: Option<(Graph, Signature)>,
     /// The head that a base lacks.
     pub head: Option<AdoptedHead>,
     /// Classes and tokens that the bases number differently.
@@ -77,13 +79,17 @@ pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let spec = job.spec;
     let mut files = Vec::new();
     let splits = splits(job, access, &mut files)?;
-    let Models { target, naming, trajectory, source_base, head, shared_rows } =
+    let Models { target, naming, trajectory, source_base, head, source_graph, shared_rows } =
         models::read(job, access, &mut files)?;
     let signature = target.checkpoint.signature();
     let graph = read_graph("/target/base", &target.folder, &signature, splits.sample().as_deref())?;
     check_head(&graph, spec.options.head, head.as_ref())?;
     let symmetry = Symmetry::derive(&graph, &signature)
         .map_err(failure::graph("/target/base", &spec.target.base))?;
+    let source = source_graph.map(|source| {
+        // It reads what the target reads.
+        (Graph { input: graph.input.clone(), ..source }, trajectory.base().signature())
+    });
     let inputs = Inputs {
         graph,
         signature,
@@ -92,6 +98,7 @@ pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
         source_base,
         target,
         naming,
+        source,
         head,
         shared_rows,
         splits,

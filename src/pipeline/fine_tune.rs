@@ -67,14 +67,14 @@ fn train(
         Event::Step { done, total, .. } => bench.advance(done, total, "steps"),
         Event::Epoch(_) => ControlFlow::Continue(()),
     };
-    let (cost, began) = (bench.learner.cost(), bench.ledger.now());
+    let (cost, began) = (bench.cost(), bench.ledger.now());
     let tuned = bench
         .ledger
         .book(Work::FineTuning, || bench.learner.fine_tune(start, data, plan, &mut observe));
     if tuned.end == End::Interrupted {
         return Err(Failure::Stopped(Stop::Cancelled));
     }
-    let (cost, seconds) = (bench.learner.cost() - cost, bench.ledger.now() - began);
+    let (cost, seconds) = (bench.cost() - cost, bench.ledger.now() - began);
     let evaluate = |data: &Option<Dataset>| {
         let data = data.as_ref()?;
         let run = || bench.learner.evaluate(&tuned.checkpoint, data);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     engine::{
-        learning::{Dataset, Evaluation, cross_entropy::counted},
+        learning::{Dataset, Evaluation, Learner, cross_entropy::counted},
         ledger::Work,
         network::{Checkpoint, HostTensor},
         transfer::{
@@ -118,20 +118,29 @@ impl Contest {
 }
 
 fn evaluate(bench: &Bench, model: &Checkpoint, data: &Dataset) -> Evaluation {
-    bench.ledger.book(Work::Evaluation, || bench.learner.evaluate(model, data))
+    evaluate_by(&bench.learner, bench, (model, data))
+}
+
+fn evaluate_by(
+    learner: &Learner,
+    bench: &Bench,
+    (model, data): (&Checkpoint, &Dataset),
+) -> Evaluation {
+    bench.ledger.book(Work::Evaluation, || learner.evaluate(model, data))
 }
 
 /// Measures what stands without any transfer.
 pub fn baselines(bench: &Bench) -> Baselines {
     let splits = &bench.inputs.splits;
-    let scores = |model: &Checkpoint| {
-        let test = evaluate(bench, model, splits.test.as_ref()?);
-        let validation = splits.validation.as_ref().map(|data| evaluate(bench, model, data));
-        Some(Scores { validation, test })
+    let scores = |learner: &Learner, model: &Checkpoint| {
+        let on = |data| evaluate_by(learner, bench, (model, data));
+        let test = on(splits.test.as_ref()?);
+        Some(Scores { validation: splits.validation.as_ref().map(on), test })
     };
+    let source = bench.source.as_ref().unwrap_or(&bench.learner);
     Baselines {
-        source_tuned: scores(bench.inputs.trajectory.tuned()),
-        target_before: scores(&bench.inputs.target.checkpoint),
+        source_tuned: scores(source, bench.inputs.trajectory.tuned()),
+        target_before: scores(&bench.learner, &bench.inputs.target.checkpoint),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The models of a transfer, brought under one signature: old base, tuning, new base.
 //!
 //! Every tensor of one must be found in the others, in the same shape. The exceptions are a head that
-//! only the tuned model has ([`AdoptedHead`]), and classes and tokens that both models name
-//! ([`SharedRows`]).
+//! only the tuned model has ([`AdoptedHead`]), classes and tokens that both models name
+//! ([`SharedRows`]), and bases that differ in width alone, for the methods that lead from one to the
+//! other ([`widths`]).
 
 use serde_json::Value;
 
@@ -18,9 +19,10 @@ use crate::{
             Trajectory,
             compatibility::{AdoptedHead, compare},
             rows::{Axis, SharedRows, named_tensors},
+            widths,
         },
     },
-    spec::TrajectoryKind,
+    spec::{Method, Methods, Spec, TrajectoryKind},
     storage::Blocking,
 };
 
@@ -34,6 +36,8 @@ pub struct Models {
     /// The files of the old base.
     pub source_base: Vec<InputFile>,
     pub head: Option<AdoptedHead>,
+    /// The source's network, where it differs in width.
+    pub source_graph: Option<Graph>,
     /// Classes and tokens that the bases number differently.
     pub shared_rows: Vec<SharedRows>,
 }
@@ -94,14 +98,16 @@ pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Mod
         base = rows.on(&base);
         tuning.checkpoints.iter_mut().for_each(|checkpoint| *checkpoint = rows.on(checkpoint));
     }
-    same("/source/base", ("the source's base", &base.signature()), &wanted)?;
+    let own = base.signature();
+    let bases = [(&old.config, &own), (&target.folder.config, &wanted)];
+    let source_graph = at_another_width(job.spec, bases)?;
     for checkpoint in &tuning.checkpoints {
-        same(TRAJECTORY, ("the tuned model", &checkpoint.signature()), &wanted)?;
+        same_as_tuned(&checkpoint.signature(), (source_graph.as_ref(), &own), &wanted)?;
     }
     let trajectory = trajectory(job, base, tuning.checkpoints);
     let tensors = head.as_ref().map(|head| head.tensors.clone()).unwrap_or_default();
     let trajectory = trajectory.with_head(tensors);
-    Ok(Models { target, naming, trajectory, source_base, head, shared_rows })
+    Ok(Models { target, naming, trajectory, source_base, head, source_graph, shared_rows })
 }
 
 /// Classes and tokens that the old models number otherwise than the new base, which is given with its
@@ -138,8 +144,59 @@ pub fn shared_rows(
 
 const TRAJECTORY: &str = "/source/trajectory";
 
-fn same(pointer: &str, of: (&str, &Signature), target: &Signature) -> Result<(), Failure> {
-    compare(of, ("the target's base", target)).map_err(failure::incompatible(pointer))
+/// Compares the two bases, given as configuration and headers. `None`: they have the same tensors;
+/// otherwise the old one's network, which is the new one's but for its width.
+///
+/// # Errors
+/// `incompatible_models`, also where the job's methods do not lead from one width to another.
+pub fn at_another_width(
+    spec: &Spec,
+    [old, new]: [(&Value, &Signature); 2],
+) -> Result<Option<Graph>, Failure> {
+    let names = ["the source's base", "the target's base"];
+    let Err(different) = compare((names[0], old.1), (names[1], new.1)) else { return Ok(None) };
+    let graphs = [old, new].map(|(config, signature)| Graph::from_config(config, signature));
+    let [Ok(of), Ok(than)] = graphs else {
+        return Err(failure::incompatible("/source/base")(different));
+    };
+    if widths::compare((names[0], &of, old.1), (names[1], &than, new.1)).is_err() {
+        return Err(failure::incompatible("/source/base")(different));
+    }
+    let refused = |pointer: &str, what: &str| {
+        let detail = format!(
+            "{different}. Between widths only bico and theseus carry over (and gradfix on one of \
+             them): {what}"
+        );
+        let pointer = Some(pointer.to_owned());
+        Err(Failure::Input { code: "incompatible_models", pointer, detail })
+    };
+    if let Methods::Named(methods) = &spec.methods
+        && let Some(method) = methods.iter().find(|m| !leads_between_widths(**m, spec))
+    {
+        return refused("/methods", &format!("not {}", method.name()));
+    }
+    if spec.data.as_ref().is_none_or(|data| data.train.is_none()) {
+        return refused("/data/train", "both need training samples");
+    }
+    Ok(Some(of))
+}
+
+fn leads_between_widths(method: Method, spec: &Spec) -> bool {
+    let maps = |method| matches!(method, Method::Bico | Method::Theseus);
+    maps(method) || (method == Method::Gradfix && maps(spec.options.gradfix_on))
+}
+
+/// A tuned model has its base's tensors: the target's too, unless that differs in width.
+pub fn same_as_tuned(
+    tuned: &Signature,
+    (at_another_width, base): (Option<&Graph>, &Signature),
+    target: &Signature,
+) -> Result<(), Failure> {
+    let than = match at_another_width {
+        Some(_) => ("the source's base", base),
+        None => ("the target's base", target),
+    };
+    compare(("the tuned model", tuned), than).map_err(failure::incompatible(TRAJECTORY))
 }
 
 fn tuning(

@@ -19,12 +19,7 @@ use crate::{
         learning::{Load, cost::forward_flops},
         network::{Graph, Naming, Signature},
         symmetry::Symmetry,
-        transfer::{
-            STATISTICS_SAMPLES,
-            candidate::ALPHAS,
-            compatibility::{AdoptedHead, compare},
-            ladder,
-        },
+        transfer::{STATISTICS_SAMPLES, candidate::ALPHAS, compatibility::AdoptedHead, ladder},
     },
     spec::{Alpha, Method, Spec, TrajectoryKind},
     storage::Storage,
@@ -69,10 +64,10 @@ pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Valu
             tuned_signature = tuned_signature.map(|tuned| rows.on_signature(tuned));
         }
     }
-    let than = ("the target's base", &target);
-    compare(("the source's base", &base), than).map_err(failure::incompatible("/source/base"))?;
+    let bases = [(&base_folder.config, &base), (&folder.config, &target)];
+    let old = models::at_another_width(spec, bases)?;
     if let Some(tuned) = &tuned_signature {
-        compare(("the tuned model", tuned), than).map_err(failure::incompatible(pointer))?;
+        models::same_as_tuned(tuned, (old.as_ref(), &base), &target)?;
     }
     let sizes = Sizes::look(spec, storage)?;
     let graph = read_graph("/target/base", &folder, &target, sizes.sample_shape.as_deref())?;
@@ -90,7 +85,7 @@ pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Valu
         .filter(|t| t.dtype.is_float())
         .map(|t| t.shape.iter().product::<usize>())
         .sum();
-    let methods = ladder::methods(&spec.methods, sizes.train > 0);
+    let methods = ladder::methods(&spec.methods, sizes.train > 0, old.is_some());
     let estimates: Vec<Value> = methods
         .iter()
         .map(|method| sizes.estimate(*method, spec, timesteps, (flops, parameters)))

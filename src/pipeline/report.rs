@@ -173,7 +173,7 @@ fn fine_tune_only(tuned: &FineTuning) -> Value {
 
 /// What was spent, beside what one epoch of ordinary training would spend.
 fn cost(bench: &Bench, contest: &Contest, diagnosed: &Diagnosed) -> Value {
-    let total = bench.learner.cost();
+    let total = bench.cost();
     let epoch = bench.inputs.splits.train.as_ref().map_or(0, Dataset::len);
     let transfer: u64 = contest.candidates.iter().map(|c| c.cost.sample_gradients).sum();
     json!({

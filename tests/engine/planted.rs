@@ -63,6 +63,7 @@ impl Case {
         let ledger = Ledger::new(seconds);
         let problem = Problem {
             learner,
+            source: None,
             symmetry: &self.symmetry,
             trajectory: &trajectory,
             target,
@@ -77,7 +78,7 @@ impl Case {
             shelf: &InMemory,
             go_on: &|_, _| ControlFlow::Continue(()),
         };
-        let on = builds_on(method, Method::Identity)
+        let on = builds_on(method, Method::Identity, false)
             .map(|on| align(on, &problem, None, None).expect("finite"));
         let alignment = align(method, &problem, on.as_ref(), None).expect("finite");
         let selection = Selection { step: Step::Last, alpha: Alpha::Fixed(1.0) };

@@ -51,12 +51,19 @@ pub fn compare(of: (&str, &Signature), than: (&str, &Signature)) -> Result<(), I
     if differences.is_empty() {
         return Ok(());
     }
-    let more = differences.len().saturating_sub(NAMED);
-    differences.truncate(NAMED);
-    if more > 0 {
-        differences.push(format!("and {more} more"));
+    Err(Incompatible { hint, ..Incompatible::new(of.0, than.0, differences) })
+}
+
+impl Incompatible {
+    /// Names the first of the differences, and counts the rest.
+    pub(super) fn new(of: &str, than: &str, mut differences: Vec<String>) -> Self {
+        let more = differences.len().saturating_sub(NAMED);
+        differences.truncate(NAMED);
+        if more > 0 {
+            differences.push(format!("and {more} more"));
+        }
+        Self { of: of.to_owned(), than: than.to_owned(), differences, hint: "" }
     }
-    Err(Incompatible { of: of.0.to_owned(), than: than.0.to_owned(), differences, hint })
 }
 
 /// The head of the tuned model, where a base has none, or the old base one of other classes: the

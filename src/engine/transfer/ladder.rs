@@ -1,8 +1,7 @@
 //! Which methods a job runs, and which of their candidates is the best.
 //!
-//! `auto` is a ladder: identity, weight matching, FGMT, bico, and the best of them masked by gradfix.
-//! Before
-//! each rung [`next`] looks at the diagnosis and at what the rungs below gave, and takes or skips
+//! `auto` is a ladder: identity, weight matching, FGMT, bico, theseus, and the best of them masked by
+//! gradfix. Before each rung [`next`] looks at the diagnosis and at what the rungs below gave, and takes or skips
 //! it for a reason that goes into the report. Without a validation split nothing can be compared,
 //! and the diagnosis alone chooses.
 
@@ -12,8 +11,14 @@ use super::Candidate;
 use crate::spec::{Method, Methods};
 
 /// The rungs, from the cheapest.
-pub const RUNGS: [Method; 5] =
-    [Method::Identity, Method::WeightMatching, Method::Fgmt, Method::Bico, Method::Gradfix];
+pub const RUNGS: [Method; 6] = [
+    Method::Identity,
+    Method::WeightMatching,
+    Method::Fgmt,
+    Method::Bico,
+    Method::Theseus,
+    Method::Gradfix,
+];
 
 /// Accuracy lost without regret when a transfer is called as good as the old model: one point.
 pub const AS_GOOD: f64 = 0.01;
@@ -24,11 +29,20 @@ const SAME_LINEAGE_COSINE: f64 = 0.5;
 const SAME_LINEAGE_FIXED_POINTS: f64 = 0.5;
 
 /// The methods a job may run, in order. `auto` may end before the last.
-pub fn methods(wanted: &Methods, has_train: bool) -> Vec<Method> {
+pub fn methods(wanted: &Methods, has_train: bool, across_widths: bool) -> Vec<Method> {
     match wanted {
         Methods::Named(methods) => methods.clone(),
-        Methods::Auto => RUNGS.into_iter().filter(|m| has_train || !m.needs_data()).collect(),
+        Methods::Auto => RUNGS
+            .into_iter()
+            .filter(|m| has_train || !m.needs_data())
+            .filter(|m| !(across_widths && needs_equal_widths(*m)))
+            .collect(),
     }
+}
+
+/// Whether the method rests on a permutation.
+fn needs_equal_widths(method: Method) -> bool {
+    !matches!(method, Method::Bico | Method::Theseus | Method::Gradfix)
 }
 
 /// What the ladder knows before its first rung.
@@ -41,6 +55,8 @@ pub struct Known {
     /// Validation accuracy of the old tuned model; `None` without a validation split.
     pub source_tuned: Option<f64>,
     pub has_train: bool,
+    /// The bases differ in width.
+    pub across_widths: bool,
     /// Validation loss of the target as it is.
     pub target_loss: Option<f64>,
     /// `ln(classes)`
@@ -62,6 +78,9 @@ pub struct Step {
 pub fn next(known: &Known, steps: &[Step]) -> Option<Step> {
     let method = *RUNGS.get(steps.len())?;
     let (taken, reason) = match known.source_tuned {
+        _ if known.across_widths && needs_equal_widths(method) => {
+            (false, "the bases differ in width: no permutation leads from one to the other".into())
+        }
         Some(source) => by_validation(known, method, (source, steps)),
         None => by_diagnosis(known, method),
     };
@@ -102,6 +121,9 @@ fn by_diagnosis(known: &Known, method: Method) -> (bool, String) {
         "cosine of the bases' weight matrices {cosine:.3}, {} of the units fixed by weight matching",
         percent(known.fixed_points)
     );
+    if known.across_widths {
+        return (method == Method::Bico, "the bases differ in width, and nothing chooses".into());
+    }
     let verdict = if related { "the bases are of one lineage" } else { "the bases are unrelated" };
     match method {
         Method::Identity => (related, format!("{verdict}: {numbers}")),
@@ -133,7 +155,7 @@ mod tests {
     use super::*;
 
     /// Climbs with these validation accuracies by rung; the methods taken, and the last reason.
-    fn climb(known: &Known, accuracies: [f64; 5]) -> (Vec<Method>, String) {
+    fn climb(known: &Known, accuracies: [f64; 6]) -> (Vec<Method>, String) {
         let mut steps = Vec::new();
         while let Some(mut step) = next(known, &steps) {
             step.validation_accuracy = step.taken.then(|| accuracies[steps.len()]);
@@ -149,6 +171,7 @@ mod tests {
         fixed_points: 0.1,
         source_tuned: Some(0.96),
         has_train: true,
+        across_widths: false,
         target_loss: Some(2.4),
         loss_of_guessing: 2.3,
     };
@@ -156,17 +179,17 @@ mod tests {
     #[test]
     fn the_ladder_ends_within_a_point_of_the_old_tuned_model() {
         use Method::{Fgmt, Identity, WeightMatching};
-        let (taken, reason) = climb(&KNOWN, [0.95, 0.0, 0.0, 0.0, 0.0]);
+        let (taken, reason) = climb(&KNOWN, [0.95, 0.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(taken, [Identity]);
         assert!(reason.contains("95.0 %") && reason.contains("96.0 %"), "{reason}");
-        assert_eq!(climb(&KNOWN, [0.94, 0.955, 0.0, 0.0, 0.0]).0, [Identity, WeightMatching]);
+        assert_eq!(climb(&KNOWN, [0.94, 0.955, 0.0, 0.0, 0.0, 0.0]).0, [Identity, WeightMatching]);
         assert_eq!(
-            climb(&KNOWN, [0.94, 0.5, 0.0, 0.0, 0.0]).0,
-            [Identity, WeightMatching, Fgmt, Method::Bico]
+            climb(&KNOWN, [0.94, 0.5, 0.0, 0.0, 0.0, 0.0]).0,
+            [Identity, WeightMatching, Fgmt, Method::Bico, Method::Theseus]
         );
         // The best so far counts, not the last.
         let knowing = Known { target_loss: Some(2.0), ..KNOWN };
-        let (_, reason) = climb(&knowing, [0.94, 0.5, 0.0, 0.0, 0.0]);
+        let (_, reason) = climb(&knowing, [0.94, 0.5, 0.0, 0.0, 0.0, 0.0]);
         assert!(reason.contains("identity has 94.0 %"), "{reason}");
     }
 
@@ -174,26 +197,34 @@ mod tests {
     fn what_cannot_differ_or_cannot_run_is_skipped() {
         use Method::{Fgmt, Identity, WeightMatching};
         let fixed = Known { fixed_points: 1.0, ..KNOWN };
-        assert_eq!(climb(&fixed, [0.5; 5]).0, [Identity, Fgmt, Method::Bico]);
+        assert_eq!(climb(&fixed, [0.5; 6]).0, [Identity, Fgmt, Method::Bico, Method::Theseus]);
         let knowing = Known { target_loss: Some(2.0), ..KNOWN };
         assert_eq!(
-            climb(&knowing, [0.5; 5]).0,
-            [Identity, WeightMatching, Fgmt, Method::Bico, Method::Gradfix]
+            climb(&knowing, [0.5; 6]).0,
+            [Identity, WeightMatching, Fgmt, Method::Bico, Method::Theseus, Method::Gradfix]
         );
         let untrained = Known { has_train: false, ..KNOWN };
-        assert_eq!(climb(&untrained, [0.5; 5]).0, [Identity, WeightMatching]);
+        assert_eq!(climb(&untrained, [0.5; 6]).0, [Identity, WeightMatching]);
+    }
+
+    #[test]
+    fn between_widths_only_maps_are_tried() {
+        let across = Known { across_widths: true, ..KNOWN };
+        assert_eq!(climb(&across, [0.5; 6]).0, [Method::Bico, Method::Theseus]);
+        let blind = Known { source_tuned: None, ..across };
+        assert_eq!(climb(&blind, [0.0; 6]).0, [Method::Bico]);
     }
 
     #[test]
     fn without_validation_the_diagnosis_chooses() {
         let blind = Known { source_tuned: None, ..KNOWN };
-        assert_eq!(climb(&blind, [0.0; 5]).0, [Method::WeightMatching]);
+        assert_eq!(climb(&blind, [0.0; 6]).0, [Method::WeightMatching]);
         for related in [
             Known { cosine: Some(0.5), ..blind },
             Known { fixed_points: 0.5, ..blind },
             Known { cosine: None, fixed_points: 1.0, ..blind },
         ] {
-            assert_eq!(climb(&related, [0.0; 5]).0, [Method::Identity]);
+            assert_eq!(climb(&related, [0.0; 6]).0, [Method::Identity]);
         }
         let reason = next(&blind, &[]).expect("a rung").reason;
         assert!(reason.contains("0.100") && reason.contains("10.0 %"), "{reason}");

@@ -86,11 +86,11 @@ impl Alignment {
 }
 
 /// The method whose alignment another builds upon: gradfix masks that of `gradfix_on`, bico and
-/// theseus are completed by weight matching.
-pub fn builds_on(method: Method, gradfix_on: Method) -> Option<Method> {
+/// theseus are completed by weight matching, unless the bases differ in width.
+pub fn builds_on(method: Method, gradfix_on: Method, across_widths: bool) -> Option<Method> {
     match method {
         Method::Gradfix => Some(gradfix_on),
-        Method::Bico | Method::Theseus => Some(Method::WeightMatching),
+        Method::Bico | Method::Theseus if !across_widths => Some(Method::WeightMatching),
         _ => None,
     }
 }
@@ -110,7 +110,6 @@ pub fn align(
     on: Option<&Alignment>,
     plan: Option<&FineTunePlan>,
 ) -> Result<Alignment, TransferError> {
-    let on = || on.expect("the caller gives what the method builds upon");
     match method {
         Method::Identity => {
             Ok(Alignment::constant(problem, &Permutation::identity(problem.symmetry)))
@@ -118,9 +117,11 @@ pub fn align(
         Method::WeightMatching => weight_matching::align(problem),
         Method::Gmt => gradient_matching::align(problem, &Variant::GMT),
         Method::Fgmt => gradient_matching::align(problem, &Variant::FGMT),
-        Method::Gradfix => gradfix::align(problem, on()),
-        Method::Bico => layer_maps::align(problem, Outputs::Gradients, on()),
-        Method::Theseus => layer_maps::align(problem, Outputs::Activations, on()),
+        Method::Gradfix => {
+            gradfix::align(problem, on.expect("the caller gives what the method builds upon"))
+        }
+        Method::Bico => layer_maps::align(problem, Outputs::Gradients, on),
+        Method::Theseus => layer_maps::align(problem, Outputs::Activations, on),
         Method::Oracle => oracle::align(problem, plan.expect("a checked oracle has a budget")),
     }
 }

@@ -6,7 +6,8 @@
 //! `[out, in]` becomes `R_outᵀ τ R_in`, with `R_in` from the layer's inputs and `R_out` from the
 //! gradients of its outputs (bico) or the outputs themselves (theseus, no labels); norm scales
 //! become `(R∘R)ᵀ τ`. Where the samples do not span a layer, a small multiple of the weight-matching
-//! π decides what they leave open.
+//! π decides what they leave open. Between bases of different widths there is no such π: what no
+//! sample shows is then not carried over.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -22,7 +23,7 @@ use super::Alignment;
 use crate::engine::{
     learning::{Products, Side},
     ledger::Work,
-    network::{Axis, Graph, Op, Operand, ParamUse, Role},
+    network::{Axis, Checkpoint, Graph, Op, Operand, ParamUse, Role},
     symmetry::Permutation,
     transfer::{Problem, STATISTICS_SAMPLES, TransferError, Transport, maps::Maps},
 };
@@ -43,7 +44,8 @@ pub struct MapEvidence {
     pub samples: usize,
     /// Places of the graph that have a map.
     pub maps: usize,
-    /// Those that the samples did not span, completed by the weight-matching π.
+    /// Those that the samples did not span: completed by the weight-matching π, or between different
+    /// widths left without what no sample shows.
     pub completed: usize,
 }
 
@@ -61,14 +63,14 @@ const COMPLETION: f64 = 1e-6;
 pub fn align(
     problem: &Problem,
     outputs: Outputs,
-    weight_matching: &Alignment,
+    weight_matching: Option<&Alignment>,
 ) -> Result<Alignment, TransferError> {
     let uses = mapped_axes(problem, outputs);
     let mut places: Vec<Side> = uses.iter().map(|u| u.place).collect();
     places.sort_unstable_by_key(|place| format!("{place:?}"));
     places.dedup();
-    let placed = weight_matching.transports.last().expect("there is a step");
-    let permutation = placed.permutation().expect("weight matching finds a permutation");
+    let placed = weight_matching.and_then(|found| found.transports.last());
+    let permutation = placed.and_then(Transport::permutation);
     let (products, samples) = products(problem, placed, &places)?;
     let mut found: HashMap<Side, Mat<f64>> = HashMap::new();
     let mut evidence = MapEvidence { samples, maps: 0, completed: 0 };
@@ -78,8 +80,8 @@ pub fn align(
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 problem.step(evidence.maps, places.len())?;
-                let sources = one.sources(problem, permutation);
-                let solve = || orthogonal_map(products.get(one.place), &sources);
+                let open = one.left_open(problem, permutation);
+                let solve = || orthogonal_map(products.get(one.place), &open);
                 let (map, completed) = problem.ledger.book(Work::Assignment, solve)?;
                 evidence.maps += 1;
                 evidence.completed += usize::from(completed);
@@ -107,10 +109,35 @@ struct MappedAxis {
 }
 
 impl MappedAxis {
-    /// By weight matching: the source's entry that each entry of the target's axis receives.
-    fn sources(&self, problem: &Problem, permutation: &Permutation) -> Vec<usize> {
-        let entries = problem.target[&self.tensor].shape()[self.axis];
-        permutation.sources((problem.symmetry, &self.tensor), (self.axis, entries))
+    /// By weight matching, where there is one.
+    fn left_open(&self, problem: &Problem, permutation: Option<&Permutation>) -> LeftOpen {
+        let entries = |model: &Checkpoint| model[&self.tensor].shape()[self.axis];
+        let (from, to) = (entries(problem.trajectory.base()), entries(problem.target));
+        permutation.map_or(LeftOpen::Nothing { from, to }, |permutation| {
+            let axis = (self.axis, to);
+            LeftOpen::Matched(permutation.sources((problem.symmetry, &self.tensor), axis))
+        })
+    }
+}
+
+/// What a map does where no sample says anything.
+enum LeftOpen {
+    /// Entry `j` of the target's axis receives the source's entry `sources[j]`.
+    Matched(Vec<usize>),
+    /// Nothing is carried from the `from` entries of the source to the `to` of the target.
+    Nothing { from: usize, to: usize },
+}
+
+impl LeftOpen {
+    fn map(&self) -> Mat<f64> {
+        match self {
+            Self::Matched(sources) => {
+                let mut matrix = Mat::zeros(sources.len(), sources.len());
+                sources.iter().enumerate().for_each(|(j, &i)| matrix[(i, j)] = 1.0);
+                matrix
+            }
+            Self::Nothing { from, to } => Mat::zeros(*from, *to),
+        }
     }
 }
 
@@ -175,7 +202,7 @@ fn is_bias(name: &str) -> bool {
 /// The products at the two bases on the same samples, and how many these were.
 fn products(
     problem: &Problem,
-    placed: &Transport,
+    placed: Option<&Transport>,
     places: &[Side],
 ) -> Result<(Products, usize), TransferError> {
     let train = problem.train.expect("a checked specification gives the maps data");
@@ -184,43 +211,43 @@ fn products(
     let positions = index::sample(&mut rng, train.len(), samples).into_vec();
     let batches: Vec<&[usize]> = positions.chunks(problem.batch_size).collect();
     // The target as it is, but for a head that is the source's.
-    let target = problem.carried(placed, 0, 1.0);
+    let target = placed.map(|placed| problem.carried(placed, 0, 1.0));
+    let target = target.as_ref().unwrap_or(problem.target);
     let mut products = Products::default();
     for (done, positions) in batches.iter().enumerate() {
         problem.step(done, batches.len())?;
         let batch = train.batch(positions);
         problem.ledger.book(Work::Gradients, || {
-            let source = problem.learner.rows(problem.trajectory.base(), &batch, places);
-            products.add(&source, &problem.learner.rows(&target, &batch, places));
+            let source = problem.source().rows(problem.trajectory.base(), &batch, places);
+            products.add(&source, &problem.learner.rows(target, &batch, places));
         });
     }
     Ok((products, samples))
 }
 
-/// `U Vᵀ` of `C`, and whether `sources` had to complete it: entry `j` of the target's axis then
-/// receives the source's entry `sources[j]` wherever `C` says nothing.
+/// `U Vᵀ` of `C`, and whether `C` left something open.
 fn orthogonal_map(
     product: Option<&Mat<f64>>,
-    sources: &[usize],
+    open: &LeftOpen,
 ) -> Result<(Mat<f64>, bool), TransferError> {
-    let completion = || {
-        let mut matrix = Mat::zeros(sources.len(), sources.len());
-        sources.iter().enumerate().for_each(|(j, &i)| matrix[(i, j)] = 1.0);
-        matrix
-    };
-    let Some(product) = product else { return Ok((completion(), true)) };
+    let Some(product) = product else { return Ok((open.map(), true)) };
     let decomposed =
         |matrix: &Mat<f64>| matrix.thin_svd().map_err(|_| TransferError::NoSingularValues);
     let svd = decomposed(product)?;
     let values = svd.S().column_vector();
     let (largest, smallest) = (values[0], values[values.nrows() - 1]);
     if largest == 0.0 {
-        return Ok((completion(), true));
+        return Ok((open.map(), true));
     }
     if smallest > COMPLETION * largest {
         return Ok((svd.U() * svd.V().transpose(), false));
     }
-    let completed = product + completion() * faer::Scale(COMPLETION * largest);
+    if let LeftOpen::Nothing { .. } = open {
+        let seen = values.iter().filter(|value| **value > COMPLETION * largest).count();
+        let (left, right) = (svd.U().subcols(0, seen), svd.V().subcols(0, seen));
+        return Ok((left * right.transpose(), true));
+    }
+    let completed = product + open.map() * faer::Scale(COMPLETION * largest);
     let svd = decomposed(&completed)?;
     Ok((svd.U() * svd.V().transpose(), true))
 }
@@ -237,7 +264,8 @@ mod tests {
     fn a_rotation_is_found_and_scale_is_not_its_business() {
         let (s, c) = 0.3f64.sin_cos();
         let product = Mat::from_fn(2, 2, |i, j| 5.0 * [[c, s], [-s, c]][i][j]);
-        let (map, completed) = orthogonal_map(Some(&product), &[0, 1]).unwrap();
+        let (map, completed) =
+            orthogonal_map(Some(&product), &LeftOpen::Matched(vec![0, 1])).unwrap();
         assert!(!completed);
         for ((i, j), expected) in [((0, 0), c), ((0, 1), s), ((1, 0), -s), ((1, 1), c)] {
             assert!((map[(i, j)] - expected).abs() < 1e-12);
@@ -249,11 +277,34 @@ mod tests {
         // The samples show that the source's channel 2 is the target's 0, and nothing else.
         let mut product = Mat::zeros(3, 3);
         product[(2, 0)] = 7.0;
-        let (map, completed) = orthogonal_map(Some(&product), &[2, 0, 1]).unwrap();
+        let (map, completed) =
+            orthogonal_map(Some(&product), &LeftOpen::Matched(vec![2, 0, 1])).unwrap();
         assert!(completed);
         for (i, j) in [(2, 0), (0, 1), (1, 2)] {
             assert!((map[(i, j)] - 1.0).abs() < 1e-9, "{map:?}");
         }
-        assert!(orthogonal_map(Some(&Mat::from_fn(2, 2, |_, _| f64::NAN)), &[0, 1]).is_err());
+        let overflown = Mat::from_fn(2, 2, |_, _| f64::NAN);
+        assert!(orthogonal_map(Some(&overflown), &LeftOpen::Matched(vec![0, 1])).is_err());
+    }
+
+    #[test]
+    fn between_widths_only_what_samples_show_is_carried() {
+        // Two channels to three: the first becomes the target's second, of the other nothing is seen.
+        let mut product = Mat::zeros(2, 3);
+        product[(0, 1)] = 4.0;
+        let (map, completed) =
+            orthogonal_map(Some(&product), &LeftOpen::Nothing { from: 2, to: 3 }).unwrap();
+        assert!(completed);
+        let expected = Mat::from_fn(2, 3, |i, j| f64::from(u8::from((i, j) == (0, 1))));
+        assert!((&map - &expected).norm_max() < 1e-12, "{map:?}");
+        // Both are seen: an isometry into the wider space.
+        product[(1, 0)] = 2.0;
+        product[(1, 2)] = 2.0;
+        let (map, completed) =
+            orthogonal_map(Some(&product), &LeftOpen::Nothing { from: 2, to: 3 }).unwrap();
+        assert!(!completed);
+        let gram = &map * map.transpose();
+        assert!((&gram - Mat::<f64>::identity(2, 2)).norm_max() < 1e-12, "{map:?}");
+        assert!((map[(1, 0)] - 0.5f64.sqrt()).abs() < 1e-12);
     }
 }

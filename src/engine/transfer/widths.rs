@@ -1,0 +1,89 @@
+//! Networks of one family that differ in width.
+//!
+//! No permutation leads from 64 channels to 96. The maps of bico and theseus do, `R` `[d_A, d_B]`:
+//! wherever an axis follows a permutation group it may have another length in the new base. What
+//! follows none (what the network reads, what it tells apart) must agree, and so must the wiring.
+
+use super::compatibility::Incompatible;
+use crate::engine::{
+    network::{Graph, Op, Role, Signature},
+    symmetry::Symmetry,
+};
+
+/// A network with the headers of its file, and what to call it.
+pub type Named<'a> = (&'a str, &'a Graph, &'a Signature);
+
+/// Whether `of` and `than` are one network at two widths.
+///
+/// # Errors
+/// What differs besides channels.
+pub fn compare(of: Named, than: Named) -> Result<(), Incompatible> {
+    let mut differences = wiring(of, than);
+    match Symmetry::derive(than.1, than.2) {
+        Ok(symmetry) if differences.is_empty() => differences = shapes(of, than, &symmetry),
+        Ok(_) => {}
+        Err(error) => differences.push(error.to_string()),
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Incompatible::new(of.0, than.0, differences))
+}
+
+/// Inputs, task and nodes, but for the number of heads.
+fn wiring(of: Named, than: Named) -> Vec<String> {
+    let mut differences = Vec::new();
+    if of.1.input != than.1.input || of.1.task != than.1.task {
+        let reads = |graph: &Graph| format!("{:?} for {:?}", graph.input, graph.task);
+        differences.push(format!(
+            "{} reads {} and {} {}",
+            of.0,
+            reads(of.1),
+            than.0,
+            reads(than.1)
+        ));
+    }
+    if of.1.nodes.len() != than.1.nodes.len() {
+        let (here, there) = (of.1.nodes.len(), than.1.nodes.len());
+        differences.push(format!("{} has {here} nodes and {} {there}", of.0, than.0));
+        return differences;
+    }
+    let pairs = of.1.nodes.iter().zip(&than.1.nodes);
+    let differ =
+        pairs.filter(|(a, b)| a.inputs != b.inputs || any_heads(&a.op) != any_heads(&b.op));
+    differences
+        .extend(differ.map(|(a, b)| format!("{:?} stands where the other has {:?}", a.op, b.op)));
+    differences
+}
+
+/// The op without what follows from its width.
+fn any_heads(op: &Op) -> Op {
+    match op.clone() {
+        Op::Attention { causal, mask, rotary, .. } => {
+            Op::Attention { heads: 1, kv_heads: None, causal, mask, rotary }
+        }
+        other => other,
+    }
+}
+
+/// Axes that differ in length and follow no group.
+fn shapes(of: Named, than: Named, symmetry: &Symmetry) -> Vec<String> {
+    let mut differences = Vec::new();
+    for (_, param) in than.1.params().filter(|(_, param)| param.role == Role::Learned) {
+        let name = param.name.as_str();
+        let (Some(here), Some(there)) = (of.2.get(name), than.2.get(name)) else {
+            if of.2.contains_key(name) != than.2.contains_key(name) {
+                differences.push(format!("only one of them has {name}"));
+            }
+            continue;
+        };
+        let (here, there) = (&here.shape, &there.shape);
+        let pairs = here.iter().zip(there).enumerate();
+        let is_free = |axis| symmetry.axes(name).any(|(member, _)| member.axis == axis);
+        let mut fixed = pairs.filter(|(axis, (a, b))| a != b && !is_free(*axis));
+        if here.len() != there.len() || fixed.next().is_some() {
+            differences.push(format!("{name} is {here:?} here and {there:?} there"));
+        }
+    }
+    differences
+}
