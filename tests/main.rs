@@ -2,6 +2,7 @@
 
 mod api;
 mod architecture;
+mod evidence;
 mod service;
 mod support;
 #[path = "../benches/synthetic.rs"]

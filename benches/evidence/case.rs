@@ -91,6 +91,8 @@ impl Budget {
                 learning_rates: [3e-3, 1e-3, 3e-4],
                 ..narrow
             },
+            // The images shipped with the program are few.
+            "mlp-32" => Self { base: 2000, tune: 512, validation: 256, test: 1000, ..wide },
             "resnet18" => Self { tune_epochs: 6, base_epochs: 5, ..narrow },
             _ => wide,
         }

@@ -7,6 +7,7 @@ use retune::engine::{
     learning::Dataset,
     network::{Checkpoint, DType, HostTensor},
 };
+use safetensors::SafeTensors;
 
 use super::networks::SIDE;
 
@@ -37,6 +38,29 @@ impl Images {
             return Err(format!("{}: images and labels differ in number", folder.display()).into());
         }
         Ok(Self { pixels, labels })
+    }
+
+    /// The 6000 images of the demo to learn from and the 1500 that judge, every pixel of their 14 × 14
+    /// doubled.
+    ///
+    /// # Errors
+    /// When the file inside the program is not what it should be.
+    pub fn shipped() -> Result<(Self, Self), Box<dyn Error>> {
+        let file = include_bytes!("../../src/cli/demo/fashion_mnist_14x14.safetensors");
+        let file = SafeTensors::deserialize(file)?;
+        let part = |name: &str| -> Result<Self, Box<dyn Error>> {
+            let inputs = file.tensor(&format!("{name}.inputs"))?;
+            let labels = file.tensor(&format!("{name}.labels"))?;
+            let labels = labels.data().as_chunks().0.iter().map(|&l| i64::from_le_bytes(l));
+            let half = SIDE / 2;
+            let doubled = |image: &[u8]| {
+                let at = |i: usize| image[i / SIDE / 2 * half + i % SIDE / 2];
+                (0..SIDE * SIDE).map(at).collect::<Vec<_>>()
+            };
+            let pixels = inputs.data().chunks_exact(half * half).flat_map(doubled).collect();
+            Ok(Self { pixels, labels: labels.collect() })
+        };
+        Ok((part("train")?, part("test")?))
     }
 
     /// The images from `start` on, `count` of them, as they stand in the file.
