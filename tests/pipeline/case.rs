@@ -36,7 +36,16 @@ pub struct Case {
     pub storage: Storage,
     /// What jobs leave for others; none by default.
     pub cache: Option<PathBuf>,
-    _runtime: Runtime,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Case {
+    /// May be within another runtime, where none may be waited for.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Case {
@@ -78,7 +87,7 @@ impl Case {
         };
         fs::create_dir(folder.path().join("objects")).expect("our own folder");
         let storage = Storage::new(config, runtime.handle().clone()).expect("a root");
-        Self { folder, network, storage, cache: None, _runtime: runtime }
+        Self { folder, network, storage, cache: None, runtime: Some(runtime) }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
