@@ -1,4 +1,4 @@
-//! The programs in `examples/`, run as their users run them. That of the recorder needs PyTorch and is
+//! The programs in `examples/`, run as their users run them. That of the recorder needs `PyTorch` and is
 //! `make test-recorder`.
 
 use std::{
