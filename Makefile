@@ -11,7 +11,7 @@ export RETUNE_TEST_WEED ?= $(WEED)
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test test-recorder check bench bench-digits bench-evidence bench-reference postgres weed sqlx-prepare
+.PHONY: demo test test-recorder check bench bench-digits bench-evidence bench-reference bench-service postgres weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
@@ -49,6 +49,9 @@ bench: bench-digits
 
 bench-digits:
 	$(BENCH) digits
+
+bench-service: postgres
+	$(BENCH) service
 
 # Every method on real image pairs. Hours in all; a row that is there is not measured again, so it
 # may be stopped and run again. ARGS='--only mnist-mlp' measures some rows, ARGS=--table none.
