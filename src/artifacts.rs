@@ -1,8 +1,8 @@
 //! What lies in object storage, as values: models, trajectories, datasets, results.
 //!
 //! Everything read here comes from strangers. A header is believed only after every number in it
-//! has been checked against the file; no pickle is opened, let alone executed; names inside files
-//! never become paths that leave their folder. Parameters stay where they are: a checkpoint is a
+//! has been checked against the file; no pickle is executed, and none opened but by `retune convert`;
+//! names inside files never become paths that leave their folder. Parameters stay where they are: a checkpoint is a
 //! view of a mapped file, and a result is written from the pieces it consists of.
 //!
 //! This module knows files, not networks: what a `config.json` means is `engine::network`'s.
@@ -32,6 +32,9 @@ pub mod dataset;
 
 // The folder that a transfer leaves behind.
 pub mod result;
+
+// What torch.save has written, for `retune convert` alone.
+pub mod pytorch;
 
 // What a folder calls its classes and tokens.
 pub mod names;

@@ -5,6 +5,7 @@
 
 pub mod cancel;
 pub mod client;
+pub mod convert;
 pub mod demo;
 pub mod evaluate;
 pub mod keys;
@@ -66,6 +67,7 @@ enum Command {
     Plan(plan::Args),
     Symmetry(symmetry::Args),
     Evaluate(evaluate::Args),
+    Convert(convert::Args),
     #[command(subcommand)]
     Keys(keys::Command),
     Submit(submit::Args),
@@ -112,6 +114,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Plan(args) => plan::run(&args, &settings),
         Command::Symmetry(args) => symmetry::run(&args, &settings),
         Command::Evaluate(args) => evaluate::run(&args, &settings),
+        Command::Convert(args) => convert::run(&args),
         Command::Keys(command) => keys::run(command, settings),
         Command::Submit(args) => small_runtime()?.block_on(submit::run(args)),
         Command::Watch(args) => small_runtime()?.block_on(watch::run(args)),

@@ -24,6 +24,7 @@ mod storage {
 mod artifacts {
     mod hostile;
     mod models;
+    mod pickles;
     mod pytorch;
     mod results;
 }

@@ -132,7 +132,7 @@ def main(wheels: Path, out: Path) -> None:
         "source": {"base": at("old"), "trajectory": at("tuned")},
         "target": {"base": at("new")},
         "data": {name: at(f"{name}.safetensors") for name in data},
-        "methods": ["identity", "weight_matching", "fgmt", "bico", "theseus"],
+        "methods": "auto",
         "options": {"timesteps": 5, "batch_size": 64},
         "fine_tune": {"epochs": 1, "optimizer": "adamw", "learning_rate": RATE, "batch_size": BATCH},
         "output": at("result"),
