@@ -16,6 +16,7 @@ mod metrics;
 mod page;
 pub mod problem;
 mod transfers;
+mod webhook_endpoints;
 mod workers;
 
 use std::sync::LazyLock;
@@ -37,6 +38,15 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(transfers::retry::handle))
         .routes(routes!(api_keys::list::handle, api_keys::create::handle))
         .routes(routes!(api_keys::revoke::handle))
+        .routes(routes!(webhook_endpoints::list::handle))
+        .routes(routes!(
+            webhook_endpoints::get::handle,
+            webhook_endpoints::put::handle,
+            webhook_endpoints::delete::handle
+        ))
+        .routes(routes!(webhook_endpoints::rotate::handle))
+        .routes(routes!(webhook_endpoints::deliveries::handle))
+        .routes(routes!(webhook_endpoints::replay::handle))
         .routes(routes!(workers::handle))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

@@ -6,11 +6,14 @@
 //! anything is computed.
 
 pub mod api_keys;
+pub mod bell;
 pub mod changes;
+pub mod deliveries;
 pub mod events;
 pub mod leases;
 mod names;
 pub mod transfers;
+pub mod webhook_endpoints;
 pub mod workers;
 
 use std::{str::FromStr, time::Duration};

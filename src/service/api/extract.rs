@@ -158,6 +158,38 @@ impl<S: Send + Sync> FromRequestParts<S> for IdAndName {
     }
 }
 
+/// The `{name}` of a path, as people choose them: letters, digits, `-`, `_` and `.`, at most 100, not
+/// beginning with a dot. What is not spelt so names nothing: 404.
+pub struct Name(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let name = path.ok().map(|Path(name)| name).filter(|name| is_name(name));
+        name.map(Self).ok_or_else(|| Problem::not_found("name"))
+    }
+}
+
+/// The `{name}` and `{id}` of a path; see [`Name`] and [`Id`].
+pub struct NameAndId(pub String, pub Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for NameAndId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<(String, Uuid)>::from_request_parts(parts, state).await;
+        let both = path.ok().filter(|Path((name, _))| is_name(name));
+        both.map(|Path((name, id))| Self(name, id)).ok_or_else(|| Problem::not_found("id"))
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let spelt = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=100).contains(&text.len()) && text.chars().all(spelt) && !text.starts_with('.')
+}
+
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
@@ -210,6 +242,16 @@ mod tests {
             refusal(json, "{\"name\": \"a\\u0000\"}").await,
             (422, "invalid_text".into(), vec!["/name".into()])
         );
+    }
+
+    #[test]
+    fn names_are_short_and_plain() {
+        for good in ["a", "llama-3.1_8B", &"x".repeat(100)] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", ".", "..", ".a", "a b", "a/b", "é", "a\0", &"x".repeat(101)] {
+            assert!(!is_name(bad), "{bad}");
+        }
     }
 
     #[test]
