@@ -5,3 +5,4 @@ mod keys;
 mod pages;
 mod results;
 mod transfers;
+mod webhooks;
