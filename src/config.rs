@@ -31,6 +31,7 @@ pub struct Settings {
     pub http: Http,
     pub storage: Storage,
     pub worker: Worker,
+    pub quotas: Quotas,
     pub webhooks: Webhooks,
     pub log: Log,
 }
@@ -96,6 +97,14 @@ pub struct Worker {
     pub scratch_dir: String,
     /// Empty: `<data dir>/cache`; `none`: no cache.
     pub cache_dir: String,
+}
+
+/// What a tenant may use where its own row does not say; 0: no limit.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quotas {
+    pub queued_transfers: u32,
+    pub compute_seconds_per_day: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

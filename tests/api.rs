@@ -1,3 +1,4 @@
+mod access;
 mod app;
 mod documentation;
 mod follow;

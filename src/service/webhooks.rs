@@ -51,6 +51,12 @@ pub fn matches_any_kind(pattern: &str) -> bool {
         })
 }
 
+/// Whether an endpoint may be called so: letters, digits, `-`, `_` and `.`, at most 100.
+pub fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=100).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('.')
+}
+
 /// An endpoint as it is shown; its secret is not in it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Endpoint {
@@ -117,6 +123,16 @@ pub struct Delivery {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_short_and_plain() {
+        for good in ["a", "ci-2.x_Y", &"x".repeat(100)] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", ".", "..", ".a", "a b", "a/b", "é", "a\0", &"x".repeat(101)] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn a_pattern_that_can_match_nothing_is_told_apart() {

@@ -312,6 +312,33 @@ async fn a_delivery_can_be_replayed() {
 }
 
 #[tokio::test]
+async fn a_jobs_callback_is_told_of_its_end_and_signed_by_its_tenant() {
+    let app = app().await;
+    let mut hook = Receiver::start().await;
+    let _sending = send(&app, &settings(), lookup());
+    let mut spec = app.spec();
+    spec["callback"] = json!({"url": hook.url});
+    let rotate = async || {
+        let drawn = app.post("/v1/callback_secret/rotate", &json!({}), &[]).await.ok(200).json();
+        drawn["secret"].as_str().unwrap().to_owned()
+    };
+    let (old, new) = (rotate().await, rotate().await);
+    let id = app.post("/v1/transfers", &spec, &[]).await.ok(202).json()["id"].clone();
+    let cancel = format!("/v1/transfers/{}/cancel", id.as_str().unwrap());
+    app.post(&cancel, &json!({}), &[]).await.ok(200);
+    let post = hook.post().await;
+    assert!(post.is_signed_by(&old) && post.is_signed_by(&new));
+    let body = post.json();
+    assert_eq!(body["type"], "transfer.cancelled", "its end and nothing before");
+    assert_eq!((&body["data"]["id"], &body["data"]["status"]), (&id, &json!("cancelled")));
+    execute(&app, "UPDATE tenants SET previous_callback_secret_until = now()").await;
+    app.post(&cancel.replace("cancel", "retry"), &json!({}), &[]).await.ok(202);
+    app.post(&cancel, &json!({}), &[]).await.ok(200);
+    let post = hook.post().await;
+    assert!(!post.is_signed_by(&old) && post.is_signed_by(&new));
+}
+
+#[tokio::test]
 async fn endpoints_are_listed_filtered_and_removed() {
     let app = app().await;
     for name in ["a", "b", "c"] {
@@ -342,10 +369,12 @@ async fn endpoints_are_listed_filtered_and_removed() {
     let misspelt = json!({"url": "https://example.com/", "events": ["transfer.done"]});
     let put = app.put("/v1/webhook_endpoints/d", &misspelt, &[]).await;
     assert_eq!(put.problem(422, "invalid_body"), ["/events/0"]);
-    for name in ["%00", ".a", "a%2Fb"] {
+    for name in [".a", "a%2Fb", "a%20b"] {
         let path = format!("/v1/webhook_endpoints/{name}");
-        app.put(&path, &json!({"url": "https://example.com/"}), &[]).await.problem(404, "not_found");
+        let put = app.put(&path, &json!({"url": "https://example.com/"}), &[]).await;
+        assert_eq!(put.problem(422, "invalid_body"), ["/name"]);
     }
+    app.get("/v1/webhook_endpoints/%00").await.problem(404, "not_found");
 }
 
 #[tokio::test]

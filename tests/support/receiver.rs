@@ -21,6 +21,9 @@ use tokio::{
 
 use super::PATIENCE;
 
+/// Stands for no answer at all.
+const SILENCE: u16 = 0;
+
 /// One request as it came.
 #[derive(Debug)]
 pub struct Post {
@@ -75,6 +78,11 @@ impl Receiver {
         Self::open(&[307], Some(location.to_owned())).await
     }
 
+    /// Never answers the first request.
+    pub async fn silent_first() -> Self {
+        Self::open(&[SILENCE], None).await
+    }
+
     async fn open(statuses: &[u16], location: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/hook", listener.local_addr().expect("bound"));
@@ -109,6 +117,9 @@ impl Drop for Receiver {
 async fn receive(State(answers): State<Answers>, headers: HeaderMap, body: String) -> Response {
     let _ = answers.posts.send(Post { headers, body });
     let next = answers.next.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    if next == Some(SILENCE) {
+        return std::future::pending().await;
+    }
     let status = StatusCode::from_u16(next.unwrap_or(204)).expect("a status");
     match answers.location {
         Some(to) if status.is_redirection() => {

@@ -7,8 +7,11 @@ use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Database, events};
-use crate::service::webhooks::{Delivery, DeliveryStatus, Envelope, Secret};
+use super::{Database, audit_events, events};
+use crate::service::{
+    access::Caller,
+    webhooks::{Delivery, DeliveryStatus, Envelope, Secret},
+};
 
 /// Most posts open at once to one endpoint, whoever sends them.
 const MOST_PER_ENDPOINT: i64 = 4;
@@ -306,6 +309,7 @@ pub async fn list(
     endpoint: &str,
     filter: &ListFilter,
 ) -> Result<Vec<Delivery>, sqlx::Error> {
+    let mut scope = database.scope(tenant).await?;
     sqlx::query_as!(
         Delivery,
         r#"SELECT d.id, d.event, v.kind, v.subject, d.status AS "status: DeliveryStatus",
@@ -325,7 +329,7 @@ pub async fn list(
         filter.after,
         filter.limit,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(&mut *scope)
     .await
 }
 
@@ -336,11 +340,12 @@ pub async fn list(
 /// From the database.
 pub async fn replay(
     database: &Database,
-    tenant: Uuid,
+    caller: impl Into<Caller>,
     endpoint: &str,
     id: Uuid,
 ) -> Result<Option<Delivery>, sqlx::Error> {
-    let mut transaction = database.pool.begin().await?;
+    let caller = caller.into();
+    let mut scope = database.scope(caller.tenant).await?;
     let delivery = sqlx::query_as!(
         Delivery,
         r#"UPDATE deliveries d
@@ -352,17 +357,18 @@ pub async fn replay(
            RETURNING d.id, d.event, v.kind, v.subject, d.status AS "status: DeliveryStatus",
                      d.attempts, d.response_status, d.error, d.created_at, d.last_attempt_at,
                      d.next_attempt_at AS "next_attempt_at?", d.finished_at"#,
-        tenant,
+        caller.tenant,
         endpoint,
         id,
     )
-    .fetch_optional(&mut *transaction)
+    .fetch_optional(&mut *scope)
     .await?;
-    if delivery.is_some() {
-        sqlx::query!("SELECT pg_notify('deliveries', '')").execute(&mut *transaction).await?;
-    }
-    transaction.commit().await?;
-    Ok(delivery)
+    let Some(delivery) = delivery else { return Ok(None) };
+    sqlx::query!("SELECT pg_notify('deliveries', '')").execute(&mut *scope).await?;
+    let subject = format!("webhook_endpoints/{endpoint}/deliveries/{id}");
+    audit_events::record(&mut scope, caller, "delivery.replay", &subject).await?;
+    scope.commit().await?;
+    Ok(Some(delivery))
 }
 
 #[cfg(test)]

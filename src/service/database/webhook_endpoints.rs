@@ -3,8 +3,11 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Database;
-use crate::service::webhooks::{Endpoint, Secret};
+use super::{Database, audit_events};
+use crate::service::{
+    access::Caller,
+    webhooks::{Endpoint, Secret},
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
@@ -58,11 +61,13 @@ impl From<Row> for Endpoint {
 /// See [`SecretError`].
 pub async fn put(
     database: &Database,
-    tenant: Uuid,
+    caller: impl Into<Caller>,
     name: &str,
     wanted: &Wanted,
 ) -> Result<(Endpoint, Option<Secret>), SecretError> {
+    let caller = caller.into();
     let secret = Secret::draw()?;
+    let mut scope = database.scope(caller.tenant).await?;
     let row = sqlx::query_as!(
         Row,
         r#"INSERT INTO webhook_endpoints (id, tenant, name, url, events, enabled, secret)
@@ -74,15 +79,18 @@ pub async fn put(
                      previous_secret_until, created_at, updated_at,
                      (xmax = 0) AS "created!""#,
         Uuid::now_v7(),
-        tenant,
+        caller.tenant,
         name,
         wanted.url,
         &wanted.events,
         wanted.enabled,
         secret.bytes(),
     )
-    .fetch_one(&database.pool)
+    .fetch_one(&mut *scope)
     .await?;
+    let subject = format!("webhook_endpoints/{name}");
+    audit_events::record(&mut scope, caller, "webhook_endpoint.put", &subject).await?;
+    scope.commit().await?;
     let created = row.created;
     Ok((row.into(), created.then_some(secret)))
 }
@@ -96,6 +104,7 @@ pub async fn get(
     tenant: Uuid,
     name: &str,
 ) -> Result<Option<Endpoint>, sqlx::Error> {
+    let mut scope = database.scope(tenant).await?;
     let row = sqlx::query_as!(
         Row,
         r#"SELECT name, url, events, enabled, disabled_reason, failing_since,
@@ -104,7 +113,7 @@ pub async fn get(
         tenant,
         name,
     )
-    .fetch_optional(&database.pool)
+    .fetch_optional(&mut *scope)
     .await?;
     Ok(row.map(Endpoint::from))
 }
@@ -119,6 +128,7 @@ pub async fn list(
     after: Option<&str>,
     limit: i64,
 ) -> Result<Vec<Endpoint>, sqlx::Error> {
+    let mut scope = database.scope(tenant).await?;
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT name, url, events, enabled, disabled_reason, failing_since,
@@ -132,7 +142,7 @@ pub async fn list(
         after,
         limit,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(&mut *scope)
     .await?;
     Ok(rows.into_iter().map(Endpoint::from).collect())
 }
@@ -141,15 +151,27 @@ pub async fn list(
 ///
 /// # Errors
 /// From the database.
-pub async fn delete(database: &Database, tenant: Uuid, name: &str) -> Result<bool, sqlx::Error> {
+pub async fn delete(
+    database: &Database,
+    caller: impl Into<Caller>,
+    name: &str,
+) -> Result<bool, sqlx::Error> {
+    let caller = caller.into();
+    let mut scope = database.scope(caller.tenant).await?;
     let gone = sqlx::query!(
         "DELETE FROM webhook_endpoints WHERE tenant = $1 AND name = $2",
-        tenant,
+        caller.tenant,
         name,
     )
-    .execute(&database.pool)
+    .execute(&mut *scope)
     .await?;
-    Ok(gone.rows_affected() == 1)
+    if gone.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let subject = format!("webhook_endpoints/{name}");
+    audit_events::record(&mut scope, caller, "webhook_endpoint.delete", &subject).await?;
+    scope.commit().await?;
+    Ok(true)
 }
 
 /// Draws a new secret, shown this once; the present one signs too for a day. `None` where the tenant
@@ -159,10 +181,12 @@ pub async fn delete(database: &Database, tenant: Uuid, name: &str) -> Result<boo
 /// See [`SecretError`].
 pub async fn rotate(
     database: &Database,
-    tenant: Uuid,
+    caller: impl Into<Caller>,
     name: &str,
 ) -> Result<Option<(Endpoint, Secret)>, SecretError> {
+    let caller = caller.into();
     let secret = Secret::draw()?;
+    let mut scope = database.scope(caller.tenant).await?;
     let row = sqlx::query_as!(
         Row,
         r#"UPDATE webhook_endpoints
@@ -171,11 +195,15 @@ pub async fn rotate(
            WHERE tenant = $1 AND name = $2
            RETURNING name, url, events, enabled, disabled_reason, failing_since,
                      previous_secret_until, created_at, updated_at, false AS "created!""#,
-        tenant,
+        caller.tenant,
         name,
         secret.bytes(),
     )
-    .fetch_optional(&database.pool)
+    .fetch_optional(&mut *scope)
     .await?;
-    Ok(row.map(|row| (row.into(), secret)))
+    let Some(row) = row else { return Ok(None) };
+    let subject = format!("webhook_endpoints/{name}");
+    audit_events::record(&mut scope, caller, "webhook_endpoint.rotate", &subject).await?;
+    scope.commit().await?;
+    Ok(Some((row.into(), secret)))
 }

@@ -31,6 +31,6 @@ pub async fn handle(
     Administrator(caller): Administrator,
     Name(name): Name,
 ) -> Result<StatusCode, Problem> {
-    let known = webhook_endpoints::delete(&state.database, caller.tenant, &name).await?;
+    let known = webhook_endpoints::delete(&state.database, caller, &name).await?;
     if known { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("endpoint")) }
 }

@@ -18,7 +18,7 @@ use crate::{
             problem::{Problem, Refusals},
         },
         database::webhook_endpoints::{self, Wanted},
-        webhooks::{Endpoint, Guard, KINDS, matches_any_kind},
+        webhooks::{Endpoint, Guard, KINDS, is_name, matches_any_kind},
     },
     spec::Fault,
 };
@@ -82,7 +82,6 @@ impl EndpointWithSecret {
         (status = 200, body = Endpoint, description = "Changed"),
         (status = 201, body = EndpointWithSecret, description = "Added"),
         (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: not a name"),
         (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
         (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
@@ -97,22 +96,26 @@ pub async fn handle(
     Name(name): Name,
     JsonBody(wanted): JsonBody<WantedEndpoint>,
 ) -> Result<Response, Problem> {
-    check(&wanted, &Guard::from(&state.settings.webhooks))?;
+    check(&name, &wanted, &Guard::from(&state.settings.webhooks))?;
     let WantedEndpoint { url, events, enabled } = wanted;
     let wanted = Wanted { url, events, enabled };
     let (endpoint, secret) =
-        webhook_endpoints::put(&state.database, caller.tenant, &name, &wanted).await?;
+        webhook_endpoints::put(&state.database, caller, &name, &wanted).await?;
     let status = if secret.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     let secret = secret.map(|secret| secret.reveal());
     Ok(EndpointWithSecret { endpoint, secret }.answer(status))
 }
 
-fn check(wanted: &WantedEndpoint, guard: &Guard) -> Result<(), Problem> {
+fn check(name: &str, wanted: &WantedEndpoint, guard: &Guard) -> Result<(), Problem> {
     if let Err(error) = guard.check(&wanted.url) {
         let fault = Fault::new("/url", error.to_string());
         return Err(Problem::invalid("address_not_allowed", vec![fault]));
     }
     let mut faults = Vec::new();
+    if !is_name(name) {
+        let detail = "1 to 100 letters, digits, - _ and ., not beginning with a dot";
+        faults.push(Fault::new("/name", detail));
+    }
     if !(1..=PATTERN_LIMIT).contains(&wanted.events.len()) {
         faults.push(Fault::new("/events", format!("1 to {PATTERN_LIMIT} kinds of events")));
     }
@@ -132,8 +135,12 @@ mod tests {
     use super::*;
 
     fn faults(wanted: serde_json::Value) -> Vec<String> {
+        named("ci", wanted)
+    }
+
+    fn named(name: &str, wanted: serde_json::Value) -> Vec<String> {
         let wanted = serde_json::from_value(wanted).unwrap();
-        let Err(problem) = check(&wanted, &Guard::default()) else { return Vec::new() };
+        let Err(problem) = check(name, &wanted, &Guard::default()) else { return Vec::new() };
         let json = serde_json::to_value(problem).unwrap();
         let faults = json["errors"].as_array().unwrap().iter();
         faults.map(|fault| fault["pointer"].as_str().unwrap().to_owned()).collect()
@@ -144,6 +151,7 @@ mod tests {
         let url = "https://example.com/";
         assert!(faults(json!({"url": url})).is_empty());
         assert!(faults(json!({"url": url, "events": ["transfer.*", "gate.failed"]})).is_empty());
+        assert_eq!(named(".ci", json!({"url": url})), ["/name"]);
         assert_eq!(faults(json!({"url": "https://127.0.0.1/"})), ["/url"]);
         assert_eq!(faults(json!({"url": url, "events": []})), ["/events"]);
         assert_eq!(faults(json!({"url": url, "events": vec!["*"; 51]})), ["/events"]);

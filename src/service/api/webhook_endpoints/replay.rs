@@ -6,7 +6,7 @@ use crate::service::{
     api::{
         AppState,
         authentication::Administrator,
-        extract::NameAndId,
+        extract::TwoNames,
         problem::{Problem, Refusals},
     },
     database::deliveries,
@@ -35,9 +35,10 @@ use crate::service::{
 pub async fn handle(
     State(state): State<AppState>,
     Administrator(caller): Administrator,
-    NameAndId(name, id): NameAndId,
+    TwoNames(name, id): TwoNames,
 ) -> Result<(StatusCode, Json<Delivery>), Problem> {
-    let delivery = deliveries::replay(&state.database, caller.tenant, &name, id).await?;
+    let id = id.parse().map_err(|_| Problem::not_found("delivery"))?;
+    let delivery = deliveries::replay(&state.database, caller, &name, id).await?;
     let delivery = delivery.ok_or_else(|| Problem::not_found("delivery"))?;
     Ok((StatusCode::ACCEPTED, Json(delivery)))
 }

@@ -35,7 +35,7 @@ pub async fn handle(
     Administrator(caller): Administrator,
     Name(name): Name,
 ) -> Result<Response, Problem> {
-    let rotated = webhook_endpoints::rotate(&state.database, caller.tenant, &name).await?;
+    let rotated = webhook_endpoints::rotate(&state.database, caller, &name).await?;
     let (endpoint, secret) = rotated.ok_or_else(|| Problem::not_found("endpoint"))?;
     let secret = Some(secret.reveal());
     Ok(EndpointWithSecret { endpoint, secret }.answer(StatusCode::OK))
