@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 mod layers;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub http: Http,
     pub storage: Storage,
     pub worker: Worker,
+    pub quotas: Quotas,
+    pub webhooks: Webhooks,
     pub log: Log,
 }
 
@@ -96,6 +99,31 @@ pub struct Worker {
     pub cache_dir: String,
 }
 
+/// What a tenant may use where its own row does not say; 0: no limit.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quotas {
+    pub queued_transfers: u32,
+    pub compute_seconds_per_day: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhooks {
+    #[serde(rename = "timeout_seconds", deserialize_with = "seconds")]
+    pub timeout: Duration,
+    #[serde(rename = "backoff_seconds", deserialize_with = "seconds")]
+    pub backoff: Duration,
+    #[serde(rename = "give_up_seconds", deserialize_with = "seconds")]
+    pub give_up: Duration,
+    #[serde(rename = "poll_seconds", deserialize_with = "seconds")]
+    pub poll: Duration,
+    /// Addresses of any kind, and plain http.
+    pub allow_private: bool,
+    #[serde(deserialize_with = "networks")]
+    pub allowed_networks: Vec<IpNet>,
+}
+
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
@@ -126,6 +154,14 @@ fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration
         .ok()
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| serde::de::Error::custom("must be a number of seconds above zero"))
+}
+
+fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let fault = |text: &String| {
+        serde::de::Error::custom(format!("{text:?} is not a network; write 10.1.0.0/16"))
+    };
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(|_| fault(text))).collect()
 }
 
 impl Settings {
@@ -286,5 +322,7 @@ mod tests {
         assert!(message(with("[worker]\nlease_seconds = 15", &[])).contains("twice"));
         assert!(message(with("[worker]\npoll_seconds = 0", &[])).contains("above zero"));
         assert!(message(with("[http]\nlisten = 'here'", &[])).contains("socket address"));
+        let network = with("", &[("RETUNE_WEBHOOKS_ALLOWED_NETWORKS", "10.0.0.0/8,home")]);
+        assert!(message(network).contains("\"home\" is not a network"));
     }
 }

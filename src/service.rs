@@ -12,6 +12,9 @@ pub mod private_cluster;
 // Claims transfers, runs them, hands them back.
 pub mod worker;
 
+// Tells subscribers of events: addresses, signatures, deliveries.
+pub mod webhooks;
+
 // API keys and roles.
 pub mod access;
 

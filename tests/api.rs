@@ -1,3 +1,4 @@
+mod access;
 mod app;
 mod documentation;
 mod follow;
@@ -5,3 +6,4 @@ mod keys;
 mod pages;
 mod results;
 mod transfers;
+mod webhooks;

@@ -4,3 +4,5 @@ mod private_cluster;
 mod queue;
 mod serve;
 mod sweep;
+mod tenants;
+mod webhooks;

@@ -2,6 +2,7 @@
 //! `retune` processes, and waiting for what must happen without ever sleeping.
 
 pub mod files;
+pub mod receiver;
 pub mod s3_server;
 
 use std::{

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use serde_json::json;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
@@ -10,10 +10,13 @@ use uuid::Uuid;
 use crate::{
     config::Settings,
     service::{
-        access::{ApiKey, DEFAULT_TENANT, Role},
-        database::{Database, api_keys},
+        access::{ApiKey, Role},
+        database::{Database, api_keys, tenants},
     },
 };
+
+/// The tenant that every installation has.
+const DEFAULT_NAME: &str = "default";
 
 /// Make, list and withdraw API keys.
 #[derive(Debug, clap::Subcommand)]
@@ -28,15 +31,17 @@ pub enum Command {
         /// Refuse the key after so many days.
         #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
         expires_in: Option<u32>,
-        #[arg(long, default_value_t = DEFAULT_TENANT, hide = true)]
-        tenant: Uuid,
+        /// Whose transfers the key reaches; a tenant of a new name is added.
+        #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
+        tenant: String,
         #[arg(long)]
         json: bool,
     },
     /// List the keys; their secrets are not kept.
     List {
-        #[arg(long, default_value_t = DEFAULT_TENANT, hide = true)]
-        tenant: Uuid,
+        /// Whose keys.
+        #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
+        tenant: String,
         #[arg(long)]
         json: bool,
     },
@@ -44,8 +49,9 @@ pub enum Command {
     Revoke {
         /// As `list` shows it.
         id: Uuid,
-        #[arg(long, default_value_t = DEFAULT_TENANT, hide = true)]
-        tenant: Uuid,
+        /// Whose keys.
+        #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
+        tenant: String,
     },
 }
 
@@ -59,11 +65,16 @@ pub fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
             Command::Create { name, role, expires_in, tenant, json } => {
                 let days = expires_in.map(|days| Duration::days(days.into()));
                 let expires_at = days.map(|days| OffsetDateTime::now_utc() + days);
+                ensure!(!tenant.trim().is_empty(), "a tenant's name is not empty");
+                let tenant = tenants::add(&database, tenant.trim()).await?;
                 let made = api_keys::create(&database, &name, tenant, role, expires_at).await?;
                 show_made(&made, json);
             }
-            Command::List { tenant, json } => list(&database, tenant, json).await?,
+            Command::List { tenant, json } => {
+                list(&database, known(&database, &tenant).await?, json).await?;
+            }
             Command::Revoke { id, tenant } => {
+                let tenant = known(&database, &tenant).await?;
                 ensure!(api_keys::revoke(&database, tenant, id).await?, "no key has the id {id}");
                 eprintln!("withdrawn");
             }
@@ -79,6 +90,11 @@ fn show_made((key, secret): &(ApiKey, String), json: bool) {
         eprintln!("a key with the role {:?}; it is shown this once:", key.role);
         println!("{secret}");
     }
+}
+
+async fn known(database: &Database, tenant: &str) -> anyhow::Result<Uuid> {
+    let id = tenants::named(database, tenant).await?;
+    id.with_context(|| format!("no tenant is called {tenant}"))
 }
 
 async fn list(database: &Database, tenant: Uuid, json: bool) -> anyhow::Result<()> {

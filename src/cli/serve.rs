@@ -18,6 +18,7 @@ use crate::{
         api, dashboard,
         database::{Database, api_keys, leases, workers},
         state::AppState,
+        webhooks::{self, Sender},
         worker::processes::{self, Program},
     },
 };
@@ -68,6 +69,8 @@ async fn serve(settings: Arc<Settings>, config: Option<PathBuf>) -> anyhow::Resu
 
     let mut background = start_workers(&settings, config, &database, &shutdown)?;
     background.spawn(sweep(Arc::clone(&settings), database.clone(), shutdown.clone()));
+    let sender = Sender::new(database.clone(), &settings.webhooks, webhooks::lookup())?;
+    background.spawn(sender.run(shutdown.clone()));
     let state =
         AppState::open(database.clone(), storage, Arc::clone(&settings), open, shutdown.clone());
     let router = api::router(state.clone(), dashboard::router(state));

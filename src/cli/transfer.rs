@@ -31,7 +31,8 @@ pub struct Args {
 /// # Errors
 /// A specification that cannot be read.
 pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let spec = match read_spec(&args.spec) {
+    let spec = read_spec(&args.spec).and_then(|spec| Ok(spec.check_local().map(|()| spec)?));
+    let spec = match spec {
         Ok(spec) => spec,
         Err(error) => return refused(error, args.json),
     };

@@ -54,6 +54,52 @@ impl Principal {
     pub const OPEN: Self = Self { tenant: DEFAULT_TENANT, key_id: None, role: Role::Admin };
 }
 
+/// For whom something is done, and by which key where a request brought one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub tenant: Uuid,
+    pub key: Option<Uuid>,
+}
+
+impl From<Principal> for Caller {
+    fn from(principal: Principal) -> Self {
+        Self { tenant: principal.tenant, key: principal.key_id }
+    }
+}
+
+/// The service itself, or its command line, for a tenant.
+impl From<Uuid> for Caller {
+    fn from(tenant: Uuid) -> Self {
+        Self { tenant, key: None }
+    }
+}
+
+/// Whether something was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "audit_outcome", rename_all = "snake_case")]
+pub enum AuditOutcome {
+    Done,
+    Refused,
+}
+
+/// One thing that somebody did, or was refused.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AuditEvent {
+    pub id: Uuid,
+    /// By which key; null where the service runs open, and for the command line.
+    pub key: Option<Uuid>,
+    /// `transfer.submit`, `api_key.revoke` …; of a refusal the method and route.
+    pub action: String,
+    /// What it was done to, as the API names it below `/v1`.
+    pub subject: String,
+    pub outcome: AuditOutcome,
+    /// Of a refusal, the problem's code.
+    pub code: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
 /// A key as it is listed; the secret is not in it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ApiKey {

@@ -6,7 +6,9 @@
 //! stored results.
 
 mod api_keys;
+mod audit_events;
 mod authentication;
+mod callback_secret;
 mod documentation;
 mod extract;
 mod health;
@@ -16,11 +18,15 @@ mod metrics;
 mod page;
 pub mod problem;
 mod transfers;
+mod webhook_endpoints;
 mod workers;
 
 use std::sync::LazyLock;
 
-use axum::{Router, middleware::from_fn};
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -37,6 +43,17 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(transfers::retry::handle))
         .routes(routes!(api_keys::list::handle, api_keys::create::handle))
         .routes(routes!(api_keys::revoke::handle))
+        .routes(routes!(webhook_endpoints::list::handle))
+        .routes(routes!(
+            webhook_endpoints::get::handle,
+            webhook_endpoints::put::handle,
+            webhook_endpoints::delete::handle
+        ))
+        .routes(routes!(webhook_endpoints::rotate::handle))
+        .routes(routes!(webhook_endpoints::deliveries::handle))
+        .routes(routes!(webhook_endpoints::replay::handle))
+        .routes(routes!(callback_secret::rotate::handle))
+        .routes(routes!(audit_events::list::handle))
         .routes(routes!(workers::handle))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
@@ -69,10 +86,11 @@ pub fn router(state: AppState, pages: Router) -> Router {
     let http = state.settings.http.clone();
     let open = state.open;
     let (bounded, _) = bounded().with_state(state.clone()).split_for_parts();
-    let (unbounded, _) = unbounded().with_state(state).split_for_parts();
+    let (unbounded, _) = unbounded().with_state(state.clone()).split_for_parts();
     let bounded = bounded.merge(documentation::pages()).merge(pages);
     let bounded = layers::bounded(bounded, http.request_timeout);
-    let routes = bounded.merge(unbounded);
+    let refusals = from_fn_with_state(state, audit_events::refusals::record);
+    let routes = bounded.merge(unbounded).layer(refusals);
     let routes = if open { routes.layer(from_fn(loopback::guard)) } else { routes };
     layers::common(routes, http.body_limit)
 }

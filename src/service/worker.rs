@@ -11,21 +11,18 @@ pub mod processes;
 mod watch;
 
 use std::{
-    fs,
-    future::Future,
-    io,
+    fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use sqlx::postgres::PgListener;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     config,
-    service::database::{Database, leases, workers},
+    service::database::{Database, bell::Bell, leases, workers},
     storage::Storage,
 };
 
@@ -57,7 +54,7 @@ impl config::Worker {
 /// Works until `shutdown`. Errors of the database are waited out.
 pub async fn run(worker: Worker, shutdown: CancellationToken) {
     let presence = tokio::spawn(stay_known(worker.clone()));
-    let mut bell = Bell::default();
+    let mut bell = Bell::on("transfer_queued");
     while !shutdown.is_cancelled() {
         // Before the claim: what is queued between claim and waiting rings already.
         bell.listen(&worker.database).await;
@@ -97,43 +94,6 @@ async fn stay_known(worker: Worker) {
         every.tick().await;
         if let Err(error) = workers::seen(&worker.database, worker.id, &host, pid).await {
             tracing::debug!(%error, "could not sign in");
-        }
-    }
-}
-
-/// Rings when a transfer is queued. Without a listening connection it only waits.
-#[derive(Default)]
-struct Bell(Option<PgListener>);
-
-impl Bell {
-    async fn listen(&mut self, database: &Database) {
-        if self.0.is_some() {
-            return;
-        }
-        let Ok(mut listener) = PgListener::connect_with(&database.pool).await else { return };
-        if listener.listen("transfer_queued").await.is_ok() {
-            self.0 = Some(listener);
-        }
-    }
-
-    /// Until a ring, the end of `poll`, or `end`.
-    async fn wait(&mut self, poll: Duration, end: impl Future<Output = ()>) {
-        let lost = tokio::select! {
-            rung = Self::ring(self.0.as_mut()) => rung.is_err(),
-            () = time::sleep(poll) => false,
-            () = end => false,
-        };
-        if lost {
-            self.0 = None;
-            // Not at once again: the database may be restarting.
-            time::sleep(poll.min(Duration::from_secs(1))).await;
-        }
-    }
-
-    async fn ring(listener: Option<&mut PgListener>) -> Result<(), sqlx::Error> {
-        match listener {
-            Some(listener) => listener.try_recv().await.map(|_| ()),
-            None => std::future::pending().await,
         }
     }
 }

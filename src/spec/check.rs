@@ -21,7 +21,8 @@ impl Fault {
     }
 }
 
-/// Why a specification is refused. `code` is stable: `invalid_spec` or `not_implemented`.
+/// Why a specification is refused. `code` is stable: `invalid_spec`, or `not_implemented` for what
+/// only the service does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecError {
     pub code: &'static str,
@@ -48,8 +49,7 @@ impl Spec {
     /// Reads and checks a specification.
     ///
     /// # Errors
-    /// Every fault found, with its pointer. Unknown fields are faults; a field whose function does
-    /// not exist yet is `not_implemented`, never ignored.
+    /// Every fault found, with its pointer. Unknown fields are faults.
     pub fn from_json(value: &Value) -> Result<Self, SpecError> {
         let spec: Self = serde_path_to_error::deserialize(value).map_err(|error| SpecError {
             code: "invalid_spec",
@@ -64,10 +64,6 @@ impl Spec {
     /// # Errors
     /// As [`Spec::from_json`].
     pub fn check(&self) -> Result<(), SpecError> {
-        let missing = self.not_implemented();
-        if !missing.is_empty() {
-            return Err(SpecError { code: "not_implemented", faults: missing });
-        }
         let mut faults = Vec::new();
         self.check_methods(&mut faults);
         self.check_numbers(&mut faults);
@@ -86,15 +82,14 @@ impl Spec {
         })
     }
 
-    fn not_implemented(&self) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        if self.callback.is_some() {
-            faults.push(Fault::new(
-                "/callback",
-                "callbacks are not implemented yet; poll the transfer",
-            ));
-        }
-        faults
+    /// What a run without the service would have to ignore is refused there.
+    ///
+    /// # Errors
+    /// `not_implemented`, naming the field.
+    pub fn check_local(&self) -> Result<(), SpecError> {
+        let Some(_) = &self.callback else { return Ok(()) };
+        let detail = "only the service calls back; submit the job, or leave this out";
+        Err(SpecError { code: "not_implemented", faults: vec![Fault::new("/callback", detail)] })
     }
 
     fn check_methods(&self, faults: &mut Vec<Fault>) {
@@ -180,6 +175,7 @@ impl Spec {
         ] {
             texts.extend(uri.map(|uri| (format!("/data/{name}"), uri)));
         }
+        texts.extend(self.callback.iter().map(|to| ("/callback/url".into(), to.url.as_str())));
         for (key, value) in &self.metadata {
             let pointer = format!("/metadata/{}", key.replace('~', "~0").replace('/', "~1"));
             texts.push((pointer.clone(), key));
@@ -276,6 +272,15 @@ mod tests {
     }
 
     #[test]
+    fn a_callback_is_the_services() {
+        let mut value = minimal();
+        assert!(Spec::from_json(&value).unwrap().check_local().is_ok());
+        value["callback"] = json!({"url": "https://example.com/"});
+        let error = Spec::from_json(&value).unwrap().check_local().unwrap_err();
+        assert_eq!((error.code, &*error.faults[0].pointer), ("not_implemented", "/callback"));
+    }
+
+    #[test]
     fn each_fault_is_named_by_its_pointer() {
         let one = |pointer: &str, code: &str| vec![(pointer.to_owned(), code.to_owned())];
         assert_eq!(
@@ -321,8 +326,8 @@ mod tests {
         assert_eq!(gate(1.5), one("/gate/max_negative_flips", "invalid_spec"));
         assert_eq!(gate(-0.1), one("/gate/max_negative_flips", "invalid_spec"));
         assert_eq!(
-            faults(|v| v["callback"] = json!({"url": "http://x"})),
-            one("/callback", "not_implemented")
+            faults(|v| v["callback"] = json!({"url": ""})),
+            one("/callback/url", "invalid_spec")
         );
         assert_eq!(
             faults(|v| v["fine_tune"] = json!({"epochs": 1, "learning_rate": 0.1})),

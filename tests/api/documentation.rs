@@ -4,24 +4,33 @@ use serde_json::Value;
 use super::app::App;
 
 /// What is promised to clients; a route missing here or there fails.
-const ROUTES: [&str; 17] = [
+const ROUTES: [&str; 26] = [
     "DELETE /v1/api_keys/{id}",
+    "DELETE /v1/webhook_endpoints/{name}",
     "GET /healthz",
     "GET /metrics",
     "GET /openapi.json",
     "GET /readyz",
     "GET /v1/api_keys",
+    "GET /v1/audit_events",
     "GET /v1/transfers",
     "GET /v1/transfers/{id}",
     "GET /v1/transfers/{id}/events",
     "GET /v1/transfers/{id}/files/{name}",
     "GET /v1/transfers/{id}/report",
+    "GET /v1/webhook_endpoints",
+    "GET /v1/webhook_endpoints/{name}",
+    "GET /v1/webhook_endpoints/{name}/deliveries",
     "GET /v1/workers",
     "POST /v1/api_keys",
+    "POST /v1/callback_secret/rotate",
     "POST /v1/transfers",
     "POST /v1/transfers/{id}/cancel",
     "POST /v1/transfers/{id}/retry",
     "POST /v1/transfers:plan",
+    "POST /v1/webhook_endpoints/{name}/deliveries/{id}/replay",
+    "POST /v1/webhook_endpoints/{name}/rotate",
+    "PUT /v1/webhook_endpoints/{name}",
 ];
 
 fn document() -> Value {

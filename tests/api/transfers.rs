@@ -61,8 +61,8 @@ async fn faults_of_a_specification_are_named() {
     let app = App::open().await;
     let unknown = |spec: &mut Value| spec["optons"] = json!({});
     assert_eq!(refused(&app, unknown, "invalid_spec").await, ["/optons"]);
-    let unbuilt = |spec: &mut Value| spec["callback"] = json!({"url": "https://example.com/"});
-    assert_eq!(refused(&app, unbuilt, "not_implemented").await, ["/callback"]);
+    let private = |spec: &mut Value| spec["callback"] = json!({"url": "https://10.0.0.1/"});
+    assert_eq!(refused(&app, private, "address_not_allowed").await, ["/callback/url"]);
     let nul = |spec: &mut Value| spec["metadata"] = json!({"a": "\0"});
     assert_eq!(refused(&app, nul, "invalid_text").await, ["/metadata/a"]);
     let outside = |spec: &mut Value| {

@@ -180,12 +180,6 @@ const FAULTS: &[(&str, Spoil, &str, &str)] = &[
         "/options/timestep",
     ),
     ("no gradients", |_, s| s["data"] = json!({}), "invalid_spec", "/methods/2"),
-    (
-        "function to come",
-        |_, s| s["callback"] = json!({"url": "https://example.com/"}),
-        "not_implemented",
-        "/callback",
-    ),
     ("gate that cannot be", |_, s| s["gate"] = json!({"min": 2}), "invalid_spec", "/gate/min"),
 ];
 
@@ -279,4 +273,16 @@ fn the_command_exits_with_2_and_says_the_same() {
         assert_eq!(said["error"]["pointer"], *pointer, "{what}: {said}");
         assert!(case.left_under_output().is_empty(), "{what}");
     }
+}
+
+#[test]
+fn the_command_calls_nobody_back_and_says_so() {
+    let case = Case::fresh();
+    let mut spec = case.spec();
+    spec["callback"] = json!({"url": "https://example.com/"});
+    let (exit, said) = by_command(&case, &spec);
+    let error = &said["error"];
+    assert_eq!((exit, &error["code"]), (Some(2), &json!("not_implemented")), "{said}");
+    assert_eq!(error["pointer"], "/callback", "{said}");
+    assert!(case.left_under_output().is_empty());
 }

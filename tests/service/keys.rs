@@ -4,7 +4,7 @@ use retune::service::{
     access::{DEFAULT_TENANT, Role},
     database::api_keys,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -58,4 +58,17 @@ async fn keys_are_made_on_the_command_line() {
     assert!(api_keys::authenticate(&test.database, secret.trim()).await.unwrap().is_none());
     let unknown = run(&["keys", "revoke", &Uuid::now_v7().to_string()]);
     assert_eq!(unknown.status.code(), Some(2));
+
+    let of = |name| run(&["keys", "create", "--tenant", name, "--expires-in", "1", "--json"]).stdout;
+    let (one, two): (Value, Value) = (
+        serde_json::from_slice(&of("vision")).unwrap(),
+        serde_json::from_slice(&of("vision")).unwrap(),
+    );
+    assert_eq!(one["key"]["tenant"], two["key"]["tenant"], "a name is one tenant");
+    assert_ne!(one["key"]["tenant"], json!(DEFAULT_TENANT));
+    assert!(one["key"]["expires_at"].is_string());
+    let vision = run(&["keys", "list", "--tenant", "vision", "--json"]).stdout;
+    let vision: Value = serde_json::from_slice(&vision).unwrap();
+    assert_eq!(vision["data"].as_array().unwrap().len(), 2);
+    assert_eq!(run(&["keys", "list", "--tenant", "audio"]).status.code(), Some(2));
 }

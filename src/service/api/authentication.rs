@@ -10,7 +10,7 @@ use axum::{
     http::{StatusCode, header, request::Parts},
 };
 
-use super::{AppState, problem::Problem};
+use super::{AppState, audit_events::refusals, problem::Problem};
 use crate::service::{
     access::{Principal, Role},
     state::cookie,
@@ -64,6 +64,7 @@ async fn principal(parts: &Parts, state: &AppState, least: Role) -> Result<Princ
             return Err(unauthenticated("send a key: Authorization: Bearer rt_…"));
         }
     };
+    refusals::name_caller(parts, principal);
     if principal.role < least {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,

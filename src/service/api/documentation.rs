@@ -20,6 +20,8 @@ use utoipa_swagger_ui::SwaggerUi;
     tags(
         (name = "transfers", description = "One tuning carried over to one new base model."),
         (name = "api_keys", description = "Who may call; for `admin` keys."),
+        (name = "audit_events", description = "Who did what; for `admin` keys."),
+        (name = "webhook_endpoints", description = "Who is told of events, and what came of it; for `admin` keys."),
         (name = "workers", description = "The processes that compute."),
         (name = "service", description = "Health, figures, this document."),
     ),

@@ -158,6 +158,41 @@ impl<S: Send + Sync> FromRequestParts<S> for IdAndName {
     }
 }
 
+/// The name in a path. What cannot be a name names nothing: 404, as for an unknown one.
+pub struct Name(pub String);
+
+/// The two names in a path; see [`Name`].
+pub struct TwoNames(pub String, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        names(parts, state).await.map(|[name]| Self(name))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for TwoNames {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        names(parts, state).await.map(|[first, second]| Self(first, second))
+    }
+}
+
+async fn names<S: Send + Sync, const N: usize>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<[String; N], Problem> {
+    let unknown = || Problem::not_found("name");
+    let names = Path::<Vec<String>>::from_request_parts(parts, state).await;
+    let Path(names) = names.map_err(|_| unknown())?;
+    if names.iter().any(|name| name.contains('\0')) {
+        return Err(unknown());
+    }
+    names.try_into().map_err(|_| unknown())
+}
+
 #[cfg(test)]
 mod tests {
     use axum::body::Body;

@@ -36,7 +36,15 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     errors: Vec<Fault>,
+    /// Seconds for `Retry-After`.
+    #[serde(skip)]
+    #[schema(ignore)]
+    retry_after: u32,
 }
+
+/// The problem's code, beside the answer, for the audit log.
+#[derive(Clone, Copy, Debug)]
+pub struct Code(pub &'static str);
 
 impl Problem {
     /// A problem without field pointers.
@@ -48,7 +56,13 @@ impl Problem {
             code,
             detail: detail.into(),
             errors: Vec::new(),
+            retry_after: 1,
         }
+    }
+
+    /// The same with another `Retry-After`, in seconds; it is sent with 429 and 503.
+    pub fn retry_after(self, seconds: u32) -> Self {
+        Self { retry_after: seconds, ..self }
     }
 
     /// 422 with the faulty fields.
@@ -97,8 +111,9 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let (status, code, retry_after) = (self.status(), Code(self.code), self.retry_after);
         let mut response = (status, Json(self)).into_response();
+        response.extensions_mut().insert(code);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -106,7 +121,7 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
         }
         response
     }

@@ -10,6 +10,7 @@ pub mod plan;
 pub mod report;
 pub mod retry;
 
+mod callback;
 mod locations;
 
 use axum::{

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::service::database::workers::{self, Worker};
 
-/// List the workers seen in the last minutes.
+/// List the workers seen in the last minutes. What they do for other tenants is not shown.
 #[utoipa::path(
     get,
     path = "/v1/workers",
@@ -21,7 +21,7 @@ use crate::service::database::workers::{self, Worker};
 )]
 pub async fn handle(
     State(state): State<AppState>,
-    _caller: Reader,
+    Reader(caller): Reader,
 ) -> Result<Json<Page<Worker>>, Problem> {
-    Ok(Json(Page::whole(workers::list(&state.database).await?)))
+    Ok(Json(Page::whole(workers::list_for(&state.database, caller.tenant).await?)))
 }

@@ -3,8 +3,8 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Database;
-use crate::service::access::{ApiKey, Principal, Role, Secret};
+use super::{Database, audit_events};
+use crate::service::access::{ApiKey, Caller, Principal, Role, Secret};
 
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
@@ -23,27 +23,32 @@ pub enum CreateError {
 pub async fn create(
     database: &Database,
     name: &str,
-    tenant: Uuid,
+    caller: impl Into<Caller>,
     role: Role,
     expires_at: Option<OffsetDateTime>,
 ) -> Result<(ApiKey, String), CreateError> {
+    let caller = caller.into();
     let secret = Secret::draw()?;
+    let mut scope = database.scope(caller.tenant).await?;
     let key = sqlx::query_as!(
         ApiKey,
         r#"INSERT INTO api_keys (id, tenant, name, role, prefix, secret_sha256, expires_at)
            SELECT $1, id, $3, $4, $5, $6, $7 FROM tenants WHERE id = $2
            RETURNING id, tenant, name, role AS "role: Role", prefix, created_at, expires_at, revoked_at"#,
         Uuid::now_v7(),
-        tenant,
+        caller.tenant,
         name,
         role as Role,
         secret.prefix(),
         &secret.sha256()[..],
         expires_at,
     )
-    .fetch_optional(&database.pool)
+    .fetch_optional(&mut *scope)
     .await?
-    .ok_or(CreateError::UnknownTenant(tenant))?;
+    .ok_or(CreateError::UnknownTenant(caller.tenant))?;
+    let subject = format!("api_keys/{}", key.id);
+    audit_events::record(&mut scope, caller, "api_key.create", &subject).await?;
+    scope.commit().await?;
     Ok((key, secret.reveal().to_owned()))
 }
 
@@ -75,13 +80,14 @@ pub async fn authenticate(
 /// # Errors
 /// From the database.
 pub async fn list(database: &Database, tenant: Uuid) -> Result<Vec<ApiKey>, sqlx::Error> {
+    let mut scope = database.scope(tenant).await?;
     sqlx::query_as!(
         ApiKey,
         r#"SELECT id, tenant, name, role AS "role: Role", prefix, created_at, expires_at, revoked_at
            FROM api_keys WHERE tenant = $1 ORDER BY id DESC"#,
         tenant,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(&mut *scope)
     .await
 }
 
@@ -89,15 +95,27 @@ pub async fn list(database: &Database, tenant: Uuid) -> Result<Vec<ApiKey>, sqlx
 ///
 /// # Errors
 /// From the database.
-pub async fn revoke(database: &Database, tenant: Uuid, id: Uuid) -> Result<bool, sqlx::Error> {
+pub async fn revoke(
+    database: &Database,
+    caller: impl Into<Caller>,
+    id: Uuid,
+) -> Result<bool, sqlx::Error> {
+    let caller = caller.into();
+    let mut scope = database.scope(caller.tenant).await?;
     let done = sqlx::query!(
         "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 AND tenant = $2",
         id,
-        tenant,
+        caller.tenant,
     )
-    .execute(&database.pool)
+    .execute(&mut *scope)
     .await?;
-    Ok(done.rows_affected() == 1)
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let subject = format!("api_keys/{id}");
+    audit_events::record(&mut scope, caller, "api_key.revoke", &subject).await?;
+    scope.commit().await?;
+    Ok(true)
 }
 
 /// Whether any key was ever made: then the service does not run open. A withdrawn key counts, so

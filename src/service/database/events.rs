@@ -50,7 +50,6 @@ pub(super) async fn insert(
 ///
 /// # Errors
 /// From the database.
-#[expect(dead_code, reason = "the registry writes the first of them")]
 pub(super) async fn record(
     connection: &mut PgConnection,
     tenant: Uuid,
@@ -82,6 +81,7 @@ pub async fn list(
     after: i64,
     limit: i64,
 ) -> Result<Vec<Event>, sqlx::Error> {
+    let mut scope = database.scope(tenant).await?;
     sqlx::query_as!(
         Event,
         "SELECT seq, id, kind, created_at, data FROM events
@@ -92,6 +92,6 @@ pub async fn list(
         after,
         limit,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(&mut *scope)
     .await
 }

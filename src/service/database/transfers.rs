@@ -5,8 +5,17 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, events, names};
-use crate::service::jobs::{JobError, Progress, ResultLocation, Status, Transfer};
+use super::{
+    Database, audit_events, events, names,
+    quotas::{self, QuotaExceeded},
+};
+use crate::{
+    config,
+    service::{
+        access::Caller,
+        jobs::{JobError, Progress, ResultLocation, Status, Transfer},
+    },
+};
 
 /// A transfer to be queued.
 #[derive(Clone, Debug)]
@@ -38,6 +47,8 @@ pub struct Enqueued {
 pub enum EnqueueError {
     #[error("this Idempotency-Key was used with another request")]
     IdempotencyConflict,
+    #[error(transparent)]
+    QuotaExceeded(#[from] QuotaExceeded),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
@@ -89,18 +100,19 @@ struct Row {
     revision: i64,
 }
 
-/// `SELECT` of [`Row`]s with the given ending, so that the columns are named once.
+/// `SELECT` of [`Row`]s from where the ending says, so that the columns are named once.
 macro_rules! select {
     ($ending:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             Row,
-            r#"SELECT id, status AS "status: Status", phase::text AS "phase",
+            r#"SELECT id AS "id!", status AS "status!: Status", phase::text AS "phase",
                       progress_done, progress_total, progress_unit, estimated_finish,
-                      attempt, created_at, started_at, finished_at, spec,
-                      result_uri, manifest_sha256, verdict::text AS "verdict",
+                      attempt AS "attempt!", created_at AS "created_at!", started_at, finished_at,
+                      spec AS "spec!", result_uri, manifest_sha256, verdict::text AS "verdict",
                       recommendation::text AS "recommendation", metrics,
-                      error_code, error_detail, error_pointer, metadata, revision
-               FROM transfers "# + $ending
+                      error_code, error_detail, error_pointer, metadata AS "metadata!",
+                      revision AS "revision!"
+               FROM "# + $ending
             $(, $argument)*
         )
     };
@@ -146,17 +158,51 @@ impl TryFrom<Row> for Transfer {
     }
 }
 
+/// Queues a transfer that somebody asked for, within the tenant's quotas.
+///
+/// # Errors
+/// As [`enqueue`], and [`EnqueueError::QuotaExceeded`].
+pub async fn submit(
+    database: &Database,
+    caller: impl Into<Caller>,
+    new: Enqueue,
+    quotas: &config::Quotas,
+) -> Result<Enqueued, EnqueueError> {
+    let caller = caller.into();
+    let mut scope = database.scope(caller.tenant).await?;
+    let enqueued = enqueue_in(&mut scope, new).await?;
+    if enqueued.replayed {
+        return Ok(enqueued);
+    }
+    if let Some(exceeded) = quotas::check(&mut scope, caller.tenant, quotas).await? {
+        return Err(exceeded.into());
+    }
+    let subject = format!("transfers/{}", enqueued.transfer.id);
+    audit_events::record(&mut scope, caller, "transfer.submit", &subject).await?;
+    scope.commit().await?;
+    Ok(enqueued)
+}
+
 /// Queues a transfer, once per idempotency key.
 ///
 /// # Errors
 /// [`EnqueueError::IdempotencyConflict`] when the key came with another request before.
 pub async fn enqueue(database: &Database, new: Enqueue) -> Result<Enqueued, EnqueueError> {
+    let mut scope = database.scope(new.tenant).await?;
+    let enqueued = enqueue_in(&mut scope, new).await?;
+    scope.commit().await?;
+    Ok(enqueued)
+}
+
+async fn enqueue_in(
+    connection: &mut PgConnection,
+    new: Enqueue,
+) -> Result<Enqueued, EnqueueError> {
     let id = Uuid::now_v7();
     let (key, sha256) = match &new.idempotency {
         Some(idempotency) => (Some(&*idempotency.key), Some(&idempotency.request_sha256[..])),
         None => (None, None),
     };
-    let mut transaction = database.pool.begin().await?;
     // A concurrent request with this key makes us wait for its commit, then insert nothing.
     let inserted = sqlx::query!(
         "INSERT INTO transfers (id, tenant, spec, metadata, idempotency_key, request_sha256, max_attempts)
@@ -170,13 +216,11 @@ pub async fn enqueue(database: &Database, new: Enqueue) -> Result<Enqueued, Enqu
         sha256,
         new.max_attempts,
     )
-    .execute(&mut *transaction)
+    .execute(&mut *connection)
     .await?;
     if inserted.rows_affected() == 1 {
-        events::insert(&mut transaction, id, "transfer.queued", json!({"reason": "submitted"}))
-            .await?;
-        let transfer = by_id(&mut transaction, id).await?;
-        transaction.commit().await?;
+        events::insert(connection, id, "transfer.queued", json!({"reason": "submitted"})).await?;
+        let transfer = by_id(connection, id).await?;
         return Ok(Enqueued { transfer, replayed: false });
     }
     let earlier = sqlx::query!(
@@ -184,17 +228,17 @@ pub async fn enqueue(database: &Database, new: Enqueue) -> Result<Enqueued, Enqu
         new.tenant,
         key,
     )
-    .fetch_one(&mut *transaction)
+    .fetch_one(&mut *connection)
     .await?;
     if earlier.request_sha256.as_deref() != sha256 {
         return Err(EnqueueError::IdempotencyConflict);
     }
-    let transfer = by_id(&mut transaction, earlier.id).await?;
+    let transfer = by_id(connection, earlier.id).await?;
     Ok(Enqueued { transfer, replayed: true })
 }
 
 async fn by_id(connection: &mut PgConnection, id: Uuid) -> Result<Transfer, sqlx::Error> {
-    select!("WHERE id = $1", id).fetch_one(connection).await?.try_into()
+    select!("transfers WHERE id = $1", id).fetch_one(connection).await?.try_into()
 }
 
 /// A tenant's transfer, if it has one with this id.
@@ -206,7 +250,8 @@ pub async fn get(
     tenant: Uuid,
     id: Uuid,
 ) -> Result<Option<Transfer>, sqlx::Error> {
-    select!("WHERE id = $1 AND tenant = $2", id, tenant)
+    // What clients ask most: one round trip, behind the wall all the same.
+    select!("transfer_of($1, $2)", tenant, id)
         .fetch_optional(&database.pool)
         .await?
         .map(Transfer::try_from)
@@ -228,8 +273,10 @@ pub async fn list(
         .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
         .collect::<serde_json::Map<_, _>>()
         .into();
+    let mut scope = database.scope(tenant).await?;
     let rows = select!(
-        "WHERE tenant = $1
+        "transfers
+         WHERE tenant = $1
            AND ($2::transfer_status IS NULL OR status = $2)
            AND ($3::text IS NULL OR source_base = $3 OR target_base = $3)
            AND metadata @> $4
@@ -242,7 +289,7 @@ pub async fn list(
         filter.after,
         filter.limit,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(&mut *scope)
     .await?;
     rows.into_iter().map(Transfer::try_from).collect()
 }
@@ -254,11 +301,12 @@ pub async fn list(
 /// [`TransitionError::InvalidState`] when it is over already.
 pub async fn request_cancel(
     database: &Database,
-    tenant: Uuid,
+    caller: impl Into<Caller>,
     id: Uuid,
 ) -> Result<Option<Transfer>, TransitionError> {
-    let mut transaction = database.pool.begin().await?;
-    let Some(status) = lock(&mut transaction, tenant, id).await? else { return Ok(None) };
+    let caller = caller.into();
+    let mut transaction = database.scope(caller.tenant).await?;
+    let Some(status) = lock(&mut transaction, caller.tenant, id).await? else { return Ok(None) };
     match status {
         Status::Queued => {
             sqlx::query!(
@@ -279,6 +327,8 @@ pub async fn request_cancel(
             return Err(TransitionError::InvalidState { status });
         }
     }
+    audit_events::record(&mut transaction, caller, "transfer.cancel", &format!("transfers/{id}"))
+        .await?;
     let transfer = by_id(&mut transaction, id).await?;
     transaction.commit().await?;
     Ok(Some(transfer))
@@ -290,11 +340,12 @@ pub async fn request_cancel(
 /// [`TransitionError::InvalidState`] when it has not ended, or has succeeded.
 pub async fn retry(
     database: &Database,
-    tenant: Uuid,
+    caller: impl Into<Caller>,
     id: Uuid,
 ) -> Result<Option<Transfer>, TransitionError> {
-    let mut transaction = database.pool.begin().await?;
-    let Some(status) = lock(&mut transaction, tenant, id).await? else { return Ok(None) };
+    let caller = caller.into();
+    let mut transaction = database.scope(caller.tenant).await?;
+    let Some(status) = lock(&mut transaction, caller.tenant, id).await? else { return Ok(None) };
     if !matches!(status, Status::Failed | Status::Cancelled) {
         return Err(TransitionError::InvalidState { status });
     }
@@ -309,6 +360,8 @@ pub async fn retry(
     .execute(&mut *transaction)
     .await?;
     events::insert(&mut transaction, id, "transfer.queued", json!({"reason": "retried"})).await?;
+    audit_events::record(&mut transaction, caller, "transfer.retry", &format!("transfers/{id}"))
+        .await?;
     let transfer = by_id(&mut transaction, id).await?;
     transaction.commit().await?;
     Ok(Some(transfer))

@@ -1,6 +1,7 @@
 //! Worker processes, for people to see. The queue itself depends on leases alone.
 
 use serde::Serialize;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -66,6 +67,21 @@ pub async fn remove_silent(database: &Database) -> Result<u64, sqlx::Error> {
 /// # Errors
 /// From the database.
 pub async fn list(database: &Database) -> Result<Vec<Worker>, sqlx::Error> {
+    let mut connection = database.pool.acquire().await?;
+    select(&mut connection).await
+}
+
+/// The same as a tenant may see it: without the transfers of others.
+///
+/// # Errors
+/// From the database.
+pub async fn list_for(database: &Database, tenant: Uuid) -> Result<Vec<Worker>, sqlx::Error> {
+    // Which transfers there are is for the scope to say.
+    let mut scope = database.scope(tenant).await?;
+    select(&mut scope).await
+}
+
+async fn select(connection: &mut PgConnection) -> Result<Vec<Worker>, sqlx::Error> {
     sqlx::query_as!(
         Worker,
         r#"SELECT w.id, w.host, w.pid, w.version, w.started_at, w.last_seen_at,
@@ -76,6 +92,6 @@ pub async fn list(database: &Database) -> Result<Vec<Worker>, sqlx::Error> {
            WHERE w.last_seen_at >= now() - interval '5 minutes'
            ORDER BY w.started_at, w.id"#
     )
-    .fetch_all(&database.pool)
+    .fetch_all(connection)
     .await
 }

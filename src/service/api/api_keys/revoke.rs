@@ -31,7 +31,7 @@ pub async fn handle(
     Administrator(caller): Administrator,
     Id(id): Id,
 ) -> Result<StatusCode, Problem> {
-    let known = api_keys::revoke(&state.database, caller.tenant, id).await?;
+    let known = api_keys::revoke(&state.database, caller, id).await?;
     state.forget_keys();
     if known { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("key")) }
 }

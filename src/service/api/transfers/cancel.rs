@@ -36,7 +36,7 @@ pub async fn handle(
     Submitter(caller): Submitter,
     Id(id): Id,
 ) -> Result<Response, Problem> {
-    let transfer = transfers::request_cancel(&state.database, caller.tenant, id).await?;
+    let transfer = transfers::request_cancel(&state.database, caller, id).await?;
     let transfer = transfer.ok_or_else(|| Problem::not_found("transfer"))?;
     Ok(super::show(StatusCode::OK, &transfer))
 }

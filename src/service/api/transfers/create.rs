@@ -8,7 +8,7 @@ use axum::{
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::locations;
+use super::{callback, locations};
 use crate::{
     service::{
         api::{
@@ -17,7 +17,7 @@ use crate::{
             extract::JsonBody,
             problem::{Problem, Refusals},
         },
-        database::transfers::{Enqueue, EnqueueError, Idempotency, enqueue},
+        database::transfers::{self, Enqueue, EnqueueError, Idempotency},
         jobs::Transfer,
     },
     spec::{Fault, Spec},
@@ -25,6 +25,9 @@ use crate::{
 
 /// Longest accepted idempotency key, in bytes.
 const KEY_LIMIT: usize = 255;
+
+/// When to ask again after a quota was used up, in seconds.
+const QUOTA_PAUSE: u32 = 60;
 
 impl From<EnqueueError> for Problem {
     fn from(error: EnqueueError) -> Self {
@@ -34,6 +37,10 @@ impl From<EnqueueError> for Problem {
                 "idempotency_key_reused",
                 "this Idempotency-Key came with another body before; use a new key for a new job",
             ),
+            EnqueueError::QuotaExceeded(exceeded) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", exceeded.to_string())
+                    .retry_after(QUOTA_PAUSE)
+            }
             EnqueueError::Database(error) => error.into(),
         }
     }
@@ -56,7 +63,8 @@ impl From<EnqueueError> for Problem {
         (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
         (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
-         description = "`invalid_spec`, `invalid_text`, `not_implemented`, `location_not_allowed`, `idempotency_key_reused`, `invalid_idempotency_key`"),
+         description = "`invalid_spec`, `invalid_text`, `location_not_allowed`, `address_not_allowed`, `idempotency_key_reused`, `invalid_idempotency_key`"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "`quota_exceeded`, `rate_limited`"),
         Refusals,
     ),
     security(("api_key" = []))
@@ -69,6 +77,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let spec = Spec::from_json(&body)?;
     locations::check(&spec, &state.storage)?;
+    callback::check(&spec, &state.settings.webhooks)?;
     let stored = serde_json::to_value(&spec).map_err(Problem::internal)?;
     let metadata = serde_json::to_value(&spec.metadata).map_err(Problem::internal)?;
     let new = Enqueue {
@@ -78,7 +87,8 @@ pub async fn handle(
         metadata,
         max_attempts: state.settings.worker.max_attempts,
     };
-    let transfer = enqueue(&state.database, new).await?.transfer;
+    let quotas = &state.settings.quotas;
+    let transfer = transfers::submit(&state.database, caller, new, quotas).await?.transfer;
     let mut response = super::show(StatusCode::ACCEPTED, &transfer);
     let location = HeaderValue::try_from(format!("/v1/transfers/{}", transfer.id));
     response.headers_mut().insert(header::LOCATION, location.map_err(Problem::internal)?);

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use serde_json::Value;
 
-use super::locations;
+use super::{callback, locations};
 use crate::{
     pipeline,
     service::api::{
@@ -42,6 +42,7 @@ pub async fn handle(
 ) -> Result<Json<Value>, Problem> {
     let spec = Spec::from_json(&body)?;
     locations::check(&spec, &state.storage)?;
+    callback::check(&spec, &state.settings.webhooks)?;
     let storage = state.storage.clone();
     // The pipeline blocks; a panic in it is one request's, not the service's.
     let cache = state.settings.cache_dir();

@@ -33,7 +33,7 @@ pub async fn handle(
     Submitter(caller): Submitter,
     Id(id): Id,
 ) -> Result<Response, Problem> {
-    let transfer = transfers::retry(&state.database, caller.tenant, id).await?;
+    let transfer = transfers::retry(&state.database, caller, id).await?;
     let transfer = transfer.ok_or_else(|| Problem::not_found("transfer"))?;
     Ok(super::show(StatusCode::ACCEPTED, &transfer))
 }

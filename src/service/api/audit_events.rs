@@ -1,0 +1,4 @@
+//! What was done in the caller's tenant, and what was refused; for administrators.
+
+pub mod list;
+pub mod refusals;

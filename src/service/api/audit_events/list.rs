@@ -1,0 +1,95 @@
+//! `GET /v1/audit_events`.
+
+use axum::{Json, extract::State};
+
+use crate::service::{
+    access::{AuditEvent, AuditOutcome},
+    api::{
+        AppState,
+        authentication::Administrator,
+        extract::QueryPairs,
+        page::{self, Page},
+        problem::{Problem, Refusals},
+    },
+    database::audit_events::{self, ListFilter},
+};
+
+/// List who did what in the tenant's name, newest first. Filters are combined.
+#[utoipa::path(
+    get,
+    path = "/v1/audit_events",
+    tag = "audit_events",
+    operation_id = "list_audit_events",
+    params(
+        ("key" = Option<Uuid>, Query, description = "Only what was done by this key"),
+        ("action" = Option<String>, Query, description = "Only this: `transfer.submit`"),
+        ("subject" = Option<String>, Query, description = "Only what was done to this: `transfers/{id}`"),
+        ("outcome" = Option<AuditOutcome>, Query, description = "Only what was done, or refused"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "Rows a page, 50 by default"),
+        ("after" = Option<Uuid>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, body = Page<AuditEvent>),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_query`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Administrator(caller): Administrator,
+    QueryPairs(query): QueryPairs,
+) -> Result<Json<Page<AuditEvent>>, Problem> {
+    let (filter, limit) = filter(query)?;
+    let rows = audit_events::list(&state.database, caller.tenant, &filter).await?;
+    Ok(Json(Page::cut(rows, limit, |event| event.id.to_string())))
+}
+
+/// The filter, one row wider than the page, and the rows of the page.
+fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> {
+    let mut filter = ListFilter::default();
+    let mut limit = page::DEFAULT_LIMIT;
+    for (name, value) in query {
+        let fault = |detail: &str| Problem::invalid_query(&name, detail);
+        match name.as_str() {
+            "key" => filter.key = Some(value.parse().map_err(|_| fault("the id of a key"))?),
+            "action" => filter.action = Some(value),
+            "subject" => filter.subject = Some(value),
+            "outcome" => {
+                let outcome = serde_json::from_value(value.into());
+                filter.outcome = Some(outcome.map_err(|_| fault("one of done, refused"))?);
+            }
+            "limit" => limit = page::limit(&value)?,
+            "after" => {
+                let after = value.parse().map_err(|_| fault("must be the `next` of a page"))?;
+                filter.after = Some(after);
+            }
+            _ => {
+                let known = "no such parameter; there are key, action, subject, outcome, limit, after";
+                return Err(fault(known));
+            }
+        }
+    }
+    filter.limit = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    Ok((filter, limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, value: &str) -> Result<(ListFilter, usize), Problem> {
+        filter(vec![(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn filters_are_read_and_what_is_not_understood_is_refused() {
+        assert_eq!(read("outcome", "refused").unwrap().0.outcome, Some(AuditOutcome::Refused));
+        assert_eq!(read("limit", "3").unwrap().0.limit, 4);
+        for (name, value) in
+            [("outcome", "ok"), ("key", "x"), ("after", "x"), ("limit", "0"), ("sort", "id")]
+        {
+            assert_eq!(read(name, value).unwrap_err().code(), "invalid_query", "{name}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The key that signs the callbacks of a tenant's jobs; for administrators.
+
+pub mod rotate;

@@ -1,0 +1,98 @@
+//! `GET /v1/webhook_endpoints/{name}/deliveries`.
+
+use axum::{Json, extract::State};
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Administrator,
+        extract::{Name, QueryPairs},
+        page::{self, Page},
+        problem::{Problem, Refusals},
+    },
+    database::{
+        deliveries::{self, ListFilter},
+        webhook_endpoints,
+    },
+    webhooks::{Delivery, DeliveryStatus},
+};
+
+/// List the deliveries to an endpoint, newest first.
+#[utoipa::path(
+    get,
+    path = "/v1/webhook_endpoints/{name}/deliveries",
+    tag = "webhook_endpoints",
+    operation_id = "list_webhook_deliveries",
+    params(
+        ("name" = String, Path, description = "The endpoint"),
+        ("status" = Option<DeliveryStatus>, Query, description = "Only those of this status"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "Rows a page, 50 by default"),
+        ("after" = Option<Uuid>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, body = Page<Delivery>),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_query`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Administrator(caller): Administrator,
+    Name(name): Name,
+    QueryPairs(query): QueryPairs,
+) -> Result<Json<Page<Delivery>>, Problem> {
+    let (filter, limit) = filter(query)?;
+    let (database, tenant) = (&state.database, caller.tenant);
+    let endpoint = webhook_endpoints::get(database, tenant, &name).await?;
+    endpoint.ok_or_else(|| Problem::not_found("endpoint"))?;
+    let rows = deliveries::list(database, tenant, &name, &filter).await?;
+    Ok(Json(Page::cut(rows, limit, |delivery| delivery.id.to_string())))
+}
+
+/// The filter, one row wider than the page, and the rows of the page.
+fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> {
+    let mut filter = ListFilter::default();
+    let mut limit = page::DEFAULT_LIMIT;
+    for (name, value) in query {
+        match name.as_str() {
+            "status" => {
+                let status = serde_json::from_value(value.into());
+                let detail = "one of pending, delivered, failed";
+                let status = status.map_err(|_| Problem::invalid_query("status", detail))?;
+                filter.status = Some(status);
+            }
+            "limit" => limit = page::limit(&value)?,
+            "after" => {
+                let detail = "must be the `next` of a page";
+                let after = value.parse().map_err(|_| Problem::invalid_query("after", detail))?;
+                filter.after = Some(after);
+            }
+            _ => {
+                let detail = "no such parameter; there are status, limit, after";
+                return Err(Problem::invalid_query(&name, detail));
+            }
+        }
+    }
+    filter.limit = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    Ok((filter, limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, value: &str) -> Result<(ListFilter, usize), Problem> {
+        filter(vec![(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn filters_are_read_and_what_is_not_understood_is_refused() {
+        assert_eq!(read("status", "failed").unwrap().0.status, Some(DeliveryStatus::Failed));
+        assert_eq!(read("limit", "3").unwrap().0.limit, 4);
+        for (name, value) in [("status", "done"), ("after", "x"), ("limit", "0"), ("sort", "id")] {
+            assert_eq!(read(name, value).unwrap_err().code(), "invalid_query", "{name}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Endpoints of webhooks, and the keys they verify by.
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Database, audit_events};
+use crate::service::{
+    access::Caller,
+    webhooks::{Endpoint, Secret},
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    #[error("the operating system gives no randomness: {0}")]
+    Randomness(#[from] std::io::Error),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// What an owner says of an endpoint.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub url: String,
+    pub events: Vec<String>,
+    pub enabled: bool,
+}
+
+struct Row {
+    name: String,
+    url: String,
+    events: Vec<String>,
+    enabled: bool,
+    disabled_reason: Option<String>,
+    failing_since: Option<OffsetDateTime>,
+    previous_secret_until: Option<OffsetDateTime>,
+    created_at: OffsetDateTime,
+    updated_at: OffsetDateTime,
+    created: bool,
+}
+
+impl From<Row> for Endpoint {
+    fn from(row: Row) -> Self {
+        Self {
+            name: row.name,
+            url: row.url,
+            events: row.events,
+            enabled: row.enabled,
+            disabled_reason: row.disabled_reason,
+            failing_since: row.failing_since,
+            previous_secret_until: row.previous_secret_until,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// Makes an endpoint or changes it; the secret where it was made, shown this once. A change is a new
+/// beginning: earlier failures are forgotten.
+///
+/// # Errors
+/// See [`SecretError`].
+pub async fn put(
+    database: &Database,
+    caller: impl Into<Caller>,
+    name: &str,
+    wanted: &Wanted,
+) -> Result<(Endpoint, Option<Secret>), SecretError> {
+    let caller = caller.into();
+    let secret = Secret::draw()?;
+    let mut scope = database.scope(caller.tenant).await?;
+    let row = sqlx::query_as!(
+        Row,
+        r#"INSERT INTO webhook_endpoints (id, tenant, name, url, events, enabled, secret)
+           VALUES ($1, $2, $3, $4, $5, $6, $7)
+           ON CONFLICT (tenant, name) DO UPDATE
+           SET url = excluded.url, events = excluded.events, enabled = excluded.enabled,
+               disabled_reason = NULL, failing_since = NULL, updated_at = now()
+           RETURNING name, url, events, enabled, disabled_reason, failing_since,
+                     previous_secret_until, created_at, updated_at,
+                     (xmax = 0) AS "created!""#,
+        Uuid::now_v7(),
+        caller.tenant,
+        name,
+        wanted.url,
+        &wanted.events,
+        wanted.enabled,
+        secret.bytes(),
+    )
+    .fetch_one(&mut *scope)
+    .await?;
+    let subject = format!("webhook_endpoints/{name}");
+    audit_events::record(&mut scope, caller, "webhook_endpoint.put", &subject).await?;
+    scope.commit().await?;
+    let created = row.created;
+    Ok((row.into(), created.then_some(secret)))
+}
+
+/// A tenant's endpoint, if it has one of this name.
+///
+/// # Errors
+/// From the database.
+pub async fn get(
+    database: &Database,
+    tenant: Uuid,
+    name: &str,
+) -> Result<Option<Endpoint>, sqlx::Error> {
+    let mut scope = database.scope(tenant).await?;
+    let row = sqlx::query_as!(
+        Row,
+        r#"SELECT name, url, events, enabled, disabled_reason, failing_since,
+                  previous_secret_until, created_at, updated_at, false AS "created!"
+           FROM webhook_endpoints WHERE tenant = $1 AND name = $2"#,
+        tenant,
+        name,
+    )
+    .fetch_optional(&mut *scope)
+    .await?;
+    Ok(row.map(Endpoint::from))
+}
+
+/// Up to `limit` of a tenant's endpoints, newest first, older than the one named `after`.
+///
+/// # Errors
+/// From the database.
+pub async fn list(
+    database: &Database,
+    tenant: Uuid,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Endpoint>, sqlx::Error> {
+    let mut scope = database.scope(tenant).await?;
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT name, url, events, enabled, disabled_reason, failing_since,
+                  previous_secret_until, created_at, updated_at, false AS "created!"
+           FROM webhook_endpoints
+           WHERE tenant = $1
+             AND ($2::text IS NULL
+                  OR id < (SELECT id FROM webhook_endpoints WHERE tenant = $1 AND name = $2))
+           ORDER BY id DESC LIMIT $3"#,
+        tenant,
+        after,
+        limit,
+    )
+    .fetch_all(&mut *scope)
+    .await?;
+    Ok(rows.into_iter().map(Endpoint::from).collect())
+}
+
+/// Removes a tenant's endpoint with its deliveries; whether there was one.
+///
+/// # Errors
+/// From the database.
+pub async fn delete(
+    database: &Database,
+    caller: impl Into<Caller>,
+    name: &str,
+) -> Result<bool, sqlx::Error> {
+    let caller = caller.into();
+    let mut scope = database.scope(caller.tenant).await?;
+    let gone = sqlx::query!(
+        "DELETE FROM webhook_endpoints WHERE tenant = $1 AND name = $2",
+        caller.tenant,
+        name,
+    )
+    .execute(&mut *scope)
+    .await?;
+    if gone.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let subject = format!("webhook_endpoints/{name}");
+    audit_events::record(&mut scope, caller, "webhook_endpoint.delete", &subject).await?;
+    scope.commit().await?;
+    Ok(true)
+}
+
+/// Draws a new secret, shown this once; the present one signs too for a day. `None` where the tenant
+/// has no such endpoint.
+///
+/// # Errors
+/// See [`SecretError`].
+pub async fn rotate(
+    database: &Database,
+    caller: impl Into<Caller>,
+    name: &str,
+) -> Result<Option<(Endpoint, Secret)>, SecretError> {
+    let caller = caller.into();
+    let secret = Secret::draw()?;
+    let mut scope = database.scope(caller.tenant).await?;
+    let row = sqlx::query_as!(
+        Row,
+        r#"UPDATE webhook_endpoints
+           SET previous_secret = secret, secret = $3, updated_at = now(),
+               previous_secret_until = now() + make_interval(hours => 24)
+           WHERE tenant = $1 AND name = $2
+           RETURNING name, url, events, enabled, disabled_reason, failing_since,
+                     previous_secret_until, created_at, updated_at, false AS "created!""#,
+        caller.tenant,
+        name,
+        secret.bytes(),
+    )
+    .fetch_optional(&mut *scope)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let subject = format!("webhook_endpoints/{name}");
+    audit_events::record(&mut scope, caller, "webhook_endpoint.rotate", &subject).await?;
+    scope.commit().await?;
+    Ok(Some((row.into(), secret)))
+}

@@ -1,0 +1,146 @@
+//! Webhooks out: whoever subscribed is told of every event, at least once, in no promised order.
+//!
+//! Order of events: the transaction that writes an event writes its deliveries too (a trigger), so
+//! none is lost and none is made up. `serve` runs a [`Sender`], which claims deliveries under a short
+//! lease, posts them with no transaction open, and records what came of it; a sender that dies in
+//! between leaves a lease that runs out, and the next one posts again. Bodies are CloudEvents 1.0,
+//! signatures those of Standard Webhooks. No redirect is followed, no proxy asked, and no private
+//! address reached unless the settings allow it ([`Guard`]).
+
+mod address;
+mod delivery;
+mod envelope;
+mod signature;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+pub use address::{AddressError, Guard, Lookup, lookup};
+pub use delivery::Sender;
+pub use envelope::Envelope;
+pub use signature::Secret;
+
+/// Every kind of event (CONTRACT: event types), so that a misspelt subscription is refused.
+pub const KINDS: [&str; 16] = [
+    "transfer.queued",
+    "transfer.started",
+    "transfer.phase_changed",
+    "transfer.succeeded",
+    "transfer.failed",
+    "transfer.cancelled",
+    "gate.passed",
+    "gate.failed",
+    "base_model.version.created",
+    "base_model.alias.moved",
+    "retune.created",
+    "retune.completed",
+    "fine_tune.version.created",
+    "fine_tune.version.promoted",
+    "fine_tune.version.rolled_back",
+    "webhook_endpoint.disabled",
+];
+
+/// Whether a pattern (`*`, `transfer.*` or a kind) can ever match.
+pub fn matches_any_kind(pattern: &str) -> bool {
+    pattern == "*"
+        || KINDS.contains(&pattern)
+        || pattern.strip_suffix('*').is_some_and(|stem| {
+            stem.ends_with('.') && KINDS.iter().any(|kind| kind.starts_with(stem))
+        })
+}
+
+/// Whether an endpoint may be called so: letters, digits, `-`, `_` and `.`, at most 100.
+pub fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=100).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('.')
+}
+
+/// An endpoint as it is shown; its secret is not in it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Endpoint {
+    pub name: String,
+    pub url: String,
+    /// Kinds of events: exact names, `transfer.*`, or `*` for all.
+    pub events: Vec<String>,
+    pub enabled: bool,
+    /// Why the service disabled it; null where its owner did, or nobody.
+    pub disabled_reason: Option<String>,
+    /// The first failure after the last success.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub failing_since: Option<OffsetDateTime>,
+    /// Until then the secret before the rotation signs too.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub previous_secret_until: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+}
+
+/// How far a delivery is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "delivery_status", rename_all = "snake_case")]
+pub enum DeliveryStatus {
+    /// To be posted, for the first time or again.
+    Pending,
+    /// Answered with 2xx.
+    Delivered,
+    /// Given up.
+    Failed,
+}
+
+/// One event told to one endpoint.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Delivery {
+    pub id: Uuid,
+    /// The `webhook-id` of every attempt.
+    pub event: Uuid,
+    /// The event's kind.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What the event is about.
+    pub subject: String,
+    pub status: DeliveryStatus,
+    pub attempts: i32,
+    /// HTTP status of the last answer; null where none came.
+    pub response_status: Option<i32>,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last_attempt_at: Option<OffsetDateTime>,
+    /// Null when it is over.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub next_attempt_at: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub finished_at: Option<OffsetDateTime>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_and_plain() {
+        for good in ["a", "ci-2.x_Y", &"x".repeat(100)] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", ".", "..", ".a", "a b", "a/b", "é", "a\0", &"x".repeat(101)] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_can_match_nothing_is_told_apart() {
+        for good in ["*", "transfer.succeeded", "transfer.*", "fine_tune.version.*"] {
+            assert!(matches_any_kind(good), "{good}");
+        }
+        for bad in ["", "**", "transfer", "transfer*", "trans*", "transfer.done", "model.*", ".*"] {
+            assert!(!matches_any_kind(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Posts deliveries: claims some, posts each in a task of its own, records what came of it.
+//!
+//! Several processes may do so on one database: a delivery is claimed under a lease that outlives
+//! the attempt, and only its holder records. A slow endpoint holds few of the open posts
+//! (`deliveries::claim`), so that it keeps no other waiting.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use metrics::counter;
+use reqwest::{Client, StatusCode, redirect};
+use tokio::{task::JoinSet, time};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    address::{Guard, Lookup},
+    envelope::CONTENT_TYPE,
+};
+use crate::{
+    config,
+    service::database::{
+        Database,
+        bell::Bell,
+        deliveries::{self, AfterFailure, Attempt, Claimed, Terms},
+    },
+};
+
+/// Posts open at once, by one process.
+const MOST_OPEN: usize = 32;
+
+/// How long open posts may go on after the end; what is cut off is posted again by the next sender.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Longest text of an error that is kept, in bytes.
+const ERROR_LIMIT: usize = 500;
+
+/// Runs in `serve`; cheap to clone.
+#[derive(Clone)]
+pub struct Sender {
+    database: Database,
+    client: Client,
+    guard: Arc<Guard>,
+    settings: config::Webhooks,
+}
+
+impl config::Webhooks {
+    /// What the settings say of claims and retries.
+    pub fn terms(&self) -> Terms {
+        Terms { lease: self.timeout * 2, backoff: self.backoff, give_up: self.give_up }
+    }
+}
+
+impl Sender {
+    /// A sender whose names are resolved by `lookup` (`webhooks::lookup()`: the system's way).
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be set up.
+    pub fn new(
+        database: Database,
+        settings: &config::Webhooks,
+        lookup: Lookup,
+    ) -> Result<Self, reqwest::Error> {
+        let guard = Arc::new(Guard::from(settings));
+        let client = Client::builder()
+            .user_agent(concat!("retune/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .dns_resolver(Arc::new(guard.resolver(lookup)))
+            .timeout(settings.timeout)
+            .build()?;
+        Ok(Self { database, client, guard, settings: settings.clone() })
+    }
+
+    /// Posts until `shutdown`. Errors of the database are waited out.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut bell = Bell::on("deliveries");
+        let mut open = JoinSet::new();
+        while !shutdown.is_cancelled() {
+            // Before the claim: what is written between claim and waiting rings already.
+            bell.listen(&self.database).await;
+            while open.try_join_next().is_some() {}
+            let claimed = self.claim(MOST_OPEN.saturating_sub(open.len())).await;
+            if claimed.is_empty() {
+                // The end of a post may make room for another.
+                let end = async {
+                    tokio::select! {
+                        Some(_) = open.join_next() => {}
+                        () = shutdown.cancelled() => {}
+                    }
+                };
+                bell.wait(self.settings.poll, end).await;
+            }
+            for one in claimed {
+                let sender = self.clone();
+                open.spawn(async move { sender.deliver(one).await });
+            }
+        }
+        // What is aborted when the set is dropped keeps its lease until that runs out.
+        let _ = time::timeout(GRACE, async { while open.join_next().await.is_some() {} }).await;
+    }
+
+    async fn claim(&self, room: usize) -> Vec<Claimed> {
+        if room == 0 {
+            return Vec::new();
+        }
+        let most = i64::try_from(room).unwrap_or(i64::MAX);
+        deliveries::claim(&self.database, most, self.settings.terms()).await.unwrap_or_else(
+            |error| {
+                tracing::warn!(%error, "cannot look for deliveries; trying again");
+                Vec::new()
+            },
+        )
+    }
+
+    /// One attempt and its record. Where that cannot be written, the lease runs out and the delivery
+    /// is attempted again.
+    async fn deliver(&self, claimed: Claimed) {
+        let attempt = self.post(&claimed).await;
+        let terms = self.settings.terms();
+        let recorded = if attempt.is_success() {
+            deliveries::succeed(&self.database, &claimed, &attempt).await.map(|held| match held {
+                true => "delivered",
+                false => "lost",
+            })
+        } else {
+            deliveries::fail(&self.database, &claimed, &attempt, terms).await.map(|after| {
+                match after {
+                    AfterFailure::Disabled => {
+                        tracing::warn!(endpoint = ?claimed.endpoint, "a webhook endpoint was disabled");
+                        "failed"
+                    }
+                    AfterFailure::Pending | AfterFailure::Failed => "failed",
+                    AfterFailure::Lost => "lost",
+                }
+            })
+        };
+        let outcome = recorded.unwrap_or_else(|error| {
+            tracing::warn!(%error, delivery = %claimed.id, "the outcome of a delivery was not recorded");
+            "unrecorded"
+        });
+        counter!("retune_webhook_attempts_total", "outcome" => outcome).increment(1);
+    }
+
+    async fn post(&self, claimed: &Claimed) -> Attempt {
+        let url = match self.guard.check(&claimed.url) {
+            Ok(url) => url,
+            Err(error) => return Attempt::unanswered(format!("the URL {error}")),
+        };
+        let Ok(body) = claimed.envelope.body() else {
+            return Attempt::unanswered("the event cannot be written".to_owned());
+        };
+        let id = claimed.envelope.id;
+        let signatures: Vec<_> =
+            claimed.secrets.iter().map(|key| key.sign(id, claimed.timestamp, &body)).collect();
+        let answer = self
+            .client
+            .post(url)
+            .header("content-type", CONTENT_TYPE)
+            .header("webhook-id", id.to_string())
+            .header("webhook-timestamp", claimed.timestamp)
+            .header("webhook-signature", signatures.join(" "))
+            .body(body)
+            .send()
+            .await;
+        match answer {
+            // The answer's body is of no interest, and may be endless.
+            Ok(answer) => Attempt::answered(answer.status().as_u16(), complaint(answer.status())),
+            Err(error) => Attempt::unanswered(reason(error)),
+        }
+    }
+}
+
+fn complaint(status: StatusCode) -> Option<String> {
+    if status.is_success() {
+        return None;
+    }
+    let hint = if status.is_redirection() { "; redirects are not followed" } else { "" };
+    Some(format!("answered {status}{hint}"))
+}
+
+/// The chain of causes. The URL, which may have a token in it, is left out.
+fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text += &format!(": {next}");
+        cause = next.source();
+    }
+    text.truncate(text.floor_char_boundary(ERROR_LIMIT));
+    text
+}

@@ -1,0 +1,401 @@
+use std::{sync::Arc, time::Duration};
+
+use retune::{
+    config::Settings,
+    service::{
+        access::Role,
+        database::{
+            deliveries::{self, AfterFailure, Attempt, Terms},
+            transfers::Enqueue,
+        },
+        webhooks::{Lookup, Sender, lookup},
+    },
+};
+use serde_json::{Value, json};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::app::{App, bearer};
+use crate::support::{PATIENCE, enqueue, receiver::Receiver, within};
+
+/// Webhooks may go to this machine, and a failure is followed by another attempt soon.
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.webhooks.allow_private = true;
+    settings.webhooks.backoff = Duration::from_millis(20);
+    settings.webhooks.poll = Duration::from_millis(50);
+    settings
+}
+
+async fn app() -> App {
+    App::start(true, settings()).await
+}
+
+/// A sender that ends with the test.
+fn send(app: &App, settings: &Settings, lookup: Lookup) -> DropGuard {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let sender = Sender::new(app.db.database.clone(), &settings.webhooks, lookup).unwrap();
+    let end = CancellationToken::new();
+    tokio::spawn(sender.run(end.clone()));
+    end.drop_guard()
+}
+
+/// Adds an endpoint; its secret.
+async fn subscribe(app: &App, name: &str, url: &str, events: &[&str]) -> String {
+    let wanted = json!({"url": url, "events": events});
+    let made = app.put(&format!("/v1/webhook_endpoints/{name}"), &wanted, &[]).await.ok(201);
+    made.json()["secret"].as_str().unwrap().to_owned()
+}
+
+async fn deliveries_of(app: &App, name: &str) -> Vec<Value> {
+    let path = format!("/v1/webhook_endpoints/{name}/deliveries");
+    app.get(&path).await.ok(200).json()["data"].as_array().unwrap().clone()
+}
+
+/// Waits until the newest delivery is as wanted.
+async fn until(app: &App, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    within("the delivery is recorded", async || {
+        deliveries_of(app, name).await.into_iter().next().filter(&wanted)
+    })
+    .await
+}
+
+async fn execute(app: &App, sql: &'static str) {
+    sqlx::raw_sql(sql).execute(&app.db.database.pool).await.expect("our own SQL");
+}
+
+#[tokio::test]
+async fn an_event_reaches_its_subscribers_as_a_signed_cloudevent() {
+    let app = app().await;
+    let mut hook = Receiver::start().await;
+    let mut other = Receiver::start().await;
+    let secret = subscribe(&app, "all-transfers", &hook.url, &["transfer.*"]).await;
+    subscribe(&app, "bases", &other.url, &["base_model.*", "transfer.succeeded"]).await;
+    let _sending = send(&app, &settings(), lookup());
+    let id = app.db.queued(1).await.id;
+
+    let post = hook.post().await;
+    assert!(post.is_signed_by(&secret));
+    let wrong = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    assert!(!post.is_signed_by(wrong));
+    assert_eq!(post.header("content-type"), "application/cloudevents+json");
+    let body = post.json();
+    assert_eq!(body["specversion"], "1.0");
+    assert_eq!(body["id"], post.header("webhook-id"));
+    assert_eq!(body["type"], "transfer.queued");
+    assert_eq!(body["subject"], format!("transfers/{id}"));
+    assert_eq!(body["data"], json!({"id": id, "status": "queued", "reason": "submitted"}));
+
+    let done = until(&app, "all-transfers", |one| one["status"] == "delivered").await;
+    assert_eq!((&done["attempts"], &done["response_status"]), (&json!(1), &json!(204)));
+    assert_eq!((&done["event"], &done["next_attempt_at"]), (&body["id"], &Value::Null));
+    app.post(&format!("/v1/transfers/{id}/cancel"), &json!({}), &[]).await.ok(200);
+    assert_eq!(hook.post().await.json()["type"], "transfer.cancelled");
+    assert!(hook.is_quiet() && other.is_quiet());
+    assert_eq!(deliveries_of(&app, "bases").await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_secret_is_shown_once_and_rotated_with_an_overlap() {
+    let app = app().await;
+    let mut hook = Receiver::start().await;
+    let old = subscribe(&app, "ci", &hook.url, &["*"]).await;
+    let path = "/v1/webhook_endpoints/ci";
+    let again = app.put(path, &json!({"url": hook.url}), &[]).await.ok(200);
+    assert!(again.json().get("secret").is_none());
+    let rotated = app.post(&format!("{path}/rotate"), &json!({}), &[]).await.ok(200);
+    assert_eq!(rotated.header("cache-control"), "no-store");
+    let new = rotated.json()["secret"].as_str().unwrap().to_owned();
+    assert_ne!(old, new);
+    for text in [app.get(path).await.text(), app.get("/v1/webhook_endpoints").await.text()] {
+        assert!(!text.contains("whsec_") && !text.contains(&new[6..]) && !text.contains(&old[6..]));
+    }
+
+    let _sending = send(&app, &settings(), lookup());
+    app.db.queued(1).await;
+    let both = hook.post().await;
+    assert!(both.is_signed_by(&old) && both.is_signed_by(&new));
+    assert_eq!(both.header("webhook-signature").split(' ').count(), 2);
+    execute(&app, "UPDATE webhook_endpoints SET previous_secret_until = now()").await;
+    app.db.queued(1).await;
+    let one = hook.post().await;
+    assert!(!one.is_signed_by(&old) && one.is_signed_by(&new));
+}
+
+#[tokio::test]
+async fn a_failure_is_tried_again_with_the_same_id_and_body() {
+    let app = app().await;
+    let mut hook = Receiver::answering(&[500, 503]).await;
+    subscribe(&app, "ci", &hook.url, &["*"]).await;
+    let _sending = send(&app, &settings(), lookup());
+    app.db.queued(1).await;
+    let (first, second, third) = (hook.post().await, hook.post().await, hook.post().await);
+    assert_eq!(first.header("webhook-id"), third.header("webhook-id"));
+    assert!(first.body == second.body && second.body == third.body);
+    let done = until(&app, "ci", |one| one["status"] == "delivered").await;
+    assert_eq!((&done["attempts"], &done["error"]), (&json!(3), &Value::Null));
+    let endpoint = app.get("/v1/webhook_endpoints/ci").await.json();
+    assert_eq!(endpoint["failing_since"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let app = app().await;
+    let mut elsewhere = Receiver::start().await;
+    let mut hook = Receiver::redirecting(&elsewhere.url).await;
+    subscribe(&app, "ci", &hook.url, &["*"]).await;
+    let mut settings = settings();
+    settings.webhooks.backoff = PATIENCE;
+    let _sending = send(&app, &settings, lookup());
+    app.db.queued(1).await;
+    hook.post().await;
+    let refused = until(&app, "ci", |one| one["error"].is_string()).await;
+    assert_eq!(refused["response_status"], 307);
+    assert!(refused["error"].as_str().unwrap().contains("redirects are not followed"));
+    assert!(elsewhere.is_quiet());
+}
+
+#[tokio::test]
+async fn special_addresses_are_refused_when_given_and_when_reached() {
+    let app = App::open().await;
+    for url in [
+        "http://example.com/",
+        "https://127.0.0.1/",
+        "https://10.0.0.1/",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[fd00:ec2::254]/",
+        "https://[::ffff:127.0.0.1]/",
+        "https://localhost/",
+        "https://user:password@example.com/",
+    ] {
+        let put = app.put("/v1/webhook_endpoints/ci", &json!({"url": url}), &[]).await;
+        assert_eq!(put.problem(422, "address_not_allowed"), ["/url"], "{url}");
+    }
+    // Rebinding: the name was public when it was looked at, and is private when it is connected to.
+    let mut hook = Receiver::start().await;
+    let address: std::net::SocketAddr = hook.url[7..].trim_end_matches("/hook").parse().unwrap();
+    let rebound: Lookup = Arc::new(move |_| Box::pin(async move { Ok(vec![address]) }));
+    let url = format!("https://rebound.example:{}/", address.port());
+    subscribe(&app, "rebound", &url, &["*"]).await;
+    let mut settings = Settings::default();
+    settings.webhooks.poll = Duration::from_millis(50);
+    let sending = send(&app, &settings, Arc::clone(&rebound));
+    app.db.queued(1).await;
+    let refused = until(&app, "rebound", |one| one["error"].is_string()).await;
+    let error = refused["error"].as_str().unwrap();
+    assert!(error.contains("no address that webhooks may go to"), "{error}");
+    drop(sending);
+    // Where the network is allowed the connection is made, and fails for want of TLS.
+    settings.webhooks.allowed_networks = vec!["127.0.0.0/8".parse().unwrap()];
+    execute(&app, "UPDATE deliveries SET next_attempt_at = now(), error = NULL").await;
+    let _sending = send(&app, &settings, rebound);
+    let reached = until(&app, "rebound", |one| one["error"].is_string()).await;
+    let error = reached["error"].as_str().unwrap();
+    assert!(!error.contains("no address") && !error.contains("rebound.example"), "{error}");
+    assert!(hook.is_quiet());
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_gone_is_disabled_and_others_hear_of_it() {
+    let app = app().await;
+    let mut gone = Receiver::answering(&[410]).await;
+    let mut watch = Receiver::start().await;
+    subscribe(&app, "gone", &gone.url, &["*"]).await;
+    subscribe(&app, "watch", &watch.url, &["webhook_endpoint.*"]).await;
+    let _sending = send(&app, &settings(), lookup());
+    app.db.queued(1).await;
+    gone.post().await;
+    let told = watch.post().await.json();
+    assert_eq!(told["type"], "webhook_endpoint.disabled");
+    assert_eq!(told["subject"], "webhook_endpoints/gone");
+    let endpoint = app.get("/v1/webhook_endpoints/gone").await.ok(200).json();
+    assert_eq!(endpoint["enabled"], false);
+    assert!(endpoint["disabled_reason"].as_str().unwrap().contains("410"));
+    assert_eq!(until(&app, "gone", |_| true).await["status"], "failed");
+    // Nothing more goes there, until its owner wants it again.
+    app.db.queued(1).await;
+    assert_eq!(deliveries_of(&app, "gone").await.len(), 1);
+    app.put("/v1/webhook_endpoints/gone", &json!({"url": gone.url}), &[]).await.ok(200);
+    app.db.queued(1).await;
+    assert_eq!(gone.post().await.json()["type"], "transfer.queued");
+}
+
+#[tokio::test]
+async fn what_fails_for_a_day_is_given_up_and_its_endpoint_disabled() {
+    let app = app().await;
+    subscribe(&app, "ci", "http://127.0.0.1:9/", &["*"]).await;
+    app.db.queued(1).await;
+    let (database, terms) = (&app.db.database, settings().webhooks.terms());
+    let claimed = deliveries::claim(database, 10, terms).await.unwrap();
+    let attempt = Attempt::unanswered("connection refused".into());
+    let after = deliveries::fail(database, &claimed[0], &attempt, terms).await.unwrap();
+    assert_eq!(after, AfterFailure::Pending);
+    let waiting = &deliveries_of(&app, "ci").await[0];
+    assert_eq!((&waiting["status"], &waiting["attempts"]), (&json!("pending"), &json!(1)));
+    let day = "UPDATE deliveries SET retry_since = now() - interval '24 hours', next_attempt_at = now();
+               UPDATE webhook_endpoints SET failing_since = now() - interval '24 hours'";
+    execute(&app, day).await;
+    let claimed = deliveries::claim(database, 10, terms).await.unwrap();
+    let after = deliveries::fail(database, &claimed[0], &attempt, terms).await.unwrap();
+    assert_eq!(after, AfterFailure::Disabled);
+    let over = &deliveries_of(&app, "ci").await[0];
+    assert_eq!((&over["status"], &over["error"]), (&json!("failed"), &json!("connection refused")));
+    assert_eq!(app.get("/v1/webhook_endpoints/ci").await.json()["enabled"], false);
+}
+
+#[tokio::test]
+async fn a_delivery_is_repeated_when_its_sender_died_and_recorded_by_the_holder_alone() {
+    let app = app().await;
+    let mut hook = Receiver::start().await;
+    subscribe(&app, "ci", &hook.url, &["*"]).await;
+    app.db.queued(1).await;
+    let (database, terms) = (&app.db.database, settings().webhooks.terms());
+    let over = Terms { lease: Duration::ZERO, ..terms };
+    let dead = deliveries::claim(database, 10, over).await.unwrap().remove(0);
+    let sending = send(&app, &settings(), lookup());
+    assert_eq!(hook.post().await.header("webhook-id"), dead.envelope.id.to_string());
+    let done = until(&app, "ci", |one| one["status"] == "delivered").await;
+    assert_eq!(done["attempts"], 2);
+    drop(sending);
+    let late = Attempt::answered(500, Some("late".into()));
+    let after = deliveries::fail(database, &dead, &late, terms).await.unwrap();
+    assert_eq!(after, AfterFailure::Lost);
+    assert!(!deliveries::succeed(database, &dead, &late).await.unwrap());
+    assert_eq!(deliveries_of(&app, "ci").await[0]["status"], "delivered");
+}
+
+#[tokio::test]
+async fn several_senders_share_the_work_and_one_slow_endpoint_does_not_hold_it_up() {
+    let app = app().await;
+    subscribe(&app, "one", "http://127.0.0.1:9/", &["*"]).await;
+    for _ in 0..10 {
+        app.db.queued(1).await;
+    }
+    subscribe(&app, "two", "http://127.0.0.1:9/", &["*"]).await;
+    app.db.queued(1).await;
+    let (database, terms) = (&app.db.database, settings().webhooks.terms());
+    let claim = || deliveries::claim(database, 5, terms);
+    let (a, b, c) = tokio::join!(claim(), claim(), claim());
+    let mut ids: Vec<_> = [a, b, c].into_iter().flat_map(Result::unwrap).map(|d| d.id).collect();
+    ids.extend(claim().await.unwrap().into_iter().map(|claimed| claimed.id));
+    let claimed = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), claimed, "nobody has what another has");
+    let open = async |name| {
+        let rows = deliveries_of(&app, name).await;
+        rows.iter().filter(|one| one["attempts"] == 1).count()
+    };
+    assert_eq!(open("two").await, 1, "it waited for none of the other's");
+    // Claims at the same moment do not see each other's, so that they may exceed the limit once.
+    assert!((4..=12).contains(&open("one").await));
+}
+
+#[tokio::test]
+async fn a_delivery_can_be_replayed() {
+    let app = app().await;
+    let mut hook = Receiver::start().await;
+    subscribe(&app, "ci", &hook.url, &["*"]).await;
+    let _sending = send(&app, &settings(), lookup());
+    app.db.queued(1).await;
+    let first = hook.post().await;
+    let done = until(&app, "ci", |one| one["status"] == "delivered").await;
+    let path =
+        format!("/v1/webhook_endpoints/ci/deliveries/{}/replay", done["id"].as_str().unwrap());
+    let replayed = app.post(&path, &json!({}), &[]).await.ok(202).json();
+    assert_eq!(replayed["status"], "pending");
+    let second = hook.post().await;
+    assert_eq!(second.header("webhook-id"), first.header("webhook-id"));
+    let again = until(&app, "ci", |one| one["status"] == "delivered").await;
+    assert_eq!(again["attempts"], 2);
+    let other = path.replace("/ci/", "/cd/");
+    app.post(&other, &json!({}), &[]).await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_jobs_callback_is_told_of_its_end_and_signed_by_its_tenant() {
+    let app = app().await;
+    let mut hook = Receiver::start().await;
+    let _sending = send(&app, &settings(), lookup());
+    let mut spec = app.spec();
+    spec["callback"] = json!({"url": hook.url});
+    let rotate = async || {
+        let drawn = app.post("/v1/callback_secret/rotate", &json!({}), &[]).await.ok(200).json();
+        drawn["secret"].as_str().unwrap().to_owned()
+    };
+    let (old, new) = (rotate().await, rotate().await);
+    let id = app.post("/v1/transfers", &spec, &[]).await.ok(202).json()["id"].clone();
+    let cancel = format!("/v1/transfers/{}/cancel", id.as_str().unwrap());
+    app.post(&cancel, &json!({}), &[]).await.ok(200);
+    let post = hook.post().await;
+    assert!(post.is_signed_by(&old) && post.is_signed_by(&new));
+    let body = post.json();
+    assert_eq!(body["type"], "transfer.cancelled", "its end and nothing before");
+    assert_eq!((&body["data"]["id"], &body["data"]["status"]), (&id, &json!("cancelled")));
+    execute(&app, "UPDATE tenants SET previous_callback_secret_until = now()").await;
+    app.post(&cancel.replace("cancel", "retry"), &json!({}), &[]).await.ok(202);
+    app.post(&cancel, &json!({}), &[]).await.ok(200);
+    let post = hook.post().await;
+    assert!(!post.is_signed_by(&old) && post.is_signed_by(&new));
+}
+
+#[tokio::test]
+async fn endpoints_are_listed_filtered_and_removed() {
+    let app = app().await;
+    for name in ["a", "b", "c"] {
+        subscribe(&app, name, "http://127.0.0.1:9/", &["*"]).await;
+    }
+    let page = app.get("/v1/webhook_endpoints?limit=2").await.ok(200).json();
+    let names = |page: &Value| -> Vec<String> {
+        let rows = page["data"].as_array().unwrap().iter();
+        rows.map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!((names(&page), &page["next"]), (vec!["c".into(), "b".into()], &json!("b")));
+    let rest = app.get("/v1/webhook_endpoints?limit=2&after=b").await.ok(200).json();
+    assert_eq!((names(&rest), &rest["next"]), (vec!["a".into()], &Value::Null));
+    app.get("/v1/webhook_endpoints?sort=name").await.problem(422, "invalid_query");
+    app.db.queued(1).await;
+    let path = "/v1/webhook_endpoints/a";
+    let failed = app.get(&format!("{path}/deliveries?status=failed")).await.ok(200).json();
+    assert_eq!(failed["data"], json!([]));
+    let pending = app.get(&format!("{path}/deliveries?status=pending")).await.ok(200).json();
+    assert_eq!(pending["data"].as_array().unwrap().len(), 1);
+    app.get(&format!("{path}/deliveries?status=done")).await.problem(422, "invalid_query");
+    app.delete(path, &[]).await.ok(204);
+    for path in [path.to_owned(), format!("{path}/deliveries")] {
+        app.get(&path).await.problem(404, "not_found");
+    }
+    app.delete(path, &[]).await.problem(404, "not_found");
+    app.post(&format!("{path}/rotate"), &json!({}), &[]).await.problem(404, "not_found");
+    let misspelt = json!({"url": "https://example.com/", "events": ["transfer.done"]});
+    let put = app.put("/v1/webhook_endpoints/d", &misspelt, &[]).await;
+    assert_eq!(put.problem(422, "invalid_body"), ["/events/0"]);
+    for name in [".a", "a%2Fb", "a%20b"] {
+        let path = format!("/v1/webhook_endpoints/{name}");
+        let put = app.put(&path, &json!({"url": "https://example.com/"}), &[]).await;
+        assert_eq!(put.problem(422, "invalid_body"), ["/name"]);
+    }
+    app.get("/v1/webhook_endpoints/%00").await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn tenants_hear_of_their_own_events_alone() {
+    let app = App::start(false, settings()).await;
+    let tenant = app.tenant().await;
+    let (own, theirs) =
+        (bearer(&app.key(Role::Admin).await), bearer(&app.key_of(tenant, Role::Admin).await));
+    let wanted = json!({"url": "http://127.0.0.1:9/"});
+    let path = "/v1/webhook_endpoints/ci";
+    app.put(path, &wanted, &[("authorization", &own)]).await.ok(201);
+    app.get_with(path, &[("authorization", &theirs)]).await.problem(404, "not_found");
+    let made = app.put(path, &wanted, &[("authorization", &theirs)]).await.ok(201);
+    assert!(made.json()["secret"].is_string(), "a name belongs to each tenant");
+    app.db.submit(Enqueue { tenant, ..enqueue() }).await;
+    let list = format!("{path}/deliveries");
+    let count = async |key: &str| {
+        let page = app.get_with(&list, &[("authorization", key)]).await.ok(200).json();
+        page["data"].as_array().unwrap().len()
+    };
+    assert_eq!((count(&own).await, count(&theirs).await), (0, 1));
+    let reader = bearer(&app.key(Role::Submit).await);
+    app.get_with(path, &[("authorization", &reader)]).await.problem(403, "forbidden");
+}
