@@ -3,5 +3,8 @@ mod documentation;
 mod follow;
 mod keys;
 mod pages;
+mod promotion;
+mod registry;
 mod results;
+mod retunes;
 mod transfers;

@@ -6,10 +6,13 @@
 //! anything is computed.
 
 pub mod api_keys;
+pub mod base_models;
 pub mod changes;
 pub mod events;
+pub mod fine_tunes;
 pub mod leases;
 mod names;
+pub mod retunes;
 pub mod transfers;
 pub mod workers;
 

@@ -112,6 +112,12 @@ impl App {
         self.send(request(Method::POST, path, &headers, body.to_string().into())).await
     }
 
+    pub async fn put(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Answer {
+        let mut headers = headers.to_vec();
+        headers.push(("content-type", "application/json"));
+        self.send(request(Method::PUT, path, &headers, body.to_string().into())).await
+    }
+
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         let (head, body) = response.into_parts();

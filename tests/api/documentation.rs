@@ -4,13 +4,25 @@ use serde_json::Value;
 use super::app::App;
 
 /// What is promised to clients; a route missing here or there fails.
-const ROUTES: [&str; 17] = [
+const ROUTES: [&str; 39] = [
     "DELETE /v1/api_keys/{id}",
     "GET /healthz",
     "GET /metrics",
     "GET /openapi.json",
     "GET /readyz",
     "GET /v1/api_keys",
+    "GET /v1/base_models",
+    "GET /v1/base_models/{name}",
+    "GET /v1/base_models/{name}/aliases/{alias}",
+    "GET /v1/base_models/{name}/versions",
+    "GET /v1/base_models/{name}/versions/{version}",
+    "GET /v1/fine_tunes",
+    "GET /v1/fine_tunes/{name}",
+    "GET /v1/fine_tunes/{name}/aliases/{alias}",
+    "GET /v1/fine_tunes/{name}/versions",
+    "GET /v1/fine_tunes/{name}/versions/{version}",
+    "GET /v1/retunes",
+    "GET /v1/retunes/{id}",
     "GET /v1/transfers",
     "GET /v1/transfers/{id}",
     "GET /v1/transfers/{id}/events",
@@ -18,10 +30,20 @@ const ROUTES: [&str; 17] = [
     "GET /v1/transfers/{id}/report",
     "GET /v1/workers",
     "POST /v1/api_keys",
+    "POST /v1/base_models/{name}/versions",
+    "POST /v1/fine_tunes/{name}/versions/{version}/promote",
+    "POST /v1/fine_tunes/{name}/versions/{version}/rollback",
+    "POST /v1/retunes",
+    "POST /v1/retunes/{id}/cancel",
+    "POST /v1/retunes/{id}/pause",
+    "POST /v1/retunes/{id}/resume",
     "POST /v1/transfers",
     "POST /v1/transfers/{id}/cancel",
     "POST /v1/transfers/{id}/retry",
     "POST /v1/transfers:plan",
+    "PUT /v1/base_models/{name}",
+    "PUT /v1/base_models/{name}/aliases/{alias}",
+    "PUT /v1/fine_tunes/{name}",
 ];
 
 fn document() -> Value {

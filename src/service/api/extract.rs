@@ -4,7 +4,7 @@
 //! JSON (400), NUL characters (422, `jsonb` cannot hold them), shape (422 with a pointer).
 
 use axum::{
-    body::Bytes,
+    body::{Bytes, HttpBody},
     extract::{FromRequest, FromRequestParts, Path, Request},
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
@@ -25,6 +25,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         let bytes = read(request, state).await?;
         let value = parse(&bytes)?;
         shape(&value).map(Self)
+    }
+}
+
+/// A JSON body of shape `T`, or none at all, which stands for the default.
+pub struct OptionalJsonBody<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if request.body().size_hint().exact() == Some(0) {
+            return Ok(Self(T::default()));
+        }
+        JsonBody::from_request(request, state).await.map(|JsonBody(value)| Self(value))
     }
 }
 
@@ -156,6 +170,41 @@ impl<S: Send + Sync> FromRequestParts<S> for IdAndName {
             .map_err(|_| Problem::not_found("file"))?;
         Ok(Self(id, name))
     }
+}
+
+/// The name in a path. What cannot be a name names nothing: 404, as for an unknown one.
+pub struct Name(pub String);
+
+/// The two names in a path; see [`Name`].
+pub struct TwoNames(pub String, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        names(parts, state).await.map(|[name]| Self(name))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for TwoNames {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        names(parts, state).await.map(|[first, second]| Self(first, second))
+    }
+}
+
+async fn names<S: Send + Sync, const N: usize>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<[String; N], Problem> {
+    let unknown = || Problem::not_found("name");
+    let names = Path::<Vec<String>>::from_request_parts(parts, state).await;
+    let Path(names) = names.map_err(|_| unknown())?;
+    if names.iter().any(|name| name.contains('\0')) {
+        return Err(unknown());
+    }
+    names.try_into().map_err(|_| unknown())
 }
 
 #[cfg(test)]

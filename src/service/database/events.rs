@@ -50,7 +50,6 @@ pub(super) async fn insert(
 ///
 /// # Errors
 /// From the database.
-#[expect(dead_code, reason = "the registry writes the first of them")]
 pub(super) async fn record(
     connection: &mut PgConnection,
     tenant: Uuid,

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, events, names};
+use super::{Database, events, names, retunes};
 use crate::service::jobs::{JobError, Progress, ResultLocation, Status, Transfer};
 
 /// A transfer to be queued.
@@ -58,6 +58,7 @@ pub struct ListFilter {
     /// Source base or target base.
     pub base: Option<String>,
     pub metadata: Vec<(String, String)>,
+    pub retune: Option<Uuid>,
     pub limit: i64,
     /// The last transfer of the page before.
     pub after: Option<Uuid>,
@@ -86,6 +87,8 @@ struct Row {
     error_detail: Option<String>,
     error_pointer: Option<String>,
     metadata: Value,
+    retune: Option<Uuid>,
+    fine_tune: Option<String>,
     revision: i64,
 }
 
@@ -99,7 +102,9 @@ macro_rules! select {
                       attempt, created_at, started_at, finished_at, spec,
                       result_uri, manifest_sha256, verdict::text AS "verdict",
                       recommendation::text AS "recommendation", metrics,
-                      error_code, error_detail, error_pointer, metadata, revision
+                      error_code, error_detail, error_pointer, metadata, retune,
+                      (SELECT f.name FROM fine_tunes f WHERE f.id = transfers.fine_tune) AS fine_tune,
+                      revision
                FROM transfers "# + $ending
             $(, $argument)*
         )
@@ -141,6 +146,8 @@ impl TryFrom<Row> for Transfer {
             metrics: row.metrics,
             error,
             metadata: row.metadata,
+            retune: row.retune,
+            fine_tune: row.fine_tune,
             revision: row.revision,
         })
     }
@@ -233,12 +240,14 @@ pub async fn list(
            AND ($2::transfer_status IS NULL OR status = $2)
            AND ($3::text IS NULL OR source_base = $3 OR target_base = $3)
            AND metadata @> $4
-           AND ($5::uuid IS NULL OR id < $5)
-         ORDER BY id DESC LIMIT $6",
+           AND ($5::uuid IS NULL OR retune = $5)
+           AND ($6::uuid IS NULL OR id < $6)
+         ORDER BY id DESC LIMIT $7",
         tenant,
         filter.status as Option<Status>,
         filter.base.as_deref(),
         metadata,
+        filter.retune,
         filter.after,
         filter.limit,
     )
@@ -258,16 +267,13 @@ pub async fn request_cancel(
     id: Uuid,
 ) -> Result<Option<Transfer>, TransitionError> {
     let mut transaction = database.pool.begin().await?;
-    let Some(status) = lock(&mut transaction, tenant, id).await? else { return Ok(None) };
+    let Some(Locked { status, retune }) = lock(&mut transaction, tenant, id).await? else {
+        return Ok(None);
+    };
     match status {
         Status::Queued => {
-            sqlx::query!(
-                "UPDATE transfers SET status = 'cancelled', finished_at = now() WHERE id = $1",
-                id
-            )
-            .execute(&mut *transaction)
-            .await?;
-            events::insert(&mut transaction, id, "transfer.cancelled", json!({})).await?;
+            cancel_queued(&mut transaction, id, "requested").await?;
+            retunes::settle(&mut transaction, retune).await?;
         }
         Status::Running => {
             sqlx::query!("UPDATE transfers SET status = 'cancelling' WHERE id = $1", id)
@@ -284,7 +290,8 @@ pub async fn request_cancel(
     Ok(Some(transfer))
 }
 
-/// Queues a failed or cancelled transfer again, with all its attempts before it.
+/// Queues a failed or cancelled transfer again, with all its attempts before it; its retune is open
+/// again.
 ///
 /// # Errors
 /// [`TransitionError::InvalidState`] when it has not ended, or has succeeded.
@@ -294,13 +301,15 @@ pub async fn retry(
     id: Uuid,
 ) -> Result<Option<Transfer>, TransitionError> {
     let mut transaction = database.pool.begin().await?;
-    let Some(status) = lock(&mut transaction, tenant, id).await? else { return Ok(None) };
+    let Some(Locked { status, retune }) = lock(&mut transaction, tenant, id).await? else {
+        return Ok(None);
+    };
     if !matches!(status, Status::Failed | Status::Cancelled) {
         return Err(TransitionError::InvalidState { status });
     }
     sqlx::query!(
         "UPDATE transfers
-         SET status = 'queued', attempt = 0, available_at = now(),
+         SET status = 'queued', attempt = 0, available_at = now(), held = retune IS NOT NULL,
              started_at = NULL, finished_at = NULL,
              error_code = NULL, error_detail = NULL, error_pointer = NULL
          WHERE id = $1",
@@ -309,9 +318,36 @@ pub async fn retry(
     .execute(&mut *transaction)
     .await?;
     events::insert(&mut transaction, id, "transfer.queued", json!({"reason": "retried"})).await?;
+    // Which lets it go, unless it is paused or full.
+    retunes::settle(&mut transaction, retune).await?;
     let transfer = by_id(&mut transaction, id).await?;
     transaction.commit().await?;
     Ok(Some(transfer))
+}
+
+/// Cancels a transfer that waits, and says why; the caller settles its retune. One that has been
+/// claimed meanwhile stays as it is.
+pub(super) async fn cancel_queued(
+    connection: &mut PgConnection,
+    id: Uuid,
+    reason: &str,
+) -> Result<(), sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE transfers SET status = 'cancelled', finished_at = now()
+         WHERE id = $1 AND status = 'queued'",
+        id
+    )
+    .execute(&mut *connection)
+    .await?;
+    if done.rows_affected() == 1 {
+        events::insert(connection, id, "transfer.cancelled", json!({"reason": reason})).await?;
+    }
+    Ok(())
+}
+
+struct Locked {
+    status: Status,
+    retune: Option<Uuid>,
 }
 
 /// Reads the status and keeps others from changing it until the transaction ends.
@@ -319,9 +355,10 @@ async fn lock(
     connection: &mut PgConnection,
     tenant: Uuid,
     id: Uuid,
-) -> Result<Option<Status>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT status AS "status: Status" FROM transfers
+) -> Result<Option<Locked>, sqlx::Error> {
+    sqlx::query_as!(
+        Locked,
+        r#"SELECT status AS "status: Status", retune FROM transfers
            WHERE id = $1 AND tenant = $2 FOR UPDATE"#,
         id,
         tenant,
