@@ -3,6 +3,9 @@
 // Types and transitions of a transfer; no I/O.
 pub mod jobs;
 
+// Base models, fine-tunes and retunes: types and rules; no I/O.
+pub mod retuning;
+
 // All SQL, one file a table.
 pub mod database;
 
@@ -17,6 +20,9 @@ pub mod webhooks;
 
 // API keys and roles.
 pub mod access;
+
+// Whether a location holds a model, and the model's digest.
+pub mod model_files;
 
 // Reads what finished transfers left in storage.
 pub mod results;

@@ -8,15 +8,19 @@
 mod api_keys;
 mod audit_events;
 mod authentication;
+mod base_models;
 mod callback_secret;
 mod documentation;
+mod etag;
 mod extract;
+mod fine_tunes;
 mod health;
 mod layers;
 mod loopback;
 mod metrics;
 mod page;
 pub mod problem;
+mod retunes;
 mod transfers;
 mod webhook_endpoints;
 mod workers;
@@ -41,6 +45,22 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(transfers::report::handle))
         .routes(routes!(transfers::cancel::handle))
         .routes(routes!(transfers::retry::handle))
+        .routes(routes!(base_models::list::handle))
+        .routes(routes!(base_models::get::handle, base_models::put::handle))
+        .routes(routes!(base_models::versions::get::handle))
+        .routes(routes!(base_models::aliases::get::handle, base_models::aliases::put::handle))
+        .routes(routes!(fine_tunes::list::handle))
+        .routes(routes!(fine_tunes::get::handle, fine_tunes::put::handle))
+        .routes(routes!(fine_tunes::versions::list::handle))
+        .routes(routes!(fine_tunes::versions::get::handle))
+        .routes(routes!(fine_tunes::versions::promote::handle))
+        .routes(routes!(fine_tunes::versions::rollback::handle))
+        .routes(routes!(fine_tunes::aliases::get::handle))
+        .routes(routes!(retunes::list::handle, retunes::create::handle))
+        .routes(routes!(retunes::get::handle))
+        .routes(routes!(retunes::pause::handle))
+        .routes(routes!(retunes::resume::handle))
+        .routes(routes!(retunes::cancel::handle))
         .routes(routes!(api_keys::list::handle, api_keys::create::handle))
         .routes(routes!(api_keys::revoke::handle))
         .routes(routes!(webhook_endpoints::list::handle))
@@ -67,6 +87,7 @@ fn unbounded() -> OpenApiRouter<AppState> {
         .routes(routes!(transfers::get::handle))
         .routes(routes!(transfers::events::handle))
         .routes(routes!(transfers::files::handle))
+        .routes(routes!(base_models::versions::list::handle, base_models::versions::create::handle))
 }
 
 static OPENAPI: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(|| {

@@ -10,13 +10,16 @@
 
 pub mod api_keys;
 pub mod audit_events;
+pub mod base_models;
 pub mod bell;
 pub mod changes;
 pub mod deliveries;
 pub mod events;
+pub mod fine_tunes;
 pub mod leases;
 mod names;
 pub mod quotas;
+pub mod retunes;
 pub mod tenants;
 pub mod transfers;
 pub mod webhook_endpoints;

@@ -85,6 +85,12 @@ pub struct Transfer {
     pub metrics: Option<serde_json::Value>,
     pub error: Option<JobError>,
     pub metadata: serde_json::Value,
+    /// The retune that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retune: Option<Uuid>,
+    /// The fine-tune that it carries over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fine_tune: Option<String>,
     /// Counts changes of the row; the weak `ETag`.
     #[serde(skip)]
     pub revision: i64,

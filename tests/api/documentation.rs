@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::app::App;
 
 /// What is promised to clients; a route missing here or there fails.
-const ROUTES: [&str; 26] = [
+const ROUTES: [&str; 48] = [
     "DELETE /v1/api_keys/{id}",
     "DELETE /v1/webhook_endpoints/{name}",
     "GET /healthz",
@@ -13,6 +13,18 @@ const ROUTES: [&str; 26] = [
     "GET /readyz",
     "GET /v1/api_keys",
     "GET /v1/audit_events",
+    "GET /v1/base_models",
+    "GET /v1/base_models/{name}",
+    "GET /v1/base_models/{name}/aliases/{alias}",
+    "GET /v1/base_models/{name}/versions",
+    "GET /v1/base_models/{name}/versions/{version}",
+    "GET /v1/fine_tunes",
+    "GET /v1/fine_tunes/{name}",
+    "GET /v1/fine_tunes/{name}/aliases/{alias}",
+    "GET /v1/fine_tunes/{name}/versions",
+    "GET /v1/fine_tunes/{name}/versions/{version}",
+    "GET /v1/retunes",
+    "GET /v1/retunes/{id}",
     "GET /v1/transfers",
     "GET /v1/transfers/{id}",
     "GET /v1/transfers/{id}/events",
@@ -23,13 +35,23 @@ const ROUTES: [&str; 26] = [
     "GET /v1/webhook_endpoints/{name}/deliveries",
     "GET /v1/workers",
     "POST /v1/api_keys",
+    "POST /v1/base_models/{name}/versions",
     "POST /v1/callback_secret/rotate",
+    "POST /v1/fine_tunes/{name}/versions/{version}/promote",
+    "POST /v1/fine_tunes/{name}/versions/{version}/rollback",
+    "POST /v1/retunes",
+    "POST /v1/retunes/{id}/cancel",
+    "POST /v1/retunes/{id}/pause",
+    "POST /v1/retunes/{id}/resume",
     "POST /v1/transfers",
     "POST /v1/transfers/{id}/cancel",
     "POST /v1/transfers/{id}/retry",
     "POST /v1/transfers:plan",
     "POST /v1/webhook_endpoints/{name}/deliveries/{id}/replay",
     "POST /v1/webhook_endpoints/{name}/rotate",
+    "PUT /v1/base_models/{name}",
+    "PUT /v1/base_models/{name}/aliases/{alias}",
+    "PUT /v1/fine_tunes/{name}",
     "PUT /v1/webhook_endpoints/{name}",
 ];
 

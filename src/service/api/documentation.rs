@@ -19,6 +19,9 @@ use utoipa_swagger_ui::SwaggerUi;
 #[openapi(
     tags(
         (name = "transfers", description = "One tuning carried over to one new base model."),
+        (name = "base_models", description = "What models are tuned from: versions and aliases."),
+        (name = "fine_tunes", description = "Tunings that are carried over to what comes next, and what came of it."),
+        (name = "retunes", description = "All transfers of one new base version, of an alias that moved, or of a wish."),
         (name = "api_keys", description = "Who may call; for `admin` keys."),
         (name = "audit_events", description = "Who did what; for `admin` keys."),
         (name = "webhook_endpoints", description = "Who is told of events, and what came of it; for `admin` keys."),

@@ -6,12 +6,12 @@ pub mod events;
 pub mod files;
 pub mod get;
 pub mod list;
+pub mod locations;
 pub mod plan;
 pub mod report;
 pub mod retry;
 
 mod callback;
-mod locations;
 
 use axum::{
     Json,
@@ -20,7 +20,7 @@ use axum::{
 };
 use uuid::Uuid;
 
-use super::{AppState, problem::Problem};
+use super::{AppState, etag, problem::Problem};
 use crate::service::{
     database::transfers::{self, TransitionError},
     jobs::Transfer,
@@ -44,10 +44,8 @@ fn show(status: StatusCode, transfer: &Transfer) -> Response {
     response
 }
 
-/// Weak, for the same revision may be written differently by another version of the service.
 fn etag(transfer: &Transfer) -> HeaderValue {
-    HeaderValue::try_from(format!("W/\"{}\"", transfer.revision))
-        .unwrap_or(HeaderValue::from_static("W/\"0\""))
+    etag::of_revision(transfer.revision)
 }
 
 impl From<TransitionError> for Problem {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Database, events, names};
+use super::{Database, events, names, retunes};
 use crate::{
     pipeline::Phase,
     service::jobs::{JobError, Status},
@@ -81,7 +81,7 @@ pub async fn claim(
     let claimed = sqlx::query!(
         r#"WITH next AS (
                SELECT id FROM transfers
-               WHERE status IN ('queued', 'running') AND available_at <= now()
+               WHERE status IN ('queued', 'running') AND NOT held AND available_at <= now()
                  AND attempt < max_attempts
                ORDER BY available_at, id
                LIMIT 1
@@ -96,7 +96,7 @@ pub async fn claim(
                phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
                estimated_finish = NULL
            FROM next WHERE t.id = next.id
-           RETURNING t.id, t.lease_token AS "token!", t.attempt, t.spec"#,
+           RETURNING t.id, t.lease_token AS "token!", t.attempt, t.spec, t.retune"#,
         worker,
         terms.lease.as_secs_f64(),
         terms.backoff.as_secs_f64(),
@@ -106,6 +106,15 @@ pub async fn claim(
     let Some(row) = claimed else { return Ok(None) };
     let data = json!({"attempt": row.attempt, "worker": worker});
     events::insert(&mut transaction, row.id, "transfer.started", data).await?;
+    if let Some(retune) = row.retune {
+        sqlx::query!(
+            "UPDATE retunes SET status = 'running', started_at = coalesce(started_at, now())
+             WHERE id = $1 AND status = 'queued'",
+            retune
+        )
+        .execute(&mut *transaction)
+        .await?;
+    }
     transaction.commit().await?;
     Ok(Some(Lease { transfer: row.id, token: row.token, attempt: row.attempt, spec: row.spec }))
 }
@@ -194,9 +203,10 @@ pub async fn sweep(database: &Database, terms: Terms) -> Result<usize, sqlx::Err
     )
     .fetch_all(&mut *transaction)
     .await?;
+    let mut members = Vec::new();
     for row in &expired {
-        if row.status == Status::Cancelling {
-            to_cancelled(&mut transaction, row.id).await?;
+        let retune = if row.status == Status::Cancelling {
+            to_cancelled(&mut transaction, row.id).await?
         } else if row.attempt >= row.max_attempts {
             let error = JobError {
                 code: "attempts_exhausted".into(),
@@ -207,12 +217,14 @@ pub async fn sweep(database: &Database, terms: Terms) -> Result<usize, sqlx::Err
                 ),
                 pointer: None,
             };
-            to_failed(&mut transaction, row.id, &error).await?;
+            to_failed(&mut transaction, row.id, &error).await?
         } else {
             let wait = if row.attempt == 1 { 0.0 } else { terms.backoff_after(row.attempt) };
-            to_queued(&mut transaction, row.id, wait, "lease_expired", None).await?;
-        }
+            to_queued(&mut transaction, row.id, wait, "lease_expired", None).await?
+        };
+        members.extend(retune);
     }
+    retunes::settle(&mut transaction, members).await?;
     transaction.commit().await?;
     Ok(expired.len())
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     Database, audit_events, events, names,
     quotas::{self, QuotaExceeded},
+    retunes,
 };
 use crate::{
     config,
@@ -69,6 +70,7 @@ pub struct ListFilter {
     /// Source base or target base.
     pub base: Option<String>,
     pub metadata: Vec<(String, String)>,
+    pub retune: Option<Uuid>,
     pub limit: i64,
     /// The last transfer of the page before.
     pub after: Option<Uuid>,
@@ -97,6 +99,8 @@ struct Row {
     error_detail: Option<String>,
     error_pointer: Option<String>,
     metadata: Value,
+    retune: Option<Uuid>,
+    fine_tune: Option<String>,
     revision: i64,
 }
 
@@ -110,7 +114,8 @@ macro_rules! select {
                       attempt AS "attempt!", created_at AS "created_at!", started_at, finished_at,
                       spec AS "spec!", result_uri, manifest_sha256, verdict::text AS "verdict",
                       recommendation::text AS "recommendation", metrics,
-                      error_code, error_detail, error_pointer, metadata AS "metadata!",
+                      error_code, error_detail, error_pointer, metadata AS "metadata!", retune,
+                      (SELECT f.name FROM fine_tunes f WHERE f.id = transfers.fine_tune) AS fine_tune,
                       revision AS "revision!"
                FROM "# + $ending
             $(, $argument)*
@@ -153,6 +158,8 @@ impl TryFrom<Row> for Transfer {
             metrics: row.metrics,
             error,
             metadata: row.metadata,
+            retune: row.retune,
+            fine_tune: row.fine_tune,
             revision: row.revision,
         })
     }
@@ -194,10 +201,7 @@ pub async fn enqueue(database: &Database, new: Enqueue) -> Result<Enqueued, Enqu
     Ok(enqueued)
 }
 
-async fn enqueue_in(
-    connection: &mut PgConnection,
-    new: Enqueue,
-) -> Result<Enqueued, EnqueueError> {
+async fn enqueue_in(connection: &mut PgConnection, new: Enqueue) -> Result<Enqueued, EnqueueError> {
     let id = Uuid::now_v7();
     let (key, sha256) = match &new.idempotency {
         Some(idempotency) => (Some(&*idempotency.key), Some(&idempotency.request_sha256[..])),
@@ -251,7 +255,7 @@ pub async fn get(
     id: Uuid,
 ) -> Result<Option<Transfer>, sqlx::Error> {
     // What clients ask most: one round trip, behind the wall all the same.
-    select!("transfer_of($1, $2)", tenant, id)
+    select!("transfer_of($1, $2) AS transfers", tenant, id)
         .fetch_optional(&database.pool)
         .await?
         .map(Transfer::try_from)
@@ -280,12 +284,14 @@ pub async fn list(
            AND ($2::transfer_status IS NULL OR status = $2)
            AND ($3::text IS NULL OR source_base = $3 OR target_base = $3)
            AND metadata @> $4
-           AND ($5::uuid IS NULL OR id < $5)
-         ORDER BY id DESC LIMIT $6",
+           AND ($5::uuid IS NULL OR retune = $5)
+           AND ($6::uuid IS NULL OR id < $6)
+         ORDER BY id DESC LIMIT $7",
         tenant,
         filter.status as Option<Status>,
         filter.base.as_deref(),
         metadata,
+        filter.retune,
         filter.after,
         filter.limit,
     )
@@ -306,16 +312,13 @@ pub async fn request_cancel(
 ) -> Result<Option<Transfer>, TransitionError> {
     let caller = caller.into();
     let mut transaction = database.scope(caller.tenant).await?;
-    let Some(status) = lock(&mut transaction, caller.tenant, id).await? else { return Ok(None) };
+    let Some(Locked { status, retune }) = lock(&mut transaction, caller.tenant, id).await? else {
+        return Ok(None);
+    };
     match status {
         Status::Queued => {
-            sqlx::query!(
-                "UPDATE transfers SET status = 'cancelled', finished_at = now() WHERE id = $1",
-                id
-            )
-            .execute(&mut *transaction)
-            .await?;
-            events::insert(&mut transaction, id, "transfer.cancelled", json!({})).await?;
+            cancel_queued(&mut transaction, id, "requested").await?;
+            retunes::settle(&mut transaction, retune).await?;
         }
         Status::Running => {
             sqlx::query!("UPDATE transfers SET status = 'cancelling' WHERE id = $1", id)
@@ -334,7 +337,8 @@ pub async fn request_cancel(
     Ok(Some(transfer))
 }
 
-/// Queues a failed or cancelled transfer again, with all its attempts before it.
+/// Queues a failed or cancelled transfer again, with all its attempts before it; its retune is open
+/// again.
 ///
 /// # Errors
 /// [`TransitionError::InvalidState`] when it has not ended, or has succeeded.
@@ -345,13 +349,15 @@ pub async fn retry(
 ) -> Result<Option<Transfer>, TransitionError> {
     let caller = caller.into();
     let mut transaction = database.scope(caller.tenant).await?;
-    let Some(status) = lock(&mut transaction, caller.tenant, id).await? else { return Ok(None) };
+    let Some(Locked { status, retune }) = lock(&mut transaction, caller.tenant, id).await? else {
+        return Ok(None);
+    };
     if !matches!(status, Status::Failed | Status::Cancelled) {
         return Err(TransitionError::InvalidState { status });
     }
     sqlx::query!(
         "UPDATE transfers
-         SET status = 'queued', attempt = 0, available_at = now(),
+         SET status = 'queued', attempt = 0, available_at = now(), held = retune IS NOT NULL,
              started_at = NULL, finished_at = NULL,
              error_code = NULL, error_detail = NULL, error_pointer = NULL
          WHERE id = $1",
@@ -362,9 +368,36 @@ pub async fn retry(
     events::insert(&mut transaction, id, "transfer.queued", json!({"reason": "retried"})).await?;
     audit_events::record(&mut transaction, caller, "transfer.retry", &format!("transfers/{id}"))
         .await?;
+    // Which lets it go, unless it is paused or full.
+    retunes::settle(&mut transaction, retune).await?;
     let transfer = by_id(&mut transaction, id).await?;
     transaction.commit().await?;
     Ok(Some(transfer))
+}
+
+/// Cancels a transfer that waits, and says why; the caller settles its retune. One that has been
+/// claimed meanwhile stays as it is.
+pub(super) async fn cancel_queued(
+    connection: &mut PgConnection,
+    id: Uuid,
+    reason: &str,
+) -> Result<(), sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE transfers SET status = 'cancelled', finished_at = now()
+         WHERE id = $1 AND status = 'queued'",
+        id
+    )
+    .execute(&mut *connection)
+    .await?;
+    if done.rows_affected() == 1 {
+        events::insert(connection, id, "transfer.cancelled", json!({"reason": reason})).await?;
+    }
+    Ok(())
+}
+
+struct Locked {
+    status: Status,
+    retune: Option<Uuid>,
 }
 
 /// Reads the status and keeps others from changing it until the transaction ends.
@@ -372,9 +405,10 @@ async fn lock(
     connection: &mut PgConnection,
     tenant: Uuid,
     id: Uuid,
-) -> Result<Option<Status>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT status AS "status: Status" FROM transfers
+) -> Result<Option<Locked>, sqlx::Error> {
+    sqlx::query_as!(
+        Locked,
+        r#"SELECT status AS "status: Status", retune FROM transfers
            WHERE id = $1 AND tenant = $2 FOR UPDATE"#,
         id,
         tenant,

@@ -65,7 +65,8 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> 
                 filter.after = Some(after);
             }
             _ => {
-                let known = "no such parameter; there are key, action, subject, outcome, limit, after";
+                let known =
+                    "no such parameter; there are key, action, subject, outcome, limit, after";
                 return Err(fault(known));
             }
         }

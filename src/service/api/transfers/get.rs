@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use tokio::{
@@ -20,6 +20,7 @@ use crate::service::{
     api::{
         AppState,
         authentication::Reader,
+        etag::matches,
         extract::{Id, QueryPairs},
         problem::{Problem, Refusals},
     },
@@ -130,34 +131,9 @@ pub(super) async fn heard_of(id: Uuid, changes: &mut Receiver<Uuid>) {
     }
 }
 
-/// Weak comparison of an `If-None-Match` list (RFC 9110, 13.1.2).
-fn matches(known: Option<&HeaderValue>, etag: &HeaderValue) -> bool {
-    let (Some(Ok(known)), Ok(etag)) = (known.map(HeaderValue::to_str), etag.to_str()) else {
-        return false;
-    };
-    let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    known.trim() == "*" || known.split(',').any(|tag| strong(tag) == strong(etag))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tags_are_compared_weakly_and_in_lists() {
-        let etag = HeaderValue::from_static("W/\"7\"");
-        for (known, expected) in [
-            ("W/\"7\"", true),
-            ("\"7\"", true),
-            ("\"6\", W/\"7\"", true),
-            ("*", true),
-            ("\"77\"", false),
-        ] {
-            let known = HeaderValue::from_static(known);
-            assert_eq!(matches(Some(&known), &etag), expected, "{known:?}");
-        }
-        assert!(!matches(None, &etag));
-    }
 
     #[test]
     fn the_wait_is_bounded_and_nothing_else_is_known() {

@@ -25,6 +25,7 @@ use crate::service::{
     params(
         ("status" = Option<Status>, Query, description = "Only those of this status"),
         ("base" = Option<String>, Query, description = "Only those from or onto this base"),
+        ("retune" = Option<Uuid>, Query, description = "Only those of this retune"),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "Rows a page, 50 by default"),
         ("after" = Option<Uuid>, Query, description = "The `next` of the page before"),
     ),
@@ -53,6 +54,11 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> 
         match name.as_str() {
             "status" => filter.status = Some(status(&value)?),
             "base" => filter.base = Some(value),
+            "retune" => {
+                let detail = "must be the id of a retune";
+                let id = value.parse().map_err(|_| Problem::invalid_query("retune", detail))?;
+                filter.retune = Some(id);
+            }
             "limit" => limit = page::limit(&value)?,
             "after" => {
                 let after = value.parse();
@@ -63,8 +69,7 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> 
                 if let Some(key) = name.strip_prefix("metadata.") {
                     filter.metadata.push((key.to_owned(), value));
                 } else {
-                    let detail =
-                        "no such parameter; there are status, base, limit, after, metadata.*";
+                    let detail = "no such parameter; there are status, base, retune, limit, after, metadata.*";
                     return Err(Problem::invalid_query(&name, detail));
                 }
             }
@@ -100,7 +105,9 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused_by_name() {
-        for (name, value) in [("status", "done"), ("after", "x"), ("limit", "0"), ("sort", "id")] {
+        for (name, value) in
+            [("status", "done"), ("retune", "x"), ("after", "x"), ("limit", "0"), ("sort", "id")]
+        {
             let problem = read(&[(name, value)]).unwrap_err();
             let json = serde_json::to_value(problem).unwrap();
             assert_eq!(json["errors"][0]["pointer"], format!("/{name}"));

@@ -9,13 +9,18 @@ use crate::{
 /// # Errors
 /// 422 `location_not_allowed`, with a pointer for every location at fault.
 pub fn check(spec: &Spec, storage: &Storage) -> Result<(), Problem> {
-    let faults: Vec<Fault> = named(spec)
+    let faults = faults(spec, storage);
+    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid("location_not_allowed", faults)) }
+}
+
+/// The locations that are refused.
+pub fn faults(spec: &Spec, storage: &Storage) -> Vec<Fault> {
+    named(spec)
         .into_iter()
         .filter_map(|(pointer, uri)| {
             storage.check_location(uri).err().map(|error| Fault::new(pointer, error.to_string()))
         })
-        .collect();
-    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid("location_not_allowed", faults)) }
+        .collect()
 }
 
 fn named(spec: &Spec) -> Vec<(&'static str, &str)> {

@@ -10,7 +10,11 @@ use super::{
 use crate::{
     pipeline::{Outcome, Verdict},
     service::{
-        database::{Database, events, names},
+        database::{
+            Database, events,
+            fine_tunes::versions::{self, Delivery},
+            names, retunes,
+        },
         jobs::{JobError, Status},
     },
 };
@@ -23,7 +27,7 @@ pub enum AfterFailure {
     Cancelled,
 }
 
-/// Records the result; false when the lease is lost and the result is not ours to record. A wish to
+/// Records the result, with the fine-tune's version that it makes; false when the lease is lost and the result is not ours to record. A wish to
 /// cancel that came too late is dropped: the result is there.
 ///
 /// # Errors
@@ -42,7 +46,8 @@ pub async fn succeed(
                result_uri = $3, manifest_sha256 = $4, verdict = $5::text::transfer_verdict,
                recommendation = $6::text::transfer_recommendation, metrics = $7
            WHERE id = $1 AND lease_token = $2 AND status IN ('running', 'cancelling')
-           RETURNING coalesce(jsonb_typeof(spec -> 'gate') = 'object', false) AS "gated!""#,
+           RETURNING coalesce(jsonb_typeof(spec -> 'gate') = 'object', false) AS "gated!",
+                     tenant, retune, fine_tune, base_version"#,
         held.transfer,
         held.token,
         outcome.uri,
@@ -66,6 +71,18 @@ pub async fn succeed(
         "recommendation": outcome.recommendation, "uri": outcome.uri,
     });
     events::insert(&mut transaction, held.transfer, "transfer.succeeded", data).await?;
+    if let Some(fine_tune) = row.fine_tune {
+        let delivery = Delivery {
+            transfer: held.transfer,
+            tenant: row.tenant,
+            fine_tune,
+            base_version: row.base_version,
+            spec: &held.spec,
+            outcome,
+        };
+        versions::deliver(&mut transaction, &delivery).await?;
+    }
+    retunes::settle(&mut transaction, row.retune).await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -84,17 +101,17 @@ pub async fn fail(
 ) -> Result<Option<AfterFailure>, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
     let Some(row) = lock_held(&mut transaction, held).await? else { return Ok(None) };
-    let after = if row.status == Status::Cancelling {
-        to_cancelled(&mut transaction, held.transfer).await?;
-        AfterFailure::Cancelled
+    let (after, retune) = if row.status == Status::Cancelling {
+        (AfterFailure::Cancelled, to_cancelled(&mut transaction, held.transfer).await?)
     } else if may_retry && row.attempt < row.max_attempts {
         let wait = terms.backoff_after(row.attempt);
-        to_queued(&mut transaction, held.transfer, wait, "attempt_failed", Some(error)).await?;
-        AfterFailure::QueuedAgain
+        let reason = "attempt_failed";
+        let retune = to_queued(&mut transaction, held.transfer, wait, reason, Some(error)).await?;
+        (AfterFailure::QueuedAgain, retune)
     } else {
-        to_failed(&mut transaction, held.transfer, error).await?;
-        AfterFailure::Failed
+        (AfterFailure::Failed, to_failed(&mut transaction, held.transfer, error).await?)
     };
+    retunes::settle(&mut transaction, retune).await?;
     transaction.commit().await?;
     Ok(Some(after))
 }
@@ -108,7 +125,8 @@ pub async fn cancelled(database: &Database, held: &Lease) -> Result<bool, sqlx::
     if lock_held(&mut transaction, held).await?.is_none() {
         return Ok(false);
     }
-    to_cancelled(&mut transaction, held.transfer).await?;
+    let retune = to_cancelled(&mut transaction, held.transfer).await?;
+    retunes::settle(&mut transaction, retune).await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -120,14 +138,15 @@ pub async fn cancelled(database: &Database, held: &Lease) -> Result<bool, sqlx::
 pub async fn hand_back(database: &Database, held: &Lease) -> Result<bool, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
     let Some(row) = lock_held(&mut transaction, held).await? else { return Ok(false) };
-    if row.status == Status::Cancelling {
-        to_cancelled(&mut transaction, held.transfer).await?;
+    let retune = if row.status == Status::Cancelling {
+        to_cancelled(&mut transaction, held.transfer).await?
     } else {
         sqlx::query!("UPDATE transfers SET attempt = attempt - 1 WHERE id = $1", held.transfer)
             .execute(&mut *transaction)
             .await?;
-        to_queued(&mut transaction, held.transfer, 0.0, "handed_back", None).await?;
-    }
+        to_queued(&mut transaction, held.transfer, 0.0, "handed_back", None).await?
+    };
+    retunes::settle(&mut transaction, retune).await?;
     transaction.commit().await?;
     Ok(true)
 }

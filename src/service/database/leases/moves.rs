@@ -1,4 +1,5 @@
-//! Moves out of a lease, each with its event. The caller's transaction holds the row's lock.
+//! Moves out of a lease, each with its event. The caller's transaction holds the row's lock, and
+//! settles the retune that the transfer belongs to, which each returns.
 
 use serde_json::json;
 use sqlx::PgConnection;
@@ -13,60 +14,63 @@ pub(super) async fn to_queued(
     wait_seconds: f64,
     reason: &str,
     error: Option<&JobError>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+) -> Result<Option<Uuid>, sqlx::Error> {
+    let retune = sqlx::query_scalar!(
         "UPDATE transfers
          SET status = 'queued', available_at = now() + make_interval(secs => $2),
              lease_token = NULL, lease_expires_at = NULL, phase = NULL, progress_done = NULL,
              progress_total = NULL, progress_unit = NULL, estimated_finish = NULL,
              error_code = $3, error_detail = $4, error_pointer = $5
-         WHERE id = $1",
+         WHERE id = $1 RETURNING retune",
         id,
         wait_seconds,
         error.map(|error| &*error.code),
         error.map(|error| &*error.detail),
         error.and_then(|error| error.pointer.as_deref()),
     )
-    .execute(&mut *connection)
+    .fetch_one(&mut *connection)
     .await?;
     let data = json!({"reason": reason, "error": error});
-    events::insert(connection, id, "transfer.queued", data).await
+    events::insert(connection, id, "transfer.queued", data).await?;
+    Ok(retune)
 }
 
 pub(super) async fn to_failed(
     connection: &mut PgConnection,
     id: Uuid,
     error: &JobError,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+) -> Result<Option<Uuid>, sqlx::Error> {
+    let retune = sqlx::query_scalar!(
         "UPDATE transfers
          SET status = 'failed', finished_at = now(), lease_token = NULL, lease_expires_at = NULL,
              phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
              estimated_finish = NULL, error_code = $2, error_detail = $3, error_pointer = $4
-         WHERE id = $1",
+         WHERE id = $1 RETURNING retune",
         id,
         error.code,
         error.detail,
         error.pointer,
     )
-    .execute(&mut *connection)
+    .fetch_one(&mut *connection)
     .await?;
-    events::insert(connection, id, "transfer.failed", json!({"error": error})).await
+    events::insert(connection, id, "transfer.failed", json!({"error": error})).await?;
+    Ok(retune)
 }
 
 pub(super) async fn to_cancelled(
     connection: &mut PgConnection,
     id: Uuid,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+) -> Result<Option<Uuid>, sqlx::Error> {
+    let retune = sqlx::query_scalar!(
         "UPDATE transfers
          SET status = 'cancelled', finished_at = now(), lease_token = NULL, lease_expires_at = NULL,
              phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
              estimated_finish = NULL
-         WHERE id = $1",
+         WHERE id = $1 RETURNING retune",
         id
     )
-    .execute(&mut *connection)
+    .fetch_one(&mut *connection)
     .await?;
-    events::insert(connection, id, "transfer.cancelled", json!({})).await
+    events::insert(connection, id, "transfer.cancelled", json!({})).await?;
+    Ok(retune)
 }

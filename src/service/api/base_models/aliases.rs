@@ -1,0 +1,4 @@
+//! Aliases of a base model: names that move from version to version.
+
+pub mod get;
+pub mod put;

@@ -1,0 +1,81 @@
+//! `PUT /v1/base_models/{name}/aliases/{alias}`.
+
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::{
+    service::{
+        api::{
+            AppState,
+            authentication::Submitter,
+            extract::{JsonBody, TwoNames},
+            problem::{Problem, Refusals},
+        },
+        database::base_models::aliases::{self, MoveError},
+        retuning::{base_models::BaseAlias, check_name},
+    },
+    spec::Fault,
+};
+
+/// Where the alias is to stand.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AliasTarget {
+    /// A version of the base model.
+    version: String,
+}
+
+impl From<MoveError> for Problem {
+    fn from(error: MoveError) -> Self {
+        match error {
+            MoveError::UnknownModel => Self::not_found("base model"),
+            MoveError::UnknownVersion(_) => {
+                Self::invalid("unknown_version", vec![Fault::new("/version", error.to_string())])
+            }
+            MoveError::Database(error) => error.into(),
+        }
+    }
+}
+
+/// Move an alias of a base model, or make it.
+///
+/// Every fine-tune that follows the alias is carried over to that version. To where it stands
+/// already changes nothing.
+#[utoipa::path(
+    put,
+    path = "/v1/base_models/{name}/aliases/{alias}",
+    tag = "base_models",
+    operation_id = "put_base_model_alias",
+    params(
+        ("name" = String, Path, description = "The base model"),
+        ("alias" = String, Path, description = "The alias"),
+    ),
+    request_body = AliasTarget,
+    responses(
+        (status = 200, body = BaseAlias),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_body`, `invalid_text`, `unknown_version`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Submitter(caller): Submitter,
+    TwoNames(name, alias): TwoNames,
+    JsonBody(target): JsonBody<AliasTarget>,
+) -> Result<Json<BaseAlias>, Problem> {
+    let mut faults = Vec::new();
+    check_name("/alias", &alias, &mut faults);
+    if !faults.is_empty() {
+        return Err(Problem::invalid("invalid_body", faults));
+    }
+    let model = (caller.tenant, name.as_str());
+    let max_attempts = state.settings.worker.max_attempts;
+    let moved = aliases::put(&state.database, model, &alias, &target.version, max_attempts);
+    Ok(Json(moved.await?))
+}

@@ -1,0 +1,41 @@
+//! `GET /v1/base_models/{name}`.
+
+use axum::{extract::State, http::HeaderMap, response::Response};
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Reader,
+        etag,
+        extract::Name,
+        problem::{Problem, Refusals},
+    },
+    retuning::base_models::BaseModel,
+};
+
+/// Show a base model.
+#[utoipa::path(
+    get,
+    path = "/v1/base_models/{name}",
+    tag = "base_models",
+    operation_id = "get_base_model",
+    params(
+        ("name" = String, Path, description = "The base model"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` seen last"),
+    ),
+    responses(
+        (status = 200, body = BaseModel, headers(("ETag" = String))),
+        (status = 304, description = "Unchanged"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Reader(caller): Reader,
+    Name(name): Name,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    etag::show(&headers, &super::load(&state, caller.tenant, &name).await?)
+}

@@ -1,0 +1,84 @@
+//! `PUT /v1/base_models/{name}`.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Submitter,
+        extract::{JsonBody, Name},
+        problem::{Problem, Refusals},
+    },
+    database::base_models::{self, Description},
+    retuning::{base_models::BaseModel, check_metadata, check_name, check_text},
+};
+
+/// What its owner says of a base model; `{}` will do.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewBaseModel {
+    #[schema(max_length = 2048)]
+    #[serde(default)]
+    description: Option<String>,
+    /// What its versions may be used for, unless they say otherwise.
+    #[schema(max_length = 2048)]
+    #[serde(default)]
+    licence: Option<String>,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+}
+
+/// Register a base model, or describe it anew.
+///
+/// The body replaces what was said of it before. Versions and aliases stay.
+#[utoipa::path(
+    put,
+    path = "/v1/base_models/{name}",
+    tag = "base_models",
+    operation_id = "put_base_model",
+    params(("name" = String, Path, description = "The base model")),
+    request_body = NewBaseModel,
+    responses(
+        (status = 200, body = BaseModel, description = "It was there"),
+        (status = 201, body = BaseModel, description = "It is new"),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_body`, `invalid_text`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Submitter(caller): Submitter,
+    Name(name): Name,
+    JsonBody(new): JsonBody<NewBaseModel>,
+) -> Result<Response, Problem> {
+    let mut faults = Vec::new();
+    check_name("/name", &name, &mut faults);
+    check_text("/description", new.description.as_deref(), &mut faults);
+    check_text("/licence", new.licence.as_deref(), &mut faults);
+    check_metadata(&new.metadata, &mut faults);
+    if !faults.is_empty() {
+        return Err(Problem::invalid("invalid_body", faults));
+    }
+    let description = Description {
+        description: new.description,
+        licence: new.licence,
+        metadata: serde_json::to_value(new.metadata).map_err(Problem::internal)?,
+    };
+    let (model, created) =
+        base_models::put(&state.database, caller.tenant, &name, description).await?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(model)).into_response())
+}

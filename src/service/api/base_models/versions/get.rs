@@ -1,0 +1,44 @@
+//! `GET /v1/base_models/{name}/versions/{version}`.
+
+use axum::{extract::State, http::HeaderMap, response::Response};
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Reader,
+        etag,
+        extract::TwoNames,
+        problem::{Problem, Refusals},
+    },
+    database::base_models::versions,
+    retuning::base_models::BaseVersion,
+};
+
+/// Show a version of a base model.
+#[utoipa::path(
+    get,
+    path = "/v1/base_models/{name}/versions/{version}",
+    tag = "base_models",
+    operation_id = "get_base_model_version",
+    params(
+        ("name" = String, Path, description = "The base model"),
+        ("version" = String, Path, description = "The version"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` seen last"),
+    ),
+    responses(
+        (status = 200, body = BaseVersion, headers(("ETag" = String))),
+        (status = 304, description = "Unchanged"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Reader(caller): Reader,
+    TwoNames(name, version): TwoNames,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let found = versions::get(&state.database, caller.tenant, &name, &version).await?;
+    etag::show(&headers, &found.ok_or_else(|| Problem::not_found("version"))?)
+}

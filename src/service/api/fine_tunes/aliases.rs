@@ -1,0 +1,3 @@
+//! Aliases of a fine-tune: what consumers read.
+
+pub mod get;

@@ -1,0 +1,49 @@
+//! `GET /v1/fine_tunes`: a page of fine-tunes, newest first.
+
+use axum::{Json, extract::State};
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Reader,
+        extract::QueryPairs,
+        page::{Cut, Page},
+        problem::{Problem, Refusals},
+    },
+    database::fine_tunes,
+    retuning::fine_tunes::FineTune,
+};
+
+/// List fine-tunes, newest first.
+#[utoipa::path(
+    get,
+    path = "/v1/fine_tunes",
+    tag = "fine_tunes",
+    operation_id = "list_fine_tunes",
+    params(
+        ("base_model" = Option<String>, Query, description = "Only those of this base model"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "Rows a page, 50 by default"),
+        ("after" = Option<Uuid>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, body = Page<FineTune>),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_query`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Reader(caller): Reader,
+    QueryPairs(query): QueryPairs,
+) -> Result<Json<Page<FineTune>>, Problem> {
+    let mut base_model = None;
+    let cut = Cut::read(query, |name, value| {
+        base_model = Some(value);
+        Ok(name == "base_model")
+    })?;
+    let base_model = base_model.as_deref();
+    let (after, rows) = (cut.after, cut.rows());
+    let rows = fine_tunes::list(&state.database, caller.tenant, base_model, after, rows).await?;
+    Ok(Json(Page::cut(rows, cut.limit, |fine_tune| fine_tune.id.to_string())))
+}

@@ -1,0 +1,65 @@
+//! Versions of a fine-tune: look, promote, roll back.
+
+pub mod get;
+pub mod list;
+pub mod promote;
+pub mod rollback;
+
+use axum::http::StatusCode;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::service::{
+    api::problem::Problem,
+    database::fine_tunes::aliases::MoveError,
+    retuning::{PRODUCTION, check_name},
+};
+
+/// Which alias is to move; without a body, `production`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AliasChoice {
+    #[serde(default = "production")]
+    #[schema(default = "production")]
+    alias: String,
+}
+
+impl Default for AliasChoice {
+    fn default() -> Self {
+        Self { alias: production() }
+    }
+}
+
+fn production() -> String {
+    PRODUCTION.to_owned()
+}
+
+impl AliasChoice {
+    fn checked(self) -> Result<String, Problem> {
+        let mut faults = Vec::new();
+        check_name("/alias", &self.alias, &mut faults);
+        if faults.is_empty() {
+            Ok(self.alias)
+        } else {
+            Err(Problem::invalid("invalid_body", faults))
+        }
+    }
+}
+
+/// The number of a version in a path. What is none names nothing.
+fn number(text: &str) -> Result<i32, Problem> {
+    text.parse().map_err(|_| Problem::not_found("version"))
+}
+
+impl From<MoveError> for Problem {
+    fn from(error: MoveError) -> Self {
+        let conflict = |code| Self::new(StatusCode::CONFLICT, code, error.to_string());
+        match error {
+            MoveError::Unknown => Self::not_found("version"),
+            MoveError::Rejected => conflict("version_rejected"),
+            MoveError::NotCurrent => conflict("not_current"),
+            MoveError::NothingBefore => conflict("nothing_before"),
+            MoveError::Database(error) => error.into(),
+        }
+    }
+}

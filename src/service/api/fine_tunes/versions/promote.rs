@@ -1,0 +1,52 @@
+//! `POST /v1/fine_tunes/{name}/versions/{version}/promote`.
+
+use axum::{Json, extract::State};
+
+use super::AliasChoice;
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Submitter,
+        extract::{OptionalJsonBody, TwoNames},
+        problem::{Problem, Refusals},
+    },
+    database::fine_tunes::aliases,
+    retuning::fine_tunes::FineTuneAlias,
+};
+
+/// Move an alias onto a version.
+///
+/// A proposed version is published by it. To where the alias stands already changes nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/fine_tunes/{name}/versions/{version}/promote",
+    tag = "fine_tunes",
+    operation_id = "promote_fine_tune_version",
+    params(
+        ("name" = String, Path, description = "The fine-tune"),
+        ("version" = i32, Path, description = "The version's number"),
+    ),
+    request_body = Option<AliasChoice>,
+    responses(
+        (status = 200, body = FineTuneAlias, description = "Where the alias stands now"),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`version_rejected`: it failed its gate"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_body`, `invalid_text`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Submitter(caller): Submitter,
+    TwoNames(name, version): TwoNames,
+    OptionalJsonBody(choice): OptionalJsonBody<AliasChoice>,
+) -> Result<Json<FineTuneAlias>, Problem> {
+    let number = super::number(&version)?;
+    let alias = choice.checked()?;
+    let fine_tune = (caller.tenant, name.as_str());
+    Ok(Json(aliases::promote_by_hand(&state.database, fine_tune, number, &alias).await?))
+}

@@ -1,0 +1,26 @@
+//! Retunes: begin by hand, look, pause, resume, cancel.
+
+pub mod cancel;
+pub mod create;
+pub mod get;
+pub mod list;
+pub mod pause;
+pub mod resume;
+
+use axum::http::StatusCode;
+
+use super::problem::Problem;
+use crate::service::database::retunes::control::ControlError;
+
+impl From<ControlError> for Problem {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::InvalidState { status } => Self::new(
+                StatusCode::CONFLICT,
+                "invalid_state",
+                format!("the retune is {}, which does not allow this", status.name()),
+            ),
+            ControlError::Database(error) => error.into(),
+        }
+    }
+}

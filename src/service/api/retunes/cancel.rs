@@ -1,0 +1,40 @@
+//! `POST /v1/retunes/{id}/cancel`.
+
+use axum::{Json, extract::State};
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Submitter,
+        extract::Id,
+        problem::{Problem, Refusals},
+    },
+    database::retunes::control,
+    retuning::retunes::Retune,
+};
+
+/// Cancel a retune.
+///
+/// What waits is cancelled at once, what runs stops before its next timestep. What has ended stays.
+#[utoipa::path(
+    post,
+    path = "/v1/retunes/{id}/cancel",
+    tag = "retunes",
+    operation_id = "cancel_retune",
+    params(("id" = Uuid, Path, description = "The retune")),
+    responses(
+        (status = 200, body = Retune),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`invalid_state`: it has ended"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Submitter(caller): Submitter,
+    Id(id): Id,
+) -> Result<Json<Retune>, Problem> {
+    let retune = control::cancel(&state.database, caller.tenant, id).await?;
+    Ok(Json(retune.ok_or_else(|| Problem::not_found("retune"))?))
+}

@@ -1,0 +1,202 @@
+//! `POST /v1/retunes`: a retune by hand.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::{
+    service::{
+        api::{
+            AppState,
+            authentication::Submitter,
+            extract::JsonBody,
+            problem::{Problem, Refusals},
+        },
+        database::retunes::control::{self, BeginError, Onto, Wish},
+        retuning::retunes::{Limits, Retune},
+    },
+    spec::Fault,
+    storage::Storage,
+};
+
+/// The most transfers that one request may make.
+const MOST: usize = 1000;
+
+/// What is to be carried where: fine-tunes onto locations, or onto a registered version.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRetune {
+    /// Needed with `targets`; otherwise all that were tuned from the base model when absent.
+    #[serde(default)]
+    #[schema(min_items = 1)]
+    fine_tunes: Option<Vec<String>>,
+    /// Folders of models; each fine-tune is carried onto each.
+    #[serde(default)]
+    #[schema(min_items = 1)]
+    targets: Option<Vec<String>>,
+    /// With `version`, instead of `targets`.
+    #[serde(default)]
+    base_model: Option<String>,
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    limits: Limits,
+}
+
+impl From<BeginError> for Problem {
+    fn from(error: BeginError) -> Self {
+        let at = |code, pointer: String| {
+            Self::invalid(code, vec![Fault::new(pointer, error.to_string())])
+        };
+        match &error {
+            BeginError::UnknownBase => at("unknown_version", "/version".into()),
+            BeginError::UnknownFineTune(place, _) => {
+                at("unknown_fine_tune", format!("/fine_tunes/{place}"))
+            }
+            BeginError::NothingToDo => {
+                Self::new(StatusCode::CONFLICT, "nothing_to_do", error.to_string())
+            }
+            BeginError::Database(_) => match error {
+                BeginError::Database(error) => error.into(),
+                other => Self::internal(other),
+            },
+        }
+    }
+}
+
+/// Begin a retune by hand.
+///
+/// Onto a registered version, a fine-tune is carried at most once, as by itself; onto locations,
+/// as often as asked.
+#[utoipa::path(
+    post,
+    path = "/v1/retunes",
+    tag = "retunes",
+    operation_id = "create_retune",
+    request_body = NewRetune,
+    responses(
+        (status = 202, body = Retune, headers(("Location" = String))),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`nothing_to_do`"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
+        (status = 422, body = Problem, content_type = "application/problem+json",
+         description = "`invalid_body`, `invalid_text`, `location_not_allowed`, `unknown_version`, `unknown_fine_tune`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Submitter(caller): Submitter,
+    JsonBody(new): JsonBody<NewRetune>,
+) -> Result<Response, Problem> {
+    let wish = wish(new, state.settings.worker.max_attempts)?;
+    if let Onto::Locations(targets) = &wish.onto {
+        check_locations(targets, &state.storage)?;
+    }
+    let retune = control::begin(&state.database, caller.tenant, &wish).await?;
+    let place = HeaderValue::try_from(format!("/v1/retunes/{}", retune.id));
+    let place = [(header::LOCATION, place.map_err(Problem::internal)?)];
+    Ok((StatusCode::ACCEPTED, place, Json(retune)).into_response())
+}
+
+fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
+    let mut faults = Vec::new();
+    check_list("/fine_tunes", new.fine_tunes.as_deref(), &mut faults);
+    check_list("/targets", new.targets.as_deref(), &mut faults);
+    let count = |list: &Option<Vec<String>>| list.as_ref().map_or(1, Vec::len);
+    if count(&new.fine_tunes).saturating_mul(count(&new.targets)) > MOST {
+        faults.push(Fault::new("", format!("at most {MOST} transfers at once")));
+    }
+    for (pointer, limit) in [
+        ("/limits/max_concurrent", new.limits.max_concurrent.map(i64::from)),
+        ("/limits/max_compute_seconds", new.limits.max_compute_seconds),
+    ] {
+        if limit.is_some_and(|limit| limit < 1) {
+            faults.push(Fault::new(pointer, "must be at least 1"));
+        }
+    }
+    let onto = match (new.targets, new.base_model, new.version) {
+        (Some(targets), None, None) => {
+            if new.fine_tunes.is_none() {
+                faults.push(Fault::new("/fine_tunes", "name what is to be carried onto targets"));
+            }
+            Some(Onto::Locations(targets))
+        }
+        (None, Some(base_model), Some(version)) => Some(Onto::Version { base_model, version }),
+        _ => {
+            faults.push(Fault::new("", "give either targets, or base_model and version"));
+            None
+        }
+    };
+    match onto {
+        Some(onto) if faults.is_empty() => {
+            Ok(Wish { fine_tunes: new.fine_tunes, onto, limits: new.limits, max_attempts })
+        }
+        _ => Err(Problem::invalid("invalid_body", faults)),
+    }
+}
+
+/// A list that is given has something in it, and nothing twice.
+fn check_list(pointer: &str, list: Option<&[String]>, faults: &mut Vec<Fault>) {
+    let Some(list) = list else { return };
+    if list.is_empty() {
+        faults.push(Fault::new(pointer, "must not be empty"));
+    }
+    for (i, item) in list.iter().enumerate() {
+        if list[..i].contains(item) {
+            faults.push(Fault::new(format!("{pointer}/{i}"), "is named twice"));
+        }
+    }
+}
+
+fn check_locations(targets: &[String], storage: &Storage) -> Result<(), Problem> {
+    let fault = |(i, uri): (usize, &String)| {
+        let refused = storage.check_location(uri).err();
+        refused.map(|error| Fault::new(format!("/targets/{i}"), error.to_string()))
+    };
+    let faults: Vec<Fault> = targets.iter().enumerate().filter_map(fault).collect();
+    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid("location_not_allowed", faults)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(body: Value) -> Result<Wish, Value> {
+        let problem = |problem| serde_json::to_value::<Problem>(problem).unwrap()["errors"].clone();
+        wish(serde_json::from_value(body).unwrap(), 3).map_err(problem)
+    }
+
+    #[test]
+    fn there_are_two_forms_and_no_third() {
+        let locations = json!({"fine_tunes": ["a"], "targets": ["u:1", "u:2"]});
+        assert!(
+            matches!(read(locations).unwrap().onto, Onto::Locations(targets) if targets.len() == 2)
+        );
+        let version = json!({"base_model": "m", "version": "2", "limits": {"max_concurrent": 1}});
+        assert_eq!(read(version).unwrap().limits.max_concurrent, Some(1));
+        for (body, pointer) in [
+            (json!({}), ""),
+            (json!({"base_model": "m"}), ""),
+            (json!({"fine_tunes": ["a"], "targets": ["u:1"], "version": "2"}), ""),
+            (json!({"targets": ["u:1"]}), "/fine_tunes"),
+            (json!({"fine_tunes": [], "targets": ["u:1"]}), "/fine_tunes"),
+            (json!({"fine_tunes": ["a", "a"], "targets": ["u:1"]}), "/fine_tunes/1"),
+            (
+                json!({"base_model": "m", "version": "2", "limits": {"max_concurrent": 0}}),
+                "/limits/max_concurrent",
+            ),
+        ] {
+            assert_eq!(read(body.clone()).unwrap_err()[0]["pointer"], pointer, "{body}");
+        }
+    }
+}

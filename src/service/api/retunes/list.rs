@@ -1,0 +1,61 @@
+//! `GET /v1/retunes`: a page of retunes, newest first.
+
+use axum::{Json, extract::State};
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Reader,
+        extract::QueryPairs,
+        page::{Cut, Page},
+        problem::{Problem, Refusals},
+    },
+    database::retunes::{self, ListFilter},
+    retuning::retunes::{Retune, RetuneStatus},
+};
+
+/// List retunes, newest first.
+#[utoipa::path(
+    get,
+    path = "/v1/retunes",
+    tag = "retunes",
+    operation_id = "list_retunes",
+    params(
+        ("status" = Option<RetuneStatus>, Query, description = "Only those of this status"),
+        ("base_model" = Option<String>, Query, description = "Only those onto versions of this base model"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "Rows a page, 50 by default"),
+        ("after" = Option<Uuid>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, body = Page<Retune>),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_query`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Reader(caller): Reader,
+    QueryPairs(query): QueryPairs,
+) -> Result<Json<Page<Retune>>, Problem> {
+    let mut filter = ListFilter::default();
+    let cut = Cut::read(query, |name, value| {
+        match name {
+            "status" => filter.status = Some(status(&value)?),
+            "base_model" => filter.base_model = Some(value),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let filter = ListFilter { after: cut.after, limit: cut.rows(), ..filter };
+    let rows = retunes::list(&state.database, caller.tenant, &filter).await?;
+    Ok(Json(Page::cut(rows, cut.limit, |retune| retune.id.to_string())))
+}
+
+fn status(text: &str) -> Result<RetuneStatus, Problem> {
+    serde_json::from_value(text.into()).map_err(|_| {
+        let detail =
+            "one of queued, running, paused, succeeded, partially_succeeded, failed, cancelled";
+        Problem::invalid_query("status", detail)
+    })
+}

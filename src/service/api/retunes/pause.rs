@@ -1,0 +1,40 @@
+//! `POST /v1/retunes/{id}/pause`.
+
+use axum::{Json, extract::State};
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Submitter,
+        extract::Id,
+        problem::{Problem, Refusals},
+    },
+    database::retunes::control,
+    retuning::retunes::Retune,
+};
+
+/// Pause a retune.
+///
+/// Its waiting transfers do not begin; what runs goes on. Pausing twice is pausing once.
+#[utoipa::path(
+    post,
+    path = "/v1/retunes/{id}/pause",
+    tag = "retunes",
+    operation_id = "pause_retune",
+    params(("id" = Uuid, Path, description = "The retune")),
+    responses(
+        (status = 200, body = Retune),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`invalid_state`: it has ended"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Submitter(caller): Submitter,
+    Id(id): Id,
+) -> Result<Json<Retune>, Problem> {
+    let retune = control::pause(&state.database, caller.tenant, id).await?;
+    Ok(Json(retune.ok_or_else(|| Problem::not_found("retune"))?))
+}

@@ -1,0 +1,124 @@
+//! Base models; their versions and aliases in files of their own.
+//!
+//! Whoever adds a version, moves an alias or changes a fine-tune locks the base model's row first:
+//! so no fine-tune misses a version, and none is carried over twice. Locks are taken in this order:
+//! base model, transfers by id, fine-tune, retunes by id.
+
+pub mod aliases;
+pub mod versions;
+
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::Database;
+use crate::service::retuning::base_models::BaseModel;
+
+/// What a base model's owner says of it.
+#[derive(Clone, Debug)]
+pub struct Description {
+    pub description: Option<String>,
+    pub licence: Option<String>,
+    /// An object of strings.
+    pub metadata: Value,
+}
+
+/// `SELECT` of [`BaseModel`]s with the given ending, so that the columns are named once.
+macro_rules! select {
+    ($ending:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            BaseModel,
+            r#"SELECT m.id, m.name, m.description, m.licence, m.metadata,
+                      (SELECT coalesce(jsonb_object_agg(a.alias, v.version), '{}')
+                       FROM base_model_aliases a JOIN base_model_versions v ON v.id = a.version
+                       WHERE a.base_model = m.id) AS "aliases!",
+                      m.created_at, m.updated_at
+               FROM base_models m "# + $ending
+            $(, $argument)*
+        )
+    };
+}
+
+/// Registers a base model, or describes it anew; true where it is new.
+///
+/// # Errors
+/// From the database.
+pub async fn put(
+    database: &Database,
+    tenant: Uuid,
+    name: &str,
+    new: Description,
+) -> Result<(BaseModel, bool), sqlx::Error> {
+    let mut transaction = database.pool.begin().await?;
+    let id = Uuid::now_v7();
+    let row = sqlx::query!(
+        "INSERT INTO base_models AS m (id, tenant, name, description, licence, metadata)
+         VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (tenant, name) DO UPDATE
+         SET description = $4, licence = $5, metadata = $6,
+             revision = m.revision + ((m.description, m.licence, m.metadata) IS DISTINCT FROM ($4, $5, $6))::int,
+             updated_at = CASE WHEN (m.description, m.licence, m.metadata) IS DISTINCT FROM ($4, $5, $6)
+                               THEN now() ELSE m.updated_at END
+         RETURNING id",
+        id,
+        tenant,
+        name,
+        new.description,
+        new.licence,
+        new.metadata,
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    let model = select!("WHERE m.id = $1", row.id).fetch_one(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok((model, row.id == id))
+}
+
+/// A tenant's base model, if it has one of this name.
+///
+/// # Errors
+/// From the database.
+pub async fn get(
+    database: &Database,
+    tenant: Uuid,
+    name: &str,
+) -> Result<Option<BaseModel>, sqlx::Error> {
+    select!("WHERE m.tenant = $1 AND m.name = $2", tenant, name)
+        .fetch_optional(&database.pool)
+        .await
+}
+
+/// A tenant's base models after the given one, newest first.
+///
+/// # Errors
+/// From the database.
+pub async fn list(
+    database: &Database,
+    tenant: Uuid,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<BaseModel>, sqlx::Error> {
+    select!(
+        "WHERE m.tenant = $1 AND ($2::uuid IS NULL OR m.id < $2) ORDER BY m.id DESC LIMIT $3",
+        tenant,
+        after,
+        limit,
+    )
+    .fetch_all(&database.pool)
+    .await
+}
+
+/// Its id, with the row locked until the transaction ends: see the module.
+pub(super) async fn lock(
+    connection: &mut PgConnection,
+    tenant: Uuid,
+    name: &str,
+) -> Result<Option<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT id FROM base_models WHERE tenant = $1 AND name = $2 FOR NO KEY UPDATE",
+        tenant,
+        name,
+    )
+    .fetch_optional(connection)
+    .await
+}

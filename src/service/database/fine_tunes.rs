@@ -1,0 +1,239 @@
+//! Fine-tunes; who of them an occasion concerns, their versions and aliases in files of their own.
+
+pub mod aliases;
+pub mod dependents;
+pub mod versions;
+
+use serde_json::Value;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Database, base_models};
+use crate::service::retuning::fine_tunes::{FineTune, Mode, On, Policy};
+
+/// What a fine-tune's owner says of it; checked.
+#[derive(Clone, Debug)]
+pub struct Content {
+    pub base_model: String,
+    pub base_version: String,
+    pub trajectory: String,
+    pub data: Option<Value>,
+    pub spec: Value,
+    pub policy: Policy,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    #[error("there is no such base model or version")]
+    UnknownBase,
+    /// It is not, or is no longer, what the caller takes it for.
+    #[error("the fine-tune has changed meanwhile")]
+    Changed,
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// The columns of [`FineTune`], flat.
+struct Row {
+    id: Uuid,
+    name: String,
+    base_model: String,
+    base_version: String,
+    trajectory: String,
+    data: Option<Value>,
+    spec: Value,
+    policy_on: On,
+    policy_alias: Option<String>,
+    policy_mode: Mode,
+    aliases: Value,
+    created_at: OffsetDateTime,
+    updated_at: OffsetDateTime,
+    revision: i64,
+}
+
+/// `SELECT` of [`Row`]s with the given ending, so that the columns are named once.
+macro_rules! select {
+    ($ending:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            Row,
+            r#"SELECT f.id, f.name, m.name AS base_model, b.version AS base_version, f.trajectory,
+                      f.data, f.spec, f.policy_on AS "policy_on: On", f.policy_alias,
+                      f.policy_mode AS "policy_mode: Mode",
+                      (SELECT coalesce(jsonb_object_agg(a.alias, v.number), '{}')
+                       FROM fine_tune_aliases a JOIN fine_tune_versions v ON v.id = a.version
+                       WHERE a.fine_tune = f.id) AS "aliases!",
+                      f.created_at, f.updated_at, f.revision
+               FROM fine_tunes f
+               JOIN base_models m ON m.id = f.base_model
+               JOIN base_model_versions b ON b.id = f.base_version "# + $ending
+            $(, $argument)*
+        )
+    };
+}
+
+impl From<Row> for FineTune {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            base_model: row.base_model,
+            base_version: row.base_version,
+            trajectory: row.trajectory,
+            data: row.data,
+            spec: row.spec,
+            policy: Policy { on: row.policy_on, alias: row.policy_alias, mode: row.policy_mode },
+            aliases: row.aliases,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            revision: row.revision,
+        }
+    }
+}
+
+/// Registers a fine-tune or changes it; true where it is new. `holds` says whether what is there
+/// (nothing, or a fine-tune) is what the caller expects.
+///
+/// # Errors
+/// See [`PutError`].
+pub async fn put(
+    database: &Database,
+    tenant: Uuid,
+    name: &str,
+    content: &Content,
+    holds: impl Fn(Option<&FineTune>) -> bool,
+) -> Result<(FineTune, bool), PutError> {
+    let mut transaction = database.pool.begin().await?;
+    let base_model = base_models::lock(&mut transaction, tenant, &content.base_model).await?;
+    let base_model = base_model.ok_or(PutError::UnknownBase)?;
+    let base_version =
+        base_models::versions::find(&mut transaction, base_model, &content.base_version)
+            .await?
+            .ok_or(PutError::UnknownBase)?
+            .id;
+    let base = (base_model, base_version);
+    let mut there = lock(&mut transaction, tenant, name).await?;
+    let mut created = false;
+    if there.is_none() && holds(None) {
+        created = insert(&mut transaction, (tenant, name), base, content).await?;
+        // Another request may have come first.
+        there = lock(&mut transaction, tenant, name).await?;
+    }
+    let Some(there) = there else { return Err(PutError::Changed) };
+    if !created {
+        if !holds(Some(&there)) {
+            return Err(PutError::Changed);
+        }
+        update(&mut transaction, there.id, base, content).await?;
+    }
+    let shown = select!("WHERE f.id = $1", there.id).fetch_one(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok((shown.into(), created))
+}
+
+/// False where one of this name is there already.
+async fn insert(
+    connection: &mut PgConnection,
+    (tenant, name): (Uuid, &str),
+    (base_model, base_version): (Uuid, Uuid),
+    content: &Content,
+) -> Result<bool, sqlx::Error> {
+    let policy = &content.policy;
+    let done = sqlx::query!(
+        "INSERT INTO fine_tunes (id, tenant, name, base_model, base_version, trajectory, data, spec,
+                                 policy_on, policy_alias, policy_mode)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         ON CONFLICT (tenant, name) DO NOTHING",
+        Uuid::now_v7(),
+        tenant,
+        name,
+        base_model,
+        base_version,
+        content.trajectory,
+        content.data,
+        content.spec,
+        policy.on as On,
+        policy.alias,
+        policy.mode as Mode,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The same content again is no change.
+async fn update(
+    connection: &mut PgConnection,
+    id: Uuid,
+    (base_model, base_version): (Uuid, Uuid),
+    content: &Content,
+) -> Result<(), sqlx::Error> {
+    let policy = &content.policy;
+    sqlx::query!(
+        "UPDATE fine_tunes
+         SET base_model = $2, base_version = $3, trajectory = $4, data = $5, spec = $6,
+             policy_on = $7, policy_alias = $8, policy_mode = $9,
+             revision = revision + 1, updated_at = now()
+         WHERE id = $1
+           AND (base_model, base_version, trajectory, data, spec, policy_on, policy_alias, policy_mode)
+               IS DISTINCT FROM ($2, $3, $4, $5, $6, $7, $8, $9)",
+        id,
+        base_model,
+        base_version,
+        content.trajectory,
+        content.data,
+        content.spec,
+        policy.on as On,
+        policy.alias,
+        policy.mode as Mode,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The fine-tune, with its row locked until the transaction ends. References to it stay possible.
+async fn lock(
+    connection: &mut PgConnection,
+    tenant: Uuid,
+    name: &str,
+) -> Result<Option<FineTune>, sqlx::Error> {
+    let row = select!("WHERE f.tenant = $1 AND f.name = $2 FOR NO KEY UPDATE OF f", tenant, name);
+    Ok(row.fetch_optional(connection).await?.map(FineTune::from))
+}
+
+/// A tenant's fine-tune, if it has one of this name.
+///
+/// # Errors
+/// From the database.
+pub async fn get(
+    database: &Database,
+    tenant: Uuid,
+    name: &str,
+) -> Result<Option<FineTune>, sqlx::Error> {
+    let row = select!("WHERE f.tenant = $1 AND f.name = $2", tenant, name);
+    Ok(row.fetch_optional(&database.pool).await?.map(FineTune::from))
+}
+
+/// A tenant's fine-tunes after the given one, perhaps of one base model alone, newest first.
+///
+/// # Errors
+/// From the database.
+pub async fn list(
+    database: &Database,
+    tenant: Uuid,
+    base_model: Option<&str>,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<FineTune>, sqlx::Error> {
+    let rows = select!(
+        "WHERE f.tenant = $1 AND ($2::text IS NULL OR m.name = $2)
+           AND ($3::uuid IS NULL OR f.id < $3)
+         ORDER BY f.id DESC LIMIT $4",
+        tenant,
+        base_model,
+        after,
+        limit,
+    );
+    Ok(rows.fetch_all(&database.pool).await?.into_iter().map(FineTune::from).collect())
+}

@@ -1,0 +1,198 @@
+//! How a retune begins: its row, a transfer for each fine-tune concerned, and the end of what they
+//! make superfluous, all in the transaction of the occasion.
+
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::settle;
+use crate::service::{
+    database::{events, fine_tunes::dependents::Dependent, transfers},
+    retuning::{
+        Release, is_newer,
+        retunes::{Limits, Reason},
+    },
+};
+
+/// Why a retune begins, and under what terms.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::service::database) struct Occasion {
+    pub tenant: Uuid,
+    pub reason: Reason,
+    pub limits: Limits,
+    pub max_attempts: i32,
+}
+
+/// The registered version that a retune is for.
+#[derive(Clone, Debug)]
+pub(in crate::service::database) struct Target {
+    pub base_model: Uuid,
+    pub id: Uuid,
+    pub version: String,
+    pub uri: String,
+    pub digest: String,
+}
+
+/// A transfer to be.
+struct Member {
+    fine_tune: Uuid,
+    spec: Value,
+    /// Version and digest of a registered target.
+    base: Option<(Uuid, String)>,
+}
+
+/// Carries the dependents onto a version: each once, however often that version's bytes arrive, and
+/// not those that were tuned from them. `None` where nothing is left to do.
+pub(in crate::service::database) async fn onto_version(
+    connection: &mut PgConnection,
+    occasion: &Occasion,
+    target: &Target,
+    dependents: &[Dependent],
+) -> Result<Option<Uuid>, sqlx::Error> {
+    let others = dependents.iter().filter(|one| one.base_digest != target.digest);
+    let members: Vec<Member> = others
+        .map(|one| Member {
+            fine_tune: one.id,
+            spec: one.job(&target.uri),
+            base: Some((target.id, target.digest.clone())),
+        })
+        .collect();
+    if members.is_empty() {
+        return Ok(None);
+    }
+    let retune = insert(connection, occasion, Some(target)).await?;
+    let mut carried = Vec::new();
+    for member in &members {
+        if enqueue(connection, occasion, retune, member).await? {
+            carried.push(member.fine_tune);
+        }
+    }
+    if carried.is_empty() {
+        sqlx::query!("DELETE FROM retunes WHERE id = $1", retune).execute(connection).await?;
+        return Ok(None);
+    }
+    created(connection, occasion, retune, carried.len()).await?;
+    supersede(connection, retune, target, &carried).await?;
+    Ok(Some(retune))
+}
+
+/// Carries the dependents onto each of the locations, again if it was done before.
+pub(in crate::service::database) async fn onto_locations(
+    connection: &mut PgConnection,
+    occasion: &Occasion,
+    targets: &[String],
+    dependents: &[Dependent],
+) -> Result<Uuid, sqlx::Error> {
+    let retune = insert(connection, occasion, None).await?;
+    for one in dependents {
+        for target in targets {
+            let member = Member { fine_tune: one.id, spec: one.job(target), base: None };
+            enqueue(connection, occasion, retune, &member).await?;
+        }
+    }
+    created(connection, occasion, retune, dependents.len() * targets.len()).await?;
+    Ok(retune)
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    occasion: &Occasion,
+    target: Option<&Target>,
+) -> Result<Uuid, sqlx::Error> {
+    let id = Uuid::now_v7();
+    sqlx::query!(
+        "INSERT INTO retunes
+             (id, tenant, reason, base_model, base_version, max_concurrent, max_compute_seconds)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        id,
+        occasion.tenant,
+        occasion.reason as Reason,
+        target.map(|target| target.base_model),
+        target.map(|target| target.id),
+        occasion.limits.max_concurrent,
+        occasion.limits.max_compute_seconds,
+    )
+    .execute(connection)
+    .await?;
+    Ok(id)
+}
+
+/// Queues a member, held where only some may be at work at once; false where the fine-tune has a
+/// transfer onto this base already.
+async fn enqueue(
+    connection: &mut PgConnection,
+    occasion: &Occasion,
+    retune: Uuid,
+    member: &Member,
+) -> Result<bool, sqlx::Error> {
+    let id = Uuid::now_v7();
+    let metadata = member.spec.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    let (base_version, base_digest) = member.base.clone().unzip();
+    let done = sqlx::query!(
+        "INSERT INTO transfers (id, tenant, spec, metadata, max_attempts, retune, fine_tune,
+                                base_version, base_digest, held)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         ON CONFLICT (fine_tune, base_digest) DO NOTHING",
+        id,
+        occasion.tenant,
+        member.spec,
+        metadata,
+        occasion.max_attempts,
+        retune,
+        member.fine_tune,
+        base_version,
+        base_digest,
+        occasion.limits.max_concurrent.is_some(),
+    )
+    .execute(&mut *connection)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let data = json!({"reason": "retune", "retune": retune});
+    events::insert(connection, id, "transfer.queued", data).await?;
+    Ok(true)
+}
+
+/// The event, and the first transfers of a retune that may have some at work only.
+async fn created(
+    connection: &mut PgConnection,
+    occasion: &Occasion,
+    retune: Uuid,
+    transfers: usize,
+) -> Result<(), sqlx::Error> {
+    let subject = format!("retunes/{retune}");
+    let data = json!({"reason": occasion.reason, "transfers": transfers});
+    events::record(connection, occasion.tenant, &subject, "retune.created", data).await?;
+    settle::settle(connection, [retune]).await
+}
+
+/// Ends what waits to be carried onto older versions of the same base model.
+async fn supersede(
+    connection: &mut PgConnection,
+    retune: Uuid,
+    target: &Target,
+    fine_tunes: &[Uuid],
+) -> Result<(), sqlx::Error> {
+    let waiting = sqlx::query!(
+        r#"SELECT t.id, t.retune AS "retune!", v.id AS version_id, v.version
+           FROM transfers t JOIN base_model_versions v ON v.id = t.base_version
+           WHERE t.fine_tune = ANY ($1) AND t.retune <> $2 AND t.status = 'queued'
+             AND v.base_model = $3
+           ORDER BY t.id FOR UPDATE OF t"#,
+        fine_tunes,
+        retune,
+        target.base_model,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let newest = Release { version: &target.version, id: target.id };
+    let older: Vec<_> = waiting
+        .into_iter()
+        .filter(|row| is_newer(newest, Release { version: &row.version, id: row.version_id }))
+        .collect();
+    for row in &older {
+        transfers::cancel_queued(connection, row.id, "superseded").await?;
+    }
+    settle::settle(connection, older.iter().map(|row| row.retune)).await
+}

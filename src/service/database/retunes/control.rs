@@ -1,0 +1,247 @@
+//! What people do with retunes: begin one by hand, pause, resume and cancel.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{
+    begin::{self, Occasion, Target},
+    settle,
+};
+use crate::service::{
+    database::{
+        Database, base_models,
+        fine_tunes::dependents::{self, Dependent, Dependents},
+        transfers,
+    },
+    jobs::Status,
+    retuning::retunes::{Limits, Reason, Retune, RetuneStatus},
+};
+
+/// A retune by hand.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// All that were tuned from the base model, where none is named.
+    pub fine_tunes: Option<Vec<String>>,
+    pub onto: Onto,
+    pub limits: Limits,
+    pub max_attempts: i32,
+}
+
+/// Where to.
+#[derive(Clone, Debug)]
+pub enum Onto {
+    Version {
+        base_model: String,
+        version: String,
+    },
+    /// Checked locations.
+    Locations(Vec<String>),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    #[error("there is no such base model or version")]
+    UnknownBase,
+    /// The place in the list, and the name.
+    #[error("there is no fine-tune {1}")]
+    UnknownFineTune(usize, String),
+    #[error("every fine-tune concerned has been carried onto this base, or was tuned from it")]
+    NothingToDo,
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// It has ended.
+    #[error("the retune is {status:?}")]
+    InvalidState { status: RetuneStatus },
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Begins a retune by hand.
+///
+/// # Errors
+/// See [`BeginError`].
+pub async fn begin(database: &Database, tenant: Uuid, wish: &Wish) -> Result<Retune, BeginError> {
+    let mut transaction = database.pool.begin().await?;
+    let occasion = Occasion {
+        tenant,
+        reason: Reason::ByHand,
+        limits: wish.limits,
+        max_attempts: wish.max_attempts,
+    };
+    let id = match &wish.onto {
+        Onto::Version { base_model, version } => {
+            let target = target(&mut transaction, tenant, base_model, version).await?;
+            let of = Some(target.base_model);
+            let found = named(&mut transaction, tenant, of, wish.fine_tunes.as_deref()).await?;
+            begin::onto_version(&mut transaction, &occasion, &target, &found)
+                .await?
+                .ok_or(BeginError::NothingToDo)?
+        }
+        Onto::Locations(targets) => {
+            let found = named(&mut transaction, tenant, None, wish.fine_tunes.as_deref()).await?;
+            begin::onto_locations(&mut transaction, &occasion, targets, &found).await?
+        }
+    };
+    let retune = super::by_id(&mut transaction, id).await?;
+    transaction.commit().await?;
+    Ok(retune)
+}
+
+async fn target(
+    connection: &mut PgConnection,
+    tenant: Uuid,
+    base_model: &str,
+    version: &str,
+) -> Result<Target, BeginError> {
+    let base_model = base_models::lock(connection, tenant, base_model).await?;
+    let base_model = base_model.ok_or(BeginError::UnknownBase)?;
+    let found = base_models::versions::find(connection, base_model, version).await?;
+    let found = found.ok_or(BeginError::UnknownBase)?;
+    Ok(Target {
+        base_model,
+        id: found.id,
+        version: found.version,
+        uri: found.uri,
+        digest: found.digest,
+    })
+}
+
+/// The fine-tunes of these names, all of which must be there; all of the base model without names.
+async fn named(
+    connection: &mut PgConnection,
+    tenant: Uuid,
+    base_model: Option<Uuid>,
+    names: Option<&[String]>,
+) -> Result<Vec<Dependent>, BeginError> {
+    let wanted =
+        Dependents { base_model, names: names.map(<[_]>::to_vec), ..Dependents::of(tenant) };
+    let found = dependents::find(connection, &wanted).await?;
+    let is_missing = |name: &String| !found.iter().any(|one| one.name == *name);
+    let missing = names.unwrap_or_default().iter().enumerate().find(|(_, name)| is_missing(name));
+    match missing {
+        Some((place, name)) => Err(BeginError::UnknownFineTune(place, name.clone())),
+        None => Ok(found),
+    }
+}
+
+/// Keeps the waiting transfers from beginning; what runs goes on. Pausing twice is pausing once.
+///
+/// # Errors
+/// [`ControlError::InvalidState`] when it is over already.
+pub async fn pause(
+    database: &Database,
+    tenant: Uuid,
+    id: Uuid,
+) -> Result<Option<Retune>, ControlError> {
+    let mut transaction = database.pool.begin().await?;
+    if !open(&mut transaction, tenant, id).await? {
+        return Ok(None);
+    }
+    // Running ones too: should their worker die, nobody takes them up.
+    sqlx::query!(
+        "UPDATE transfers SET held = true
+         WHERE retune = $1 AND status IN ('queued', 'running', 'cancelling')",
+        id
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query!("UPDATE retunes SET status = 'paused' WHERE id = $1", id)
+        .execute(&mut *transaction)
+        .await?;
+    let retune = super::by_id(&mut transaction, id).await?;
+    transaction.commit().await?;
+    Ok(Some(retune))
+}
+
+/// Lets the transfers begin again. Resuming one that is not paused changes nothing.
+///
+/// # Errors
+/// [`ControlError::InvalidState`] when it is over already.
+pub async fn resume(
+    database: &Database,
+    tenant: Uuid,
+    id: Uuid,
+) -> Result<Option<Retune>, ControlError> {
+    let mut transaction = database.pool.begin().await?;
+    if !open(&mut transaction, tenant, id).await? {
+        return Ok(None);
+    }
+    sqlx::query!(
+        "UPDATE transfers SET held = false WHERE retune = $1 AND status IN ('running', 'cancelling')",
+        id
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query!("UPDATE retunes SET status = 'running' WHERE id = $1 AND status = 'paused'", id)
+        .execute(&mut *transaction)
+        .await?;
+    settle::settle(&mut transaction, [id]).await?;
+    let retune = super::by_id(&mut transaction, id).await?;
+    transaction.commit().await?;
+    Ok(Some(retune))
+}
+
+/// Cancels what waits, and asks the workers of what runs to stop.
+///
+/// # Errors
+/// [`ControlError::InvalidState`] when it is over already.
+pub async fn cancel(
+    database: &Database,
+    tenant: Uuid,
+    id: Uuid,
+) -> Result<Option<Retune>, ControlError> {
+    let mut transaction = database.pool.begin().await?;
+    if !open(&mut transaction, tenant, id).await? {
+        return Ok(None);
+    }
+    let waiting = sqlx::query_scalar!(
+        "SELECT id FROM transfers WHERE retune = $1 AND status = 'queued' ORDER BY id",
+        id
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    for transfer in waiting {
+        transfers::cancel_queued(&mut transaction, transfer, "retune_cancelled").await?;
+    }
+    sqlx::query!(
+        "UPDATE transfers SET status = 'cancelling' WHERE retune = $1 AND status = 'running'",
+        id
+    )
+    .execute(&mut *transaction)
+    .await?;
+    settle::settle(&mut transaction, [id]).await?;
+    let retune = super::by_id(&mut transaction, id).await?;
+    transaction.commit().await?;
+    Ok(Some(retune))
+}
+
+/// Locks the retune's unfinished transfers, then the retune: the order of locks everywhere. False
+/// where the tenant has none of this id.
+async fn open(connection: &mut PgConnection, tenant: Uuid, id: Uuid) -> Result<bool, ControlError> {
+    sqlx::query!(
+        r#"SELECT status AS "status: Status" FROM transfers
+           WHERE retune = $1 AND tenant = $2 AND status IN ('queued', 'running', 'cancelling')
+           ORDER BY id FOR UPDATE"#,
+        id,
+        tenant,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let status = sqlx::query_scalar!(
+        r#"SELECT status AS "status: RetuneStatus" FROM retunes
+           WHERE id = $1 AND tenant = $2 FOR NO KEY UPDATE"#,
+        id,
+        tenant,
+    )
+    .fetch_optional(connection)
+    .await?;
+    match status {
+        None => Ok(false),
+        Some(status) if status.is_final() => Err(ControlError::InvalidState { status }),
+        Some(_) => Ok(true),
+    }
+}

@@ -1,0 +1,119 @@
+//! Looks at the files of a base version in storage: whether they are a model, and their digest.
+//!
+//! Nothing is parsed here; what the model means is for the pipeline to say. The digest is SHA-256
+//! over one line a file, in order of name: `<SHA-256 of the content>  <size>  <name>`.
+
+use sha2::{Digest, Sha256};
+
+use crate::storage::{Location, ObjectInfo, Storage, StorageError};
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// A model, as its bytes say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelFiles {
+    /// In hexadecimal.
+    pub digest: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Why a location cannot be registered.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelFilesError {
+    #[error("{0}: holds no model: {1}")]
+    NoModel(String, &'static str),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Reads every model file through, which takes as long as it takes.
+///
+/// # Errors
+/// [`ModelFilesError::NoModel`] without `config.json` or weights; storage that does not answer.
+pub async fn look(storage: &Storage, folder: &Location) -> Result<ModelFiles, ModelFilesError> {
+    let listing = storage.list(folder).await?;
+    let mut files: Vec<&ObjectInfo> =
+        listing.files.iter().filter(|file| is_model_file(file.location.name())).collect();
+    files.sort_by(|a, b| a.location.name().cmp(b.location.name()));
+    check(&files).map_err(|fault| ModelFilesError::NoModel(folder.to_string(), fault))?;
+    let (mut digest, mut size) = (Sha256::new(), 0);
+    for file in files {
+        let read = storage.digest(&file.location).await?;
+        digest.update(format!("{}  {}  {}\n", read.sha256, read.size, file.location.name()));
+        size += read.size;
+    }
+    Ok(ModelFiles { digest: hex::encode(digest.finalize()), size })
+}
+
+fn is_model_file(name: &str) -> bool {
+    name == CONFIG || name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")
+}
+
+fn check(files: &[&ObjectInfo]) -> Result<(), &'static str> {
+    let has = |name: &str| files.iter().any(|file| file.location.name() == name);
+    let shards = files.iter().any(|file| file.location.name().ends_with(".safetensors"));
+    if !has(CONFIG) {
+        return Err("config.json is missing");
+    }
+    if !(has(WEIGHTS) || has(INDEX) && shards) {
+        return Err("model.safetensors, or an index and its shards, are missing");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::storage::S3Config;
+
+    async fn look_at(files: &[(&str, &str)]) -> Result<ModelFiles, ModelFilesError> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        let storage = Storage::local(S3Config::default(), tokio::runtime::Handle::current());
+        let place = storage.check_location(folder.path().to_str().unwrap()).unwrap();
+        look(&storage, &place).await
+    }
+
+    #[tokio::test]
+    async fn the_digest_is_that_of_the_model_files_and_of_nothing_else() {
+        let model = [("config.json", "{}"), ("model.safetensors", "abc")];
+        let found = look_at(&model).await.unwrap();
+        let line = |content: &str, name: &str| {
+            let sha256 = hex::encode(Sha256::digest(content));
+            format!("{sha256}  {}  {name}\n", content.len())
+        };
+        let lines = line("{}", "config.json") + &line("abc", "model.safetensors");
+        let expected = hex::encode(Sha256::digest(lines));
+        assert_eq!(found, ModelFiles { digest: expected, size: 5 });
+
+        let documented = look_at(&[model[0], model[1], ("README.md", "x")]).await.unwrap();
+        assert_eq!(documented, found);
+        let changed = look_at(&[model[0], ("model.safetensors", "abd")]).await.unwrap();
+        assert_ne!(changed.digest, found.digest);
+        // What moves from one file to another is another model too.
+        let renamed =
+            look_at(&[("config.json", "{}"), ("model.safetensors", "ab"), ("x.safetensors", "c")]);
+        assert_ne!(renamed.await.unwrap().digest, found.digest);
+    }
+
+    #[tokio::test]
+    async fn half_a_model_is_none() {
+        for files in [
+            &[][..],
+            &[("config.json", "{}")],
+            &[("model.safetensors", "abc")],
+            &[("config.json", "{}"), ("model.safetensors.index.json", "{}")],
+            &[("config.json", "{}"), ("adapter_model.safetensors", "abc")],
+        ] {
+            let refused = look_at(files).await;
+            assert!(matches!(refused, Err(ModelFilesError::NoModel(..))), "{files:?}");
+        }
+    }
+}

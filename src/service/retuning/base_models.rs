@@ -1,0 +1,63 @@
+//! Base models, their versions and aliases.
+
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// What models are tuned from.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct BaseModel {
+    /// The cursor of lists.
+    #[serde(skip)]
+    pub id: Uuid,
+    pub name: String,
+    pub description: Option<String>,
+    pub licence: Option<String>,
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub metadata: Value,
+    /// Where each alias stands: versions by alias.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub aliases: Value,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+}
+
+/// One model that a base model has been.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct BaseVersion {
+    #[serde(skip)]
+    pub id: Uuid,
+    pub base_model: String,
+    pub version: String,
+    /// The folder of the model.
+    pub uri: String,
+    /// SHA-256, in hexadecimal, over names, sizes and digests of the model's files.
+    pub digest: String,
+    /// Bytes of those files.
+    pub size: i64,
+    /// The version that it was made from.
+    pub parent: Option<String>,
+    pub licence: Option<String>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub retires_at: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// The retune that its arrival made, if anything depended on it.
+    pub retune: Option<Uuid>,
+}
+
+/// A name that moves from version to version.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct BaseAlias {
+    pub base_model: String,
+    pub alias: String,
+    pub version: String,
+    pub uri: String,
+    pub digest: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub moved_at: OffsetDateTime,
+}
