@@ -60,6 +60,9 @@ pub fn is_name(text: &str) -> bool {
 /// An endpoint as it is shown; its secret is not in it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Endpoint {
+    /// The cursor of lists; it is named by its name.
+    #[serde(skip)]
+    pub id: Uuid,
     pub name: String,
     pub url: String,
     /// Kinds of events: exact names, `transfer.*`, or `*` for all.

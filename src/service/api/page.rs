@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::problem::Problem;
 
@@ -49,6 +50,56 @@ pub fn limit(text: &str) -> Result<usize, Problem> {
     }
 }
 
+/// Where a page begins and how long it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    pub after: Option<Uuid>,
+    pub limit: usize,
+}
+
+impl Cut {
+    /// Reads `after` and `limit`; gives what else the query says to `other`, which refuses what it
+    /// does not know by returning false.
+    ///
+    /// # Errors
+    /// 422 for a value out of range, or a parameter that nobody knows.
+    pub fn read(
+        query: Vec<(String, String)>,
+        mut other: impl FnMut(&str, String) -> Result<bool, Problem>,
+    ) -> Result<Self, Problem> {
+        let mut cut = Self { after: None, limit: DEFAULT_LIMIT };
+        for (name, value) in query {
+            match name.as_str() {
+                "limit" => cut.limit = limit(&value)?,
+                "after" => {
+                    let detail = "must be the `next` of a page";
+                    let after = value.parse();
+                    cut.after = Some(after.map_err(|_| Problem::invalid_query("after", detail))?);
+                }
+                _ => {
+                    if !other(&name, value)? {
+                        return Err(Problem::invalid_query(&name, "no such parameter"));
+                    }
+                }
+            }
+        }
+        Ok(cut)
+    }
+
+    /// The same, where nothing else may be given.
+    ///
+    /// # Errors
+    /// As [`Cut::read`].
+    pub fn alone(query: Vec<(String, String)>) -> Result<Self, Problem> {
+        Self::read(query, |_, _| Ok(false))
+    }
+
+    /// One row more than the page has: see [`Page::cut`].
+    pub fn rows(&self) -> i64 {
+        i64::try_from(self.limit + 1).unwrap_or(i64::MAX)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +112,24 @@ mod tests {
         assert_eq!((page.data.len(), page.next), (2, None));
         let page = Page::cut(Vec::new(), 2, i32::to_string);
         assert_eq!((page.data.len(), page.next), (0, None));
+    }
+
+    #[test]
+    fn a_cut_is_read_and_the_rest_is_given_away_or_refused() {
+        let query = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let mut seen = None;
+        let read = Cut::read(query(&[("limit", "2"), ("base_model", "m")]), |name, value| {
+            seen = Some(value);
+            Ok(name == "base_model")
+        });
+        assert_eq!(read.unwrap().rows(), 3);
+        assert_eq!(seen.as_deref(), Some("m"));
+        for (name, value) in [("after", "x"), ("limit", "0"), ("sort", "id")] {
+            let problem = Cut::alone(query(&[(name, value)])).unwrap_err();
+            assert_eq!(problem.code(), "invalid_query", "{name}");
+        }
     }
 
     #[test]
