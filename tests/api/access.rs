@@ -83,8 +83,7 @@ async fn every_change_is_in_the_audit_log_with_its_key() {
 async fn refusals_are_in_the_audit_log_and_reading_is_not() {
     let app = App::closed().await;
     let tenant = app.tenant().await;
-    let (admin, reader) =
-        (bearer(&app.key(Role::Admin).await), bearer(&app.key(Role::Read).await));
+    let (admin, reader) = (bearer(&app.key(Role::Admin).await), bearer(&app.key(Role::Read).await));
     let theirs = bearer(&app.key_of(tenant, Role::Admin).await);
     let as_reader = [("authorization", reader.as_str())];
     let id = app.db.queued(1).await.id;
@@ -116,9 +115,8 @@ async fn a_tenant_has_no_more_waiting_than_its_quota() {
     let mut settings = Settings::default();
     settings.quotas.queued_transfers = 2;
     let app = App::start(true, settings).await;
-    let submit = async |key: &str| {
-        app.post("/v1/transfers", &app.spec(), &[("idempotency-key", key)]).await
-    };
+    let submit =
+        async |key: &str| app.post("/v1/transfers", &app.spec(), &[("idempotency-key", key)]).await;
     submit("1").await.ok(202);
     let second = submit("2").await.ok(202).json();
     let refused = submit("3").await;

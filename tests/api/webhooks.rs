@@ -231,7 +231,8 @@ async fn what_fails_for_a_day_is_given_up_and_its_endpoint_disabled() {
     assert_eq!(after, AfterFailure::Pending);
     let waiting = &deliveries_of(&app, "ci").await[0];
     assert_eq!((&waiting["status"], &waiting["attempts"]), (&json!("pending"), &json!(1)));
-    let day = "UPDATE deliveries SET retry_since = now() - interval '24 hours', next_attempt_at = now();
+    let day =
+        "UPDATE deliveries SET retry_since = now() - interval '24 hours', next_attempt_at = now();
                UPDATE webhook_endpoints SET failing_since = now() - interval '24 hours'";
     execute(&app, day).await;
     let claimed = deliveries::claim(database, 10, terms).await.unwrap();

@@ -59,7 +59,8 @@ async fn keys_are_made_on_the_command_line() {
     let unknown = run(&["keys", "revoke", &Uuid::now_v7().to_string()]);
     assert_eq!(unknown.status.code(), Some(2));
 
-    let of = |name| run(&["keys", "create", "--tenant", name, "--expires-in", "1", "--json"]).stdout;
+    let of =
+        |name| run(&["keys", "create", "--tenant", name, "--expires-in", "1", "--json"]).stdout;
     let (one, two): (Value, Value) = (
         serde_json::from_slice(&of("vision")).unwrap(),
         serde_json::from_slice(&of("vision")).unwrap(),

@@ -83,7 +83,8 @@ async fn a_query_that_forgets_the_tenant_sees_and_changes_nothing_of_another() {
         {
             assert!(seen > 0 && seen < all, "{table}: {seen} of {all}");
         }
-        let deleted = scope.execute(sqlx::AssertSqlSafe(format!("DELETE FROM {table} WHERE tenant = '{other}'")));
+        let deleted = scope
+            .execute(sqlx::AssertSqlSafe(format!("DELETE FROM {table} WHERE tenant = '{other}'")));
         assert_eq!(deleted.await.unwrap().rows_affected(), 0, "{table}");
     }
     let mut scope = test.database.scope(own).await.unwrap();
@@ -122,8 +123,10 @@ async fn the_wall_ends_with_the_transaction() {
 async fn the_wall_holds_for_an_owner_who_is_no_superuser() {
     let test = TestDatabase::fresh().await;
     let name = format!("owner_{}", Uuid::now_v7().simple());
-    let database: String =
-        sqlx::query_scalar("SELECT current_database()").fetch_one(&test.database.pool).await.unwrap();
+    let database: String = sqlx::query_scalar("SELECT current_database()")
+        .fetch_one(&test.database.pool)
+        .await
+        .unwrap();
     let schema = format!(
         "CREATE ROLE {name} LOGIN; CREATE SCHEMA {name} AUTHORIZATION {name};
          ALTER ROLE {name} IN DATABASE {database} SET search_path = {name}"

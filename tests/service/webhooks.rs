@@ -70,10 +70,9 @@ async fn two_services_on_one_database_deliver_each_event_once() {
     let test = TestDatabase::fresh().await;
     let mut hook = Receiver::start().await;
     subscribe(&test, &hook.url).await;
-    let _two = tokio::join!(
-        async { Served::start(&mut serve(&test)).await },
-        async { Served::start(&mut serve(&test)).await }
-    );
+    let _two = tokio::join!(async { Served::start(&mut serve(&test)).await }, async {
+        Served::start(&mut serve(&test)).await
+    });
     let mut expected = Vec::new();
     for _ in 0..30 {
         expected.push(format!("transfers/{}", test.queued(1).await.id));

@@ -122,9 +122,7 @@ async fn receive(State(answers): State<Answers>, headers: HeaderMap, body: Strin
     }
     let status = StatusCode::from_u16(next.unwrap_or(204)).expect("a status");
     match answers.location {
-        Some(to) if status.is_redirection() => {
-            (status, [(header::LOCATION, to)]).into_response()
-        }
+        Some(to) if status.is_redirection() => (status, [(header::LOCATION, to)]).into_response(),
         _ => status.into_response(),
     }
 }

@@ -194,10 +194,7 @@ pub async fn enqueue(database: &Database, new: Enqueue) -> Result<Enqueued, Enqu
     Ok(enqueued)
 }
 
-async fn enqueue_in(
-    connection: &mut PgConnection,
-    new: Enqueue,
-) -> Result<Enqueued, EnqueueError> {
+async fn enqueue_in(connection: &mut PgConnection, new: Enqueue) -> Result<Enqueued, EnqueueError> {
     let id = Uuid::now_v7();
     let (key, sha256) = match &new.idempotency {
         Some(idempotency) => (Some(&*idempotency.key), Some(&idempotency.request_sha256[..])),

@@ -78,10 +78,7 @@ pub struct Guard {
 
 impl From<&config::Webhooks> for Guard {
     fn from(settings: &config::Webhooks) -> Self {
-        Self {
-            allow_private: settings.allow_private,
-            allowed: settings.allowed_networks.clone(),
-        }
+        Self { allow_private: settings.allow_private, allowed: settings.allowed_networks.clone() }
     }
 }
 

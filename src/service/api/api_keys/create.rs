@@ -90,8 +90,7 @@ pub async fn handle(
         return Err(Problem::invalid("invalid_body", vec![fault]));
     }
     let (key, secret) =
-        api_keys::create(&state.database, name, caller, wanted.role, wanted.expires_at)
-            .await?;
+        api_keys::create(&state.database, name, caller, wanted.role, wanted.expires_at).await?;
     let secret_is_not_kept = [(header::CACHE_CONTROL, "no-store")];
     let body = Json(CreatedApiKey { key, secret });
     Ok((StatusCode::CREATED, secret_is_not_kept, body).into_response())
