@@ -251,12 +251,8 @@ async fn another_tenants_ids_and_names_answer_404_in_every_endpoint() {
 
 /// Any further parameter of a path is a name.
 fn fill_in(path: &str) -> String {
-    let mut parts = path.split('/').map(|part| match part.starts_with('{') {
-        true => "theirs",
-        false => part,
-    });
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |path, part| path + "/" + part)
+    let filled = |part: &str| if part.starts_with('{') { "theirs" } else { part }.to_owned();
+    path.split('/').map(filled).collect::<Vec<_>>().join("/")
 }
 
 #[tokio::test]
