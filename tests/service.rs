@@ -2,6 +2,7 @@ mod crash;
 mod keys;
 mod private_cluster;
 mod queue;
+mod secrets;
 mod serve;
 mod sweep;
 mod tenants;

@@ -98,7 +98,7 @@ async fn known(database: &Database, tenant: &str) -> anyhow::Result<Uuid> {
 }
 
 async fn list(database: &Database, tenant: Uuid, json: bool) -> anyhow::Result<()> {
-    let keys = api_keys::list(database, tenant).await?;
+    let keys = api_keys::list(database, tenant, None, i64::MAX).await?;
     if json {
         println!("{}", json!({"data": keys, "next": null}));
         return Ok(());

@@ -3,7 +3,7 @@
 //! Order of events: the transaction that writes an event writes its deliveries too (a trigger), so
 //! none is lost and none is made up. `serve` runs a [`Sender`], which claims deliveries under a short
 //! lease, posts them with no transaction open, and records what came of it; a sender that dies in
-//! between leaves a lease that runs out, and the next one posts again. Bodies are CloudEvents 1.0,
+//! between leaves a lease that runs out, and the next one posts again. Bodies are `CloudEvents` 1.0,
 //! signatures those of Standard Webhooks. No redirect is followed, no proxy asked, and no private
 //! address reached unless the settings allow it ([`Guard`]).
 
@@ -60,6 +60,9 @@ pub fn is_name(text: &str) -> bool {
 /// An endpoint as it is shown; its secret is not in it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Endpoint {
+    /// The cursor of lists; it is named by its name.
+    #[serde(skip)]
+    pub id: Uuid,
     pub name: String,
     pub url: String,
     /// Kinds of events: exact names, `transfer.*`, or `*` for all.

@@ -209,56 +209,50 @@ async fn another_tenants_ids_and_names_answer_404_in_every_endpoint() {
     let before = everything_of(&app, tenant).await;
 
     let document = serde_json::to_value(api::openapi()).unwrap();
-    let mut asked = 0;
-    for (template, item) in document["paths"].as_object().unwrap() {
-        if !template.starts_with("/v1/") {
-            continue;
+    let operations = document["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().keys();
+        methods.filter_map(move |method| {
+            Some((Method::from_bytes(method.to_uppercase().as_bytes()).ok()?, path.as_str()))
+        })
+    });
+    // Lists first: the audit log will have in it what was asked for.
+    let (lists, others): (Vec<_>, Vec<_>) = operations
+        .filter(|(_, path)| path.starts_with("/v1/"))
+        .partition(|(_, path)| !path.contains('{'));
+    let headers = [("authorization", own.as_str()), ("content-type", "application/json")];
+    for (method, path) in lists {
+        let text = app.send(request(method.clone(), path, &headers, Body::from("{}"))).await.text();
+        for theirs in [&transfer, &delivery, &key] {
+            assert!(!text.contains(theirs.as_str()), "{method} {path} shows {theirs}");
         }
+    }
+    assert!(others.len() >= 13, "{others:?}");
+    for (method, template) in others {
         let id = match template {
             _ if template.contains("/deliveries/") => &delivery,
             _ if template.starts_with("/v1/api_keys") => &key,
             _ => &transfer,
         };
-        let file = template.contains("/files/");
-        let path = template.replace("{id}", id);
-        let path = path.replace("{name}", if file { "report.json" } else { "theirs" });
-        let path: String = fill_in(&path);
-        for method in item.as_object().unwrap().keys() {
-            let Ok(method) = Method::from_bytes(method.to_uppercase().as_bytes()) else { continue };
-            let headers = [("authorization", own.as_str()), ("content-type", "application/json")];
-            let asks = request(method.clone(), &path, &headers, Body::from("{}"));
-            let answer = app.send(asks).await;
-            let status = answer.status.as_u16();
-            if !template.contains('{') {
-                let text = answer.text();
-                for secret in [&transfer, &delivery, &key] {
-                    assert!(!text.contains(secret.as_str()), "{method} {path} shows {secret}");
-                }
-                continue;
-            }
-            asked += 1;
-            // A body is read before its place is looked for; by PUT everyone makes their own.
-            let well = match method {
-                Method::GET | Method::DELETE => status == 404,
-                Method::PUT => [200, 201, 404, 422].contains(&status),
-                _ => [404, 422].contains(&status),
-            };
-            assert!(well, "{method} {path}: {status}");
-        }
+        let file = if template.contains("/files/") { "report.json" } else { "theirs" };
+        let path = fill_in(&template.replace("{id}", id).replace("{name}", file));
+        let answer = app.send(request(method.clone(), &path, &headers, Body::from("{}"))).await;
+        // A body is read before its place is looked for; by PUT everyone makes their own.
+        let allowed: &[u16] = match method {
+            Method::GET | Method::DELETE => &[404],
+            Method::PUT => &[200, 201, 404, 422],
+            _ => &[404, 422],
+        };
+        let status = answer.status.as_u16();
+        assert!(allowed.contains(&status), "{method} {path}: {status}");
     }
-    assert!(asked >= 14, "{asked}");
     assert_eq!(everything_of(&app, tenant).await, before, "nothing of theirs was changed");
     app.get_with(&format!("/v1/transfers/{transfer}"), &as_theirs).await.ok(200);
 }
 
 /// Any further parameter of a path is a name.
 fn fill_in(path: &str) -> String {
-    let mut parts = path.split('/').map(|part| match part.starts_with('{') {
-        true => "theirs",
-        false => part,
-    });
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |path, part| path + "/" + part)
+    let filled = |part: &str| if part.starts_with('{') { "theirs" } else { part }.to_owned();
+    path.split('/').map(filled).collect::<Vec<_>>().join("/")
 }
 
 #[tokio::test]

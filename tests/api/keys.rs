@@ -75,6 +75,10 @@ async fn a_key_is_shown_once_and_can_be_withdrawn() {
     let list = app.get_with("/v1/api_keys", &as_admin).await.ok(200);
     assert!(!list.text().contains(made["secret"].as_str().unwrap()));
     assert_eq!(list.json()["data"][0]["id"], made["id"]);
+    let page = app.get_with("/v1/api_keys?limit=1", &as_admin).await.ok(200).json();
+    let after = format!("/v1/api_keys?after={}", page["next"].as_str().unwrap());
+    let rest = app.get_with(&after, &as_admin).await.ok(200).json();
+    assert_eq!((rest["data"].as_array().unwrap().len(), &rest["next"]), (1, &json!(null)));
 
     let path = format!("/v1/api_keys/{}", made["id"].as_str().unwrap());
     app.send(request(Method::DELETE, &path, &as_admin, Body::empty())).await.ok(204);

@@ -350,8 +350,9 @@ async fn endpoints_are_listed_filtered_and_removed() {
         let rows = page["data"].as_array().unwrap().iter();
         rows.map(|row| row["name"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!((names(&page), &page["next"]), (vec!["c".into(), "b".into()], &json!("b")));
-    let rest = app.get("/v1/webhook_endpoints?limit=2&after=b").await.ok(200).json();
+    assert_eq!(names(&page), ["c", "b"]);
+    let next = page["next"].as_str().unwrap();
+    let rest = app.get(&format!("/v1/webhook_endpoints?limit=2&after={next}")).await.ok(200).json();
     assert_eq!((names(&rest), &rest["next"]), (vec!["a".into()], &Value::Null));
     app.get("/v1/webhook_endpoints?sort=name").await.problem(422, "invalid_query");
     app.db.queued(1).await;

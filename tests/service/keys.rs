@@ -35,7 +35,7 @@ async fn a_key_holds_until_it_is_withdrawn_or_expires() {
 
     let (_, expired) = make(Some(OffsetDateTime::now_utc() - Duration::seconds(1))).await;
     assert!(api_keys::authenticate(database, &expired).await.unwrap().is_none());
-    assert_eq!(api_keys::list(database, DEFAULT_TENANT).await.unwrap().len(), 2);
+    assert_eq!(api_keys::list(database, DEFAULT_TENANT, None, 10).await.unwrap().len(), 2);
     let nobody = api_keys::create(database, "x", Uuid::now_v7(), Role::Read, None).await;
     assert!(matches!(nobody, Err(api_keys::CreateError::UnknownTenant(_))));
 }

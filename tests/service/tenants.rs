@@ -2,7 +2,10 @@
 
 use retune::service::{
     access::{DEFAULT_TENANT, Role},
-    database::{Database, api_keys, transfers::Enqueue},
+    database::{
+        Database, api_keys,
+        transfers::{self, Enqueue},
+    },
 };
 use sqlx::Executor;
 use uuid::Uuid;
@@ -99,6 +102,29 @@ async fn a_query_that_forgets_the_tenant_sees_and_changes_nothing_of_another() {
     .await
     .unwrap_err();
     assert!(smuggled.to_string().contains("row-level security"), "{smuggled}");
+}
+
+/// The one lookup that enters no scope runs as a user whom the policies hold.
+#[tokio::test]
+async fn the_lookup_by_function_is_behind_the_wall_too() {
+    let test = TestDatabase::fresh().await;
+    let [own, other] = two_tenants(&test).await;
+    let held: bool = sqlx::query_scalar(
+        "SELECT p.prosecdef AND NOT (r.rolsuper OR r.rolbypassrls)
+         FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner WHERE p.proname = 'transfer_of'",
+    )
+    .fetch_one(&test.database.pool)
+    .await
+    .unwrap();
+    assert!(held);
+    let theirs: Uuid = sqlx::query_scalar("SELECT id FROM transfers WHERE tenant = $1")
+        .bind(other)
+        .fetch_one(&test.database.pool)
+        .await
+        .unwrap();
+    let get = |tenant| transfers::get(&test.database, tenant, theirs);
+    assert!(get(other).await.unwrap().is_some());
+    assert!(get(own).await.unwrap().is_none());
 }
 
 #[tokio::test]

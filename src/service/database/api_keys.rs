@@ -75,17 +75,25 @@ pub async fn authenticate(
     }))
 }
 
-/// A tenant's keys, withdrawn ones included, newest first.
+/// Up to `limit` of a tenant's keys, withdrawn ones included, newest first, older than `after`.
 ///
 /// # Errors
 /// From the database.
-pub async fn list(database: &Database, tenant: Uuid) -> Result<Vec<ApiKey>, sqlx::Error> {
+pub async fn list(
+    database: &Database,
+    tenant: Uuid,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<ApiKey>, sqlx::Error> {
     let mut scope = database.scope(tenant).await?;
     sqlx::query_as!(
         ApiKey,
         r#"SELECT id, tenant, name, role AS "role: Role", prefix, created_at, expires_at, revoked_at
-           FROM api_keys WHERE tenant = $1 ORDER BY id DESC"#,
+           FROM api_keys WHERE tenant = $1 AND ($2::uuid IS NULL OR id < $2)
+           ORDER BY id DESC LIMIT $3"#,
         tenant,
+        after,
+        limit,
     )
     .fetch_all(&mut *scope)
     .await

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Database;
+use crate::service::webhooks::KINDS;
 
 /// Something that happened to a transfer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -32,6 +33,7 @@ pub(super) async fn insert(
     kind: &str,
     data: Value,
 ) -> Result<(), sqlx::Error> {
+    debug_assert!(KINDS.contains(&kind), "nobody can subscribe to {kind}");
     sqlx::query!(
         "INSERT INTO events (id, tenant, transfer, subject, kind, data)
          SELECT $1, tenant, id, 'transfers/' || id, $3, $4 FROM transfers WHERE id = $2",
@@ -57,6 +59,7 @@ pub(super) async fn record(
     kind: &str,
     data: Value,
 ) -> Result<(), sqlx::Error> {
+    debug_assert!(KINDS.contains(&kind), "nobody can subscribe to {kind}");
     sqlx::query!(
         "INSERT INTO events (id, tenant, subject, kind, data) VALUES ($1, $2, $3, $4, $5)",
         Uuid::now_v7(),

@@ -26,6 +26,7 @@ pub struct Wanted {
 }
 
 struct Row {
+    id: Uuid,
     name: String,
     url: String,
     events: Vec<String>,
@@ -41,6 +42,7 @@ struct Row {
 impl From<Row> for Endpoint {
     fn from(row: Row) -> Self {
         Self {
+            id: row.id,
             name: row.name,
             url: row.url,
             events: row.events,
@@ -75,7 +77,7 @@ pub async fn put(
            ON CONFLICT (tenant, name) DO UPDATE
            SET url = excluded.url, events = excluded.events, enabled = excluded.enabled,
                disabled_reason = NULL, failing_since = NULL, updated_at = now()
-           RETURNING name, url, events, enabled, disabled_reason, failing_since,
+           RETURNING id, name, url, events, enabled, disabled_reason, failing_since,
                      previous_secret_until, created_at, updated_at,
                      (xmax = 0) AS "created!""#,
         Uuid::now_v7(),
@@ -107,7 +109,7 @@ pub async fn get(
     let mut scope = database.scope(tenant).await?;
     let row = sqlx::query_as!(
         Row,
-        r#"SELECT name, url, events, enabled, disabled_reason, failing_since,
+        r#"SELECT id, name, url, events, enabled, disabled_reason, failing_since,
                   previous_secret_until, created_at, updated_at, false AS "created!"
            FROM webhook_endpoints WHERE tenant = $1 AND name = $2"#,
         tenant,
@@ -118,25 +120,24 @@ pub async fn get(
     Ok(row.map(Endpoint::from))
 }
 
-/// Up to `limit` of a tenant's endpoints, newest first, older than the one named `after`.
+/// Up to `limit` of a tenant's endpoints, newest first, older than `after`.
 ///
 /// # Errors
 /// From the database.
 pub async fn list(
     database: &Database,
     tenant: Uuid,
-    after: Option<&str>,
+    after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Endpoint>, sqlx::Error> {
     let mut scope = database.scope(tenant).await?;
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT name, url, events, enabled, disabled_reason, failing_since,
+        r#"SELECT id, name, url, events, enabled, disabled_reason, failing_since,
                   previous_secret_until, created_at, updated_at, false AS "created!"
            FROM webhook_endpoints
            WHERE tenant = $1
-             AND ($2::text IS NULL
-                  OR id < (SELECT id FROM webhook_endpoints WHERE tenant = $1 AND name = $2))
+             AND ($2::uuid IS NULL OR id < $2)
            ORDER BY id DESC LIMIT $3"#,
         tenant,
         after,
@@ -193,7 +194,7 @@ pub async fn rotate(
            SET previous_secret = secret, secret = $3, updated_at = now(),
                previous_secret_until = now() + make_interval(hours => 24)
            WHERE tenant = $1 AND name = $2
-           RETURNING name, url, events, enabled, disabled_reason, failing_since,
+           RETURNING id, name, url, events, enabled, disabled_reason, failing_since,
                      previous_secret_until, created_at, updated_at, false AS "created!""#,
         caller.tenant,
         name,

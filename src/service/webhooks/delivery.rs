@@ -115,29 +115,29 @@ impl Sender {
     /// is attempted again.
     async fn deliver(&self, claimed: Claimed) {
         let attempt = self.post(&claimed).await;
-        let terms = self.settings.terms();
-        let recorded = if attempt.is_success() {
-            deliveries::succeed(&self.database, &claimed, &attempt).await.map(|held| match held {
-                true => "delivered",
-                false => "lost",
-            })
-        } else {
-            deliveries::fail(&self.database, &claimed, &attempt, terms).await.map(|after| {
-                match after {
-                    AfterFailure::Disabled => {
-                        tracing::warn!(endpoint = ?claimed.endpoint, "a webhook endpoint was disabled");
-                        "failed"
-                    }
-                    AfterFailure::Pending | AfterFailure::Failed => "failed",
-                    AfterFailure::Lost => "lost",
-                }
-            })
-        };
-        let outcome = recorded.unwrap_or_else(|error| {
+        let outcome = self.record(&claimed, &attempt).await.unwrap_or_else(|error| {
             tracing::warn!(%error, delivery = %claimed.id, "the outcome of a delivery was not recorded");
             "unrecorded"
         });
         counter!("retune_webhook_attempts_total", "outcome" => outcome).increment(1);
+    }
+
+    /// Records what an attempt came to; its name for the figures.
+    async fn record(
+        &self,
+        claimed: &Claimed,
+        attempt: &Attempt,
+    ) -> Result<&'static str, sqlx::Error> {
+        if attempt.is_success() {
+            let held = deliveries::succeed(&self.database, claimed, attempt).await?;
+            return Ok(if held { "delivered" } else { "lost" });
+        }
+        let terms = self.settings.terms();
+        let after = deliveries::fail(&self.database, claimed, attempt, terms).await?;
+        if after == AfterFailure::Disabled {
+            tracing::warn!(endpoint = ?claimed.endpoint, "a webhook endpoint was disabled");
+        }
+        Ok(if after == AfterFailure::Lost { "lost" } else { "failed" })
     }
 
     async fn post(&self, claimed: &Claimed) -> Attempt {

@@ -1,4 +1,4 @@
-//! The body of a webhook: a CloudEvent 1.0 in structured JSON.
+//! The body of a webhook: a `CloudEvents` 1.0 event in structured JSON.
 //!
 //! It is made of the event's row alone, so that every attempt and every replay has the same bytes.
 

@@ -7,7 +7,8 @@ use crate::service::{
     api::{
         AppState,
         authentication::Administrator,
-        page::Page,
+        extract::QueryPairs,
+        page::{Cut, Page},
         problem::{Problem, Refusals},
     },
     database::api_keys,
@@ -19,12 +20,23 @@ use crate::service::{
     path = "/v1/api_keys",
     tag = "api_keys",
     operation_id = "list_api_keys",
-    responses((status = 200, body = Page<ApiKey>), Refusals),
+    params(
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "Rows a page, 50 by default"),
+        ("after" = Option<Uuid>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, body = Page<ApiKey>),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_query`"),
+        Refusals,
+    ),
     security(("api_key" = []))
 )]
 pub async fn handle(
     State(state): State<AppState>,
     Administrator(caller): Administrator,
+    QueryPairs(query): QueryPairs,
 ) -> Result<Json<Page<ApiKey>>, Problem> {
-    Ok(Json(Page::whole(api_keys::list(&state.database, caller.tenant).await?)))
+    let cut = Cut::alone(query)?;
+    let rows = api_keys::list(&state.database, caller.tenant, cut.after, cut.rows()).await?;
+    Ok(Json(Page::cut(rows, cut.limit, |key| key.id.to_string())))
 }

@@ -8,7 +8,7 @@ use crate::service::{
         AppState,
         authentication::Administrator,
         extract::QueryPairs,
-        page::{self, Page},
+        page::{Cut, Page},
         problem::{Problem, Refusals},
     },
     database::audit_events::{self, ListFilter},
@@ -40,18 +40,17 @@ pub async fn handle(
     Administrator(caller): Administrator,
     QueryPairs(query): QueryPairs,
 ) -> Result<Json<Page<AuditEvent>>, Problem> {
-    let (filter, limit) = filter(query)?;
+    let (filter, cut) = filter(query)?;
     let rows = audit_events::list(&state.database, caller.tenant, &filter).await?;
-    Ok(Json(Page::cut(rows, limit, |event| event.id.to_string())))
+    Ok(Json(Page::cut(rows, cut.limit, |event| event.id.to_string())))
 }
 
-/// The filter, one row wider than the page, and the rows of the page.
-fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> {
+/// The filter, one row wider than the page, and the page.
+fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
     let mut filter = ListFilter::default();
-    let mut limit = page::DEFAULT_LIMIT;
-    for (name, value) in query {
-        let fault = |detail: &str| Problem::invalid_query(&name, detail);
-        match name.as_str() {
+    let cut = Cut::read(query, |name, value| {
+        let fault = |detail| Problem::invalid_query(name, detail);
+        match name {
             "key" => filter.key = Some(value.parse().map_err(|_| fault("the id of a key"))?),
             "action" => filter.action = Some(value),
             "subject" => filter.subject = Some(value),
@@ -59,27 +58,19 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> 
                 let outcome = serde_json::from_value(value.into());
                 filter.outcome = Some(outcome.map_err(|_| fault("one of done, refused"))?);
             }
-            "limit" => limit = page::limit(&value)?,
-            "after" => {
-                let after = value.parse().map_err(|_| fault("must be the `next` of a page"))?;
-                filter.after = Some(after);
-            }
-            _ => {
-                let known =
-                    "no such parameter; there are key, action, subject, outcome, limit, after";
-                return Err(fault(known));
-            }
+            _ => return Ok(false),
         }
-    }
-    filter.limit = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    Ok((filter, limit))
+        Ok(true)
+    })?;
+    (filter.after, filter.limit) = (cut.after, cut.rows());
+    Ok((filter, cut))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(name: &str, value: &str) -> Result<(ListFilter, usize), Problem> {
+    fn read(name: &str, value: &str) -> Result<(ListFilter, Cut), Problem> {
         filter(vec![(name.to_owned(), value.to_owned())])
     }
 

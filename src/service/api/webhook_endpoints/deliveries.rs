@@ -7,7 +7,7 @@ use crate::service::{
         AppState,
         authentication::Administrator,
         extract::{Name, QueryPairs},
-        page::{self, Page},
+        page::{Cut, Page},
         problem::{Problem, Refusals},
     },
     database::{
@@ -43,47 +43,34 @@ pub async fn handle(
     Name(name): Name,
     QueryPairs(query): QueryPairs,
 ) -> Result<Json<Page<Delivery>>, Problem> {
-    let (filter, limit) = filter(query)?;
+    let (filter, cut) = filter(query)?;
     let (database, tenant) = (&state.database, caller.tenant);
     let endpoint = webhook_endpoints::get(database, tenant, &name).await?;
     endpoint.ok_or_else(|| Problem::not_found("endpoint"))?;
     let rows = deliveries::list(database, tenant, &name, &filter).await?;
-    Ok(Json(Page::cut(rows, limit, |delivery| delivery.id.to_string())))
+    Ok(Json(Page::cut(rows, cut.limit, |delivery| delivery.id.to_string())))
 }
 
-/// The filter, one row wider than the page, and the rows of the page.
-fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> {
-    let mut filter = ListFilter::default();
-    let mut limit = page::DEFAULT_LIMIT;
-    for (name, value) in query {
-        match name.as_str() {
-            "status" => {
-                let status = serde_json::from_value(value.into());
-                let detail = "one of pending, delivered, failed";
-                let status = status.map_err(|_| Problem::invalid_query("status", detail))?;
-                filter.status = Some(status);
-            }
-            "limit" => limit = page::limit(&value)?,
-            "after" => {
-                let detail = "must be the `next` of a page";
-                let after = value.parse().map_err(|_| Problem::invalid_query("after", detail))?;
-                filter.after = Some(after);
-            }
-            _ => {
-                let detail = "no such parameter; there are status, limit, after";
-                return Err(Problem::invalid_query(&name, detail));
-            }
+/// The filter, one row wider than the page, and the page.
+fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
+    let mut status = None;
+    let cut = Cut::read(query, |name, value| {
+        if name != "status" {
+            return Ok(false);
         }
-    }
-    filter.limit = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    Ok((filter, limit))
+        let detail = "one of pending, delivered, failed";
+        let read = serde_json::from_value(value.into());
+        status = Some(read.map_err(|_| Problem::invalid_query("status", detail))?);
+        Ok(true)
+    })?;
+    Ok((ListFilter { status, after: cut.after, limit: cut.rows() }, cut))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(name: &str, value: &str) -> Result<(ListFilter, usize), Problem> {
+    fn read(name: &str, value: &str) -> Result<(ListFilter, Cut), Problem> {
         filter(vec![(name.to_owned(), value.to_owned())])
     }
 

@@ -7,7 +7,7 @@ use crate::service::{
         AppState,
         authentication::Administrator,
         extract::QueryPairs,
-        page::{self, Page},
+        page::{Cut, Page},
         problem::{Problem, Refusals},
     },
     database::webhook_endpoints,
@@ -22,7 +22,7 @@ use crate::service::{
     operation_id = "list_webhook_endpoints",
     params(
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "Rows a page, 50 by default"),
-        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+        ("after" = Option<Uuid>, Query, description = "The `next` of the page before"),
     ),
     responses(
         (status = 200, body = Page<Endpoint>),
@@ -36,19 +36,8 @@ pub async fn handle(
     Administrator(caller): Administrator,
     QueryPairs(query): QueryPairs,
 ) -> Result<Json<Page<Endpoint>>, Problem> {
-    let (mut after, mut limit) = (None, page::DEFAULT_LIMIT);
-    for (name, value) in query {
-        match name.as_str() {
-            "after" => after = Some(value),
-            "limit" => limit = page::limit(&value)?,
-            _ => {
-                let detail = "no such parameter; there are limit and after";
-                return Err(Problem::invalid_query(&name, detail));
-            }
-        }
-    }
-    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let cut = Cut::alone(query)?;
     let rows =
-        webhook_endpoints::list(&state.database, caller.tenant, after.as_deref(), rows).await?;
-    Ok(Json(Page::cut(rows, limit, |endpoint| endpoint.name.clone())))
+        webhook_endpoints::list(&state.database, caller.tenant, cut.after, cut.rows()).await?;
+    Ok(Json(Page::cut(rows, cut.limit, |endpoint| endpoint.id.to_string())))
 }

@@ -15,7 +15,8 @@ use crate::service::{
 
 /// Deliver an event to the endpoint once more, whatever became of it before.
 ///
-/// The body and its `webhook-id` are the same, so that a receiver can tell.
+/// The body and its `webhook-id` are the same, so that a receiver can tell. To an endpoint that is
+/// disabled it leaves when that is enabled again.
 #[utoipa::path(
     post,
     path = "/v1/webhook_endpoints/{name}/deliveries/{id}/replay",

@@ -1,0 +1,90 @@
+//! Deliveries as the endpoint's owner sees them.
+
+use uuid::Uuid;
+
+use super::{Database, audit_events};
+use crate::service::{
+    access::Caller,
+    webhooks::{Delivery, DeliveryStatus},
+};
+
+/// Which deliveries of an endpoint to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListFilter {
+    pub status: Option<DeliveryStatus>,
+    /// The last delivery of the page before.
+    pub after: Option<Uuid>,
+    pub limit: i64,
+}
+
+/// Deliveries to a tenant's endpoint, newest first.
+///
+/// # Errors
+/// From the database.
+pub async fn list(
+    database: &Database,
+    tenant: Uuid,
+    endpoint: &str,
+    filter: &ListFilter,
+) -> Result<Vec<Delivery>, sqlx::Error> {
+    let mut scope = database.scope(tenant).await?;
+    sqlx::query_as!(
+        Delivery,
+        r#"SELECT d.id, d.event, v.kind, v.subject, d.status AS "status: DeliveryStatus",
+                  d.attempts, d.response_status, d.error, d.created_at, d.last_attempt_at,
+                  CASE WHEN d.status = 'pending' THEN d.next_attempt_at END AS "next_attempt_at",
+                  d.finished_at
+           FROM deliveries d
+           JOIN events v ON v.id = d.event
+           JOIN webhook_endpoints e ON e.id = d.endpoint
+           WHERE d.tenant = $1 AND e.tenant = $1 AND e.name = $2
+             AND ($3::delivery_status IS NULL OR d.status = $3)
+             AND ($4::uuid IS NULL OR d.id < $4)
+           ORDER BY d.id DESC LIMIT $5"#,
+        tenant,
+        endpoint,
+        filter.status as Option<DeliveryStatus>,
+        filter.after,
+        filter.limit,
+    )
+    .fetch_all(&mut *scope)
+    .await
+}
+
+/// Makes a delivery due at once, with all its time before it; `None` where the tenant's endpoint has
+/// none of this id. An attempt under way is not waited for.
+///
+/// # Errors
+/// From the database.
+pub async fn replay(
+    database: &Database,
+    caller: impl Into<Caller>,
+    endpoint: &str,
+    id: Uuid,
+) -> Result<Option<Delivery>, sqlx::Error> {
+    let caller = caller.into();
+    let mut scope = database.scope(caller.tenant).await?;
+    let delivery = sqlx::query_as!(
+        Delivery,
+        r#"UPDATE deliveries d
+           SET status = 'pending', retry_since = now(), next_attempt_at = now(),
+               finished_at = NULL, lease_token = NULL
+           FROM events v, webhook_endpoints e
+           WHERE d.id = $3 AND d.tenant = $1 AND v.id = d.event
+             AND e.id = d.endpoint AND e.tenant = $1 AND e.name = $2
+           RETURNING d.id, d.event, v.kind, v.subject, d.status AS "status: DeliveryStatus",
+                     d.attempts, d.response_status, d.error, d.created_at, d.last_attempt_at,
+                     d.next_attempt_at AS "next_attempt_at?", d.finished_at"#,
+        caller.tenant,
+        endpoint,
+        id,
+    )
+    .fetch_optional(&mut *scope)
+    .await?;
+    let Some(delivery) = delivery else { return Ok(None) };
+    sqlx::query!("SELECT pg_notify('deliveries', '')").execute(&mut *scope).await?;
+    let subject = format!("webhook_endpoints/{endpoint}/deliveries/{id}");
+    audit_events::record(&mut scope, caller, "delivery.replay", &subject).await?;
+    scope.commit().await?;
+    Ok(Some(delivery))
+}

@@ -1,0 +1,74 @@
+//! What must never be written down: keys, signing secrets, the database's password.
+
+use std::fs::{self, File};
+
+use nix::sys::signal::Signal;
+use retune::service::{
+    access::{DEFAULT_TENANT, Role},
+    database::api_keys,
+};
+use serde_json::{Value, json};
+
+use crate::support::{Served, TestDatabase, http, receiver::Receiver, retune};
+
+#[tokio::test]
+async fn no_secret_is_in_the_log_or_in_an_error() {
+    let test = TestDatabase::fresh().await;
+    let made = api_keys::create(&test.database, "ci", DEFAULT_TENANT, Role::Admin, None).await;
+    let key = made.expect("a key").1;
+    let mut hook = Receiver::answering(&[500]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("log");
+    let mut command = retune();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "0", "--data-dir"])
+        .arg(folder.path())
+        .env("DATABASE_URL", test.url.replace("app@", "app:hunter2@"))
+        .env("RETUNE_LOG_LEVEL", "trace")
+        .env("RETUNE_WEBHOOKS_ALLOW_PRIVATE", "true")
+        .env("RETUNE_WEBHOOKS_BACKOFF_SECONDS", "0.05")
+        .env("RETUNE_WEBHOOKS_POLL_SECONDS", "0.1")
+        .stderr(File::create(&log).expect("a file"));
+    let mut served = Served::start(&mut command).await;
+    let ask = async |method: reqwest::Method, path: &str, key: &str, body: Value| {
+        let request = http().request(method, format!("{}{path}", served.url)).bearer_auth(key);
+        let answer = request.json(&body).send().await.expect("an answer");
+        answer.text().await.expect("text")
+    };
+    let secret_in = |text: &str| {
+        let json: Value = serde_json::from_str(text).expect("JSON");
+        json["secret"].as_str().expect("a secret").to_owned()
+    };
+    let (put, post) = (reqwest::Method::PUT, reqwest::Method::POST);
+    let path = "/v1/webhook_endpoints/ci";
+    let target = json!({"url": format!("{}?token=hunter3", hook.url)});
+    let mut secrets = vec![key[16..].to_owned(), "hunter2".to_owned(), "hunter3".to_owned()];
+    secrets.push(secret_in(&ask(put.clone(), path, &key, target).await));
+    secrets.push(secret_in(&ask(post.clone(), &format!("{path}/rotate"), &key, json!({})).await));
+    let callback = ask(post.clone(), "/v1/callback_secret/rotate", &key, json!({})).await;
+    secrets.push(secret_in(&callback));
+    let wanted = json!({"name": "more", "role": "read"});
+    let more = secret_in(&ask(post.clone(), "/v1/api_keys", &key, wanted).await);
+    test.queued(1).await;
+    hook.post().await;
+    hook.post().await;
+    let forged = format!("{}{}", &key[..16], "7".repeat(64));
+    let mut errors = String::new();
+    for key in [&key, &more, &forged] {
+        errors += &ask(post.clone(), "/v1/api_keys", key, json!({"name": 3})).await;
+        errors += &ask(put.clone(), path, key, json!({"url": "https://a:hunter4@x/"})).await;
+    }
+    secrets.extend([more[16..].to_owned(), forged[16..].to_owned(), "hunter4".to_owned()]);
+
+    served.process.signal(Signal::SIGTERM);
+    assert_eq!(served.process.ended().await, Some(0));
+    let log = fs::read_to_string(log).expect("the log");
+    assert!(log.contains("/v1/webhook_endpoints/ci"), "requests are logged");
+    for secret in secrets {
+        let bare = secret.trim_start_matches("whsec_");
+        for (place, text) in [("the log", &log), ("an error", &errors)] {
+            let line = text.lines().find(|line| line.contains(bare));
+            assert_eq!(line, None, "{secret} is in {place}");
+        }
+    }
+}
