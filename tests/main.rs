@@ -33,6 +33,7 @@ mod pipeline {
     mod matching_cache;
     mod plan;
     mod pytorch;
+    mod retuning;
     mod rows;
     mod s3;
     mod same_bytes;

@@ -35,10 +35,17 @@ fn verdict(transfer: Uuid) -> Verdict {
     if transfer.as_u128().is_multiple_of(4) { Verdict::Rejected } else { Verdict::Published }
 }
 
+fn folder(model: &str, version: &str) -> String {
+    format!("{model}-{version}/")
+}
+
 async fn people(app: &App) {
     for model in MODELS {
         app.put(&format!("/v1/base_models/{model}"), &json!({}), &[]).await.ok(201);
         app.version(model, "1").await.ok(201);
+        for version in VERSIONS {
+            app.put_model(&folder(model, version), &format!("{model} {version}"));
+        }
         for i in 0..FINE_TUNES {
             let mut body = app.fine_tune_body(["promote", "propose"][i % 2]);
             body["base_model"] = json!(model);
@@ -47,12 +54,13 @@ async fn people(app: &App) {
     }
 }
 
-/// Every version of a model, three times, in an order of the courier's own.
+/// Every version of a model, twice, in an order of the courier's own.
 async fn courier(app: Arc<App>, model: &'static str, seed: u64) {
     let mut news: Vec<&str> = VERSIONS.into_iter().chain(VERSIONS).collect();
     news.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     for version in news {
-        let status = app.version(model, version).await.status.as_u16();
+        let landed = app.announce(model, version, &folder(model, version)).await;
+        let status = landed.status.as_u16();
         assert!(matches!(status, 200 | 201), "{model} {version}: {status}");
     }
 }
@@ -129,7 +137,7 @@ async fn retry_the_newest(app: &Arc<App>) {
         for transfer in all(app, "/v1/transfers?").await {
             let target = transfer["spec"]["target"]["base"].as_str().unwrap().to_owned();
             let ended = ["failed", "cancelled"].contains(&transfer["status"].as_str().unwrap());
-            if ended && MODELS.iter().any(|model| target.contains(&format!("/{model}-{NEWEST}-"))) {
+            if ended && MODELS.iter().any(|model| target.ends_with(&folder(model, NEWEST))) {
                 let path = format!("/v1/transfers/{}/retry", transfer["id"].as_str().unwrap());
                 app.post(&path, &json!({}), &[]).await.ok(202);
                 left += 1;
