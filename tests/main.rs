@@ -36,6 +36,7 @@ mod pipeline {
     mod matching_cache;
     mod plan;
     mod pytorch;
+    mod retuning;
     mod rows;
     mod s3;
     mod same_bytes;

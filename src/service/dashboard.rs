@@ -1,4 +1,5 @@
-//! The pages for people: the list of transfers and one page for each. They only read.
+//! The pages for people: the list of transfers and one page for each, and the
+//! registry with its retunes. They only read.
 //!
 //! Pages are whole without scripts; `live.js` (thirty lines, ours) fetches the same page again and
 //! exchanges its middle. Everything shown is escaped by the templates, and the content security
@@ -9,6 +10,7 @@
 mod curve;
 mod format;
 mod list;
+mod registry;
 mod report;
 mod session;
 mod transfer;
@@ -35,6 +37,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub fn router(state: AppState) -> Router {
     Router::new()
         .route("/", get(list::handle))
+        .route("/models", get(registry::handle))
         .route("/transfers/{id}", get(transfer::handle))
         .route("/login", get(session::form).post(session::login))
         .route("/logout", axum::routing::post(session::logout))

@@ -1,5 +1,5 @@
 use axum::http::Method;
-use retune::service::access::Role;
+use retune::{pipeline::Verdict, service::access::Role};
 
 use super::app::{Answer, App, request};
 
@@ -17,6 +17,22 @@ async fn the_list_shows_transfers_and_forbids_foreign_scripts() {
         app.get(path).await.ok(200);
     }
     app.get("/transfers/x").await.ok(404);
+}
+
+#[tokio::test]
+async fn the_registry_shows_what_is_in_production() {
+    let app = App::open().await;
+    assert!(app.get("/models").await.ok(200).text().contains("None yet"));
+    let app = App::with_base().await;
+    app.fine_tune("news", "promote").await.ok(201);
+    app.version("llama", "2").await.ok(201);
+    let waiting = app.get("/models").await.ok(200).text();
+    assert!(waiting.contains("llama 2") && waiting.contains("1 queued") && waiting.contains("0/1"));
+    assert!(!waiting.contains("version 1"));
+    app.finish_next(Verdict::Published).await;
+    let done = app.get("/models").await.ok(200).text();
+    assert!(done.contains("version 1") && done.contains("1 succeeded"));
+    assert!(done.contains("promote: new version"));
 }
 
 async fn enter(app: &App, key: &str) -> Answer {

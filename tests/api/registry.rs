@@ -30,7 +30,12 @@ impl App {
     pub async fn version_of(&self, model: &str, version: &str, content: &str) -> Answer {
         let folder = format!("{model}-{version}-{content}/").replace(' ', "-");
         self.put_model(&folder, content);
-        let body = json!({"version": version, "uri": self.uri(&folder)});
+        self.announce(model, version, &folder).await
+    }
+
+    /// Registers a version whose model lies there.
+    pub async fn announce(&self, model: &str, version: &str, folder: &str) -> Answer {
+        let body = json!({"version": version, "uri": self.uri(folder)});
         self.post(&format!("/v1/base_models/{model}/versions"), &body, &[]).await
     }
 

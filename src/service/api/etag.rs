@@ -24,7 +24,7 @@ pub fn show(known: &HeaderMap, value: &impl Serialize) -> Result<Response, Probl
     let body = serde_json::to_vec(value).map_err(Problem::internal)?;
     let digest = &hex::encode(Sha256::digest(&body))[..32];
     let tag = HeaderValue::try_from(format!("W/\"{digest}\"")).map_err(Problem::internal)?;
-    tagged(known, tag, body)
+    Ok(tagged(known, tag, body))
 }
 
 /// The same with a tag of the caller's.
@@ -36,10 +36,10 @@ pub fn show_as(
     tag: HeaderValue,
     value: &impl Serialize,
 ) -> Result<Response, Problem> {
-    tagged(known, tag, serde_json::to_vec(value).map_err(Problem::internal)?)
+    Ok(tagged(known, tag, serde_json::to_vec(value).map_err(Problem::internal)?))
 }
 
-fn tagged(known: &HeaderMap, tag: HeaderValue, body: Vec<u8>) -> Result<Response, Problem> {
+fn tagged(known: &HeaderMap, tag: HeaderValue, body: Vec<u8>) -> Response {
     let mut response = if matches(known.get(header::IF_NONE_MATCH), &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -49,7 +49,7 @@ fn tagged(known: &HeaderMap, tag: HeaderValue, body: Vec<u8>) -> Result<Response
     let headers = response.headers_mut();
     headers.insert(header::ETAG, tag);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    Ok(response)
+    response
 }
 
 /// Weak comparison of an `If-None-Match` list (RFC 9110, 13.1.2). `If-Match` is read the same way:

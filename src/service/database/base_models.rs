@@ -32,6 +32,8 @@ macro_rules! select {
                       (SELECT coalesce(jsonb_object_agg(a.alias, v.version), '{}')
                        FROM base_model_aliases a JOIN base_model_versions v ON v.id = a.version
                        WHERE a.base_model = m.id) AS "aliases!",
+                      (SELECT count(*) FROM base_model_versions v
+                       WHERE v.base_model = m.id) AS "versions!",
                       m.created_at, m.updated_at
                FROM base_models m "# + $ending
             $(, $argument)*

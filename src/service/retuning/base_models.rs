@@ -20,6 +20,8 @@ pub struct BaseModel {
     /// Where each alias stands: versions by alias.
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pub aliases: Value,
+    /// How many versions it has.
+    pub versions: i64,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]

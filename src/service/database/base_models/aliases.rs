@@ -58,13 +58,7 @@ pub async fn put(
     let target = versions::find(&mut transaction, base_model, version)
         .await?
         .ok_or_else(|| MoveError::UnknownVersion(version.to_owned()))?;
-    let target = Target {
-        base_model,
-        id: target.id,
-        version: target.version,
-        uri: target.uri,
-        digest: target.digest,
-    };
+    let target = Target::of(base_model, target);
     if let Some(previous) = step(&mut transaction, tenant, alias, &target).await? {
         let subject = format!("base_models/{model}/aliases/{alias}");
         let data = json!({

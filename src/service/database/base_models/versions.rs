@@ -92,13 +92,8 @@ pub async fn register(
         on: Some(On::NewVersion),
         ..Dependents::of(tenant)
     };
-    let target = Target {
-        base_model,
-        id,
-        version: new.version.clone(),
-        uri: new.uri.clone(),
-        digest: new.digest.clone(),
-    };
+    let version = select!("WHERE v.id = $1", id).fetch_one(&mut *transaction).await?;
+    let target = Target::of(base_model, version);
     let mut dependents = dependents::find(&mut transaction, &wanted).await?;
     dependents.retain(|one| one.is_older_than(&target));
     let occasion =

@@ -9,7 +9,9 @@ use super::settle;
 use crate::service::{
     database::{events, fine_tunes::dependents::Dependent, transfers},
     retuning::{
-        Release, is_newer,
+        Release,
+        base_models::BaseVersion,
+        is_newer,
         retunes::{Limits, Reason},
     },
 };
@@ -27,10 +29,26 @@ pub(in crate::service::database) struct Occasion {
 #[derive(Clone, Debug)]
 pub(in crate::service::database) struct Target {
     pub base_model: Uuid,
+    /// The base model's name.
+    pub model: String,
     pub id: Uuid,
     pub version: String,
     pub uri: String,
     pub digest: String,
+}
+
+impl Target {
+    /// A version of the base model with this id.
+    pub fn of(base_model: Uuid, version: BaseVersion) -> Self {
+        Self {
+            base_model,
+            model: version.base_model,
+            id: version.id,
+            version: version.version,
+            uri: version.uri,
+            digest: version.digest,
+        }
+    }
 }
 
 /// A transfer to be.
@@ -71,7 +89,7 @@ pub(in crate::service::database) async fn onto_version(
         sqlx::query!("DELETE FROM retunes WHERE id = $1", retune).execute(connection).await?;
         return Ok(None);
     }
-    created(connection, occasion, retune, carried.len()).await?;
+    created(connection, occasion, retune, Some(target)).await?;
     supersede(connection, retune, target, &carried).await?;
     Ok(Some(retune))
 }
@@ -90,7 +108,7 @@ pub(in crate::service::database) async fn onto_locations(
             enqueue(connection, occasion, retune, &member).await?;
         }
     }
-    created(connection, occasion, retune, dependents.len() * targets.len()).await?;
+    created(connection, occasion, retune, None).await?;
     Ok(retune)
 }
 
@@ -159,10 +177,15 @@ async fn created(
     connection: &mut PgConnection,
     occasion: &Occasion,
     retune: Uuid,
-    transfers: usize,
+    target: Option<&Target>,
 ) -> Result<(), sqlx::Error> {
+    let counts = super::by_id(connection, retune).await?.counts;
     let subject = format!("retunes/{retune}");
-    let data = json!({"reason": occasion.reason, "transfers": transfers});
+    let data = json!({
+        "retune": retune, "reason": occasion.reason, "transfers": counts.total(),
+        "base_model": target.map(|target| &target.model),
+        "base_version": target.map(|target| &target.version),
+    });
     events::record(connection, occasion.tenant, &subject, "retune.created", data).await?;
     settle::settle(connection, [retune]).await
 }

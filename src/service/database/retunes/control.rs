@@ -101,13 +101,7 @@ async fn target(
     let base_model = base_model.ok_or(BeginError::UnknownBase)?;
     let found = base_models::versions::find(connection, base_model, version).await?;
     let found = found.ok_or(BeginError::UnknownBase)?;
-    Ok(Target {
-        base_model,
-        id: found.id,
-        version: found.version,
-        uri: found.uri,
-        digest: found.digest,
-    })
+    Ok(Target::of(base_model, found))
 }
 
 /// The fine-tunes of these names, all of which must be there; all of the base model without names.

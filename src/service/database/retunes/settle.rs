@@ -54,7 +54,10 @@ async fn settle_one(connection: &mut PgConnection, id: Uuid) -> Result<(), sqlx:
     .execute(&mut *connection)
     .await?;
     if status.is_final() {
-        let data = json!({"status": status, "counts": retune.counts});
+        let data = json!({
+            "retune": id, "status": status, "counts": retune.counts,
+            "base_model": retune.base_model, "base_version": retune.base_version,
+        });
         let subject = format!("retunes/{id}");
         events::record(connection, tenant, &subject, "retune.completed", data).await?;
     }
