@@ -27,8 +27,9 @@ pub enum AfterFailure {
     Cancelled,
 }
 
-/// Records the result, with the fine-tune's version that it makes; false when the lease is lost and the result is not ours to record. A wish to
-/// cancel that came too late is dropped: the result is there.
+/// Records the result, with the fine-tune's version that it makes; false when the lease is lost and
+/// the result is not ours to record. A wish to cancel that came too late is dropped: the result is
+/// there.
 ///
 /// # Errors
 /// From the database.
