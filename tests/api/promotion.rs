@@ -59,7 +59,7 @@ async fn a_new_base_becomes_a_new_production_version() {
             "base_model.version.created",
             "retune.created",
             "fine_tune.version.created",
-            "fine_tune.promoted",
+            "fine_tune.version.promoted",
             "retune.completed"
         ]
     );
@@ -146,8 +146,8 @@ async fn aliases_are_moved_and_rolled_back_by_hand() {
         app.post(&format!("{path}/promote"), &json!({}), &[]).await.problem(404, "not_found");
     }
     let moved = app.registry_events().await;
-    assert_eq!(moved.iter().filter(|kind| *kind == "fine_tune.promoted").count(), 4);
-    assert_eq!(moved.iter().filter(|kind| *kind == "fine_tune.rolled_back").count(), 2);
+    assert_eq!(moved.iter().filter(|kind| *kind == "fine_tune.version.promoted").count(), 4);
+    assert_eq!(moved.iter().filter(|kind| *kind == "fine_tune.version.rolled_back").count(), 2);
 }
 
 #[tokio::test]

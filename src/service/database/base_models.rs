@@ -11,8 +11,8 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Database;
-use crate::service::retuning::base_models::BaseModel;
+use super::{Database, audit_events};
+use crate::service::{access::Caller, retuning::base_models::BaseModel};
 
 /// What a base model's owner says of it.
 #[derive(Clone, Debug)]
@@ -47,11 +47,13 @@ macro_rules! select {
 /// From the database.
 pub async fn put(
     database: &Database,
-    tenant: Uuid,
+    caller: impl Into<Caller>,
     name: &str,
     new: Description,
 ) -> Result<(BaseModel, bool), sqlx::Error> {
-    let mut transaction = database.pool.begin().await?;
+    let caller = caller.into();
+    let tenant = caller.tenant;
+    let mut transaction = database.scope(tenant).await?;
     let id = Uuid::now_v7();
     let row = sqlx::query!(
         "INSERT INTO base_models AS m (id, tenant, name, description, licence, metadata)
@@ -72,6 +74,13 @@ pub async fn put(
     .fetch_one(&mut *transaction)
     .await?;
     let model = select!("WHERE m.id = $1", row.id).fetch_one(&mut *transaction).await?;
+    audit_events::record(
+        &mut transaction,
+        caller,
+        "base_model.put",
+        &format!("base_models/{name}"),
+    )
+    .await?;
     transaction.commit().await?;
     Ok((model, row.id == id))
 }
@@ -86,7 +95,7 @@ pub async fn get(
     name: &str,
 ) -> Result<Option<BaseModel>, sqlx::Error> {
     select!("WHERE m.tenant = $1 AND m.name = $2", tenant, name)
-        .fetch_optional(&database.pool)
+        .fetch_optional(&mut *database.scope(tenant).await?)
         .await
 }
 
@@ -106,7 +115,7 @@ pub async fn list(
         after,
         limit,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(&mut *database.scope(tenant).await?)
     .await
 }
 

@@ -9,8 +9,11 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, base_models};
-use crate::service::retuning::fine_tunes::{FineTune, Mode, On, Policy};
+use super::{Database, audit_events, base_models};
+use crate::service::{
+    access::Caller,
+    retuning::fine_tunes::{FineTune, Mode, On, Policy},
+};
 
 /// What a fine-tune's owner says of it; checked.
 #[derive(Clone, Debug)]
@@ -98,12 +101,14 @@ impl From<Row> for FineTune {
 /// See [`PutError`].
 pub async fn put(
     database: &Database,
-    tenant: Uuid,
+    caller: impl Into<Caller>,
     name: &str,
     content: &Content,
     holds: impl Fn(Option<&FineTune>) -> bool,
 ) -> Result<(FineTune, bool), PutError> {
-    let mut transaction = database.pool.begin().await?;
+    let caller = caller.into();
+    let tenant = caller.tenant;
+    let mut transaction = database.scope(tenant).await?;
     let base_model = base_models::lock(&mut transaction, tenant, &content.base_model).await?;
     let base_model = base_model.ok_or(PutError::UnknownBase)?;
     let base_version =
@@ -127,6 +132,8 @@ pub async fn put(
         update(&mut transaction, there.id, base, content).await?;
     }
     let shown = select!("WHERE f.id = $1", there.id).fetch_one(&mut *transaction).await?;
+    audit_events::record(&mut transaction, caller, "fine_tune.put", &format!("fine_tunes/{name}"))
+        .await?;
     transaction.commit().await?;
     Ok((shown.into(), created))
 }
@@ -212,7 +219,7 @@ pub async fn get(
     name: &str,
 ) -> Result<Option<FineTune>, sqlx::Error> {
     let row = select!("WHERE f.tenant = $1 AND f.name = $2", tenant, name);
-    Ok(row.fetch_optional(&database.pool).await?.map(FineTune::from))
+    Ok(row.fetch_optional(&mut *database.scope(tenant).await?).await?.map(FineTune::from))
 }
 
 /// A tenant's fine-tunes after the given one, perhaps of one base model alone, newest first.
@@ -235,5 +242,10 @@ pub async fn list(
         after,
         limit,
     );
-    Ok(rows.fetch_all(&database.pool).await?.into_iter().map(FineTune::from).collect())
+    Ok(rows
+        .fetch_all(&mut *database.scope(tenant).await?)
+        .await?
+        .into_iter()
+        .map(FineTune::from)
+        .collect())
 }

@@ -114,7 +114,7 @@ pub async fn get(
     id: Uuid,
 ) -> Result<Option<Retune>, sqlx::Error> {
     let row = select!("WHERE r.id = $1 AND r.tenant = $2", id, tenant);
-    Ok(row.fetch_optional(&database.pool).await?.map(Retune::from))
+    Ok(row.fetch_optional(&mut *database.scope(tenant).await?).await?.map(Retune::from))
 }
 
 async fn by_id(connection: &mut PgConnection, id: Uuid) -> Result<Retune, sqlx::Error> {
@@ -142,5 +142,10 @@ pub async fn list(
         filter.after,
         filter.limit,
     );
-    Ok(rows.fetch_all(&database.pool).await?.into_iter().map(Retune::from).collect())
+    Ok(rows
+        .fetch_all(&mut *database.scope(tenant).await?)
+        .await?
+        .into_iter()
+        .map(Retune::from)
+        .collect())
 }

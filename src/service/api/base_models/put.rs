@@ -77,8 +77,7 @@ pub async fn handle(
         licence: new.licence,
         metadata: serde_json::to_value(new.metadata).map_err(Problem::internal)?,
     };
-    let (model, created) =
-        base_models::put(&state.database, caller.tenant, &name, description).await?;
+    let (model, created) = base_models::put(&state.database, caller, &name, description).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(model)).into_response())
 }

@@ -121,7 +121,7 @@ pub async fn handle(
         wanted.is_none() || there.is_some_and(|there| etag::matches(wanted, &super::tag(there)))
     };
     let (fine_tune, created) =
-        fine_tunes::put(&state.database, caller.tenant, &name, &content, holds).await?;
+        fine_tunes::put(&state.database, caller, &name, &content, holds).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let tag = [(header::ETAG, super::tag(&fine_tune))];
     Ok((status, tag, Json(fine_tune)).into_response())

@@ -35,6 +35,6 @@ pub async fn handle(
     Submitter(caller): Submitter,
     Id(id): Id,
 ) -> Result<Json<Retune>, Problem> {
-    let retune = control::cancel(&state.database, caller.tenant, id).await?;
+    let retune = control::cancel(&state.database, caller, id).await?;
     Ok(Json(retune.ok_or_else(|| Problem::not_found("retune"))?))
 }

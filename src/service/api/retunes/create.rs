@@ -100,7 +100,7 @@ pub async fn handle(
     if let Onto::Locations(targets) = &wish.onto {
         check_locations(targets, &state.storage)?;
     }
-    let retune = control::begin(&state.database, caller.tenant, &wish).await?;
+    let retune = control::begin(&state.database, caller, &wish).await?;
     let place = HeaderValue::try_from(format!("/v1/retunes/{}", retune.id));
     let place = [(header::LOCATION, place.map_err(Problem::internal)?)];
     Ok((StatusCode::ACCEPTED, place, Json(retune)).into_response())

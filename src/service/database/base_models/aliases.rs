@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::{lock, versions};
 use crate::service::{
+    access::Caller,
     database::{
-        Database, events,
+        Database, audit_events, events,
         fine_tunes::dependents::{self, Dependents},
         retunes::begin::{self, Occasion, Target},
     },
@@ -48,12 +49,14 @@ macro_rules! select {
 /// See [`MoveError`].
 pub async fn put(
     database: &Database,
-    (tenant, model): (Uuid, &str),
+    (caller, model): (impl Into<Caller>, &str),
     alias: &str,
     version: &str,
     max_attempts: i32,
 ) -> Result<BaseAlias, MoveError> {
-    let mut transaction = database.pool.begin().await?;
+    let caller = caller.into();
+    let tenant = caller.tenant;
+    let mut transaction = database.scope(tenant).await?;
     let base_model = lock(&mut transaction, tenant, model).await?.ok_or(MoveError::UnknownModel)?;
     let target = versions::find(&mut transaction, base_model, version)
         .await?
@@ -84,6 +87,13 @@ pub async fn put(
     let shown = select!("WHERE a.base_model = $1 AND a.alias = $2", base_model, alias)
         .fetch_one(&mut *transaction)
         .await?;
+    audit_events::record(
+        &mut transaction,
+        caller,
+        "base_model.alias",
+        &format!("base_models/{model}/aliases/{alias}"),
+    )
+    .await?;
     transaction.commit().await?;
     Ok(shown)
 }
@@ -145,6 +155,6 @@ pub async fn get(
     alias: &str,
 ) -> Result<Option<BaseAlias>, sqlx::Error> {
     select!("WHERE m.tenant = $1 AND m.name = $2 AND a.alias = $3", tenant, model, alias)
-        .fetch_optional(&database.pool)
+        .fetch_optional(&mut *database.scope(tenant).await?)
         .await
 }

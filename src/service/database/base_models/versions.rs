@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::lock;
 use crate::service::{
+    access::Caller,
     database::{
-        Database, events,
+        Database, audit_events, events,
         fine_tunes::dependents::{self, Dependents},
         retunes::begin::{self, Occasion, Target},
     },
@@ -67,12 +68,14 @@ macro_rules! select {
 /// See [`RegisterError`].
 pub async fn register(
     database: &Database,
-    tenant: Uuid,
+    caller: impl Into<Caller>,
     model: &str,
     new: &NewVersion,
     max_attempts: i32,
 ) -> Result<(BaseVersion, bool), RegisterError> {
-    let mut transaction = database.pool.begin().await?;
+    let caller = caller.into();
+    let tenant = caller.tenant;
+    let mut transaction = database.scope(tenant).await?;
     let base_model =
         lock(&mut transaction, tenant, model).await?.ok_or(RegisterError::UnknownModel)?;
     if let Some(there) = find(&mut transaction, base_model, &new.version).await? {
@@ -100,6 +103,13 @@ pub async fn register(
         Occasion { tenant, reason: Reason::NewVersion, limits: Limits::default(), max_attempts };
     begin::onto_version(&mut transaction, &occasion, &target, &dependents).await?;
     let version = select!("WHERE v.id = $1", id).fetch_one(&mut *transaction).await?;
+    audit_events::record(
+        &mut transaction,
+        caller,
+        "base_model.version",
+        &format!("base_models/{model}/versions/{}", new.version),
+    )
+    .await?;
     transaction.commit().await?;
     Ok((version, true))
 }
@@ -160,7 +170,7 @@ pub async fn get(
     version: &str,
 ) -> Result<Option<BaseVersion>, sqlx::Error> {
     select!("WHERE m.tenant = $1 AND m.name = $2 AND v.version = $3", tenant, model, version)
-        .fetch_optional(&database.pool)
+        .fetch_optional(&mut *database.scope(tenant).await?)
         .await
 }
 
@@ -183,6 +193,6 @@ pub async fn list(
         after,
         limit,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(&mut *database.scope(tenant).await?)
     .await
 }

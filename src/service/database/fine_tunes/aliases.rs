@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::versions;
 use crate::service::{
-    database::{Database, events},
+    access::Caller,
+    database::{Database, audit_events, events},
     retuning::fine_tunes::{FineTuneAlias, VersionState},
 };
 
@@ -88,8 +89,8 @@ async fn take(
         .execute(&mut *connection)
         .await?;
     let kind = match direction {
-        Move::Promoted => "fine_tune.promoted",
-        Move::RolledBack => "fine_tune.rolled_back",
+        Move::Promoted => "fine_tune.version.promoted",
+        Move::RolledBack => "fine_tune.version.rolled_back",
     };
     let data = json!({
         "fine_tune": name, "alias": step.alias, "version": step.to.1,
@@ -127,11 +128,13 @@ async fn current(
 /// See [`MoveError`].
 pub async fn promote_by_hand(
     database: &Database,
-    (tenant, fine_tune): (Uuid, &str),
+    (caller, fine_tune): (impl Into<Caller>, &str),
     number: i32,
     alias: &str,
 ) -> Result<FineTuneAlias, MoveError> {
-    let mut transaction = database.pool.begin().await?;
+    let caller = caller.into();
+    let tenant = caller.tenant;
+    let mut transaction = database.scope(tenant).await?;
     let (id, version, state) = lock(&mut transaction, tenant, fine_tune, number).await?;
     if state == VersionState::Rejected {
         return Err(MoveError::Rejected);
@@ -145,6 +148,13 @@ pub async fn promote_by_hand(
     let step = Step { tenant, fine_tune: (id, fine_tune), alias, to: (version, number) };
     promote(&mut transaction, &step).await?;
     let shown = show(&mut transaction, id, alias).await?;
+    audit_events::record(
+        &mut transaction,
+        caller,
+        "fine_tune.promote",
+        &format!("fine_tunes/{fine_tune}/versions/{number}"),
+    )
+    .await?;
     transaction.commit().await?;
     shown.ok_or(MoveError::Unknown)
 }
@@ -155,11 +165,13 @@ pub async fn promote_by_hand(
 /// See [`MoveError`].
 pub async fn roll_back(
     database: &Database,
-    (tenant, fine_tune): (Uuid, &str),
+    (caller, fine_tune): (impl Into<Caller>, &str),
     number: i32,
     alias: &str,
 ) -> Result<FineTuneAlias, MoveError> {
-    let mut transaction = database.pool.begin().await?;
+    let caller = caller.into();
+    let tenant = caller.tenant;
+    let mut transaction = database.scope(tenant).await?;
     let (id, version, state) = lock(&mut transaction, tenant, fine_tune, number).await?;
     if state == VersionState::Rejected {
         return Err(MoveError::Rejected);
@@ -186,6 +198,13 @@ pub async fn roll_back(
     let step = Step { tenant, fine_tune: (id, fine_tune), alias, to };
     take(&mut transaction, &step, Move::RolledBack).await?;
     let shown = show(&mut transaction, id, alias).await?;
+    audit_events::record(
+        &mut transaction,
+        caller,
+        "fine_tune.rollback",
+        &format!("fine_tunes/{fine_tune}/versions/{number}"),
+    )
+    .await?;
     transaction.commit().await?;
     shown.ok_or(MoveError::Unknown)
 }
@@ -222,7 +241,7 @@ pub async fn get(
     fine_tune: &str,
     alias: &str,
 ) -> Result<Option<FineTuneAlias>, sqlx::Error> {
-    let mut connection = database.pool.acquire().await?;
+    let mut connection = database.scope(tenant).await?;
     let id = sqlx::query_scalar!(
         "SELECT id FROM fine_tunes WHERE tenant = $1 AND name = $2",
         tenant,

@@ -227,7 +227,7 @@ pub async fn get(
     number: i32,
 ) -> Result<Option<FineTuneVersion>, sqlx::Error> {
     select!("WHERE f.tenant = $1 AND f.name = $2 AND v.number = $3", tenant, fine_tune, number)
-        .fetch_optional(&database.pool)
+        .fetch_optional(&mut *database.scope(tenant).await?)
         .await?
         .map(FineTuneVersion::try_from)
         .transpose()
@@ -252,5 +252,9 @@ pub async fn list(
         after,
         limit,
     );
-    rows.fetch_all(&database.pool).await?.into_iter().map(FineTuneVersion::try_from).collect()
+    rows.fetch_all(&mut *database.scope(tenant).await?)
+        .await?
+        .into_iter()
+        .map(FineTuneVersion::try_from)
+        .collect()
 }

@@ -8,8 +8,9 @@ use super::{
     settle,
 };
 use crate::service::{
+    access::Caller,
     database::{
-        Database, base_models,
+        Database, audit_events, base_models,
         fine_tunes::dependents::{self, Dependent, Dependents},
         transfers,
     },
@@ -64,8 +65,14 @@ pub enum ControlError {
 ///
 /// # Errors
 /// See [`BeginError`].
-pub async fn begin(database: &Database, tenant: Uuid, wish: &Wish) -> Result<Retune, BeginError> {
-    let mut transaction = database.pool.begin().await?;
+pub async fn begin(
+    database: &Database,
+    caller: impl Into<Caller>,
+    wish: &Wish,
+) -> Result<Retune, BeginError> {
+    let caller = caller.into();
+    let tenant = caller.tenant;
+    let mut transaction = database.scope(tenant).await?;
     let occasion = Occasion {
         tenant,
         reason: Reason::ByHand,
@@ -87,6 +94,8 @@ pub async fn begin(database: &Database, tenant: Uuid, wish: &Wish) -> Result<Ret
         }
     };
     let retune = super::by_id(&mut transaction, id).await?;
+    audit_events::record(&mut transaction, caller, "retune.create", &format!("retunes/{id}"))
+        .await?;
     transaction.commit().await?;
     Ok(retune)
 }
@@ -128,10 +137,12 @@ async fn named(
 /// [`ControlError::InvalidState`] when it is over already.
 pub async fn pause(
     database: &Database,
-    tenant: Uuid,
+    caller: impl Into<Caller>,
     id: Uuid,
 ) -> Result<Option<Retune>, ControlError> {
-    let mut transaction = database.pool.begin().await?;
+    let caller = caller.into();
+    let tenant = caller.tenant;
+    let mut transaction = database.scope(tenant).await?;
     if !open(&mut transaction, tenant, id).await? {
         return Ok(None);
     }
@@ -147,6 +158,8 @@ pub async fn pause(
         .execute(&mut *transaction)
         .await?;
     let retune = super::by_id(&mut transaction, id).await?;
+    audit_events::record(&mut transaction, caller, "retune.pause", &format!("retunes/{id}"))
+        .await?;
     transaction.commit().await?;
     Ok(Some(retune))
 }
@@ -157,10 +170,12 @@ pub async fn pause(
 /// [`ControlError::InvalidState`] when it is over already.
 pub async fn resume(
     database: &Database,
-    tenant: Uuid,
+    caller: impl Into<Caller>,
     id: Uuid,
 ) -> Result<Option<Retune>, ControlError> {
-    let mut transaction = database.pool.begin().await?;
+    let caller = caller.into();
+    let tenant = caller.tenant;
+    let mut transaction = database.scope(tenant).await?;
     if !open(&mut transaction, tenant, id).await? {
         return Ok(None);
     }
@@ -175,6 +190,8 @@ pub async fn resume(
         .await?;
     settle::settle(&mut transaction, [id]).await?;
     let retune = super::by_id(&mut transaction, id).await?;
+    audit_events::record(&mut transaction, caller, "retune.resume", &format!("retunes/{id}"))
+        .await?;
     transaction.commit().await?;
     Ok(Some(retune))
 }
@@ -185,10 +202,12 @@ pub async fn resume(
 /// [`ControlError::InvalidState`] when it is over already.
 pub async fn cancel(
     database: &Database,
-    tenant: Uuid,
+    caller: impl Into<Caller>,
     id: Uuid,
 ) -> Result<Option<Retune>, ControlError> {
-    let mut transaction = database.pool.begin().await?;
+    let caller = caller.into();
+    let tenant = caller.tenant;
+    let mut transaction = database.scope(tenant).await?;
     if !open(&mut transaction, tenant, id).await? {
         return Ok(None);
     }
@@ -209,6 +228,8 @@ pub async fn cancel(
     .await?;
     settle::settle(&mut transaction, [id]).await?;
     let retune = super::by_id(&mut transaction, id).await?;
+    audit_events::record(&mut transaction, caller, "retune.cancel", &format!("retunes/{id}"))
+        .await?;
     transaction.commit().await?;
     Ok(Some(retune))
 }

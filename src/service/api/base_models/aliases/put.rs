@@ -74,7 +74,7 @@ pub async fn handle(
     if !faults.is_empty() {
         return Err(Problem::invalid("invalid_body", faults));
     }
-    let model = (caller.tenant, name.as_str());
+    let model = (caller, name.as_str());
     let max_attempts = state.settings.worker.max_attempts;
     let moved = aliases::put(&state.database, model, &alias, &target.version, max_attempts);
     Ok(Json(moved.await?))

@@ -130,7 +130,7 @@ pub async fn handle(
     };
     let max_attempts = state.settings.worker.max_attempts;
     let (version, created) =
-        versions::register(&state.database, caller.tenant, &name, &new, max_attempts).await?;
+        versions::register(&state.database, caller, &name, &new, max_attempts).await?;
     if !created {
         return Ok(Json(version).into_response());
     }

@@ -47,6 +47,6 @@ pub async fn handle(
 ) -> Result<Json<FineTuneAlias>, Problem> {
     let number = super::number(&version)?;
     let alias = choice.checked()?;
-    let fine_tune = (caller.tenant, name.as_str());
+    let fine_tune = (caller, name.as_str());
     Ok(Json(aliases::promote_by_hand(&state.database, fine_tune, number, &alias).await?))
 }

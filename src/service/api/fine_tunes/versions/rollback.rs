@@ -45,6 +45,6 @@ pub async fn handle(
 ) -> Result<Json<FineTuneAlias>, Problem> {
     let number = super::number(&version)?;
     let alias = choice.checked()?;
-    let fine_tune = (caller.tenant, name.as_str());
+    let fine_tune = (caller, name.as_str());
     Ok(Json(aliases::roll_back(&state.database, fine_tune, number, &alias).await?))
 }
