@@ -197,9 +197,9 @@ async fn a_fine_tune_is_checked_as_the_job_that_it_will_be() {
     refused(&|b| b["spec"]["methods"] = json!(["fgmt"]), "invalid_spec", "/spec/methods/0").await;
     refused(&|b| b["spec"]["source"] = json!({}), "invalid_spec", "/spec/source").await;
     refused(
-        &|b| b["spec"]["callback"] = json!({"url": "https://x/"}),
-        "not_implemented",
-        "/spec/callback",
+        &|b| b["spec"]["callback"] = json!({"url": "https://127.0.0.1/"}),
+        "address_not_allowed",
+        "/spec/callback/url",
     )
     .await;
     refused(

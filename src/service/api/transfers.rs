@@ -11,7 +11,7 @@ pub mod plan;
 pub mod report;
 pub mod retry;
 
-mod callback;
+pub mod callback;
 
 use axum::{
     Json,

@@ -18,7 +18,7 @@ use crate::{
             etag,
             extract::{JsonBody, Name},
             problem::{Problem, Refusals},
-            transfers::locations,
+            transfers::{callback, locations},
         },
         database::{
             base_models::versions,
@@ -92,7 +92,7 @@ fn unknown_base() -> Problem {
         (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
         (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
-         description = "`invalid_body`, `invalid_text`, `invalid_spec`, `not_implemented`, `location_not_allowed`, `unknown_version`"),
+         description = "`invalid_body`, `invalid_text`, `invalid_spec`, `address_not_allowed`, `location_not_allowed`, `unknown_version`"),
         Refusals,
     ),
     security(("api_key" = []))
@@ -159,7 +159,16 @@ fn check_job(state: &AppState, base: &str, new: &NewFineTune) -> Result<(), Prob
     }
     // Source and target of this job are one.
     faults.dedup_by(|a, b| a.pointer == b.pointer);
-    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid("location_not_allowed", faults)) }
+    if !faults.is_empty() {
+        return Err(Problem::invalid("location_not_allowed", faults));
+    }
+    match callback::fault(&job, &state.settings.webhooks) {
+        Some(fault) => {
+            let fault = Fault { pointer: template.pointer(&fault.pointer), ..fault };
+            Err(Problem::invalid("address_not_allowed", vec![fault]))
+        }
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -9,9 +9,14 @@ use crate::{
 /// # Errors
 /// 422 `address_not_allowed` for an address that webhooks may not go to.
 pub fn check(spec: &Spec, settings: &config::Webhooks) -> Result<(), Problem> {
-    let Some(callback) = &spec.callback else { return Ok(()) };
-    Guard::from(settings).check(&callback.url).map(|_| ()).map_err(|error| {
-        let fault = Fault::new("/callback/url", error.to_string());
-        Problem::invalid("address_not_allowed", vec![fault])
-    })
+    match fault(spec, settings) {
+        Some(fault) => Err(Problem::invalid("address_not_allowed", vec![fault])),
+        None => Ok(()),
+    }
+}
+
+/// Why the callback is refused, if it is.
+pub fn fault(spec: &Spec, settings: &config::Webhooks) -> Option<Fault> {
+    let error = Guard::from(settings).check(&spec.callback.as_ref()?.url).err()?;
+    Some(Fault::new("/callback/url", error.to_string()))
 }
