@@ -2,6 +2,7 @@ mod access;
 mod app;
 mod documentation;
 mod follow;
+mod inbound;
 mod keys;
 mod month;
 mod pages;

@@ -15,6 +15,7 @@ mod etag;
 mod extract;
 mod fine_tunes;
 mod health;
+mod inbound;
 mod layers;
 mod loopback;
 mod metrics;
@@ -49,6 +50,8 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(base_models::get::handle, base_models::put::handle))
         .routes(routes!(base_models::versions::get::handle))
         .routes(routes!(base_models::aliases::get::handle, base_models::aliases::put::handle))
+        .routes(routes!(base_models::inbound_tokens::create::handle))
+        .routes(routes!(base_models::inbound_tokens::delete::handle))
         .routes(routes!(fine_tunes::list::handle))
         .routes(routes!(fine_tunes::get::handle, fine_tunes::put::handle))
         .routes(routes!(fine_tunes::versions::list::handle))
@@ -88,6 +91,7 @@ fn unbounded() -> OpenApiRouter<AppState> {
         .routes(routes!(transfers::events::handle))
         .routes(routes!(transfers::files::handle))
         .routes(routes!(base_models::versions::list::handle, base_models::versions::create::handle))
+        .routes(routes!(inbound::handle))
 }
 
 static OPENAPI: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(|| {

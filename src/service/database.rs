@@ -16,6 +16,7 @@ pub mod changes;
 pub mod deliveries;
 pub mod events;
 pub mod fine_tunes;
+pub mod inbound_tokens;
 pub mod leases;
 mod names;
 pub mod quotas;

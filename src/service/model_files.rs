@@ -3,6 +3,7 @@
 //! Nothing is parsed here; what the model means is for the pipeline to say. The digest is SHA-256
 //! over one line a file, in order of name: `<SHA-256 of the content>  <size>  <name>`.
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::storage::{Location, ObjectInfo, Storage, StorageError};
@@ -10,6 +11,8 @@ use crate::storage::{Location, ObjectInfo, Storage, StorageError};
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+/// Longest index that is read, in bytes.
+const INDEX_LIMIT: u64 = 16 << 20;
 
 /// A model, as its bytes say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +42,13 @@ pub async fn look(storage: &Storage, folder: &Location) -> Result<ModelFiles, Mo
         listing.files.iter().filter(|file| is_model_file(file.location.name())).collect();
     files.sort_by(|a, b| a.location.name().cmp(b.location.name()));
     check(&files).map_err(|fault| ModelFilesError::NoModel(folder.to_string(), fault))?;
+    if let Some(index) = files.iter().find(|file| file.location.name() == INDEX) {
+        let read = storage.read_small(&index.location, INDEX_LIMIT).await?;
+        if !has_every_shard(&read, &files) {
+            let fault = "the index cannot be read, or a shard that it names is missing";
+            return Err(ModelFilesError::NoModel(folder.to_string(), fault));
+        }
+    }
     let (mut digest, mut size) = (Sha256::new(), 0);
     for file in files {
         let read = storage.digest(&file.location).await?;
@@ -46,6 +56,16 @@ pub async fn look(storage: &Storage, folder: &Location) -> Result<ModelFiles, Mo
         size += read.size;
     }
     Ok(ModelFiles { digest: hex::encode(digest.finalize()), size })
+}
+
+/// Whether every shard of an index is there.
+fn has_every_shard(index: &[u8], files: &[&ObjectInfo]) -> bool {
+    let index: Result<Value, _> = serde_json::from_slice(index);
+    let is_there =
+        |shard: &Value| files.iter().any(|file| Some(file.location.name()) == shard.as_str());
+    index.is_ok_and(|index| {
+        index["weight_map"].as_object().is_some_and(|map| map.values().all(is_there))
+    })
 }
 
 fn is_model_file(name: &str) -> bool {

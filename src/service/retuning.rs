@@ -8,6 +8,7 @@
 
 pub mod base_models;
 pub mod fine_tunes;
+pub mod inbound;
 mod names;
 mod order;
 pub mod retunes;

@@ -188,9 +188,11 @@ async fn special_addresses_are_refused_when_given_and_when_reached() {
     settings.webhooks.allowed_networks = vec!["127.0.0.0/8".parse().unwrap()];
     execute(&app, "UPDATE deliveries SET next_attempt_at = now(), error = NULL").await;
     let _sending = send(&app, &settings, rebound);
-    let reached = until(&app, "rebound", |one| one["error"].is_string()).await;
+    // The sender before may still be ending an attempt, and note its own error once more.
+    let otherwise = |error: &str| !error.contains("no address");
+    let reached = until(&app, "rebound", |one| one["error"].as_str().is_some_and(otherwise)).await;
     let error = reached["error"].as_str().unwrap();
-    assert!(!error.contains("no address") && !error.contains("rebound.example"), "{error}");
+    assert!(!error.contains("rebound.example"), "{error}");
     assert!(hook.is_quiet());
 }
 

@@ -2,6 +2,7 @@
 
 pub mod aliases;
 pub mod get;
+pub mod inbound_tokens;
 pub mod list;
 pub mod put;
 pub mod versions;

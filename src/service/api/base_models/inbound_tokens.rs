@@ -1,0 +1,4 @@
+//! Addresses that object stores and registries notify.
+
+pub mod create;
+pub mod delete;

@@ -1,0 +1,80 @@
+//! `POST /v1/base_models/{name}/inbound_tokens`.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    service::{
+        access::Secret,
+        api::{
+            AppState,
+            authentication::Administrator,
+            extract::{JsonBody, Name},
+            problem::{Problem, Refusals},
+        },
+        database::inbound_tokens,
+    },
+    spec::Fault,
+};
+
+/// Where versions land.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewInboundToken {
+    /// A folder below an allowed root; each folder in it is a version of that name. A notification
+    /// that names anything else is ignored.
+    prefix: String,
+}
+
+/// The address made.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InboundToken {
+    id: Uuid,
+    prefix: String,
+    /// The end of the paths `/v1/inbound/{sender}/{token}`; shown this once and never stored.
+    token: String,
+}
+
+/// Make an address for notifications.
+#[utoipa::path(
+    post,
+    path = "/v1/base_models/{name}/inbound_tokens",
+    tag = "base_models",
+    operation_id = "create_inbound_token",
+    params(("name" = String, Path, description = "The base model")),
+    request_body = NewInboundToken,
+    responses(
+        (status = 201, body = InboundToken),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
+        (status = 422, body = Problem, content_type = "application/problem+json",
+         description = "`invalid_body`, `invalid_text`, `location_not_allowed`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Administrator(caller): Administrator,
+    Name(name): Name,
+    JsonBody(NewInboundToken { prefix }): JsonBody<NewInboundToken>,
+) -> Result<Response, Problem> {
+    state.storage.check_location(&prefix).map_err(|error| {
+        Problem::invalid(error.code, vec![Fault::new("/prefix", error.to_string())])
+    })?;
+    let secret = Secret::draw().map_err(Problem::internal)?;
+    let of = (name.as_str(), prefix.as_str());
+    let id = inbound_tokens::create(&state.database, caller, of, secret.sha256()).await?;
+    let id = id.ok_or_else(|| Problem::not_found("base model"))?;
+    let made = InboundToken { id, prefix, token: secret.reveal().to_owned() };
+    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(made)).into_response())
+}

@@ -1,0 +1,41 @@
+//! `DELETE /v1/base_models/{name}/inbound_tokens/{id}`.
+
+use axum::{extract::State, http::StatusCode};
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Administrator,
+        extract::TwoNames,
+        problem::{Problem, Refusals},
+    },
+    database::inbound_tokens,
+};
+
+/// Withdraw an address for notifications.
+#[utoipa::path(
+    delete,
+    path = "/v1/base_models/{name}/inbound_tokens/{id}",
+    tag = "base_models",
+    operation_id = "delete_inbound_token",
+    params(
+        ("name" = String, Path, description = "The base model"),
+        ("id" = uuid::Uuid, Path, description = "The address"),
+    ),
+    responses(
+        (status = 204, description = "Withdrawn"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Administrator(caller): Administrator,
+    TwoNames(name, id): TwoNames,
+) -> Result<StatusCode, Problem> {
+    let unknown = || Problem::not_found("address");
+    let id = id.parse().map_err(|_| unknown())?;
+    let known = inbound_tokens::delete(&state.database, caller, &name, id).await?;
+    if known { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
+}
