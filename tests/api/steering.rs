@@ -13,7 +13,8 @@ use crate::support::{LONG, OVER};
 impl App {
     /// With fine-tunes of these names, of mode `promote`.
     async fn with_fine_tunes(names: &[&str]) -> Self {
-        let app = Self::with_base().await;
+        // Everything that a test holds is in its future.
+        let app = Box::pin(Self::with_base()).await;
         for name in names {
             app.fine_tune(name, "promote").await.ok(201);
         }
