@@ -32,6 +32,7 @@ pub struct Settings {
     pub storage: Storage,
     pub worker: Worker,
     pub quotas: Quotas,
+    pub arrivals: Arrivals,
     pub webhooks: Webhooks,
     pub log: Log,
 }
@@ -105,6 +106,20 @@ pub struct Worker {
 pub struct Quotas {
     pub queued_transfers: u32,
     pub compute_seconds_per_day: u32,
+}
+
+/// How what was announced is looked at.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arrivals {
+    #[serde(rename = "lease_seconds", deserialize_with = "seconds")]
+    pub lease: Duration,
+    #[serde(rename = "poll_seconds", deserialize_with = "seconds")]
+    pub poll: Duration,
+    #[serde(rename = "backoff_seconds", deserialize_with = "seconds")]
+    pub backoff: Duration,
+    #[serde(rename = "give_up_seconds", deserialize_with = "seconds")]
+    pub give_up: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
