@@ -3,21 +3,26 @@
 //! Exit codes: 0 done, 1 a job failed, 2 bad usage or input. Answers go to stdout, everything else
 //! to stderr.
 
+pub mod base_models;
 pub mod cancel;
 pub mod client;
 pub mod convert;
 pub mod demo;
 pub mod evaluate;
+pub mod fine_tunes;
 pub mod keys;
 pub mod list;
 mod local;
 pub mod migrate;
 pub mod openapi;
 pub mod plan;
+mod remote;
+pub mod retunes;
 pub mod serve;
 pub mod submit;
 pub mod symmetry;
 mod table;
+pub mod tenants;
 pub mod transfer;
 pub mod watch;
 pub mod work;
@@ -70,10 +75,18 @@ enum Command {
     Convert(convert::Args),
     #[command(subcommand)]
     Keys(keys::Command),
+    #[command(subcommand)]
+    Tenants(tenants::Command),
     Submit(submit::Args),
     Watch(watch::Args),
     List(list::Args),
     Cancel(cancel::Args),
+    #[command(subcommand)]
+    BaseModels(base_models::Command),
+    #[command(subcommand)]
+    FineTunes(fine_tunes::Command),
+    #[command(subcommand)]
+    Retunes(retunes::Command),
     Openapi(openapi::Args),
 }
 
@@ -116,10 +129,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Evaluate(args) => evaluate::run(&args, &settings),
         Command::Convert(args) => convert::run(&args),
         Command::Keys(command) => keys::run(command, settings),
+        Command::Tenants(command) => tenants::run(&command, settings),
         Command::Submit(args) => small_runtime()?.block_on(submit::run(args)),
         Command::Watch(args) => small_runtime()?.block_on(watch::run(args)),
         Command::List(args) => small_runtime()?.block_on(list::run(args)),
         Command::Cancel(args) => small_runtime()?.block_on(cancel::run(args)),
+        Command::BaseModels(command) => small_runtime()?.block_on(base_models::run(command)),
+        Command::FineTunes(command) => small_runtime()?.block_on(fine_tunes::run(command)),
+        Command::Retunes(command) => small_runtime()?.block_on(retunes::run(command)),
         Command::Openapi(args) => openapi::run(&args),
     }
 }
