@@ -106,6 +106,7 @@ pub struct Worker {
 pub struct Quotas {
     pub queued_transfers: u32,
     pub compute_seconds_per_day: u32,
+    pub result_bytes_per_day: u64,
 }
 
 /// How what was announced is looked at.

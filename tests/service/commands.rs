@@ -154,11 +154,12 @@ async fn what_a_service_refuses_is_told_with_exit_code_2() {
         &["retunes", "start"][..],
         &["retunes", "start", "--base-model", "llama"],
         &["retunes", "start", "--target", "file:///a/"],
-        &["fine-tunes", "promote", "news", "first"],
         &["base-models"],
     ] {
         assert!(all.refused(usage).contains("Usage"), "{usage:?}");
     }
+    let no_number = all.refused(&["fine-tunes", "promote", "news", "first"]);
+    assert!(no_number.contains("'first' for '<VERSION>'"), "{no_number}");
 }
 
 #[tokio::test]
