@@ -39,12 +39,12 @@ pub struct App {
 impl App {
     /// Open to everyone, as on loopback without a key.
     pub async fn open() -> Self {
-        Self::start(true, Settings::default()).await
+        Box::pin(Self::start(true, Settings::default())).await
     }
 
     /// Asking for keys.
     pub async fn closed() -> Self {
-        Self::start(false, Settings::default()).await
+        Box::pin(Self::start(false, Settings::default())).await
     }
 
     pub async fn start(open: bool, settings: Settings) -> Self {
