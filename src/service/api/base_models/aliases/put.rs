@@ -23,6 +23,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct AliasTarget {
     /// A version of the base model.
+    #[schema(min_length = 1)]
     version: String,
 }
 

@@ -35,6 +35,7 @@ const POLL_SECONDS: RangeInclusive<i32> = 30..=2_592_000;
 pub struct NewInboundToken {
     /// A folder below an allowed root; each folder in it is a version of that name. A notification
     /// that names anything else is ignored.
+    #[schema(min_length = 1)]
     prefix: String,
     /// List the folder this often, in seconds, notified or not; null: never. Every folder in it that
     /// was not there before is then announced.

@@ -37,6 +37,7 @@ pub struct NewBaseVersion {
     #[schema(min_length = 1, max_length = 128, pattern = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
     version: String,
     /// The folder of the model.
+    #[schema(min_length = 1)]
     uri: String,
     /// The version that it was made from.
     #[serde(default)]
