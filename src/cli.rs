@@ -27,7 +27,7 @@ pub mod transfer;
 pub mod watch;
 pub mod work;
 
-use std::{future::Future, path::PathBuf, process::ExitCode};
+use std::{collections::HashMap, future::Future, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -37,11 +37,12 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     config::Settings,
     service::{database::Database, private_cluster::PrivateCluster},
-    storage::{S3Config, Storage, StorageConfig},
+    storage::{Credentials, S3Config, Storage, StorageConfig},
     telemetry,
 };
 
@@ -211,7 +212,27 @@ pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
         data_objects: data_dir.join("objects"),
         state_dir: Some(data_dir),
     };
-    Storage::new(config, Handle::current()).context("storage.roots")
+    let storage = Storage::new(config, Handle::current()).context("storage.roots")?;
+    Ok(storage.with_credentials(credentials(settings)?))
+}
+
+/// The keys that the settings refer to.
+fn credentials(settings: &Settings) -> anyhow::Result<HashMap<Uuid, Credentials>> {
+    let read = |tenant: &Uuid, name: &str| {
+        std::env::var(name).with_context(|| {
+            format!("storage.credentials.{tenant} names the variable {name}, which is not set")
+        })
+    };
+    let named = settings.storage.credentials.iter().map(|(tenant, names)| {
+        let token = names.session_token.as_deref().map(|name| read(tenant, name));
+        let credentials = Credentials {
+            access_key_id: read(tenant, &names.access_key_id)?,
+            secret_access_key: read(tenant, &names.secret_access_key)?,
+            session_token: token.transpose()?,
+        };
+        Ok((*tenant, credentials))
+    });
+    named.collect()
 }
 
 /// Cancelled by SIGTERM or SIGINT. Call within a runtime.

@@ -39,9 +39,9 @@ impl Looker {
 
     async fn announce_all(&self, claimed: &Claimed) -> Result<(), ListError> {
         // The roots may have been narrowed since.
-        let prefix =
-            self.storage.check_location(&claimed.inbound.prefix).map_err(StorageError::from)?;
-        let folders = self.storage.list(&prefix).await?.folders;
+        let storage = self.storage.of(claimed.inbound.tenant);
+        let prefix = storage.check_location(&claimed.inbound.prefix).map_err(StorageError::from)?;
+        let folders = storage.list(&prefix).await?.folders;
         let announcements: Vec<_> = folders
             .iter()
             .filter_map(|folder| Announcement::of(&folder.to_string(), folder.name().to_owned()))

@@ -77,7 +77,7 @@ impl Looker {
             Ok(location) => location,
             Err(error) => return Ok(Finding::Never(error.to_string())),
         };
-        Ok(match model_files::look(&self.storage, &location).await {
+        Ok(match model_files::look(&self.storage.of(tenant), &location).await {
             Ok(files) => Finding::Model(files),
             Err(ModelFilesError::NoModel(_, fault)) => {
                 Finding::NotYet(format!("not a whole model yet: {fault}"))

@@ -37,13 +37,13 @@ use crate::{
 )]
 pub async fn handle(
     State(state): State<AppState>,
-    _caller: Submitter,
+    Submitter(caller): Submitter,
     JsonBody(body): JsonBody<Value>,
 ) -> Result<Json<Value>, Problem> {
     let spec = Spec::from_json(&body)?;
     locations::check(&spec, &state.storage)?;
     callback::check(&spec, &state.settings.webhooks)?;
-    let storage = state.storage.clone();
+    let storage = state.storage.of(caller.tenant);
     // The pipeline blocks; a panic in it is one request's, not the service's.
     let cache = state.settings.cache_dir();
     let plan =

@@ -119,7 +119,8 @@ pub async fn handle(
     let location = state.storage.check_location(&new.uri).map_err(|error| {
         Problem::invalid(error.code, vec![Fault::new("/uri", error.to_string())])
     })?;
-    let ModelFiles { digest, size } = model_files::look(&state.storage, &location).await?;
+    let storage = state.storage.of(caller.tenant);
+    let ModelFiles { digest, size } = model_files::look(&storage, &location).await?;
     let new = NewVersion {
         version: new.version,
         uri: new.uri,
