@@ -45,7 +45,8 @@ impl Installation {
         }
         let file = folder.join("retune.toml");
         std::fs::write(&file, settings).expect("our own folder");
-        let api_keys = futures::future::join_all(tenants.into_iter().map(|tenant| key_of(&database, tenant)));
+        let api_keys =
+            futures::future::join_all(tenants.into_iter().map(|tenant| key_of(&database, tenant)));
         let api_keys = api_keys.await;
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--workers", "0", "--config"])
@@ -61,7 +62,13 @@ impl Installation {
     }
 
     /// As the tenant of this place in `api_keys`.
-    async fn ask(&self, who: usize, method: Method, path: &str, body: &Value) -> (StatusCode, String) {
+    async fn ask(
+        &self,
+        who: usize,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> (StatusCode, String) {
         let request = http()
             .request(method, format!("{}{path}", self.served.url))
             .bearer_auth(&self.api_keys[who])

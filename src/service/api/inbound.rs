@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::{
     AppState,
     extract::JsonBody,
-    problem::{Problem, Refusals},
+    problem::{BodyRefusals, Missing, Problem, Refusals},
 };
 use crate::{
     service::{
@@ -68,11 +68,9 @@ pub struct Ignored {
     request_body(content = Value, description = "As the sender has it"),
     responses(
         (status = 202, body = Received),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_text`"),
+        Missing,
+        BodyRefusals,
         Refusals,
     ),
 )]

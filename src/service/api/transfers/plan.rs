@@ -10,7 +10,7 @@ use crate::{
         AppState,
         authentication::Submitter,
         extract::JsonBody,
-        problem::{Problem, Refusals},
+        problem::{BodyRefusals, Problem, Refusals},
     },
     spec::Spec,
 };
@@ -26,11 +26,9 @@ use crate::{
     request_body = Spec,
     responses(
         (status = 200, body = Value, description = "The estimate"),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "As on submission, and what the headers show: `missing_tensor`, `wrong_shape` …"),
+        BodyRefusals,
         Refusals,
     ),
     security(("api_key" = []))

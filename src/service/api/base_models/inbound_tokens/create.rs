@@ -19,7 +19,7 @@ use crate::{
             AppState,
             authentication::Administrator,
             extract::{JsonBody, Name},
-            problem::{Problem, Refusals},
+            problem::{BodyRefusals, Missing, Problem, Refusals},
         },
         database::inbound_tokens::{self, NewInbound},
     },
@@ -64,12 +64,10 @@ pub struct MadeInboundToken {
     request_body = NewInboundToken,
     responses(
         (status = 201, body = MadeInboundToken),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "`invalid_body`, `invalid_text`, `location_not_allowed`"),
+        Missing,
+        BodyRefusals,
         Refusals,
     ),
     security(("api_key" = []))
