@@ -102,7 +102,7 @@ impl Clients {
         for (name, value) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
             let key = name.to_ascii_lowercase().parse();
             if let Ok(key) = key
-                && is_of_the_server(&key)
+                && is_of_the_server(key)
             {
                 builder = builder.with_config(key, value);
             }
@@ -141,7 +141,7 @@ impl Clients {
 }
 
 /// Says where and how, not who.
-fn is_of_the_server(key: &AmazonS3ConfigKey) -> bool {
+fn is_of_the_server(key: AmazonS3ConfigKey) -> bool {
     matches!(
         key,
         AmazonS3ConfigKey::Region
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn of_the_variables_a_tenant_takes_the_server_and_not_the_keys() {
-        let taken = |name: &str| is_of_the_server(&name.parse().unwrap());
+        let taken = |name: &str| is_of_the_server(name.parse().unwrap());
         for name in ["aws_endpoint_url", "aws_region", "aws_default_region", "aws_allow_http"] {
             assert!(taken(name), "{name}");
         }
