@@ -14,7 +14,7 @@ mod look;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 
 use super::database::{
@@ -30,6 +30,9 @@ use crate::{
 
 /// Models and folders looked at at once, by one process: each keeps a disk or a connection busy.
 const MOST_OPEN: usize = 4;
+
+/// How long the record of a look, or a listing, may go on after the end.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// The longest wait between two looks.
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
@@ -95,7 +98,8 @@ impl Looker {
                 });
             }
         }
-        while open.join_next().await.is_some() {}
+        // What is aborted when the set is dropped keeps its lease until that runs out.
+        let _ = time::timeout(GRACE, async { while open.join_next().await.is_some() {} }).await;
     }
 
     async fn claim(&self, room: usize) -> Vec<Errand> {
