@@ -8,6 +8,7 @@ use super::{
     Failure, Recommendation, Verdict,
     compete::{Bench, Field},
     fine_tune::FineTuning,
+    rivals::FewShot,
 };
 use crate::{
     engine::{
@@ -31,7 +32,9 @@ pub struct Contest {
     pub chosen: usize,
     /// The candidate after fine-tuning, where that was asked for.
     pub fine_tuning: Option<FineTuning>,
-    /// The new base after the same training: what the transfer must beat. Never published.
+    /// What the transfer must beat: the new base after plain training at the winner's cost, and
+    /// after the job's own training.
+    pub few_shot: Option<FewShot>,
     pub fine_tune_only: Option<FineTuning>,
     pub baselines: Baselines,
     /// The candidates on the test split, in order; `None` without data.
@@ -156,8 +159,17 @@ pub fn winner(bench: &Bench, field: Field, baselines: Baselines) -> Result<Conte
         code: "no_candidate",
         detail: "no method gave a candidate".into(),
     })?;
-    let (fine_tuning, fine_tune_only) = (None, None);
-    Ok(Contest { candidates, ladder, chosen, fine_tuning, fine_tune_only, baselines, tests })
+    let (fine_tuning, few_shot, fine_tune_only) = (None, None, None);
+    Ok(Contest {
+        candidates,
+        ladder,
+        chosen,
+        fine_tuning,
+        few_shot,
+        fine_tune_only,
+        baselines,
+        tests,
+    })
 }
 
 /// Applies the gate and says what the evidence recommends.
@@ -214,7 +226,9 @@ pub fn judge(bench: &Bench, contest: &Contest, identical_bases: bool) -> Judgeme
     let failed = if gate.is_empty() { is_auto && worse } else { gate.iter().any(|c| !c.passed) };
     let verdict = if failed { Verdict::Rejected } else { Verdict::Published };
     let fine_tuned = contest.fine_tuning.as_ref().is_some_and(|f| f.chosen);
-    let only = contest.fine_tune_only.as_ref().and_then(|only| only.validation.as_ref());
+    let rival = contest.few_shot.as_ref().map(|few| &few.tuned);
+    let rival = contest.fine_tune_only.as_ref().or(rival);
+    let only = rival.and_then(|only| only.validation.as_ref());
     let untransferred =
         only.zip(contest.validation()).map(|(only, ours)| (only.accuracy, ours.accuracy));
     let facts = Facts { metric, source, recovery, fine_tuned, identical_bases, untransferred };
@@ -311,7 +325,7 @@ struct Facts {
     recovery: Option<f64>,
     fine_tuned: bool,
     identical_bases: bool,
-    /// Validation accuracy of the new base fine-tuned at the same cost, and of the result.
+    /// Validation accuracy of the new base trained alone at the same cost, and of the result.
     untransferred: Option<(f64, f64)>,
 }
 
@@ -335,14 +349,14 @@ impl Facts {
         );
         reasons.extend(self.untransferred.map(|(only, ours)| {
             format!(
-                "plain fine-tuning of the new base with the same budget: {} on validation, the \
+                "plain fine-tuning of the new base at the same cost: {} on validation, the \
                  result {}",
                 percent(only),
                 percent(ours)
             )
         }));
         if self.untransferred.is_some_and(|(only, ours)| only - ours > AS_GOOD + 1e-9) {
-            reasons.push("the transfer is no better a start than the new base itself".into());
+            reasons.push("training alone gives more than the transfer".into());
             return (Some(Recommendation::Retrain), reasons);
         }
         let recommendation = if metric >= source - AS_GOOD {

@@ -16,7 +16,10 @@ use crate::{
         symmetry::Symmetry,
         transfer::{STATISTICS_SAMPLES, candidate::ALPHAS},
     },
-    pipeline::calibration::Speeds,
+    pipeline::{
+        calibration::Speeds,
+        rivals::{BATCH as FEW_SHOT_BATCH, RATES, TRIAL},
+    },
     spec::{Alpha, Method, Methods, Spec},
 };
 
@@ -324,11 +327,28 @@ impl Job<'_> {
     }
 
     fn fine_tuning(&self) -> Work {
+        let mut work = self.few_shot();
         if self.spec.fine_tune.is_none() {
+            return work;
+        }
+        work += self.training(if self.is_auto() { 2.0 } else { 1.0 });
+        work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[1].min(self.samples[0]));
+        work
+    }
+
+    /// Plain training at FGMT's cost, after the trials of its learning rates.
+    fn few_shot(&self) -> Work {
+        let [train, validation, test] = self.samples;
+        if !self.is_auto() || train == 0 || validation == 0 {
             return Work::default();
         }
-        let mut work = self.training(if self.is_auto() { 2.0 } else { 1.0 });
-        work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[1].min(self.samples[0]));
+        let trials = RATES.len() as f64;
+        let gradients = self.pairs(self.timesteps as f64).gradients * (1.0 + TRIAL * trials);
+        let batches = gradients / FEW_SHOT_BATCH as f64;
+        let mut work =
+            Work { gradients, batches, elements: self.elements(2.0 * batches), ..Work::default() };
+        work += self.evaluations(1.0 + trials, validation + test);
+        work += self.statistics(1.0 + trials);
         work
     }
 
@@ -374,8 +394,10 @@ impl Job<'_> {
             let activations = 3.0 * 4.0 * batch * self.load.largest;
             stages.push(("evaluating", always + model + activations));
         }
-        if let Some(plan) = &self.spec.fine_tune {
-            let all = 4.0 * plan.batch_size.min(self.samples[0]) as f64 * self.load.held;
+        let few = self.is_auto() && self.samples[0] > 0 && self.samples[1] > 0;
+        let batch = self.spec.fine_tune.as_ref().map(|plan| plan.batch_size);
+        if let Some(batch) = batch.or(few.then_some(FEW_SHOT_BATCH)) {
+            let all = 4.0 * batch.min(self.samples[0]) as f64 * self.load.held;
             stages.push(("fine_tuning", always + 6.0 * model + all));
         }
         stages
