@@ -17,6 +17,7 @@ mod meter;
 mod models;
 mod plan;
 mod publish;
+mod recommendation;
 mod report;
 mod rivals;
 mod steps;
