@@ -12,7 +12,7 @@ export RETUNE_TEST_WEED ?= $(WEED)
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test test-recorder test-schema check bench bench-digits bench-evidence bench-reference bench-service postgres weed sqlx-prepare
+.PHONY: demo test test-recorder test-schema test-airflow fuzz check bench bench-digits bench-evidence bench-reference bench-service postgres weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
@@ -27,6 +27,21 @@ test-recorder: $(VENV)/bin/pip
 	$(CARGO) build --locked --bin retune
 	cd examples && $(VENV)/bin/python -B test_recorder.py $$($(CARGO) metadata --format-version 1 --no-deps \
 	  | $(VENV)/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/retune
+
+# The DAG of examples/ in Airflow itself, which is large.
+test-airflow: postgres $(VENV)/bin/pip
+	python3 -m venv $(VENV)-airflow && $(VENV)-airflow/bin/pip install --quiet apache-airflow
+	$(CARGO) build --locked --bin retune
+	$(VENV)-airflow/bin/python -B examples/test_airflow.py $$($(CARGO) metadata --format-version 1 --no-deps \
+	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/retune
+
+# Files of strangers, for FUZZ_SECONDS each. Needs nightly Rust and cargo-fuzz; builds everything anew.
+FUZZ_SECONDS ?= 60
+fuzz:
+	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing. Install it: cargo install cargo-fuzz --locked"; exit 1; }
+	for target in safetensors graph trajectory index; do \
+	  $(CARGO) +nightly fuzz run --sanitizer none $$target $$(mktemp -d) fuzz/corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=8192 || exit 1; done
 
 # Three minutes of requests made from the OpenAPI document, good ones and bad ones, to a real service.
 test-schema: postgres $(SCHEMATHESIS)

@@ -5,6 +5,7 @@ A task that is tried again, or cleared, goes on waiting for the transfer that it
 
 import pendulum
 from airflow.sdk import dag, task
+from airflow.sdk.exceptions import AirflowFailException
 
 
 @dag(schedule=None, start_date=pendulum.datetime(2026, 1, 1), catchup=False, params={"spec": {}})
@@ -21,7 +22,8 @@ def retune():
 
         found = wait(transfer)
         if found["status"] != "succeeded" or found["verdict"] != "published":
-            raise RuntimeError(f"nothing was published: {found['error'] or found['recommendation']}")
+            # It is over: to wait again would tell the same.
+            raise AirflowFailException(f"nothing was published: {found['error'] or found['recommendation']}")
         return found["result"]["uri"]
 
     wait(submit())

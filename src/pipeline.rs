@@ -17,7 +17,9 @@ mod meter;
 mod models;
 mod plan;
 mod publish;
+mod recommendation;
 mod report;
+mod rivals;
 mod steps;
 mod update;
 
@@ -194,6 +196,8 @@ fn finish(job: &Job, access: Access, writer: &mut ResultWriter) -> Result<publis
         job.progress.phase(Phase::FineTuning);
         fine_tune::run(&bench, &mut contest)?;
     }
+    contest.few_shot = rivals::few_shot(&bench, &contest)?;
+    contest.fine_tune_only = rivals::fine_tune_only(&bench, &contest)?;
     let judgement = judge::judge(&bench, &contest, diagnosed.diagnosis.identical_bases);
     let mut report = report::write(&bench, &contest, &judgement, &diagnosed, &meter);
     job.progress.phase(Phase::Publishing);

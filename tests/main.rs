@@ -4,6 +4,7 @@ mod api;
 mod architecture;
 mod evidence;
 mod examples;
+mod regressions;
 mod service;
 mod support;
 #[path = "../benches/synthetic.rs"]

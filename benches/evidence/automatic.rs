@@ -47,6 +47,7 @@ pub fn measure(case: &Case) -> Result<Value, Box<dyn Error>> {
         // Before any training, and what was judged.
         "transferred": transferred.map(|c| c["test"]["accuracy"].clone()),
         "accuracy": report["metrics"]["accuracy"],
+        "few_shot": report["baselines"]["few_shot"]["accuracy"],
         "fine_tune_only": report["baselines"]["fine_tune_only"]["accuracy"],
         "negative_flips": report["negative_flips"]["share"],
         "sample_gradients": report["cost"]["total"]["sample_gradients"],

@@ -161,10 +161,10 @@ fn decisions(rows: &[Value]) -> String {
     rows.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// Whether `auto` kept its two promises, row by row.
+/// Whether `auto` kept its three promises, row by row.
 fn write_judgement(text: &mut String, groups: &Groups) -> Result<(), Box<dyn Error>> {
     writeln!(text, "\n## What `auto` promises\n")?;
-    let (mut rows, mut behind, mut worse) = (0, Vec::new(), Vec::new());
+    let (mut rows, mut behind, mut worse, mut misled) = (0, Vec::new(), Vec::new(), Vec::new());
     for ((network, data, relation), group) in groups {
         for row in group {
             rows += 1;
@@ -179,6 +179,15 @@ fn write_judgement(text: &mut String, groups: &Groups) -> Result<(), Box<dyn Err
             if row["auto"]["published"] == true && result < kept {
                 worse.push(format!("{name}: {:.1} below", 100.0 * (kept - result)));
             }
+            // Plain training on as many gradients as FGMT takes, and an epoch.
+            let alone =
+                contender(row, "few-shot fine-tuning").map(|few| few["after_epoch"].as_f64());
+            let ahead = alone.flatten().unwrap_or_default() - result;
+            let advice = row["auto"]["recommendation"]["action"].as_str().unwrap_or("–");
+            let alone_advised = ["retrain", "keep_old"].contains(&advice);
+            if ahead.abs() > 0.01 && alone_advised != (ahead > 0.0) {
+                misled.push(format!("{name}: {advice}, training alone {:+.1}", 100.0 * ahead));
+            }
         }
     }
     let list = |items: &[String]| {
@@ -191,9 +200,11 @@ fn write_judgement(text: &mut String, groups: &Groups) -> Result<(), Box<dyn Err
     writeln!(
         text,
         "Of {rows} rows: more than a point behind the best method before training: {}. \
-        Published though worse than keeping the old model: {}.",
+        Published though worse than keeping the old model: {}. Advised against what few-shot \
+        training with one epoch and `auto` with its epoch came to, more than a point apart: {}.",
         list(&behind),
-        list(&worse)
+        list(&worse),
+        list(&misled)
     )?;
     Ok(())
 }

@@ -3,16 +3,11 @@
 use std::ops::ControlFlow;
 
 use super::{Failure, Stop, compete::Bench, judge::Contest};
-use crate::{
-    engine::{
-        learning::{
-            Barrier, BarrierPlan, Cost, Dataset, End, Epoch, Evaluation, Event, FineTunePlan,
-        },
-        ledger::Work,
-        network::Checkpoint,
-        transfer::STATISTICS_SAMPLES,
-    },
-    spec::Methods,
+use crate::engine::{
+    learning::{Barrier, BarrierPlan, Cost, Dataset, End, Epoch, Evaluation, Event, FineTunePlan},
+    ledger::Work,
+    network::Checkpoint,
+    transfer::STATISTICS_SAMPLES,
 };
 
 /// Samples on which the loss barrier is taken, at most.
@@ -33,9 +28,7 @@ pub struct FineTuning {
     pub seconds: f64,
 }
 
-/// Fine-tunes the winner and takes the result where validation does not speak against it. Under
-/// `auto` the new base itself gets the same training, so that the report can say what the transfer
-/// was worth.
+/// Fine-tunes the winner and takes the result where validation does not speak against it.
 pub fn run(bench: &Bench, contest: &mut Contest) -> Result<(), Failure> {
     let splits = &bench.inputs.splits;
     let (Some(plan), Some(data)) = (bench.fine_tune_plan(), &splits.train) else { return Ok(()) };
@@ -50,15 +43,11 @@ pub fn run(bench: &Bench, contest: &mut Contest) -> Result<(), Failure> {
         .as_ref()
         .map(|validation| barrier(bench, data, validation, (&winner.model, &tuned.model)));
     contest.fine_tuning = Some(tuned);
-    if bench.job.spec.methods == Methods::Auto {
-        let base = &bench.inputs.target.checkpoint;
-        contest.fine_tune_only = Some(train(bench, (&plan, data), base)?);
-    }
     Ok(())
 }
 
 /// Trains from `start` and measures what comes of it.
-fn train(
+pub fn train(
     bench: &Bench,
     (plan, data): (&FineTunePlan, &Dataset),
     start: &Checkpoint,

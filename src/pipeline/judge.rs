@@ -8,16 +8,15 @@ use super::{
     Failure, Recommendation, Verdict,
     compete::{Bench, Field},
     fine_tune::FineTuning,
+    recommendation::Facts,
+    rivals::FewShot,
 };
 use crate::{
     engine::{
         learning::{Dataset, Evaluation, Learner, cross_entropy::counted},
         ledger::Work,
         network::{Checkpoint, HostTensor},
-        transfer::{
-            Candidate,
-            ladder::{self, AS_GOOD},
-        },
+        transfer::{Candidate, ladder},
     },
     spec::{Gate, Methods},
 };
@@ -31,7 +30,9 @@ pub struct Contest {
     pub chosen: usize,
     /// The candidate after fine-tuning, where that was asked for.
     pub fine_tuning: Option<FineTuning>,
-    /// The new base after the same training: what the transfer must beat. Never published.
+    /// What the transfer must beat: the new base after plain training at the winner's cost, and
+    /// after the job's own training.
+    pub few_shot: Option<FewShot>,
     pub fine_tune_only: Option<FineTuning>,
     pub baselines: Baselines,
     /// The candidates on the test split, in order; `None` without data.
@@ -81,11 +82,6 @@ pub struct NegativeFlips {
     pub samples: usize,
     pub share: f64,
 }
-
-/// From this recovery on the transfer is a start worth fine-tuning from.
-const WARM: f64 = 0.5;
-/// Below this recovery the transfer brings next to nothing.
-const HOPELESS: f64 = 0.1;
 
 impl Contest {
     pub fn winner(&self) -> &Candidate {
@@ -156,8 +152,17 @@ pub fn winner(bench: &Bench, field: Field, baselines: Baselines) -> Result<Conte
         code: "no_candidate",
         detail: "no method gave a candidate".into(),
     })?;
-    let (fine_tuning, fine_tune_only) = (None, None);
-    Ok(Contest { candidates, ladder, chosen, fine_tuning, fine_tune_only, baselines, tests })
+    let (fine_tuning, few_shot, fine_tune_only) = (None, None, None);
+    Ok(Contest {
+        candidates,
+        ladder,
+        chosen,
+        fine_tuning,
+        few_shot,
+        fine_tune_only,
+        baselines,
+        tests,
+    })
 }
 
 /// Applies the gate and says what the evidence recommends.
@@ -214,7 +219,9 @@ pub fn judge(bench: &Bench, contest: &Contest, identical_bases: bool) -> Judgeme
     let failed = if gate.is_empty() { is_auto && worse } else { gate.iter().any(|c| !c.passed) };
     let verdict = if failed { Verdict::Rejected } else { Verdict::Published };
     let fine_tuned = contest.fine_tuning.as_ref().is_some_and(|f| f.chosen);
-    let only = contest.fine_tune_only.as_ref().and_then(|only| only.validation.as_ref());
+    let rival = contest.few_shot.as_ref().map(|few| &few.tuned);
+    let rival = contest.fine_tune_only.as_ref().or(rival);
+    let only = rival.and_then(|only| only.validation.as_ref());
     let untransferred =
         only.zip(contest.validation()).map(|(only, ours)| (only.accuracy, ours.accuracy));
     let facts = Facts { metric, source, recovery, fine_tuned, identical_bases, untransferred };
@@ -223,7 +230,8 @@ pub fn judge(bench: &Bench, contest: &Contest, identical_bases: bool) -> Judgeme
     Judgement { verdict, recommendation, reasons, warnings, gate, recovery, negative_flips }
 }
 
-fn recovery(metric: Option<f64>, before: Option<f64>, source: Option<f64>) -> Option<f64> {
+/// `(metric − target before) / (source tuned − target before)`; `None` where the tuning gained nothing.
+pub fn recovery(metric: Option<f64>, before: Option<f64>, source: Option<f64>) -> Option<f64> {
     let (metric, before, source) = (metric?, before?, source?);
     ((source - before).abs() > 1e-9).then(|| (metric - before) / (source - before))
 }
@@ -304,109 +312,15 @@ fn negative_flips(bench: &Bench, contest: &Contest) -> Option<NegativeFlips> {
     Some(NegativeFlips { samples, share: samples as f64 / test.predictions.len() as f64 })
 }
 
-/// What a recommendation rests on.
-struct Facts {
-    metric: Option<f64>,
-    source: Option<f64>,
-    recovery: Option<f64>,
-    fine_tuned: bool,
-    identical_bases: bool,
-    /// Validation accuracy of the new base fine-tuned at the same cost, and of the result.
-    untransferred: Option<(f64, f64)>,
-}
-
-impl Facts {
-    fn recommend(&self) -> (Option<Recommendation>, Vec<String>) {
-        if self.identical_bases {
-            let reason = "the new base equals the old one: the old tuned model is the result";
-            return (Some(Recommendation::Copy), vec![reason.into()]);
-        }
-        let (Some(metric), Some(source)) = (self.metric, self.source) else {
-            return (None, vec!["nothing was measured: there are no data".into()]);
-        };
-        let percent = |x: f64| format!("{:.1} %", 100.0 * x);
-        let mut reasons = vec![format!(
-            "accuracy {} against {} of the old tuned model",
-            percent(metric),
-            percent(source)
-        )];
-        reasons.extend(
-            self.recovery.map(|r| format!("{} of the tuning's gain recovered", percent(r))),
-        );
-        reasons.extend(self.untransferred.map(|(only, ours)| {
-            format!(
-                "plain fine-tuning of the new base with the same budget: {} on validation, the \
-                 result {}",
-                percent(only),
-                percent(ours)
-            )
-        }));
-        if self.untransferred.is_some_and(|(only, ours)| only - ours > AS_GOOD + 1e-9) {
-            reasons.push("the transfer is no better a start than the new base itself".into());
-            return (Some(Recommendation::Retrain), reasons);
-        }
-        let recommendation = if metric >= source - AS_GOOD {
-            if self.fine_tuned {
-                Recommendation::TransferAndFineTune
-            } else {
-                Recommendation::Transfer
-            }
-        } else if self.recovery.is_some_and(|r| r >= WARM) {
-            reasons.push("a start to fine-tune from, not yet a replacement".into());
-            Recommendation::TransferAndFineTune
-        } else if self.recovery.is_some_and(|r| r >= HOPELESS) {
-            reasons.push("too little carries over to save training".into());
-            Recommendation::Retrain
-        } else {
-            reasons.push("next to nothing carries over between these bases".into());
-            Recommendation::KeepOld
-        };
-        (Some(recommendation), reasons)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn facts(metric: f64, source: f64, before: f64) -> Facts {
-        let recovery = recovery(Some(metric), Some(before), Some(source));
-        Facts {
-            metric: Some(metric),
-            source: Some(source),
-            recovery,
-            fine_tuned: false,
-            identical_bases: false,
-            untransferred: None,
-        }
-    }
 
     #[test]
     fn recovery_is_null_where_the_tuning_gained_nothing() {
         assert_eq!(recovery(Some(0.7), Some(0.5), Some(0.5)), None);
         assert!((recovery(Some(0.7), Some(0.5), Some(0.9)).unwrap() - 0.5).abs() < 1e-12);
         assert_eq!(recovery(None, Some(0.5), Some(0.9)), None);
-    }
-
-    #[test]
-    fn evidence_decides_the_recommendation() {
-        let action = |f: Facts| f.recommend().0;
-        assert_eq!(action(facts(0.955, 0.96, 0.2)), Some(Recommendation::Transfer));
-        assert_eq!(action(facts(0.8, 0.96, 0.2)), Some(Recommendation::TransferAndFineTune));
-        assert_eq!(action(facts(0.4, 0.96, 0.2)), Some(Recommendation::Retrain));
-        assert_eq!(action(facts(0.21, 0.96, 0.2)), Some(Recommendation::KeepOld));
-        assert_eq!(
-            action(Facts { identical_bases: true, ..facts(0.9, 0.9, 0.2) }),
-            Some(Recommendation::Copy)
-        );
-        assert_eq!(action(Facts { metric: None, ..facts(0.9, 0.9, 0.2) }), None);
-        // The best of transfers is no reason to transfer where training alone gives more.
-        let beside =
-            |only, ours| Facts { untransferred: Some((only, ours)), ..facts(0.955, 0.96, 0.2) };
-        assert_eq!(action(beside(0.98, 0.96)), Some(Recommendation::Retrain));
-        assert_eq!(action(beside(0.97, 0.96)), Some(Recommendation::Transfer));
-        let reasons = beside(0.98, 0.96).recommend().1.join("; ");
-        assert!(reasons.contains("98.0 %") && reasons.contains("96.0 %"), "{reasons}");
     }
 
     #[test]

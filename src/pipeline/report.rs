@@ -12,6 +12,7 @@ use super::{
     fine_tune::FineTuning,
     judge::{Contest, Judgement, Scores},
     meter::{Meter, WATTS_PER_CORE, peak_memory},
+    rivals::FewShot,
 };
 use crate::engine::{
     learning::{Dataset, Evaluation},
@@ -61,7 +62,8 @@ pub fn write(
         "baselines": {
             "source_tuned": baselines.source_tuned.as_ref().map(scores),
             "target_before": baselines.target_before.as_ref().map(scores),
-            "fine_tune_only": contest.fine_tune_only.as_ref().map(fine_tune_only),
+            "few_shot": contest.few_shot.as_ref().map(few_shot),
+            "fine_tune_only": contest.fine_tune_only.as_ref().map(trained),
         },
         "candidates": candidates,
         "fine_tune": contest.fine_tuning.as_ref().map(fine_tuning),
@@ -160,8 +162,15 @@ fn fine_tuning(tuned: &FineTuning) -> Value {
     })
 }
 
-/// The baseline in the form of the others, with what it cost.
-fn fine_tune_only(tuned: &FineTuning) -> Value {
+fn few_shot(few: &FewShot) -> Value {
+    let mut value = trained(&few.tuned);
+    value["learning_rate"] = json!(few.learning_rate);
+    value["samples"] = json!(few.samples);
+    value
+}
+
+/// A trained baseline in the form of the others, with what it cost.
+fn trained(tuned: &FineTuning) -> Value {
     let mut value = tuned.test.as_ref().map_or_else(|| json!({}), score);
     value["validation"] = json!(tuned.validation.as_ref().map(score));
     value["epochs"] = json!(tuned.epochs);
@@ -205,6 +214,7 @@ fn timing(bench: &Bench, contest: &Contest, (meter, diagnosis): (&Meter, f64)) -
         "phases": work,
         "methods": methods,
         "diagnosis_seconds": diagnosis,
+        "few_shot_seconds": contest.few_shot.as_ref().map(|f| f.tuned.seconds),
         "fine_tune_only_seconds": contest.fine_tune_only.as_ref().map(|f| f.seconds),
         "fine_tune_seconds": contest.fine_tuning.as_ref().map(|f| f.seconds),
         "weight_matching": bench.cached_matching.get().map(|cached| json!({"cached": cached})),

@@ -207,7 +207,7 @@ fn without_data_the_ladder_takes_what_the_diagnosis_says() {
     assert_eq!(methods, ["weight_matching"]);
     let ladder = report["ladder"].as_array().expect("a list");
     let taken: Vec<&Value> = ladder.iter().map(|step| &step["taken"]).collect();
-    assert_eq!(taken, [false, true, false, false, false, false]);
+    assert_eq!(taken, [false, true, false, false, false, false, false]);
     assert!(ladder[0]["reason"].to_string().contains("fixed by weight matching"), "{ladder:?}");
     assert!(report["diagnosis"]["relation"]["fixed_points"].as_f64().expect("a share") < 0.5);
     assert_eq!(report["diagnosis"]["relation"]["barrier"], Value::Null);
@@ -251,6 +251,36 @@ fn auto_stops_when_it_has_enough_and_measures_training_without_transfer() {
     assert_eq!(only["sample_gradients"], report["fine_tune"]["sample_gradients"]);
     let reasons = report["recommendation"]["reasons"].to_string();
     assert!(reasons.contains("plain fine-tuning"), "{reasons}");
+}
+
+#[test]
+fn auto_trains_the_new_base_alone_at_the_cost_of_the_winner() {
+    let case = Case::fresh();
+    case.put_model("new", &case.network.parameters(9));
+    let mut spec = case.spec();
+    spec["methods"] = json!("auto");
+    let report = read_json(&case.done(&spec).1.join("report.json"));
+    let candidates = report["candidates"].as_array().expect("a list");
+    let winner = candidates.iter().find(|c| c["method"] == report["winner"]).expect("the winner");
+    let budget = winner["sample_gradients"].as_u64().expect("a count");
+    assert!(budget > 0, "a method with gradients is ahead between unrelated bases: {winner}");
+    let few = &report["baselines"]["few_shot"];
+    let spent = few["sample_gradients"].as_u64().expect("a count");
+    // Whole epochs of what data there is.
+    let samples = few["samples"].as_u64().expect("a count");
+    assert!(samples <= 120 && spent <= budget && budget < spent + samples, "{spent} of {budget}");
+    let validation = |value: &Value| value["validation"]["accuracy"].as_f64().expect("a share");
+    let retrain = validation(few) > validation(winner) + 0.01 + 1e-9;
+    assert_eq!(report["recommendation"]["action"] == "retrain", retrain, "{report:#}");
+    let reasons = report["recommendation"]["reasons"].to_string();
+    assert!(reasons.contains("at the same cost"), "{reasons}");
+
+    // The job's own training then starts from there, where that is better.
+    spec["fine_tune"] = json!({"epochs": 1, "learning_rate": 0.01});
+    let report = read_json(&case.done(&spec).1.join("report.json"));
+    let baselines = &report["baselines"];
+    assert!(baselines["few_shot"]["learning_rate"].as_f64().expect("a rate") > 0.0);
+    assert!(validation(&baselines["fine_tune_only"]) > validation(&baselines["target_before"]));
 }
 
 #[test]

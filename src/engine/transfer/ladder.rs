@@ -1,8 +1,8 @@
 //! Which methods a job runs, and which of their candidates is the best.
 //!
-//! `auto` is a ladder: identity, weight matching, FGMT, bico, theseus, and the best of them masked by
-//! gradfix. Before each rung [`next`] looks at the diagnosis and at what the rungs below gave, and takes or skips
-//! it for a reason that goes into the report. Without a validation split nothing can be compared,
+//! `auto` is a ladder: identity, weight matching, FGMT, bico, theseus, GMT, and the best of them masked
+//! by gradfix. Before each rung [`next`] looks at the diagnosis and at what the rungs below gave, and
+//! takes or skips it for a reason that goes into the report. Without a validation split nothing can be compared,
 //! and the diagnosis alone chooses.
 
 use serde::Serialize;
@@ -11,12 +11,13 @@ use super::Candidate;
 use crate::spec::{Method, Methods};
 
 /// The rungs, from the cheapest.
-pub const RUNGS: [Method; 6] = [
+pub const RUNGS: [Method; 7] = [
     Method::Identity,
     Method::WeightMatching,
     Method::Fgmt,
     Method::Bico,
     Method::Theseus,
+    Method::Gmt,
     Method::Gradfix,
 ];
 
@@ -89,7 +90,7 @@ pub fn next(known: &Known, steps: &[Step]) -> Option<Step> {
 
 fn by_validation(known: &Known, method: Method, (source, steps): (f64, &[Step])) -> (bool, String) {
     let reached = |step: &Step| Some((step.method, step.validation_accuracy?));
-    let best = steps.iter().filter_map(reached).max_by(|a, b| a.1.total_cmp(&b.1));
+    let best = steps.iter().filter_map(reached).reduce(|a, b| if b.1 > a.1 { b } else { a });
     let old = format!("{} of the old tuned model", percent(source));
     let Some((leader, accuracy)) = best else {
         return (true, "the first rung: it costs nothing but its evaluation".into());
@@ -101,6 +102,10 @@ fn by_validation(known: &Known, method: Method, (source, steps): (f64, &[Step]))
     }
     if method == Method::WeightMatching && known.fixed_points >= 1.0 {
         return (false, "weight matching leaves every unit in its place: it is identity".into());
+    }
+    // T (T + 1) / 2 pairs of gradients, for a permutation akin to the others.
+    if method == Method::Gmt && !needs_equal_widths(leader) {
+        return (false, format!("{standing}, ahead of every permutation: another is not tried"));
     }
     if method == Method::Gradfix
         && known.target_loss.is_none_or(|loss| loss >= known.loss_of_guessing)
@@ -155,7 +160,7 @@ mod tests {
     use super::*;
 
     /// Climbs with these validation accuracies by rung; the methods taken, and the last reason.
-    fn climb(known: &Known, accuracies: [f64; 6]) -> (Vec<Method>, String) {
+    fn climb(known: &Known, accuracies: [f64; 7]) -> (Vec<Method>, String) {
         let mut steps = Vec::new();
         while let Some(mut step) = next(known, &steps) {
             step.validation_accuracy = step.taken.then(|| accuracies[steps.len()]);
@@ -179,17 +184,20 @@ mod tests {
     #[test]
     fn the_ladder_ends_within_a_point_of_the_old_tuned_model() {
         use Method::{Fgmt, Identity, WeightMatching};
-        let (taken, reason) = climb(&KNOWN, [0.95, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        let (taken, reason) = climb(&KNOWN, [0.95, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(taken, [Identity]);
         assert!(reason.contains("95.0 %") && reason.contains("96.0 %"), "{reason}");
-        assert_eq!(climb(&KNOWN, [0.94, 0.955, 0.0, 0.0, 0.0, 0.0]).0, [Identity, WeightMatching]);
         assert_eq!(
-            climb(&KNOWN, [0.94, 0.5, 0.0, 0.0, 0.0, 0.0]).0,
-            [Identity, WeightMatching, Fgmt, Method::Bico, Method::Theseus]
+            climb(&KNOWN, [0.94, 0.955, 0.0, 0.0, 0.0, 0.0, 0.0]).0,
+            [Identity, WeightMatching]
+        );
+        assert_eq!(
+            climb(&KNOWN, [0.94, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]).0,
+            [Identity, WeightMatching, Fgmt, Method::Bico, Method::Theseus, Method::Gmt]
         );
         // The best so far counts, not the last.
         let knowing = Known { target_loss: Some(2.0), ..KNOWN };
-        let (_, reason) = climb(&knowing, [0.94, 0.5, 0.0, 0.0, 0.0, 0.0]);
+        let (_, reason) = climb(&knowing, [0.94, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]);
         assert!(reason.contains("identity has 94.0 %"), "{reason}");
     }
 
@@ -197,34 +205,37 @@ mod tests {
     fn what_cannot_differ_or_cannot_run_is_skipped() {
         use Method::{Fgmt, Identity, WeightMatching};
         let fixed = Known { fixed_points: 1.0, ..KNOWN };
-        assert_eq!(climb(&fixed, [0.5; 6]).0, [Identity, Fgmt, Method::Bico, Method::Theseus]);
-        let knowing = Known { target_loss: Some(2.0), ..KNOWN };
         assert_eq!(
-            climb(&knowing, [0.5; 6]).0,
-            [Identity, WeightMatching, Fgmt, Method::Bico, Method::Theseus, Method::Gradfix]
+            climb(&fixed, [0.5; 7]).0,
+            [Identity, Fgmt, Method::Bico, Method::Theseus, Method::Gmt]
         );
+        // Where maps are ahead of permutations, no more permutations.
+        let maps = climb(&KNOWN, [0.5, 0.5, 0.5, 0.6, 0.5, 0.9, 0.0]).0;
+        assert_eq!(maps, [Identity, WeightMatching, Fgmt, Method::Bico, Method::Theseus]);
+        let knowing = Known { target_loss: Some(2.0), ..KNOWN };
+        assert_eq!(climb(&knowing, [0.5; 7]).0, RUNGS);
         let untrained = Known { has_train: false, ..KNOWN };
-        assert_eq!(climb(&untrained, [0.5; 6]).0, [Identity, WeightMatching]);
+        assert_eq!(climb(&untrained, [0.5; 7]).0, [Identity, WeightMatching]);
     }
 
     #[test]
     fn between_widths_only_maps_are_tried() {
         let across = Known { across_widths: true, ..KNOWN };
-        assert_eq!(climb(&across, [0.5; 6]).0, [Method::Bico, Method::Theseus]);
+        assert_eq!(climb(&across, [0.5; 7]).0, [Method::Bico, Method::Theseus]);
         let blind = Known { source_tuned: None, ..across };
-        assert_eq!(climb(&blind, [0.0; 6]).0, [Method::Bico]);
+        assert_eq!(climb(&blind, [0.0; 7]).0, [Method::Bico]);
     }
 
     #[test]
     fn without_validation_the_diagnosis_chooses() {
         let blind = Known { source_tuned: None, ..KNOWN };
-        assert_eq!(climb(&blind, [0.0; 6]).0, [Method::WeightMatching]);
+        assert_eq!(climb(&blind, [0.0; 7]).0, [Method::WeightMatching]);
         for related in [
             Known { cosine: Some(0.5), ..blind },
             Known { fixed_points: 0.5, ..blind },
             Known { cosine: None, fixed_points: 1.0, ..blind },
         ] {
-            assert_eq!(climb(&related, [0.0; 6]).0, [Method::Identity]);
+            assert_eq!(climb(&related, [0.0; 7]).0, [Method::Identity]);
         }
         let reason = next(&blind, &[]).expect("a rung").reason;
         assert!(reason.contains("0.100") && reason.contains("10.0 %"), "{reason}");

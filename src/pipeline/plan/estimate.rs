@@ -5,18 +5,23 @@
 //! new pair and the others correct as much as one pass over all pairs; a fine-tuning that runs all
 //! its epochs; under `auto` every rung.
 
-use std::ops::AddAssign;
+mod work;
+
+pub use work::Matching;
 
 use serde_json::{Value, json};
+
+use work::Work;
 
 use crate::{
     engine::{
         learning::Load,
-        network::{Role, Signature},
-        symmetry::Symmetry,
         transfer::{STATISTICS_SAMPLES, candidate::ALPHAS},
     },
-    pipeline::calibration::Speeds,
+    pipeline::{
+        calibration::Speeds,
+        rivals::{BATCH as FEW_SHOT_BATCH, RATES, TRIAL},
+    },
     spec::{Alpha, Method, Methods, Spec},
 };
 
@@ -48,97 +53,6 @@ pub struct Job<'a> {
     /// Bytes of model files read, of data files, and of the result.
     pub bytes: [u64; 3],
     pub matching: Matching,
-}
-
-/// What one solve over one pair takes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Matching {
-    /// FLOPs of building every `A_g` once.
-    flops: f64,
-    /// Elements laid out for that.
-    elements: f64,
-    /// The most of them at once.
-    largest: f64,
-    /// Σ units².
-    units: f64,
-    largest_units: f64,
-    /// Σ units³.
-    cubes: f64,
-    separable: bool,
-}
-
-impl Matching {
-    pub fn of(symmetry: &Symmetry, signature: &Signature) -> Self {
-        let mut found = Self {
-            flops: 0.0,
-            elements: 0.0,
-            largest: 0.0,
-            units: 0.0,
-            largest_units: 0.0,
-            cubes: 0.0,
-            separable: symmetry.is_separable(),
-        };
-        for group in &symmetry.groups {
-            let learned = group.members.iter().filter(|member| member.role == Role::Learned);
-            let elements: f64 = learned
-                .filter_map(|member| signature.get(&member.tensor))
-                .map(|info| info.shape.iter().product::<usize>() as f64)
-                .sum();
-            let units = group.units as f64;
-            found.flops += 2.0 * units * elements;
-            found.elements += 2.0 * elements;
-            found.largest = found.largest.max(elements);
-            found.units += units * units;
-            found.cubes += units * units * units;
-            found.largest_units = found.largest_units.max(units * units);
-        }
-        found
-    }
-}
-
-/// Work of one phase.
-#[derive(Clone, Copy, Debug, Default)]
-struct Work {
-    gradients: f64,
-    forwards: f64,
-    /// Times that a batch is run, and whether forward only.
-    batches: f64,
-    products: f64,
-    elements: f64,
-    units: f64,
-    bytes: f64,
-}
-
-impl AddAssign for Work {
-    fn add_assign(&mut self, more: Self) {
-        self.gradients += more.gradients;
-        self.forwards += more.forwards;
-        self.batches += more.batches;
-        self.products += more.products;
-        self.elements += more.elements;
-        self.units += more.units;
-        self.bytes += more.bytes;
-    }
-}
-
-impl Work {
-    fn seconds(&self, load: &Load, speeds: &Speeds) -> f64 {
-        let passes = self.gradients + self.forwards / 3.0;
-        let sample = 3.0
-            * (load.products * speeds.product + load.convolutions * speeds.convolution)
-            + load.light * speeds.light
-            + load.heavy * speeds.heavy;
-        passes * sample
-            + self.batches * load.nodes * speeds.node
-            + self.products * speeds.product
-            + self.elements * speeds.arithmetic
-            + self.units * speeds.assignment
-            + self.bytes * speeds.byte
-    }
-
-    fn flops(&self, load: &Load) -> f64 {
-        (3.0 * self.gradients + self.forwards) * (load.products + load.convolutions) + self.products
-    }
 }
 
 impl Job<'_> {
@@ -324,11 +238,28 @@ impl Job<'_> {
     }
 
     fn fine_tuning(&self) -> Work {
+        let mut work = self.few_shot();
         if self.spec.fine_tune.is_none() {
+            return work;
+        }
+        work += self.training(if self.is_auto() { 2.0 } else { 1.0 });
+        work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[1].min(self.samples[0]));
+        work
+    }
+
+    /// Plain training at FGMT's cost, after the trials of its learning rates.
+    fn few_shot(&self) -> Work {
+        let [train, validation, test] = self.samples;
+        if !self.is_auto() || train == 0 || validation == 0 {
             return Work::default();
         }
-        let mut work = self.training(if self.is_auto() { 2.0 } else { 1.0 });
-        work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[1].min(self.samples[0]));
+        let trials = RATES.len() as f64;
+        let gradients = self.pairs(self.timesteps as f64).gradients * (1.0 + TRIAL * trials);
+        let batches = gradients / FEW_SHOT_BATCH as f64;
+        let mut work =
+            Work { gradients, batches, elements: self.elements(2.0 * batches), ..Work::default() };
+        work += self.evaluations(1.0 + trials, validation + test);
+        work += self.statistics(1.0 + trials);
         work
     }
 
@@ -374,8 +305,10 @@ impl Job<'_> {
             let activations = 3.0 * 4.0 * batch * self.load.largest;
             stages.push(("evaluating", always + model + activations));
         }
-        if let Some(plan) = &self.spec.fine_tune {
-            let all = 4.0 * plan.batch_size.min(self.samples[0]) as f64 * self.load.held;
+        let few = self.is_auto() && self.samples[0] > 0 && self.samples[1] > 0;
+        let batch = self.spec.fine_tune.as_ref().map(|plan| plan.batch_size);
+        if let Some(batch) = batch.or(few.then_some(FEW_SHOT_BATCH)) {
+            let all = 4.0 * batch.min(self.samples[0]) as f64 * self.load.held;
             stages.push(("fine_tuning", always + 6.0 * model + all));
         }
         stages
@@ -391,7 +324,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::network::{DType, Graph, TensorInfo};
+    use crate::engine::{
+        network::{DType, Graph, Signature, TensorInfo},
+        symmetry::Symmetry,
+    };
 
     /// Speeds of one second a unit of one kind of work.
     fn speeds(of: &str) -> Speeds {
