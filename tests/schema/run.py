@@ -141,7 +141,8 @@ def main():
             settings = configuration(parameters, folder)
             ran = subprocess.run([
                 SCHEMATHESIS, "--config-file", settings, "run", "--url", service.url,
-                "--max-time", str(arguments.seconds), *how, *more, f"{service.url}/openapi.json"])
+                "--max-time", str(arguments.seconds), *how, *more, f"{service.url}/openapi.json"],
+                cwd=folder)  # It keeps its crashes where it runs.
             failed |= ran.returncode != 0
     finally:
         log = service.end()

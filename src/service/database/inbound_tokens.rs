@@ -60,6 +60,9 @@ pub async fn create(
     let Some(id) = id else { return Ok(None) };
     let subject = format!("base_models/{}/inbound_tokens/{id}", new.base_model);
     audit_events::record(&mut scope, caller, "inbound_token.create", &subject).await?;
+    if new.poll_seconds.is_some() {
+        listings::ring(&mut scope).await?;
+    }
     scope.commit().await?;
     Ok(Some(id))
 }

@@ -1,6 +1,7 @@
 //! Listings of addresses' folders: when a notification asks for one, and from time to time. Claimed
 //! under a lease, recorded under its token.
 
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Database, Inbound};
@@ -24,19 +25,23 @@ pub struct Claimed {
 pub async fn ask(database: &Database, inbound: &Inbound) -> Result<(), sqlx::Error> {
     let mut scope = database.scope(inbound.tenant).await?;
     sqlx::query!(
-        "WITH asked AS (
-             UPDATE inbound_tokens
-             SET listing_asked_at = clock_timestamp(), listing_failures = 0,
-                 listing_due_at = CASE WHEN listing_token IS NULL THEN now() ELSE listing_due_at END
-             WHERE id = $1 AND tenant = $2 RETURNING id
-         )
-         SELECT pg_notify('arrivals', '') FROM asked",
+        "UPDATE inbound_tokens
+         SET listing_asked_at = clock_timestamp(), listing_failures = 0,
+             listing_due_at = CASE WHEN listing_token IS NULL THEN now() ELSE listing_due_at END
+         WHERE id = $1 AND tenant = $2",
         inbound.id,
         inbound.tenant,
     )
-    .fetch_optional(&mut *scope)
+    .execute(&mut *scope)
     .await?;
+    ring(&mut scope).await?;
     scope.commit().await
+}
+
+/// Wakes who lists, when the transaction commits.
+pub(super) async fn ring(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT pg_notify('arrivals', '')").fetch_one(connection).await?;
+    Ok(())
 }
 
 /// Takes up to `most` listings that are due, those that waited longest first.

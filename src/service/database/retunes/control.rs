@@ -10,7 +10,7 @@ use super::{
 use crate::service::{
     access::Caller,
     database::{
-        Database, audit_events, base_models,
+        Database, Scope, audit_events, base_models,
         fine_tunes::dependents::{self, Dependent, Dependents},
         transfers,
     },
@@ -141,11 +141,7 @@ pub async fn pause(
     id: Uuid,
 ) -> Result<Option<Retune>, ControlError> {
     let caller = caller.into();
-    let tenant = caller.tenant;
-    let mut transaction = database.scope(tenant).await?;
-    if !open(&mut transaction, tenant, id).await? {
-        return Ok(None);
-    }
+    let Some(mut transaction) = open(database, caller.tenant, id).await? else { return Ok(None) };
     // Running ones too: should their worker die, nobody takes them up.
     sqlx::query!(
         "UPDATE transfers SET held = true
@@ -157,11 +153,7 @@ pub async fn pause(
     sqlx::query!("UPDATE retunes SET status = 'paused' WHERE id = $1", id)
         .execute(&mut *transaction)
         .await?;
-    let retune = super::by_id(&mut transaction, id).await?;
-    audit_events::record(&mut transaction, caller, "retune.pause", &format!("retunes/{id}"))
-        .await?;
-    transaction.commit().await?;
-    Ok(Some(retune))
+    close(transaction, caller, id, "retune.pause").await
 }
 
 /// Lets the transfers begin again. Resuming one that is not paused changes nothing.
@@ -174,11 +166,7 @@ pub async fn resume(
     id: Uuid,
 ) -> Result<Option<Retune>, ControlError> {
     let caller = caller.into();
-    let tenant = caller.tenant;
-    let mut transaction = database.scope(tenant).await?;
-    if !open(&mut transaction, tenant, id).await? {
-        return Ok(None);
-    }
+    let Some(mut transaction) = open(database, caller.tenant, id).await? else { return Ok(None) };
     sqlx::query!(
         "UPDATE transfers SET held = false WHERE retune = $1 AND status IN ('running', 'cancelling')",
         id
@@ -189,11 +177,7 @@ pub async fn resume(
         .execute(&mut *transaction)
         .await?;
     settle::settle(&mut transaction, [id]).await?;
-    let retune = super::by_id(&mut transaction, id).await?;
-    audit_events::record(&mut transaction, caller, "retune.resume", &format!("retunes/{id}"))
-        .await?;
-    transaction.commit().await?;
-    Ok(Some(retune))
+    close(transaction, caller, id, "retune.resume").await
 }
 
 /// Cancels what waits, and asks the workers of what runs to stop.
@@ -206,11 +190,7 @@ pub async fn cancel(
     id: Uuid,
 ) -> Result<Option<Retune>, ControlError> {
     let caller = caller.into();
-    let tenant = caller.tenant;
-    let mut transaction = database.scope(tenant).await?;
-    if !open(&mut transaction, tenant, id).await? {
-        return Ok(None);
-    }
+    let Some(mut transaction) = open(database, caller.tenant, id).await? else { return Ok(None) };
     let waiting = sqlx::query_scalar!(
         "SELECT id FROM transfers WHERE retune = $1 AND status = 'queued' ORDER BY id",
         id
@@ -227,16 +207,13 @@ pub async fn cancel(
     .execute(&mut *transaction)
     .await?;
     settle::settle(&mut transaction, [id]).await?;
-    let retune = super::by_id(&mut transaction, id).await?;
-    audit_events::record(&mut transaction, caller, "retune.cancel", &format!("retunes/{id}"))
-        .await?;
-    transaction.commit().await?;
-    Ok(Some(retune))
+    close(transaction, caller, id, "retune.cancel").await
 }
 
-/// Locks the retune's unfinished transfers, then the retune: the order of locks everywhere. False
-/// where the tenant has none of this id.
-async fn open(connection: &mut PgConnection, tenant: Uuid, id: Uuid) -> Result<bool, ControlError> {
+/// Begins a change: locks the retune's unfinished transfers, then the retune, in the order of locks
+/// everywhere. `None` where the tenant has none of this id.
+async fn open(database: &Database, tenant: Uuid, id: Uuid) -> Result<Option<Scope>, ControlError> {
+    let mut transaction = database.scope(tenant).await?;
     sqlx::query!(
         r#"SELECT status AS "status: Status" FROM transfers
            WHERE retune = $1 AND tenant = $2 AND status IN ('queued', 'running', 'cancelling')
@@ -244,7 +221,7 @@ async fn open(connection: &mut PgConnection, tenant: Uuid, id: Uuid) -> Result<b
         id,
         tenant,
     )
-    .fetch_all(&mut *connection)
+    .fetch_all(&mut *transaction)
     .await?;
     let status = sqlx::query_scalar!(
         r#"SELECT status AS "status: RetuneStatus" FROM retunes
@@ -252,11 +229,24 @@ async fn open(connection: &mut PgConnection, tenant: Uuid, id: Uuid) -> Result<b
         id,
         tenant,
     )
-    .fetch_optional(connection)
+    .fetch_optional(&mut *transaction)
     .await?;
     match status {
-        None => Ok(false),
+        None => Ok(None),
         Some(status) if status.is_final() => Err(ControlError::InvalidState { status }),
-        Some(_) => Ok(true),
+        Some(_) => Ok(Some(transaction)),
     }
+}
+
+/// Ends a change, with who made it; the retune as it is now.
+async fn close(
+    mut transaction: Scope,
+    caller: Caller,
+    id: Uuid,
+    action: &str,
+) -> Result<Option<Retune>, ControlError> {
+    let retune = super::by_id(&mut transaction, id).await?;
+    audit_events::record(&mut transaction, caller, action, &format!("retunes/{id}")).await?;
+    transaction.commit().await?;
+    Ok(Some(retune))
 }
