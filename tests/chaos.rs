@@ -1,0 +1,65 @@
+//! The chaos run in short: every kind of fault once and some more, with leases of three seconds.
+
+#[path = "../benches/chaos/case.rs"]
+mod case;
+#[path = "../benches/chaos/check.rs"]
+mod check;
+#[path = "../benches/chaos/client.rs"]
+mod client;
+#[path = "../benches/chaos/faults.rs"]
+mod faults;
+#[path = "../benches/chaos/fleet.rs"]
+mod fleet;
+#[path = "../benches/chaos/postgres.rs"]
+mod postgres;
+#[path = "../benches/chaos/recovery.rs"]
+mod recovery;
+#[path = "../benches/chaos/run.rs"]
+mod run;
+#[path = "../benches/chaos/store.rs"]
+mod store;
+#[path = "../benches/chaos/table.rs"]
+mod table;
+#[path = "../benches/chaos/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use run::Plan;
+use world::Size;
+
+use crate::support::reachable_folder;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_published_twice() {
+    let plan = Plan {
+        size: Size {
+            seed: 1,
+            lease: Duration::from_secs(3),
+            serves: 1,
+            own_workers: 1,
+            works: 2,
+            more: Vec::new(),
+        },
+        faults: 26,
+        transfers: 30,
+        limit: Duration::from_secs(60),
+        pace: Duration::from_millis(500),
+        clients: 4,
+    };
+    let (folder, path) = reachable_folder();
+    let outcome = Box::pin(run::run(&plan, &path)).await.expect("the run itself goes well");
+    let text = table::markdown(&plan, &outcome);
+    println!("{text}");
+    if !outcome.judgement.is_clean() {
+        panic!("{text}\nlogs in {}", folder.keep().display());
+    }
+    let struck = |kind| outcome.injected.iter().any(|fault| fault.kind == kind);
+    let missing: Vec<_> = faults::Kind::all().filter(|kind| !struck(*kind)).collect();
+    assert!(missing.len() <= 2, "{missing:?} were not injected");
+    // Beside other tests a process may wait long for a processor.
+    let p99 = table::recovery_p99(&outcome).expect("faults hit transfers");
+    assert!(p99 <= table::aim(plan.size.lease) + 10.0, "{text}");
+}
