@@ -23,6 +23,9 @@ mod table;
 #[path = "../benches/chaos/world.rs"]
 mod world;
 
+#[path = "chaos/judgement.rs"]
+mod judgement;
+
 use std::time::Duration;
 
 use run::Plan;
@@ -62,4 +65,31 @@ async fn nothing_is_lost_or_published_twice() {
     // Beside other tests a process may wait long for a processor.
     let p99 = table::recovery_p99(&outcome).expect("faults hit transfers");
     assert!(p99 <= table::aim(plan.size.lease) + 10.0, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_restart_loses_nothing_and_costs_no_attempt() {
+    let plan = Plan {
+        size: Size {
+            seed: 2,
+            lease: Duration::from_secs(30),
+            serves: 2,
+            own_workers: 0,
+            works: 3,
+            more: Vec::new(),
+        },
+        faults: 0,
+        transfers: 20,
+        limit: Duration::from_secs(60),
+        pace: Duration::from_millis(500),
+        clients: 6,
+    };
+    let (folder, path) = reachable_folder();
+    let outcome = Box::pin(run::roll(&plan, &path)).await.expect("every process ends well");
+    let text = table::markdown(&plan, &outcome);
+    if !outcome.judgement.is_clean() {
+        panic!("{text}\nlogs in {}", folder.keep().display());
+    }
+    assert_eq!(outcome.restarts, 0, "nobody ended by himself");
+    assert!(outcome.evidence.rows.iter().all(|row| row.attempt == 1), "{text}");
 }

@@ -115,7 +115,9 @@ impl Evidence {
             return;
         };
         if submitted.ids.iter().any(|id| *id != row.id) {
-            judgement.other.push(format!("{key}: answered as {:?}, stored as {}", submitted.ids, row.id));
+            judgement
+                .other
+                .push(format!("{key}: answered as {:?}, stored as {}", submitted.ids, row.id));
         }
         if !row.status.is_final() {
             judgement.lost.push(format!("{key}: {} is still {}", row.id, row.status.name()));
@@ -152,7 +154,10 @@ fn faults(expected: Expected, row: &Row, folder: &Folder) -> Vec<String> {
         demand(row.verdict.as_deref() == Some(verdict), "has another verdict");
         demand(folder.manifest_sha256.is_some(), "has no manifest");
         demand(row.manifest_sha256 == folder.manifest_sha256, "has another manifest than it says");
-        demand(folder.has_model == (expected == Expected::Published), "a model against the verdict");
+        demand(
+            folder.has_model == (expected == Expected::Published),
+            "a model against the verdict",
+        );
         demand(folder.manifests == 1, "not one manifest written");
     }
     let about = |fault: String| {
@@ -169,7 +174,10 @@ fn faults(expected: Expected, row: &Row, folder: &Folder) -> Vec<String> {
 }
 
 /// What lies under the output, by transfer.
-fn folders(out: &Path, written: &BTreeMap<String, u32>) -> Result<BTreeMap<String, Folder>, Failure> {
+fn folders(
+    out: &Path,
+    written: &BTreeMap<String, u32>,
+) -> Result<BTreeMap<String, Folder>, Failure> {
     let mut folders = BTreeMap::new();
     if out.is_dir() {
         for entry in fs::read_dir(out)? {
@@ -185,7 +193,7 @@ fn folders(out: &Path, written: &BTreeMap<String, u32>) -> Result<BTreeMap<Strin
 }
 
 /// Reads a folder and compares it with its manifest.
-fn look(folder: &Path) -> Result<Folder, Failure> {
+pub fn look(folder: &Path) -> Result<Folder, Failure> {
     let mut found = Folder::default();
     let place = folder.join("manifest.json");
     if !place.is_file() {
@@ -220,100 +228,4 @@ fn look(folder: &Path) -> Result<Folder, Failure> {
         }
     }
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row() -> Row {
-        Row {
-            id: Uuid::from_u128(1),
-            idempotency_key: Some("job-1".into()),
-            status: Status::Succeeded,
-            verdict: Some("published".into()),
-            manifest_sha256: Some("a".into()),
-            error_code: None,
-            error_detail: None,
-            attempt: 2,
-            successes: 1,
-            ends: 1,
-        }
-    }
-
-    fn clean() -> Evidence {
-        let row = row();
-        let submitted = Submitted {
-            key: "job-1".into(),
-            ids: vec![row.id, row.id],
-            expected: Expected::Published,
-        };
-        let folder = Folder {
-            manifest_sha256: Some("a".into()),
-            has_model: true,
-            manifests: 1,
-            ..Folder::default()
-        };
-        Evidence {
-            folders: [(row.id.to_string(), folder)].into(),
-            submitted: vec![submitted],
-            rows: vec![row],
-            answers: [("202".to_owned(), 3), ("503".to_owned(), 1)].into(),
-        }
-    }
-
-    fn after(change: impl FnOnce(&mut Evidence)) -> Judgement {
-        let mut evidence = clean();
-        change(&mut evidence);
-        evidence.judge()
-    }
-
-    #[test]
-    fn what_holds_is_not_complained_of() {
-        assert!(clean().judge().is_clean());
-    }
-
-    #[test]
-    fn what_is_lost_is_seen() {
-        assert_eq!(after(|e| e.rows.clear()).lost.len(), 1);
-        assert_eq!(after(|e| e.rows[0].status = Status::Running).lost.len(), 1);
-        let twin = after(|e| e.rows.push(Row { id: Uuid::from_u128(2), ..row() }));
-        assert_eq!(twin.lost, ["job-1: 2 rows"]);
-    }
-
-    #[test]
-    fn what_was_published_twice_is_seen() {
-        assert_eq!(after(|e| e.rows[0].successes = 2).published_twice.len(), 1);
-        let twice = after(|e| e.folders.values_mut().for_each(|folder| folder.manifests = 2));
-        assert_eq!(twice.published_twice.len(), 1);
-    }
-
-    #[test]
-    fn an_end_that_should_not_be_is_seen() {
-        let complains = |change: fn(&mut Evidence)| assert!(!after(change).other.is_empty());
-        complains(|e| e.rows[0].status = Status::Failed);
-        complains(|e| e.rows[0].manifest_sha256 = Some("b".into()));
-        complains(|e| e.folders.clear());
-        complains(|e| e.submitted[0].ids.push(Uuid::from_u128(9)));
-        complains(|e| e.submitted[0].expected = Expected::Rejected);
-        complains(|e| e.submitted[0].expected = Expected::Failed);
-        complains(|e| drop(e.answers.insert("500".into(), 1)));
-        complains(|e| drop(e.folders.insert("stray".into(), Folder::default())));
-    }
-
-    #[test]
-    fn a_file_that_was_changed_after_the_manifest_is_seen() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let write = |name: &str, text: &str| {
-            fs::write(folder.path().join(name), text).expect("our own file");
-        };
-        let digest = hex::encode(Sha256::digest("{}"));
-        let manifest = serde_json::json!({"outputs": [{"name": "report.json", "size": 2, "sha256": digest}]});
-        write("report.json", "{}");
-        write("manifest.json", &manifest.to_string());
-        assert!(look(folder.path()).expect("readable").faults.is_empty());
-        write("report.json", "[]");
-        write("more", "");
-        assert_eq!(look(folder.path()).expect("readable").faults.len(), 2);
-    }
 }

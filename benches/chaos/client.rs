@@ -71,7 +71,12 @@ impl<'a> Client<'a> {
     }
 
     /// Submits a job and follows it to its end, which is returned.
-    pub async fn carry(&self, key: &str, spec: &Value, expected: Expected) -> Result<Value, Failure> {
+    pub async fn carry(
+        &self,
+        key: &str,
+        spec: &Value,
+        expected: Expected,
+    ) -> Result<Value, Failure> {
         let keyed = Some((key, spec));
         let first = self.ask(Method::POST, "/v1/transfers", keyed).await?;
         let id = id_of(&first)?;
@@ -136,7 +141,9 @@ impl<'a> Client<'a> {
                 }
             };
             if begun.elapsed() > PATIENCE {
-                return Err(format!("{method} {path}: no answer that counts, at last {answer}").into());
+                return Err(
+                    format!("{method} {path}: no answer that counts, at last {answer}").into()
+                );
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -164,7 +164,8 @@ struct Hit {
 
 /// Injects the fault and waits for its end. `None`: there was nothing that it could hit.
 pub async fn inject(world: &World, draw: Draw) -> Result<Option<Injected>, Failure> {
-    let fault = |hit: Hit| Injected { kind: draw.kind, at: hit.at, touched: hit.touched, requests: 0 };
+    let fault =
+        |hit: Hit| Injected { kind: draw.kind, at: hit.at, touched: hit.touched, requests: 0 };
     // A tenth of a lease at most, or a fiftieth at least.
     let short = world.lease.mul_f64(0.02 + 0.08 * draw.length);
     if let Some(mishap) = draw.kind.mishap() {
@@ -200,9 +201,7 @@ async fn trouble_database(
             let postgres = std::sync::Arc::clone(&world.postgres);
             tokio::task::spawn_blocking(move || postgres.restart(how)).await?
         }
-        Kind::ConnectionExhaustion => {
-            world.postgres.take_connections(hold).await.map(drop)
-        }
+        Kind::ConnectionExhaustion => world.postgres.take_connections(hold).await.map(drop),
         Kind::PoolExhaustion => world.postgres.lock_queue(hold).await,
         _ => {
             let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -256,11 +255,7 @@ async fn stop(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
 /// The limit that stands for a full disk, in bytes a file.
 const FULL: &str = "--fsize=4096:";
 
-async fn fill_disk(
-    world: &World,
-    draw: Draw,
-    length: Duration,
-) -> Result<Option<Hit>, Failure> {
+async fn fill_disk(world: &World, draw: Draw, length: Duration) -> Result<Option<Hit>, Failure> {
     let works = world.fleet.of(|role| role == Role::Work);
     let pid = world.fleet.pid(draw.one_of(&works).ok_or("a worker")?);
     let hit = running(world, Some(&[pid])).await;

@@ -47,11 +47,12 @@ struct Member {
     child: Child,
     /// Its end was our doing.
     expected: bool,
+    /// How its predecessor ended.
+    last: Option<ExitStatus>,
 }
 
 /// The processes of a run, each with a number.
 pub struct Fleet {
-    settings: Settings,
     members: Arc<Mutex<Vec<Member>>>,
     /// Ends that were nobody's doing.
     ends: Arc<Mutex<Vec<(Role, ExitStatus)>>>,
@@ -64,13 +65,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Fleet {
     pub fn start(settings: Settings, roles: &[Role]) -> Result<Self, Failure> {
-        let start = |role: &Role| Ok(Member { role: *role, child: spawn(&settings, *role)?, expected: false });
+        let start = |role: &Role| {
+            let child = spawn(&settings, *role)?;
+            Ok(Member { role: *role, child, expected: false, last: None })
+        };
         let members: Result<Vec<_>, std::io::Error> = roles.iter().map(start).collect();
         let members = Arc::new(Mutex::new(members?));
         let ends = Arc::new(Mutex::new(Vec::new()));
-        let supervisor =
-            tokio::spawn(supervise(settings.clone(), Arc::clone(&members), Arc::clone(&ends)));
-        Ok(Self { settings, members, ends, supervisor })
+        let supervisor = tokio::spawn(supervise(settings, Arc::clone(&members), Arc::clone(&ends)));
+        Ok(Self { members, ends, supervisor })
     }
 
     /// The numbers of the members of a kind.
@@ -91,44 +94,23 @@ impl Fleet {
         let _ = members[member].child.kill();
     }
 
-    pub fn signal(&self, member: usize, signal: Signal) {
-        let _ = kill(pid(&lock(&self.members)[member].child), signal);
-    }
-
-    /// Ends one politely and starts its successor; the exit code.
-    pub async fn replace(&self, member: usize) -> Result<Option<i32>, Failure> {
-        let (mut child, role) = {
+    /// Ends one by SIGTERM and waits for its successor; how it ended.
+    pub async fn restart(&self, member: usize) -> Result<ExitStatus, Failure> {
+        let old = {
             let mut members = lock(&self.members);
-            let role = members[member].role;
-            let successor = match role {
-                // Two cannot have one port.
-                Role::Serve { .. } => None,
-                Role::Work => Some(spawn(&self.settings, role)?),
-            };
-            let Some(successor) = successor else {
-                members[member].expected = true;
-                let old = pid(&members[member].child);
-                drop(members);
-                return self.turned(member, old).await;
-            };
-            (std::mem::replace(&mut members[member].child, successor), role)
+            members[member].expected = true;
+            members[member].last = None;
+            pid(&members[member].child)
         };
-        kill(pid(&child), Signal::SIGTERM)?;
-        let status = ended(&mut child).await.ok_or_else(|| format!("{role:?} does not end"))?;
-        Ok(status.code())
-    }
-
-    /// SIGTERM, and the supervisor's successor in its place.
-    async fn turned(&self, member: usize, old: Pid) -> Result<Option<i32>, Failure> {
         kill(old, Signal::SIGTERM)?;
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
-            if self.pid(member) != old.as_raw() {
-                return Ok(Some(0));
+            if let Some(status) = lock(&self.members)[member].last {
+                return Ok(status);
             }
             time::sleep(LOOK).await;
         }
-        Err("serve does not end".into())
+        Err(format!("process {old} does not end").into())
     }
 
     /// Ends everyone by SIGTERM; each must end well and in time.
@@ -193,6 +175,7 @@ async fn supervise(
             if !std::mem::take(&mut member.expected) {
                 lock(&ends).push((member.role, status));
             }
+            member.last = Some(status);
             match spawn(&settings, member.role) {
                 Ok(child) => member.child = child,
                 Err(error) => eprintln!("{:?} could not be started: {error}", member.role),

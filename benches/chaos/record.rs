@@ -11,7 +11,8 @@ use super::{
 };
 
 /// Writes the table, and the same as JSON, with where they come from.
-pub fn write(plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
+/// Which run it was is in `name`.
+pub fn write(name: &str, plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
     let date = time::OffsetDateTime::now_utc().date();
     let (commit, machine) = (commit(), machine());
     let mut record = record(plan, outcome);
@@ -19,12 +20,13 @@ pub fn write(plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
     record["commit"] = json!(commit);
     record["machine"] = json!(machine);
     let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results");
-    fs::write(results.join(format!("chaos-{date}.json")), format!("{record:#}\n"))?;
+    fs::write(results.join(format!("{name}-{date}.json")), format!("{record:#}\n"))?;
     let head = format!(
-        "# Chaos run\n\nWritten by `make chaos`. Seed {}, {date}, commit {commit}, {machine}.\n\n",
+        "# {}\n\nWritten by `make chaos`. Seed {}, {date}, commit {commit}, {machine}.\n\n",
+        if name == "chaos" { "Chaos run" } else { "Rolling restart" },
         plan.size.seed
     );
-    fs::write(results.join(format!("chaos-{date}.md")), head + &table::markdown(plan, outcome))?;
+    fs::write(results.join(format!("{name}-{date}.md")), head + &table::markdown(plan, outcome))?;
     Ok(())
 }
 

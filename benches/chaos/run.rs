@@ -11,10 +11,7 @@ use std::{
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tokio::{
-    sync::Semaphore,
-    task::JoinSet,
-};
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
     Failure, case,
@@ -65,6 +62,27 @@ struct Run {
 
 /// Runs the plan in `folder`, which holds the logs afterwards.
 pub async fn run(plan: &Plan, folder: &Path) -> Result<Outcome, Failure> {
+    under_load(plan, folder, async |run| strike(run, plan).await).await
+}
+
+/// Restarts every process in its turn, by SIGTERM, as a new version would be rolled out.
+pub async fn roll(plan: &Plan, folder: &Path) -> Result<Outcome, Failure> {
+    let rolled = async |run: &Arc<Run>| {
+        let ends = run.world.roll().await?;
+        match ends.iter().find(|status| !status.success()) {
+            Some(status) => Err(format!("told to end, a process ended with {status}").into()),
+            None => Ok(Vec::new()),
+        }
+    };
+    under_load(plan, folder, rolled).await
+}
+
+/// Does `trouble` while clients submit and wait, and judges in the end.
+async fn under_load(
+    plan: &Plan,
+    folder: &Path,
+    trouble: impl AsyncFnOnce(&Arc<Run>) -> Result<Vec<Injected>, Failure>,
+) -> Result<Outcome, Failure> {
     let begun = Instant::now();
     let run = Arc::new(Run {
         world: World::open(folder, &plan.size).await?,
@@ -77,7 +95,7 @@ pub async fn run(plan: &Plan, folder: &Path) -> Result<Outcome, Failure> {
     for _ in 0..plan.clients {
         clients.spawn(submit(Arc::clone(&run)));
     }
-    let injected = strike(&run, plan).await;
+    let injected = trouble(&run).await;
     while injected.is_ok() && run.next.load(Ordering::SeqCst) < plan.transfers {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -3,6 +3,7 @@
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
+    process::ExitStatus,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -58,7 +59,8 @@ impl World {
         postgres.limit().await?;
         let postgres = Arc::new(postgres);
         let again = Arc::clone(&postgres);
-        tokio::task::spawn_blocking(move || again.restart(nix::sys::signal::Signal::SIGINT)).await??;
+        tokio::task::spawn_blocking(move || again.restart(nix::sys::signal::Signal::SIGINT))
+            .await??;
         let store = Store::start(&folder.join("objects"), size.seed).await?;
         for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
             case::put_model(&store, name, seed).await?;
@@ -74,8 +76,7 @@ impl World {
         };
         let ports = free_ports(size.serves)?;
         let serves = ports.iter().map(|&port| Role::Serve { port, workers: size.own_workers });
-        let roles: Vec<Role> =
-            serves.chain(std::iter::repeat_n(Role::Work, size.works)).collect();
+        let roles: Vec<Role> = serves.chain(std::iter::repeat_n(Role::Work, size.works)).collect();
         let world = Self {
             pool: postgres.pool()?,
             postgres,
@@ -89,6 +90,17 @@ impl World {
         };
         world.ready().await?;
         Ok(world)
+    }
+
+    /// Ends process after process by SIGTERM, each when the successor of the one before is up; how
+    /// they ended.
+    pub async fn roll(&self) -> Result<Vec<ExitStatus>, Failure> {
+        let mut ends = Vec::new();
+        for member in self.fleet.of(|_| true) {
+            ends.push(self.fleet.restart(member).await?);
+            self.ready().await?;
+        }
+        Ok(ends)
     }
 
     /// Until every `serve` says that it is ready.
