@@ -145,7 +145,7 @@ fn faults(expected: Expected, row: &Row, folder: &Folder) -> Vec<String> {
     demand(row.ends == 1, "not one event of its end");
     if expected == Expected::Failed {
         demand(row.status == Status::Failed, "did not fail");
-        demand(row.error_code.as_deref() == Some("not_found"), "failed for another reason");
+        demand(row.error_code.as_deref() == Some("empty_trajectory"), "failed for another reason");
         demand(folder.manifest_sha256.is_none(), "failed, and has a manifest");
     } else {
         let verdict = if expected == Expected::Published { "published" } else { "rejected" };

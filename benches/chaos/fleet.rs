@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What a process ends with after a panic of its main thread.
 const PANICKED: i32 = 101;
 
+/// A copy of the program: the run outlasts a build.
+const PROGRAM: &str = "retune";
+
 /// What the processes are told.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -65,6 +68,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Fleet {
     pub fn start(settings: Settings, roles: &[Role]) -> Result<Self, Failure> {
+        std::fs::copy(env!("CARGO_BIN_EXE_retune"), settings.folder.join(PROGRAM))?;
         let start = |role: &Role| {
             let child = spawn(&settings, *role)?;
             Ok(Member { role: *role, child, expected: false, last: None })
@@ -194,7 +198,7 @@ fn spawn(settings: &Settings, role: Role) -> std::io::Result<Child> {
             command.env_remove(name);
         }
     }
-    command.args(["-c", WITHOUT_SIGNAL, env!("CARGO_BIN_EXE_retune")]);
+    command.args(["-c", WITHOUT_SIGNAL]).arg(settings.folder.join(PROGRAM));
     let log = match role {
         Role::Serve { port, workers } => {
             command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--workers"]);
