@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench --bench chaos -- [--seed N] [--faults N] [--transfers N] [--minutes N]     # or: make chaos
 //! cargo bench --bench chaos -- --rolling [--transfers N]     # or: make chaos ARGS=--rolling
+//! cargo bench --bench chaos -- --month [--seed N]            # or: make chaos ARGS=--month
 //! ```
 //!
 //! One `serve` with a worker and four `work` processes on a PostgreSQL and an S3 server of the run's
@@ -10,8 +11,11 @@
 //! recovery is the time from a fault to the next claim or the end of each transfer that was running
 //! under it. The results are written below `benches/results/`; exit code 1 where anything is lost,
 //! published twice or otherwise wrong, or recovery takes too long. `--rolling` restarts two `serve`
-//! and three `work` processes one after the other instead. `tests/chaos.rs` runs short forms.
+//! and three `work` processes one after the other instead; `--month` plays new bases
+//! arriving by every route. `tests/chaos.rs` runs short forms of the first two.
 
+#[path = "chaos/arrivals.rs"]
+mod arrivals;
 #[path = "chaos/case.rs"]
 mod case;
 #[path = "chaos/check.rs"]
@@ -22,8 +26,14 @@ mod client;
 mod faults;
 #[path = "chaos/fleet.rs"]
 mod fleet;
+#[path = "chaos/month.rs"]
+mod month;
+#[path = "chaos/month_check.rs"]
+mod month_check;
 #[path = "chaos/postgres.rs"]
 mod postgres;
+#[path = "chaos/receiver.rs"]
+mod receiver;
 #[path = "chaos/record.rs"]
 mod record;
 #[path = "chaos/recovery.rs"]
@@ -37,7 +47,7 @@ mod table;
 #[path = "chaos/world.rs"]
 mod world;
 
-use std::{error::Error, fs, process::ExitCode, time::Duration};
+use std::{error::Error, fs, path::Path, process::ExitCode, time::Duration};
 
 use run::Plan;
 use world::Size;
@@ -45,31 +55,44 @@ use world::Size;
 type Failure = Box<dyn Error + Send + Sync>;
 
 fn main() -> Result<ExitCode, Failure> {
-    let rolling = std::env::args().any(|argument| argument == "--rolling");
-    let plan = if rolling { rolling_plan()? } else { plan()? };
     let folder = tempfile::Builder::new().prefix("rt").tempdir()?;
     // Root's PostgreSQL runs as another user, who must be able to enter.
     fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(async {
-        if rolling {
-            run::roll(&plan, folder.path()).await
-        } else {
-            run::run(&plan, folder.path()).await
-        }
-    });
-    let sound = outcome.as_ref().is_ok_and(|outcome| {
-        let aim = table::aim(plan.size.lease);
-        let quick = table::recovery_p99(outcome).is_none_or(|p99| p99 <= aim);
-        quick && outcome.judgement.is_clean() && outcome.injected.len() >= plan.faults
-    });
-    if !sound {
+    let commit = record::commit();
+    let sound = if flag("--month") {
+        runtime.block_on(play(folder.path(), &commit))
+    } else {
+        runtime.block_on(carry(folder.path(), &commit))
+    };
+    if !matches!(sound, Ok(true)) {
         eprintln!("the logs are kept in {}", folder.keep().display());
     }
-    let outcome = outcome?;
-    println!("{}", table::markdown(&plan, &outcome));
-    record::write(if rolling { "rolling" } else { "chaos" }, &plan, &outcome)?;
-    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if sound? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The chaos run, or the rolling restart; whether everything held.
+async fn carry(folder: &Path, commit: &str) -> Result<bool, Failure> {
+    let rolling = flag("--rolling");
+    let plan = if rolling { rolling_plan()? } else { plan()? };
+    let outcome =
+        if rolling { run::roll(&plan, folder).await? } else { run::run(&plan, folder).await? };
+    let table = table::markdown(&plan, &outcome);
+    let (name, title) =
+        if rolling { ("rolling", "Rolling restart") } else { ("chaos", "Chaos run") };
+    record::write(name, title, (&table, record::of_run(&plan, &outcome)), commit)?;
+    let aim = table::aim(plan.size.lease);
+    let quick = table::recovery_p99(&outcome).is_none_or(|p99| p99 <= aim);
+    Ok(quick && outcome.judgement.is_clean() && outcome.injected.len() >= plan.faults)
+}
+
+/// The month; whether everything held.
+async fn play(folder: &Path, commit: &str) -> Result<bool, Failure> {
+    let plan = month_plan()?;
+    let outcome = month::play(&plan, folder).await?;
+    let parts = (&*record::month_table(&plan, &outcome), record::of_month(&plan, &outcome));
+    record::write("month", "A month", parts, commit)?;
+    Ok(outcome.finding.wrong.is_empty())
 }
 
 fn plan() -> Result<Plan, Failure> {
@@ -94,6 +117,23 @@ fn plan() -> Result<Plan, Failure> {
 fn rolling_plan() -> Result<Plan, Failure> {
     let plan = plan()?;
     Ok(Plan { size: Size { serves: 2, own_workers: 0, works: 3, ..plan.size }, faults: 0, ..plan })
+}
+
+/// Shorter leases; faults until the month is over.
+fn month_plan() -> Result<Plan, Failure> {
+    let plan = plan()?;
+    let more = vec![
+        ("RETUNE_WEBHOOKS_ALLOW_PRIVATE", "true".to_owned()),
+        ("RETUNE_WEBHOOKS_BACKOFF_SECONDS", "0.2".to_owned()),
+        ("RETUNE_WEBHOOKS_TIMEOUT_SECONDS", "5".to_owned()),
+        ("RETUNE_WEBHOOKS_POLL_SECONDS", "1".to_owned()),
+    ];
+    let size = Size { lease: Duration::from_secs(10), works: 3, more, ..plan.size };
+    Ok(Plan { size, pace: Duration::from_secs(1), ..plan })
+}
+
+fn flag(name: &str) -> bool {
+    std::env::args().any(|argument| argument == name)
 }
 
 fn number(name: &str, default: u64) -> Result<u64, Failure> {

@@ -1,5 +1,7 @@
 //! What the run's transfers are about: tiny networks, and jobs that take a fraction of a second.
 
+use std::time::Duration;
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use retune::{
@@ -14,6 +16,7 @@ const FEATURES: usize = 16;
 const WIDTH: usize = 64;
 const CLASSES: usize = 4;
 const SAMPLES: usize = 256;
+const PUT_TRIES: u32 = 60;
 
 /// How a job must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +69,20 @@ pub async fn put_data(store: &Store) -> Result<(), Failure> {
     put(store, "train.safetensors", tensors::to_bytes(&data)).await
 }
 
+/// The store may be misbehaving just now.
 async fn put(store: &Store, name: &str, bytes: Vec<u8>) -> Result<(), Failure> {
     let url = format!("{}/bucket/chaos/{name}", store.endpoint);
-    reqwest::Client::new().put(url).body(bytes).send().await?.error_for_status()?;
-    Ok(())
+    let client = reqwest::Client::new();
+    let mut tries = 0;
+    loop {
+        let answer = client.put(&url).body(bytes.clone()).send().await;
+        match answer.and_then(reqwest::Response::error_for_status) {
+            Ok(_) => return Ok(()),
+            Err(error) if tries == PUT_TRIES => return Err(error.into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+        tries += 1;
+    }
 }
 
 /// Numbers in (−0.5, 0.5).

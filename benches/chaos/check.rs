@@ -81,7 +81,7 @@ impl Evidence {
         )
         .fetch_all(pool)
         .await?;
-        let folders = folders(&store.bucket().join("chaos/out"), &store.manifests())?;
+        let folders = results(store)?;
         let (submitted, answers) = (book.submitted(), book.answers());
         Ok(Self { submitted, rows, folders, answers })
     }
@@ -174,10 +174,8 @@ fn faults(expected: Expected, row: &Row, folder: &Folder) -> Vec<String> {
 }
 
 /// What lies under the output, by transfer.
-fn folders(
-    out: &Path,
-    written: &BTreeMap<String, u32>,
-) -> Result<BTreeMap<String, Folder>, Failure> {
+pub fn results(store: &Store) -> Result<BTreeMap<String, Folder>, Failure> {
+    let (out, written) = (store.bucket().join("chaos/out"), store.manifests());
     let mut folders = BTreeMap::new();
     if out.is_dir() {
         for entry in fs::read_dir(out)? {
@@ -187,7 +185,7 @@ fn folders(
         }
     }
     for (name, count) in written {
-        folders.entry(name.clone()).or_default().manifests = *count;
+        folders.entry(name.clone()).or_default().manifests = count;
     }
     Ok(folders)
 }

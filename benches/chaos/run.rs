@@ -53,7 +53,7 @@ pub struct Outcome {
 
 /// What the tasks of a run share.
 struct Run {
-    world: World,
+    world: Arc<World>,
     book: Book,
     seed: u64,
     next: AtomicUsize,
@@ -62,7 +62,8 @@ struct Run {
 
 /// Runs the plan in `folder`, which holds the logs afterwards.
 pub async fn run(plan: &Plan, folder: &Path) -> Result<Outcome, Failure> {
-    under_load(plan, folder, async |run| strike(run, plan).await).await
+    under_load(plan, folder, async |run| strike(&run.world, plan, &AtomicBool::new(false)).await)
+        .await
 }
 
 /// Restarts every process in its turn, by SIGTERM, as a new version would be rolled out.
@@ -85,7 +86,7 @@ async fn under_load(
 ) -> Result<Outcome, Failure> {
     let begun = Instant::now();
     let run = Arc::new(Run {
-        world: World::open(folder, &plan.size).await?,
+        world: Arc::new(World::open(folder, &plan.size).await?),
         book: Book::default(),
         seed: plan.size.seed,
         next: AtomicUsize::new(0),
@@ -109,6 +110,7 @@ async fn under_load(
 
 async fn conclude(run: Run, injected: Vec<Injected>, begun: Instant) -> Result<Outcome, Failure> {
     let Run { world, book, .. } = run;
+    let world = Arc::into_inner(world).ok_or("a task still runs")?;
     let evidence = Evidence::gather(&book, &world.pool, &world.store).await?;
     let steps = recovery::steps(&world.pool).await?;
     let mut judgement = evidence.judge();
@@ -133,18 +135,26 @@ async fn submit(run: Arc<Run>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fault after fault, at the plan's pace, some at the same time.
-async fn strike(run: &Arc<Run>, plan: &Plan) -> Result<Vec<Injected>, Failure> {
+/// Fault after fault, at the plan's pace, some at the same time, until there are enough or it is
+/// over.
+pub async fn strike(
+    world: &Arc<World>,
+    plan: &Plan,
+    over: &AtomicBool,
+) -> Result<Vec<Injected>, Failure> {
     let mut rng = ChaCha8Rng::seed_from_u64(plan.size.seed);
     let mut deck = Deck::shuffled(&mut rng);
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let (mut going, mut injected, begun) = (JoinSet::new(), Vec::new(), Instant::now());
-    while injected.len() + going.len() < plan.faults && begun.elapsed() < plan.limit {
+    while injected.len() + going.len() < plan.faults
+        && begun.elapsed() < plan.limit
+        && !over.load(Ordering::SeqCst)
+    {
         let place = Arc::clone(&places).acquire_owned().await?;
         let draw = Draw::new(deck.draw(&mut rng), &mut rng);
-        let run = Arc::clone(run);
+        let world = Arc::clone(world);
         going.spawn(async move {
-            let done = inject(&run.world, draw).await;
+            let done = inject(&world, draw).await;
             drop(place);
             (draw, done)
         });
