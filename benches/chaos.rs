@@ -129,7 +129,7 @@ fn month_plan() -> Result<Plan, Failure> {
         ("RETUNE_WEBHOOKS_POLL_SECONDS", "1".to_owned()),
     ];
     let size = Size { lease: Duration::from_secs(10), works: 3, more, ..plan.size };
-    Ok(Plan { size, pace: Duration::from_secs(1), ..plan })
+    Ok(Plan { size, pace: Duration::from_millis(350), ..plan })
 }
 
 fn flag(name: &str) -> bool {

@@ -48,7 +48,7 @@ async fn nothing_is_lost_or_published_twice() {
         },
         faults: 26,
         transfers: 30,
-        limit: Duration::from_secs(60),
+        limit: Duration::from_mins(1),
         pace: Duration::from_millis(500),
         clients: 4,
     };
@@ -56,9 +56,7 @@ async fn nothing_is_lost_or_published_twice() {
     let outcome = Box::pin(run::run(&plan, &path)).await.expect("the run itself goes well");
     let text = table::markdown(&plan, &outcome);
     println!("{text}");
-    if !outcome.judgement.is_clean() {
-        panic!("{text}\nlogs in {}", folder.keep().display());
-    }
+    assert!(outcome.judgement.is_clean(), "{text}\nlogs in {}", folder.keep().display());
     let struck = |kind| outcome.injected.iter().any(|fault| fault.kind == kind);
     let missing: Vec<_> = faults::Kind::all().filter(|kind| !struck(*kind)).collect();
     assert!(missing.len() <= 2, "{missing:?} were not injected");
@@ -80,16 +78,14 @@ async fn a_rolling_restart_loses_nothing_and_costs_no_attempt() {
         },
         faults: 0,
         transfers: 20,
-        limit: Duration::from_secs(60),
+        limit: Duration::from_mins(1),
         pace: Duration::from_millis(500),
         clients: 6,
     };
     let (folder, path) = reachable_folder();
     let outcome = Box::pin(run::roll(&plan, &path)).await.expect("every process ends well");
     let text = table::markdown(&plan, &outcome);
-    if !outcome.judgement.is_clean() {
-        panic!("{text}\nlogs in {}", folder.keep().display());
-    }
+    assert!(outcome.judgement.is_clean(), "{text}\nlogs in {}", folder.keep().display());
     assert_eq!(outcome.restarts, 0, "nobody ended by himself");
     assert!(outcome.evidence.rows.iter().all(|row| row.attempt == 1), "{text}");
 }

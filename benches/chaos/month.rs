@@ -165,7 +165,7 @@ async fn deliver(month: Arc<Month>, courier: usize) -> Result<(), Failure> {
         }
         let model = MODELS.iter().position(|model| *model == arrival.model).ok_or("a model")?;
         arrival.announce(&client, &month.tokens[model]).await?;
-        tokio::time::sleep(Duration::from_secs_f64(6.0 * rng.random::<f64>())).await;
+        tokio::time::sleep(Duration::from_secs_f64(12.0 * rng.random::<f64>())).await;
     }
     Ok(())
 }
