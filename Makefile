@@ -11,7 +11,7 @@ export RETUNE_TEST_WEED ?= $(WEED)
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test test-recorder test-airflow fuzz check bench bench-digits bench-evidence bench-reference bench-service postgres weed sqlx-prepare
+.PHONY: demo test test-recorder test-airflow fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
@@ -67,6 +67,10 @@ bench-digits:
 
 bench-service: postgres
 	$(BENCH) service
+
+# Thousands of faults over real processes, about half an hour; ARGS='--faults 200 --seed 7' is shorter.
+chaos: postgres
+	$(BENCH) chaos -- $(ARGS)
 
 # Every method on real image pairs. Hours in all; a row that is there is not measured again, so it
 # may be stopped and run again. ARGS='--only mnist-mlp' measures some rows, ARGS=--table none.

@@ -22,7 +22,7 @@ pub mod transfer;
 pub mod watch;
 pub mod work;
 
-use std::{future::Future, path::PathBuf, process::ExitCode};
+use std::{future::Future, io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -85,7 +85,8 @@ pub fn main() -> ExitCode {
     // Exits with 2 on bad usage and 0 on --help.
     let cli = Cli::parse();
     run(cli).unwrap_or_else(|error| {
-        eprintln!("retune: {error:#}");
+        // Where even this cannot be written, the exit code still says it.
+        let _ = writeln!(std::io::stderr(), "retune: {error:#}");
         ExitCode::from(REFUSED)
     })
 }
