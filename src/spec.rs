@@ -6,6 +6,7 @@
 //! `storage` and `pipeline::plan` to say.
 
 mod check;
+pub mod objects;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gate>,
     /// Folder under which `<transfer id>/` is written.
+    #[schema(min_length = 1)]
     pub output: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<Callback>,
@@ -46,8 +48,10 @@ pub struct Spec {
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// Folder of the model that the tuning started from.
+    #[schema(min_length = 1)]
     pub base: String,
     /// A `trajectory.json` folder, a Trainer output folder or a single tuned model.
+    #[schema(min_length = 1)]
     pub trajectory: String,
 }
 
@@ -55,6 +59,7 @@ pub struct Source {
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// Folder of the new base model.
+    #[schema(min_length = 1)]
     pub base: String,
 }
 

@@ -11,6 +11,7 @@
 
 mod blocking;
 mod clients;
+mod credentials;
 mod digest;
 mod error;
 mod fetch;
@@ -20,12 +21,14 @@ mod publish;
 mod read;
 mod roots;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use serde::Deserialize;
 use tokio::runtime::Handle;
+use uuid::Uuid;
 
 pub use blocking::Blocking;
+pub use credentials::Credentials;
 pub use digest::{Sha256Hex, sha256_of, sha256_of_file};
 pub use error::StorageError;
 pub use fetch::FetchedFile;
@@ -49,7 +52,8 @@ pub struct StorageConfig {
     pub data_objects: PathBuf,
 }
 
-/// An S3-compatible server. Credentials come from the usual `AWS_*` variables or the instance.
+/// An S3-compatible server. Credentials come from the usual `AWS_*` variables or the instance, where a
+/// tenant has none of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct S3Config {
@@ -74,11 +78,13 @@ impl Default for S3Config {
 #[derive(Clone, Debug)]
 pub struct Storage {
     inner: Arc<Inner>,
+    /// The same places with the keys of tenants who have their own.
+    of_tenants: Arc<HashMap<Uuid, Arc<Inner>>>,
 }
 
 #[derive(Debug)]
 struct Inner {
-    roots: Roots,
+    roots: Arc<Roots>,
     clients: Clients,
     handle: Handle,
 }
@@ -100,7 +106,27 @@ impl Storage {
     }
 
     fn build(roots: Roots, s3: S3Config, handle: Handle) -> Self {
-        Self { inner: Arc::new(Inner { roots, clients: Clients::new(s3), handle }) }
+        let inner = Inner { roots: Arc::new(roots), clients: Clients::new(s3, None), handle };
+        Self { inner: Arc::new(inner), of_tenants: Arc::default() }
+    }
+
+    /// The same storage, which tenants with credentials of their own reach by these.
+    pub fn with_credentials(self, credentials: HashMap<Uuid, Credentials>) -> Self {
+        let Inner { roots, clients, handle } = &*self.inner;
+        let own = |(tenant, own)| {
+            let clients = Clients::new(clients.s3().clone(), Some(own));
+            let (roots, handle) = (Arc::clone(roots), handle.clone());
+            (tenant, Arc::new(Inner { roots, clients, handle }))
+        };
+        let of_tenants = Arc::new(credentials.into_iter().map(own).collect());
+        Self { inner: self.inner, of_tenants }
+    }
+
+    /// Storage as this tenant reaches it: by its own credentials where it has some, otherwise by the
+    /// service's.
+    pub fn of(&self, tenant: Uuid) -> Self {
+        let inner = self.of_tenants.get(&tenant).unwrap_or(&self.inner);
+        Self { inner: Arc::clone(inner), of_tenants: Arc::clone(&self.of_tenants) }
     }
 
     /// Reads a URI and says whether this process may use it. Touches no remote store.
@@ -108,7 +134,7 @@ impl Storage {
     /// # Errors
     /// `location_malformed`, `location_scheme` or `location_not_allowed`, each with what to do.
     pub fn check_location(&self, text: &str) -> Result<Location, LocationError> {
-        let location = match &self.inner.roots {
+        let location = match &*self.inner.roots {
             Roots::Any => Location::from_uri_or_path(text)?,
             Roots::Bound { .. } => Location::from_uri(text)?,
         };

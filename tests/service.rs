@@ -1,4 +1,6 @@
+mod commands;
 mod crash;
+mod credentials;
 mod keys;
 mod private_cluster;
 mod queue;

@@ -50,6 +50,14 @@ pub struct Standing {
     pub manifest: Value,
 }
 
+impl Standing {
+    /// Of all files but the manifest.
+    pub fn bytes(&self) -> u64 {
+        let outputs = self.manifest["outputs"].as_array().into_iter().flatten();
+        outputs.filter_map(|file| file["size"].as_u64()).fold(0, u64::saturating_add)
+    }
+}
+
 /// What [`ResultWriter::begin`] found.
 pub enum Begun<'a> {
     Fresh(ResultWriter<'a>),

@@ -10,6 +10,9 @@ use uuid::Uuid;
 
 use crate::service::jobs::Transfer;
 
+/// How long a request may take, its answer included.
+const TIMEOUT: Duration = Duration::from_secs(90);
+
 /// Which service, and as whom.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Connection {
@@ -75,6 +78,8 @@ pub struct Seen {
 pub struct Client {
     http: reqwest::Client,
     connection: Connection,
+    /// How long a change may take.
+    timeout: Duration,
 }
 
 impl Client {
@@ -86,11 +91,17 @@ impl Client {
         }
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(90))
+            .timeout(TIMEOUT)
             .user_agent(concat!("retune/", env!("CARGO_PKG_VERSION")))
             .build()
             .context("no HTTP client")?;
-        Ok(Self { http, connection })
+        Ok(Self { http, connection, timeout: TIMEOUT })
+    }
+
+    /// For changes that the service answers only when it has read a model through.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self { timeout: Duration::from_hours(24), ..self }
     }
 
     fn request(&self, method: Method, segments: &[&str]) -> anyhow::Result<RequestBuilder> {
@@ -162,9 +173,36 @@ impl Client {
     /// # Errors
     /// [`Refused`], or no service.
     pub async fn list(&self, query: &[(&str, String)]) -> anyhow::Result<Value> {
-        let mut url = self.address(&["transfers"])?;
-        url.query_pairs_mut().extend_pairs(query);
+        self.read(&["transfers"], query).await
+    }
+
+    /// What lies at a path below `/v1`.
+    ///
+    /// # Errors
+    /// [`Refused`], or no service.
+    pub async fn read(&self, path: &[&str], query: &[(&str, String)]) -> anyhow::Result<Value> {
+        let mut url = self.address(path)?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
         document(self.send(self.authenticated(Method::GET, url)).await?).await
+    }
+
+    /// Changes something at a path below `/v1`.
+    ///
+    /// # Errors
+    /// [`Refused`], or no service.
+    pub async fn write(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
+        let mut request = self.request(method, path)?.timeout(self.timeout);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        document(self.send(request).await?).await
     }
 
     /// The report of a finished transfer.
@@ -172,8 +210,7 @@ impl Client {
     /// # Errors
     /// [`Refused`], or no service.
     pub async fn report(&self, id: Uuid) -> anyhow::Result<Value> {
-        let request = self.request(Method::GET, &["transfers", &id.to_string(), "report"])?;
-        document(self.send(request).await?).await
+        self.read(&["transfers", &id.to_string(), "report"], &[]).await
     }
 
     /// Asks a transfer to stop.

@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Settings,
     service::{
-        api, dashboard,
+        api,
+        arrivals::Looker,
+        dashboard,
         database::{Database, api_keys, leases, workers},
         state::AppState,
         webhooks::{self, Sender},
@@ -71,6 +73,8 @@ async fn serve(settings: Arc<Settings>, config: Option<PathBuf>) -> anyhow::Resu
     background.spawn(sweep(Arc::clone(&settings), database.clone(), shutdown.clone()));
     let sender = Sender::new(database.clone(), &settings.webhooks, webhooks::lookup())?;
     background.spawn(sender.run(shutdown.clone()));
+    let looker = Looker::new(database.clone(), storage.clone(), Arc::clone(&settings));
+    background.spawn(looker.run(shutdown.clone()));
     let state =
         AppState::open(database.clone(), storage, Arc::clone(&settings), open, shutdown.clone());
     let router = api::router(state.clone(), dashboard::router(state));

@@ -4,8 +4,17 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-/// Rows of text, padded to columns; the first row is the head.
+/// Rows of text, padded to columns: names to the left, figures to the right; the first row is the head.
 pub fn columns(rows: &[Vec<String>]) -> String {
+    padded(rows, |column| column > 0)
+}
+
+/// Rows of text, padded to columns, all to the left; the first row is the head.
+pub fn left(rows: &[Vec<String>]) -> String {
+    padded(rows, |_| false)
+}
+
+fn padded(rows: &[Vec<String>], is_figure: impl Fn(usize) -> bool) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter()
@@ -19,12 +28,11 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     for row in rows {
         let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
-            // Names to the left, figures to the right.
-            let width = widths[column];
-            let _ = if column == 0 {
-                write!(line, "{cell:<width$}")
+            let (gap, width) = (if column == 0 { "" } else { "  " }, widths[column]);
+            let _ = if is_figure(column) {
+                write!(line, "{gap}{cell:>width$}")
             } else {
-                write!(line, "  {cell:>width$}")
+                write!(line, "{gap}{cell:<width$}")
             };
         }
         text += line.trim_end();
@@ -108,6 +116,7 @@ mod tests {
     fn columns_are_padded_to_the_widest_cell() {
         let rows = [vec![String::new(), "test".into()], vec!["fgmt".into(), "9".into()]];
         assert_eq!(columns(&rows), "      test\nfgmt     9\n");
+        assert_eq!(left(&rows), "      test\nfgmt  9\n");
     }
 
     #[test]

@@ -37,9 +37,16 @@ fn invalid(origin: &str, error: &toml::de::Error) -> ConfigError {
     ConfigError::Invalid { origin: origin.into(), detail: error.message().into() }
 }
 
-/// Puts `given` over `table`; every key must be there already.
+/// A table whose keys are names of the user's own.
+const FREE: &str = "storage.credentials.";
+
+/// Puts `given` over `table`; every key must be there already, but in [`FREE`].
 fn overlay(table: &mut Table, given: Table, path: &str) -> Result<(), String> {
     for (key, value) in given {
+        if path == FREE {
+            table.insert(key, value);
+            continue;
+        }
         let Some(present) = table.get_mut(&key) else {
             return Err(format!("unknown key {path}{key}"));
         };

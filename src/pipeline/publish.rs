@@ -82,8 +82,8 @@ pub fn manifest(job: &Job, writer: ResultWriter, facts: Facts) -> Result<Outcome
     let standing = writer
         .finish(ManifestFacts { id: job.id, spec: &spec, verdict, inputs: &inputs })
         .map_err(failure::at("/output"))?;
-    let manifest_sha256 = standing.manifest_sha256.clone();
-    Ok(Outcome { uri: standing.uri, manifest_sha256, verdict, recommendation, metrics })
+    let (bytes, manifest_sha256) = (standing.bytes(), standing.manifest_sha256.clone());
+    Ok(Outcome { uri: standing.uri, manifest_sha256, bytes, verdict, recommendation, metrics })
 }
 
 /// The outcome of a result that an earlier attempt wrote whole.
@@ -103,6 +103,7 @@ pub fn standing(job: &Job, output: &Location, standing: Standing) -> Result<Outc
     let verdict = serde_json::from_value(report["verdict"].clone())
         .map_err(|error| unreadable(error.to_string()))?;
     Ok(Outcome {
+        bytes: standing.bytes(),
         uri: standing.uri,
         manifest_sha256: standing.manifest_sha256.clone(),
         verdict,

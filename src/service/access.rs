@@ -100,6 +100,15 @@ pub struct AuditEvent {
     pub created_at: OffsetDateTime,
 }
 
+/// Who owns keys, transfers and all the rest.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tenant {
+    pub id: Uuid,
+    pub name: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
 /// A key as it is listed; the secret is not in it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ApiKey {

@@ -50,7 +50,11 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(base_models::get::handle, base_models::put::handle))
         .routes(routes!(base_models::versions::get::handle))
         .routes(routes!(base_models::aliases::get::handle, base_models::aliases::put::handle))
-        .routes(routes!(base_models::inbound_tokens::create::handle))
+        .routes(routes!(base_models::arrivals::list::handle))
+        .routes(routes!(
+            base_models::inbound_tokens::list::handle,
+            base_models::inbound_tokens::create::handle
+        ))
         .routes(routes!(base_models::inbound_tokens::delete::handle))
         .routes(routes!(fine_tunes::list::handle))
         .routes(routes!(fine_tunes::get::handle, fine_tunes::put::handle))
@@ -59,6 +63,7 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(fine_tunes::versions::promote::handle))
         .routes(routes!(fine_tunes::versions::rollback::handle))
         .routes(routes!(fine_tunes::aliases::get::handle))
+        .routes(routes!(inbound::handle))
         .routes(routes!(retunes::list::handle, retunes::create::handle))
         .routes(routes!(retunes::get::handle))
         .routes(routes!(retunes::pause::handle))
@@ -91,7 +96,6 @@ fn unbounded() -> OpenApiRouter<AppState> {
         .routes(routes!(transfers::events::handle))
         .routes(routes!(transfers::files::handle))
         .routes(routes!(base_models::versions::list::handle, base_models::versions::create::handle))
-        .routes(routes!(inbound::handle))
 }
 
 static OPENAPI: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(|| {

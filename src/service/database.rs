@@ -9,6 +9,7 @@
 //! keeps the tenants apart. What serves all tenants (workers, senders, the sweep) runs outside.
 
 pub mod api_keys;
+pub mod arrivals;
 pub mod audit_events;
 pub mod base_models;
 pub mod bell;
@@ -22,6 +23,7 @@ mod names;
 pub mod quotas;
 pub mod retunes;
 pub mod tenants;
+pub mod terms;
 pub mod transfers;
 pub mod webhook_endpoints;
 pub mod workers;

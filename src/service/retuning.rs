@@ -6,6 +6,7 @@
 //! of its fine-tune; the policy says whether that is proposed, published or promoted. What its gate
 //! has rejected is kept as a record and never promoted.
 
+pub mod arrivals;
 pub mod base_models;
 pub mod fine_tunes;
 pub mod inbound;

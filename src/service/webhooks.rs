@@ -23,7 +23,7 @@ pub use envelope::Envelope;
 pub use signature::Secret;
 
 /// Every kind of event (CONTRACT: event types), so that a misspelt subscription is refused.
-pub const KINDS: [&str; 16] = [
+pub const KINDS: [&str; 17] = [
     "transfer.queued",
     "transfer.started",
     "transfer.phase_changed",
@@ -34,6 +34,7 @@ pub const KINDS: [&str; 16] = [
     "gate.failed",
     "base_model.version.created",
     "base_model.alias.moved",
+    "base_model.arrival.failed",
     "retune.created",
     "retune.completed",
     "fine_tune.version.created",

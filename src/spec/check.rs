@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Alpha, Method, Methods, Spec};
+use super::{Alpha, Method, Methods, Spec, objects::Objects};
 
 /// One fault: where (RFC 6901 pointer) and what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -51,10 +51,11 @@ impl Spec {
     /// # Errors
     /// Every fault found, with its pointer. Unknown fields are faults.
     pub fn from_json(value: &Value) -> Result<Self, SpecError> {
-        let spec: Self = serde_path_to_error::deserialize(value).map_err(|error| SpecError {
-            code: "invalid_spec",
-            faults: vec![Fault::new(pointer_of(error.path()), error.inner().to_string())],
-        })?;
+        let spec: Self =
+            serde_path_to_error::deserialize(Objects(value)).map_err(|error| SpecError {
+                code: "invalid_spec",
+                faults: vec![Fault::new(pointer_of(error.path()), error.inner().to_string())],
+            })?;
         spec.check()?;
         Ok(spec)
     }

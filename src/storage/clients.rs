@@ -16,19 +16,25 @@ use object_store::{
 };
 
 use super::{
-    S3Config, StorageError,
+    Credentials, S3Config, StorageError,
     location::{Location, LocationError, Store},
 };
 
 #[derive(Debug)]
 pub(super) struct Clients {
     s3: S3Config,
+    /// In place of the service's own.
+    credentials: Option<Credentials>,
     open: Mutex<HashMap<Store, Arc<dyn ObjectStore>>>,
 }
 
 impl Clients {
-    pub(super) fn new(s3: S3Config) -> Self {
-        Self { s3, open: Mutex::default() }
+    pub(super) fn new(s3: S3Config, credentials: Option<Credentials>) -> Self {
+        Self { s3, credentials, open: Mutex::default() }
+    }
+
+    pub(super) fn s3(&self) -> &S3Config {
+        &self.s3
     }
 
     /// Refuses S3 over plain http unless configured.
@@ -83,15 +89,36 @@ impl Clients {
         })
     }
 
+    /// What the usual variables say. With credentials of a tenant's, no key, token or role of the
+    /// service's own is taken from them.
+    fn environment(&self) -> AmazonS3Builder {
+        let Some(own) = &self.credentials else { return AmazonS3Builder::from_env() };
+        let mut builder = AmazonS3Builder::new()
+            .with_access_key_id(&own.access_key_id)
+            .with_secret_access_key(&own.secret_access_key);
+        if let Some(token) = &own.session_token {
+            builder = builder.with_token(token);
+        }
+        for (name, value) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+            let key = name.to_ascii_lowercase().parse();
+            if let Ok(key) = key
+                && is_of_the_server(key)
+            {
+                builder = builder.with_config(key, value);
+            }
+        }
+        builder
+    }
+
     fn s3_builder(&self, bucket: &str) -> AmazonS3Builder {
-        let environment = AmazonS3Builder::from_env();
+        let environment = self.environment();
         let http = AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp);
         let allow_http =
             self.s3.allow_http || environment.get_config_value(&http).as_deref() == Some("true");
         let mut builder = environment
             .with_bucket_name(bucket)
             .with_client_options(patience(ClientOptions::new().with_allow_http(allow_http)));
-        if self.s3.anonymous {
+        if self.s3.anonymous && self.credentials.is_none() {
             builder = builder.with_skip_signature(true);
         }
         if let Some(region) = &self.s3.region {
@@ -111,6 +138,19 @@ impl Clients {
         }
         builder
     }
+}
+
+/// Says where and how, not who.
+fn is_of_the_server(key: AmazonS3ConfigKey) -> bool {
+    matches!(
+        key,
+        AmazonS3ConfigKey::Region
+            | AmazonS3ConfigKey::DefaultRegion
+            | AmazonS3ConfigKey::Endpoint
+            | AmazonS3ConfigKey::S3Endpoint
+            | AmazonS3ConfigKey::VirtualHostedStyleRequest
+            | AmazonS3ConfigKey::Client(_)
+    )
 }
 
 /// No bucket can stand in front of an IP address.
@@ -142,6 +182,24 @@ fn retry() -> RetryConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_the_variables_a_tenant_takes_the_server_and_not_the_keys() {
+        let taken = |name: &str| is_of_the_server(name.parse().unwrap());
+        for name in ["aws_endpoint_url", "aws_region", "aws_default_region", "aws_allow_http"] {
+            assert!(taken(name), "{name}");
+        }
+        for name in [
+            "aws_access_key_id",
+            "aws_secret_access_key",
+            "aws_session_token",
+            "aws_role_arn",
+            "aws_web_identity_token_file",
+            "aws_skip_signature",
+        ] {
+            assert!(!taken(name), "{name}");
+        }
+    }
 
     #[test]
     fn an_address_takes_no_bucket_in_front() {

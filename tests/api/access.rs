@@ -1,18 +1,32 @@
 //! Who may do what, how much of it, and what is remembered of it.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     http::{Method, header},
 };
 use retune::{
     config::Settings,
-    service::{access::Role, api, database::transfers::Enqueue},
+    pipeline::Verdict,
+    service::{
+        access::Role,
+        api,
+        database::{
+            leases::{self, AfterFailure},
+            transfers::Enqueue,
+        },
+        jobs::JobError,
+    },
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::app::{App, bearer, request};
-use crate::support::enqueue;
+use crate::support::{LONG, enqueue};
+
+/// What failed is tried again at once.
+const NOW: leases::Terms = leases::Terms { backoff: Duration::from_nanos(1), ..LONG };
 
 async fn execute(app: &App, sql: &str) {
     let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&app.db.database.pool);
@@ -147,24 +161,50 @@ async fn submissions_at_the_same_moment_share_the_quota() {
 #[tokio::test]
 async fn a_tenant_computes_no_longer_than_its_quota_within_a_day() {
     let app = App::open().await;
-    app.post("/v1/transfers", &app.spec(), &[]).await.ok(202);
-    execute(
-        &app,
-        "UPDATE tenants SET max_compute_seconds_per_day = 100;
-         UPDATE transfers SET status = 'cancelled', started_at = now() - interval '90 seconds',
-                              finished_at = now()",
-    )
-    .await;
-    app.post("/v1/transfers", &app.spec(), &[]).await.ok(202);
-    let longer = "UPDATE transfers SET started_at = now() - interval '110 seconds'
-                  WHERE status = 'cancelled'";
+    let submit = async || app.post("/v1/transfers", &app.spec(), &[]).await;
+    submit().await.ok(202);
+    // Two attempts of one transfer, each shorter than the quota.
+    for _ in 0..2 {
+        let lease = app.claim().await;
+        execute(&app, "UPDATE transfers SET started_at = now() - interval '60 seconds'").await;
+        let error = JobError { code: "x".into(), detail: "x".into(), pointer: None };
+        let again = leases::fail(&app.db.database, &lease, &error, true, NOW).await.unwrap();
+        assert_eq!(again, Some(AfterFailure::QueuedAgain));
+    }
+    execute(&app, "UPDATE tenants SET max_compute_seconds_per_day = 125").await;
+    submit().await.ok(202);
+    // What runs counts too.
+    app.claim().await;
+    let running = "UPDATE transfers SET started_at = now() - interval '60 seconds'
+                   WHERE status = 'running'";
+    execute(&app, running).await;
+    submit().await.problem(429, "quota_exceeded");
+    // Of what began yesterday, today's part.
+    let longer = "UPDATE attempts SET began_at = began_at - interval '2 days'";
     execute(&app, longer).await;
-    app.post("/v1/transfers", &app.spec(), &[]).await.problem(429, "quota_exceeded");
-    let long_ago = "UPDATE transfers SET started_at = started_at - interval '25 hours',
-                                         finished_at = finished_at - interval '25 hours'
-                    WHERE status = 'cancelled'";
+    submit().await.problem(429, "quota_exceeded");
+    let long_ago = "UPDATE attempts SET ended_at = ended_at - interval '25 hours'";
     execute(&app, long_ago).await;
-    app.post("/v1/transfers", &app.spec(), &[]).await.ok(202);
+    submit().await.ok(202);
+}
+
+#[tokio::test]
+async fn a_tenant_writes_no_more_than_its_quota_within_a_day() {
+    let mut settings = Settings::default();
+    settings.quotas.result_bytes_per_day = 1500;
+    let app = App::start(true, settings).await;
+    let submit = async || app.post("/v1/transfers", &app.spec(), &[]).await;
+    for _ in 0..2 {
+        submit().await.ok(202);
+        app.finish_next(Verdict::Published).await;
+    }
+    submit().await.problem(429, "quota_exceeded");
+    execute(&app, "UPDATE tenants SET max_result_bytes_per_day = 2001").await;
+    submit().await.ok(202);
+    execute(&app, "UPDATE tenants SET max_result_bytes_per_day = NULL").await;
+    submit().await.problem(429, "quota_exceeded");
+    execute(&app, "UPDATE transfers SET finished_at = finished_at - interval '25 hours'").await;
+    submit().await.ok(202);
 }
 
 /// Every row of a tenant, in every table that has tenants.

@@ -11,13 +11,16 @@ use retune::{
     config::Settings,
     service::{
         access::{DEFAULT_TENANT, Role},
-        api, dashboard,
+        api,
+        arrivals::Looker,
+        dashboard,
         database::api_keys,
         state::AppState,
     },
     storage::{S3Config, Storage, StorageConfig},
 };
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -29,18 +32,19 @@ pub struct App {
     pub router: Router,
     pub objects: PathBuf,
     pub shutdown: CancellationToken,
+    looker: Looker,
     _folder: tempfile::TempDir,
 }
 
 impl App {
     /// Open to everyone, as on loopback without a key.
     pub async fn open() -> Self {
-        Self::start(true, Settings::default()).await
+        Box::pin(Self::start(true, Settings::default())).await
     }
 
     /// Asking for keys.
     pub async fn closed() -> Self {
-        Self::start(false, Settings::default()).await
+        Box::pin(Self::start(false, Settings::default())).await
     }
 
     pub async fn start(open: bool, settings: Settings) -> Self {
@@ -58,9 +62,15 @@ impl App {
         let shutdown = CancellationToken::new();
         let settings = Arc::new(settings);
         let database = db.database.clone();
+        let looker = Looker::new(database.clone(), storage.clone(), Arc::clone(&settings));
         let state = AppState::open(database, storage, settings, open, shutdown.clone());
         let router = api::router(state.clone(), dashboard::router(state));
-        Self { db, router, objects, shutdown, _folder: folder }
+        Self { db, router, objects, shutdown, looker, _folder: folder }
+    }
+
+    /// Looks at announcements until `shutdown`, as `serve` does.
+    pub fn look(&self, shutdown: CancellationToken) -> JoinHandle<()> {
+        tokio::spawn(self.looker.clone().run(shutdown))
     }
 
     pub async fn key(&self, role: Role) -> String {

@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::app::App;
 
 /// What is promised to clients; a route missing here or there fails.
-const ROUTES: [&str; 51] = [
+const ROUTES: [&str; 53] = [
     "DELETE /v1/api_keys/{id}",
     "DELETE /v1/base_models/{name}/inbound_tokens/{id}",
     "DELETE /v1/webhook_endpoints/{name}",
@@ -17,6 +17,8 @@ const ROUTES: [&str; 51] = [
     "GET /v1/base_models",
     "GET /v1/base_models/{name}",
     "GET /v1/base_models/{name}/aliases/{alias}",
+    "GET /v1/base_models/{name}/arrivals",
+    "GET /v1/base_models/{name}/inbound_tokens",
     "GET /v1/base_models/{name}/versions",
     "GET /v1/base_models/{name}/versions/{version}",
     "GET /v1/fine_tunes",

@@ -1,9 +1,30 @@
-//! Notifications that a new base has landed.
+//! Notifications that a new base has landed, and what becomes of what they announce.
 
-use retune::service::access::Role;
+use std::time::Duration;
+
+use retune::{
+    config::Settings,
+    service::{
+        access::{DEFAULT_TENANT, Role},
+        database::{
+            arrivals::{self, Claimed},
+            terms::Terms,
+        },
+    },
+};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::app::{App, bearer};
+use crate::support::within;
+
+/// A claim that has run out as soon as it is made, as of a process that died.
+const OVER: Terms = Terms {
+    lease: Duration::ZERO,
+    backoff: Duration::from_millis(20),
+    longest_wait: Duration::from_millis(20),
+    give_up: Duration::from_hours(24),
+};
 
 impl App {
     /// An address for notifications about `llama/`; ends with the token.
@@ -18,6 +39,28 @@ impl App {
         self.post(address, body, &[]).await.ok(202).json()
     }
 
+    /// The notification of a file, by whichever sender names plain locations.
+    fn landed(&self, file: &str) -> Value {
+        json!({"specversion": "1.0", "data": {"uri": self.uri(file)}})
+    }
+
+    /// Arrivals, newest first, by their versions.
+    async fn arrivals(&self) -> Vec<(String, Value)> {
+        let listed = self.get("/v1/base_models/llama/arrivals").await.ok(200).json();
+        let rows = listed["data"].as_array().expect("rows").clone();
+        let named = |row: Value| (row["version"].as_str().expect("a name").to_owned(), row);
+        rows.into_iter().map(named).collect()
+    }
+
+    /// Waits until the arrival of a version is as wanted.
+    async fn arrived(&self, version: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        within("an arrival is as it should be", async || {
+            let arrival = self.arrivals().await.into_iter().find(|(name, _)| name == version);
+            arrival.map(|(_, row)| row).filter(&wanted)
+        })
+        .await
+    }
+
     async fn versions(&self) -> Vec<String> {
         let listed = self.get("/v1/base_models/llama/versions").await.ok(200).json();
         let rows = listed["data"].as_array().expect("rows").clone();
@@ -25,40 +68,52 @@ impl App {
     }
 }
 
+fn is(status: &str) -> impl Fn(&Value) -> bool {
+    move |arrival| arrival["status"] == *status
+}
+
 #[tokio::test]
 async fn what_has_landed_becomes_a_version_and_its_dependents_are_carried_over_once() {
     let app = App::with_base().await;
     app.fine_tune("news", "promote").await.ok(201);
+    app.look(app.shutdown.clone());
     let address = app.address("cloudevents").await;
-    let event = |file: &str| json!({"specversion": "1.0", "data": {"uri": app.uri(file)}});
     // The first file of two: too early.
     std::fs::create_dir_all(app.objects.join("llama/2")).unwrap();
     std::fs::write(app.objects.join("llama/2/config.json"), "{}").unwrap();
-    let early = app.notify(&address, &event("llama/2/config.json")).await;
-    assert!(early["ignored"][0]["reason"].as_str().unwrap().contains("not a whole model yet"));
+    let early = app.notify(&address, &app.landed("llama/2/config.json")).await;
+    assert_eq!(early["arrivals"][0]["status"], "waiting");
+    let waits = app.arrived("2", |arrival| !arrival["reason"].is_null()).await;
+    assert!(waits["reason"].as_str().unwrap().contains("not a whole model yet"), "{waits}");
     app.put_model("llama/2", "weights");
-    let whole = app.notify(&address, &event("llama/2/model.safetensors")).await;
-    assert_eq!(whole, json!({"registered": ["2"], "known": [], "ignored": []}));
+    app.notify(&address, &app.landed("llama/2/model.safetensors")).await;
+    let arrived = app.arrived("2", is("registered")).await;
+    assert_eq!((&arrived["uri"], &arrived["reason"]), (&json!(app.uri("llama/2/")), &Value::Null));
     // The same again, by the other file and by another sender.
-    assert_eq!(app.notify(&address, &event("llama/2/config.json")).await["known"], json!(["2"]));
+    let again = app.notify(&address, &app.landed("llama/2/config.json")).await;
+    assert_eq!(again["arrivals"][0]["status"], "registered");
     let hub = app.address("huggingface").await;
     let pushed = json!({"event": {"action": "update"}, "repo": {"name": "meta/llama"}});
-    assert_eq!(app.notify(&hub, &pushed).await["known"], json!(["2"]));
-    assert_eq!(app.versions().await, ["2", "1"]);
-    let retunes = app.get("/v1/retunes").await.ok(200).json();
-    assert_eq!(retunes["data"].as_array().map(Vec::len), Some(1), "{retunes}");
+    assert_eq!(app.notify(&hub, &pushed).await["listing"], true);
+    app.arrived("2", |arrival| arrival["announcements"] == 4).await;
     // A registry that names the version itself.
     app.put_model("llama/run-7", "other weights");
     let mlflow = app.address("mlflow").await;
     let created = json!({"entity": "model_version", "action": "created",
         "data": {"name": "llama", "version": "3", "source": app.uri("llama/run-7/")}});
-    assert_eq!(app.notify(&mlflow, &created).await["registered"], json!(["3"]));
+    app.notify(&mlflow, &created).await;
+    app.arrived("3", is("registered")).await;
+    assert_eq!(app.versions().await, ["3", "2", "1"]);
+    assert_eq!(app.retunes().await.len(), 2);
 }
 
 #[tokio::test]
 async fn shards_that_are_missing_are_waited_for() {
-    let app = App::with_base().await;
-    let address = app.address("huggingface").await;
+    let mut settings = Settings::default();
+    settings.arrivals.backoff = Duration::from_millis(20);
+    let app = App::start(true, settings).await;
+    app.put("/v1/base_models/llama", &json!({}), &[]).await.ok(201);
+    app.look(app.shutdown.clone());
     let folder = app.objects.join("llama/2");
     std::fs::create_dir_all(&folder).unwrap();
     let index = json!({"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}});
@@ -69,10 +124,126 @@ async fn shards_that_are_missing_are_waited_for() {
     ] {
         std::fs::write(folder.join(name), content).unwrap();
     }
-    let early = app.notify(&address, &json!({})).await;
-    assert_eq!(early["registered"], json!([]), "{early}");
+    app.notify(&app.address("huggingface").await, &json!({})).await;
+    app.arrived("2", |arrival| !arrival["reason"].is_null()).await;
+    // Nobody says that the last has come.
     std::fs::write(folder.join("two.safetensors"), "2").unwrap();
-    assert_eq!(app.notify(&address, &json!({})).await["registered"], json!(["2"]));
+    let arrived = app.arrived("2", is("registered")).await;
+    assert_eq!(arrived["announcements"], 1);
+}
+
+#[tokio::test]
+async fn what_stays_no_model_is_given_up_and_looked_at_again_when_announced_again() {
+    let mut settings = Settings::default();
+    settings.arrivals.backoff = Duration::from_millis(20);
+    settings.arrivals.give_up = Duration::from_millis(100);
+    let app = App::start(true, settings).await;
+    app.put("/v1/base_models/llama", &json!({}), &[]).await.ok(201);
+    app.look(app.shutdown.clone());
+    let address = app.address("cloudevents").await;
+    app.notify(&address, &app.landed("llama/2/config.json")).await;
+    let failed = app.arrived("2", is("failed")).await;
+    assert!(failed["reason"].as_str().unwrap().contains("config.json is missing"), "{failed}");
+    assert_eq!(failed["next_look_at"], Value::Null);
+    assert_eq!(app.registry_events().await, ["base_model.arrival.failed"]);
+    app.put_model("llama/2", "weights");
+    app.notify(&address, &app.landed("llama/2/config.json")).await;
+    app.arrived("2", is("registered")).await;
+    // Another model under a name that is taken.
+    app.put_model("llama/other", "other weights");
+    let named = json!({"data": {"uri": app.uri("llama/other/"), "version": "2"}});
+    app.notify(&address, &named).await;
+    let taken = app.arrived("2", is("failed")).await;
+    assert!(taken["reason"].as_str().unwrap().contains("is there with the digest"), "{taken}");
+    let failed = app.get("/v1/base_models/llama/arrivals?status=failed").await.ok(200).json();
+    assert_eq!(failed["data"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_looker_that_dies_loses_nothing_and_one_that_was_overtaken_records_nothing() {
+    let app = App::with_base().await;
+    app.fine_tune("news", "promote").await.ok(201);
+    app.put_model("llama/2", "weights");
+    app.notify(&app.address("cloudevents").await, &app.landed("llama/2/config.json")).await;
+    let dead = claim(&app).await;
+    // Two processes look; one registers it.
+    let lookers = [app.look(app.shutdown.clone()), app.look(app.shutdown.clone())];
+    app.arrived("2", is("registered")).await;
+    assert!(!arrivals::know(&app.db.database, &dead).await.unwrap());
+    assert!(!arrivals::fail(&app.db.database, &dead, "late").await.unwrap());
+    assert_eq!(arrivals::put_off(&app.db.database, &dead, "late", OVER).await.unwrap(), None);
+    app.arrived("2", is("registered")).await;
+    assert_eq!((app.versions().await.len(), app.retunes().await.len()), (2, 1));
+    app.shutdown.cancel();
+    for looker in lookers {
+        looker.await.expect("it ends");
+    }
+}
+
+async fn claim(app: &App) -> Claimed {
+    let mut claimed =
+        arrivals::claim(&app.db.database, 4, OVER).await.expect("the database answers");
+    assert_eq!(claimed.len(), 1);
+    claimed.pop().expect("one")
+}
+
+#[tokio::test]
+async fn an_announcement_while_it_is_looked_at_is_not_lost() {
+    let app = App::with_base().await;
+    let address = app.address("cloudevents").await;
+    let slow = Terms {
+        lease: Duration::from_mins(5),
+        backoff: Duration::from_mins(5),
+        longest_wait: Duration::from_mins(5),
+        ..OVER
+    };
+    app.notify(&address, &app.landed("llama/2/config.json")).await;
+    let looking = arrivals::claim(&app.db.database, 4, slow).await.unwrap().pop().unwrap();
+    let nothing = async || arrivals::claim(&app.db.database, 4, OVER).await.unwrap().is_empty();
+    app.notify(&address, &app.landed("llama/2/model.safetensors")).await;
+    assert!(nothing().await, "it is looked at by one at a time");
+    arrivals::put_off(&app.db.database, &looking, "too early", slow).await.unwrap();
+    assert_eq!(claim(&app).await.looks, 2);
+    // Without one, it has to wait.
+    let again = claim(&app).await;
+    arrivals::put_off(&app.db.database, &again, "too early", slow).await.unwrap();
+    assert!(nothing().await);
+}
+
+#[tokio::test]
+async fn a_folder_is_listed_from_time_to_time_without_any_notification() {
+    let app = App::with_base().await;
+    app.put_model("llama/2", "weights");
+    app.put_model("llama/not a name", "weights");
+    let place = "/v1/base_models/llama/inbound_tokens";
+    for seconds in [29, 0, -1] {
+        let body = json!({"prefix": app.uri("llama/"), "poll_seconds": seconds});
+        let pointers = app.post(place, &body, &[]).await.problem(422, "invalid_body");
+        assert_eq!(pointers, ["/poll_seconds"]);
+    }
+    app.look(app.shutdown.clone());
+    let body = json!({"prefix": app.uri("llama/"), "poll_seconds": 30});
+    app.post(place, &body, &[]).await.ok(201);
+    app.arrived("2", is("registered")).await;
+    let ignored = app.arrived("not a name", is("ignored")).await;
+    assert_eq!(ignored["reason"], "its name cannot be a version's");
+    let addresses = within("the listing is recorded", async || {
+        let listed = app.get(place).await.ok(200).json();
+        (!listed["data"][0]["listed_at"].is_null()).then_some(listed)
+    })
+    .await;
+    let address = &addresses["data"][0];
+    assert_eq!((&address["poll_seconds"], &address["listing_error"]), (&json!(30), &Value::Null));
+    assert_eq!(address["token"], Value::Null, "it is shown once");
+    // The next time: what is new is found, what is known is not announced again.
+    app.put_model("llama/3", "newer weights");
+    sqlx::query("UPDATE inbound_tokens SET listing_due_at = now()")
+        .execute(&app.db.database.pool)
+        .await
+        .unwrap();
+    sqlx::query("NOTIFY arrivals").execute(&app.db.database.pool).await.unwrap();
+    app.arrived("3", is("registered")).await;
+    assert_eq!(app.arrived("2", is("registered")).await["announcements"], 1);
 }
 
 #[tokio::test]
@@ -80,16 +251,17 @@ async fn nothing_outside_the_folder_is_looked_at_and_a_token_opens_nothing_else(
     let app = App::with_base().await;
     app.put_model("mistral/2", "weights");
     let address = app.address("cloudevents").await;
+    let long = app.uri(&format!("llama/{}/config.json", "x".repeat(1200)));
     for outside in
-        [app.uri("mistral/2/config.json"), app.uri("llama/"), "file:///etc/passwd".into()]
+        [app.uri("mistral/2/config.json"), app.uri("llama/"), "file:///etc/passwd".into(), long]
     {
         let answer = app.notify(&address, &json!({"data": {"uri": outside}})).await;
-        assert_eq!(answer["registered"], json!([]), "{answer}");
+        assert_eq!(answer["arrivals"], json!([]), "{answer}");
         assert_eq!(answer["ignored"].as_array().map(Vec::len), Some(1), "{answer}");
     }
     let nothing = app.notify(&address, &json!({"type": "test"})).await;
-    assert_eq!(nothing, json!({"registered": [], "known": [], "ignored": []}));
-    assert_eq!(app.versions().await, ["1"]);
+    assert_eq!(nothing, json!({"arrivals": [], "ignored": [], "listing": false}));
+    assert!(app.arrivals().await.is_empty());
     for wrong in [
         "/v1/inbound/cloudevents/none".to_owned(),
         format!("/v1/inbound/cloudevents/rt_{}_{}", "0".repeat(12), "0".repeat(64)),
@@ -109,6 +281,7 @@ async fn addresses_are_made_by_administrators_and_withdrawn() {
     let place = "/v1/base_models/llama/inbound_tokens";
     let body = json!({"prefix": app.uri("llama/")});
     app.post(place, &body, &[("authorization", &reader)]).await.problem(403, "forbidden");
+    app.get_with(place, &[("authorization", &reader)]).await.problem(403, "forbidden");
     app.post(place, &json!({"prefix": "file:///etc/"}), &as_admin)
         .await
         .problem(422, "location_not_allowed");
@@ -119,4 +292,54 @@ async fn addresses_are_made_by_administrators_and_withdrawn() {
     app.delete(&own, &as_admin).await.ok(204);
     app.delete(&own, &as_admin).await.problem(404, "not_found");
     app.post(&address, &json!({}), &[]).await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn another_tenants_arrivals_are_not_there() {
+    let app = App::closed().await;
+    let (ours, theirs) = (DEFAULT_TENANT, app.tenant().await);
+    let mut keys = Vec::new();
+    for tenant in [ours, theirs] {
+        keys.push(bearer(&app.key_of(tenant, Role::Admin).await));
+    }
+    for key in &keys {
+        app.put("/v1/base_models/llama", &json!({}), &[("authorization", key)]).await.ok(201);
+    }
+    let place = "/v1/base_models/llama/inbound_tokens";
+    let body = json!({"prefix": app.uri("llama/")});
+    let made = app.post(place, &body, &[("authorization", &keys[0])]).await.ok(201).json();
+    let address = format!("/v1/inbound/cloudevents/{}", made["token"].as_str().unwrap());
+    app.put_model("llama/2", "weights");
+    app.notify(&address, &app.landed("llama/2/config.json")).await;
+    app.look(app.shutdown.clone());
+    for (key, count) in [(&keys[0], 1), (&keys[1], 0)] {
+        for list in ["arrivals", "inbound_tokens"] {
+            let path = format!("/v1/base_models/llama/{list}");
+            let listed = app.get_with(&path, &[("authorization", key)]).await.ok(200).json();
+            assert_eq!(listed["data"].as_array().map(Vec::len), Some(count), "{list}");
+        }
+    }
+    within("it is registered", async || {
+        let path = "/v1/base_models/llama/versions/2";
+        (app.get_with(path, &[("authorization", &keys[0])]).await.status == 200).then_some(())
+    })
+    .await;
+    let path = "/v1/base_models/llama/versions/2";
+    app.get_with(path, &[("authorization", &keys[1])]).await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_looker_that_stops_gives_back_what_it_has() {
+    let app = App::with_base().await;
+    app.put_model("llama/2", "weights");
+    let address = app.address("cloudevents").await;
+    app.notify(&address, &app.landed("llama/2/config.json")).await;
+    let long = Terms { lease: Duration::from_mins(5), ..OVER };
+    let claimed = arrivals::claim(&app.db.database, 1, long).await.unwrap().pop().unwrap();
+    arrivals::release(&app.db.database, &claimed).await.unwrap();
+    let shutdown = CancellationToken::new();
+    let looker = app.look(shutdown.clone());
+    app.arrived("2", is("registered")).await;
+    shutdown.cancel();
+    looker.await.expect("it ends");
 }

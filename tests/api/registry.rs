@@ -92,6 +92,7 @@ pub fn outcome(transfer: Uuid, verdict: Verdict) -> Outcome {
     Outcome {
         uri: format!("file:///out/{transfer}/"),
         manifest_sha256: "ab".into(),
+        bytes: 1000,
         verdict,
         recommendation: Some(Recommendation::Transfer),
         metrics: json!({"method": "identity", "accuracy": 0.9}),

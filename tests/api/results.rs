@@ -33,6 +33,7 @@ async fn finished(app: &App) -> Uuid {
     let outcome = Outcome {
         uri: app.uri(&format!("out/{id}/")),
         manifest_sha256: "dd".into(),
+        bytes: 1000,
         verdict: Verdict::Published,
         recommendation: None,
         metrics: json!({"accuracy": 0.9}),

@@ -12,7 +12,7 @@ impl App {
         self.get(&format!("/v1/retunes/{id}")).await.ok(200).json()
     }
 
-    async fn retunes(&self) -> Vec<Value> {
+    pub async fn retunes(&self) -> Vec<Value> {
         let page = self.get("/v1/retunes").await.ok(200).json();
         page["data"].as_array().unwrap().clone()
     }

@@ -5,7 +5,8 @@ use retune::{
     service::{
         access::Role,
         database::{
-            deliveries::{self, AfterFailure, Attempt, Terms},
+            deliveries::{self, AfterFailure, Attempt},
+            terms::Terms,
             transfers::Enqueue,
         },
         webhooks::{Lookup, Sender, lookup},

@@ -22,6 +22,7 @@ fn outcome() -> Outcome {
     Outcome {
         uri: "file:///out/x/".into(),
         manifest_sha256: "ab".into(),
+        bytes: 1000,
         verdict: Verdict::Published,
         recommendation: Some(Recommendation::TransferAndFineTune),
         metrics: json!({"accuracy": 0.9}),

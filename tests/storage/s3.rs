@@ -1,9 +1,10 @@
 //! Storage on S3.
 
-use std::fs;
+use std::{collections::HashMap, fs};
 
 use bytes::Bytes;
-use retune::storage::{Location, S3Config, Storage};
+use retune::storage::{Credentials, Location, S3Config, Storage};
+use uuid::Uuid;
 
 use crate::support::{
     files::TestStorage,
@@ -112,4 +113,42 @@ fn other_buckets_prefixes_and_plain_http_are_refused() {
     let error = strict.storage.check_location("s3://bucket/allowed/x").unwrap_err();
     assert_eq!(error.code, "location_not_allowed");
     assert!(error.detail.contains("allow_http"), "{error}");
+}
+
+#[test]
+fn a_tenants_own_credentials_reach_its_own_folders_and_no_others() {
+    let first = TestStorage::on_files();
+    let identities = [("vision", "hunter2"), ("audio", "hunter4")];
+    let server = S3Server::asking_for(first.runtime.handle(), &identities);
+    let s3 = server.config.clone();
+    let test = TestStorage::with_runtime(first.runtime, &["s3://bucket/allowed/"], s3);
+    let keys = |(key, secret): (&str, &str)| Credentials {
+        access_key_id: key.into(),
+        secret_access_key: secret.into(),
+        session_token: None,
+    };
+    let [vision, audio, wrong] = [1, 2, 3].map(Uuid::from_u128);
+    let credentials = HashMap::from([
+        (vision, keys(identities[0])),
+        (audio, keys(identities[1])),
+        (wrong, keys(("vision", "hunter3"))),
+    ]);
+    let storage = test.storage.clone().with_credentials(credentials);
+    let report = place(&storage, "vision/report.json");
+    let put = |storage: &Storage| {
+        storage.blocking().publish_bytes(&report, Bytes::from_static(b"{}")).map(|_| ())
+    };
+    put(&storage.of(vision)).unwrap();
+    assert!(storage.of(vision).blocking().exists(&report).unwrap());
+    for other in [storage.of(audio), storage.of(wrong), storage.clone(), storage.of(Uuid::nil())] {
+        let error = put(&other).unwrap_err().to_string();
+        assert!(!error.contains("hunter"), "{error}");
+        assert!(other.blocking().head(&report).is_err());
+    }
+    let own = place(&storage, "audio/report.json");
+    storage.of(audio).blocking().publish_bytes(&own, Bytes::from_static(b"{}")).unwrap();
+    assert!(storage.of(vision).blocking().head(&own).is_err());
+    assert!(!format!("{storage:?}").contains("hunter"));
+    // The wall of the roots stands whoever asks.
+    assert!(storage.of(vision).check_location("s3://bucket/x").is_err());
 }

@@ -18,7 +18,10 @@ use axum::{
 };
 use futures::StreamExt;
 use retune::storage::S3Config;
-use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{
+    auth::SimpleAuth,
+    service::{S3Service, S3ServiceBuilder},
+};
 use tokio::{net::TcpListener, runtime::Handle};
 
 /// What happens to a GET of an object.
@@ -34,7 +37,7 @@ pub enum Mishap {
 pub struct S3Server {
     pub config: S3Config,
     /// Kept as long as the server.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     faults: Faults,
 }
 
@@ -47,13 +50,37 @@ struct Faults {
 
 impl S3Server {
     pub fn start(handle: &Handle) -> Self {
+        Self::open(handle, None)
+    }
+
+    /// One that takes signed requests alone, by these keys and secrets; each key reaches the folders of
+    /// its own name and no other.
+    pub fn asking_for(handle: &Handle, identities: &[(&str, &str)]) -> Self {
+        let mut auth = SimpleAuth::new();
+        for (key, secret) in identities {
+            auth.register((*key).to_owned(), (*secret).into());
+        }
+        Self::open(handle, Some(auth))
+    }
+
+    fn open(handle: &Handle, auth: Option<SimpleAuth>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("bucket")).unwrap();
         let files = s3s_fs::FileSystem::new(folder.path()).unwrap();
-        let service = S3ServiceBuilder::new(files).build();
+        let mut service = S3ServiceBuilder::new(files);
+        let private = auth.is_some();
+        if let Some(auth) = auth {
+            service.set_auth(auth);
+        }
+        let service = service.build();
         let faults = Faults::default();
         let given = faults.clone();
-        let app = Router::new().fallback(move |request| answer(service, given, request));
+        let app = Router::new().fallback(async move |request: Request| {
+            if private && !is_of_the_signer(&request) {
+                return StatusCode::FORBIDDEN.into_response();
+            }
+            answer(service, given, request).await
+        });
         let listener = handle.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         handle.spawn(async move { axum::serve(listener, app).await });
@@ -63,7 +90,14 @@ impl S3Server {
             anonymous: true,
             ..S3Config::default()
         };
-        Self { config, _folder: folder, faults }
+        Self { config, folder, faults }
+    }
+
+    /// Puts an object into the bucket, past every key.
+    pub fn put(&self, name: &str, content: &str) {
+        let path = self.folder.path().join("bucket").join(name);
+        fs::create_dir_all(path.parent().expect("in the bucket")).unwrap();
+        fs::write(path, content).unwrap();
     }
 
     /// What happens to the next GETs, in order.
@@ -80,6 +114,14 @@ impl S3Server {
     pub fn gets(&self) -> usize {
         self.faults.gets.load(Ordering::SeqCst)
     }
+}
+
+/// Whether the path, or the folder to be listed, names the key that the request is signed with. Whether
+/// it is signed well is for the service to say.
+fn is_of_the_signer(request: &Request) -> bool {
+    let signed = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    let key = signed.and_then(|text| text.split_once("Credential=")?.1.split('/').next());
+    key.is_some_and(|key| request.uri().to_string().contains(key))
 }
 
 async fn answer(service: S3Service, faults: Faults, request: Request) -> Response {

@@ -1,6 +1,7 @@
 //! Base models: register, look; their versions and aliases below.
 
 pub mod aliases;
+pub mod arrivals;
 pub mod get;
 pub mod inbound_tokens;
 pub mod list;

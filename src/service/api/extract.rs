@@ -13,7 +13,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::problem::Problem;
-use crate::spec::Fault;
+use crate::spec::{Fault, objects::Objects};
 
 /// A JSON body of shape `T`.
 pub struct JsonBody<T>(pub T);
@@ -28,7 +28,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     }
 }
 
-/// A JSON body of shape `T`, or none at all, which stands for the default.
+/// A JSON body of shape `T`, or none at all, which stands for the default as null does.
 pub struct OptionalJsonBody<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJsonBody<T> {
@@ -38,7 +38,11 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
         if request.body().size_hint().exact() == Some(0) {
             return Ok(Self(T::default()));
         }
-        JsonBody::from_request(request, state).await.map(|JsonBody(value)| Self(value))
+        let bytes = read(request, state).await?;
+        match parse(&bytes)? {
+            Value::Null => Ok(Self(T::default())),
+            value => shape(&value).map(Self),
+        }
     }
 }
 
@@ -116,7 +120,7 @@ fn find_nul(value: &Value, pointer: &mut String, faults: &mut Vec<Fault>) {
 }
 
 fn shape<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    serde_path_to_error::deserialize(Objects(value)).map_err(|error| {
         let path = error.path().to_string();
         let pointer =
             if path == "." { String::new() } else { format!("/{}", path.replace('.', "/")) };
@@ -254,6 +258,10 @@ mod tests {
         assert_eq!(
             refusal(json, "{\"name\": 3}").await,
             (422, "invalid_body".into(), vec!["/name".into()])
+        );
+        assert_eq!(
+            refusal(json, "[\"a\"]").await,
+            (422, "invalid_body".into(), vec![String::new()])
         );
         assert_eq!(
             refusal(json, "{\"name\": \"a\\u0000\"}").await,

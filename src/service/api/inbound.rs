@@ -1,10 +1,10 @@
 //! `POST /v1/inbound/{sender}/{token}`: an object store or a registry says that a base has landed.
 //!
 //! The token is the authentication: it belongs to one base model and one folder. What is announced is
-//! looked at; what is whole and new becomes a version, as if it had been posted. So a notification may
-//! come twice, late or too early.
+//! only written down here; [`crate::service::arrivals`] looks at it, however long that takes. So a
+//! notification may come twice, late or too early.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use axum::{
     Json,
@@ -18,35 +18,34 @@ use utoipa::ToSchema;
 use super::{
     AppState,
     extract::JsonBody,
-    problem::{Problem, Refusals},
+    problem::{BodyRefusals, Missing, Problem, Refusals},
 };
 use crate::{
     service::{
         access::Secret,
         database::{
-            base_models::versions::{self, NewVersion, RegisterError},
-            inbound_tokens::{self, Inbound},
+            arrivals::{self, Announced as How},
+            inbound_tokens::{self, listings},
         },
-        model_files::{self, ModelFilesError},
         retuning::{
+            arrivals::{Announcement, Arrival},
             inbound::{Announced, Hint, Sender},
-            is_name,
         },
     },
     storage::Location,
 };
 
-/// What came of a notification.
+/// What came of a notification so far.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Received {
-    /// Versions that are new.
-    registered: Vec<String>,
-    /// Versions that were there.
-    known: Vec<String>,
+    /// What it announces, and how far each is: `GET /v1/base_models/{name}/arrivals` tells more later.
+    arrivals: Vec<Arrival>,
     ignored: Vec<Ignored>,
+    /// The folder is going to be listed, and everything in it announced.
+    listing: bool,
 }
 
-/// What was announced and is no version.
+/// What was announced and cannot be a version.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Ignored {
     uri: String,
@@ -55,8 +54,8 @@ pub struct Ignored {
 
 /// Notify of a new base.
 ///
-/// Sent by S3 (or `EventBridge`), by `CloudEvents`, by the Hugging Face hub or by `MLflow`. Answers 503 where
-/// storage does not, so that it is sent again.
+/// Sent by S3 (or `EventBridge`), by `CloudEvents`, by the Hugging Face hub or by `MLflow`. Answered before
+/// anything is looked at in storage.
 #[utoipa::path(
     post,
     path = "/v1/inbound/{sender}/{token}",
@@ -69,11 +68,9 @@ pub struct Ignored {
     request_body(content = Value, description = "As the sender has it"),
     responses(
         (status = 202, body = Received),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_text`"),
+        Missing,
+        BodyRefusals,
         Refusals,
     ),
 )]
@@ -90,40 +87,42 @@ pub async fn handle(
     // The roots may have been narrowed since.
     let prefix = state.storage.check_location(&inbound.prefix).map_err(|_| unknown())?;
     let mut received = Received::default();
-    let places = match sender.announced(&body) {
-        Announced::Places(hints) => places(&state, &prefix, hints, &mut received),
-        Announced::Everything => {
-            let folders = state.storage.list(&prefix).await.map_err(ModelFilesError::from)?.folders;
-            folders.into_iter().map(|folder| (folder.name().to_owned(), folder)).collect()
+    match sender.announced(&body) {
+        Announced::Places(hints) => {
+            let places = places(&state, &prefix, hints, &mut received.ignored);
+            let written = arrivals::announce(&state.database, &inbound, &places, How::Again);
+            received.arrivals = written.await?;
         }
-    };
-    for (version, folder) in places {
-        register(&state, &inbound, (version, folder), &mut received).await?;
+        Announced::Everything => {
+            listings::ask(&state.database, &inbound).await?;
+            received.listing = true;
+        }
     }
     Ok((StatusCode::ACCEPTED, Json(received)))
 }
 
-/// The folders meant, each once, by the names of their versions.
+/// The folders meant, each once.
 fn places(
     state: &AppState,
     prefix: &Location,
     hints: Vec<Hint>,
-    received: &mut Received,
-) -> BTreeMap<String, Location> {
-    let mut places = BTreeMap::new();
-    for hint in hints {
-        let found = state.storage.check_location(&hint.uri).ok();
-        match found.and_then(|location| place(prefix, location, hint.version)) {
-            Some((version, folder)) => {
-                places.insert(version, folder);
+    ignored: &mut Vec<Ignored>,
+) -> Vec<Announcement> {
+    let mut places = BTreeSet::new();
+    for Hint { uri, version } in hints {
+        let found = state.storage.check_location(&uri).ok();
+        let place = found.and_then(|location| place(prefix, location, version));
+        let reason = match place.map(|(name, folder)| Announcement::of(&folder.to_string(), name)) {
+            Some(Some(announcement)) => {
+                places.insert(announcement);
+                continue;
             }
-            None => received.ignored.push(Ignored {
-                uri: hint.uri,
-                reason: "not below the folder of this address".to_owned(),
-            }),
-        }
+            Some(None) => "its location or its name is too long",
+            None => "not below the folder of this address",
+        };
+        ignored.push(Ignored { uri, reason: reason.to_owned() });
     }
-    places
+    places.into_iter().collect()
 }
 
 /// A hint that names its version means that very folder; of any other the folder right below the
@@ -144,47 +143,4 @@ fn place(
     let version = below.split('/').next()?.to_owned();
     let folder = prefix.child(&version).ok()?;
     Some((version, folder))
-}
-
-async fn register(
-    state: &AppState,
-    inbound: &Inbound,
-    (version, folder): (String, Location),
-    received: &mut Received,
-) -> Result<(), Problem> {
-    let uri = format!("{}/", folder.to_string().trim_end_matches('/'));
-    let mut ignore = |reason: String| received.ignored.push(Ignored { uri: uri.clone(), reason });
-    if !is_name(&version) {
-        ignore("its name cannot be a version's".to_owned());
-        return Ok(());
-    }
-    // Not read again for each of its files.
-    let known =
-        versions::get(&state.database, inbound.tenant, &inbound.base_model, &version).await?;
-    if known.is_some_and(|known| known.uri.trim_end_matches('/') == uri.trim_end_matches('/')) {
-        received.known.push(version);
-        return Ok(());
-    }
-    let files = match model_files::look(&state.storage, &folder).await {
-        Ok(files) => files,
-        Err(ModelFilesError::NoModel(_, fault)) => {
-            ignore(format!("not a whole model yet: {fault}"));
-            return Ok(());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let size = i64::try_from(files.size).map_err(Problem::internal)?;
-    let (parent, licence, retires_at) = (None, None, None);
-    let name = version.clone();
-    let digest = files.digest;
-    let new = NewVersion { version, uri: uri.clone(), digest, size, parent, licence, retires_at };
-    let max_attempts = state.settings.worker.max_attempts;
-    let of = (inbound.tenant, inbound.base_model.as_str());
-    match versions::register(&state.database, of.0, of.1, &new, max_attempts).await {
-        Ok((_, true)) => received.registered.push(name),
-        Ok((_, false)) => received.known.push(name),
-        Err(error @ RegisterError::Conflict { .. }) => ignore(error.to_string()),
-        Err(error) => return Err(error.into()),
-    }
-    Ok(())
 }

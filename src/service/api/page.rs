@@ -4,7 +4,7 @@
 //! before it", and new rows never shift a page.
 
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::problem::Problem;
@@ -31,6 +31,18 @@ impl<T: ToSchema> Page<T> {
         let next = if more { rows.last().map(cursor) } else { None };
         Self { data: rows, next }
     }
+}
+
+/// What [`Cut::read`] reads, for the documentation.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "documents the query, which is read as pairs")]
+pub struct PageQuery {
+    /// Rows a page, 50 by default
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u64>,
+    /// The `next` of the page before
+    after: Option<Uuid>,
 }
 
 /// Rows a page when `limit` is not given.

@@ -183,6 +183,36 @@ pub enum Refusals {
     Other(Problem),
 }
 
+/// What every endpoint may answer whose path names something.
+#[derive(IntoResponses)]
+pub enum Missing {
+    /// `not_found`
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(Problem),
+}
+
+/// What every endpoint that reads a body may answer.
+#[derive(IntoResponses)]
+pub enum BodyRefusals {
+    /// `malformed_json`
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(Problem),
+    /// `body_too_large`
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(Problem),
+    /// `unsupported_media_type`
+    #[response(status = 415, content_type = "application/problem+json")]
+    Unsupported(Problem),
+}
+
+/// What every endpoint that reads nothing but a query may answer.
+#[derive(IntoResponses)]
+pub enum QueryRefusals {
+    /// `invalid_query`
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(Problem),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,10 +7,15 @@ pub mod list;
 pub mod pause;
 pub mod resume;
 
-use axum::http::StatusCode;
+use axum::{Json, http::StatusCode};
 
 use super::problem::Problem;
-use crate::service::database::retunes::control::ControlError;
+use crate::service::{database::retunes::control::ControlError, retuning::retunes::Retune};
+
+/// The retune, if the tenant has it.
+fn found(retune: Option<Retune>) -> Result<Json<Retune>, Problem> {
+    retune.map(Json).ok_or_else(|| Problem::not_found("retune"))
+}
 
 impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {

@@ -17,6 +17,7 @@ use crate::{
         results::{self, ResultError},
         state::AppState,
     },
+    storage::Storage,
 };
 
 const PHASES: [Phase; 7] = [
@@ -83,7 +84,7 @@ pub async fn handle(
     page.frame.session = !state.open;
     if transfer.result.is_some() {
         // Storage that does not answer takes its part of the page with it, not the page.
-        match result(&state, &transfer).await {
+        match result(&state.storage.of(caller.tenant), &transfer).await {
             Ok((report, files)) => (page.report, page.files) = (report, files),
             Err(error) => page.notice = Some(format!("The result cannot be read: {error}.")),
         }
@@ -92,11 +93,11 @@ pub async fn handle(
 }
 
 async fn result(
-    state: &AppState,
+    storage: &Storage,
     transfer: &Transfer,
 ) -> Result<(Option<Report>, Vec<File>), ResultError> {
-    let files = results::files(&state.storage, transfer).await?;
-    let report = results::report(&state.storage, transfer).await?;
+    let files = results::files(storage, transfer).await?;
+    let report = results::report(storage, transfer).await?;
     let shown = |file: results::ResultFile| File {
         size: format::bytes(file.size),
         short_sha256: file.sha256.chars().take(12).collect(),

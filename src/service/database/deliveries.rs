@@ -4,11 +4,9 @@
 mod ends;
 mod history;
 
-use std::time::Duration;
-
 use uuid::Uuid;
 
-use super::{Database, audit_events, events};
+use super::{Database, audit_events, events, terms::Terms};
 use crate::service::webhooks::{Envelope, Secret};
 
 pub use ends::{AfterFailure, Attempt, fail, succeed};
@@ -16,28 +14,6 @@ pub use history::{ListFilter, list, replay};
 
 /// Most posts open at once to one endpoint, whoever sends them.
 const MOST_PER_ENDPOINT: i64 = 4;
-
-/// The longest wait between two attempts, in seconds.
-const LONGEST_WAIT: f64 = 3.0 * 3600.0;
-
-/// How long a claim holds, how long to wait between attempts, and how long to go on.
-#[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    pub lease: Duration,
-    /// Before the second attempt; doubled for each further one.
-    pub backoff: Duration,
-    pub give_up: Duration,
-}
-
-impl Terms {
-    /// The wait after so many attempts, in seconds: between half of it and the whole, at random, so
-    /// that what failed together does not come back together.
-    fn wait_after(self, attempts: i32) -> f64 {
-        let doublings = attempts.clamp(1, 30) - 1;
-        let whole = (self.backoff.as_secs_f64() * 2_f64.powi(doublings)).min(LONGEST_WAIT);
-        whole * rand::random_range(0.5..=1.0)
-    }
-}
 
 /// A claimed delivery: everything that one attempt needs.
 #[derive(Clone, Debug)]
@@ -131,24 +107,4 @@ pub async fn claim(
         },
     });
     Ok(claimed.collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_double_with_jitter_up_to_three_hours() {
-        let terms = Terms {
-            lease: Duration::from_secs(30),
-            backoff: Duration::from_secs(5),
-            give_up: Duration::from_hours(24),
-        };
-        for (attempts, whole) in [(1, 5.0), (2, 10.0), (5, 80.0), (40, LONGEST_WAIT)] {
-            for _ in 0..20 {
-                let wait = terms.wait_after(attempts);
-                assert!((whole / 2.0..=whole).contains(&wait), "{wait} s after {attempts}");
-            }
-        }
-    }
 }

@@ -1,13 +1,17 @@
 //! Addresses for notifications that a new base has landed.
 
+pub mod listings;
+
 use uuid::Uuid;
 
 use super::{Database, audit_events};
-use crate::service::access::Caller;
+use crate::service::{access::Caller, retuning::inbound::InboundToken};
 
 /// What a token stands for.
 #[derive(Clone, Debug)]
 pub struct Inbound {
+    /// Of the token's row.
+    pub id: Uuid,
     pub tenant: Uuid,
     /// Name of the base model.
     pub base_model: String,
@@ -15,35 +19,76 @@ pub struct Inbound {
     pub prefix: String,
 }
 
-/// Makes an address for a tenant's base model; `None` where it has none of this name.
+/// An address to be made.
+#[derive(Clone, Debug)]
+pub struct NewInbound<'a> {
+    /// Name of the base model.
+    pub base_model: &'a str,
+    pub prefix: &'a str,
+    /// How often its folder is listed unasked.
+    pub poll_seconds: Option<i32>,
+    pub secret_sha256: [u8; 32],
+}
+
+/// Makes an address for a tenant's base model; `None` where it has none of this name. A folder that is
+/// listed from time to time is so at once.
 ///
 /// # Errors
 /// From the database.
 pub async fn create(
     database: &Database,
     caller: impl Into<Caller>,
-    (base_model, prefix): (&str, &str),
-    secret_sha256: [u8; 32],
+    new: &NewInbound<'_>,
 ) -> Result<Option<Uuid>, sqlx::Error> {
     let caller = caller.into();
     let mut scope = database.scope(caller.tenant).await?;
     let id = sqlx::query_scalar!(
-        "INSERT INTO inbound_tokens (id, tenant, base_model, prefix, secret_sha256)
-         SELECT $1, tenant, id, $4, $5 FROM base_models WHERE tenant = $2 AND name = $3
+        "INSERT INTO inbound_tokens
+             (id, tenant, base_model, prefix, secret_sha256, poll_seconds, listing_due_at)
+         SELECT $1, tenant, id, $4, $5, $6::integer, CASE WHEN $6::integer IS NOT NULL THEN now() END
+         FROM base_models WHERE tenant = $2 AND name = $3
          RETURNING id",
         Uuid::now_v7(),
         caller.tenant,
-        base_model,
-        prefix,
-        &secret_sha256[..],
+        new.base_model,
+        new.prefix,
+        &new.secret_sha256[..],
+        new.poll_seconds,
     )
     .fetch_optional(&mut *scope)
     .await?;
     let Some(id) = id else { return Ok(None) };
-    let subject = format!("base_models/{base_model}/inbound_tokens/{id}");
+    let subject = format!("base_models/{}/inbound_tokens/{id}", new.base_model);
     audit_events::record(&mut scope, caller, "inbound_token.create", &subject).await?;
     scope.commit().await?;
     Ok(Some(id))
+}
+
+/// Addresses of a tenant's base model after the given one, newest first.
+///
+/// # Errors
+/// From the database.
+pub async fn list(
+    database: &Database,
+    tenant: Uuid,
+    base_model: &str,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<InboundToken>, sqlx::Error> {
+    sqlx::query_as!(
+        InboundToken,
+        "SELECT t.id, t.prefix, t.poll_seconds, t.created_at, t.last_used_at, t.listed_at,
+                t.listing_error
+         FROM inbound_tokens t JOIN base_models m ON m.id = t.base_model
+         WHERE m.tenant = $1 AND m.name = $2 AND ($3::uuid IS NULL OR t.id < $3)
+         ORDER BY t.id DESC LIMIT $4",
+        tenant,
+        base_model,
+        after,
+        limit,
+    )
+    .fetch_all(&mut *database.scope(tenant).await?)
+    .await
 }
 
 /// Withdraws an address; false where there is none.
@@ -88,7 +133,7 @@ pub async fn find(
         Inbound,
         "UPDATE inbound_tokens t SET last_used_at = now() FROM base_models m
          WHERE t.secret_sha256 = $1 AND m.id = t.base_model
-         RETURNING t.tenant, m.name AS base_model, t.prefix",
+         RETURNING t.id, t.tenant, m.name AS base_model, t.prefix",
         &secret_sha256[..],
     )
     .fetch_optional(&database.pool)

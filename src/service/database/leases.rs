@@ -25,6 +25,7 @@ use moves::{to_cancelled, to_failed, to_queued};
 #[derive(Clone, Debug)]
 pub struct Lease {
     pub transfer: Uuid,
+    pub tenant: Uuid,
     pub token: Uuid,
     /// This attempt's number, from 1.
     pub attempt: i32,
@@ -96,7 +97,7 @@ pub async fn claim(
                phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
                estimated_finish = NULL
            FROM next WHERE t.id = next.id
-           RETURNING t.id, t.lease_token AS "token!", t.attempt, t.spec, t.retune"#,
+           RETURNING t.id, t.tenant, t.lease_token AS "token!", t.attempt, t.spec, t.retune"#,
         worker,
         terms.lease.as_secs_f64(),
         terms.backoff.as_secs_f64(),
@@ -116,7 +117,13 @@ pub async fn claim(
         .await?;
     }
     transaction.commit().await?;
-    Ok(Some(Lease { transfer: row.id, token: row.token, attempt: row.attempt, spec: row.spec }))
+    Ok(Some(Lease {
+        transfer: row.id,
+        tenant: row.tenant,
+        token: row.token,
+        attempt: row.attempt,
+        spec: row.spec,
+    }))
 }
 
 /// Prolongs the lease by `lease` from now, stores the progress, and hears whether to go on.

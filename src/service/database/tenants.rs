@@ -4,7 +4,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Database, audit_events, webhook_endpoints::SecretError};
-use crate::service::{access::Caller, webhooks::Secret};
+use crate::service::{
+    access::{Caller, Tenant},
+    webhooks::Secret,
+};
 
 /// The tenant of this name, if there is one.
 ///
@@ -31,6 +34,16 @@ pub async fn add(database: &Database, name: &str) -> Result<Uuid, sqlx::Error> {
     )
     .fetch_one(&database.pool)
     .await
+}
+
+/// Every tenant, by name.
+///
+/// # Errors
+/// From the database.
+pub async fn list(database: &Database) -> Result<Vec<Tenant>, sqlx::Error> {
+    sqlx::query_as!(Tenant, "SELECT id, name, created_at FROM tenants ORDER BY name")
+        .fetch_all(&database.pool)
+        .await
 }
 
 /// Draws a new secret for the callbacks of the tenant's jobs, shown this once; until the time beside

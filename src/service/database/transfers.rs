@@ -1,67 +1,19 @@
 //! Transfers as their owners see them: submit, look, cancel, retry. Workers: `leases`.
 
-use serde_json::{Value, json};
+mod control;
+mod enqueue;
+
+use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{
-    Database, audit_events, events, names,
-    quotas::{self, QuotaExceeded},
-    retunes,
-};
-use crate::{
-    config,
-    service::{
-        access::Caller,
-        jobs::{JobError, Progress, ResultLocation, Status, Transfer},
-    },
-};
+use super::{Database, names};
+use crate::service::jobs::{JobError, Progress, ResultLocation, Status, Transfer};
 
-/// A transfer to be queued.
-#[derive(Clone, Debug)]
-pub struct Enqueue {
-    pub tenant: Uuid,
-    /// A checked `Spec`, as JSON.
-    pub spec: Value,
-    /// An object of strings.
-    pub metadata: Value,
-    pub idempotency: Option<Idempotency>,
-    pub max_attempts: i32,
-}
-
-/// The submitter's promise that requests under one key are one request.
-#[derive(Clone, Debug)]
-pub struct Idempotency {
-    pub key: String,
-    pub request_sha256: [u8; 32],
-}
-
-/// The transfer of a submission, `replayed` when an earlier request had made it.
-#[derive(Clone, Debug)]
-pub struct Enqueued {
-    pub transfer: Transfer,
-    pub replayed: bool,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum EnqueueError {
-    #[error("this Idempotency-Key was used with another request")]
-    IdempotencyConflict,
-    #[error(transparent)]
-    QuotaExceeded(#[from] QuotaExceeded),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum TransitionError {
-    /// The transfer's status does not allow it.
-    #[error("the transfer is {status:?}")]
-    InvalidState { status: Status },
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
+pub(super) use control::cancel_queued;
+pub use control::{TransitionError, request_cancel, retry};
+pub use enqueue::{Enqueue, EnqueueError, Enqueued, Idempotency, enqueue, submit};
 
 /// Which transfers to list; everything given must hold.
 #[derive(Clone, Debug, Default)]
@@ -165,82 +117,6 @@ impl TryFrom<Row> for Transfer {
     }
 }
 
-/// Queues a transfer that somebody asked for, within the tenant's quotas.
-///
-/// # Errors
-/// As [`enqueue`], and [`EnqueueError::QuotaExceeded`].
-pub async fn submit(
-    database: &Database,
-    caller: impl Into<Caller>,
-    new: Enqueue,
-    quotas: &config::Quotas,
-) -> Result<Enqueued, EnqueueError> {
-    let caller = caller.into();
-    let mut scope = database.scope(caller.tenant).await?;
-    let enqueued = enqueue_in(&mut scope, new).await?;
-    if enqueued.replayed {
-        return Ok(enqueued);
-    }
-    if let Some(exceeded) = quotas::check(&mut scope, caller.tenant, quotas).await? {
-        return Err(exceeded.into());
-    }
-    let subject = format!("transfers/{}", enqueued.transfer.id);
-    audit_events::record(&mut scope, caller, "transfer.submit", &subject).await?;
-    scope.commit().await?;
-    Ok(enqueued)
-}
-
-/// Queues a transfer, once per idempotency key.
-///
-/// # Errors
-/// [`EnqueueError::IdempotencyConflict`] when the key came with another request before.
-pub async fn enqueue(database: &Database, new: Enqueue) -> Result<Enqueued, EnqueueError> {
-    let mut scope = database.scope(new.tenant).await?;
-    let enqueued = enqueue_in(&mut scope, new).await?;
-    scope.commit().await?;
-    Ok(enqueued)
-}
-
-async fn enqueue_in(connection: &mut PgConnection, new: Enqueue) -> Result<Enqueued, EnqueueError> {
-    let id = Uuid::now_v7();
-    let (key, sha256) = match &new.idempotency {
-        Some(idempotency) => (Some(&*idempotency.key), Some(&idempotency.request_sha256[..])),
-        None => (None, None),
-    };
-    // A concurrent request with this key makes us wait for its commit, then insert nothing.
-    let inserted = sqlx::query!(
-        "INSERT INTO transfers (id, tenant, spec, metadata, idempotency_key, request_sha256, max_attempts)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
-         ON CONFLICT (tenant, idempotency_key) DO NOTHING",
-        id,
-        new.tenant,
-        new.spec,
-        new.metadata,
-        key,
-        sha256,
-        new.max_attempts,
-    )
-    .execute(&mut *connection)
-    .await?;
-    if inserted.rows_affected() == 1 {
-        events::insert(connection, id, "transfer.queued", json!({"reason": "submitted"})).await?;
-        let transfer = by_id(connection, id).await?;
-        return Ok(Enqueued { transfer, replayed: false });
-    }
-    let earlier = sqlx::query!(
-        "SELECT id, request_sha256 FROM transfers WHERE tenant = $1 AND idempotency_key = $2",
-        new.tenant,
-        key,
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    if earlier.request_sha256.as_deref() != sha256 {
-        return Err(EnqueueError::IdempotencyConflict);
-    }
-    let transfer = by_id(connection, earlier.id).await?;
-    Ok(Enqueued { transfer, replayed: true })
-}
-
 async fn by_id(connection: &mut PgConnection, id: Uuid) -> Result<Transfer, sqlx::Error> {
     select!("transfers WHERE id = $1", id).fetch_one(connection).await?.try_into()
 }
@@ -298,123 +174,6 @@ pub async fn list(
     .fetch_all(&mut *scope)
     .await?;
     rows.into_iter().map(Transfer::try_from).collect()
-}
-
-/// Cancels a queued transfer at once; asks the worker of a running one to stop. Asking twice is
-/// asking once.
-///
-/// # Errors
-/// [`TransitionError::InvalidState`] when it is over already.
-pub async fn request_cancel(
-    database: &Database,
-    caller: impl Into<Caller>,
-    id: Uuid,
-) -> Result<Option<Transfer>, TransitionError> {
-    let caller = caller.into();
-    let mut transaction = database.scope(caller.tenant).await?;
-    let Some(Locked { status, retune }) = lock(&mut transaction, caller.tenant, id).await? else {
-        return Ok(None);
-    };
-    match status {
-        Status::Queued => {
-            cancel_queued(&mut transaction, id, "requested").await?;
-            retunes::settle(&mut transaction, retune).await?;
-        }
-        Status::Running => {
-            sqlx::query!("UPDATE transfers SET status = 'cancelling' WHERE id = $1", id)
-                .execute(&mut *transaction)
-                .await?;
-        }
-        Status::Cancelling => {}
-        Status::Succeeded | Status::Failed | Status::Cancelled => {
-            return Err(TransitionError::InvalidState { status });
-        }
-    }
-    audit_events::record(&mut transaction, caller, "transfer.cancel", &format!("transfers/{id}"))
-        .await?;
-    let transfer = by_id(&mut transaction, id).await?;
-    transaction.commit().await?;
-    Ok(Some(transfer))
-}
-
-/// Queues a failed or cancelled transfer again, with all its attempts before it; its retune is open
-/// again.
-///
-/// # Errors
-/// [`TransitionError::InvalidState`] when it has not ended, or has succeeded.
-pub async fn retry(
-    database: &Database,
-    caller: impl Into<Caller>,
-    id: Uuid,
-) -> Result<Option<Transfer>, TransitionError> {
-    let caller = caller.into();
-    let mut transaction = database.scope(caller.tenant).await?;
-    let Some(Locked { status, retune }) = lock(&mut transaction, caller.tenant, id).await? else {
-        return Ok(None);
-    };
-    if !matches!(status, Status::Failed | Status::Cancelled) {
-        return Err(TransitionError::InvalidState { status });
-    }
-    sqlx::query!(
-        "UPDATE transfers
-         SET status = 'queued', attempt = 0, available_at = now(), held = retune IS NOT NULL,
-             started_at = NULL, finished_at = NULL,
-             error_code = NULL, error_detail = NULL, error_pointer = NULL
-         WHERE id = $1",
-        id
-    )
-    .execute(&mut *transaction)
-    .await?;
-    events::insert(&mut transaction, id, "transfer.queued", json!({"reason": "retried"})).await?;
-    audit_events::record(&mut transaction, caller, "transfer.retry", &format!("transfers/{id}"))
-        .await?;
-    // Which lets it go, unless it is paused or full.
-    retunes::settle(&mut transaction, retune).await?;
-    let transfer = by_id(&mut transaction, id).await?;
-    transaction.commit().await?;
-    Ok(Some(transfer))
-}
-
-/// Cancels a transfer that waits, and says why; the caller settles its retune. One that has been
-/// claimed meanwhile stays as it is.
-pub(super) async fn cancel_queued(
-    connection: &mut PgConnection,
-    id: Uuid,
-    reason: &str,
-) -> Result<(), sqlx::Error> {
-    let done = sqlx::query!(
-        "UPDATE transfers SET status = 'cancelled', finished_at = now()
-         WHERE id = $1 AND status = 'queued'",
-        id
-    )
-    .execute(&mut *connection)
-    .await?;
-    if done.rows_affected() == 1 {
-        events::insert(connection, id, "transfer.cancelled", json!({"reason": reason})).await?;
-    }
-    Ok(())
-}
-
-struct Locked {
-    status: Status,
-    retune: Option<Uuid>,
-}
-
-/// Reads the status and keeps others from changing it until the transaction ends.
-async fn lock(
-    connection: &mut PgConnection,
-    tenant: Uuid,
-    id: Uuid,
-) -> Result<Option<Locked>, sqlx::Error> {
-    sqlx::query_as!(
-        Locked,
-        r#"SELECT status AS "status: Status", retune FROM transfers
-           WHERE id = $1 AND tenant = $2 FOR UPDATE"#,
-        id,
-        tenant,
-    )
-    .fetch_optional(connection)
-    .await
 }
 
 /// How many transfers of all tenants there are of each status that occurs.

@@ -3,9 +3,31 @@
 //! A notification proves nothing: it may come twice, late, out of order, or before the last file. What
 //! it names is looked at in storage before it counts.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// An address for notifications; its token is not in it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct InboundToken {
+    pub id: Uuid,
+    /// The folder whose folders are the versions.
+    pub prefix: String,
+    /// How often the folder is listed unasked; null: never.
+    pub poll_seconds: Option<i32>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it last brought a notification.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last_used_at: Option<OffsetDateTime>,
+    /// When its folder was last listed.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub listed_at: Option<OffsetDateTime>,
+    /// Why the last listing failed; null where it did not.
+    pub listing_error: Option<String>,
+}
 
 /// Who notifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]

@@ -20,7 +20,8 @@ use crate::{
     service::database::{
         Database,
         bell::Bell,
-        deliveries::{self, AfterFailure, Attempt, Claimed, Terms},
+        deliveries::{self, AfterFailure, Attempt, Claimed},
+        terms::Terms,
     },
 };
 
@@ -29,6 +30,9 @@ const MOST_OPEN: usize = 32;
 
 /// How long open posts may go on after the end; what is cut off is posted again by the next sender.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// The longest wait between two attempts.
+const LONGEST_WAIT: Duration = Duration::from_hours(3);
 
 /// Longest text of an error that is kept, in bytes.
 const ERROR_LIMIT: usize = 500;
@@ -45,7 +49,12 @@ pub struct Sender {
 impl config::Webhooks {
     /// What the settings say of claims and retries.
     pub fn terms(&self) -> Terms {
-        Terms { lease: self.timeout * 2, backoff: self.backoff, give_up: self.give_up }
+        Terms {
+            lease: self.timeout * 2,
+            backoff: self.backoff,
+            longest_wait: LONGEST_WAIT,
+            give_up: self.give_up,
+        }
     }
 }
 

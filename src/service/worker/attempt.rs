@@ -57,7 +57,8 @@ async fn compute(
     shutdown: &CancellationToken,
 ) -> Finished {
     let (done, mut finished) = oneshot::channel();
-    let (id, storage, progress) = (lease.transfer, worker.storage.clone(), Arc::clone(watch));
+    let (id, storage, progress) =
+        (lease.transfer, worker.storage.of(lease.tenant), Arc::clone(watch));
     let (scratch, cache) = (worker.scratch.clone(), worker.cache.clone());
     let thread =
         thread::Builder::new().name("transfer".into()).stack_size(STACK).spawn(move || {

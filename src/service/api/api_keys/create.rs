@@ -17,7 +17,7 @@ use crate::{
             AppState,
             authentication::Administrator,
             extract::JsonBody,
-            problem::{Problem, Refusals},
+            problem::{BodyRefusals, Problem, Refusals},
         },
         database::api_keys::{self, CreateError},
     },
@@ -67,10 +67,8 @@ impl From<CreateError> for Problem {
     request_body = NewApiKey,
     responses(
         (status = 201, body = CreatedApiKey),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_body`, `invalid_text`"),
+        BodyRefusals,
         Refusals,
     ),
     security(("api_key" = []))

@@ -7,7 +7,7 @@ use crate::service::{
         AppState,
         authentication::Administrator,
         extract::Id,
-        problem::{Problem, Refusals},
+        problem::{Missing, Problem, Refusals},
     },
     database::api_keys,
 };
@@ -21,7 +21,7 @@ use crate::service::{
     params(("id" = Uuid, Path, description = "The key")),
     responses(
         (status = 204, description = "Withdrawn"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        Missing,
         Refusals,
     ),
     security(("api_key" = []))

@@ -8,8 +8,8 @@ use crate::service::{
         AppState,
         authentication::Administrator,
         extract::QueryPairs,
-        page::{Cut, Page},
-        problem::{Problem, Refusals},
+        page::{Cut, Page, PageQuery},
+        problem::{Problem, QueryRefusals, Refusals},
     },
     database::audit_events::{self, ListFilter},
 };
@@ -25,12 +25,11 @@ use crate::service::{
         ("action" = Option<String>, Query, description = "Only this: `transfer.submit`"),
         ("subject" = Option<String>, Query, description = "Only what was done to this: `transfers/{id}`"),
         ("outcome" = Option<AuditOutcome>, Query, description = "Only what was done, or refused"),
-        ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "Rows a page, 50 by default"),
-        ("after" = Option<Uuid>, Query, description = "The `next` of the page before"),
+        PageQuery,
     ),
     responses(
         (status = 200, body = Page<AuditEvent>),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_query`"),
+        QueryRefusals,
         Refusals,
     ),
     security(("api_key" = []))

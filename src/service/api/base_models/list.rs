@@ -7,8 +7,8 @@ use crate::service::{
         AppState,
         authentication::Reader,
         extract::QueryPairs,
-        page::{Cut, Page},
-        problem::{Problem, Refusals},
+        page::{Cut, Page, PageQuery},
+        problem::{Problem, QueryRefusals, Refusals},
     },
     database::base_models,
     retuning::base_models::BaseModel,
@@ -21,12 +21,11 @@ use crate::service::{
     tag = "base_models",
     operation_id = "list_base_models",
     params(
-        ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "Rows a page, 50 by default"),
-        ("after" = Option<Uuid>, Query, description = "The `next` of the page before"),
+        PageQuery,
     ),
     responses(
         (status = 200, body = Page<BaseModel>),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_query`"),
+        QueryRefusals,
         Refusals,
     ),
     security(("api_key" = []))

@@ -16,7 +16,7 @@ use crate::service::{
         AppState,
         authentication::Submitter,
         extract::{JsonBody, Name},
-        problem::{Problem, Refusals},
+        problem::{BodyRefusals, Problem, Refusals},
     },
     database::base_models::{self, Description},
     retuning::{base_models::BaseModel, check_metadata, check_name, check_text},
@@ -50,10 +50,8 @@ pub struct NewBaseModel {
     responses(
         (status = 200, body = BaseModel, description = "It was there"),
         (status = 201, body = BaseModel, description = "It is new"),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_body`, `invalid_text`"),
+        BodyRefusals,
         Refusals,
     ),
     security(("api_key" = []))

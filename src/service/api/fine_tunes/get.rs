@@ -8,7 +8,7 @@ use crate::service::{
         authentication::Reader,
         etag,
         extract::Name,
-        problem::{Problem, Refusals},
+        problem::{Missing, Problem, Refusals},
     },
     retuning::fine_tunes::FineTune,
 };
@@ -26,7 +26,7 @@ use crate::service::{
     responses(
         (status = 200, body = FineTune, headers(("ETag" = String))),
         (status = 304, description = "Unchanged"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        Missing,
         Refusals,
     ),
     security(("api_key" = []))

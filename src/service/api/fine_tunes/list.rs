@@ -7,8 +7,8 @@ use crate::service::{
         AppState,
         authentication::Reader,
         extract::QueryPairs,
-        page::{Cut, Page},
-        problem::{Problem, Refusals},
+        page::{Cut, Page, PageQuery},
+        problem::{Problem, QueryRefusals, Refusals},
     },
     database::fine_tunes,
     retuning::fine_tunes::FineTune,
@@ -22,12 +22,11 @@ use crate::service::{
     operation_id = "list_fine_tunes",
     params(
         ("base_model" = Option<String>, Query, description = "Only those of this base model"),
-        ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "Rows a page, 50 by default"),
-        ("after" = Option<Uuid>, Query, description = "The `next` of the page before"),
+        PageQuery,
     ),
     responses(
         (status = 200, body = Page<FineTune>),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_query`"),
+        QueryRefusals,
         Refusals,
     ),
     security(("api_key" = []))

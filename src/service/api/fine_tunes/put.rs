@@ -17,7 +17,7 @@ use crate::{
             authentication::Submitter,
             etag,
             extract::{JsonBody, Name},
-            problem::{Problem, Refusals},
+            problem::{BodyRefusals, Problem, Refusals},
             transfers::{callback, locations},
         },
         database::{
@@ -36,10 +36,13 @@ use crate::{
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewFineTune {
+    #[schema(min_length = 1)]
     base_model: String,
     /// The version that it was tuned from.
+    #[schema(min_length = 1)]
     base_version: String,
     /// A `trajectory.json` folder, a Trainer output folder, a single tuned model or an adapter.
+    #[schema(min_length = 1)]
     trajectory: String,
     /// The `data` of every job.
     #[serde(default)]
@@ -87,12 +90,10 @@ fn unknown_base() -> Problem {
     responses(
         (status = 200, body = FineTune, description = "It was there", headers(("ETag" = String))),
         (status = 201, body = FineTune, description = "It is new", headers(("ETag" = String))),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
         (status = 412, body = Problem, content_type = "application/problem+json", description = "`precondition_failed`"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "`invalid_body`, `invalid_text`, `invalid_spec`, `address_not_allowed`, `location_not_allowed`, `unknown_version`"),
+        BodyRefusals,
         Refusals,
     ),
     security(("api_key" = []))

@@ -35,11 +35,13 @@ fn production() -> String {
 }
 
 impl AliasChoice {
-    fn checked(self) -> Result<String, Problem> {
+    /// The number of the version in the path, and the alias that is to move.
+    fn of(self, version: &str) -> Result<(i32, String), Problem> {
+        let number = number(version)?;
         let mut faults = Vec::new();
         check_name("/alias", &self.alias, &mut faults);
         if faults.is_empty() {
-            Ok(self.alias)
+            Ok((number, self.alias))
         } else {
             Err(Problem::invalid("invalid_body", faults))
         }

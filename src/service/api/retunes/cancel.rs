@@ -7,7 +7,7 @@ use crate::service::{
         AppState,
         authentication::Submitter,
         extract::Id,
-        problem::{Problem, Refusals},
+        problem::{Missing, Problem, Refusals},
     },
     database::retunes::control,
     retuning::retunes::Retune,
@@ -24,8 +24,8 @@ use crate::service::{
     params(("id" = Uuid, Path, description = "The retune")),
     responses(
         (status = 200, body = Retune),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`invalid_state`: it has ended"),
+        Missing,
         Refusals,
     ),
     security(("api_key" = []))
@@ -35,6 +35,5 @@ pub async fn handle(
     Submitter(caller): Submitter,
     Id(id): Id,
 ) -> Result<Json<Retune>, Problem> {
-    let retune = control::cancel(&state.database, caller, id).await?;
-    Ok(Json(retune.ok_or_else(|| Problem::not_found("retune"))?))
+    super::found(control::cancel(&state.database, caller, id).await?)
 }

@@ -15,7 +15,7 @@ use crate::{
             AppState,
             authentication::Submitter,
             extract::JsonBody,
-            problem::{Problem, Refusals},
+            problem::{BodyRefusals, Problem, Refusals},
         },
         database::retunes::control::{self, BeginError, Onto, Wish},
         retuning::retunes::{Limits, Retune},
@@ -81,12 +81,10 @@ impl From<BeginError> for Problem {
     request_body = NewRetune,
     responses(
         (status = 202, body = Retune, headers(("Location" = String))),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`nothing_to_do`"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "`invalid_body`, `invalid_text`, `location_not_allowed`, `unknown_version`, `unknown_fine_tune`"),
+        BodyRefusals,
         Refusals,
     ),
     security(("api_key" = []))

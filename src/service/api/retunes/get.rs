@@ -8,7 +8,7 @@ use crate::service::{
         authentication::Reader,
         etag,
         extract::Id,
-        problem::{Problem, Refusals},
+        problem::{Missing, Problem, Refusals},
     },
     database::retunes,
     retuning::retunes::Retune,
@@ -27,7 +27,7 @@ use crate::service::{
     responses(
         (status = 200, body = Retune, headers(("ETag" = String))),
         (status = 304, description = "Unchanged"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        Missing,
         Refusals,
     ),
     security(("api_key" = []))

@@ -7,7 +7,7 @@ use crate::service::{
         AppState,
         authentication::Submitter,
         extract::Id,
-        problem::{Problem, Refusals},
+        problem::{Missing, Problem, Refusals},
     },
     database::transfers,
     jobs::Transfer,
@@ -25,8 +25,8 @@ use crate::service::{
     params(("id" = Uuid, Path, description = "The transfer")),
     responses(
         (status = 200, body = Transfer),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`invalid_state`: it has ended"),
+        Missing,
         Refusals,
     ),
     security(("api_key" = []))

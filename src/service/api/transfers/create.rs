@@ -15,7 +15,7 @@ use crate::{
             AppState,
             authentication::Submitter,
             extract::JsonBody,
-            problem::{Problem, Refusals},
+            problem::{BodyRefusals, Problem, Refusals},
         },
         database::transfers::{self, Enqueue, EnqueueError, Idempotency},
         jobs::Transfer,
@@ -59,12 +59,10 @@ impl From<EnqueueError> for Problem {
     responses(
         (status = 202, body = Transfer, description = "Queued, or queued before under this key",
          headers(("Location" = String), ("ETag" = String))),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "`invalid_spec`, `invalid_text`, `location_not_allowed`, `address_not_allowed`, `idempotency_key_reused`, `invalid_idempotency_key`"),
         (status = 429, body = Problem, content_type = "application/problem+json", description = "`quota_exceeded`, `rate_limited`"),
+        BodyRefusals,
         Refusals,
     ),
     security(("api_key" = []))

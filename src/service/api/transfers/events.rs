@@ -24,7 +24,7 @@ use crate::service::{
         authentication::Reader,
         extract::{Id, QueryPairs},
         page::{self, Page},
-        problem::{Problem, Refusals},
+        problem::{Missing, Problem, QueryRefusals, Refusals},
     },
     database::{
         events::{self, Event},
@@ -48,13 +48,13 @@ const BATCH: i64 = 100;
         ("id" = Uuid, Path, description = "The transfer"),
         ("after" = Option<i64>, Query, minimum = 0, description = "Only events of a higher `seq`"),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "Rows a page, 50 by default"),
-        ("Last-Event-ID" = Option<i64>, Header, description = "As `after`, when a stream is resumed"),
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "As `after`, when a stream is resumed"),
     ),
     responses(
         (status = 200, description = "A page, or a stream",
          content((Page<Event> = "application/json"), (String = "text/event-stream"))),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_query`"),
+        Missing,
+        QueryRefusals,
         Refusals,
     ),
     security(("api_key" = []))
@@ -68,7 +68,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let (mut after, limit) = bounds(&query)?;
     if let Some(last) = headers.get("last-event-id") {
-        let last = last.to_str().ok().and_then(|text| text.trim().parse().ok());
+        let last = last.to_str().ok().and_then(seq);
         let detail = "Last-Event-ID is the id of an event of this stream";
         after = last.ok_or_else(|| Problem::invalid_query("Last-Event-ID", detail))?;
     }
@@ -89,7 +89,7 @@ fn bounds(query: &[(String, String)]) -> Result<(i64, usize), Problem> {
         match name.as_str() {
             "after" => {
                 let detail = "the `seq` of an event";
-                after = value.parse().map_err(|_| Problem::invalid_query("after", detail))?;
+                after = seq(value).ok_or_else(|| Problem::invalid_query("after", detail))?;
             }
             "limit" => limit = page::limit(value)?,
             _ => {
@@ -99,6 +99,11 @@ fn bounds(query: &[(String, String)]) -> Result<(i64, usize), Problem> {
         }
     }
     Ok((after, limit))
+}
+
+/// What an event's `seq` can be, or 0 for all.
+fn seq(text: &str) -> Option<i64> {
+    text.trim().parse().ok().filter(|seq| *seq >= 0)
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {

@@ -56,7 +56,8 @@ pub async fn handle(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let transfer = super::load(&state, caller.tenant, id).await?;
-    let (file, place) = results::file(&state.storage, &transfer, &name).await?;
+    let storage = state.storage.of(caller.tenant);
+    let (file, place) = results::file(&storage, &transfer, &name).await?;
     let etag = format!("\"{}\"", file.sha256);
     if text(&headers, &header::IF_NONE_MATCH).is_some_and(|known| known.contains(&etag)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
@@ -71,7 +72,7 @@ pub async fn handle(
         Wanted::Part(range) => Some(range),
         Wanted::Beyond => return Ok(beyond(&file)),
     };
-    let download = state.storage.get_stream(&place, range.clone()).await;
+    let download = storage.get_stream(&place, range.clone()).await;
     let download = download.map_err(ResultError::from)?;
     let body = Body::from_stream(download.stream);
     let sent = range.clone().unwrap_or(0..file.size);

@@ -22,7 +22,7 @@ use crate::service::{
         authentication::Reader,
         etag::matches,
         extract::{Id, QueryPairs},
-        problem::{Problem, Refusals},
+        problem::{Missing, Problem, QueryRefusals, Refusals},
     },
     jobs::Transfer,
 };
@@ -48,8 +48,8 @@ const LONGEST_WAIT: u64 = 60;
     responses(
         (status = 200, body = Transfer, headers(("ETag" = String))),
         (status = 304, description = "Unchanged"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_query`"),
+        Missing,
+        QueryRefusals,
         Refusals,
     ),
     security(("api_key" = []))

@@ -10,7 +10,7 @@ use crate::{
         AppState,
         authentication::Submitter,
         extract::JsonBody,
-        problem::{Problem, Refusals},
+        problem::{BodyRefusals, Problem, Refusals},
     },
     spec::Spec,
 };
@@ -26,24 +26,22 @@ use crate::{
     request_body = Spec,
     responses(
         (status = 200, body = Value, description = "The estimate"),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "As on submission, and what the headers show: `missing_tensor`, `wrong_shape` …"),
+        BodyRefusals,
         Refusals,
     ),
     security(("api_key" = []))
 )]
 pub async fn handle(
     State(state): State<AppState>,
-    _caller: Submitter,
+    Submitter(caller): Submitter,
     JsonBody(body): JsonBody<Value>,
 ) -> Result<Json<Value>, Problem> {
     let spec = Spec::from_json(&body)?;
     locations::check(&spec, &state.storage)?;
     callback::check(&spec, &state.settings.webhooks)?;
-    let storage = state.storage.clone();
+    let storage = state.storage.of(caller.tenant);
     // The pipeline blocks; a panic in it is one request's, not the service's.
     let cache = state.settings.cache_dir();
     let plan =

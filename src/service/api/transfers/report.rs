@@ -59,6 +59,6 @@ pub async fn handle(
     Id(id): Id,
 ) -> Result<Response, Problem> {
     let transfer = super::load(&state, caller.tenant, id).await?;
-    let report = results::report(&state.storage, &transfer).await?;
+    let report = results::report(&state.storage.of(caller.tenant), &transfer).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], report).into_response())
 }

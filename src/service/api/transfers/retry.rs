@@ -7,7 +7,7 @@ use crate::service::{
         AppState,
         authentication::Submitter,
         extract::Id,
-        problem::{Problem, Refusals},
+        problem::{Missing, Problem, Refusals},
     },
     database::transfers,
     jobs::Transfer,
@@ -22,8 +22,8 @@ use crate::service::{
     params(("id" = Uuid, Path, description = "The transfer")),
     responses(
         (status = 202, body = Transfer, description = "Queued again"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`invalid_state`: neither failed nor cancelled"),
+        Missing,
         Refusals,
     ),
     security(("api_key" = []))

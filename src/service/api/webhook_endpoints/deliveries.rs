@@ -7,8 +7,8 @@ use crate::service::{
         AppState,
         authentication::Administrator,
         extract::{Name, QueryPairs},
-        page::{Cut, Page},
-        problem::{Problem, Refusals},
+        page::{Cut, Page, PageQuery},
+        problem::{Missing, Problem, QueryRefusals, Refusals},
     },
     database::{
         deliveries::{self, ListFilter},
@@ -26,13 +26,12 @@ use crate::service::{
     params(
         ("name" = String, Path, description = "The endpoint"),
         ("status" = Option<DeliveryStatus>, Query, description = "Only those of this status"),
-        ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "Rows a page, 50 by default"),
-        ("after" = Option<Uuid>, Query, description = "The `next` of the page before"),
+        PageQuery,
     ),
     responses(
         (status = 200, body = Page<Delivery>),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_query`"),
+        Missing,
+        QueryRefusals,
         Refusals,
     ),
     security(("api_key" = []))

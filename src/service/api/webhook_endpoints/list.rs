@@ -7,8 +7,8 @@ use crate::service::{
         AppState,
         authentication::Administrator,
         extract::QueryPairs,
-        page::{Cut, Page},
-        problem::{Problem, Refusals},
+        page::{Cut, Page, PageQuery},
+        problem::{Problem, QueryRefusals, Refusals},
     },
     database::webhook_endpoints,
     webhooks::Endpoint,
@@ -21,12 +21,11 @@ use crate::service::{
     tag = "webhook_endpoints",
     operation_id = "list_webhook_endpoints",
     params(
-        ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "Rows a page, 50 by default"),
-        ("after" = Option<Uuid>, Query, description = "The `next` of the page before"),
+        PageQuery,
     ),
     responses(
         (status = 200, body = Page<Endpoint>),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_query`"),
+        QueryRefusals,
         Refusals,
     ),
     security(("api_key" = []))

@@ -15,7 +15,7 @@ use crate::{
             AppState,
             authentication::Administrator,
             extract::{JsonBody, Name},
-            problem::{Problem, Refusals},
+            problem::{BodyRefusals, Problem, Refusals},
         },
         database::webhook_endpoints::{self, Wanted},
         webhooks::{Endpoint, Guard, KINDS, is_name, matches_any_kind},
@@ -81,11 +81,9 @@ impl EndpointWithSecret {
     responses(
         (status = 200, body = Endpoint, description = "Changed"),
         (status = 201, body = EndpointWithSecret, description = "Added"),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "`invalid_body`, `invalid_text`, `address_not_allowed`"),
+        BodyRefusals,
         Refusals,
     ),
     security(("api_key" = []))

@@ -7,7 +7,7 @@ use crate::service::{
         AppState,
         authentication::Administrator,
         extract::TwoNames,
-        problem::{Problem, Refusals},
+        problem::{Missing, Problem, Refusals},
     },
     database::deliveries,
     webhooks::Delivery,
@@ -28,7 +28,7 @@ use crate::service::{
     ),
     responses(
         (status = 202, body = Delivery, description = "Due at once"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        Missing,
         Refusals,
     ),
     security(("api_key" = []))

@@ -8,7 +8,7 @@ use crate::service::{
         AppState,
         authentication::Administrator,
         extract::Name,
-        problem::{Problem, Refusals},
+        problem::{Missing, Problem, Refusals},
     },
     database::webhook_endpoints,
 };
@@ -25,7 +25,7 @@ use crate::service::{
     params(("name" = String, Path, description = "The endpoint")),
     responses(
         (status = 200, body = EndpointWithSecret),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        Missing,
         Refusals,
     ),
     security(("api_key" = []))

@@ -74,43 +74,50 @@ pub async fn register(
     max_attempts: i32,
 ) -> Result<(BaseVersion, bool), RegisterError> {
     let caller = caller.into();
+    let mut transaction = database.scope(caller.tenant).await?;
+    let registered = register_in(&mut transaction, (caller, model), new, max_attempts).await?;
+    transaction.commit().await?;
+    Ok(registered)
+}
+
+/// The same within a transaction that has entered the caller's tenant.
+///
+/// # Errors
+/// See [`RegisterError`].
+pub(in crate::service::database) async fn register_in(
+    connection: &mut PgConnection,
+    (caller, model): (Caller, &str),
+    new: &NewVersion,
+    max_attempts: i32,
+) -> Result<(BaseVersion, bool), RegisterError> {
     let tenant = caller.tenant;
-    let mut transaction = database.scope(tenant).await?;
-    let base_model =
-        lock(&mut transaction, tenant, model).await?.ok_or(RegisterError::UnknownModel)?;
-    if let Some(there) = find(&mut transaction, base_model, &new.version).await? {
+    let base_model = lock(connection, tenant, model).await?.ok_or(RegisterError::UnknownModel)?;
+    if let Some(there) = find(connection, base_model, &new.version).await? {
         if there.digest == new.digest {
             return Ok((there, false));
         }
         return Err(RegisterError::Conflict { version: there.version, digest: there.digest });
     }
-    let id = insert(&mut transaction, tenant, base_model, new).await?;
+    let id = insert(connection, tenant, base_model, new).await?;
     let subject = format!("base_models/{model}/versions/{}", new.version);
     let data = json!({
         "base_model": model, "version": new.version, "uri": new.uri, "digest": new.digest,
     });
-    events::record(&mut transaction, tenant, &subject, "base_model.version.created", data).await?;
+    events::record(connection, tenant, &subject, "base_model.version.created", data).await?;
     let wanted = Dependents {
         base_model: Some(base_model),
         on: Some(On::NewVersion),
         ..Dependents::of(tenant)
     };
-    let version = select!("WHERE v.id = $1", id).fetch_one(&mut *transaction).await?;
+    let version = select!("WHERE v.id = $1", id).fetch_one(&mut *connection).await?;
     let target = Target::of(base_model, version);
-    let mut dependents = dependents::find(&mut transaction, &wanted).await?;
+    let mut dependents = dependents::find(connection, &wanted).await?;
     dependents.retain(|one| one.is_older_than(&target));
     let occasion =
         Occasion { tenant, reason: Reason::NewVersion, limits: Limits::default(), max_attempts };
-    begin::onto_version(&mut transaction, &occasion, &target, &dependents).await?;
-    let version = select!("WHERE v.id = $1", id).fetch_one(&mut *transaction).await?;
-    audit_events::record(
-        &mut transaction,
-        caller,
-        "base_model.version",
-        &format!("base_models/{model}/versions/{}", new.version),
-    )
-    .await?;
-    transaction.commit().await?;
+    begin::onto_version(connection, &occasion, &target, &dependents).await?;
+    let version = select!("WHERE v.id = $1", id).fetch_one(&mut *connection).await?;
+    audit_events::record(connection, caller, "base_model.version", &subject).await?;
     Ok((version, true))
 }
 

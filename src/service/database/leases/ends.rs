@@ -45,7 +45,8 @@ pub async fn succeed(
                phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
                estimated_finish = NULL, error_code = NULL, error_detail = NULL, error_pointer = NULL,
                result_uri = $3, manifest_sha256 = $4, verdict = $5::text::transfer_verdict,
-               recommendation = $6::text::transfer_recommendation, metrics = $7
+               recommendation = $6::text::transfer_recommendation, metrics = $7,
+               result_bytes = $8
            WHERE id = $1 AND lease_token = $2 AND status IN ('running', 'cancelling')
            RETURNING coalesce(jsonb_typeof(spec -> 'gate') = 'object', false) AS "gated!",
                      tenant, retune, fine_tune, base_version"#,
@@ -56,6 +57,7 @@ pub async fn succeed(
         names::label(&outcome.verdict),
         outcome.recommendation.as_ref().map(names::label),
         outcome.metrics,
+        i64::try_from(outcome.bytes).unwrap_or(i64::MAX),
     )
     .fetch_optional(&mut *transaction)
     .await?;

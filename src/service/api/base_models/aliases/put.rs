@@ -10,7 +10,7 @@ use crate::{
             AppState,
             authentication::Submitter,
             extract::{JsonBody, TwoNames},
-            problem::{Problem, Refusals},
+            problem::{BodyRefusals, Missing, Problem, Refusals},
         },
         database::base_models::aliases::{self, MoveError},
         retuning::{base_models::BaseAlias, check_name},
@@ -23,6 +23,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct AliasTarget {
     /// A version of the base model.
+    #[schema(min_length = 1)]
     version: String,
 }
 
@@ -54,11 +55,9 @@ impl From<MoveError> for Problem {
     request_body = AliasTarget,
     responses(
         (status = 200, body = BaseAlias),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_body`, `invalid_text`, `unknown_version`"),
+        Missing,
+        BodyRefusals,
         Refusals,
     ),
     security(("api_key" = []))

@@ -1,5 +1,7 @@
 //! `POST /v1/base_models/{name}/inbound_tokens`.
 
+use std::ops::RangeInclusive;
+
 use axum::{
     Json,
     extract::State,
@@ -17,12 +19,15 @@ use crate::{
             AppState,
             authentication::Administrator,
             extract::{JsonBody, Name},
-            problem::{Problem, Refusals},
+            problem::{BodyRefusals, Missing, Problem, Refusals},
         },
-        database::inbound_tokens,
+        database::inbound_tokens::{self, NewInbound},
     },
     spec::Fault,
 };
+
+/// How often a folder may be listed unasked: from every half minute to once a month.
+const POLL_SECONDS: RangeInclusive<i32> = 30..=2_592_000;
 
 /// Where versions land.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -30,14 +35,21 @@ use crate::{
 pub struct NewInboundToken {
     /// A folder below an allowed root; each folder in it is a version of that name. A notification
     /// that names anything else is ignored.
+    #[schema(min_length = 1)]
     prefix: String,
+    /// List the folder this often, in seconds, notified or not; null: never. Every folder in it that
+    /// was not there before is then announced.
+    #[schema(minimum = 30, maximum = 2_592_000)]
+    #[serde(default)]
+    poll_seconds: Option<i32>,
 }
 
 /// The address made.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct InboundToken {
+pub struct MadeInboundToken {
     id: Uuid,
     prefix: String,
+    poll_seconds: Option<i32>,
     /// The end of the paths `/v1/inbound/{sender}/{token}`; shown this once and never stored.
     token: String,
 }
@@ -51,13 +63,11 @@ pub struct InboundToken {
     params(("name" = String, Path, description = "The base model")),
     request_body = NewInboundToken,
     responses(
-        (status = 201, body = InboundToken),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
+        (status = 201, body = MadeInboundToken),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "`invalid_body`, `invalid_text`, `location_not_allowed`"),
+        Missing,
+        BodyRefusals,
         Refusals,
     ),
     security(("api_key" = []))
@@ -66,15 +76,24 @@ pub async fn handle(
     State(state): State<AppState>,
     Administrator(caller): Administrator,
     Name(name): Name,
-    JsonBody(NewInboundToken { prefix }): JsonBody<NewInboundToken>,
+    JsonBody(NewInboundToken { prefix, poll_seconds }): JsonBody<NewInboundToken>,
 ) -> Result<Response, Problem> {
     state.storage.check_location(&prefix).map_err(|error| {
         Problem::invalid(error.code, vec![Fault::new("/prefix", error.to_string())])
     })?;
+    if poll_seconds.is_some_and(|seconds| !POLL_SECONDS.contains(&seconds)) {
+        let detail = format!("from {} to {}", POLL_SECONDS.start(), POLL_SECONDS.end());
+        return Err(Problem::invalid("invalid_body", vec![Fault::new("/poll_seconds", detail)]));
+    }
     let secret = Secret::draw().map_err(Problem::internal)?;
-    let of = (name.as_str(), prefix.as_str());
-    let id = inbound_tokens::create(&state.database, caller, of, secret.sha256()).await?;
+    let new = NewInbound {
+        base_model: &name,
+        prefix: &prefix,
+        poll_seconds,
+        secret_sha256: secret.sha256(),
+    };
+    let id = inbound_tokens::create(&state.database, caller, &new).await?;
     let id = id.ok_or_else(|| Problem::not_found("base model"))?;
-    let made = InboundToken { id, prefix, token: secret.reveal().to_owned() };
+    let made = MadeInboundToken { id, prefix, poll_seconds, token: secret.reveal().to_owned() };
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(made)).into_response())
 }

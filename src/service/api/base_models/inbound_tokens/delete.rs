@@ -7,7 +7,7 @@ use crate::service::{
         AppState,
         authentication::Administrator,
         extract::TwoNames,
-        problem::{Problem, Refusals},
+        problem::{Missing, Problem, Refusals},
     },
     database::inbound_tokens,
 };
@@ -24,7 +24,7 @@ use crate::service::{
     ),
     responses(
         (status = 204, description = "Withdrawn"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        Missing,
         Refusals,
     ),
     security(("api_key" = []))

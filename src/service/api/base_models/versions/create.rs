@@ -19,7 +19,7 @@ use crate::{
             AppState,
             authentication::Submitter,
             extract::{JsonBody, Name},
-            problem::{Problem, Refusals},
+            problem::{BodyRefusals, Missing, Problem, Refusals},
         },
         database::base_models::versions::{self, NewVersion, RegisterError},
         model_files::{self, ModelFiles, ModelFilesError},
@@ -37,6 +37,7 @@ pub struct NewBaseVersion {
     #[schema(min_length = 1, max_length = 128, pattern = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
     version: String,
     /// The folder of the model.
+    #[schema(min_length = 1)]
     uri: String,
     /// The version that it was made from.
     #[serde(default)]
@@ -95,13 +96,11 @@ impl From<ModelFilesError> for Problem {
     responses(
         (status = 200, body = BaseVersion, description = "It was there, with the same digest"),
         (status = 201, body = BaseVersion, description = "It is new", headers(("Location" = String))),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`version_conflict`: it is there with another digest"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "`invalid_body`, `invalid_text`, `location_not_allowed`, `no_model`, `unknown_version`"),
+        Missing,
+        BodyRefusals,
         Refusals,
     ),
     security(("api_key" = []))
@@ -118,7 +117,8 @@ pub async fn handle(
     let location = state.storage.check_location(&new.uri).map_err(|error| {
         Problem::invalid(error.code, vec![Fault::new("/uri", error.to_string())])
     })?;
-    let ModelFiles { digest, size } = model_files::look(&state.storage, &location).await?;
+    let storage = state.storage.of(caller.tenant);
+    let ModelFiles { digest, size } = model_files::look(&storage, &location).await?;
     let new = NewVersion {
         version: new.version,
         uri: new.uri,

@@ -8,7 +8,7 @@ use crate::service::{
         authentication::Reader,
         etag,
         extract::TwoNames,
-        problem::{Problem, Refusals},
+        problem::{Missing, Problem, Refusals},
     },
     database::base_models::versions,
     retuning::base_models::BaseVersion,
@@ -28,7 +28,7 @@ use crate::service::{
     responses(
         (status = 200, body = BaseVersion, headers(("ETag" = String))),
         (status = 304, description = "Unchanged"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        Missing,
         Refusals,
     ),
     security(("api_key" = []))

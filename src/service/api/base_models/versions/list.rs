@@ -7,8 +7,8 @@ use crate::service::{
         AppState,
         authentication::Reader,
         extract::{Name, QueryPairs},
-        page::{Cut, Page},
-        problem::{Problem, Refusals},
+        page::{Cut, Page, PageQuery},
+        problem::{Missing, Problem, QueryRefusals, Refusals},
     },
     database::base_models::versions,
     retuning::base_models::BaseVersion,
@@ -22,13 +22,12 @@ use crate::service::{
     operation_id = "list_base_model_versions",
     params(
         ("name" = String, Path, description = "The base model"),
-        ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "Rows a page, 50 by default"),
-        ("after" = Option<Uuid>, Query, description = "The `next` of the page before"),
+        PageQuery,
     ),
     responses(
         (status = 200, body = Page<BaseVersion>),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_query`"),
+        Missing,
+        QueryRefusals,
         Refusals,
     ),
     security(("api_key" = []))

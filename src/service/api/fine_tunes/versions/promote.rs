@@ -8,7 +8,7 @@ use crate::service::{
         AppState,
         authentication::Submitter,
         extract::{OptionalJsonBody, TwoNames},
-        problem::{Problem, Refusals},
+        problem::{BodyRefusals, Missing, Problem, Refusals},
     },
     database::fine_tunes::aliases,
     retuning::fine_tunes::FineTuneAlias,
@@ -29,12 +29,10 @@ use crate::service::{
     request_body = Option<AliasChoice>,
     responses(
         (status = 200, body = FineTuneAlias, description = "Where the alias stands now"),
-        (status = 400, body = Problem, content_type = "application/problem+json", description = "`malformed_json`"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`version_rejected`: it failed its gate"),
-        (status = 413, body = Problem, content_type = "application/problem+json", description = "`body_too_large`"),
-        (status = 415, body = Problem, content_type = "application/problem+json", description = "`unsupported_media_type`"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "`invalid_body`, `invalid_text`"),
+        Missing,
+        BodyRefusals,
         Refusals,
     ),
     security(("api_key" = []))
@@ -45,8 +43,7 @@ pub async fn handle(
     TwoNames(name, version): TwoNames,
     OptionalJsonBody(choice): OptionalJsonBody<AliasChoice>,
 ) -> Result<Json<FineTuneAlias>, Problem> {
-    let number = super::number(&version)?;
-    let alias = choice.checked()?;
+    let (number, alias) = choice.of(&version)?;
     let fine_tune = (caller, name.as_str());
     Ok(Json(aliases::promote_by_hand(&state.database, fine_tune, number, &alias).await?))
 }

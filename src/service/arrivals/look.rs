@@ -1,0 +1,152 @@
+//! One look at an announced folder, and its record.
+
+use metrics::counter;
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+
+use super::Looker;
+use crate::service::{
+    database::{
+        arrivals::{self, AfterRegister, Claimed},
+        base_models::versions::{self, NewVersion, RegisterError},
+    },
+    model_files::{self, ModelFiles, ModelFilesError},
+    retuning::arrivals::ArrivalStatus,
+};
+
+/// Longest reason that is kept, in bytes.
+const REASON_LIMIT: usize = 500;
+
+/// What a look found.
+enum Finding {
+    /// The version is there, from this very folder.
+    Known,
+    Model(ModelFiles),
+    /// No whole model yet, or storage that does not answer.
+    NotYet(String),
+    /// Nothing that waiting could help.
+    Never(String),
+}
+
+impl Looker {
+    /// Looks and records. Where that cannot be written, the lease runs out and another looks.
+    pub(super) async fn look(&self, claimed: Claimed, shutdown: &CancellationToken) {
+        let found = tokio::select! {
+            found = self.find(&claimed) => found,
+            () = self.hold(&claimed) => return count("lost"),
+            () = shutdown.cancelled() => {
+                if let Err(error) = arrivals::release(&self.database, &claimed).await {
+                    tracing::debug!(%error, arrival = %claimed.id, "the lease must run out");
+                }
+                return;
+            }
+        };
+        let recorded = match found {
+            Ok(finding) => self.record(&claimed, finding).await,
+            Err(error) => Err(error),
+        };
+        count(recorded.unwrap_or_else(|error| {
+            tracing::warn!(%error, arrival = %claimed.id, "what an arrival is was not recorded");
+            "unrecorded"
+        }));
+    }
+
+    /// Keeps the lease; ends when it is lost.
+    async fn hold(&self, claimed: &Claimed) {
+        let lease = self.settings.arrivals.lease;
+        loop {
+            time::sleep(lease / 3).await;
+            match arrivals::is_held(&self.database, claimed, lease).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => tracing::warn!(%error, "cannot prolong a lease; trying again"),
+            }
+        }
+    }
+
+    async fn find(&self, claimed: &Claimed) -> Result<Finding, sqlx::Error> {
+        let (tenant, model, version) = (claimed.tenant, &claimed.base_model, &claimed.version);
+        // Not read again for each of its files.
+        let known = versions::get(&self.database, tenant, model, version).await?;
+        let folder = |uri: &str| uri.trim_end_matches('/').to_owned();
+        if known.is_some_and(|known| folder(&known.uri) == folder(&claimed.uri)) {
+            return Ok(Finding::Known);
+        }
+        // The roots may have been narrowed since.
+        let location = match self.storage.check_location(&claimed.uri) {
+            Ok(location) => location,
+            Err(error) => return Ok(Finding::Never(error.to_string())),
+        };
+        Ok(match model_files::look(&self.storage.of(tenant), &location).await {
+            Ok(files) => Finding::Model(files),
+            Err(ModelFilesError::NoModel(_, fault)) => {
+                Finding::NotYet(format!("not a whole model yet: {fault}"))
+            }
+            Err(error @ ModelFilesError::Storage(_)) => Finding::NotYet(error.to_string()),
+        })
+    }
+
+    /// Records what was found; its name for the figures.
+    async fn record(
+        &self,
+        claimed: &Claimed,
+        finding: Finding,
+    ) -> Result<&'static str, sqlx::Error> {
+        let database = &self.database;
+        let named = |held: bool, name| if held { name } else { "lost" };
+        match finding {
+            Finding::Known => Ok(named(arrivals::know(database, claimed).await?, "known")),
+            Finding::Model(files) => self.register(claimed, files).await,
+            Finding::NotYet(reason) => {
+                let terms = self.settings.arrivals.terms();
+                let status = arrivals::put_off(database, claimed, &cut(reason), terms).await?;
+                Ok(match status {
+                    Some(ArrivalStatus::Failed) => "failed",
+                    Some(_) => "put_off",
+                    None => "lost",
+                })
+            }
+            Finding::Never(reason) => {
+                Ok(named(arrivals::fail(database, claimed, &cut(reason)).await?, "failed"))
+            }
+        }
+    }
+
+    async fn register(
+        &self,
+        claimed: &Claimed,
+        files: ModelFiles,
+    ) -> Result<&'static str, sqlx::Error> {
+        let new = NewVersion {
+            version: claimed.version.clone(),
+            uri: claimed.uri.clone(),
+            digest: files.digest,
+            size: i64::try_from(files.size).unwrap_or(i64::MAX),
+            parent: None,
+            licence: None,
+            retires_at: None,
+        };
+        let max_attempts = self.settings.worker.max_attempts;
+        match arrivals::register(&self.database, claimed, &new, max_attempts).await {
+            Ok(AfterRegister::Registered) => Ok("registered"),
+            Ok(AfterRegister::Known) => Ok("known"),
+            Ok(AfterRegister::Lost) => Ok("lost"),
+            Err(RegisterError::Database(error)) => Err(error),
+            Err(error) => {
+                let held = arrivals::fail(&self.database, claimed, &cut(error.to_string())).await?;
+                Ok(if held { "failed" } else { "lost" })
+            }
+        }
+    }
+}
+
+fn count(outcome: &'static str) {
+    counter!("retune_arrival_looks_total", "outcome" => outcome).increment(1);
+}
+
+/// NUL, which a file's name from elsewhere may hold, cannot be stored.
+pub(super) fn cut(reason: String) -> String {
+    let mut text = reason.replace('\0', "");
+    text.truncate(text.floor_char_boundary(REASON_LIMIT));
+    text
+}

@@ -1,0 +1,134 @@
+//! Listings of addresses' folders: when a notification asks for one, and from time to time. Claimed
+//! under a lease, recorded under its token.
+
+use uuid::Uuid;
+
+use super::{Database, Inbound};
+use crate::service::database::{arrivals::Announced, terms::Terms};
+
+/// A claimed listing.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    pub token: Uuid,
+    pub inbound: Inbound,
+    /// Whether a notification has asked for it.
+    pub announced: Announced,
+    /// Listings that failed before this one.
+    pub failures: i32,
+}
+
+/// Wants the folder of an address listed, at once where nobody does so now, or else after that.
+///
+/// # Errors
+/// From the database.
+pub async fn ask(database: &Database, inbound: &Inbound) -> Result<(), sqlx::Error> {
+    let mut scope = database.scope(inbound.tenant).await?;
+    sqlx::query!(
+        "WITH asked AS (
+             UPDATE inbound_tokens
+             SET listing_asked_at = clock_timestamp(), listing_failures = 0,
+                 listing_due_at = CASE WHEN listing_token IS NULL THEN now() ELSE listing_due_at END
+             WHERE id = $1 AND tenant = $2 RETURNING id
+         )
+         SELECT pg_notify('arrivals', '') FROM asked",
+        inbound.id,
+        inbound.tenant,
+    )
+    .fetch_optional(&mut *scope)
+    .await?;
+    scope.commit().await
+}
+
+/// Takes up to `most` listings that are due, those that waited longest first.
+///
+/// # Errors
+/// From the database.
+pub async fn claim(
+    database: &Database,
+    most: i64,
+    terms: Terms,
+) -> Result<Vec<Claimed>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"WITH next AS (
+               SELECT id, listing_asked_at > coalesce(listed_at, '-infinity') AS asked
+               FROM inbound_tokens WHERE listing_due_at <= now()
+               ORDER BY listing_due_at, id LIMIT $1
+               FOR UPDATE SKIP LOCKED
+           )
+           UPDATE inbound_tokens t
+           SET listing_token = gen_random_uuid(), listing_began_at = clock_timestamp(),
+               listing_due_at = now() + make_interval(secs => $2)
+           FROM next, base_models m WHERE t.id = next.id AND m.id = t.base_model
+           RETURNING t.id, t.tenant, m.name AS base_model, t.prefix, t.listing_token AS "token!",
+                     t.listing_failures, coalesce(next.asked, false) AS "asked!""#,
+        most,
+        terms.lease.as_secs_f64(),
+    )
+    .fetch_all(&database.pool)
+    .await?;
+    let claimed = rows.into_iter().map(|row| Claimed {
+        token: row.token,
+        inbound: Inbound {
+            id: row.id,
+            tenant: row.tenant,
+            base_model: row.base_model,
+            prefix: row.prefix,
+        },
+        announced: if row.asked { Announced::Again } else { Announced::Found },
+        failures: row.listing_failures,
+    });
+    Ok(claimed.collect())
+}
+
+/// Records that the folder was listed: the next time comes with the period, or at once where it was
+/// asked for meanwhile. Changes nothing when the lease is lost.
+///
+/// # Errors
+/// From the database; the folder is then listed again.
+pub async fn succeed(database: &Database, claimed: &Claimed) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE inbound_tokens
+         SET listed_at = listing_began_at, listing_token = NULL, listing_failures = 0,
+             listing_error = NULL,
+             listing_due_at = CASE WHEN listing_asked_at > listing_began_at THEN now()
+                                   ELSE now() + make_interval(secs => poll_seconds) END
+         WHERE id = $1 AND listing_token = $2",
+        claimed.inbound.id,
+        claimed.token,
+    )
+    .execute(&database.pool)
+    .await?;
+    Ok(())
+}
+
+/// Records that it could not be listed: to be tried again later, and for ever where it is listed
+/// from time to time anyway; given up with the time since it was last asked for. Changes nothing
+/// when the lease is lost.
+///
+/// # Errors
+/// From the database; the folder is then listed again.
+pub async fn fail(
+    database: &Database,
+    claimed: &Claimed,
+    error: &str,
+    terms: Terms,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE inbound_tokens
+         SET listing_token = NULL, listing_failures = listing_failures + 1, listing_error = $5,
+             listing_due_at = CASE
+                 WHEN listing_asked_at > listing_began_at THEN now()
+                 WHEN now() < listing_asked_at + make_interval(secs => $4)
+                      THEN now() + make_interval(secs => $3)
+                 ELSE now() + make_interval(secs => poll_seconds) END
+         WHERE id = $1 AND listing_token = $2",
+        claimed.inbound.id,
+        claimed.token,
+        terms.wait_after(claimed.failures + 1),
+        terms.give_up.as_secs_f64(),
+        error,
+    )
+    .execute(&database.pool)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Transfers are cancelled and retried by hand.
+
+use serde_json::json;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Database, by_id};
+use crate::service::{
+    access::Caller,
+    database::{audit_events, events, retunes},
+    jobs::{Status, Transfer},
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum TransitionError {
+    /// The transfer's status does not allow it.
+    #[error("the transfer is {status:?}")]
+    InvalidState { status: Status },
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Cancels a queued transfer at once; asks the worker of a running one to stop. Asking twice is
+/// asking once.
+///
+/// # Errors
+/// [`TransitionError::InvalidState`] when it is over already.
+pub async fn request_cancel(
+    database: &Database,
+    caller: impl Into<Caller>,
+    id: Uuid,
+) -> Result<Option<Transfer>, TransitionError> {
+    let caller = caller.into();
+    let mut transaction = database.scope(caller.tenant).await?;
+    let Some(Locked { status, retune }) = lock(&mut transaction, caller.tenant, id).await? else {
+        return Ok(None);
+    };
+    match status {
+        Status::Queued => {
+            cancel_queued(&mut transaction, id, "requested").await?;
+            retunes::settle(&mut transaction, retune).await?;
+        }
+        Status::Running => {
+            sqlx::query!("UPDATE transfers SET status = 'cancelling' WHERE id = $1", id)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Status::Cancelling => {}
+        Status::Succeeded | Status::Failed | Status::Cancelled => {
+            return Err(TransitionError::InvalidState { status });
+        }
+    }
+    audit_events::record(&mut transaction, caller, "transfer.cancel", &format!("transfers/{id}"))
+        .await?;
+    let transfer = by_id(&mut transaction, id).await?;
+    transaction.commit().await?;
+    Ok(Some(transfer))
+}
+
+/// Queues a failed or cancelled transfer again, with all its attempts before it; its retune is open
+/// again.
+///
+/// # Errors
+/// [`TransitionError::InvalidState`] when it has not ended, or has succeeded.
+pub async fn retry(
+    database: &Database,
+    caller: impl Into<Caller>,
+    id: Uuid,
+) -> Result<Option<Transfer>, TransitionError> {
+    let caller = caller.into();
+    let mut transaction = database.scope(caller.tenant).await?;
+    let Some(Locked { status, retune }) = lock(&mut transaction, caller.tenant, id).await? else {
+        return Ok(None);
+    };
+    if !matches!(status, Status::Failed | Status::Cancelled) {
+        return Err(TransitionError::InvalidState { status });
+    }
+    sqlx::query!(
+        "UPDATE transfers
+         SET status = 'queued', attempt = 0, available_at = now(), held = retune IS NOT NULL,
+             started_at = NULL, finished_at = NULL,
+             error_code = NULL, error_detail = NULL, error_pointer = NULL
+         WHERE id = $1",
+        id
+    )
+    .execute(&mut *transaction)
+    .await?;
+    events::insert(&mut transaction, id, "transfer.queued", json!({"reason": "retried"})).await?;
+    audit_events::record(&mut transaction, caller, "transfer.retry", &format!("transfers/{id}"))
+        .await?;
+    // Which lets it go, unless it is paused or full.
+    retunes::settle(&mut transaction, retune).await?;
+    let transfer = by_id(&mut transaction, id).await?;
+    transaction.commit().await?;
+    Ok(Some(transfer))
+}
+
+/// Cancels a transfer that waits, and says why; the caller settles its retune. One that has been
+/// claimed meanwhile stays as it is.
+pub(in crate::service::database) async fn cancel_queued(
+    connection: &mut PgConnection,
+    id: Uuid,
+    reason: &str,
+) -> Result<(), sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE transfers SET status = 'cancelled', finished_at = now()
+         WHERE id = $1 AND status = 'queued'",
+        id
+    )
+    .execute(&mut *connection)
+    .await?;
+    if done.rows_affected() == 1 {
+        events::insert(connection, id, "transfer.cancelled", json!({"reason": reason})).await?;
+    }
+    Ok(())
+}
+
+struct Locked {
+    status: Status,
+    retune: Option<Uuid>,
+}
+
+/// Reads the status and keeps others from changing it until the transaction ends.
+async fn lock(
+    connection: &mut PgConnection,
+    tenant: Uuid,
+    id: Uuid,
+) -> Result<Option<Locked>, sqlx::Error> {
+    sqlx::query_as!(
+        Locked,
+        r#"SELECT status AS "status: Status", retune FROM transfers
+           WHERE id = $1 AND tenant = $2 FOR UPDATE"#,
+        id,
+        tenant,
+    )
+    .fetch_optional(connection)
+    .await
+}

@@ -1,0 +1,130 @@
+//! Transfers are queued, once per idempotency key and within quotas.
+
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Database, by_id};
+use crate::{
+    config,
+    service::{
+        access::Caller,
+        database::{
+            audit_events, events,
+            quotas::{self, QuotaExceeded},
+        },
+        jobs::Transfer,
+    },
+};
+
+/// A transfer to be queued.
+#[derive(Clone, Debug)]
+pub struct Enqueue {
+    pub tenant: Uuid,
+    /// A checked `Spec`, as JSON.
+    pub spec: Value,
+    /// An object of strings.
+    pub metadata: Value,
+    pub idempotency: Option<Idempotency>,
+    pub max_attempts: i32,
+}
+
+/// The submitter's promise that requests under one key are one request.
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    pub key: String,
+    pub request_sha256: [u8; 32],
+}
+
+/// The transfer of a submission, `replayed` when an earlier request had made it.
+#[derive(Clone, Debug)]
+pub struct Enqueued {
+    pub transfer: Transfer,
+    pub replayed: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EnqueueError {
+    #[error("this Idempotency-Key was used with another request")]
+    IdempotencyConflict,
+    #[error(transparent)]
+    QuotaExceeded(#[from] QuotaExceeded),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Queues a transfer that somebody asked for, within the tenant's quotas.
+///
+/// # Errors
+/// As [`enqueue`], and [`EnqueueError::QuotaExceeded`].
+pub async fn submit(
+    database: &Database,
+    caller: impl Into<Caller>,
+    new: Enqueue,
+    quotas: &config::Quotas,
+) -> Result<Enqueued, EnqueueError> {
+    let caller = caller.into();
+    let mut scope = database.scope(caller.tenant).await?;
+    let enqueued = enqueue_in(&mut scope, new).await?;
+    if enqueued.replayed {
+        return Ok(enqueued);
+    }
+    if let Some(exceeded) = quotas::check(&mut scope, caller.tenant, quotas).await? {
+        return Err(exceeded.into());
+    }
+    let subject = format!("transfers/{}", enqueued.transfer.id);
+    audit_events::record(&mut scope, caller, "transfer.submit", &subject).await?;
+    scope.commit().await?;
+    Ok(enqueued)
+}
+
+/// Queues a transfer, once per idempotency key.
+///
+/// # Errors
+/// [`EnqueueError::IdempotencyConflict`] when the key came with another request before.
+pub async fn enqueue(database: &Database, new: Enqueue) -> Result<Enqueued, EnqueueError> {
+    let mut scope = database.scope(new.tenant).await?;
+    let enqueued = enqueue_in(&mut scope, new).await?;
+    scope.commit().await?;
+    Ok(enqueued)
+}
+
+async fn enqueue_in(connection: &mut PgConnection, new: Enqueue) -> Result<Enqueued, EnqueueError> {
+    let id = Uuid::now_v7();
+    let (key, sha256) = match &new.idempotency {
+        Some(idempotency) => (Some(&*idempotency.key), Some(&idempotency.request_sha256[..])),
+        None => (None, None),
+    };
+    // A concurrent request with this key makes us wait for its commit, then insert nothing.
+    let inserted = sqlx::query!(
+        "INSERT INTO transfers (id, tenant, spec, metadata, idempotency_key, request_sha256, max_attempts)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (tenant, idempotency_key) DO NOTHING",
+        id,
+        new.tenant,
+        new.spec,
+        new.metadata,
+        key,
+        sha256,
+        new.max_attempts,
+    )
+    .execute(&mut *connection)
+    .await?;
+    if inserted.rows_affected() == 1 {
+        events::insert(connection, id, "transfer.queued", json!({"reason": "submitted"})).await?;
+        let transfer = by_id(connection, id).await?;
+        return Ok(Enqueued { transfer, replayed: false });
+    }
+    let earlier = sqlx::query!(
+        "SELECT id, request_sha256 FROM transfers WHERE tenant = $1 AND idempotency_key = $2",
+        new.tenant,
+        key,
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if earlier.request_sha256.as_deref() != sha256 {
+        return Err(EnqueueError::IdempotencyConflict);
+    }
+    let transfer = by_id(connection, earlier.id).await?;
+    Ok(Enqueued { transfer, replayed: true })
+}

@@ -1,0 +1,131 @@
+//! Tenants with keys of their own for S3, in a service as a process.
+
+use std::{fs::File, path::Path};
+
+use reqwest::{Method, StatusCode};
+use retune::service::{
+    access::{DEFAULT_TENANT, Role},
+    database::{api_keys, tenants},
+};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use crate::support::{
+    Served, TestDatabase, http, reachable_folder, retune, s3_server::S3Server, within,
+};
+
+const KEYS: [(&str, &str); 2] = [("visionkey", "hunter2"), ("audiokey", "hunter4")];
+
+/// A service whose tenants `vision` and `audio` have keys of their own.
+struct Installation {
+    served: Served,
+    /// Of the service's own tenant, `vision` and `audio`.
+    api_keys: Vec<String>,
+    _database: TestDatabase,
+}
+
+impl Installation {
+    async fn begin(server: &S3Server, folder: &Path) -> Self {
+        let database = TestDatabase::fresh().await;
+        let mut settings = format!(
+            "[storage]\nroots = ['s3://bucket/allowed/']\n[storage.s3]\nendpoint = '{}'\nallow_http = true\n",
+            server.config.endpoint.as_deref().expect("an address"),
+        );
+        let mut command = retune();
+        let mut tenants = vec![DEFAULT_TENANT];
+        for (key, secret) in KEYS {
+            let tenant = tenants::add(&database.database, key).await.expect("a tenant");
+            let (id, secret_name) = (format!("{key}_ID"), format!("{key}_SECRET"));
+            settings += &format!(
+                "[storage.credentials.{tenant}]\naccess_key_id = '{id}'\nsecret_access_key = '{secret_name}'\n"
+            );
+            command.env(id, key).env(secret_name, secret);
+            tenants.push(tenant);
+        }
+        let file = folder.join("retune.toml");
+        std::fs::write(&file, settings).expect("our own folder");
+        let api_keys =
+            futures::future::join_all(tenants.into_iter().map(|tenant| key_of(&database, tenant)));
+        let api_keys = api_keys.await;
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--workers", "0", "--config"])
+            .arg(file)
+            .arg("--data-dir")
+            .arg(folder.join("state"))
+            .env("DATABASE_URL", &database.url)
+            .env("RETUNE_LOG_LEVEL", "debug")
+            .env("AWS_ACCESS_KEY_ID", "nobody")
+            .env("AWS_SECRET_ACCESS_KEY", "hunter5")
+            .stderr(File::create(folder.join("log")).expect("our own folder"));
+        Self { served: Served::start(&mut command).await, api_keys, _database: database }
+    }
+
+    /// As the tenant of this place in `api_keys`.
+    async fn ask(
+        &self,
+        who: usize,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> (StatusCode, String) {
+        let request = http()
+            .request(method, format!("{}{path}", self.served.url))
+            .bearer_auth(&self.api_keys[who])
+            .json(body);
+        let answer = request.send().await.expect("an answer");
+        (answer.status(), answer.text().await.expect("text"))
+    }
+}
+
+async fn key_of(database: &TestDatabase, tenant: Uuid) -> String {
+    let made = api_keys::create(&database.database, "test", tenant, Role::Admin, None).await;
+    made.expect("a key").1
+}
+
+#[test]
+fn each_tenant_reads_by_its_own_keys_and_nobody_sees_them() {
+    let runtime = Runtime::new().expect("a runtime");
+    let server = S3Server::asking_for(runtime.handle(), &KEYS);
+    for name in ["1", "2"] {
+        server.put(&format!("allowed/visionkey/{name}/config.json"), "{}");
+        server.put(&format!("allowed/visionkey/{name}/model.safetensors"), name);
+    }
+    let (_guard, folder) = reachable_folder();
+    let said = runtime.block_on(async {
+        let all = Installation::begin(&server, &folder).await;
+        let mut said = String::new();
+        let body = json!({"version": "1", "uri": "s3://bucket/allowed/visionkey/1/"});
+        for (who, wanted) in [(1, true), (0, false), (2, false)] {
+            let put = all.ask(who, Method::PUT, "/v1/base_models/llama", &json!({})).await;
+            assert_eq!(put.0, 201, "{}", put.1);
+            let (status, text) =
+                all.ask(who, Method::POST, "/v1/base_models/llama/versions", &body).await;
+            assert_eq!(status == 201, wanted, "{who}: {status} {text}");
+            said += &text;
+        }
+        // What is found by looking is read by the same keys.
+        let place = "/v1/base_models/llama/inbound_tokens";
+        let body = json!({"prefix": "s3://bucket/allowed/visionkey/", "poll_seconds": 30});
+        for who in [1, 2] {
+            assert_eq!(all.ask(who, Method::POST, place, &body).await.0, 201);
+        }
+        let arrivals = "/v1/base_models/llama/arrivals?status=registered";
+        within("the folder is listed and read", async || {
+            let (_, text) = all.ask(1, Method::GET, arrivals, &Value::Null).await;
+            text.contains("visionkey/2/").then_some(())
+        })
+        .await;
+        said += &within("the other tenant's listing has failed", async || {
+            let (_, text) = all.ask(2, Method::GET, place, &Value::Null).await;
+            text.contains("denied").then_some(text)
+        })
+        .await;
+        said
+    });
+    let log = std::fs::read_to_string(folder.join("log")).expect("a log");
+    assert!(!log.is_empty());
+    for text in [&said, &log] {
+        assert!(!text.contains("hunter"), "{text}");
+    }
+}
