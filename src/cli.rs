@@ -211,7 +211,7 @@ pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
             ..S3Config::default()
         },
         data_objects: data_dir.join("objects"),
-        state_dir: Some(data_dir),
+        state_dirs: std::iter::once(data_dir).chain(settings.cache_dir()).collect(),
     };
     let storage = Storage::new(config, Handle::current()).context("storage.roots")?;
     Ok(storage.with_credentials(credentials(settings)?))
