@@ -12,7 +12,7 @@ export RETUNE_TEST_WEED ?= $(WEED)
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test test-recorder test-schema test-airflow fuzz check bench bench-digits bench-evidence bench-reference bench-service postgres weed sqlx-prepare
+.PHONY: demo test test-recorder test-airflow test-schema fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
@@ -21,19 +21,21 @@ demo: postgres
 test: postgres $(WEED) $(MLFLOW)
 	$(CARGO) test --locked --lib --bins --tests
 
+# Where `cargo build` puts the program.
+PROGRAM = $$($(CARGO) metadata --format-version 1 --no-deps \
+  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/retune
+
 # The recorder of examples/ with the real PyTorch and Trainer, whose packages are gigabytes.
 test-recorder: $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet torch transformers accelerate safetensors
 	$(CARGO) build --locked --bin retune
-	cd examples && $(VENV)/bin/python -B test_recorder.py $$($(CARGO) metadata --format-version 1 --no-deps \
-	  | $(VENV)/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/retune
+	cd examples && $(VENV)/bin/python -B test_recorder.py $(PROGRAM)
 
 # The DAG of examples/ in Airflow itself, which is large.
 test-airflow: postgres $(VENV)/bin/pip
 	python3 -m venv $(VENV)-airflow && $(VENV)-airflow/bin/pip install --quiet apache-airflow
 	$(CARGO) build --locked --bin retune
-	$(VENV)-airflow/bin/python -B examples/test_airflow.py $$($(CARGO) metadata --format-version 1 --no-deps \
-	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/retune
+	$(VENV)-airflow/bin/python -B examples/test_airflow.py $(PROGRAM)
 
 # Files of strangers, for FUZZ_SECONDS each. Needs nightly Rust and cargo-fuzz; builds everything anew.
 FUZZ_SECONDS ?= 60
@@ -46,8 +48,7 @@ fuzz:
 # Three minutes of requests made from the OpenAPI document, good ones and bad ones, to a real service.
 test-schema: postgres $(SCHEMATHESIS)
 	$(CARGO) build --locked --bin retune
-	$(VENV)/bin/python -B tests/schema/run.py $$($(CARGO) metadata --format-version 1 --no-deps \
-	  | $(VENV)/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/retune $(ARGS)
+	$(VENV)/bin/python -B tests/schema/run.py $(PROGRAM) $(ARGS)
 
 check:
 	$(CARGO) fmt --check
@@ -74,6 +75,10 @@ bench-digits:
 
 bench-service: postgres
 	$(BENCH) service
+
+# Thousands of faults over real processes, about half an hour; ARGS='--faults 200 --seed 7' is shorter.
+chaos: postgres
+	$(BENCH) chaos -- $(ARGS)
 
 # Every method on real image pairs. Hours in all; a row that is there is not measured again, so it
 # may be stopped and run again. ARGS='--only mnist-mlp' measures some rows, ARGS=--table none.

@@ -27,7 +27,7 @@ pub mod transfer;
 pub mod watch;
 pub mod work;
 
-use std::{collections::HashMap, future::Future, path::PathBuf, process::ExitCode};
+use std::{collections::HashMap, future::Future, io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -99,7 +99,8 @@ pub fn main() -> ExitCode {
     // Exits with 2 on bad usage and 0 on --help.
     let cli = Cli::parse();
     run(cli).unwrap_or_else(|error| {
-        eprintln!("retune: {error:#}");
+        // Where even this cannot be written, the exit code still says it.
+        let _ = writeln!(std::io::stderr(), "retune: {error:#}");
         ExitCode::from(REFUSED)
     })
 }
@@ -210,7 +211,7 @@ pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
             ..S3Config::default()
         },
         data_objects: data_dir.join("objects"),
-        state_dir: Some(data_dir),
+        state_dirs: std::iter::once(data_dir).chain(settings.cache_dir()).collect(),
     };
     let storage = Storage::new(config, Handle::current()).context("storage.roots")?;
     Ok(storage.with_credentials(credentials(settings)?))

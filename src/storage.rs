@@ -46,9 +46,9 @@ pub struct StorageConfig {
     /// URIs (or absolute paths) under which every location must lie. None: `data_objects` alone.
     pub roots: Vec<String>,
     pub s3: S3Config,
-    /// The service's own folder (database, scratch): never a location, even inside a root.
-    pub state_dir: Option<PathBuf>,
-    /// The default root; exempt from `state_dir`, inside which it usually lies.
+    /// The service's own folders (database, scratch, cache): never locations, even inside a root.
+    pub state_dirs: Vec<PathBuf>,
+    /// The default root; exempt from `state_dirs`, in one of which it usually lies.
     pub data_objects: PathBuf,
 }
 

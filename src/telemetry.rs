@@ -15,7 +15,10 @@ pub fn start(log: &Log) -> Result<(), tracing_subscriber::filter::ParseError> {
     let builder = fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(std::io::stderr().is_terminal())
+        // It would report to stderr that stderr cannot be written, and panic: a full disk under the
+        // log would take the process down.
+        .log_internal_errors(false);
     // An error here says that logging has started already.
     let _ = match log.format {
         LogFormat::Text => builder.try_init(),

@@ -2,6 +2,7 @@
 
 mod api;
 mod architecture;
+mod chaos;
 mod evidence;
 mod examples;
 mod regressions;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     engine::network::{Checkpoint, HostTensor},
     pipeline::Verdict,
-    storage::{Location, Published, ResultKey, Sha256Hex, Storage},
+    storage::{Location, Published, ResultKey, Sha256Hex, Storage, StorageError},
 };
 
 use super::{
@@ -87,7 +87,7 @@ impl<'a> ResultWriter<'a> {
     /// Starts the result of transfer `id` under `output`.
     ///
     /// # Errors
-    /// What keeps the store from answering.
+    /// What keeps the store from answering; `stopped`.
     pub fn begin(
         access: Access<'a>,
         output: &Location,
@@ -96,6 +96,11 @@ impl<'a> ResultWriter<'a> {
         let folder = output.child(&id.to_string())?;
         if let Some(standing) = standing(access.storage, &folder)? {
             return Ok(Begun::Standing(standing));
+        }
+        // A process that was stopped right here may wake up long after its lease: what lies there by
+        // then is its successor's.
+        if !(access.go_on)() {
+            return Err(StorageError::Stopped.into());
         }
         access.storage.blocking().delete_prefix(&folder)?;
         let outputs = Vec::new();

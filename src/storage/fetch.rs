@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::Write,
+    io::{Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -103,6 +103,8 @@ impl Storage {
             if_match: object.etag.clone(),
             ..GetOptions::default()
         };
+        let scratch = |error: std::io::Error| StorageError::unavailable(&"scratch folder", &error);
+        cut(file, running.size()).map_err(scratch)?;
         let mut download = self.get(&object.location, options).await?;
         if download.size != object.size {
             return Err(StorageError::Changed { location: object.location.to_string() });
@@ -111,8 +113,7 @@ impl Storage {
             if !go_on() {
                 return Err(StorageError::Stopped);
             }
-            file.write_all(&chunk)
-                .map_err(|error| StorageError::unavailable(&"scratch folder", &error))?;
+            file.write_all(&chunk).map_err(scratch)?;
             running.update(&chunk);
         }
         if running.size() == object.size {
@@ -123,5 +124,27 @@ impl Storage {
             received: running.size(),
             size: object.size,
         })
+    }
+}
+
+/// Goes on after the first `size` bytes: a write that failed, on a full disk, may have written a part
+/// of its piece.
+fn cut(file: &mut File, size: u64) -> std::io::Result<()> {
+    file.set_len(size)?;
+    file.seek(SeekFrom::Start(size)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failed_write_left_is_cut_off() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"whole, and a pie").unwrap();
+        cut(&mut file, 5).unwrap();
+        file.write_all(b" again").unwrap();
+        file.rewind().unwrap();
+        assert_eq!(std::io::read_to_string(file).unwrap(), "whole again");
     }
 }

@@ -21,8 +21,9 @@ pub(super) enum Roots {
     Any,
     Bound {
         roots: Vec<Location>,
-        /// The service's own folder and the part of it that holds objects.
-        state: Option<(PathBuf, PathBuf)>,
+        /// The service's own folders, and the part of them that holds objects.
+        state: Vec<PathBuf>,
+        objects: PathBuf,
     },
 }
 
@@ -35,15 +36,15 @@ impl Roots {
         if roots.is_empty() {
             roots.push(Location::from_path(&config.data_objects)?);
         }
-        let state = config.state_dir.clone().map(|state| (state, config.data_objects.clone()));
-        Ok(Self::Bound { roots, state })
+        let (state, objects) = (config.state_dirs.clone(), config.data_objects.clone());
+        Ok(Self::Bound { roots, state, objects })
     }
 
     /// Refuses what lies outside the roots, by name or through symlinks, and the state folder.
     /// Returns the path of a file location (of others: an empty one).
     pub(super) fn check(&self, location: &Location) -> Result<PathBuf, LocationError> {
         let path = location.path().unwrap_or_default();
-        let Self::Bound { roots, state } = self else { return Ok(path) };
+        let Self::Bound { roots, state, objects } = self else { return Ok(path) };
         let refused = |detail: String| LocationError::not_allowed(&location.to_string(), detail);
         if !roots.iter().any(|root| location.is_under(root)) {
             let shown: Vec<String> = roots.iter().map(ToString::to_string).collect();
@@ -61,11 +62,14 @@ impl Roots {
         if !inside {
             return Err(refused(format!("a symlink leads out of the allowed roots; {ADVICE}")));
         }
-        if let Some((state, objects)) = state
-            && real.starts_with(resolve(state).map_err(refused)?)
-            && !real.starts_with(resolve(objects).map_err(refused)?)
-        {
-            return Err(refused("is a state folder of this service; use another folder".into()));
+        for folder in state {
+            if real.starts_with(resolve(folder).map_err(refused)?)
+                && !real.starts_with(resolve(objects).map_err(refused)?)
+            {
+                return Err(refused(
+                    "is a state folder of this service; use another folder".into(),
+                ));
+            }
         }
         Ok(path)
     }
@@ -148,17 +152,20 @@ mod tests {
     fn the_state_folder_is_no_location_even_inside_a_root() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
+        let cache = dir.path().join("cache");
         fs::create_dir_all(state.join("postgres")).unwrap();
         symlink(state.join("postgres"), dir.path().join("link")).unwrap();
         let check = bound(&StorageConfig {
             roots: vec![dir.path().to_str().unwrap().into()],
-            state_dir: Some(state.clone()),
+            state_dirs: vec![state.clone(), cache.clone()],
             data_objects: state.join("objects"),
             ..StorageConfig::default()
         });
         assert!(check(&dir.path().join("models")).is_ok());
         assert!(check(&state.join("objects/model")).is_ok());
-        for refused in [state.clone(), state.join("postgres"), dir.path().join("link/base")] {
+        for refused in
+            [state.clone(), state.join("postgres"), dir.path().join("link/base"), cache.join("x")]
+        {
             assert_eq!(check(&refused).unwrap_err().code, "location_not_allowed", "{refused:?}");
         }
     }

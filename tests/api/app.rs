@@ -55,7 +55,7 @@ impl App {
         let config = StorageConfig {
             roots: Vec::new(),
             s3: S3Config::default(),
-            state_dir: None,
+            state_dirs: Vec::new(),
             data_objects: objects.clone(),
         };
         let storage = Storage::new(config, tokio::runtime::Handle::current()).expect("a root");

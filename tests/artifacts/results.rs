@@ -57,6 +57,18 @@ fn write_all(mut writer: ResultWriter<'_>, target: &ModelFolder) -> Standing {
 }
 
 #[test]
+fn who_has_lost_the_lease_clears_nothing_away() {
+    let test = TestStorage::on_files();
+    let scratch = test.scratch();
+    let access = Access { storage: &test.storage, scratch: &scratch, go_on: &|| false };
+    test.write(&format!("out/{ID}/model.safetensors"), "the successor's");
+    let output = test.storage.check_location(&test.uri("out")).unwrap();
+    let refused = ResultWriter::begin(access, &output, ID).err().expect("refused");
+    assert_eq!(refused.code(), "stopped");
+    assert!(test.objects().join(format!("out/{ID}/model.safetensors")).is_file());
+}
+
+#[test]
 fn a_result_lists_its_files_and_stands() {
     let test = TestStorage::on_files();
     let target = target(&test);

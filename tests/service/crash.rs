@@ -254,6 +254,17 @@ async fn a_worker_stopped_past_its_lease_cannot_publish() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_log_cannot_be_written_works_on() {
+    let case = Case::fresh().await;
+    let id = case.queued(1).await;
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut worker = Process::start(case.command().stderr(full));
+    case.succeeded_once(id).await;
+    worker.signal(Signal::SIGTERM);
+    assert_eq!(worker.ended().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_told_to_end_hands_its_transfer_back_at_no_cost() {
     let case = Case::fresh().await;
     let id = case.queued(100).await;

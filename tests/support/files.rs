@@ -31,7 +31,7 @@ impl TestStorage {
         let config = StorageConfig {
             roots: roots.iter().map(ToString::to_string).collect(),
             s3,
-            state_dir: Some(dir.path().to_owned()),
+            state_dirs: vec![dir.path().to_owned()],
             data_objects: dir.path().join("objects"),
         };
         let storage = Storage::new(config, runtime.handle().clone()).unwrap();

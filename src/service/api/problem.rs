@@ -130,15 +130,25 @@ impl IntoResponse for Problem {
 impl From<sqlx::Error> for Problem {
     /// A database that is away for a moment is 503, anything else a fault of ours.
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
-                tracing::warn!(%error, "the database did not answer");
-                let detail = "the database does not answer; try again";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", detail)
-            }
-            error => Self::internal(error),
+        let away = match &error {
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => true,
+            sqlx::Error::Database(said) => said.code().is_some_and(|code| is_passing(&code)),
+            _ => false,
+        };
+        if !away {
+            return Self::internal(error);
         }
+        tracing::warn!(%error, "the database did not answer");
+        let detail = "the database does not answer; try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", detail)
     }
+}
+
+/// Whether PostgreSQL's code says that the same may go well in a moment: a broken connection, too
+/// many of them, a full disk, a lost race for a lock, a server that ends, crashed or starts.
+fn is_passing(sqlstate: &str) -> bool {
+    let class = sqlstate.get(..2).unwrap_or_default();
+    matches!(class, "08" | "53" | "40") || matches!(sqlstate, "57P01" | "57P02" | "57P03" | "55P03")
 }
 
 impl From<SpecError> for Problem {
@@ -214,6 +224,18 @@ mod tests {
         let two = Problem::invalid("x", vec![Fault::new("/a", "b"), Fault::new("/c", "d")]);
         assert_eq!(two.detail(), "2 fields are at fault");
         assert_eq!(two.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    }
+
+    #[test]
+    fn a_restart_of_the_database_passes_and_a_broken_rule_does_not() {
+        // Terminated by an administrator, crashed, starting, too many connections, deadlock.
+        for code in ["57P01", "57P02", "57P03", "53300", "40P01", "08006"] {
+            assert!(is_passing(code), "{code}");
+        }
+        // Unique violation, undefined column, a statement cancelled, nothing at all.
+        for code in ["23505", "42703", "57014", ""] {
+            assert!(!is_passing(code), "{code}");
+        }
     }
 
     #[test]

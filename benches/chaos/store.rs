@@ -1,0 +1,183 @@
+//! An S3 server over a folder in this process, which misbehaves for a while when told to.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::Request,
+    http::{Method, StatusCode},
+    response::{IntoResponse, Response},
+};
+use futures::{StreamExt, stream};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio::net::TcpListener;
+
+use super::Failure;
+
+/// What happens to requests for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mishap {
+    /// 503, and nothing is done.
+    Unavailable,
+    /// The answer is late.
+    Slow,
+    /// Half of the object, then the connection breaks.
+    Truncated,
+    /// The connection breaks without an answer, before or after the request was obeyed.
+    Reset,
+    /// 507 to whatever writes.
+    Full,
+}
+
+/// A server with one bucket, `bucket`.
+pub struct Store {
+    pub endpoint: String,
+    folder: PathBuf,
+    state: Arc<State>,
+}
+
+struct State {
+    service: S3Service,
+    windows: Mutex<Vec<Arc<Window>>>,
+    rng: Mutex<ChaCha8Rng>,
+    /// The folder server looks whether an object is there, then writes: one at a time.
+    writing: tokio::sync::Mutex<()>,
+    /// Manifests written, by transfer.
+    manifests: Mutex<BTreeMap<String, u32>>,
+}
+
+struct Window {
+    mishap: Mishap,
+    /// Of the requests.
+    share: f64,
+    hits: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store {
+    pub async fn start(folder: &Path, seed: u64) -> Result<Self, Failure> {
+        fs::create_dir_all(folder.join("bucket"))?;
+        let files = s3s_fs::FileSystem::new(folder).map_err(|error| format!("{error:?}"))?;
+        let state = Arc::new(State {
+            service: S3ServiceBuilder::new(files).build(),
+            windows: Mutex::default(),
+            rng: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
+            writing: tokio::sync::Mutex::default(),
+            manifests: Mutex::default(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let given = Arc::clone(&state);
+        let app = Router::new().fallback(move |request| answer(given, request));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Ok(Self { endpoint, folder: folder.join("bucket"), state })
+    }
+
+    /// Where the bucket's objects lie on this machine.
+    pub fn bucket(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Misbehaves for `length` on this share of the requests; how many were hit.
+    pub async fn misbehave(&self, mishap: Mishap, share: f64, length: Duration) -> u64 {
+        let window = Arc::new(Window { mishap, share, hits: AtomicU64::new(0) });
+        lock(&self.state.windows).push(Arc::clone(&window));
+        tokio::time::sleep(length).await;
+        lock(&self.state.windows).retain(|other| !Arc::ptr_eq(other, &window));
+        window.hits.load(Ordering::Relaxed)
+    }
+
+    /// How often each transfer's manifest was written.
+    pub fn manifests(&self) -> BTreeMap<String, u32> {
+        lock(&self.state.manifests).clone()
+    }
+}
+
+impl State {
+    /// What happens to this request, and a number in [0, 1) for how.
+    fn mishap(&self, method: &Method) -> Option<(Mishap, f64)> {
+        let windows = lock(&self.windows).clone();
+        let mut rng = lock(&self.rng);
+        let window = windows.iter().find(|window| {
+            let applies = match window.mishap {
+                Mishap::Truncated => method == Method::GET,
+                Mishap::Full => method == Method::PUT,
+                _ => true,
+            };
+            applies && rng.random_bool(window.share)
+        })?;
+        window.hits.fetch_add(1, Ordering::Relaxed);
+        Some((window.mishap, rng.random()))
+    }
+
+    async fn serve(&self, request: Request) -> Response {
+        let path = request.uri().path().to_owned();
+        let writes = request.method() == Method::PUT;
+        let turn = if writes { Some(self.writing.lock().await) } else { None };
+        let served = self.service.call(request.map(s3s::Body::http_body_unsync)).await;
+        drop(turn);
+        let Ok(response) = served else {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        };
+        if let Some(folder) = path.strip_suffix("/manifest.json")
+            && writes
+            && response.status().is_success()
+        {
+            let id = folder.rsplit('/').next().unwrap_or_default().to_owned();
+            *lock(&self.manifests).entry(id).or_default() += 1;
+        }
+        response.map(Body::new)
+    }
+}
+
+async fn answer(state: Arc<State>, request: Request) -> Response {
+    match state.mishap(request.method()) {
+        None => state.serve(request).await,
+        Some((Mishap::Unavailable, _)) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Some((Mishap::Full, _)) => StatusCode::INSUFFICIENT_STORAGE.into_response(),
+        Some((Mishap::Slow, chance)) => {
+            tokio::time::sleep(Duration::from_secs_f64(0.2 + 2.0 * chance)).await;
+            state.serve(request).await
+        }
+        Some((Mishap::Truncated, _)) => truncated(state.serve(request).await).await,
+        Some((Mishap::Reset, chance)) => {
+            if chance < 0.5 {
+                state.serve(request).await;
+            }
+            broken(Bytes::new(), StatusCode::INTERNAL_SERVER_ERROR.into_response())
+        }
+    }
+}
+
+/// Half of the body under the whole one's length.
+async fn truncated(response: Response) -> Response {
+    let (head, body) = response.into_parts();
+    let Ok(mut whole) = axum::body::to_bytes(body, usize::MAX).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    whole.truncate(whole.len() / 2);
+    broken(whole, Response::from_parts(head, Body::empty()))
+}
+
+/// The answer's head and these bytes, after which the connection breaks. Without a byte nothing is
+/// sent at all.
+fn broken(bytes: Bytes, response: Response) -> Response {
+    let part = (!bytes.is_empty()).then(|| Ok(bytes));
+    let cut = Err(std::io::Error::other("cut"));
+    response.map(|_| Body::from_stream(stream::iter(part.into_iter().chain([cut])).boxed()))
+}

@@ -1,0 +1,91 @@
+//! The chaos run in short: every kind of fault once and some more, with leases of three seconds.
+
+#[path = "../benches/chaos/case.rs"]
+mod case;
+#[path = "../benches/chaos/check.rs"]
+mod check;
+#[path = "../benches/chaos/client.rs"]
+mod client;
+#[path = "../benches/chaos/faults.rs"]
+mod faults;
+#[path = "../benches/chaos/fleet.rs"]
+mod fleet;
+#[path = "../benches/chaos/postgres.rs"]
+mod postgres;
+#[path = "../benches/chaos/recovery.rs"]
+mod recovery;
+#[path = "../benches/chaos/run.rs"]
+mod run;
+#[path = "../benches/chaos/store.rs"]
+mod store;
+#[path = "../benches/chaos/table.rs"]
+mod table;
+#[path = "../benches/chaos/world.rs"]
+mod world;
+
+#[path = "chaos/judgement.rs"]
+mod judgement;
+
+use std::time::Duration;
+
+use run::Plan;
+use world::Size;
+
+use crate::support::reachable_folder;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_published_twice() {
+    let plan = Plan {
+        size: Size {
+            seed: 1,
+            lease: Duration::from_secs(3),
+            serves: 1,
+            own_workers: 1,
+            works: 2,
+            more: Vec::new(),
+        },
+        faults: 26,
+        transfers: 30,
+        limit: Duration::from_mins(1),
+        pace: Duration::from_millis(500),
+        clients: 4,
+    };
+    let (folder, path) = reachable_folder();
+    let outcome = Box::pin(run::run(&plan, &path)).await.expect("the run itself goes well");
+    let text = table::markdown(&plan, &outcome);
+    println!("{text}");
+    assert!(outcome.judgement.is_clean(), "{text}\nlogs in {}", folder.keep().display());
+    let struck = |kind| outcome.injected.iter().any(|fault| fault.kind == kind);
+    let missing: Vec<_> = faults::Kind::all().filter(|kind| !struck(*kind)).collect();
+    assert!(missing.len() <= 2, "{missing:?} were not injected");
+    // Beside other tests a process may wait long for a processor.
+    let p99 = table::recovery_p99(&outcome).expect("faults hit transfers");
+    assert!(p99 <= table::aim(plan.size.lease) + 10.0, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_restart_loses_nothing_and_costs_no_attempt() {
+    let plan = Plan {
+        size: Size {
+            seed: 2,
+            lease: Duration::from_secs(30),
+            serves: 2,
+            own_workers: 0,
+            works: 3,
+            more: Vec::new(),
+        },
+        faults: 0,
+        transfers: 20,
+        limit: Duration::from_mins(1),
+        pace: Duration::from_millis(500),
+        clients: 6,
+    };
+    let (folder, path) = reachable_folder();
+    let outcome = Box::pin(run::roll(&plan, &path)).await.expect("every process ends well");
+    let text = table::markdown(&plan, &outcome);
+    assert!(outcome.judgement.is_clean(), "{text}\nlogs in {}", folder.keep().display());
+    assert_eq!(outcome.restarts, 0, "nobody ended by himself");
+    assert!(outcome.evidence.rows.iter().all(|row| row.attempt == 1), "{text}");
+}
