@@ -76,7 +76,8 @@ bench-digits:
 bench-service: postgres
 	$(BENCH) service
 
-# Thousands of faults over real processes, about half an hour; ARGS='--faults 200 --seed 7' is shorter.
+# Thousands of faults over real processes, about half an hour; ARGS='--faults 200 --seed 7' is shorter,
+# ARGS=--month plays new bases arriving by every route, ARGS=--rolling restarts everything in turn.
 chaos: postgres
 	$(BENCH) chaos -- $(ARGS)
 

@@ -73,6 +73,7 @@ fn a_pickle_as_input() {
     assert_eq!(refused(&case, &case.spec()), ("pickle_refused", "/target/base".into()));
     let mut spec = case.spec();
     spec["target"]["base"] = json!(case.uri("old/"));
+    case.write("tuned.pt", b"PK");
     spec["source"]["trajectory"] = json!(case.uri("tuned.pt"));
     assert_eq!(refused(&case, &spec), ("pickle_refused", "/source/trajectory".into()));
 }

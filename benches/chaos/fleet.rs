@@ -223,7 +223,8 @@ fn spawn(settings: &Settings, role: Role) -> std::io::Result<Child> {
         .env("RETUNE_WORKER_BEAT_SECONDS", (lease / 3.0).to_string())
         .env("RETUNE_WORKER_POLL_SECONDS", (lease / 15.0).to_string())
         .env("RETUNE_WORKER_SWEEP_SECONDS", (lease / 3.0).to_string())
-        .env("RETUNE_WORKER_BACKOFF_SECONDS", "0.05")
+        // Doubled for each further attempt, of which there may be fifteen here and three elsewhere.
+        .env("RETUNE_WORKER_BACKOFF_SECONDS", "0.002")
         .env("RETUNE_WORKER_MAX_ATTEMPTS", settings.max_attempts.to_string())
         .envs(settings.more.iter().map(|(name, value)| (*name, value)))
         .stdin(Stdio::null())

@@ -24,7 +24,7 @@ use super::{
 };
 
 /// Faults that go on at the same time.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 8;
 
 /// How long and how hard a run is.
 #[derive(Clone, Debug)]

@@ -85,7 +85,7 @@ impl World {
             urls: ports.iter().map(|port| format!("http://127.0.0.1:{port}")).collect(),
             lease: size.lease,
             database_turn: Mutex::new(()),
-            stops: Semaphore::new((size.works / 2).max(1)),
+            stops: Semaphore::new((size.works / 3).max(1)),
             folder: folder.to_owned(),
         };
         world.ready().await?;

@@ -89,8 +89,13 @@ impl Database {
         let options = PgConnectOptions::from_str(url)
             .map_err(ConnectError::Url)?
             .application_name("retune")
-            // "Already exists, skipping" is no news.
-            .options([("client_min_messages", "warning")]);
+            .options([
+                // "Already exists, skipping" is no news.
+                ("client_min_messages", "warning"),
+                // Nothing of ours thinks in the middle of a transaction. A process that was stopped
+                // there would keep its locks, and a transfer's next worker from it.
+                ("idle_in_transaction_session_timeout", "10s"),
+            ]);
         let pool = PgPoolOptions::new()
             .max_connections(connections.max(1))
             .acquire_timeout(ACQUIRE_TIMEOUT)

@@ -1,6 +1,6 @@
 //! The result folder: whole or not at all.
 
-use std::fs;
+use std::{cell::Cell, fs};
 
 use retune::{
     artifacts::{
@@ -164,8 +164,11 @@ fn a_stop_ends_the_writing() {
     let test = TestStorage::on_files();
     let target = target(&test);
     let scratch = test.scratch();
-    let access = Access { storage: &test.storage, scratch: &scratch, go_on: &|| false };
+    let stopped = Cell::new(false);
+    let go_on = || !stopped.get();
+    let access = Access { storage: &test.storage, scratch: &scratch, go_on: &go_on };
     let mut writer = fresh(begin(&test, access));
+    stopped.set(true);
     assert_eq!(writer.model(&model(), &target).unwrap_err().code(), "stopped");
 }
 

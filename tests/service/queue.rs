@@ -283,3 +283,21 @@ async fn changes_are_heard() {
     };
     tokio::time::timeout(crate::support::PATIENCE, heard).await.expect("heard in time");
 }
+
+#[tokio::test]
+async fn a_process_stopped_within_a_transaction_does_not_keep_its_locks_for_long() {
+    let test = TestDatabase::fresh().await;
+    let shown: String = sqlx::query_scalar("SHOW idle_in_transaction_session_timeout")
+        .fetch_one(&test.database.pool)
+        .await
+        .unwrap();
+    assert_eq!(shown, "10s");
+    // The setting does what it says, with a shorter time.
+    let mut held = test.database.pool.begin().await.unwrap();
+    sqlx::raw_sql("SET idle_in_transaction_session_timeout = '50ms'; LOCK TABLE transfers")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    test.queued(1).await;
+    assert!(held.commit().await.is_err(), "its session was ended");
+}

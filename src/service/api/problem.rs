@@ -148,7 +148,8 @@ impl From<sqlx::Error> for Problem {
 /// many of them, a full disk, a lost race for a lock, a server that ends, crashed or starts.
 fn is_passing(sqlstate: &str) -> bool {
     let class = sqlstate.get(..2).unwrap_or_default();
-    matches!(class, "08" | "53" | "40") || matches!(sqlstate, "57P01" | "57P02" | "57P03" | "55P03")
+    matches!(class, "08" | "53" | "40")
+        || matches!(sqlstate, "57P01" | "57P02" | "57P03" | "55P03" | "25P03")
 }
 
 impl From<SpecError> for Problem {
