@@ -170,8 +170,9 @@ pub fn ending(transfer: &Transfer) -> String {
     match (transfer.status, &transfer.error, &transfer.result) {
         (Status::Succeeded, _, Some(result)) => {
             let verdict = transfer.verdict.as_ref().map(word).unwrap_or_default();
-            let advice = transfer.recommendation.as_ref().map(word).unwrap_or_default();
-            format!("{id} succeeded: {verdict}, recommendation {advice}\n{}", result.uri)
+            let advice = transfer.recommendation.as_ref();
+            let advice = advice.map(|advice| format!(", recommendation {}", word(advice)));
+            format!("{id} succeeded: {verdict}{}\n{}", advice.unwrap_or_default(), result.uri)
         }
         (Status::Failed, Some(error), _) => {
             let place = error.pointer.as_ref().map(|p| format!(" at {p}")).unwrap_or_default();

@@ -31,6 +31,7 @@ use std::sync::LazyLock;
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
+    routing::get,
 };
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -95,6 +96,8 @@ fn unbounded() -> OpenApiRouter<AppState> {
         .routes(routes!(transfers::get::handle))
         .routes(routes!(transfers::events::handle))
         .routes(routes!(transfers::files::handle))
+        // A name with a folder in it, its slash not encoded.
+        .route("/v1/transfers/{id}/files/{folder}/{file}", get(transfers::files::handle))
         .routes(routes!(base_models::versions::list::handle, base_models::versions::create::handle))
 }
 

@@ -22,10 +22,13 @@ async fn finished(app: &App) -> Uuid {
     std::fs::write(folder.join("report.json"), &report).unwrap();
     std::fs::write(folder.join("model.safetensors"), b"0123456789").unwrap();
     std::fs::write(folder.join("secret"), b"not listed").unwrap();
+    std::fs::create_dir(folder.join("adapter")).unwrap();
+    std::fs::write(folder.join("adapter/adapter_config.json"), b"{}").unwrap();
     let outputs = json!([
         {"name": "model.safetensors", "size": 10, "sha256": "aa"},
         {"name": "report.json", "size": report.len(), "sha256": "bb"},
         {"name": "../secret", "size": 1, "sha256": "cc"},
+        {"name": "adapter/adapter_config.json", "size": 2, "sha256": "dd"},
     ]);
     let manifest = json!({"format": "retune-result/1", "outputs": outputs}).to_string();
     std::fs::write(folder.join("manifest.json"), &manifest).unwrap();
@@ -52,7 +55,19 @@ async fn the_report_and_the_listed_files_are_served() {
     assert_eq!((whole.text().as_str(), whole.header("etag")), ("0123456789", "\"aa\""));
     assert_eq!(whole.header("accept-ranges"), "bytes");
     app.get(&format!("/v1/transfers/{id}/files/manifest.json")).await.ok(200);
-    for name in ["secret", "..%2Fsecret", "%2Fetc%2Fpasswd", "nothing", "model.safetensors%00"] {
+    for name in ["adapter/adapter_config.json", "adapter%2Fadapter_config.json"] {
+        let file = app.get(&format!("/v1/transfers/{id}/files/{name}")).await.ok(200);
+        assert_eq!(file.text(), "{}");
+    }
+    for name in [
+        "adapter",
+        "adapter/nothing",
+        "secret",
+        "..%2Fsecret",
+        "%2Fetc%2Fpasswd",
+        "nothing",
+        "model.safetensors%00",
+    ] {
         app.get(&format!("/v1/transfers/{id}/files/{name}")).await.problem(404, "not_found");
     }
 }

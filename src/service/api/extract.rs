@@ -162,17 +162,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-/// The `{id}` and `{name}` of a path; see [`Id`].
+/// The `{id}` of a path, and the name after it, with what slashes it has; see [`Id`].
 pub struct IdAndName(pub Uuid, pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for IdAndName {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path((id, name)) = Path::<(Uuid, String)>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::not_found("file"))?;
-        Ok(Self(id, name))
+        let unknown = || Problem::not_found("file");
+        let found = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let Path(values) = found.map_err(|_| unknown())?;
+        let mut values = values.into_iter().map(|(_, value)| value);
+        let id = values.next().and_then(|id| id.parse().ok()).ok_or_else(unknown)?;
+        Ok(Self(id, values.collect::<Vec<_>>().join("/")))
     }
 }
 
