@@ -1,8 +1,8 @@
 //! What a transfer must beat: the new base, trained alone at the same cost.
 //!
-//! Under `auto` only. *Few-shot* is plain training on as many sample gradients as the winner took; it
-//! is skipped where the winner took none or is as good as the old tuned model. Its learning rate is
-//! the one that a quarter of that budget prefers. *Fine-tune only* is the job's own training, from
+//! Under `auto` only. *Few-shot* is plain training on as many sample gradients as the winner took, its
+//! selection included, a forward pass being a third of one; it is skipped where the winner is as good as
+//! the old tuned model. Its learning rate is the one that a quarter of that budget prefers. *Fine-tune only* is the job's own training, from
 //! the better of few-shot and the new base as it is. Neither is ever published.
 
 use rand::{SeedableRng, seq::SliceRandom};
@@ -39,7 +39,7 @@ pub struct FewShot {
     pub tuned: FineTuning,
 }
 
-/// Trains the new base on as many sample gradients as the winner took.
+/// Trains the new base at the winner's cost.
 pub fn few_shot(bench: &Bench, contest: &Contest) -> Result<Option<FewShot>, Failure> {
     let winner = contest.winner();
     let accuracy = |evaluation: &Option<Evaluation>| evaluation.as_ref().map(|e| e.accuracy);
@@ -50,7 +50,7 @@ pub fn few_shot(bench: &Bench, contest: &Contest) -> Result<Option<FewShot>, Fai
     else {
         return Ok(None);
     };
-    let budget = winner.cost.sample_gradients as usize;
+    let budget = (winner.cost.sample_gradients + winner.cost.sample_forwards / 3) as usize;
     if bench.job.spec.methods != Methods::Auto || budget == 0 || reached >= source - AS_GOOD - 1e-9
     {
         return Ok(None);

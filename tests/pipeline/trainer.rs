@@ -262,8 +262,9 @@ fn auto_trains_the_new_base_alone_at_the_cost_of_the_winner() {
     let report = read_json(&case.done(&spec).1.join("report.json"));
     let candidates = report["candidates"].as_array().expect("a list");
     let winner = candidates.iter().find(|c| c["method"] == report["winner"]).expect("the winner");
-    let budget = winner["sample_gradients"].as_u64().expect("a count");
-    assert!(budget > 0, "a method with gradients is ahead between unrelated bases: {winner}");
+    let count = |name: &str| winner[name].as_u64().expect("a count");
+    let budget = count("sample_gradients") + count("sample_forwards") / 3;
+    assert!(budget > 0, "selection alone costs something: {winner}");
     let few = &report["baselines"]["few_shot"];
     let spent = few["sample_gradients"].as_u64().expect("a count");
     // Whole epochs of what data there is.

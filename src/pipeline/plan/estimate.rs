@@ -254,7 +254,8 @@ impl Job<'_> {
             return Work::default();
         }
         let trials = RATES.len() as f64;
-        let gradients = self.pairs(self.timesteps as f64).gradients * (1.0 + TRIAL * trials);
+        let cost = self.pairs(self.timesteps as f64).gradients + self.transferring().forwards / 3.0;
+        let gradients = cost * (1.0 + TRIAL * trials);
         let batches = gradients / FEW_SHOT_BATCH as f64;
         let mut work =
             Work { gradients, batches, elements: self.elements(2.0 * batches), ..Work::default() };
