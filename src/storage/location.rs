@@ -276,11 +276,11 @@ mod tests {
 
     #[test]
     fn under_is_judged_part_by_part() {
-        let root = Location::from_uri("file:///models/root").unwrap();
+        let root = Location::from_uri("file:///models/llama").unwrap();
         let under = |text: &str| Location::from_uri(text).unwrap().is_under(&root);
-        assert!(under("file:///models/root") && under("file:///models/root/x"));
+        assert!(under("file:///models/llama") && under("file:///models/llama/x"));
         assert!(
-            !under("file:///models/root2") && !under("file:///data") && !under("s3://data/root")
+            !under("file:///models/llama2") && !under("file:///data") && !under("s3://data/llama")
         );
         assert!(root.is_under(&Location::from_uri("file:///").unwrap()));
     }
