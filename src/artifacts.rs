@@ -27,7 +27,7 @@ pub mod lora;
 // The checkpoints of a fine-tuning, in order.
 pub mod trajectory;
 
-// A safetensors file of labelled samples.
+// Labelled samples, in safetensors or Parquet.
 pub mod dataset;
 
 // The folder that a transfer leaves behind.

@@ -35,6 +35,7 @@ pub struct Settings {
     pub quotas: Quotas,
     pub arrivals: Arrivals,
     pub webhooks: Webhooks,
+    pub retention: Retention,
     pub log: Log,
 }
 
@@ -151,6 +152,15 @@ pub struct Webhooks {
     pub allow_private: bool,
     #[serde(deserialize_with = "networks")]
     pub allowed_networks: Vec<IpNet>,
+}
+
+/// For how many days something is kept after its end; 0: for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    pub deliveries_days: u32,
+    pub arrivals_days: u32,
+    pub audit_days: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -26,6 +26,7 @@ mod storage {
 mod artifacts {
     mod hostile;
     mod models;
+    mod parquet;
     mod pickles;
     mod pytorch;
     mod results;

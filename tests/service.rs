@@ -4,6 +4,7 @@ mod credentials;
 mod keys;
 mod private_cluster;
 mod queue;
+mod retention;
 mod secrets;
 mod serve;
 mod sweep;

@@ -1,7 +1,12 @@
-//! A safetensors file of labelled samples: `inputs` (f32, or u8 read as value/255) `[N, …]`, or
+//! Labelled samples, as a safetensors file or in Parquet.
+//!
+//! A safetensors file has `inputs` (f32, or u8 read as value/255) `[N, …]`, or
 //! `input_ids` i64 `[N, S]` with an optional `attention_mask` i64 `[N, S]` (0: padded); and `labels`
 //! i64 `[N]`. For a language model `labels` are i64 `[N, S]` beside the ids, −100 where nothing is to be
-//! predicted; position t predicts the label at t + 1, as Hugging Face has it.
+//! predicted; position t predicts the label at t + 1, as Hugging Face has it. A file whose name ends in
+//! `.parquet` is read into the same tensors.
+
+mod parquet;
 
 use crate::{
     engine::{
@@ -9,7 +14,7 @@ use crate::{
         network::{Checkpoint, DType, HostTensor, Signature},
     },
     spec::Preprocess,
-    storage::{Blocking, Location},
+    storage::{Location, Storage},
 };
 
 use super::{Access, InputFile, error::ArtifactError, tensors};
@@ -29,15 +34,18 @@ pub struct DatasetInfo {
     pub sample_shape: Vec<usize>,
 }
 
-/// Looks at a dataset's header.
+/// Looks at a dataset's header; of Parquet at its first rows too.
 ///
 /// # Errors
-/// `missing_tensor`, `unexpected_tensor`, `wrong_dtype`, `wrong_shape`, `empty_dataset`,
-/// `not_implemented`, or as `tensors::read_header`.
-pub fn look(storage: Blocking<'_>, location: &Location) -> Result<DatasetInfo, ArtifactError> {
-    check_form(location)?;
-    let header = tensors::read_header(storage, location)?;
-    check_signature(&header.signature(), location)
+/// `missing_tensor`, `unexpected_tensor`, `wrong_dtype`, `wrong_shape`, `empty_dataset`, or as
+/// `tensors::read_header` and `parquet::open`.
+pub fn look(storage: &Storage, location: &Location) -> Result<DatasetInfo, ArtifactError> {
+    let signature = if is_parquet(location) {
+        parquet::look(storage, location)?
+    } else {
+        tensors::read_header(storage.blocking(), location)?.signature()
+    };
+    check_signature(&signature, location)
 }
 
 /// Reads a dataset and checks its values.
@@ -50,9 +58,12 @@ pub fn read(
     location: &Location,
     preprocess: Option<&Preprocess>,
 ) -> Result<(Dataset, InputFile), ArtifactError> {
-    check_form(location)?;
     let (file, input) = access.fetch(location)?;
-    let checkpoint = tensors::open(&file.path, location)?;
+    let checkpoint = if is_parquet(location) {
+        parquet::open(&file.path, location)?
+    } else {
+        tensors::open(&file.path, location)?
+    };
     let info = check_signature(&checkpoint.signature(), location)?;
     let labels: Vec<i64> = integers(&checkpoint[LABELS]);
     let of_tokens = checkpoint[LABELS].shape().len() == 2;
@@ -117,12 +128,8 @@ pub fn check_input_shape(
     Err(ArtifactError::tensor("wrong_input_shape", location, INPUTS, detail))
 }
 
-fn check_form(location: &Location) -> Result<(), ArtifactError> {
-    if location.name().ends_with(".parquet") {
-        let detail = "Parquet is not implemented yet; give a safetensors file";
-        return Err(ArtifactError::fault("not_implemented", location, detail));
-    }
-    Ok(())
+fn is_parquet(location: &Location) -> bool {
+    location.name().ends_with(".parquet")
 }
 
 fn integers(tensor: &HostTensor) -> Vec<i64> {

@@ -205,6 +205,15 @@ impl Client {
         document(self.send(request).await?).await
     }
 
+    /// Begins a retune. The idempotency key makes a repeated call harmless.
+    ///
+    /// # Errors
+    /// [`Refused`], or no service.
+    pub async fn begin_retune(&self, body: &Value, key: &str) -> anyhow::Result<Value> {
+        let request = self.request(Method::POST, &["retunes"])?.header("idempotency-key", key);
+        document(self.send(request.timeout(self.timeout).json(body)).await?).await
+    }
+
     /// The report of a finished transfer.
     ///
     /// # Errors

@@ -70,6 +70,9 @@ pub struct Start {
     /// Seconds of computing after which no further transfer begins.
     #[arg(long, value_name = "SECONDS")]
     max_compute_seconds: Option<u32>,
+    /// Makes a repeated call harmless; drawn at random when absent.
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -123,7 +126,9 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Start(start) => {
             let client = start.remote.client()?;
-            let begun = client.write(Method::POST, &["retunes"], Some(&start.body())).await?;
+            let key = start.idempotency_key.clone();
+            let key = key.unwrap_or_else(|| Uuid::new_v4().to_string());
+            let begun = client.begin_retune(&start.body(), &key).await?;
             start.remote.show(&begun)
         }
         Command::Pause(one) => steer(one, "pause").await,

@@ -13,12 +13,12 @@ use tokio::{net::TcpListener, runtime, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Settings,
+    config::{Retention, Settings},
     service::{
         api,
         arrivals::Looker,
         dashboard,
-        database::{Database, api_keys, leases, workers},
+        database::{Database, api_keys, leases, retention, workers},
         state::AppState,
         webhooks::{self, Sender},
         worker::processes::{self, Program},
@@ -27,6 +27,9 @@ use crate::{
 
 /// Beyond the worker's own grace of five seconds.
 const WORKER_PATIENCE: Duration = Duration::from_secs(8);
+
+/// How often what is old is forgotten.
+const PRUNE_EVERY: Duration = Duration::from_hours(1);
 
 /// Serve the HTTP interface and the dashboard, with worker processes.
 #[derive(Debug, clap::Args)]
@@ -71,6 +74,7 @@ async fn serve(settings: Arc<Settings>, config: Option<PathBuf>) -> anyhow::Resu
 
     let mut background = start_workers(&settings, config, &database, &shutdown)?;
     background.spawn(sweep(Arc::clone(&settings), database.clone(), shutdown.clone()));
+    background.spawn(prune(settings.retention, database.clone(), shutdown.clone()));
     let sender = Sender::new(database.clone(), &settings.webhooks, webhooks::lookup())?;
     background.spawn(sender.run(shutdown.clone()));
     let looker = Looker::new(database.clone(), storage.clone(), Arc::clone(&settings));
@@ -158,6 +162,18 @@ async fn sweep(settings: Arc<Settings>, database: Database, shutdown: Cancellati
         }
         if let Err(error) = workers::remove_silent(&database).await {
             tracing::debug!(%error, "cannot forget silent workers");
+        }
+    }
+}
+
+/// Forgets what is old enough, every so often.
+async fn prune(keep: Retention, database: Database, shutdown: CancellationToken) {
+    let mut every = time::interval(PRUNE_EVERY);
+    while shutdown.run_until_cancelled(every.tick()).await.is_some() {
+        match retention::prune(&database, keep).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "old history was forgotten"),
+            Err(error) => tracing::warn!(%error, "cannot forget old history; trying again"),
         }
     }
 }

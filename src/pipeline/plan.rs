@@ -161,7 +161,7 @@ impl Sizes {
             let Some(uri) = uri else { return Ok(0) };
             let place = location(storage, pointer, uri)?;
             let look = || {
-                let info = dataset::look(storage.blocking(), &place)?;
+                let info = dataset::look(storage, &place)?;
                 Ok((info, storage.blocking().head(&place)?.size))
             };
             let (info, size) = look().map_err(failure::at(pointer))?;

@@ -15,6 +15,7 @@ mod etag;
 mod extract;
 mod fine_tunes;
 mod health;
+mod idempotency;
 mod inbound;
 mod layers;
 mod loopback;

@@ -195,8 +195,16 @@ async fn one_trajectory_is_carried_onto_many_bases_by_hand() {
     assert_eq!(versions["data"][1]["base_version"], Value::Null);
     // Nobody asked for a move: the bases are not versions of anything.
     app.get("/v1/fine_tunes/news/aliases/production").await.problem(404, "not_found");
-    // By hand again is again.
-    app.post("/v1/retunes", &wish, &[]).await.ok(202);
+    // By hand again is again, unless it is the same request.
+    let key = ("idempotency-key", "k1");
+    let before = app.retunes().await.len();
+    let first = app.post("/v1/retunes", &wish, &[key]).await.ok(202).json();
+    let same = app.post("/v1/retunes", &wish, &[key]).await.ok(202).json();
+    assert_ne!(first["id"], begun["id"]);
+    assert_eq!(first["id"], same["id"]);
+    assert_eq!(app.retunes().await.len(), before + 1);
+    let other = json!({"fine_tunes": ["mail"], "targets": [app.uri("x/")]});
+    app.post("/v1/retunes", &other, &[key]).await.problem(422, "idempotency_key_reused");
 
     let refused = async |wish: Value, code: &str| {
         app.post("/v1/retunes", &wish, &[]).await.problem(422, code)

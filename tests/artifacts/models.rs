@@ -193,7 +193,7 @@ fn read_data(
     let place = test.storage.check_location(&test.uri("d.safetensors")).unwrap();
     let read = with_access(test, |access| dataset::read(access, &place, preprocess));
     // What values do not decide, the header decides already.
-    if let Err(error) = dataset::look(test.storage.blocking(), &place) {
+    if let Err(error) = dataset::look(&test.storage, &place) {
         assert_eq!(read.as_ref().unwrap_err().code(), error.code());
     }
     read.map(|(data, _)| data)

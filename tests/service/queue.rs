@@ -7,8 +7,9 @@ use retune::{
     service::{
         access::DEFAULT_TENANT,
         database::{
+            idempotency::Idempotency,
             leases::{self, AfterFailure, Heard, Lease, Report},
-            transfers::{self, Enqueue, EnqueueError, Idempotency, ListFilter, TransitionError},
+            transfers::{self, Enqueue, EnqueueError, ListFilter, TransitionError},
         },
         jobs::{JobError, Status},
     },
@@ -213,7 +214,7 @@ async fn requests_under_one_key_make_one_transfer() {
     assert_eq!(ids.len(), 1);
     assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
     let other = transfers::enqueue(&test.database, request(2)).await;
-    assert!(matches!(other, Err(EnqueueError::IdempotencyConflict)));
+    assert!(matches!(other, Err(EnqueueError::KeyReused(_))));
     let kinds = test.event_kinds(*ids.iter().next().unwrap()).await;
     assert_eq!(kinds, ["transfer.queued"]);
 }

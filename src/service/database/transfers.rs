@@ -13,7 +13,7 @@ use crate::service::jobs::{JobError, Progress, ResultLocation, Status, Transfer}
 
 pub(super) use control::cancel_queued;
 pub use control::{TransitionError, request_cancel, retry};
-pub use enqueue::{Enqueue, EnqueueError, Enqueued, Idempotency, enqueue, submit};
+pub use enqueue::{Enqueue, EnqueueError, Enqueued, enqueue, submit};
 
 /// Which transfers to list; everything given must hold.
 #[derive(Clone, Debug, Default)]

@@ -3,10 +3,10 @@
 use axum::{
     Json,
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
             AppState,
             authentication::Submitter,
             extract::JsonBody,
+            idempotency,
             problem::{BodyRefusals, Problem, Refusals},
         },
         database::retunes::control::{self, BeginError, Onto, Wish},
@@ -28,7 +29,7 @@ use crate::{
 const MOST: usize = 1000;
 
 /// What is to be carried where: fine-tunes onto locations, or onto a registered version.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRetune {
     /// Needed with `targets`; otherwise all that were tuned from the base model when absent.
@@ -61,6 +62,7 @@ impl From<BeginError> for Problem {
             BeginError::NothingToDo => {
                 Self::new(StatusCode::CONFLICT, "nothing_to_do", error.to_string())
             }
+            BeginError::KeyReused(reused) => (*reused).into(),
             BeginError::Database(_) => match error {
                 BeginError::Database(error) => error.into(),
                 other => Self::internal(other),
@@ -72,18 +74,20 @@ impl From<BeginError> for Problem {
 /// Begin a retune by hand.
 ///
 /// Onto a registered version, a fine-tune is carried at most once, as by itself; onto locations,
-/// as often as asked.
+/// as often as asked. With an `Idempotency-Key`, the same key and body again answer with the same
+/// retune.
 #[utoipa::path(
     post,
     path = "/v1/retunes",
     tag = "retunes",
     operation_id = "create_retune",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Up to 255 visible ASCII characters; makes a repeated request harmless")),
     request_body = NewRetune,
     responses(
         (status = 202, body = Retune, headers(("Location" = String))),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`nothing_to_do`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
-         description = "`invalid_body`, `invalid_text`, `location_not_allowed`, `unknown_version`, `unknown_fine_tune`"),
+         description = "`invalid_body`, `invalid_text`, `location_not_allowed`, `unknown_version`, `unknown_fine_tune`, `idempotency_key_reused`, `invalid_idempotency_key`"),
         BodyRefusals,
         Refusals,
     ),
@@ -92,9 +96,12 @@ impl From<BeginError> for Problem {
 pub async fn handle(
     State(state): State<AppState>,
     Submitter(caller): Submitter,
+    headers: HeaderMap,
     JsonBody(new): JsonBody<NewRetune>,
 ) -> Result<Response, Problem> {
-    let wish = wish(new, state.settings.worker.max_attempts)?;
+    let asked = serde_json::to_value(&new).map_err(Problem::internal)?;
+    let mut wish = wish(new, state.settings.worker.max_attempts)?;
+    wish.idempotency = idempotency::of(&headers, &asked)?;
     if let Onto::Locations(targets) = &wish.onto {
         check_locations(targets, &state.storage)?;
     }
@@ -135,7 +142,8 @@ fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
     };
     match onto {
         Some(onto) if faults.is_empty() => {
-            Ok(Wish { fine_tunes: new.fine_tunes, onto, limits: new.limits, max_attempts })
+            let (fine_tunes, limits) = (new.fine_tunes, new.limits);
+            Ok(Wish { fine_tunes, onto, limits, idempotency: None, max_attempts })
         }
         _ => Err(Problem::invalid("invalid_body", faults)),
     }

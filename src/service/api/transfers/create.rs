@@ -6,7 +6,6 @@ use axum::{
     response::Response,
 };
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{callback, locations};
 use crate::{
@@ -15,16 +14,14 @@ use crate::{
             AppState,
             authentication::Submitter,
             extract::JsonBody,
+            idempotency,
             problem::{BodyRefusals, Problem, Refusals},
         },
-        database::transfers::{self, Enqueue, EnqueueError, Idempotency},
+        database::transfers::{self, Enqueue, EnqueueError},
         jobs::Transfer,
     },
-    spec::{Fault, Spec},
+    spec::Spec,
 };
-
-/// Longest accepted idempotency key, in bytes.
-const KEY_LIMIT: usize = 255;
 
 /// When to ask again after a quota was used up, in seconds.
 const QUOTA_PAUSE: u32 = 60;
@@ -32,11 +29,7 @@ const QUOTA_PAUSE: u32 = 60;
 impl From<EnqueueError> for Problem {
     fn from(error: EnqueueError) -> Self {
         match error {
-            EnqueueError::IdempotencyConflict => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                "this Idempotency-Key came with another body before; use a new key for a new job",
-            ),
+            EnqueueError::KeyReused(reused) => reused.into(),
             EnqueueError::QuotaExceeded(exceeded) => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", exceeded.to_string())
                     .retry_after(QUOTA_PAUSE)
@@ -80,7 +73,7 @@ pub async fn handle(
     let metadata = serde_json::to_value(&spec.metadata).map_err(Problem::internal)?;
     let new = Enqueue {
         tenant: caller.tenant,
-        idempotency: idempotency(&headers, &stored)?,
+        idempotency: idempotency::of(&headers, &stored)?,
         spec: stored,
         metadata,
         max_attempts: state.settings.worker.max_attempts,
@@ -91,20 +84,4 @@ pub async fn handle(
     let location = HeaderValue::try_from(format!("/v1/transfers/{}", transfer.id));
     response.headers_mut().insert(header::LOCATION, location.map_err(Problem::internal)?);
     Ok(response)
-}
-
-/// The request is remembered by the digest of the specification as read: spelling and order of
-/// fields do not make it another one.
-fn idempotency(headers: &HeaderMap, spec: &Value) -> Result<Option<Idempotency>, Problem> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
-    match key.to_str() {
-        Ok(key) if (1..=KEY_LIMIT).contains(&key.len()) => Ok(Some(Idempotency {
-            key: key.to_owned(),
-            request_sha256: Sha256::digest(spec.to_string()).into(),
-        })),
-        _ => Err(Problem::invalid(
-            "invalid_idempotency_key",
-            vec![Fault::new("", "Idempotency-Key has 1 to 255 visible ASCII characters")],
-        )),
-    }
 }

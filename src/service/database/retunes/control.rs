@@ -12,6 +12,7 @@ use crate::service::{
     database::{
         Database, Scope, audit_events, base_models,
         fine_tunes::dependents::{self, Dependent, Dependents},
+        idempotency::{Idempotency, KeyReused},
         transfers,
     },
     jobs::Status,
@@ -25,6 +26,7 @@ pub struct Wish {
     pub fine_tunes: Option<Vec<String>>,
     pub onto: Onto,
     pub limits: Limits,
+    pub idempotency: Option<Idempotency>,
     pub max_attempts: i32,
 }
 
@@ -49,6 +51,8 @@ pub enum BeginError {
     #[error("every fine-tune concerned has been carried onto this base, or was tuned from it")]
     NothingToDo,
     #[error(transparent)]
+    KeyReused(#[from] KeyReused),
+    #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
@@ -61,7 +65,7 @@ pub enum ControlError {
     Database(#[from] sqlx::Error),
 }
 
-/// Begins a retune by hand.
+/// Begins a retune by hand, once per idempotency key.
 ///
 /// # Errors
 /// See [`BeginError`].
@@ -73,6 +77,11 @@ pub async fn begin(
     let caller = caller.into();
     let tenant = caller.tenant;
     let mut transaction = database.scope(tenant).await?;
+    if let Some(idempotency) = &wish.idempotency
+        && let Some(retune) = begun_before(&mut transaction, tenant, idempotency).await?
+    {
+        return Ok(retune);
+    }
     let occasion = Occasion {
         tenant,
         reason: Reason::ByHand,
@@ -93,11 +102,40 @@ pub async fn begin(
             begin::onto_locations(&mut transaction, &occasion, targets, &found).await?
         }
     };
+    if let Some(Idempotency { key, request_sha256 }) = &wish.idempotency {
+        sqlx::query!(
+            "UPDATE retunes SET idempotency_key = $2, request_sha256 = $3 WHERE id = $1",
+            id,
+            key,
+            &request_sha256[..],
+        )
+        .execute(&mut *transaction)
+        .await?;
+    }
     let retune = super::by_id(&mut transaction, id).await?;
     audit_events::record(&mut transaction, caller, "retune.create", &format!("retunes/{id}"))
         .await?;
     transaction.commit().await?;
     Ok(retune)
+}
+
+/// The retune of an earlier request under this key.
+async fn begun_before(
+    connection: &mut PgConnection,
+    tenant: Uuid,
+    idempotency: &Idempotency,
+) -> Result<Option<Retune>, BeginError> {
+    idempotency.lock(connection, tenant).await?;
+    let earlier = sqlx::query!(
+        "SELECT id, request_sha256 FROM retunes WHERE tenant = $1 AND idempotency_key = $2",
+        tenant,
+        idempotency.key,
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(earlier) = earlier else { return Ok(None) };
+    idempotency.check(earlier.request_sha256.as_deref())?;
+    Ok(Some(super::by_id(connection, earlier.id).await?))
 }
 
 async fn target(

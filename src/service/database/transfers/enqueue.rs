@@ -11,6 +11,7 @@ use crate::{
         access::Caller,
         database::{
             audit_events, events,
+            idempotency::{Idempotency, KeyReused},
             quotas::{self, QuotaExceeded},
         },
         jobs::Transfer,
@@ -29,13 +30,6 @@ pub struct Enqueue {
     pub max_attempts: i32,
 }
 
-/// The submitter's promise that requests under one key are one request.
-#[derive(Clone, Debug)]
-pub struct Idempotency {
-    pub key: String,
-    pub request_sha256: [u8; 32],
-}
-
 /// The transfer of a submission, `replayed` when an earlier request had made it.
 #[derive(Clone, Debug)]
 pub struct Enqueued {
@@ -45,8 +39,8 @@ pub struct Enqueued {
 
 #[derive(Debug, thiserror::Error)]
 pub enum EnqueueError {
-    #[error("this Idempotency-Key was used with another request")]
-    IdempotencyConflict,
+    #[error(transparent)]
+    KeyReused(#[from] KeyReused),
     #[error(transparent)]
     QuotaExceeded(#[from] QuotaExceeded),
     #[error(transparent)]
@@ -81,7 +75,7 @@ pub async fn submit(
 /// Queues a transfer, once per idempotency key.
 ///
 /// # Errors
-/// [`EnqueueError::IdempotencyConflict`] when the key came with another request before.
+/// [`EnqueueError::KeyReused`] when the key came with another request before.
 pub async fn enqueue(database: &Database, new: Enqueue) -> Result<Enqueued, EnqueueError> {
     let mut scope = database.scope(new.tenant).await?;
     let enqueued = enqueue_in(&mut scope, new).await?;
@@ -122,8 +116,8 @@ async fn enqueue_in(connection: &mut PgConnection, new: Enqueue) -> Result<Enque
     )
     .fetch_one(&mut *connection)
     .await?;
-    if earlier.request_sha256.as_deref() != sha256 {
-        return Err(EnqueueError::IdempotencyConflict);
+    if let Some(idempotency) = &new.idempotency {
+        idempotency.check(earlier.request_sha256.as_deref())?;
     }
     let transfer = by_id(connection, earlier.id).await?;
     Ok(Enqueued { transfer, replayed: true })

@@ -1,0 +1,192 @@
+//! Datasets in Parquet: what Hugging Face's writer makes, and what goes wrong.
+
+use std::{io::Cursor, sync::Arc};
+
+use image::{DynamicImage, ImageFormat, RgbImage};
+use parquet::{
+    column::writer::ColumnWriter, data_type::ByteArray, file::writer::SerializedFileWriter,
+    schema::parser::parse_message_type,
+};
+use retune::{
+    artifacts::{Access, ArtifactError, dataset},
+    engine::learning::{Batch, Dataset},
+    spec::Preprocess,
+};
+
+use crate::support::files::TestStorage;
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/parquet");
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{FIXTURES}/{name}")).unwrap()
+}
+
+fn read(
+    test: &TestStorage,
+    path: &str,
+    preprocess: Option<&Preprocess>,
+) -> Result<Dataset, ArtifactError> {
+    let location = test.storage.check_location(&test.uri(path)).unwrap();
+    let scratch = test.scratch();
+    let access = Access { storage: &test.storage, scratch: &scratch, go_on: &|| true };
+    dataset::read(&access, &location, preprocess).map(|(dataset, _)| dataset)
+}
+
+fn look(test: &TestStorage, path: &str) -> Result<dataset::DatasetInfo, ArtifactError> {
+    dataset::look(&test.storage, &test.storage.check_location(&test.uri(path)).unwrap())
+}
+
+fn all(dataset: &Dataset) -> Batch {
+    dataset.batch(&(0..dataset.len()).collect::<Vec<_>>())
+}
+
+#[test]
+fn parquet_gives_the_samples_that_safetensors_gives() {
+    let test = TestStorage::on_files();
+    for (name, shape) in [
+        ("colour", vec![3, 4, 3]),
+        ("grey", vec![1, 4, 3]),
+        ("classified", vec![5]),
+        ("language", vec![5]),
+    ] {
+        for form in ["parquet", "safetensors"] {
+            let path = format!("{name}.{form}");
+            test.write(&path, fixture(&path));
+        }
+        let [parquet, safetensors] = ["parquet", "safetensors"]
+            .map(|form| read(&test, &format!("{name}.{form}"), None).unwrap());
+        assert_eq!(all(&parquet), all(&safetensors), "{name}");
+        assert_eq!(parquet.sample_shape(), shape, "{name}");
+        let [found, expected] =
+            ["parquet", "safetensors"].map(|form| look(&test, &format!("{name}.{form}")).unwrap());
+        assert_eq!(found, expected, "{name}");
+    }
+    let preprocess = Preprocess { mean: vec![0.5, 0.4, 0.3], std: vec![0.2, 0.2, 0.1] };
+    let [parquet, safetensors] = ["colour.parquet", "colour.safetensors"]
+        .map(|path| all(&read(&test, path, Some(&preprocess)).unwrap()));
+    assert_eq!(parquet, safetensors);
+}
+
+/// A file with the columns of an image dataset.
+fn images(encoded: &[Option<Vec<u8>>]) -> Vec<u8> {
+    let schema = "message samples {
+        optional group image { optional binary bytes; }
+        required int64 label;
+    }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut bytes = Vec::new();
+    let mut file = SerializedFileWriter::new(&mut bytes, schema, Arc::default()).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    while let Some(mut column) = group.next_column().unwrap() {
+        match column.untyped() {
+            ColumnWriter::ByteArrayColumnWriter(writer) => {
+                let values: Vec<ByteArray> =
+                    encoded.iter().flatten().map(|bytes| bytes.clone().into()).collect();
+                let levels: Vec<i16> =
+                    encoded.iter().map(|bytes| if bytes.is_some() { 2 } else { 1 }).collect();
+                writer.write_batch(&values, Some(&levels), None).unwrap();
+            }
+            ColumnWriter::Int64ColumnWriter(writer) => {
+                writer.write_batch(&vec![0; encoded.len()], None, None).unwrap();
+            }
+            _ => unreachable!("two columns"),
+        }
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    file.close().unwrap();
+    bytes
+}
+
+fn encoded(image: &DynamicImage, format: ImageFormat) -> Option<Vec<u8>> {
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, format).unwrap();
+    Some(bytes.into_inner())
+}
+
+fn colour(width: u32, height: u32) -> DynamicImage {
+    RgbImage::from_fn(width, height, |x, y| [10 * x as u8, 20 * y as u8, 7].into()).into()
+}
+
+#[test]
+fn what_is_no_dataset_of_images_is_refused() {
+    let test = TestStorage::on_files();
+    let png = |image: &DynamicImage| encoded(image, ImageFormat::Png);
+    let (large, small) = (colour(3, 2), colour(2, 2));
+    let grey: DynamicImage = large.to_luma8().into();
+    let truncated = png(&large).map(|bytes| bytes[..bytes.len() / 2].to_vec());
+    // The header of a PNG of 65535 × 65535 pixels and nothing after it.
+    let mut bomb = png(&large).unwrap();
+    bomb[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
+    for (rows, code, said) in [
+        (vec![png(&large), png(&small)], "wrong_shape", "row 1 is an image of 2 × 2"),
+        (vec![png(&grey), png(&large)], "wrong_shape", "row 1 is an image in colour"),
+        (vec![png(&large), None], "malformed_image", "row 1 has no bytes"),
+        (vec![png(&large), truncated], "malformed_image", "row 1 is no image"),
+        (vec![Some(bomb)], "malformed_image", "row 0 is no image"),
+        (vec![Some(b"GIF89a".to_vec())], "malformed_image", "row 0 is no image"),
+        (vec![], "empty_dataset", "no sample"),
+    ] {
+        test.write("d.parquet", images(&rows));
+        let error = read(&test, "d.parquet", None).unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    // Grey among colours is colour, alpha is dropped, and any of the formats will do.
+    let alpha: DynamicImage = large.to_rgba8().into();
+    test.write("d.parquet", images(&[png(&large), png(&grey), png(&alpha)]));
+    let mixed = all(&read(&test, "d.parquet", None).unwrap());
+    let (first, rest) = mixed.inputs.split_at(18);
+    assert_eq!(first[..3], [0.0, 10.0 / 255.0, 20.0 / 255.0]);
+    assert_eq!(first[6..9], [0.0; 3]);
+    assert_eq!(rest[18..], *first);
+    assert_eq!(rest[..6], rest[6..12]);
+    test.write("d.parquet", images(&[encoded(&large, ImageFormat::WebP)]));
+    assert_eq!(all(&read(&test, "d.parquet", None).unwrap()).inputs, first);
+}
+
+#[test]
+fn what_is_no_parquet_is_refused() {
+    let test = TestStorage::on_files();
+    let whole = fixture("classified.parquet");
+    for bytes in [&[][..], &whole[..whole.len() / 2], &whole[4..], b"PAR1PAR1PAR1"] {
+        test.write("d.parquet", bytes);
+        for found in [read(&test, "d.parquet", None).err(), look(&test, "d.parquet").err()] {
+            assert_eq!(found.expect("a refusal").code(), "malformed_parquet");
+        }
+    }
+    // Columns of another kind of file.
+    let renamed = String::from_utf8_lossy(&whole).contains("attention_mask");
+    assert!(renamed, "the footer names its columns");
+    let other: Vec<u8> = replaced(&whole, b"input_ids", b"output_id");
+    test.write("d.parquet", other);
+    let error = read(&test, "d.parquet", None).unwrap_err();
+    assert_eq!(error.code(), "missing_column", "{error}");
+    assert!(error.to_string().contains("output_id, attention_mask, label"), "{error}");
+}
+
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for at in 0..bytes.len() - from.len() {
+        if bytes[at..].starts_with(from) {
+            bytes[at..at + from.len()].copy_from_slice(to);
+        }
+    }
+    bytes
+}
+
+#[test]
+fn no_byte_changed_brings_the_reader_down() {
+    let test = TestStorage::on_files();
+    for name in ["grey", "language"] {
+        let whole = fixture(&format!("{name}.parquet"));
+        let mut refused = 0;
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x55;
+            test.write("d.parquet", bytes);
+            refused += usize::from(read(&test, "d.parquet", None).is_err());
+        }
+        assert!(refused > whole.len() / 10, "{refused} of {} were noticed", whole.len());
+    }
+}
