@@ -72,6 +72,15 @@ pub struct InputFile {
 }
 
 impl Access<'_> {
+    /// A file as a manifest lists it.
+    ///
+    /// # Errors
+    /// As `Storage::digest`.
+    pub fn digest(&self, location: &Location) -> Result<InputFile, ArtifactError> {
+        let found = self.storage.blocking().digest(location)?;
+        Ok(InputFile { uri: location.to_string(), size: found.size, sha256: found.sha256 })
+    }
+
     fn fetch(&self, location: &Location) -> Result<(FetchedFile, InputFile), ArtifactError> {
         let file = self.storage.blocking().fetch(location, self.scratch, self.go_on)?;
         let input =

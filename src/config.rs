@@ -35,6 +35,7 @@ pub struct Settings {
     pub quotas: Quotas,
     pub arrivals: Arrivals,
     pub webhooks: Webhooks,
+    pub retunes: Retunes,
     pub retention: Retention,
     pub log: Log,
 }
@@ -152,6 +153,14 @@ pub struct Webhooks {
     pub allow_private: bool,
     #[serde(deserialize_with = "networks")]
     pub allowed_networks: Vec<IpNet>,
+}
+
+/// How much of the workers a retune may take that nobody began by hand; 0: any number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retunes {
+    pub max_concurrent: u16,
+    pub max_compute_seconds: u32,
 }
 
 /// For how many days something is kept after its end; 0: for ever.

@@ -279,9 +279,11 @@ mod search {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FineTune {
+    #[serde(default = "default_epochs")]
     pub epochs: usize,
     #[serde(default)]
     pub optimizer: Optimizer,
+    #[serde(default = "default_learning_rate")]
     pub learning_rate: f64,
     #[serde(default = "default_batch_size")]
     pub batch_size: usize,
@@ -290,8 +292,28 @@ pub struct FineTune {
     pub stop_at: Option<f64>,
 }
 
+fn default_epochs() -> usize {
+    1
+}
+
+fn default_learning_rate() -> f64 {
+    0.01
+}
+
 fn default_batch_size() -> usize {
     128
+}
+
+impl Default for FineTune {
+    fn default() -> Self {
+        Self {
+            epochs: default_epochs(),
+            optimizer: Optimizer::default(),
+            learning_rate: default_learning_rate(),
+            batch_size: default_batch_size(),
+            stop_at: None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -17,7 +17,7 @@ use crate::{
     storage::{Location, Storage},
 };
 
-use super::{Access, InputFile, error::ArtifactError, tensors};
+use super::{Access, InputFile, error::ArtifactError, model::is_pickle, tensors};
 
 const INPUTS: &str = "inputs";
 const LABELS: &str = "labels";
@@ -40,6 +40,7 @@ pub struct DatasetInfo {
 /// `missing_tensor`, `unexpected_tensor`, `wrong_dtype`, `wrong_shape`, `empty_dataset`, or as
 /// `tensors::read_header` and `parquet::open`.
 pub fn look(storage: &Storage, location: &Location) -> Result<DatasetInfo, ArtifactError> {
+    refuse_pickle(location)?;
     let signature = if is_parquet(location) {
         parquet::look(storage, location)?
     } else {
@@ -58,6 +59,9 @@ pub fn read(
     location: &Location,
     preprocess: Option<&Preprocess>,
 ) -> Result<(Dataset, InputFile), ArtifactError> {
+    // As a specification that names every field has it.
+    let preprocess = preprocess.filter(|p| !(p.mean.is_empty() && p.std.is_empty()));
+    refuse_pickle(location)?;
     let (file, input) = access.fetch(location)?;
     let checkpoint = if is_parquet(location) {
         parquet::open(&file.path, location)?
@@ -126,6 +130,15 @@ pub fn check_input_shape(
     }
     let detail = format!("samples have shape {found:?}, but the network reads {expected:?}");
     Err(ArtifactError::tensor("wrong_input_shape", location, INPUTS, detail))
+}
+
+fn refuse_pickle(location: &Location) -> Result<(), ArtifactError> {
+    if !is_pickle(location.name()) {
+        return Ok(());
+    }
+    let detail =
+        "is a pickle, which is never opened; turn it into safetensors with `retune convert`";
+    Err(ArtifactError::fault("pickle_refused", location, detail))
 }
 
 fn is_parquet(location: &Location) -> bool {

@@ -159,7 +159,7 @@ pub(super) fn has_weights(listing: &Listing) -> bool {
     file_named(listing, WEIGHTS).is_some() || file_named(listing, INDEX).is_some()
 }
 
-fn is_pickle(name: &str) -> bool {
+pub(super) fn is_pickle(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     PICKLES.iter().any(|suffix| name.ends_with(suffix))
 }

@@ -70,6 +70,8 @@ pub struct ResultWriter<'a> {
     access: Access<'a>,
     folder: Location,
     outputs: Vec<OutputFile>,
+    /// What was copied as it is.
+    carried: Vec<InputFile>,
     shard_size: u64,
 }
 
@@ -103,8 +105,8 @@ impl<'a> ResultWriter<'a> {
             return Err(StorageError::Stopped.into());
         }
         access.storage.blocking().delete_prefix(&folder)?;
-        let outputs = Vec::new();
-        Ok(Begun::Fresh(Self { access, folder, outputs, shard_size: SHARD_SIZE }))
+        let (outputs, carried) = (Vec::new(), Vec::new());
+        Ok(Begun::Fresh(Self { access, folder, outputs, carried, shard_size: SHARD_SIZE }))
     }
 
     /// With shards of at most `bytes` of tensors.
@@ -132,7 +134,8 @@ impl<'a> ResultWriter<'a> {
         self.put(&ResultKey::Config, target.config_bytes.clone())?;
         for file in &target.other_files {
             let Some(key) = ResultKey::carried(file.location.name()) else { continue };
-            let (local, _) = self.access.fetch(&file.location)?;
+            let (local, input) = self.access.fetch(&file.location)?;
+            self.carried.push(input);
             let written = self.access.storage.blocking().publish_file(
                 &self.folder.at(&key),
                 &local.path,
@@ -211,7 +214,7 @@ impl<'a> ResultWriter<'a> {
     /// `already_exists` where another attempt has finished meanwhile.
     pub fn finish(mut self, facts: ManifestFacts<'_>) -> Result<Standing, ArtifactError> {
         self.outputs.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut inputs = facts.inputs.to_vec();
+        let mut inputs = [facts.inputs, &self.carried].concat();
         inputs.sort();
         inputs.dedup();
         let manifest = json!({

@@ -87,8 +87,16 @@ impl<'a> Bench<'a> {
 
     /// The budget of training that the specification grants.
     pub fn fine_tune_plan(&self) -> Option<FineTunePlan<'_>> {
-        let wanted = self.job.spec.fine_tune.as_ref()?;
-        Some(FineTunePlan {
+        Some(self.plan(self.job.spec.fine_tune.as_ref()?))
+    }
+
+    /// With what the oracle fine-tunes the target first: the same, or the default budget.
+    fn oracle_plan(&self) -> FineTunePlan<'_> {
+        self.plan(&self.job.spec.fine_tune.clone().unwrap_or_default())
+    }
+
+    fn plan(&self, wanted: &spec::FineTune) -> FineTunePlan<'_> {
+        FineTunePlan {
             epochs: wanted.epochs,
             batch_size: wanted.batch_size,
             optimizer: match wanted.optimizer {
@@ -102,7 +110,7 @@ impl<'a> Bench<'a> {
             stop_at: wanted.stop_at,
             statistics_samples: STATISTICS_SAMPLES,
             snapshots: 0,
-        })
+        }
     }
 
     /// Reports progress and says whether to go on.
@@ -213,7 +221,7 @@ impl Found<'_, '_> {
             matching::weight_matching(bench, &problem)?
         } else {
             let on = on.as_ref().map(|on| &on.alignment);
-            methods::align(method, &problem, on, bench.fine_tune_plan().as_ref())?
+            methods::align(method, &problem, on, Some(&bench.oracle_plan()))?
         };
         let mut aligned =
             Aligned { alignment, cost: bench.cost() - before, seconds: ledger.now() - start };

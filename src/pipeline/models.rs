@@ -209,6 +209,9 @@ fn tuning(
     let place = location(access.storage, TRAJECTORY, &job.spec.source.trajectory)?;
     let stored = artifacts::Trajectory::look(storage, &place, &base.folder.location)
         .map_err(failure::at(TRAJECTORY))?;
+    if let Some(list) = &stored.list {
+        files.push(access.digest(list).map_err(failure::at(TRAJECTORY))?);
+    }
     let wanted = match job.spec.options.trajectory {
         TrajectoryKind::Linear => std::slice::from_ref(stored.last()),
         TrajectoryKind::Stored => &stored.checkpoints[1..],

@@ -193,7 +193,7 @@ impl Sizes {
         let gradients = match method {
             Method::Gmt => batch * timesteps * (timesteps + 1),
             Method::Fgmt => 2 * batch * timesteps,
-            Method::Oracle => spec.fine_tune.as_ref().map_or(0, |f| f.epochs * self.train),
+            Method::Oracle => spec.fine_tune.clone().unwrap_or_default().epochs * self.train,
             Method::Gradfix => batch,
             Method::Bico => 2 * STATISTICS_SAMPLES.min(self.train),
             Method::Identity | Method::WeightMatching | Method::Theseus => 0,

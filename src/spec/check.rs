@@ -114,12 +114,6 @@ impl Spec {
             let detail = format!("gradfix masks another method's update, not {}", on.name());
             faults.push(Fault::new("/options/gradfix_on", detail));
         }
-        if methods.contains(&Method::Oracle) && self.fine_tune.is_none() {
-            faults.push(Fault::new(
-                "/fine_tune",
-                "oracle fine-tunes the target first: say with what budget",
-            ));
-        }
     }
 
     fn check_numbers(&self, faults: &mut Vec<Fault>) {
@@ -270,6 +264,14 @@ mod tests {
         assert_eq!(spec.options.alpha, Alpha::Search);
         let back = Spec::from_json(&serde_json::to_value(&spec).unwrap()).unwrap();
         assert_eq!(back, spec);
+        // The training too, without which the oracle needs no word of it.
+        let mut trained = minimal();
+        trained["data"] = json!({"train": "file:///d/train.safetensors"});
+        trained["methods"] = json!(["oracle"]);
+        assert!(Spec::from_json(&trained).unwrap().fine_tune.is_none());
+        trained["fine_tune"] = json!({});
+        let budget = Spec::from_json(&trained).unwrap().fine_tune.unwrap();
+        assert_eq!((budget.epochs, budget.learning_rate), (1, 0.01));
     }
 
     #[test]

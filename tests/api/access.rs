@@ -145,6 +145,13 @@ async fn a_tenant_has_no_more_waiting_than_its_quota() {
     submit("5").await.problem(429, "quota_exceeded");
     let waiting = app.get("/v1/transfers?status=queued").await.ok(200).json();
     assert_eq!(waiting["data"].as_array().unwrap().len(), 3);
+    // Neither a retry nor a retune by hand is a way around it.
+    let retry = format!("/v1/transfers/{}/retry", second["id"].as_str().unwrap());
+    app.post(&retry, &json!({}), &[]).await.problem(429, "quota_exceeded");
+    assert_eq!(
+        app.get(&format!("/v1/transfers/{}", second["id"].as_str().unwrap())).await.json()["status"],
+        "cancelled"
+    );
 }
 
 #[tokio::test]

@@ -96,6 +96,11 @@ async fn what_has_landed_becomes_a_version_and_its_dependents_are_carried_over_o
     let pushed = json!({"event": {"action": "update"}, "repo": {"name": "meta/llama"}});
     assert_eq!(app.notify(&hub, &pushed).await["listing"], true);
     app.arrived("2", |arrival| arrival["announcements"] == 4).await;
+    // The same as its data alone, with the rest in headers.
+    let binary = [("ce-specversion", "1.0"), ("ce-type", "com.example.landed"), ("ce-id", "7")];
+    let data = json!({"uri": app.uri("llama/2/")});
+    let known = app.post(&address, &data, &binary).await.ok(202).json();
+    assert_eq!(known["arrivals"][0]["status"], "registered");
     // A registry that names the version itself.
     app.put_model("llama/run-7", "other weights");
     let mlflow = app.address("mlflow").await;

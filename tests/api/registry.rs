@@ -218,7 +218,7 @@ async fn a_fine_tune_is_checked_as_the_job_that_it_will_be() {
     )
     .await;
     refused(&|b| b["base_version"] = json!("9"), "unknown_version", "/base_version").await;
-    refused(&|b| b["policy"]["on"] = json!("alias_moved"), "invalid_body", "/policy/alias").await;
+    refused(&|b| b["policy"]["alias"] = json!("stable"), "invalid_body", "/policy/alias").await;
     refused(&|b| b["policy"]["mode"] = json!("deploy"), "invalid_body", "/policy/mode").await;
     refused(&|b| b["extra"] = json!(1), "invalid_body", "/extra").await;
     assert_eq!(app.get("/v1/fine_tunes").await.json()["data"], json!([]));

@@ -1,6 +1,10 @@
 //! Retunes: who is carried over, when, how often; and how people steer it.
 
-use retune::{pipeline::Verdict, service::database::leases};
+use retune::{
+    config::{Retunes, Settings},
+    pipeline::Verdict,
+    service::database::leases,
+};
 use serde_json::{Value, json};
 
 use super::{app::App, registry::outcome};
@@ -96,6 +100,41 @@ async fn an_alias_that_moves_takes_its_followers_along() {
     assert_eq!(put("stable", "9").await.problem(422, "unknown_version"), ["/version"]);
     let kinds = app.registry_events().await;
     assert_eq!(kinds.iter().filter(|kind| *kind == "base_model.alias.moved").count(), 5);
+}
+
+#[tokio::test]
+async fn who_names_no_alias_follows_every_one() {
+    let app = App::with_base().await;
+    let mut body = app.fine_tune_body("propose");
+    body["policy"] = json!({"on": "alias_moved", "mode": "propose"});
+    let put = app.put("/v1/fine_tunes/news", &body, &[]).await.ok(201).json();
+    assert_eq!(put["policy"]["alias"], Value::Null);
+    for version in ["2", "3"] {
+        app.version("llama", version).await.ok(201);
+    }
+    for (alias, version, begun) in [("latest", "2", 1), ("stable", "3", 2), ("latest", "3", 2)] {
+        let path = format!("/v1/base_models/llama/aliases/{alias}");
+        app.put(&path, &json!({"version": version}), &[]).await.ok(200);
+        assert_eq!(app.retunes().await.len(), begun, "{alias} {version}");
+    }
+}
+
+#[tokio::test]
+async fn what_begins_by_itself_keeps_to_the_settings() {
+    let mut settings = Settings::default();
+    settings.retunes = Retunes { max_concurrent: 1, max_compute_seconds: 900 };
+    let app = App::start(true, settings).await;
+    app.put("/v1/base_models/llama", &json!({}), &[]).await.ok(201);
+    app.version("llama", "1").await.ok(201);
+    for name in ["a", "b"] {
+        app.fine_tune(name, "propose").await.ok(201);
+    }
+    app.version("llama", "2").await.ok(201);
+    let limits = json!({"max_concurrent": 1, "max_compute_seconds": 900});
+    assert_eq!(app.retunes().await[0]["limits"], limits);
+    app.claim().await;
+    let second = leases::claim(&app.db.database, uuid::Uuid::now_v7(), LONG).await.unwrap();
+    assert!(second.is_none(), "the other is held");
 }
 
 #[tokio::test]

@@ -213,6 +213,9 @@ fn bytes_and_floats_are_read_as_samples() {
     assert_eq!(data.batch(&[1]).inputs, [0.4, 1.0]);
     let preprocess = Preprocess { mean: vec![0.5], std: vec![0.5] };
     assert_eq!(read_data(&test, Some(&preprocess)).unwrap().batch(&[1]).inputs[1], 1.0);
+    // As a specification has it that names every field.
+    let nothing = Preprocess { mean: vec![], std: vec![] };
+    assert_eq!(read_data(&test, Some(&nothing)).unwrap().batch(&[1]).inputs, [0.4, 1.0]);
     let preprocess = Preprocess { mean: vec![0.5; 3], std: vec![0.5; 3] };
     let error = read_data(&test, Some(&preprocess)).unwrap_err();
     assert_eq!(error.code(), "invalid_preprocess");
@@ -239,6 +242,9 @@ fn each_fault_of_a_dataset_has_its_code() {
         let error = read_data(&test, None).unwrap_err();
         assert_eq!(error.code(), expected, "{error}");
     }
+    test.write("d.pt", "x");
+    let pickle = test.storage.check_location(&test.uri("d.pt")).unwrap();
+    assert_eq!(dataset::look(&test.storage, &pickle).unwrap_err().code(), "pickle_refused");
     test.write("d.safetensors", weights(1.0));
     assert_eq!(read_data(&test, None).unwrap_err().code(), "missing_tensor");
     let place = test.storage.check_location(&test.uri("d.safetensors")).unwrap();

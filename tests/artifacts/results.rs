@@ -81,6 +81,9 @@ fn a_result_lists_its_files_and_stands() {
     let manifest = fs::read(folder.join("manifest.json")).unwrap();
     assert_eq!(standing.manifest_sha256, retune::storage::sha256_of(&manifest));
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    // What was copied was read.
+    let licence = manifest["inputs"][0]["uri"].as_str().unwrap();
+    assert!(licence.ends_with("/base/LICENSE"), "{licence}");
     let mut names = vec![];
     for output in manifest["outputs"].as_array().unwrap() {
         let name = output["name"].as_str().unwrap();

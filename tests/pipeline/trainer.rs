@@ -53,6 +53,12 @@ fn a_trainer_folder_a_list_and_a_single_model_give_the_same_linear_transfer() {
     let steps = report["candidates"][2]["steps"].as_array().map(Vec::len);
     assert_eq!(steps, Some(3), "one step a stored checkpoint: {}", report["candidates"][2]);
     assert_eq!(result(&case, "list/", &stored).0, trained);
+    // The list was read too.
+    let mut spec = case.spec();
+    (spec["source"]["trajectory"], spec["methods"]) =
+        (json!(case.uri("list/")), json!(["identity"]));
+    let inputs = read_json(&case.done(&spec).1.join("manifest.json"))["inputs"].to_string();
+    assert!(inputs.contains("list/trajectory.json"), "{inputs}");
 }
 
 /// An adapter is the tuned model that it makes of its base.

@@ -3,6 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use retune::{
+    config::{Quotas, Settings},
     pipeline::{Outcome, Phase, Recommendation, Verdict},
     service::{
         access::DEFAULT_TENANT,
@@ -18,6 +19,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::{LONG, OVER, TestDatabase, enqueue, spec};
+
+fn quotas() -> Quotas {
+    Settings::default().quotas
+}
 
 fn outcome() -> Outcome {
     Outcome {
@@ -149,7 +154,8 @@ async fn a_failed_attempt_is_queued_again_until_the_attempts_are_used_up() {
     assert_eq!((&*error.code, error.pointer.as_deref()), ("storage", Some("/output")));
 
     // By hand: all attempts anew, and an input at fault is not tried again.
-    let again = transfers::retry(&test.database, DEFAULT_TENANT, id).await.unwrap().unwrap();
+    let again =
+        transfers::retry(&test.database, DEFAULT_TENANT, id, &quotas()).await.unwrap().unwrap();
     assert_eq!((again.status, again.attempt, again.error), (Status::Queued, 0, None));
     assert_eq!(fail(false).await, Some(AfterFailure::Failed));
     assert_eq!(test.get(id).await.attempt, 1);
@@ -183,18 +189,18 @@ async fn transitions_that_make_no_sense_are_refused() {
     let database = &test.database;
     let id = test.queued(3).await.id;
     let invalid = |result| matches!(result, Err(TransitionError::InvalidState { .. }));
-    assert!(invalid(transfers::retry(database, DEFAULT_TENANT, id).await));
+    assert!(invalid(transfers::retry(database, DEFAULT_TENANT, id, &quotas()).await));
     let cancelled = transfers::request_cancel(database, DEFAULT_TENANT, id).await.unwrap();
     assert_eq!(cancelled.unwrap().status, Status::Cancelled);
     assert!(invalid(transfers::request_cancel(database, DEFAULT_TENANT, id).await));
     assert!(leases::claim(database, Uuid::now_v7(), LONG).await.unwrap().is_none());
-    let again = transfers::retry(database, DEFAULT_TENANT, id).await.unwrap().unwrap();
+    let again = transfers::retry(database, DEFAULT_TENANT, id, &quotas()).await.unwrap().unwrap();
     assert_eq!(again.status, Status::Queued);
     // Another tenant sees nothing.
     let other = Uuid::now_v7();
     assert!(transfers::get(database, other, id).await.unwrap().is_none());
     assert!(transfers::request_cancel(database, other, id).await.unwrap().is_none());
-    assert!(transfers::retry(database, other, id).await.unwrap().is_none());
+    assert!(transfers::retry(database, other, id, &quotas()).await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use axum::{
     Json,
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{
@@ -77,8 +77,11 @@ pub struct Ignored {
 pub async fn handle(
     State(state): State<AppState>,
     path: Result<Path<(Sender, String)>, axum::extract::rejection::PathRejection>,
+    headers: HeaderMap,
     JsonBody(body): JsonBody<Value>,
 ) -> Result<(StatusCode, Json<Received>), Problem> {
+    // A CloudEvent in binary mode is its data; what surrounds it stands in headers.
+    let body = if headers.contains_key("ce-specversion") { json!({"data": body}) } else { body };
     let unknown = || Problem::not_found("address");
     let Path((sender, token)) = path.map_err(|_| unknown())?;
     let secret = Secret::parse(&token).ok_or_else(unknown)?;

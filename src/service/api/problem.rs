@@ -13,6 +13,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::{
     pipeline::Failure,
+    service::database::quotas::QuotaExceeded,
     spec::{Fault, SpecError},
 };
 
@@ -150,6 +151,16 @@ fn is_passing(sqlstate: &str) -> bool {
     let class = sqlstate.get(..2).unwrap_or_default();
     matches!(class, "08" | "53" | "40")
         || matches!(sqlstate, "57P01" | "57P02" | "57P03" | "55P03" | "25P03")
+}
+
+/// When to ask again after a quota was used up, in seconds.
+const QUOTA_PAUSE: u32 = 60;
+
+impl From<QuotaExceeded> for Problem {
+    fn from(exceeded: QuotaExceeded) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", exceeded.to_string())
+            .retry_after(QUOTA_PAUSE)
+    }
 }
 
 impl From<SpecError> for Problem {

@@ -56,6 +56,7 @@ impl From<TransitionError> for Problem {
                 "invalid_state",
                 format!("the transfer is {}, which does not allow this", status.name()),
             ),
+            TransitionError::QuotaExceeded(exceeded) => exceeded.into(),
             TransitionError::Database(error) => error.into(),
         }
     }

@@ -126,8 +126,8 @@ impl Looker {
             licence: None,
             retires_at: None,
         };
-        let max_attempts = self.settings.worker.max_attempts;
-        match arrivals::register(&self.database, claimed, &new, max_attempts).await {
+        let how = self.settings.automatic();
+        match arrivals::register(&self.database, claimed, &new, how).await {
             Ok(AfterRegister::Registered) => Ok("registered"),
             Ok(AfterRegister::Known) => Ok("known"),
             Ok(AfterRegister::Lost) => Ok("lost"),

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
+use url::Url;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -35,7 +36,8 @@ pub struct InboundToken {
 pub enum Sender {
     /// S3's own events, or the same by `EventBridge`.
     S3,
-    /// `CloudEvents` 1.0, structured: `data.uri`, or an object of Google's or S3's.
+    /// `CloudEvents` 1.0, structured, binary or a batch: `data.uri`, or an object of Google's, Azure's or
+    /// S3's.
     Cloudevents,
     /// The hub's webhooks. The hub is no object store: whatever has come to the folder is looked at.
     Huggingface,
@@ -94,7 +96,13 @@ fn s3(body: &Value) -> Vec<Hint> {
 }
 
 fn cloudevents(body: &Value) -> Vec<Hint> {
-    let data = &body["data"];
+    if let Some(batch) = body.as_array() {
+        return batch.iter().flat_map(|event| cloudevent(&event["data"])).collect();
+    }
+    cloudevent(&body["data"])
+}
+
+fn cloudevent(data: &Value) -> Vec<Hint> {
     if let Some(uri) = data["uri"].as_str() {
         let version = data["version"].as_str().map(str::to_owned);
         return vec![Hint { uri: uri.to_owned(), version }];
@@ -103,7 +111,23 @@ fn cloudevents(body: &Value) -> Vec<Hint> {
     if let Some(key) = data["name"].as_str() {
         return object("gs", &data["bucket"], key).into_iter().collect();
     }
+    // Event Grid's `Microsoft.Storage.BlobCreated`.
+    if let Some(uri) = data["url"].as_str().and_then(azure) {
+        return vec![Hint { uri, version: None }];
+    }
     s3(data)
+}
+
+/// `https://account.blob.core.windows.net/container/key` as `az://container/key`.
+fn azure(address: &str) -> Option<String> {
+    let url = Url::parse(address).ok()?;
+    let host = url.host_str()?;
+    let kind = host.split_once('.').map(|(_, service)| service)?;
+    if !kind.starts_with("blob.") && !kind.starts_with("dfs.") {
+        return None;
+    }
+    let path = percent_encoding::percent_decode_str(url.path()).decode_utf8().ok()?;
+    Some(format!("az:/{path}"))
 }
 
 fn mlflow(body: &Value) -> Option<Hint> {
@@ -143,6 +167,11 @@ mod tests {
         assert_eq!(uris(Sender::Cloudevents, &wrapped), plain("s3://models/llama/v+2/config.json"));
         let google = json!({"data": {"bucket": "models", "name": "llama/2/config.json"}});
         assert_eq!(uris(Sender::Cloudevents, &google), plain("gs://models/llama/2/config.json"));
+        let azure = json!([{"specversion": "1.0", "type": "Microsoft.Storage.BlobCreated", "data": {
+            "api": "PutBlob", "url": "https://acme.blob.core.windows.net/models/llama/v%202/config.json"}}]);
+        assert_eq!(uris(Sender::Cloudevents, &azure), plain("az://models/llama/v 2/config.json"));
+        let elsewhere = json!({"data": {"url": "https://example.org/models/config.json"}});
+        assert_eq!(uris(Sender::Cloudevents, &elsewhere), []);
         let own = json!({"data": {"uri": "s3://models/llama/2/", "version": "2"}});
         let named = vec![("s3://models/llama/2/".to_owned(), Some("2".to_owned()))];
         assert_eq!(uris(Sender::Cloudevents, &own), named);

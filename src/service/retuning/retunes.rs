@@ -5,6 +5,8 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::config::{self, Settings};
+
 /// `queued → running → succeeded | partially_succeeded | failed | cancelled`, with `paused` between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
@@ -60,6 +62,26 @@ pub struct Limits {
     /// still waits is cancelled. What runs goes on.
     #[schema(minimum = 1)]
     pub max_compute_seconds: Option<i64>,
+}
+
+/// Under what terms a retune begins by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Automatic {
+    pub limits: Limits,
+    /// Of each transfer.
+    pub max_attempts: i32,
+}
+
+impl Settings {
+    /// What they say of retunes that begin by themselves.
+    pub fn automatic(&self) -> Automatic {
+        let config::Retunes { max_concurrent, max_compute_seconds } = self.retunes;
+        let limits = Limits {
+            max_concurrent: Some(max_concurrent.into()).filter(|limit| *limit > 0),
+            max_compute_seconds: Some(max_compute_seconds.into()).filter(|limit| *limit > 0),
+        };
+        Automatic { limits, max_attempts: self.worker.max_attempts }
+    }
 }
 
 /// How many of a retune's transfers are of each status.

@@ -133,9 +133,6 @@ fn check(name: &str, policy: &Policy) -> Result<(), Problem> {
     check_name("/name", name, &mut faults);
     match (policy.on, &policy.alias) {
         (On::AliasMoved, Some(alias)) => check_name("/policy/alias", alias, &mut faults),
-        (On::AliasMoved, None) => {
-            faults.push(Fault::new("/policy/alias", "name the base model's alias to follow"));
-        }
         (_, Some(_)) => {
             faults.push(Fault::new("/policy/alias", "is for a policy on alias_moved alone"));
         }

@@ -63,6 +63,7 @@ impl From<BeginError> for Problem {
                 Self::new(StatusCode::CONFLICT, "nothing_to_do", error.to_string())
             }
             BeginError::KeyReused(reused) => (*reused).into(),
+            BeginError::QuotaExceeded(exceeded) => (*exceeded).into(),
             BeginError::Database(_) => match error {
                 BeginError::Database(error) => error.into(),
                 other => Self::internal(other),
@@ -88,6 +89,7 @@ impl From<BeginError> for Problem {
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`nothing_to_do`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "`invalid_body`, `invalid_text`, `location_not_allowed`, `unknown_version`, `unknown_fine_tune`, `idempotency_key_reused`, `invalid_idempotency_key`"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "`quota_exceeded`, `rate_limited`"),
         BodyRefusals,
         Refusals,
     ),
@@ -105,7 +107,7 @@ pub async fn handle(
     if let Onto::Locations(targets) = &wish.onto {
         check_locations(targets, &state.storage)?;
     }
-    let retune = control::begin(&state.database, caller, &wish).await?;
+    let retune = control::begin(&state.database, caller, &wish, &state.settings.quotas).await?;
     let place = HeaderValue::try_from(format!("/v1/retunes/{}", retune.id));
     let place = [(header::LOCATION, place.map_err(Problem::internal)?)];
     Ok((StatusCode::ACCEPTED, place, Json(retune)).into_response())

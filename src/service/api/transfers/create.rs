@@ -23,17 +23,11 @@ use crate::{
     spec::Spec,
 };
 
-/// When to ask again after a quota was used up, in seconds.
-const QUOTA_PAUSE: u32 = 60;
-
 impl From<EnqueueError> for Problem {
     fn from(error: EnqueueError) -> Self {
         match error {
             EnqueueError::KeyReused(reused) => reused.into(),
-            EnqueueError::QuotaExceeded(exceeded) => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", exceeded.to_string())
-                    .retry_after(QUOTA_PAUSE)
-            }
+            EnqueueError::QuotaExceeded(exceeded) => exceeded.into(),
             EnqueueError::Database(error) => error.into(),
         }
     }

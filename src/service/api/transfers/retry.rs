@@ -23,6 +23,7 @@ use crate::service::{
     responses(
         (status = 202, body = Transfer, description = "Queued again"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`invalid_state`: neither failed nor cancelled"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "`quota_exceeded`, `rate_limited`"),
         Missing,
         Refusals,
     ),
@@ -33,7 +34,7 @@ pub async fn handle(
     Submitter(caller): Submitter,
     Id(id): Id,
 ) -> Result<Response, Problem> {
-    let transfer = transfers::retry(&state.database, caller, id).await?;
+    let transfer = transfers::retry(&state.database, caller, id, &state.settings.quotas).await?;
     let transfer = transfer.ok_or_else(|| Problem::not_found("transfer"))?;
     Ok(super::show(StatusCode::ACCEPTED, &transfer))
 }

@@ -11,7 +11,7 @@ use crate::service::{
         base_models::versions::{self, NewVersion, RegisterError},
         events,
     },
-    retuning::arrivals::ArrivalStatus,
+    retuning::{arrivals::ArrivalStatus, retunes::Automatic},
 };
 
 /// What became of an arrival that was looked through.
@@ -31,14 +31,14 @@ pub async fn register(
     database: &Database,
     claimed: &Claimed,
     new: &NewVersion,
-    max_attempts: i32,
+    how: Automatic,
 ) -> Result<AfterRegister, RegisterError> {
     let mut scope = database.scope(claimed.tenant).await?;
     if !hold(&mut scope, claimed).await? {
         return Ok(AfterRegister::Lost);
     }
     let of = (claimed.tenant.into(), claimed.base_model.as_str());
-    let (_, created) = versions::register_in(&mut scope, of, new, max_attempts).await?;
+    let (_, created) = versions::register_in(&mut scope, of, new, how).await?;
     let status = if created { ArrivalStatus::Registered } else { ArrivalStatus::Known };
     finish(&mut scope, claimed, status, None).await?;
     scope.commit().await?;

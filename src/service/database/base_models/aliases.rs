@@ -15,7 +15,7 @@ use crate::service::{
     retuning::{
         base_models::BaseAlias,
         fine_tunes::On,
-        retunes::{Limits, Reason},
+        retunes::{Automatic, Reason},
     },
 };
 
@@ -52,7 +52,7 @@ pub async fn put(
     (caller, model): (impl Into<Caller>, &str),
     alias: &str,
     version: &str,
-    max_attempts: i32,
+    how: Automatic,
 ) -> Result<BaseAlias, MoveError> {
     let caller = caller.into();
     let tenant = caller.tenant;
@@ -79,8 +79,8 @@ pub async fn put(
         let occasion = Occasion {
             tenant,
             reason: Reason::AliasMoved,
-            limits: Limits::default(),
-            max_attempts,
+            limits: how.limits,
+            max_attempts: how.max_attempts,
         };
         begin::onto_version(&mut transaction, &occasion, &target, &followers).await?;
     }

@@ -16,7 +16,7 @@ use crate::service::{
     retuning::{
         base_models::BaseVersion,
         fine_tunes::On,
-        retunes::{Limits, Reason},
+        retunes::{Automatic, Reason},
     },
 };
 
@@ -71,11 +71,11 @@ pub async fn register(
     caller: impl Into<Caller>,
     model: &str,
     new: &NewVersion,
-    max_attempts: i32,
+    how: Automatic,
 ) -> Result<(BaseVersion, bool), RegisterError> {
     let caller = caller.into();
     let mut transaction = database.scope(caller.tenant).await?;
-    let registered = register_in(&mut transaction, (caller, model), new, max_attempts).await?;
+    let registered = register_in(&mut transaction, (caller, model), new, how).await?;
     transaction.commit().await?;
     Ok(registered)
 }
@@ -88,7 +88,7 @@ pub(in crate::service::database) async fn register_in(
     connection: &mut PgConnection,
     (caller, model): (Caller, &str),
     new: &NewVersion,
-    max_attempts: i32,
+    how: Automatic,
 ) -> Result<(BaseVersion, bool), RegisterError> {
     let tenant = caller.tenant;
     let base_model = lock(connection, tenant, model).await?.ok_or(RegisterError::UnknownModel)?;
@@ -113,8 +113,12 @@ pub(in crate::service::database) async fn register_in(
     let target = Target::of(base_model, version);
     let mut dependents = dependents::find(connection, &wanted).await?;
     dependents.retain(|one| one.is_older_than(&target));
-    let occasion =
-        Occasion { tenant, reason: Reason::NewVersion, limits: Limits::default(), max_attempts };
+    let occasion = Occasion {
+        tenant,
+        reason: Reason::NewVersion,
+        limits: how.limits,
+        max_attempts: how.max_attempts,
+    };
     begin::onto_version(connection, &occasion, &target, &dependents).await?;
     let version = select!("WHERE v.id = $1", id).fetch_one(&mut *connection).await?;
     audit_events::record(connection, caller, "base_model.version", &subject).await?;

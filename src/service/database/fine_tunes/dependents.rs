@@ -19,7 +19,7 @@ pub struct Dependents {
     pub tenant: Uuid,
     pub base_model: Option<Uuid>,
     pub on: Option<On>,
-    /// The alias that they follow.
+    /// The alias that they follow, by its name or because they follow every one.
     pub alias: Option<String>,
     pub names: Option<Vec<String>>,
 }
@@ -77,7 +77,7 @@ pub(in crate::service::database) async fn find(
          WHERE f.tenant = $1
            AND ($2::uuid IS NULL OR f.base_model = $2)
            AND ($3::policy_on IS NULL OR f.policy_on = $3)
-           AND ($4::text IS NULL OR f.policy_alias = $4)
+           AND ($4::text IS NULL OR f.policy_alias IS NULL OR f.policy_alias = $4)
            AND ($5::text[] IS NULL OR f.name = ANY ($5))
          ORDER BY f.id",
         wanted.tenant,

@@ -7,16 +7,20 @@ use super::{
     begin::{self, Occasion, Target},
     settle,
 };
-use crate::service::{
-    access::Caller,
-    database::{
-        Database, Scope, audit_events, base_models,
-        fine_tunes::dependents::{self, Dependent, Dependents},
-        idempotency::{Idempotency, KeyReused},
-        transfers,
+use crate::{
+    config,
+    service::{
+        access::Caller,
+        database::{
+            Database, Scope, audit_events, base_models,
+            fine_tunes::dependents::{self, Dependent, Dependents},
+            idempotency::{Idempotency, KeyReused},
+            quotas::{self, QuotaExceeded},
+            transfers,
+        },
+        jobs::Status,
+        retuning::retunes::{Limits, Reason, Retune, RetuneStatus},
     },
-    jobs::Status,
-    retuning::retunes::{Limits, Reason, Retune, RetuneStatus},
 };
 
 /// A retune by hand.
@@ -53,6 +57,8 @@ pub enum BeginError {
     #[error(transparent)]
     KeyReused(#[from] KeyReused),
     #[error(transparent)]
+    QuotaExceeded(#[from] QuotaExceeded),
+    #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
@@ -65,7 +71,7 @@ pub enum ControlError {
     Database(#[from] sqlx::Error),
 }
 
-/// Begins a retune by hand, once per idempotency key.
+/// Begins a retune by hand, once per idempotency key and within the tenant's quotas.
 ///
 /// # Errors
 /// See [`BeginError`].
@@ -73,6 +79,7 @@ pub async fn begin(
     database: &Database,
     caller: impl Into<Caller>,
     wish: &Wish,
+    quotas: &config::Quotas,
 ) -> Result<Retune, BeginError> {
     let caller = caller.into();
     let tenant = caller.tenant;
@@ -102,6 +109,9 @@ pub async fn begin(
             begin::onto_locations(&mut transaction, &occasion, targets, &found).await?
         }
     };
+    if let Some(exceeded) = quotas::check(&mut transaction, tenant, quotas).await? {
+        return Err(exceeded.into());
+    }
     if let Some(Idempotency { key, request_sha256 }) = &wish.idempotency {
         sqlx::query!(
             "UPDATE retunes SET idempotency_key = $2, request_sha256 = $3 WHERE id = $1",

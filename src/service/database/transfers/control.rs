@@ -5,10 +5,17 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Database, by_id};
-use crate::service::{
-    access::Caller,
-    database::{audit_events, events, retunes},
-    jobs::{Status, Transfer},
+use crate::{
+    config,
+    service::{
+        access::Caller,
+        database::{
+            audit_events, events,
+            quotas::{self, QuotaExceeded},
+            retunes,
+        },
+        jobs::{Status, Transfer},
+    },
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +23,8 @@ pub enum TransitionError {
     /// The transfer's status does not allow it.
     #[error("the transfer is {status:?}")]
     InvalidState { status: Status },
+    #[error(transparent)]
+    QuotaExceeded(#[from] QuotaExceeded),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
@@ -66,6 +75,7 @@ pub async fn retry(
     database: &Database,
     caller: impl Into<Caller>,
     id: Uuid,
+    quotas: &config::Quotas,
 ) -> Result<Option<Transfer>, TransitionError> {
     let caller = caller.into();
     let mut transaction = database.scope(caller.tenant).await?;
@@ -85,6 +95,9 @@ pub async fn retry(
     )
     .execute(&mut *transaction)
     .await?;
+    if let Some(exceeded) = quotas::check(&mut transaction, caller.tenant, quotas).await? {
+        return Err(exceeded.into());
+    }
     events::insert(&mut transaction, id, "transfer.queued", json!({"reason": "retried"})).await?;
     audit_events::record(&mut transaction, caller, "transfer.retry", &format!("transfers/{id}"))
         .await?;

@@ -74,7 +74,7 @@ pub async fn handle(
         return Err(Problem::invalid("invalid_body", faults));
     }
     let model = (caller, name.as_str());
-    let max_attempts = state.settings.worker.max_attempts;
-    let moved = aliases::put(&state.database, model, &alias, &target.version, max_attempts);
+    let how = state.settings.automatic();
+    let moved = aliases::put(&state.database, model, &alias, &target.version, how);
     Ok(Json(moved.await?))
 }

@@ -128,9 +128,8 @@ pub async fn handle(
         licence: new.licence,
         retires_at: new.retires_at,
     };
-    let max_attempts = state.settings.worker.max_attempts;
-    let (version, created) =
-        versions::register(&state.database, caller, &name, &new, max_attempts).await?;
+    let how = state.settings.automatic();
+    let (version, created) = versions::register(&state.database, caller, &name, &new, how).await?;
     if !created {
         return Ok(Json(version).into_response());
     }
