@@ -22,6 +22,7 @@ const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const ADAPTER: &str = "adapter_config.json";
+const MODULES: &str = "modules.json";
 /// Suffixes of files that are, or may be, pickles.
 const PICKLES: [&str; 6] = [".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"];
 
@@ -38,7 +39,7 @@ pub struct ModelFolder {
     /// `config.json`, byte for byte.
     pub config_bytes: Bytes,
     /// The files copied unread into a result.
-    pub other_files: Vec<ObjectInfo>,
+    pub other_files: Vec<OtherFile>,
     weights: Weights,
 }
 
@@ -61,6 +62,14 @@ pub struct Model {
     pub inputs: Vec<InputFile>,
 }
 
+/// A file that is copied as it is.
+#[derive(Clone, Debug)]
+pub struct OtherFile {
+    /// What it is called in a result.
+    pub key: ResultKey,
+    pub location: Location,
+}
+
 impl ModelFolder {
     /// Reads a folder's names, its configuration and its index.
     ///
@@ -81,11 +90,23 @@ impl ModelFolder {
             let detail = "must be a JSON object";
             return Err(ArtifactError::fault("malformed_config", &config.location, detail));
         }
-        let carried = |file: &&ObjectInfo| {
-            let name = file.location.name();
-            !is_pickle(name) && ResultKey::carried(name).is_some()
+        let mut other_files = Vec::new();
+        let mut carry = |folder: Option<&str>, files: &[ObjectInfo]| {
+            for file in files {
+                let name = file.location.name();
+                let name =
+                    folder.map_or_else(|| name.to_owned(), |folder| format!("{folder}/{name}"));
+                if !is_pickle(&name)
+                    && let Some(key) = ResultKey::carried(&name)
+                {
+                    other_files.push(OtherFile { key, location: file.location.clone() });
+                }
+            }
         };
-        let other_files = listing.files.iter().filter(carried).cloned().collect();
+        carry(None, &listing.files);
+        for folder in modules(&listing) {
+            carry(Some(folder.name()), &storage.list(folder)?.files);
+        }
         let location = location.clone();
         Ok(Self { location, config: config_value, config_bytes, other_files, weights })
     }
@@ -143,6 +164,17 @@ impl Location {
     fn joined_file(&self, name: &str) -> Self {
         self.child(name).expect("a plain file name")
     }
+}
+
+/// The folders of a sentence transformer's further modules, which its `modules.json` names:
+/// `1_Pooling/` and the like.
+fn modules(listing: &Listing) -> impl Iterator<Item = &Location> {
+    let numbered = |folder: &&Location| {
+        let number = folder.name().split_once('_').map(|(number, _)| number);
+        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let there = file_named(listing, MODULES).is_some();
+    listing.folders.iter().filter(numbered).filter(move |_| there)
 }
 
 pub(super) fn file_named<'a>(listing: &'a Listing, name: &str) -> Option<&'a ObjectInfo> {

@@ -50,7 +50,7 @@ pub fn vocabulary(
     storage: Blocking<'_>,
     folder: &ModelFolder,
 ) -> Result<Option<(Names, InputFile)>, ArtifactError> {
-    let named = |name: &str| folder.other_files.iter().find(|f| f.location.name() == name);
+    let named = |name: &str| folder.other_files.iter().find(|f| f.key.to_string() == name);
     let Some((file, name)) = VOCABULARIES.iter().find_map(|name| Some((named(name)?, *name)))
     else {
         return Ok(None);

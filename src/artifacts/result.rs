@@ -133,15 +133,15 @@ impl<'a> ResultWriter<'a> {
         self.weights(checkpoint)?;
         self.put(&ResultKey::Config, target.config_bytes.clone())?;
         for file in &target.other_files {
-            let Some(key) = ResultKey::carried(file.location.name()) else { continue };
+            let key = &file.key;
             let (local, input) = self.access.fetch(&file.location)?;
             self.carried.push(input);
             let written = self.access.storage.blocking().publish_file(
-                &self.folder.at(&key),
+                &self.folder.at(key),
                 &local.path,
                 self.access.go_on,
             )?;
-            self.note(&key, written);
+            self.note(key, written);
         }
         Ok(())
     }

@@ -167,14 +167,16 @@ fn patience(options: ClientOptions) -> ClientOptions {
         .with_read_timeout(Duration::from_mins(1))
 }
 
+/// An outage of some twenty seconds is waited out within a request; what lasts longer costs a transfer
+/// an attempt.
 fn retry() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(5),
-            base: 2.0,
+            base: 4.0,
         },
-        max_retries: 6,
+        max_retries: 10,
         retry_timeout: Duration::from_mins(1),
     }
 }

@@ -27,10 +27,12 @@ pub enum ResultKey {
 
 impl ResultKey {
     /// The key of a model folder's file that is copied as it is; `None` where the name belongs to
-    /// a file that the result writes itself.
+    /// a file that the result writes itself. A name may have a folder before it.
     pub fn carried(name: &str) -> Option<Self> {
         let own = [Self::Manifest, Self::Report, Self::ModelCard, Self::Permutation, Self::Config];
+        let nested = name.contains('/');
         let weights = name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
+        let weights = weights && !nested;
         let taken = weights || own.iter().any(|key| key.to_string().eq_ignore_ascii_case(name));
         (!taken).then(|| Self::Carried(name.to_owned()))
     }
@@ -68,6 +70,7 @@ mod tests {
         {
             assert_eq!(ResultKey::carried(name), None, "{name}");
         }
+        assert!(ResultKey::carried("2_Dense/model.safetensors").is_some());
     }
 
     #[test]

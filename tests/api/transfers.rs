@@ -24,6 +24,8 @@ async fn a_job_is_queued_shown_and_listed() {
     for query in ["?status=failed", "?metadata.team=audio", "?base=file:///x/"] {
         assert_eq!(app.get(&format!("/v1/transfers{query}")).await.json()["data"], json!([]));
     }
+    let named = app.get(&format!("/v1/transfers?base={}", app.uri("new"))).await.ok(200).json();
+    assert_ne!(named["data"], json!([]), "a folder is one with and without its slash");
     let base = format!("?base={}", app.uri("new/"));
     assert_eq!(app.get(&format!("/v1/transfers{base}")).await.json()["data"][0]["id"], json!(id));
 }

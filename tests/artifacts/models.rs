@@ -40,8 +40,22 @@ fn a_model_is_opened_with_its_digests() {
     test.write("m/optimizer.pt", "never touched");
     test.write("m/README.md", "# M");
     let folder = look(&test, "m/").unwrap();
-    let others: Vec<_> = folder.other_files.iter().map(|f| f.location.name()).collect();
-    assert_eq!(others, ["vocab.txt"]);
+    let others = |folder: &ModelFolder| -> Vec<String> {
+        folder.other_files.iter().map(|f| f.key.to_string()).collect()
+    };
+    assert_eq!(others(&folder), ["vocab.txt"]);
+    // A sentence transformer's modules lie in folders; others are none of the model's.
+    test.write("m/1_Pooling/config.json", "{}");
+    test.write("m/2_Dense/model.safetensors", weights(1.0));
+    test.write("m/2_Dense/pytorch_model.bin", "never touched");
+    test.write("m/onnx/model.onnx", "x");
+    assert_eq!(others(&look(&test, "m/").unwrap()), ["vocab.txt"]);
+    test.write("m/modules.json", "[]");
+    let with_modules = look(&test, "m/").unwrap();
+    assert_eq!(
+        others(&with_modules),
+        ["modules.json", "vocab.txt", "1_Pooling/config.json", "2_Dense/model.safetensors"]
+    );
     let signature = folder.signature(test.storage.blocking()).unwrap();
     let model = with_access(&test, |access| folder.open(access)).unwrap();
     assert_eq!(model.checkpoint.signature(), signature);

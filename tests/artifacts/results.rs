@@ -30,6 +30,8 @@ fn target(test: &TestStorage) -> ModelFolder {
     test.write("base/config.json", "{ \"model_type\": \"graph\" }\n");
     test.write("base/model.safetensors", tensors::to_bytes(&model()));
     test.write("base/LICENSE", "free");
+    test.write("base/modules.json", "[]");
+    test.write("base/1_Pooling/config.json", "{}");
     let location = test.storage.check_location(&test.uri("base")).unwrap();
     ModelFolder::look(test.storage.blocking(), &location).unwrap()
 }
@@ -82,8 +84,10 @@ fn a_result_lists_its_files_and_stands() {
     assert_eq!(standing.manifest_sha256, retune::storage::sha256_of(&manifest));
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     // What was copied was read.
-    let licence = manifest["inputs"][0]["uri"].as_str().unwrap();
-    assert!(licence.ends_with("/base/LICENSE"), "{licence}");
+    let copied = ["1_Pooling/config.json", "LICENSE", "modules.json"];
+    for (input, name) in manifest["inputs"].as_array().unwrap().iter().zip(copied) {
+        assert!(input["uri"].as_str().unwrap().ends_with(&format!("/base/{name}")), "{input}");
+    }
     let mut names = vec![];
     for output in manifest["outputs"].as_array().unwrap() {
         let name = output["name"].as_str().unwrap();
@@ -93,10 +97,12 @@ fn a_result_lists_its_files_and_stands() {
         names.push(name);
     }
     let expected = [
+        "1_Pooling/config.json",
         "LICENSE",
         "README.md",
         "config.json",
         "model.safetensors",
+        "modules.json",
         "permutation.safetensors",
         "report.json",
     ];
@@ -136,7 +142,7 @@ fn what_an_attempt_without_manifest_left_is_cleared() {
     let access = Access { storage: &test.storage, scratch: &scratch, go_on: &|| true };
     write_all(fresh(begin(&test, access)), &target);
     let folder = test.objects().join("out").join(ID.to_string());
-    assert_eq!(fs::read_dir(folder).unwrap().count(), 7);
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 9);
 }
 
 #[test]

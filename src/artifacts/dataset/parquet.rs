@@ -7,9 +7,11 @@
 //! `inputs` u8 `[N, C, H, W]`, with as many channels as the first has (1 or 3; alpha is dropped); shorter
 //! lists of ids are filled up at their end, masked and without labels.
 
+mod stored;
+
 use std::{
     fs::File,
-    io::{self, BufReader, Cursor, Read},
+    io::Cursor,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::Arc,
@@ -21,7 +23,7 @@ use parquet::{
     data_type::ByteArray,
     errors::ParquetError,
     file::{
-        reader::{ChunkReader, FileReader, Length},
+        reader::{ChunkReader, FileReader},
         serialized_reader::SerializedFileReader,
     },
     record::{Field, Row},
@@ -38,6 +40,7 @@ use crate::{
     },
     storage::{Location, Storage},
 };
+use stored::Stored;
 
 const IMAGES: [&str; 2] = ["image", "img"];
 const LABEL_COLUMNS: [&str; 2] = ["label", "labels"];
@@ -374,57 +377,4 @@ fn malformed(location: &Location, error: &ParquetError) -> ArtifactError {
         return error.clone().into();
     }
     ArtifactError::fault("malformed_parquet", location, format!("cannot be read: {error}"))
-}
-
-/// An object in a store, of which only what is asked for is read.
-struct Stored {
-    storage: Storage,
-    location: Location,
-    size: u64,
-}
-
-impl Length for Stored {
-    fn len(&self) -> u64 {
-        self.size
-    }
-}
-
-impl ChunkReader for Stored {
-    type T = BufReader<From>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        let Self { storage, location, size } = self;
-        let from =
-            From { storage: storage.clone(), location: location.clone(), at: start, end: *size };
-        Ok(BufReader::with_capacity(64 << 10, from))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let range = start..start.saturating_add(length as u64);
-        let read = self.storage.blocking().read_range(&self.location, range);
-        let bytes = read.map_err(|error| ParquetError::External(Box::new(error)))?;
-        if bytes.len() < length {
-            return Err(ParquetError::EOF("ends before its footer says".to_owned()));
-        }
-        Ok(bytes)
-    }
-}
-
-/// An object from a position on.
-struct From {
-    storage: Storage,
-    location: Location,
-    at: u64,
-    end: u64,
-}
-
-impl Read for From {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let range = self.at..self.end.min(self.at + out.len() as u64);
-        let read = self.storage.blocking().read_range(&self.location, range);
-        let bytes = read.map_err(io::Error::other)?;
-        out[..bytes.len()].copy_from_slice(&bytes);
-        self.at += bytes.len() as u64;
-        Ok(bytes.len())
-    }
 }

@@ -199,13 +199,19 @@ impl Dataset {
     }
 
     /// `(rest, held out)`: of every class `fraction` of its samples (rounded, drawn by `ChaCha8` from
-    /// `seed`) are held out; both parts keep the order of the samples. Sequences have no class.
+    /// `seed`) are held out; both parts keep the order of the samples. Sequences have no class. Where
+    /// every class is too small for one, they are drawn from all together.
     pub fn hold_out(&self, fraction: f64, seed: u64) -> (Self, Self) {
-        let class_of = match self.labels_each() {
-            1 => self.labels.clone(),
-            _ => vec![0; self.len()],
+        let together = vec![0; self.len()];
+        let split = match self.labels_each() {
+            1 => self.hold_out_of(&self.labels, fraction, seed),
+            _ => self.hold_out_of(&together, fraction, seed),
         };
-        let mut classes = class_of.clone();
+        if split.1.is_empty() { self.hold_out_of(&together, fraction, seed) } else { split }
+    }
+
+    fn hold_out_of(&self, class_of: &[i64], fraction: f64, seed: u64) -> (Self, Self) {
+        let mut classes = class_of.to_vec();
         classes.sort_unstable();
         classes.dedup();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -264,6 +270,9 @@ mod tests {
         assert_eq!(held.labels().iter().filter(|&&l| l == 0).count(), 2);
         assert_eq!((rest.len(), held.len()), (6, 4));
         assert_eq!(tiny().hold_out(0.4, 7).1.batch(&[0, 1]), held.batch(&[0, 1]));
+        // Nine hundredths of five are none.
+        let (rest, held) = tiny().hold_out(0.09, 7);
+        assert_eq!((rest.len(), held.len()), (9, 1));
         let mut firsts: Vec<u32> = [&rest, &held]
             .iter()
             .flat_map(|d| (0..d.len()).map(|i| (d.batch(&[i]).inputs[0] * 255.0).round() as u32))

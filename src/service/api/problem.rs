@@ -170,11 +170,15 @@ impl From<SpecError> for Problem {
 }
 
 impl From<Failure> for Problem {
-    /// How `plan` fails: the user's input is 422 with the pipeline's own code and pointer.
+    /// How `plan` fails: the user's input is 422 with the pipeline's own code and pointer, storage that is
+    /// away 503.
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Input { code, pointer, detail } => {
                 Self::invalid(code, vec![Fault::new(pointer.unwrap_or_default(), detail)])
+            }
+            Failure::Internal { code: code @ "storage_unavailable", detail } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
             }
             Failure::Stopped(_) | Failure::Internal { .. } => Self::internal(failure),
         }

@@ -158,14 +158,14 @@ pub async fn list(
         "transfers
          WHERE tenant = $1
            AND ($2::transfer_status IS NULL OR status = $2)
-           AND ($3::text IS NULL OR source_base = $3 OR target_base = $3)
+           AND ($3::text IS NULL OR source_base IN ($3, $3 || '/') OR target_base IN ($3, $3 || '/'))
            AND metadata @> $4
            AND ($5::uuid IS NULL OR retune = $5)
            AND ($6::uuid IS NULL OR id < $6)
          ORDER BY id DESC LIMIT $7",
         tenant,
         filter.status as Option<Status>,
-        filter.base.as_deref(),
+        filter.base.as_deref().map(|base| base.trim_end_matches('/')),
         metadata,
         filter.retune,
         filter.after,
