@@ -48,7 +48,8 @@ impl App {
     }
 
     pub async fn start(open: bool, settings: Settings) -> Self {
-        let db = TestDatabase::fresh().await;
+        // Boxed, for it is most of this future.
+        let db = Box::pin(TestDatabase::fresh()).await;
         let folder = tempfile::tempdir().expect("a folder");
         let objects = folder.path().join("objects");
         std::fs::create_dir(&objects).expect("our own folder");

@@ -121,9 +121,8 @@ async fn who_names_no_alias_follows_every_one() {
 
 #[tokio::test]
 async fn what_begins_by_itself_keeps_to_the_settings() {
-    let mut settings = Settings::default();
-    settings.retunes = Retunes { max_concurrent: 1, max_compute_seconds: 900 };
-    let app = App::start(true, settings).await;
+    let retunes = Retunes { max_concurrent: 1, max_compute_seconds: 900 };
+    let app = App::start(true, Settings { retunes, ..Settings::default() }).await;
     app.put("/v1/base_models/llama", &json!({}), &[]).await.ok(201);
     app.version("llama", "1").await.ok(201);
     for name in ["a", "b"] {

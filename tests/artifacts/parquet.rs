@@ -98,10 +98,10 @@ fn images(encoded: &[Option<Vec<u8>>]) -> Vec<u8> {
     bytes
 }
 
-fn encoded(image: &DynamicImage, format: ImageFormat) -> Option<Vec<u8>> {
+fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     image.write_to(&mut bytes, format).unwrap();
-    Some(bytes.into_inner())
+    bytes.into_inner()
 }
 
 fn colour(width: u32, height: u32) -> DynamicImage {
@@ -111,7 +111,7 @@ fn colour(width: u32, height: u32) -> DynamicImage {
 #[test]
 fn what_is_no_dataset_of_images_is_refused() {
     let test = TestStorage::on_files();
-    let png = |image: &DynamicImage| encoded(image, ImageFormat::Png);
+    let png = |image: &DynamicImage| Some(encoded(image, ImageFormat::Png));
     let (large, small) = (colour(3, 2), colour(2, 2));
     let grey: DynamicImage = large.to_luma8().into();
     let truncated = png(&large).map(|bytes| bytes[..bytes.len() / 2].to_vec());
@@ -141,7 +141,7 @@ fn what_is_no_dataset_of_images_is_refused() {
     assert_eq!(first[6..9], [0.0; 3]);
     assert_eq!(rest[18..], *first);
     assert_eq!(rest[..6], rest[6..12]);
-    test.write("d.parquet", images(&[encoded(&large, ImageFormat::WebP)]));
+    test.write("d.parquet", images(&[Some(encoded(&large, ImageFormat::WebP))]));
     assert_eq!(all(&read(&test, "d.parquet", None).unwrap()).inputs, first);
 }
 

@@ -151,7 +151,7 @@ impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
             encoded.push(self.encoded(&row, at)?);
             labels.push(self.integer(row_field(&row, &LABEL_COLUMNS), "label", at)?);
         }
-        let Some(first) = encoded.first() else { return Ok(self.no_images()) };
+        let Some(first) = encoded.first() else { return Ok(no_images()) };
         let first = self.decode(first, 0)?;
         let channels = if first.color().has_color() { 3 } else { 1 };
         let (width, height) = (first.width(), first.height());
@@ -181,23 +181,17 @@ impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
         Ok(tensors([(INPUTS, DType::U8, shape, Bytes::from(values)), of_labels(&labels)]))
     }
 
-    fn no_images(&self) -> Checkpoint {
-        tensors([(INPUTS, DType::U8, vec![0, 1], Bytes::new()), of_labels(&[])])
-    }
-
     /// Zeros for the samples.
     fn room(&self, size: usize, samples: usize) -> Result<Vec<u8>, ArtifactError> {
-        match size.checked_mul(samples).filter(|&bytes| bytes <= MOST_BYTES) {
-            Some(bytes) => Ok(vec![0; bytes]),
-            None => {
-                let detail = format!(
-                    "{samples} samples of {size} bytes are more than the {} GiB that are decoded in \
-                     memory; write them as safetensors, which is not held there",
-                    MOST_BYTES >> 30
-                );
-                Err(self.fault("dataset_too_large", &detail))
-            }
+        if let Some(bytes) = size.checked_mul(samples).filter(|&bytes| bytes <= MOST_BYTES) {
+            return Ok(vec![0; bytes]);
         }
+        let detail = format!(
+            "{samples} samples of {size} bytes are more than the {} GiB that are decoded in memory; \
+             write them as safetensors, which is not held there",
+            MOST_BYTES >> 30
+        );
+        Err(self.fault("dataset_too_large", &detail))
     }
 
     fn encoded(&self, row: &Row, at: usize) -> Result<ByteArray, ArtifactError> {
@@ -319,6 +313,10 @@ impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
     fn fault(&self, code: &'static str, detail: &str) -> ArtifactError {
         ArtifactError::fault(code, self.location, detail)
     }
+}
+
+fn no_images() -> Checkpoint {
+    tensors([(INPUTS, DType::U8, vec![0, 1], Bytes::new()), of_labels(&[])])
 }
 
 /// The first of the columns that the row has.
