@@ -1,13 +1,14 @@
 //! The evidence table: every method, and what one would do without it, on real image pairs.
 //!
 //! ```text
-//! cargo bench --bench evidence -- --data DIR [--only TEXT] [--table]     # or: make bench-evidence
+//! cargo bench --bench evidence -- --data DIR [--only TEXT] [--auto | --table]     # or: make bench-evidence
 //! ```
 //!
 //! `DIR` holds `mnist/` and `fashion/` with their idx files. A row is a data set, a network, a
 //! relation of the bases and a seed; it is one JSON file under `benches/results/evidence/`, and rows
-//! that are there are not measured again. `--table` writes the tables from the rows alone. One row, of
-//! the images shipped with the demo, is measured again by `tests/evidence.rs`.
+//! that are there are not measured again. `--auto` measures again, of the rows that are there, what
+//! `auto` came to; `--table` writes the tables from the rows alone. One row, of the images shipped with
+//! the demo, is measured again by `tests/evidence.rs`.
 
 #[path = "evidence/automatic.rs"]
 mod automatic;
@@ -26,7 +27,10 @@ mod table;
 
 use std::{error::Error, fs, path::Path};
 
-use row::{commit, rows};
+use case::Case;
+use measure::Field;
+use row::{Row, commit, rows};
+use serde_json::Value;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results/evidence");
@@ -36,13 +40,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     if !std::env::args().any(|a| a == "--table") {
         let data = argument("--data").ok_or("--data DIR: the folder with mnist/ and fashion/")?;
         let only = argument("--only").unwrap_or_default();
-        for row in rows().filter(|row| row.name().contains(&only)) {
+        let again = std::env::args().any(|a| a == "--auto");
+        let wanted = |row: &Row| row.name().contains(&only) && !(again && row.field == Field::Widths);
+        for row in rows().filter(wanted) {
             let file = results.join(format!("{}.json", row.name()));
-            if file.exists() {
+            if file.exists() != again {
                 continue;
             }
             eprintln!("{}", row.name());
-            let record = row.measure(Path::new(&data), &commit)?;
+            let record = if again {
+                let kept: Value = serde_json::from_slice(&fs::read(&file)?)?;
+                with_auto(kept, &row.case(Path::new(&data))?, &commit)?
+            } else {
+                row.measure(Path::new(&data), &commit)?
+            };
             // Whole or not at all: a row that is there counts as measured.
             let part = file.with_extension("part");
             fs::write(&part, format!("{record:#}\n"))?;
@@ -50,6 +61,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     table::write(&results)
+}
+
+/// The record of a case, with what `auto` comes to now.
+fn with_auto(mut record: Value, case: &Case, commit: &str) -> Result<Value, Box<dyn Error>> {
+    record["auto"] = automatic::measure(case)?;
+    record["auto"]["commit"] = commit.into();
+    Ok(record)
 }
 
 fn argument(name: &str) -> Option<String> {

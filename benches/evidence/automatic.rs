@@ -4,9 +4,13 @@ use std::{error::Error, fs, process::Command};
 
 use serde_json::{Value, json};
 
-use super::case::{BATCH, Case};
+use super::{
+    case::{BATCH, Case},
+    measure::{SAMPLES, TIMESTEPS},
+};
 
-/// What was decided and what came of it, before and after one epoch of training.
+/// What was decided and what came of it, before and after one epoch of training. T, B and the seed
+/// are the contenders'.
 ///
 /// # Errors
 /// When the job fails.
@@ -19,7 +23,7 @@ pub fn measure(case: &Case) -> Result<Value, Box<dyn Error>> {
         "target": {"base": at("new")},
         "data": {"train": at("train.safetensors"), "validation": at("validation.safetensors"),
                  "test": at("test.safetensors")},
-        "options": {"seed": case.seed},
+        "options": {"seed": case.seed, "timesteps": TIMESTEPS, "batch_size": SAMPLES},
         "fine_tune": {"epochs": 1, "optimizer": case.budget.optimizer,
                       "learning_rate": case.budget.learning_rates[1], "batch_size": BATCH},
         "output": at("out"),
@@ -38,12 +42,18 @@ pub fn measure(case: &Case) -> Result<Value, Box<dyn Error>> {
     let winner = report["winner"].clone();
     let candidates = report["candidates"].as_array().into_iter().flatten();
     let transferred = candidates.clone().find(|c| c["method"] == winner);
+    // What it chose from, and by what.
+    let choice = |c: &Value| {
+        json!({"method": c["method"], "step": c["step"], "alpha": c["alpha"],
+               "validation": c["validation"], "test": c["test"]})
+    };
     Ok(json!({
         "published": published,
         "recommendation": report["recommendation"],
         "method": winner,
         "model": report["published_model"],
         "ladder": report["ladder"],
+        "candidates": candidates.map(choice).collect::<Vec<_>>(),
         // Before any training, and what was judged.
         "transferred": transferred.map(|c| c["test"]["accuracy"].clone()),
         "accuracy": report["metrics"]["accuracy"],

@@ -31,8 +31,8 @@ use serde_json::{Value, json};
 use super::case::{BATCH, Case, plan, train};
 
 /// T and B of the methods.
-const TIMESTEPS: usize = 10;
-const SAMPLES: usize = 64;
+pub const TIMESTEPS: usize = 10;
+pub const SAMPLES: usize = 64;
 
 /// Shares of full fine-tuning's accuracy.
 const SHARES: [f64; 3] = [0.9, 0.95, 1.0];

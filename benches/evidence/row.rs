@@ -26,7 +26,7 @@ pub struct Row {
     network: String,
     relation: Relation,
     seed: u64,
-    field: Field,
+    pub field: Field,
 }
 
 /// Seed by seed, so that a bench that was ended early has something of everything.
@@ -66,12 +66,7 @@ impl Row {
     /// # Errors
     /// When data are missing or values overflow.
     pub fn measure(&self, data: &Path, commit: &str) -> Result<Value, Box<dyn Error>> {
-        let folder = data.join(self.data);
-        let (learned, judged) = match self.data {
-            SHIPPED => Images::shipped()?,
-            _ => (Images::read(&folder, "train")?, Images::read(&folder, "t10k")?),
-        };
-        let case = Case::make((&learned, &judged), &self.network, self.relation, self.seed)?;
+        let case = self.case(data)?;
         let mut record = json!({
             "data": self.data,
             "network": self.network,
@@ -90,6 +85,19 @@ impl Row {
             record["auto"] = automatic::measure(&case)?;
         }
         Ok(record)
+    }
+
+    /// The models and the data of the row.
+    ///
+    /// # Errors
+    /// When data are missing.
+    pub fn case(&self, data: &Path) -> Result<Case, Box<dyn Error>> {
+        let folder = data.join(self.data);
+        let (learned, judged) = match self.data {
+            SHIPPED => Images::shipped()?,
+            _ => (Images::read(&folder, "train")?, Images::read(&folder, "t10k")?),
+        };
+        Case::make((&learned, &judged), &self.network, self.relation, self.seed)
     }
 }
 
