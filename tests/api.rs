@@ -1,4 +1,5 @@
 mod access;
+mod again;
 mod app;
 mod documentation;
 mod follow;

@@ -74,8 +74,8 @@ impl From<BeginError> for Problem {
 
 /// Begin a retune by hand.
 ///
-/// Onto a registered version, a fine-tune is carried at most once, as by itself; onto locations,
-/// as often as asked. With an `Idempotency-Key`, the same key and body again answer with the same
+/// Onto a registered version, a fine-tune is carried until it has succeeded once, as by itself; onto
+/// locations, as often as asked. With an `Idempotency-Key`, the same key and body again answer with the same
 /// retune.
 #[utoipa::path(
     post,

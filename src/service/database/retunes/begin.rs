@@ -59,8 +59,9 @@ struct Member {
     base: Option<(Uuid, String)>,
 }
 
-/// Carries the dependents onto a version: each once, however often that version's bytes arrive, and
-/// not those that were tuned from them. `None` where nothing is left to do.
+/// Carries the dependents onto a version: not those that were tuned from its bytes, nor those that a
+/// transfer carries onto them or has carried; one that failed or was cancelled is no hindrance. `None`
+/// where no transfer was to be made.
 pub(in crate::service::database) async fn onto_version(
     connection: &mut PgConnection,
     occasion: &Occasion,
@@ -135,8 +136,8 @@ async fn insert(
     Ok(id)
 }
 
-/// Queues a member, held where only some may be at work at once; false where the fine-tune has a
-/// transfer onto this base already.
+/// Queues a member, held where only some may be at work at once; false where a transfer of the
+/// fine-tune onto this base lives or has succeeded.
 async fn enqueue(
     connection: &mut PgConnection,
     occasion: &Occasion,
@@ -150,7 +151,8 @@ async fn enqueue(
         "INSERT INTO transfers (id, tenant, spec, metadata, max_attempts, retune, fine_tune,
                                 base_version, base_digest, held)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-         ON CONFLICT (fine_tune, base_digest) DO NOTHING",
+         ON CONFLICT (fine_tune, base_digest) WHERE status NOT IN ('failed', 'cancelled')
+         DO NOTHING",
         id,
         occasion.tenant,
         member.spec,
