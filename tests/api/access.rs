@@ -125,6 +125,24 @@ async fn refusals_are_in_the_audit_log_and_reading_is_not() {
 }
 
 #[tokio::test]
+async fn who_is_refused_too_often_does_not_flood_the_audit_log() {
+    let mut settings = Settings::default();
+    settings.http.rate_limit = 1;
+    let app = App::start(false, settings).await;
+    let (admin, reader) = (bearer(&app.key(Role::Admin).await), bearer(&app.key(Role::Read).await));
+    let cancel = format!("/v1/transfers/{}/cancel", app.db.queued(1).await.id);
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        let refused = app.post(&cancel, &json!({}), &[("authorization", &reader)]).await;
+        statuses.push(refused.status.as_u16());
+    }
+    let forbidden = statuses.iter().filter(|status| **status == 403).count();
+    assert!(statuses[0] == 403 && statuses.contains(&429), "{statuses:?}");
+    let entries = audited(&app, &admin).await;
+    assert_eq!(entries.iter().filter(|entry| entry[0] == "refused").count(), forbidden);
+}
+
+#[tokio::test]
 async fn a_tenant_has_no_more_waiting_than_its_quota() {
     let mut settings = Settings::default();
     settings.quotas.queued_transfers = 2;

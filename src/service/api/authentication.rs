@@ -65,19 +65,20 @@ async fn principal(parts: &Parts, state: &AppState, least: Role) -> Result<Princ
         }
     };
     refusals::name_caller(parts, principal);
+    // Before anything that is recorded: refusals do not flood the audit log.
+    if !state.rate_limit.allows(principal.key_id, Instant::now()) {
+        return Err(Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "too many requests with this key; slow down",
+        ));
+    }
     if principal.role < least {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "forbidden",
             format!("this needs the role {least:?}; the key's role is {:?}", principal.role)
                 .to_lowercase(),
-        ));
-    }
-    if !state.rate_limit.allows(principal.key_id, Instant::now()) {
-        return Err(Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "rate_limited",
-            "too many requests with this key; slow down",
         ));
     }
     Ok(principal)
