@@ -52,6 +52,7 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(base_models::get::handle, base_models::put::handle))
         .routes(routes!(base_models::versions::get::handle))
         .routes(routes!(base_models::aliases::get::handle, base_models::aliases::put::handle))
+        .routes(routes!(base_models::aliases::moves::handle))
         .routes(routes!(base_models::arrivals::list::handle))
         .routes(routes!(
             base_models::inbound_tokens::list::handle,
@@ -65,6 +66,7 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(fine_tunes::versions::promote::handle))
         .routes(routes!(fine_tunes::versions::rollback::handle))
         .routes(routes!(fine_tunes::aliases::get::handle))
+        .routes(routes!(fine_tunes::aliases::moves::handle))
         .routes(routes!(inbound::handle))
         .routes(routes!(retunes::list::handle, retunes::create::handle))
         .routes(routes!(retunes::get::handle))

@@ -197,3 +197,42 @@ async fn an_alias_that_moves_while_a_result_arrives_takes_production_along() {
         app.point("stable", "3").await;
     }
 }
+
+#[tokio::test]
+async fn where_aliases_have_stood_can_be_read() {
+    let app = App::with_followers("promote", &[("news", Some("stable"))]).await;
+    for version in ["1", "2", "3"] {
+        app.point("stable", version).await;
+    }
+    app.point("stable", "3").await;
+    let path = "/v1/base_models/llama/aliases/stable/moves";
+    let page = app.get(&format!("{path}?limit=2")).await.ok(200).json();
+    let moves = page["data"].as_array().unwrap();
+    assert_eq!((&moves[0]["version"], &moves[0]["previous"]), (&json!("3"), &json!("2")));
+    assert_eq!((&moves[1]["version"], &moves[1]["previous"]), (&json!("2"), &json!("1")));
+    assert_eq!((&moves[1]["base_model"], &moves[1]["alias"]), (&json!("llama"), &json!("stable")));
+    let next = page["next"].as_str().unwrap();
+    let rest = app.get(&format!("{path}?limit=2&after={next}")).await.ok(200).json();
+    let first = &rest["data"][0];
+    assert_eq!((&first["version"], &first["previous"]), (&json!("1"), &Value::Null));
+    assert!(first["moved_at"].is_string() && rest["next"].is_null());
+
+    app.finish_next(Verdict::Published).await;
+    app.point("stable", "2").await;
+    app.finish_next(Verdict::Published).await;
+    let rollback = "/v1/fine_tunes/news/versions/2/rollback";
+    app.post(rollback, &json!({}), &[]).await.ok(200);
+    let path = "/v1/fine_tunes/news/aliases/production/moves";
+    let page = app.get(path).await.ok(200).json();
+    let moves: Vec<_> = page["data"].as_array().unwrap().iter().collect();
+    let read = |i: usize| ["move", "version", "previous"].map(|name| moves[i][name].clone());
+    assert_eq!(read(0), [json!("rolled_back"), json!(1), json!(2)]);
+    assert_eq!(read(1), [json!("promoted"), json!(2), json!(1)]);
+    assert_eq!(read(2), [json!("promoted"), json!(1), Value::Null]);
+    assert_eq!((moves.len(), &page["next"]), (3, &Value::Null));
+    for path in ["base_models/llama/aliases/beta", "fine_tunes/news/aliases/beta"] {
+        app.get(&format!("/v1/{path}/moves")).await.problem(404, "not_found");
+    }
+    let bad = app.get(&format!("{path}?sort=id")).await;
+    assert_eq!(bad.problem(422, "invalid_query"), ["/sort"]);
+}

@@ -140,6 +140,33 @@ pub struct FineTuneAlias {
     pub version: FineTuneVersion,
 }
 
+/// Which way an alias moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "alias_move", rename_all = "snake_case")]
+pub enum Direction {
+    Promoted,
+    RolledBack,
+}
+
+/// One time that an alias moved.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FineTuneAliasMove {
+    /// The cursor of lists.
+    #[serde(skip)]
+    pub id: Uuid,
+    pub fine_tune: String,
+    pub alias: String,
+    #[serde(rename = "move")]
+    pub direction: Direction,
+    /// Where it moved to.
+    pub version: i32,
+    /// Where it stood before; null: it was new.
+    pub previous: Option<i32>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub moved_at: OffsetDateTime,
+}
+
 /// A fine-tune without the target: what every job of it has in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Template<'a> {
