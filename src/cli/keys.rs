@@ -21,7 +21,8 @@ const DEFAULT_NAME: &str = "default";
 /// Make, list and withdraw API keys.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Make a key and print it; it is shown this once.
+    /// Make a key and print it; it is shown this once. A service that runs open because there was no key
+    /// asks for one from then on, within five seconds.
     Create {
         /// What the key is for.
         #[arg(long, default_value = "command line")]
