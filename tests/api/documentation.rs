@@ -79,6 +79,11 @@ fn operations(document: &Value) -> Vec<(String, Value)> {
 }
 
 #[test]
+fn the_document_names_the_licence_that_the_package_has() {
+    assert_eq!(document()["info"]["license"]["identifier"], "MIT");
+}
+
+#[test]
 fn every_route_is_in_the_document() {
     let mut found: Vec<_> = operations(&document()).into_iter().map(|(name, _)| name).collect();
     found.sort_unstable();
