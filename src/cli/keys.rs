@@ -53,6 +53,8 @@ pub enum Command {
         /// Whose keys.
         #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
         tenant: String,
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -74,10 +76,14 @@ pub fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
             Command::List { tenant, json } => {
                 list(&database, known(&database, &tenant).await?, json).await?;
             }
-            Command::Revoke { id, tenant } => {
+            Command::Revoke { id, tenant, json } => {
                 let tenant = known(&database, &tenant).await?;
                 ensure!(api_keys::revoke(&database, tenant, id).await?, "no key has the id {id}");
-                eprintln!("withdrawn");
+                if json {
+                    println!("{}", json!({"id": id, "state": "withdrawn"}));
+                } else {
+                    eprintln!("withdrawn");
+                }
             }
         }
         Ok(ExitCode::SUCCESS)
