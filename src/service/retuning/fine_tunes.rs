@@ -18,7 +18,7 @@ use crate::{
 pub enum On {
     /// A version of the base model that is newer than the fine-tune's own.
     NewVersion,
-    /// The base model's alias, wherever it moves.
+    /// The base model's alias, wherever it moves: where it stands counts, not which version is newer.
     AliasMoved,
     /// `POST /v1/retunes` alone.
     Manual,
@@ -33,7 +33,8 @@ pub enum Mode {
     Propose,
     /// It is published; no alias moves.
     Publish,
-    /// It is published and `production` moves to it, unless that stands on a newer base already.
+    /// It is published and `production` moves to it, unless that stands on a newer base already; with
+    /// `alias_moved`, if a followed alias stands on its base. When that moves back, so does `production`.
     Promote,
 }
 
