@@ -43,7 +43,7 @@ impl App {
     }
 }
 
-fn pairs<'a>(carried: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+fn pairs(carried: &[(String, String)]) -> Vec<(&str, &str)> {
     carried.iter().map(|(version, status)| (version.as_str(), status.as_str())).collect()
 }
 
