@@ -15,6 +15,7 @@ pub mod list;
 mod local;
 pub mod migrate;
 pub mod openapi;
+mod patience;
 pub mod plan;
 mod remote;
 pub mod retunes;

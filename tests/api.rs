@@ -1,4 +1,6 @@
 mod access;
+mod again;
+mod aliases;
 mod app;
 mod documentation;
 mod follow;

@@ -97,6 +97,54 @@ fn nobody_reads_from_the_entrances() {
     }
 }
 
+/// Whether a line compares what tells a key in a way that ends at the first difference.
+fn compares_early(line: &str) -> bool {
+    let told = ["secret", "sha256()", "reveal()", "signature", "bearer("];
+    let early = ["==", "!=", " = $", ".eq(", ".ne(", ".cmp("];
+    told.iter().any(|word| line.contains(word)) && early.iter().any(|sign| line.contains(sign))
+}
+
+#[test]
+fn secrets_are_compared_in_constant_time() {
+    for line in [
+        "if row.secret_sha256 == given {",
+        "WHERE k.secret_sha256 = $1",
+        "known.reveal().eq(&given)",
+        "if given != stored.sha256() {",
+    ] {
+        assert!(compares_early(line), "{line}");
+    }
+    let lines = naming("service", &["secret", "sha256()", "reveal()", "signature", "bearer("]);
+    let early: Vec<_> = lines
+        .into_iter()
+        .filter(|line| {
+            let code = line.split_once(": ").map_or("", |(_, code)| code);
+            // A rotation is written, not compared.
+            compares_early(code) && !code.starts_with("SET ")
+        })
+        .collect();
+    // The one by an index, which says why.
+    let by_index =
+        |line: &String| line.ends_with("WHERE t.secret_sha256 = $1 AND m.id = t.base_model");
+    assert!(early.len() == 1 && early.iter().all(by_index), "{early:#?}");
+    let constant = naming("service", &["ct_eq("]);
+    assert!(constant.len() == 1 && constant[0].contains("access.rs"), "{constant:?}");
+}
+
+#[test]
+fn what_holds_a_secret_has_no_comparison_that_ends_early() {
+    let mut held = 0;
+    for (path, code) in sources("service") {
+        for (before, _) in code.match_indices("pub struct Secret(").map(|(i, _)| code.split_at(i)) {
+            let attributes = before.rsplit("\n\n").next().unwrap_or_default();
+            let derived = attributes.lines().filter(|line| line.starts_with("#[derive("));
+            assert!(derived.clone().all(|line| !line.contains("PartialEq")), "{}", path.display());
+            held += derived.count();
+        }
+    }
+    assert_eq!(held, 2, "keys of callers, and of signatures");
+}
+
 #[test]
 fn no_family_names_a_group() {
     assert_eq!(

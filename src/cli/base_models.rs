@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use reqwest::Method;
 use serde_json::json;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     client::Client,
@@ -74,8 +75,15 @@ pub struct NewVersion {
     parent: Option<String>,
     #[arg(long)]
     licence: Option<String>,
+    /// From when on it should not be used: `2027-01-31T00:00:00Z`.
+    #[arg(long, value_name = "TIME", value_parser = time_of)]
+    retires_at: Option<OffsetDateTime>,
     #[command(flatten)]
     remote: Remote,
+}
+
+fn time_of(text: &str) -> Result<OffsetDateTime, time::error::Parse> {
+    OffsetDateTime::parse(text, &Rfc3339)
 }
 
 /// Runs the command.
@@ -141,6 +149,7 @@ async fn put_alias(
 async fn add_version(new: NewVersion) -> anyhow::Result<ExitCode> {
     let body = json!({
         "version": new.version, "uri": new.uri, "parent": new.parent, "licence": new.licence,
+        "retires_at": new.retires_at.map(|end| end.format(&Rfc3339)).transpose()?,
     });
     let client = new.remote.client()?.patient();
     let added =

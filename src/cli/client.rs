@@ -30,6 +30,15 @@ pub struct Connection {
 pub struct Refused {
     pub status: StatusCode,
     pub problem: Problem,
+    /// When the service asks to be asked again.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refused {
+    /// Whether the same may go well in a moment: too many requests, or nobody behind the proxy.
+    pub fn is_passing(&self) -> bool {
+        matches!(self.status.as_u16(), 429 | 502 | 503 | 504)
+    }
 }
 
 /// A problem as it arrives; what is absent or unknown is no fault.
@@ -133,9 +142,10 @@ impl Client {
         })?;
         let status = response.status();
         if status.is_client_error() || status.is_server_error() {
+            let retry_after = retry_after(&response);
             let body = response.bytes().await.unwrap_or_default();
             let problem = serde_json::from_slice(&body).unwrap_or_default();
-            return Err(Refused { status, problem }.into());
+            return Err(Refused { status, problem, retry_after }.into());
         }
         Ok(response)
     }
@@ -152,12 +162,22 @@ impl Client {
         seen(self.send(request).await?).await
     }
 
-    /// Reads a transfer; `None` when it is still as `etag` says.
+    /// Reads a transfer, at once or when its status changes within `wait` seconds; `None` when it is
+    /// still as `etag` says.
     ///
     /// # Errors
     /// [`Refused`], or no service.
-    pub async fn get(&self, id: Uuid, etag: Option<&str>) -> anyhow::Result<Option<Seen>> {
-        let mut request = self.request(Method::GET, &["transfers", &id.to_string()])?;
+    pub async fn get(
+        &self,
+        id: Uuid,
+        etag: Option<&str>,
+        wait: u64,
+    ) -> anyhow::Result<Option<Seen>> {
+        let mut url = self.address(&["transfers", &id.to_string()])?;
+        if wait > 0 {
+            url.query_pairs_mut().append_pair("wait", &wait.to_string());
+        }
+        let mut request = self.authenticated(Method::GET, url);
         if let Some(etag) = etag {
             request = request.header(header::IF_NONE_MATCH, etag);
         }
@@ -230,6 +250,12 @@ impl Client {
         let request = self.request(Method::POST, &["transfers", &id.to_string(), "cancel"])?;
         seen(self.send(request).await?).await
     }
+}
+
+/// In seconds; a date says nothing here.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
 }
 
 async fn document(response: Response) -> anyhow::Result<Value> {

@@ -21,7 +21,8 @@ const DEFAULT_NAME: &str = "default";
 /// Make, list and withdraw API keys.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Make a key and print it; it is shown this once.
+    /// Make a key and print it; it is shown this once. A service that runs open because there was no key
+    /// asks for one from then on, within five seconds.
     Create {
         /// What the key is for.
         #[arg(long, default_value = "command line")]
@@ -52,6 +53,8 @@ pub enum Command {
         /// Whose keys.
         #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
         tenant: String,
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -73,10 +76,14 @@ pub fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
             Command::List { tenant, json } => {
                 list(&database, known(&database, &tenant).await?, json).await?;
             }
-            Command::Revoke { id, tenant } => {
+            Command::Revoke { id, tenant, json } => {
                 let tenant = known(&database, &tenant).await?;
                 ensure!(api_keys::revoke(&database, tenant, id).await?, "no key has the id {id}");
-                eprintln!("withdrawn");
+                if json {
+                    println!("{}", json!({"id": id, "state": "withdrawn"}));
+                } else {
+                    eprintln!("withdrawn");
+                }
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -110,7 +110,9 @@ async fn may_run_open(database: &Database, listen: SocketAddr) -> anyhow::Result
              `retune keys create`, or listen on 127.0.0.1"
         );
     }
-    tracing::warn!("there is no API key: everyone on this machine may do everything");
+    tracing::warn!(
+        "there is no API key: until one is made, everyone on this machine may do everything"
+    );
     Ok(true)
 }
 

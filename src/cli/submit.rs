@@ -7,7 +7,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    client::{Client, Connection},
+    client::{Client, Connection, Refused},
+    patience::Patience,
     watch,
 };
 
@@ -38,7 +39,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let spec = read(&args.spec)?;
     let client = Client::open(args.connection)?;
     let key = args.idempotency_key.unwrap_or_else(|| Uuid::new_v4().to_string());
-    let seen = client.submit(&spec, &key).await?;
+    let mut patience = Patience::default();
+    let seen = loop {
+        match client.submit(&spec, &key).await {
+            Ok(seen) => break seen,
+            // The key makes the second try harmless.
+            Err(error) if args.wait && error.is::<Refused>() => patience.wait_out(error).await?,
+            Err(error) => return Err(error),
+        }
+    };
     if args.wait {
         if !args.json {
             println!("{}", seen.transfer.id);

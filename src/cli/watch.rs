@@ -1,22 +1,24 @@
 //! `retune watch`: follows a transfer to its end.
 //!
 //! A bar on a terminal, one line a change elsewhere. A service that is away for a moment (a
-//! restart) is waited for; one that refuses ends the command.
+//! restart, too many requests) is waited for; one that refuses ends the command.
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::client::{Client, Connection, Refused, Seen};
+use super::{
+    client::{Client, Connection, Refused, Seen},
+    patience::Patience,
+};
 use crate::service::jobs::{Status, Transfer};
 
 /// Between two looks at a transfer.
 const PACE: Duration = Duration::from_millis(400);
 
-/// For how long a service may be away.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the service is asked to wait for a change of status, in seconds.
+const LONG_POLL: u64 = 30;
 
 /// Follow a transfer until it ends: exit 0 when it succeeded, 1 when it failed or was cancelled.
 #[derive(Debug, clap::Args)]
@@ -36,14 +38,16 @@ pub struct Args {
 /// A refusal, no service.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = Client::open(args.connection)?;
-    let mut seen = None;
-    // Without a tag the first look always brings the transfer.
-    while seen.is_none() {
-        seen = client.get(args.id, None).await?;
-    }
-    match seen {
-        Some(seen) => follow(&client, seen, args.json).await,
-        None => Ok(ExitCode::FAILURE),
+    let mut patience = Patience::default();
+    loop {
+        match client.get(args.id, None, 0).await {
+            Ok(Some(seen)) => return follow(&client, seen, args.json).await,
+            // Without a tag the first look always brings the transfer.
+            Ok(None) => {}
+            Err(error) if error.is::<Refused>() => patience.wait_out(error).await?,
+            // Probably the wrong address.
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -71,24 +75,20 @@ pub async fn follow(client: &Client, seen: Seen, json: bool) -> anyhow::Result<E
 /// A refusal, or a service away for too long.
 pub async fn to_the_end(client: &Client, mut seen: Seen, silent: bool) -> anyhow::Result<Seen> {
     let mut display = Display::open(silent);
-    let mut away_since = None;
+    let mut patience = Patience::default();
     display.show(&seen.transfer);
     while !seen.transfer.status.is_final() {
         tokio::time::sleep(PACE).await;
-        match client.get(seen.transfer.id, seen.etag.as_deref()).await {
+        let wait = display.wait(&seen.transfer);
+        match client.get(seen.transfer.id, seen.etag.as_deref(), wait).await {
             Ok(news) => {
-                away_since = None;
+                patience.renew();
                 if let Some(news) = news {
                     display.show(&news.transfer);
                     seen = news;
                 }
             }
-            Err(error) if error.is::<Refused>() => return Err(error),
-            Err(error) => {
-                if away_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                    return Err(error);
-                }
-            }
+            Err(error) => patience.wait_out(error).await?,
         }
     }
     display.close();
@@ -116,6 +116,12 @@ impl Display {
         } else {
             Self::Lines(String::new())
         }
+    }
+
+    /// For how many seconds nothing but another status would be shown.
+    fn wait(&self, transfer: &Transfer) -> u64 {
+        let only_status = matches!(self, Self::Silent) || transfer.status == Status::Queued;
+        if only_status { LONG_POLL } else { 0 }
     }
 
     fn show(&mut self, transfer: &Transfer) {
@@ -184,6 +190,19 @@ pub fn ending(transfer: &Transfer) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        collections::VecDeque,
+        sync::{Arc, Mutex},
+        time::Instant,
+    };
+
+    use axum::{
+        Json, Router,
+        extract::{Request, State},
+        http::{StatusCode, header},
+        response::{IntoResponse, Response},
+    };
+
     use super::*;
 
     fn transfer(changes: serde_json::Value) -> Transfer {
@@ -197,6 +216,66 @@ mod tests {
             document[key] = value.clone();
         }
         serde_json::from_value(document).unwrap()
+    }
+
+    /// What a stub of the service has been asked, and how it goes on to answer.
+    #[derive(Clone, Default)]
+    struct Stub {
+        asked: Arc<Mutex<Vec<String>>>,
+        answers: Arc<Mutex<VecDeque<Response>>>,
+    }
+
+    impl Stub {
+        async fn serve(answers: impl IntoIterator<Item = Response>) -> (Self, Client) {
+            let stub = Self::default();
+            stub.answers.lock().unwrap().extend(answers);
+            let handle = async |State(stub): State<Self>, request: Request| {
+                let line = format!("{} {}", request.method(), request.uri());
+                stub.asked.lock().unwrap().push(line);
+                stub.answers.lock().unwrap().pop_front().expect("an answer is left")
+            };
+            let router = Router::new().fallback(handle).with_state(stub.clone());
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+            tokio::spawn(axum::serve(listener, router).into_future());
+            // As `main` does; another test may have been first.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            (stub, Client::open(Connection { url, api_key: None }).unwrap())
+        }
+    }
+
+    fn away(status: u16) -> Response {
+        let status = StatusCode::from_u16(status).unwrap();
+        (status, [(header::RETRY_AFTER, "1")]).into_response()
+    }
+
+    fn is(status: &str) -> Response {
+        let transfer = transfer(serde_json::json!({"status": status}));
+        ([(header::ETAG, format!("W/{status:?}"))], Json(transfer)).into_response()
+    }
+
+    #[tokio::test]
+    async fn a_service_that_is_away_or_busy_is_waited_out() {
+        let answers =
+            [is("queued"), away(429), away(502), is("running"), away(504), is("succeeded")];
+        let (stub, client) = Stub::serve(answers).await;
+        let begun = Instant::now();
+        let seen = client.get(Uuid::nil(), None, 0).await.unwrap().expect("a transfer");
+        let seen = to_the_end(&client, seen, true).await.unwrap();
+        assert_eq!(seen.transfer.status, Status::Succeeded);
+        assert!(begun.elapsed() >= Duration::from_secs(3), "as long as it asked for");
+        let asked = stub.asked.lock().unwrap().clone();
+        assert_eq!(asked.len(), 6);
+        assert!(asked[1..].iter().all(|line| line.ends_with("?wait=30")), "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_for_good_ends_the_watch() {
+        let (stub, client) = Stub::serve([is("queued"), away(404)]).await;
+        let seen = client.get(Uuid::nil(), None, 0).await.unwrap().expect("a transfer");
+        let error = to_the_end(&client, seen, true).await.unwrap_err();
+        assert_eq!(error.downcast::<Refused>().unwrap().status.as_u16(), 404);
+        assert_eq!(stub.asked.lock().unwrap().len(), 2);
     }
 
     #[test]

@@ -87,7 +87,8 @@ pub enum AuditOutcome {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AuditEvent {
     pub id: Uuid,
-    /// By which key; null where the service runs open, and for the command line.
+    /// By which key; null where the service runs open, for the command line, and for what the service
+    /// does by itself.
     pub key: Option<Uuid>,
     /// `transfer.submit`, `api_key.revoke` …; of a refusal the method and route.
     pub action: String,

@@ -29,11 +29,7 @@ mod workers;
 
 use std::sync::LazyLock;
 
-use axum::{
-    Router,
-    middleware::{from_fn, from_fn_with_state},
-    routing::get,
-};
+use axum::{Router, middleware::from_fn_with_state, routing::get};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -52,6 +48,7 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(base_models::get::handle, base_models::put::handle))
         .routes(routes!(base_models::versions::get::handle))
         .routes(routes!(base_models::aliases::get::handle, base_models::aliases::put::handle))
+        .routes(routes!(base_models::aliases::moves::handle))
         .routes(routes!(base_models::arrivals::list::handle))
         .routes(routes!(
             base_models::inbound_tokens::list::handle,
@@ -65,6 +62,7 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(fine_tunes::versions::promote::handle))
         .routes(routes!(fine_tunes::versions::rollback::handle))
         .routes(routes!(fine_tunes::aliases::get::handle))
+        .routes(routes!(fine_tunes::aliases::moves::handle))
         .routes(routes!(inbound::handle))
         .routes(routes!(retunes::list::handle, retunes::create::handle))
         .routes(routes!(retunes::get::handle))
@@ -117,13 +115,12 @@ pub fn openapi() -> &'static utoipa::openapi::OpenApi {
 pub fn router(state: AppState, pages: Router) -> Router {
     metrics::recorder();
     let http = state.settings.http.clone();
-    let open = state.open;
     let (bounded, _) = bounded().with_state(state.clone()).split_for_parts();
     let (unbounded, _) = unbounded().with_state(state.clone()).split_for_parts();
     let bounded = bounded.merge(documentation::pages()).merge(pages);
     let bounded = layers::bounded(bounded, http.request_timeout);
-    let refusals = from_fn_with_state(state, audit_events::refusals::record);
-    let routes = bounded.merge(unbounded).layer(refusals);
-    let routes = if open { routes.layer(from_fn(loopback::guard)) } else { routes };
+    let refusals = from_fn_with_state(state.clone(), audit_events::refusals::record);
+    let guard = from_fn_with_state(state, loopback::guard);
+    let routes = bounded.merge(unbounded).layer(refusals).layer(guard);
     layers::common(routes, http.body_limit)
 }

@@ -125,7 +125,9 @@ impl Looker {
             match looks {
                 Ok(looks) => errands.extend(looks.into_iter().map(Errand::Look)),
                 Err(error) if errands.is_empty() => return Err(error),
-                Err(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot look for announcements; trying again");
+                }
             }
         }
         Ok(errands)

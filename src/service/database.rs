@@ -127,6 +127,11 @@ impl Database {
         MIGRATIONS.run(&self.pool).await
     }
 
+    /// The last step of the schema of this program.
+    pub fn schema_version() -> Option<i64> {
+        MIGRATIONS.iter().map(|step| step.version).max()
+    }
+
     /// Whether the database answers and has this version's schema.
     ///
     /// # Errors
@@ -137,6 +142,6 @@ impl Database {
             sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
                 .fetch_one(&self.pool)
                 .await?;
-        Ok(applied == MIGRATIONS.iter().map(|step| step.version).max())
+        Ok(applied == Self::schema_version())
     }
 }

@@ -1,6 +1,7 @@
 //! What every HTTP handler shares, API and dashboard alike.
 
 pub mod cookie;
+mod door;
 mod key_cache;
 mod rate_limit;
 
@@ -14,6 +15,7 @@ use super::{
 };
 use crate::{config::Settings, storage::Storage};
 
+use door::Door;
 use key_cache::KeyCache;
 pub use rate_limit::RateLimit;
 
@@ -25,16 +27,16 @@ pub struct AppState {
     /// Ids of transfers that changed; nil for any of them.
     pub changes: Arc<Changes>,
     pub settings: Arc<Settings>,
-    /// No key exists and only this machine can call: everyone is admin of the default tenant.
-    pub open: bool,
     /// Ends streams and long polls when the service stops.
     pub shutdown: CancellationToken,
     pub rate_limit: Arc<RateLimit>,
     keys: Arc<KeyCache>,
+    door: Arc<Door>,
 }
 
 impl AppState {
-    /// State over an open database and storage. Listens for changes; call within a runtime.
+    /// State over an open database and storage; `open` where no key exists and only this machine can
+    /// call. Listens for changes; call within a runtime.
     pub fn open(
         database: Database,
         storage: Storage,
@@ -48,9 +50,9 @@ impl AppState {
             storage,
             rate_limit: Arc::new(RateLimit::per_second(settings.http.rate_limit)),
             settings,
-            open,
             shutdown,
             keys: Arc::default(),
+            door: Arc::new(Door::new(open)),
         }
     }
 
@@ -68,6 +70,19 @@ impl AppState {
             self.keys.put(secret, principal);
         }
         Ok(principal)
+    }
+
+    /// Whether no key is asked for: everyone is admin of the default tenant then.
+    ///
+    /// # Errors
+    /// From the database.
+    pub async fn is_open(&self) -> Result<bool, sqlx::Error> {
+        self.door.is_open(&self.database).await
+    }
+
+    /// Asks for keys from now on; call when one was made.
+    pub fn close(&self) {
+        self.door.close();
     }
 
     /// Forgets what is remembered of keys; call when one was withdrawn.

@@ -94,6 +94,79 @@ async fn every_change_is_in_the_audit_log_with_its_key() {
 }
 
 #[tokio::test]
+async fn every_change_of_the_registry_is_in_the_audit_log_with_its_key() {
+    let app = App::closed().await;
+    let admin = bearer(&app.key(Role::Admin).await);
+    let as_admin = [("authorization", admin.as_str())];
+    let put = async |path: &str, body: Value| {
+        let answer = app.put(&format!("/v1/{path}"), &body, &as_admin).await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.text());
+    };
+    let post = async |path: &str, body: Value| {
+        let answer = app.post(&format!("/v1/{path}"), &body, &as_admin).await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.text());
+        answer.json()
+    };
+    let id = |made: &Value| made["id"].as_str().expect("an id").to_owned();
+    let model = "base_models/llama";
+    put(model, json!({})).await;
+    for version in ["1", "2"] {
+        app.put_model(version, version);
+        let new = json!({"version": version, "uri": app.uri(&format!("{version}/"))});
+        post(&format!("{model}/versions"), new).await;
+    }
+    put(&format!("{model}/aliases/stable"), json!({"version": "1"})).await;
+    put("fine_tunes/news", app.fine_tune_body("promote")).await;
+    let onto = |version: &str| json!({"base_model": "llama", "version": version});
+    let retune = format!("retunes/{}", id(&post("retunes", onto("2")).await));
+    post(&format!("{retune}/pause"), json!({})).await;
+    post(&format!("{retune}/resume"), json!({})).await;
+    app.finish_next(Verdict::Published).await;
+    let more = json!({"fine_tunes": ["news"], "targets": [app.uri("elsewhere/")]});
+    let other = format!("retunes/{}", id(&post("retunes", more.clone()).await));
+    app.finish_next(Verdict::Published).await;
+    let last = format!("retunes/{}", id(&post("retunes", more).await));
+    post(&format!("{last}/cancel"), json!({})).await;
+    post("fine_tunes/news/versions/2/promote", json!({})).await;
+    post("fine_tunes/news/versions/2/rollback", json!({"alias": "production"})).await;
+    let tokens = format!("{model}/inbound_tokens");
+    let made = post(&tokens, json!({"prefix": app.uri("landing/")})).await;
+    let token = format!("{tokens}/{}", id(&made));
+    app.delete(&format!("/v1/{token}"), &as_admin).await.ok(204);
+
+    let by_admin = audited(&app, &admin).await[1][3].clone();
+    let expected = [
+        ("base_model.put", model),
+        ("base_model.version", "base_models/llama/versions/1"),
+        ("base_model.version", "base_models/llama/versions/2"),
+        ("base_model.alias", "base_models/llama/aliases/stable"),
+        ("fine_tune.put", "fine_tunes/news"),
+        ("retune.create", &retune),
+        ("retune.pause", &retune),
+        ("retune.resume", &retune),
+        // Its policy, not a caller.
+        ("fine_tune.promote", "fine_tunes/news/versions/1/aliases/production"),
+        ("retune.create", &other),
+        ("retune.create", &last),
+        ("retune.cancel", &last),
+        ("fine_tune.promote", "fine_tunes/news/versions/2/aliases/production"),
+        ("fine_tune.rollback", "fine_tunes/news/versions/2/aliases/production"),
+        ("inbound_token.create", &token),
+        ("inbound_token.delete", &token),
+    ];
+    let entries = audited(&app, &admin).await;
+    let done: Vec<_> =
+        entries[1..].iter().map(|[_, action, subject, _]| [action, subject]).collect();
+    let wanted: Vec<_> = expected.map(|(action, subject)| [json!(action), json!(subject)]).into();
+    assert_eq!(done, wanted.iter().map(|[a, b]| [a, b]).collect::<Vec<_>>());
+    for (i, [outcome, _, _, key]) in entries[1..].iter().enumerate() {
+        let policy = expected[i].1.ends_with("versions/1/aliases/production");
+        let caller = if policy { &Value::Null } else { &by_admin };
+        assert_eq!((outcome, key), (&json!("done"), caller), "{:?}", expected[i]);
+    }
+}
+
+#[tokio::test]
 async fn refusals_are_in_the_audit_log_and_reading_is_not() {
     let app = App::closed().await;
     let tenant = app.tenant().await;
@@ -122,6 +195,24 @@ async fn refusals_are_in_the_audit_log_and_reading_is_not() {
     let rest = app.get_with(&format!("/v1/audit_events?after={next}"), &as_admin).await.ok(200);
     assert_ne!(rest.json()["data"][0]["id"], one["data"][0]["id"]);
     app.get_with("/v1/audit_events?who=x", &as_admin).await.problem(422, "invalid_query");
+}
+
+#[tokio::test]
+async fn who_is_refused_too_often_does_not_flood_the_audit_log() {
+    let mut settings = Settings::default();
+    settings.http.rate_limit = 1;
+    let app = App::start(false, settings).await;
+    let (admin, reader) = (bearer(&app.key(Role::Admin).await), bearer(&app.key(Role::Read).await));
+    let cancel = format!("/v1/transfers/{}/cancel", app.db.queued(1).await.id);
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        let refused = app.post(&cancel, &json!({}), &[("authorization", &reader)]).await;
+        statuses.push(refused.status.as_u16());
+    }
+    let forbidden = statuses.iter().filter(|status| **status == 403).count();
+    assert!(statuses[0] == 403 && statuses.contains(&429), "{statuses:?}");
+    let entries = audited(&app, &admin).await;
+    assert_eq!(entries.iter().filter(|entry| entry[0] == "refused").count(), forbidden);
 }
 
 #[tokio::test]
@@ -238,6 +329,70 @@ async fn everything_of(app: &App, tenant: Uuid) -> Vec<(String, Value)> {
     found
 }
 
+/// What a tenant has, all of it called `theirs` where it has a name: ids by the paths that take them.
+struct Theirs {
+    transfer: String,
+    retune: String,
+    inbound: String,
+    delivery: String,
+    key: String,
+}
+
+impl Theirs {
+    async fn make(app: &App, tenant: Uuid, headers: &[(&str, &str)]) -> Self {
+        let made = async |path: &str, body: Value| {
+            let answer = app.post(path, &body, headers).await;
+            assert!(answer.status.is_success(), "{path}: {}", answer.text());
+            answer.json()
+        };
+        let id = |made: &Value| made["id"].as_str().expect("an id").to_owned();
+        app.put_model("theirs", "1");
+        let model = "/v1/base_models/theirs";
+        app.put(model, &json!({}), headers).await.ok(201);
+        let version = json!({"version": "theirs", "uri": app.uri("theirs/")});
+        made(&format!("{model}/versions"), version).await;
+        let alias = json!({"version": "theirs"});
+        app.put(&format!("{model}/aliases/theirs"), &alias, headers).await.ok(200);
+        let inbound = json!({"prefix": app.uri("landing/")});
+        let inbound = id(&made(&format!("{model}/inbound_tokens"), inbound).await);
+        let mut fine_tune = app.fine_tune_body("publish");
+        fine_tune["base_model"] = json!("theirs");
+        fine_tune["base_version"] = json!("theirs");
+        app.put("/v1/fine_tunes/theirs", &fine_tune, headers).await.ok(201);
+        let onto = json!({"fine_tunes": ["theirs"], "targets": [app.uri("new/")]});
+        made("/v1/retunes", onto.clone()).await;
+        app.finish_next(Verdict::Published).await;
+        let promote = "/v1/fine_tunes/theirs/versions/1/promote";
+        made(promote, json!({"alias": "theirs"})).await;
+        let retune = id(&made("/v1/retunes", onto).await);
+        let url = json!({"url": "https://example.com/"});
+        app.put("/v1/webhook_endpoints/theirs", &url, headers).await.ok(201);
+        let transfer = app.db.submit(Enqueue { tenant, ..enqueue() }).await.id.to_string();
+        let first = async |path: &str| {
+            let page = app.get_with(path, headers).await.ok(200).json();
+            id(&page["data"][0])
+        };
+        let delivery = first("/v1/webhook_endpoints/theirs/deliveries").await;
+        let key = first("/v1/api_keys").await;
+        Self { transfer, retune, inbound, delivery, key }
+    }
+
+    /// The path of a template, with what is theirs for every parameter.
+    fn path(&self, template: &str) -> String {
+        let id = match template {
+            _ if template.contains("/deliveries/") => &self.delivery,
+            _ if template.contains("/inbound_tokens/") => &self.inbound,
+            _ if template.starts_with("/v1/api_keys") => &self.key,
+            _ if template.starts_with("/v1/retunes") => &self.retune,
+            _ => &self.transfer,
+        };
+        let file = if template.contains("/files/") { "report.json" } else { "theirs" };
+        let version = if template.starts_with("/v1/fine_tunes") { "1" } else { "theirs" };
+        let named = template.replace("{id}", id).replace("{name}", file);
+        fill_in(&named.replace("{version}", version))
+    }
+}
+
 /// Walks the document, so that an endpoint added later is asked too.
 #[tokio::test]
 async fn another_tenants_ids_and_names_answer_404_in_every_endpoint() {
@@ -245,15 +400,8 @@ async fn another_tenants_ids_and_names_answer_404_in_every_endpoint() {
     let tenant = app.tenant().await;
     let (own, theirs) =
         (bearer(&app.key(Role::Admin).await), bearer(&app.key_of(tenant, Role::Admin).await));
-    let as_theirs = [("authorization", theirs.as_str())];
-    let url = json!({"url": "https://example.com/"});
-    app.put("/v1/webhook_endpoints/theirs", &url, &as_theirs).await.ok(201);
-    app.put("/v1/base_models/theirs", &json!({}), &as_theirs).await.ok(201);
-    let transfer = app.db.submit(Enqueue { tenant, ..enqueue() }).await.id.to_string();
-    let deliveries = app.get_with("/v1/webhook_endpoints/theirs/deliveries", &as_theirs).await;
-    let delivery = deliveries.ok(200).json()["data"][0]["id"].as_str().unwrap().to_owned();
-    let keys = app.get_with("/v1/api_keys", &as_theirs).await.ok(200).json();
-    let key = keys["data"][0]["id"].as_str().unwrap().to_owned();
+    let as_theirs = [("authorization", theirs.as_str()), ("content-type", "application/json")];
+    let there = Theirs::make(&app, tenant, &as_theirs[..1]).await;
     let before = everything_of(&app, tenant).await;
 
     let document = serde_json::to_value(api::openapi()).unwrap();
@@ -270,25 +418,19 @@ async fn another_tenants_ids_and_names_answer_404_in_every_endpoint() {
     let headers = [("authorization", own.as_str()), ("content-type", "application/json")];
     for (method, path) in lists {
         let text = app.send(request(method.clone(), path, &headers, Body::from("{}"))).await.text();
-        for theirs in [&transfer, &delivery, &key] {
-            assert!(!text.contains(theirs.as_str()), "{method} {path} shows {theirs}");
+        for id in [&there.transfer, &there.retune, &there.inbound, &there.delivery, &there.key] {
+            assert!(!text.contains(id.as_str()), "{method} {path} shows {id}");
         }
     }
     assert!(others.len() >= 13, "{others:?}");
     // By PUT everyone makes their own, which is then there.
     let mut others = others;
     others.sort_by_key(|(method, _)| *method == Method::PUT);
-    for (method, template) in others {
-        let id = match template {
-            _ if template.contains("/deliveries/") => &delivery,
-            _ if template.starts_with("/v1/api_keys") => &key,
-            _ => &transfer,
-        };
-        let file = if template.contains("/files/") { "report.json" } else { "theirs" };
-        let path = fill_in(&template.replace("{id}", id).replace("{name}", file));
+    for (method, template) in &others {
+        let path = there.path(template);
         let answer = app.send(request(method.clone(), &path, &headers, Body::from("{}"))).await;
         // A body is read before its place is looked for.
-        let allowed: &[u16] = match method {
+        let allowed: &[u16] = match *method {
             Method::GET | Method::DELETE => &[404],
             Method::PUT => &[200, 201, 404, 422],
             _ => &[404, 422],
@@ -297,7 +439,19 @@ async fn another_tenants_ids_and_names_answer_404_in_every_endpoint() {
         assert!(allowed.contains(&status), "{method} {path}: {status}");
     }
     assert_eq!(everything_of(&app, tenant).await, before, "nothing of theirs was changed");
-    app.get_with(&format!("/v1/transfers/{transfer}"), &as_theirs).await.ok(200);
+
+    // Each of these is there, for whom it belongs to. Removals come last, and the key in use at all.
+    let rank = |method: &Method, path: &str| (*method == Method::DELETE, path.contains("api_keys"));
+    others.sort_by_key(|(method, path)| rank(method, path));
+    for (method, template) in &others {
+        // A transfer that waits has no files, and whoever notifies has no key.
+        let nothing =
+            ["/files/", "/report", "/inbound/"].iter().any(|part| template.contains(part));
+        let path = there.path(template);
+        let send = request(method.clone(), &path, &as_theirs, Body::from("{}"));
+        let status = app.send(send).await.status.as_u16();
+        assert!(nothing || (status != 404 && status < 500), "{method} {path}: {status}");
+    }
 }
 
 /// Any further parameter of a path is a name.

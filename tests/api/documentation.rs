@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::app::App;
 
 /// What is promised to clients; a route missing here or there fails.
-const ROUTES: [&str; 53] = [
+const ROUTES: [&str; 55] = [
     "DELETE /v1/api_keys/{id}",
     "DELETE /v1/base_models/{name}/inbound_tokens/{id}",
     "DELETE /v1/webhook_endpoints/{name}",
@@ -17,6 +17,7 @@ const ROUTES: [&str; 53] = [
     "GET /v1/base_models",
     "GET /v1/base_models/{name}",
     "GET /v1/base_models/{name}/aliases/{alias}",
+    "GET /v1/base_models/{name}/aliases/{alias}/moves",
     "GET /v1/base_models/{name}/arrivals",
     "GET /v1/base_models/{name}/inbound_tokens",
     "GET /v1/base_models/{name}/versions",
@@ -24,6 +25,7 @@ const ROUTES: [&str; 53] = [
     "GET /v1/fine_tunes",
     "GET /v1/fine_tunes/{name}",
     "GET /v1/fine_tunes/{name}/aliases/{alias}",
+    "GET /v1/fine_tunes/{name}/aliases/{alias}/moves",
     "GET /v1/fine_tunes/{name}/versions",
     "GET /v1/fine_tunes/{name}/versions/{version}",
     "GET /v1/retunes",
@@ -74,6 +76,11 @@ fn operations(document: &Value) -> Vec<(String, Value)> {
         }
     }
     found
+}
+
+#[test]
+fn the_document_names_the_licence_that_the_package_has() {
+    assert_eq!(document()["info"]["license"]["identifier"], "MIT");
 }
 
 #[test]

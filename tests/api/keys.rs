@@ -6,7 +6,7 @@ use retune::{
 use serde_json::json;
 
 use super::app::{App, bearer, request};
-use crate::support::enqueue;
+use crate::support::{enqueue, within};
 
 #[tokio::test]
 async fn without_a_good_key_there_is_no_entry() {
@@ -107,4 +107,32 @@ async fn a_key_that_asks_too_often_is_slowed_down() {
     let refused = app.get("/v1/workers").await;
     assert_eq!(refused.header("retry-after"), "1");
     refused.problem(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn the_first_key_closes_a_service_that_ran_open() {
+    let app = App::open().await;
+    app.get("/v1/transfers").await.ok(200);
+    app.get("/").await.ok(200);
+    let wanted = json!({"name": "ci", "role": "admin"});
+    let secret = app.post("/v1/api_keys", &wanted, &[]).await.ok(201).json()["secret"].clone();
+    app.get("/v1/transfers").await.problem(401, "unauthenticated");
+    app.post("/v1/api_keys", &wanted, &[]).await.problem(401, "unauthenticated");
+    assert_eq!(app.get("/").await.status, 303, "the pages ask for it too");
+    let key = bearer(secret.as_str().unwrap());
+    let made = app.get_with("/v1/api_keys", &[("authorization", &key)]).await.ok(200).json();
+    let path = format!("/v1/api_keys/{}", made["data"][0]["id"].as_str().unwrap());
+    app.delete(&path, &[("authorization", &key)]).await.ok(204);
+    app.get("/v1/transfers").await.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_key_that_is_made_elsewhere_closes_it_within_seconds() {
+    let app = App::open().await;
+    app.get("/v1/transfers").await.ok(200);
+    app.key(Role::Read).await;
+    within("the service asks for keys", async || {
+        (app.get("/v1/transfers").await.status == 401).then_some(())
+    })
+    .await;
 }

@@ -86,6 +86,9 @@ async fn parts_of_a_file_are_served() {
     assert_eq!(beyond.header("content-range"), "bytes */10");
     beyond.problem(416, "range_not_satisfiable");
     app.get_with(&file, &[("if-none-match", "\"aa\"")]).await.ok(304);
+    for known in ["\"bb\", W/\"aa\"", "*"] {
+        app.get_with(&file, &[("if-none-match", known)]).await.ok(304);
+    }
 }
 
 #[tokio::test]

@@ -99,7 +99,10 @@ async fn a_base_model_and_its_dependents_are_kept_by_commands_alone() {
         &all.model("llama-2"),
         "--parent",
         "1",
+        "--retires-at",
+        "2030-01-31T00:00:00Z",
     ]);
+    assert_eq!(second["retires_at"], "2030-01-31T00:00:00Z");
     let retune = second["retune"].as_str().expect("a retune");
     let listed = all.text(&["base-models", "versions", "llama"]);
     let lines: Vec<_> = listed.lines().collect();

@@ -56,6 +56,12 @@ async fn keys_are_made_on_the_command_line() {
     assert!(listed["data"][0].get("secret_sha256").is_none());
     assert!(run(&["keys", "revoke", &caller.key_id.unwrap().to_string()]).status.success());
     assert!(api_keys::authenticate(&test.database, secret.trim()).await.unwrap().is_none());
+    let key = caller.key_id.unwrap().to_string();
+    let again = run(&["keys", "revoke", &key, "--json"]).stdout;
+    let again: Value = serde_json::from_slice(&again).unwrap();
+    assert_eq!(again, json!({"id": key, "state": "withdrawn"}));
+    let migrated: Value = serde_json::from_slice(&run(&["migrate", "--json"]).stdout).unwrap();
+    assert!(migrated["schema"].as_i64().unwrap() >= 20_261_128_000_000);
     let unknown = run(&["keys", "revoke", &Uuid::now_v7().to_string()]);
     assert_eq!(unknown.status.code(), Some(2));
 

@@ -42,6 +42,8 @@ async fn no_secret_is_in_the_log_or_in_an_error() {
     let (put, post) = (reqwest::Method::PUT, reqwest::Method::POST);
     let path = "/v1/webhook_endpoints/ci";
     let target = json!({"url": format!("{}?token=hunter3", hook.url)});
+    let forged = format!("{}{}", &key[..16], "7".repeat(64));
+    let forged_token = format!("{}{}", &key[..16], "8".repeat(64));
     let mut secrets = vec![key[16..].to_owned(), "hunter2".to_owned(), "hunter3".to_owned()];
     secrets.push(secret_in(&ask(put.clone(), path, &key, target).await));
     secrets.push(secret_in(&ask(post.clone(), &format!("{path}/rotate"), &key, json!({})).await));
@@ -49,10 +51,23 @@ async fn no_secret_is_in_the_log_or_in_an_error() {
     secrets.push(secret_in(&callback));
     let wanted = json!({"name": "more", "role": "read"});
     let more = secret_in(&ask(post.clone(), "/v1/api_keys", &key, wanted).await);
+    // An address for notifications is a secret itself.
+    ask(put.clone(), "/v1/base_models/llama", &key, json!({})).await;
+    let prefix = format!("file://{}/objects/llama/", folder.path().display());
+    let tokens = "/v1/base_models/llama/inbound_tokens";
+    let made = ask(post.clone(), tokens, &key, json!({"prefix": prefix})).await;
+    let made: Value = serde_json::from_str(&made).expect("JSON");
+    let token = made["token"].as_str().expect("a token").to_owned();
+    for token in [&token, &forged_token] {
+        let inbound = format!("/v1/inbound/s3/{token}");
+        ask(post.clone(), &inbound, "", json!({"Records": []})).await;
+        ask(put.clone(), &inbound, "", json!({})).await;
+        ask(post.clone(), &format!("/v1/nothing/{token}"), "", json!({})).await;
+    }
+    secrets.extend([token[16..].to_owned(), forged_token[16..].to_owned()]);
     test.queued(1).await;
     hook.post().await;
     hook.post().await;
-    let forged = format!("{}{}", &key[..16], "7".repeat(64));
     let mut errors = String::new();
     for key in [&key, &more, &forged] {
         errors += &ask(post.clone(), "/v1/api_keys", key, json!({"name": 3})).await;
@@ -63,7 +78,9 @@ async fn no_secret_is_in_the_log_or_in_an_error() {
     served.process.signal(Signal::SIGTERM);
     assert_eq!(served.process.ended().await, Some(0));
     let log = fs::read_to_string(log).expect("the log");
-    assert!(log.contains("/v1/webhook_endpoints/ci"), "requests are logged");
+    for route in ["/v1/webhook_endpoints/{name}", "/v1/inbound/{sender}/{token}"] {
+        assert!(log.contains(route), "requests are logged");
+    }
     for secret in secrets {
         let bare = secret.trim_start_matches("whsec_");
         for (place, text) in [("the log", &log), ("an error", &errors)] {

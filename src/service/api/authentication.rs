@@ -1,7 +1,7 @@
 //! Who calls, asked for by a handler's arguments: [`Reader`], [`Submitter`] or [`Administrator`].
 //!
 //! A handler that names none of them is open to everyone; a test lists those. Where the service
-//! runs open, everyone is administrator of the default tenant.
+//! runs open, everyone is administrator of the default tenant, until the first key is made.
 
 use std::time::Instant;
 
@@ -54,7 +54,7 @@ async fn principal(parts: &Parts, state: &AppState, least: Role) -> Result<Princ
         // From the dashboard's pages; never good for a change.
         parts.method.is_safe().then(|| cookie::read(&parts.headers)).flatten()
     });
-    let principal = match (secret, state.open) {
+    let principal = match (secret, state.is_open().await?) {
         (_, true) => Principal::OPEN,
         (Some(secret), false) => state
             .authenticate(secret)
@@ -65,19 +65,20 @@ async fn principal(parts: &Parts, state: &AppState, least: Role) -> Result<Princ
         }
     };
     refusals::name_caller(parts, principal);
+    // Before anything that is recorded: refusals do not flood the audit log.
+    if !state.rate_limit.allows(principal.key_id, Instant::now()) {
+        return Err(Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "too many requests with this key; slow down",
+        ));
+    }
     if principal.role < least {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "forbidden",
             format!("this needs the role {least:?}; the key's role is {:?}", principal.role)
                 .to_lowercase(),
-        ));
-    }
-    if !state.rate_limit.allows(principal.key_id, Instant::now()) {
-        return Err(Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "rate_limited",
-            "too many requests with this key; slow down",
         ));
     }
     Ok(principal)

@@ -45,8 +45,8 @@ impl Modify for Head {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let mut info = Info::new("retune", env!("CARGO_PKG_VERSION"));
         info.description = Some(DESCRIPTION.to_owned());
-        let mut license = License::new("MIT OR Apache-2.0");
-        license.identifier = Some("MIT OR Apache-2.0".to_owned());
+        let mut license = License::new(env!("CARGO_PKG_LICENSE"));
+        license.identifier = Some(env!("CARGO_PKG_LICENSE").to_owned());
         info.license = Some(license);
         document.info = info;
         let bearer = HttpBuilder::new()

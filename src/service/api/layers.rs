@@ -8,7 +8,7 @@ use std::{any::Any, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderName, StatusCode},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -53,13 +53,15 @@ impl MakeRequestId for TimeOrdered {
     }
 }
 
-/// The path without its query: that may carry what does not belong in a log.
+/// Its fields stand before every line that a request causes, so that each has its id. The route's
+/// template, never the path or the query: these may carry what does not belong in a log.
 fn span(request: &Request) -> tracing::Span {
     let id = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    tracing::debug_span!(
+    let route = request.extensions().get::<MatchedPath>();
+    tracing::info_span!(
         "request",
         method = %request.method(),
-        path = request.uri().path(),
+        path = route.map_or("unmatched", MatchedPath::as_str),
         request_id = id.unwrap_or_default(),
     )
 }
@@ -99,6 +101,8 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use axum::{body::Body, http::header, routing::get};
     use tower::ServiceExt;
 
@@ -107,6 +111,7 @@ mod tests {
     fn app() -> Router {
         let routes = Router::new()
             .route("/panic", get(|| async { panic!("boom") as () }))
+            .route("/broken/{name}", get(|| async { Problem::internal("boom") }))
             .route("/slow", get(std::future::pending::<()>));
         common(bounded(routes, Duration::from_millis(200)), 1 << 20)
     }
@@ -128,6 +133,38 @@ mod tests {
             assert!(response.headers().contains_key("x-request-id"));
             assert_eq!(response.headers().contains_key(header::ALLOW), status == 405);
         }
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(line);
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_in_the_log_has_the_request_id_and_the_route_without_its_arguments() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::INFO)
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        let guard = tracing::subscriber::set_default(subscriber.finish());
+        let (_, _, response) = ask("GET", "/broken/hunter2?key=hunter3").await;
+        drop(guard);
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let id = response.headers()["x-request-id"].to_str().unwrap();
+        let line = log.lines().find(|line| line.contains("a request failed")).expect(&log);
+        assert!(line.contains(id) && line.contains("/broken/{name}"), "{line}");
+        assert!(!log.contains("hunter"), "{log}");
     }
 
     #[tokio::test]

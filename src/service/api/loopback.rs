@@ -5,17 +5,22 @@
 //! that asks nobody for a key.
 
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     http::{HeaderMap, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
-use super::problem::Problem;
+use super::{AppState, problem::Problem};
 
-pub async fn guard(request: Request, next: Next) -> Response {
+pub async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
     if is_ours(request.method(), request.headers()) {
         return next.run(request).await;
+    }
+    match state.is_open().await {
+        Ok(true) => {}
+        Ok(false) => return next.run(request).await,
+        Err(error) => return Problem::from(error).into_response(),
     }
     Problem::new(
         StatusCode::FORBIDDEN,

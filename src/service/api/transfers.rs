@@ -56,6 +56,9 @@ impl From<TransitionError> for Problem {
                 "invalid_state",
                 format!("the transfer is {}, which does not allow this", status.name()),
             ),
+            TransitionError::CarriedAlready => {
+                Self::new(StatusCode::CONFLICT, "carried_already", error.to_string())
+            }
             TransitionError::QuotaExceeded(exceeded) => exceeded.into(),
             TransitionError::Database(error) => error.into(),
         }

@@ -92,7 +92,11 @@ pub async fn handle(
     let next = found.last().filter(|_| more).map(|last| address(status, Some(last.id)));
     let now = OffsetDateTime::now_utc();
     Ok(render(&Page {
-        frame: Frame { refresh: 3, session: !state.open, ..Frame::still("Transfers · retune") },
+        frame: Frame {
+            refresh: 3,
+            session: caller.key_id.is_some(),
+            ..Frame::still("Transfers · retune")
+        },
         filters: filters(status),
         unfiltered: status.is_none(),
         later: after.is_some(),

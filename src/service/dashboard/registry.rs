@@ -74,7 +74,11 @@ pub async fn handle(
     let base_models = base_models::list(database, tenant, None, ROWS).await?;
     let now = OffsetDateTime::now_utc();
     Ok(render(&Page {
-        frame: Frame { refresh: 5, session: !state.open, ..Frame::still("Models · retune") },
+        frame: Frame {
+            refresh: 5,
+            session: caller.key_id.is_some(),
+            ..Frame::still("Models · retune")
+        },
         retunes: retunes.iter().map(|one| retune(one, now)).collect(),
         fine_tunes: fine_tunes.iter().map(fine_tune).collect(),
         base_models: base_models.iter().map(base_model).collect(),

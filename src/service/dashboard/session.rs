@@ -19,7 +19,7 @@ const LIFE: &str = "; Max-Age=604800";
 
 /// The caller, or the way to the form.
 pub async fn principal(state: &AppState, headers: &HeaderMap) -> Result<Principal, PageError> {
-    if state.open {
+    if state.is_open().await? {
         return Ok(Principal::OPEN);
     }
     let secret = cookie::read(headers).ok_or(PageError::NoKey)?;
@@ -39,7 +39,7 @@ pub struct Entry {
 }
 
 pub async fn form(State(state): State<AppState>) -> Result<Response, PageError> {
-    if state.open {
+    if state.is_open().await? {
         return Ok(Redirect::to("/").into_response());
     }
     Ok(render(&Page { frame: Frame::still("Enter · retune"), refused: false })?.into_response())
@@ -51,9 +51,10 @@ pub async fn login(
     Form(entry): Form<Entry>,
 ) -> Result<Response, PageError> {
     let key = entry.key.trim();
+    let open = state.is_open().await?;
     // Only a key that holds is put into a header, so nothing else can be written there.
-    if state.open || state.authenticate(key).await?.is_none() {
-        let page = Page { frame: Frame::still("Enter · retune"), refused: !state.open };
+    if open || state.authenticate(key).await?.is_none() {
+        let page = Page { frame: Frame::still("Enter · retune"), refused: !open };
         return Ok(render(&page)?.into_response());
     }
     Ok(with_cookie(&format!("{key}{LIFE}{}", secure(&headers)), "/"))

@@ -81,7 +81,7 @@ pub async fn handle(
     let transfer = transfers::get(&state.database, caller.tenant, id).await?;
     let transfer = transfer.ok_or(PageError::NotFound)?;
     let mut page = page(&transfer, OffsetDateTime::now_utc());
-    page.frame.session = !state.open;
+    page.frame.session = caller.key_id.is_some();
     if transfer.result.is_some() {
         // Storage that does not answer takes its part of the page with it, not the page.
         match result(&state.storage.of(caller.tenant), &transfer).await {

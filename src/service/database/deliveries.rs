@@ -9,8 +9,9 @@ use uuid::Uuid;
 use super::{Database, audit_events, events, terms::Terms};
 use crate::service::webhooks::{Envelope, Secret};
 
+pub(super) use ends::end_waiting;
 pub use ends::{AfterFailure, Attempt, fail, succeed};
-pub use history::{ListFilter, list, replay};
+pub use history::{ListFilter, ReplayError, list, replay};
 
 /// Most posts open at once to one endpoint, whoever sends them.
 const MOST_PER_ENDPOINT: i64 = 4;
@@ -32,6 +33,7 @@ pub struct Claimed {
 }
 
 /// Takes up to `most` deliveries that are due, those that waited longest first, few to an endpoint.
+/// What is due at a disabled endpoint ends: it was made, or held, while that was disabled.
 ///
 /// # Errors
 /// From the database.
@@ -51,6 +53,14 @@ pub async fn claim(
                FROM deliveries d LEFT JOIN webhook_endpoints e ON e.id = d.endpoint
                WHERE d.status = 'pending' AND d.next_attempt_at <= now()
                  AND coalesce(e.enabled, true)
+           ), ended AS (
+               UPDATE deliveries d
+               SET status = 'failed', finished_at = now(), lease_token = NULL,
+                   error = coalesce(d.error, 'the endpoint is disabled')
+               FROM (SELECT d.id FROM deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint
+                     WHERE d.status = 'pending' AND d.next_attempt_at <= now() AND NOT e.enabled
+                     FOR UPDATE OF d SKIP LOCKED) AS late
+               WHERE d.id = late.id
            ), next AS (
                SELECT d.id FROM deliveries d JOIN due ON due.id = d.id
                WHERE due.turn <= $3 AND d.status = 'pending' AND d.next_attempt_at <= now()

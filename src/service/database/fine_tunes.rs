@@ -2,6 +2,7 @@
 
 pub mod aliases;
 pub mod dependents;
+pub(super) mod following;
 pub mod versions;
 
 use serde_json::Value;

@@ -124,7 +124,8 @@ pub async fn delete(
     Ok(true)
 }
 
-/// What a token stands for, by its digest; whoever holds it needs no key.
+/// What a token stands for, by its digest; whoever holds it needs no key. The index compares digests,
+/// which nobody can steer towards one that is there: how long that takes tells nothing of a token.
 ///
 /// # Errors
 /// From the database.

@@ -1,9 +1,10 @@
-//! Retunes: begun by occasions (`begin`), ended by their last transfer (`settle`), steered by people
-//! (`control`), looked at here.
+//! Retunes: begun by occasions (`begin`), which end what they make superfluous (`supersede`), ended by
+//! their last transfer (`settle`), steered by people (`control`), looked at here.
 
 pub mod begin;
 pub mod control;
 pub(super) mod settle;
+mod supersede;
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;

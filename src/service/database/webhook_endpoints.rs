@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, audit_events};
+use super::{Database, audit_events, deliveries};
 use crate::service::{
     access::Caller,
     webhooks::{Endpoint, Secret},
@@ -57,7 +57,7 @@ impl From<Row> for Endpoint {
 }
 
 /// Makes an endpoint or changes it; the secret where it was made, shown this once. A change is a new
-/// beginning: earlier failures are forgotten.
+/// beginning: earlier failures are forgotten. Where it disables, what waits ends.
 ///
 /// # Errors
 /// See [`SecretError`].
@@ -90,6 +90,7 @@ pub async fn put(
     )
     .fetch_one(&mut *scope)
     .await?;
+    deliveries::end_waiting(&mut scope, row.id).await?;
     let subject = format!("webhook_endpoints/{name}");
     audit_events::record(&mut scope, caller, "webhook_endpoint.put", &subject).await?;
     scope.commit().await?;

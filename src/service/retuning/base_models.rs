@@ -52,6 +52,22 @@ pub struct BaseVersion {
     pub retune: Option<Uuid>,
 }
 
+/// One time that an alias moved.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct BaseAliasMove {
+    /// The cursor of lists.
+    #[serde(skip)]
+    pub id: Uuid,
+    pub base_model: String,
+    pub alias: String,
+    /// Where it moved to.
+    pub version: String,
+    /// Where it stood before; null: it was new.
+    pub previous: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub moved_at: OffsetDateTime,
+}
+
 /// A name that moves from version to version.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BaseAlias {

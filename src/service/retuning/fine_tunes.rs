@@ -18,7 +18,7 @@ use crate::{
 pub enum On {
     /// A version of the base model that is newer than the fine-tune's own.
     NewVersion,
-    /// The base model's alias, wherever it moves.
+    /// The base model's alias, wherever it moves: where it stands counts, not which version is newer.
     AliasMoved,
     /// `POST /v1/retunes` alone.
     Manual,
@@ -33,7 +33,8 @@ pub enum Mode {
     Propose,
     /// It is published; no alias moves.
     Publish,
-    /// It is published and `production` moves to it, unless that stands on a newer base already.
+    /// It is published and `production` moves to it, unless that stands on a newer base already; with
+    /// `alias_moved`, if a followed alias stands on its base. When that moves back, so does `production`.
     Promote,
 }
 
@@ -138,6 +139,33 @@ pub struct FineTuneAlias {
     pub moved_at: OffsetDateTime,
     #[serde(flatten)]
     pub version: FineTuneVersion,
+}
+
+/// Which way an alias moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "alias_move", rename_all = "snake_case")]
+pub enum Direction {
+    Promoted,
+    RolledBack,
+}
+
+/// One time that an alias moved.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FineTuneAliasMove {
+    /// The cursor of lists.
+    #[serde(skip)]
+    pub id: Uuid,
+    pub fine_tune: String,
+    pub alias: String,
+    #[serde(rename = "move")]
+    pub direction: Direction,
+    /// Where it moved to.
+    pub version: i32,
+    /// Where it stood before; null: it was new.
+    pub previous: Option<i32>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub moved_at: OffsetDateTime,
 }
 
 /// A fine-tune without the target: what every job of it has in common.

@@ -59,6 +59,8 @@ impl From<CreateError> for Problem {
 }
 
 /// Make a key for the caller's tenant.
+///
+/// The first one ends that a service on loopback runs open: from then on every request needs a key.
 #[utoipa::path(
     post,
     path = "/v1/api_keys",
@@ -89,6 +91,7 @@ pub async fn handle(
     }
     let (key, secret) =
         api_keys::create(&state.database, name, caller, wanted.role, wanted.expires_at).await?;
+    state.close();
     let secret_is_not_kept = [(header::CACHE_CONTROL, "no-store")];
     let body = Json(CreatedApiKey { key, secret });
     Ok((StatusCode::CREATED, secret_is_not_kept, body).into_response())

@@ -1,3 +1,4 @@
 //! Aliases of a fine-tune: what consumers read.
 
 pub mod get;
+pub mod moves;

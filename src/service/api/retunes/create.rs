@@ -1,5 +1,7 @@
 //! `POST /v1/retunes`: a retune by hand.
 
+use std::collections::HashSet;
+
 use axum::{
     Json,
     extract::State,
@@ -74,8 +76,8 @@ impl From<BeginError> for Problem {
 
 /// Begin a retune by hand.
 ///
-/// Onto a registered version, a fine-tune is carried at most once, as by itself; onto locations,
-/// as often as asked. With an `Idempotency-Key`, the same key and body again answer with the same
+/// Onto a registered version, a fine-tune is carried until it has succeeded once, as by itself; onto
+/// locations, as often as asked. With an `Idempotency-Key`, the same key and body again answer with the same
 /// retune.
 #[utoipa::path(
     post,
@@ -114,13 +116,16 @@ pub async fn handle(
 }
 
 fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
+    let count = |list: &Option<Vec<String>>| list.as_ref().map_or(1, Vec::len);
+    // Before anything looks at every entry. Of two lists, one may be empty.
+    let (fine_tunes, targets) = (count(&new.fine_tunes), count(&new.targets));
+    if fine_tunes.max(targets).max(fine_tunes.saturating_mul(targets)) > MOST {
+        let fault = Fault::new("", format!("at most {MOST} transfers at once"));
+        return Err(Problem::invalid("invalid_body", vec![fault]));
+    }
     let mut faults = Vec::new();
     check_list("/fine_tunes", new.fine_tunes.as_deref(), &mut faults);
     check_list("/targets", new.targets.as_deref(), &mut faults);
-    let count = |list: &Option<Vec<String>>| list.as_ref().map_or(1, Vec::len);
-    if count(&new.fine_tunes).saturating_mul(count(&new.targets)) > MOST {
-        faults.push(Fault::new("", format!("at most {MOST} transfers at once")));
-    }
     for (pointer, limit) in [
         ("/limits/max_concurrent", new.limits.max_concurrent.map(i64::from)),
         ("/limits/max_compute_seconds", new.limits.max_compute_seconds),
@@ -157,8 +162,9 @@ fn check_list(pointer: &str, list: Option<&[String]>, faults: &mut Vec<Fault>) {
     if list.is_empty() {
         faults.push(Fault::new(pointer, "must not be empty"));
     }
+    let mut seen = HashSet::new();
     for (i, item) in list.iter().enumerate() {
-        if list[..i].contains(item) {
+        if !seen.insert(item) {
             faults.push(Fault::new(format!("{pointer}/{i}"), "is named twice"));
         }
     }
@@ -205,6 +211,17 @@ mod tests {
             ),
         ] {
             assert_eq!(read(body.clone()).unwrap_err()[0]["pointer"], pointer, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_before_it_is_looked_through() {
+        let names = |count: usize| vec!["the same"; count];
+        for (fine_tunes, targets) in [(1001, 1), (1, 1001), (1001, 0), (40, 40)] {
+            let body = json!({"fine_tunes": names(fine_tunes), "targets": names(targets)});
+            let faults = read(body).unwrap_err();
+            assert_eq!(faults.as_array().unwrap().len(), 1, "{fine_tunes} {targets}");
+            assert!(faults[0]["detail"].as_str().unwrap().contains("at most 1000"));
         }
     }
 }

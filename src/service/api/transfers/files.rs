@@ -9,7 +9,7 @@ mod range;
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
@@ -18,6 +18,7 @@ use crate::service::{
     api::{
         AppState,
         authentication::Reader,
+        etag,
         extract::IdAndName,
         problem::{Problem, Refusals},
     },
@@ -58,12 +59,13 @@ pub async fn handle(
     let transfer = super::load(&state, caller.tenant, id).await?;
     let storage = state.storage.of(caller.tenant);
     let (file, place) = results::file(&storage, &transfer, &name).await?;
-    let etag = format!("\"{}\"", file.sha256);
-    if text(&headers, &header::IF_NONE_MATCH).is_some_and(|known| known.contains(&etag)) {
+    let etag = HeaderValue::try_from(format!("\"{}\"", file.sha256)).map_err(Problem::internal)?;
+    if etag::matches(headers.get(header::IF_NONE_MATCH), &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
-    let continues = text(&headers, &header::IF_RANGE).is_none_or(|known| known == etag);
-    let wanted = match text(&headers, &header::RANGE) {
+    let continues = headers.get(header::IF_RANGE).is_none_or(|known| *known == etag);
+    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let wanted = match range {
         Some(range) if continues => range::read(range, file.size),
         _ => Wanted::Whole,
     };
@@ -76,7 +78,7 @@ pub async fn handle(
     let download = download.map_err(ResultError::from)?;
     let body = Body::from_stream(download.stream);
     let sent = range.clone().unwrap_or(0..file.size);
-    let mut response = (described(&file, &etag), body).into_response();
+    let mut response = (described(&file, etag), body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, (sent.end - sent.start).into());
     if range.is_some() {
@@ -87,12 +89,8 @@ pub async fn handle(
     Ok(response)
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
 /// Files come from users: they are downloads, and no browser may take them for a page.
-fn described(file: &ResultFile, etag: &str) -> HeaderMap {
+fn described(file: &ResultFile, etag: HeaderValue) -> HeaderMap {
     let kind = match file.name.rsplit_once('.').map(|(_, ending)| ending) {
         Some("json") => "application/json",
         Some("md" | "txt") => "text/plain; charset=utf-8",
@@ -105,9 +103,7 @@ fn described(file: &ResultFile, etag: &str) -> HeaderMap {
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     // Immutable by construction, but private to the tenant.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    if let Ok(etag) = HeaderValue::try_from(etag) {
-        headers.insert(header::ETAG, etag);
-    }
+    headers.insert(header::ETAG, etag);
     headers
 }
 

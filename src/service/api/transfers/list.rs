@@ -7,7 +7,7 @@ use crate::service::{
         AppState,
         authentication::Reader,
         extract::QueryPairs,
-        page::{self, Page, PageQuery},
+        page::{Cut, Page, PageQuery},
         problem::{Problem, QueryRefusals, Refusals},
     },
     database::transfers::{self, ListFilter},
@@ -40,17 +40,15 @@ pub async fn handle(
     Reader(caller): Reader,
     QueryPairs(query): QueryPairs,
 ) -> Result<Json<Page<Transfer>>, Problem> {
-    let (filter, limit) = filter(query)?;
+    let (filter, cut) = filter(query)?;
     let rows = transfers::list(&state.database, caller.tenant, &filter).await?;
-    Ok(Json(Page::cut(rows, limit, |transfer| transfer.id.to_string())))
+    Ok(Json(Page::cut(rows, cut.limit, |transfer| transfer.id.to_string())))
 }
 
-/// The filter, one row wider than the page, and the rows of the page.
-fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> {
+fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
     let mut filter = ListFilter::default();
-    let mut limit = page::DEFAULT_LIMIT;
-    for (name, value) in query {
-        match name.as_str() {
+    let cut = Cut::read(query, |name, value| {
+        match name {
             "status" => filter.status = Some(status(&value)?),
             "base" => filter.base = Some(value),
             "retune" => {
@@ -58,24 +56,14 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> 
                 let id = value.parse().map_err(|_| Problem::invalid_query("retune", detail))?;
                 filter.retune = Some(id);
             }
-            "limit" => limit = page::limit(&value)?,
-            "after" => {
-                let after = value.parse();
-                let detail = "must be the `next` of a page";
-                filter.after = Some(after.map_err(|_| Problem::invalid_query("after", detail))?);
-            }
             _ => {
-                if let Some(key) = name.strip_prefix("metadata.") {
-                    filter.metadata.push((key.to_owned(), value));
-                } else {
-                    let detail = "no such parameter; there are status, base, retune, limit, after, metadata.*";
-                    return Err(Problem::invalid_query(&name, detail));
-                }
+                let Some(key) = name.strip_prefix("metadata.") else { return Ok(false) };
+                filter.metadata.push((key.to_owned(), value));
             }
         }
-    }
-    filter.limit = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    Ok((filter, limit))
+        Ok(true)
+    })?;
+    Ok((ListFilter { after: cut.after, limit: cut.rows(), ..filter }, cut))
 }
 
 fn status(text: &str) -> Result<Status, Problem> {
@@ -89,16 +77,16 @@ fn status(text: &str) -> Result<Status, Problem> {
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<(ListFilter, usize), Problem> {
+    fn read(pairs: &[(&str, &str)]) -> Result<(ListFilter, Cut), Problem> {
         let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
         filter(pairs.iter().map(owned).collect())
     }
 
     #[test]
     fn filters_are_read_and_one_row_more_is_asked_for() {
-        let (filter, limit) =
+        let (filter, cut) =
             read(&[("status", "running"), ("limit", "2"), ("metadata.team", "x")]).unwrap();
-        assert_eq!((filter.status, filter.limit, limit), (Some(Status::Running), 3, 2));
+        assert_eq!((filter.status, filter.limit, cut.limit), (Some(Status::Running), 3, 2));
         assert_eq!(filter.metadata, [("team".to_owned(), "x".to_owned())]);
     }
 

@@ -22,7 +22,8 @@ use crate::service::{
     params(("id" = Uuid, Path, description = "The transfer")),
     responses(
         (status = 202, body = Transfer, description = "Queued again"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`invalid_state`: neither failed nor cancelled"),
+        (status = 409, body = Problem, content_type = "application/problem+json", 
+         description = "`invalid_state`: neither failed nor cancelled; `carried_already`: another transfer carries its fine-tune onto this base, or has done so"),
         (status = 429, body = Problem, content_type = "application/problem+json", description = "`quota_exceeded`, `rate_limited`"),
         Missing,
         Refusals,

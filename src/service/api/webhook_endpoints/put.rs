@@ -70,7 +70,8 @@ impl EndpointWithSecret {
 /// Add an endpoint or change it.
 ///
 /// From then on it is told of every event of its kinds. The answer that adds it has the signing
-/// secret, this once; a change keeps the secret and forgets earlier failures.
+/// secret, this once; a change keeps the secret and forgets earlier failures. Where it disables, what
+/// waits to be delivered is given up.
 #[utoipa::path(
     put,
     path = "/v1/webhook_endpoints/{name}",

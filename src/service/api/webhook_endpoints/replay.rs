@@ -9,14 +9,24 @@ use crate::service::{
         extract::TwoNames,
         problem::{Missing, Problem, Refusals},
     },
-    database::deliveries,
+    database::deliveries::{self, ReplayError},
     webhooks::Delivery,
 };
 
+impl From<ReplayError> for Problem {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Disabled => {
+                Self::new(StatusCode::CONFLICT, "endpoint_disabled", error.to_string())
+            }
+            ReplayError::Database(error) => error.into(),
+        }
+    }
+}
+
 /// Deliver an event to the endpoint once more, whatever became of it before.
 ///
-/// The body and its `webhook-id` are the same, so that a receiver can tell. To an endpoint that is
-/// disabled it leaves when that is enabled again.
+/// The body and its `webhook-id` are the same, so that a receiver can tell.
 #[utoipa::path(
     post,
     path = "/v1/webhook_endpoints/{name}/deliveries/{id}/replay",
@@ -28,6 +38,7 @@ use crate::service::{
     ),
     responses(
         (status = 202, body = Delivery, description = "Due at once"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`endpoint_disabled`"),
         Missing,
         Refusals,
     ),

@@ -1,5 +1,7 @@
 //! Aliases of base models: they move, their history stays, and who follows one is carried over.
 
+pub mod moves;
+
 use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Claimed, Database, Terms, events};
@@ -85,7 +86,8 @@ pub async fn succeed(
 }
 
 /// Records a failed attempt: to be made again, or given up when it was tried for long enough or the
-/// receiver said that it is gone. An endpoint that is gone, or failed for as long, is disabled.
+/// receiver said that it is gone. An endpoint that is gone, or took nothing for as long, is disabled,
+/// and with that everything ends that waits for it.
 ///
 /// # Errors
 /// From the database; the delivery is then attempted again.
@@ -109,7 +111,7 @@ pub async fn fail(
                                        greatest(now(), retry_since + make_interval(secs => $4))),
                lease_token = NULL, response_status = $6, error = $7
            FROM fate WHERE d.id = fate.id
-           RETURNING fate.over AS "over!""#,
+           RETURNING fate.over AS "over!", d.retry_since"#,
         claimed.id,
         claimed.token,
         attempt.is_gone(),
@@ -122,30 +124,38 @@ pub async fn fail(
     .await?;
     let Some(row) = row else { return Ok(AfterFailure::Lost) };
     let mut after = if row.over { AfterFailure::Failed } else { AfterFailure::Pending };
-    if let Some(endpoint) = claimed.endpoint
-        && blame(&mut transaction, endpoint, attempt, terms).await?
-    {
-        after = AfterFailure::Disabled;
+    if let Some(endpoint) = claimed.endpoint {
+        let tried_since = row.over.then_some(row.retry_since);
+        if blame(&mut transaction, endpoint, (attempt, tried_since), terms).await? {
+            after = AfterFailure::Disabled;
+        }
+        end_waiting(&mut transaction, endpoint).await?;
     }
     transaction.commit().await?;
     Ok(after)
 }
 
-/// Counts a failure against the endpoint; true when that disabled it, which is an event too.
+/// Notes the endpoint's failure; true where it is disabled for it: it is gone, fails for as long as a
+/// delivery is tried, or a delivery was given up and it has taken none since that was begun.
 async fn blame(
     connection: &mut PgConnection,
     endpoint: Uuid,
-    attempt: &Attempt,
+    (attempt, tried_since): (&Attempt, Option<OffsetDateTime>),
     terms: Terms,
 ) -> Result<bool, sqlx::Error> {
     let row = sqlx::query!(
-        r#"UPDATE webhook_endpoints SET failing_since = coalesce(failing_since, now())
+        r#"UPDATE webhook_endpoints e SET failing_since = coalesce(failing_since, now())
            WHERE id = $1
            RETURNING tenant, name,
-               enabled AND ($2 OR failing_since <= now() - make_interval(secs => $3)) AS "hopeless!""#,
+               enabled AND ($2 OR failing_since <= now() - make_interval(secs => $3)
+                   OR ($4::timestamptz IS NOT NULL AND NOT EXISTS (
+                       SELECT FROM deliveries d
+                       WHERE d.endpoint = e.id AND d.status = 'delivered'
+                         AND d.finished_at >= $4))) AS "hopeless!""#,
         endpoint,
         attempt.is_gone(),
         terms.give_up.as_secs_f64(),
+        tried_since,
     )
     .fetch_optional(&mut *connection)
     .await?;
@@ -162,6 +172,29 @@ async fn blame(
     let data = json!({"name": row.name, "reason": reason, "error": attempt.error});
     events::record(connection, row.tenant, &subject, "webhook_endpoint.disabled", data).await?;
     Ok(true)
+}
+
+/// Ends what waits for an endpoint that is disabled. What others hold at this moment is ended by them
+/// or, should they die, by the next claim.
+pub(in crate::service::database) async fn end_waiting(
+    connection: &mut PgConnection,
+    endpoint: Uuid,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "WITH waiting AS (
+             SELECT d.id FROM deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint
+             WHERE e.id = $1 AND NOT e.enabled AND d.status = 'pending'
+             FOR UPDATE OF d SKIP LOCKED
+         )
+         UPDATE deliveries d
+         SET status = 'failed', finished_at = now(), lease_token = NULL,
+             error = coalesce(error, 'the endpoint is disabled')
+         FROM waiting WHERE d.id = waiting.id",
+        endpoint,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -51,19 +51,39 @@ pub async fn list(
     .await
 }
 
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error("the endpoint is disabled; enable it first")]
+    Disabled,
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
 /// Makes a delivery due at once, with all its time before it; `None` where the tenant's endpoint has
 /// none of this id. An attempt under way is not waited for.
 ///
 /// # Errors
-/// From the database.
+/// See [`ReplayError`].
 pub async fn replay(
     database: &Database,
     caller: impl Into<Caller>,
     endpoint: &str,
     id: Uuid,
-) -> Result<Option<Delivery>, sqlx::Error> {
+) -> Result<Option<Delivery>, ReplayError> {
     let caller = caller.into();
     let mut scope = database.scope(caller.tenant).await?;
+    let enabled = sqlx::query_scalar!(
+        "SELECT e.enabled FROM webhook_endpoints e JOIN deliveries d ON d.endpoint = e.id
+         WHERE d.id = $3 AND d.tenant = $1 AND e.tenant = $1 AND e.name = $2",
+        caller.tenant,
+        endpoint,
+        id,
+    )
+    .fetch_optional(&mut *scope)
+    .await?;
+    if enabled == Some(false) {
+        return Err(ReplayError::Disabled);
+    }
     let delivery = sqlx::query_as!(
         Delivery,
         r#"UPDATE deliveries d

@@ -1,5 +1,7 @@
 //! Aliases of fine-tunes: promotion and rollback, each one transaction with its line of history.
 
+pub mod moves;
+
 use serde_json::json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -9,7 +11,7 @@ use super::versions;
 use crate::service::{
     access::Caller,
     database::{Database, audit_events, events},
-    retuning::fine_tunes::{FineTuneAlias, VersionState},
+    retuning::fine_tunes::{Direction, FineTuneAlias, VersionState},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +28,6 @@ pub enum MoveError {
     Database(#[from] sqlx::Error),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
-#[sqlx(type_name = "alias_move", rename_all = "snake_case")]
-enum Move {
-    Promoted,
-    RolledBack,
-}
-
 /// Where an alias of a fine-tune is to move. The caller's transaction holds the fine-tune's lock.
 pub(super) struct Step<'a> {
     pub tenant: Uuid,
@@ -43,23 +38,36 @@ pub(super) struct Step<'a> {
     pub to: (Uuid, i32),
 }
 
-/// Moves the alias forward; to where it stands already changes nothing.
+impl Step<'_> {
+    /// In the audit log: the version and what moves to it, or from it.
+    fn subject(&self, number: i32) -> String {
+        format!("fine_tunes/{}/versions/{number}/aliases/{}", self.fine_tune.1, self.alias)
+    }
+}
+
+/// Moves the alias forward as the policy wants it; to where it stands already changes nothing.
 pub(super) async fn promote(
     connection: &mut PgConnection,
     step: &Step<'_>,
 ) -> Result<(), sqlx::Error> {
-    take(connection, step, Move::Promoted).await
+    if take(connection, step, Direction::Promoted).await? {
+        // The service itself is a caller without a key.
+        let (caller, subject) = (Caller::from(step.tenant), step.subject(step.to.1));
+        audit_events::record(connection, caller, "fine_tune.promote", &subject).await?;
+    }
+    Ok(())
 }
 
+/// False where the alias stands there already.
 async fn take(
     connection: &mut PgConnection,
     step: &Step<'_>,
-    direction: Move,
-) -> Result<(), sqlx::Error> {
+    direction: Direction,
+) -> Result<bool, sqlx::Error> {
     let (fine_tune, name) = step.fine_tune;
     let before = current(connection, fine_tune, step.alias).await?;
     if before.as_ref().is_some_and(|before| before.id == step.to.0) {
-        return Ok(());
+        return Ok(false);
     }
     sqlx::query!(
         "INSERT INTO fine_tune_aliases (fine_tune, alias, tenant, version) VALUES ($1, $2, $3, $4)
@@ -78,7 +86,7 @@ async fn take(
         step.tenant,
         fine_tune,
         step.alias,
-        direction as Move,
+        direction as Direction,
         step.to.0,
         before.as_ref().map(|before| before.id),
     )
@@ -89,15 +97,16 @@ async fn take(
         .execute(&mut *connection)
         .await?;
     let kind = match direction {
-        Move::Promoted => "fine_tune.version.promoted",
-        Move::RolledBack => "fine_tune.version.rolled_back",
+        Direction::Promoted => "fine_tune.version.promoted",
+        Direction::RolledBack => "fine_tune.version.rolled_back",
     };
     let data = json!({
         "fine_tune": name, "alias": step.alias, "version": step.to.1,
         "previous": before.map(|before| before.number),
     });
     let subject = format!("fine_tunes/{name}/versions/{}", step.to.1);
-    events::record(connection, step.tenant, &subject, kind, data).await
+    events::record(connection, step.tenant, &subject, kind, data).await?;
+    Ok(true)
 }
 
 struct Standing {
@@ -146,15 +155,10 @@ pub async fn promote_by_hand(
     .execute(&mut *transaction)
     .await?;
     let step = Step { tenant, fine_tune: (id, fine_tune), alias, to: (version, number) };
-    promote(&mut transaction, &step).await?;
+    take(&mut transaction, &step, Direction::Promoted).await?;
     let shown = show(&mut transaction, id, alias).await?;
-    audit_events::record(
-        &mut transaction,
-        caller,
-        "fine_tune.promote",
-        &format!("fine_tunes/{fine_tune}/versions/{number}"),
-    )
-    .await?;
+    let subject = step.subject(number);
+    audit_events::record(&mut transaction, caller, "fine_tune.promote", &subject).await?;
     transaction.commit().await?;
     shown.ok_or(MoveError::Unknown)
 }
@@ -196,15 +200,10 @@ pub async fn roll_back(
     .ok_or(MoveError::NothingBefore)?;
     let to = (before.id, before.number);
     let step = Step { tenant, fine_tune: (id, fine_tune), alias, to };
-    take(&mut transaction, &step, Move::RolledBack).await?;
+    take(&mut transaction, &step, Direction::RolledBack).await?;
     let shown = show(&mut transaction, id, alias).await?;
-    audit_events::record(
-        &mut transaction,
-        caller,
-        "fine_tune.rollback",
-        &format!("fine_tunes/{fine_tune}/versions/{number}"),
-    )
-    .await?;
+    let subject = step.subject(number);
+    audit_events::record(&mut transaction, caller, "fine_tune.rollback", &subject).await?;
     transaction.commit().await?;
     shown.ok_or(MoveError::Unknown)
 }

@@ -5,15 +5,16 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::aliases;
+use super::{aliases, following};
 use crate::{
     pipeline::{Outcome, Verdict},
     service::{
         database::{Database, events, names},
         retuning::{
             PRODUCTION, Release,
-            fine_tunes::{FineTuneVersion, Mode, VersionState},
+            fine_tunes::{FineTuneVersion, Mode, On, VersionState},
             is_newer,
+            retunes::Reason,
         },
     },
 };
@@ -98,6 +99,8 @@ pub(in crate::service::database) struct Delivery<'a> {
     pub tenant: Uuid,
     pub fine_tune: Uuid,
     pub base_version: Option<Uuid>,
+    /// The occasion of its retune.
+    pub reason: Option<Reason>,
     pub spec: &'a Value,
     pub outcome: &'a Outcome,
 }
@@ -109,8 +112,8 @@ pub(in crate::service::database) async fn deliver(
     delivery: &Delivery<'_>,
 ) -> Result<(), sqlx::Error> {
     let fine_tune = sqlx::query!(
-        r#"SELECT name, policy_mode AS "policy_mode: Mode", trajectory FROM fine_tunes
-           WHERE id = $1 FOR NO KEY UPDATE"#,
+        r#"SELECT name, policy_on AS "policy_on: On", policy_mode AS "policy_mode: Mode", trajectory
+           FROM fine_tunes WHERE id = $1 FOR NO KEY UPDATE"#,
         delivery.fine_tune,
     )
     .fetch_one(&mut *connection)
@@ -129,7 +132,7 @@ pub(in crate::service::database) async fn deliver(
         && delivery.outcome.verdict == Verdict::Published
         // What was made of a trajectory since replaced waits for a person.
         && text(delivery.spec, "/source/trajectory") == fine_tune.trajectory;
-    if wanted && is_ahead_of_production(connection, delivery).await? {
+    if wanted && is_due(connection, delivery, fine_tune.policy_on).await? {
         let step = aliases::Step {
             tenant: delivery.tenant,
             fine_tune: (delivery.fine_tune, &fine_tune.name),
@@ -141,12 +144,33 @@ pub(in crate::service::database) async fn deliver(
     Ok(())
 }
 
-/// Whether the result stands on a registered version, and production on none that is newer.
+/// Whether the result stands on a registered version to which `production` may move by itself.
+async fn is_due(
+    connection: &mut PgConnection,
+    delivery: &Delivery<'_>,
+    policy: On,
+) -> Result<bool, sqlx::Error> {
+    let Some(base) = delivery.base_version else { return Ok(false) };
+    match policy {
+        On::NewVersion | On::Manual => is_ahead_of_production(connection, delivery, base).await,
+        // Wherever production stands.
+        On::AliasMoved if following::stands_on(connection, delivery.fine_tune, base).await? => {
+            Ok(true)
+        }
+        // A person's wish goes beyond where the alias stands.
+        On::AliasMoved if delivery.reason == Some(Reason::ByHand) => {
+            is_ahead_of_production(connection, delivery, base).await
+        }
+        On::AliasMoved => Ok(false),
+    }
+}
+
+/// Whether production stands on no version that is newer.
 async fn is_ahead_of_production(
     connection: &mut PgConnection,
     delivery: &Delivery<'_>,
+    base: Uuid,
 ) -> Result<bool, sqlx::Error> {
-    let Some(base) = delivery.base_version else { return Ok(false) };
     let own =
         sqlx::query!("SELECT version, base_model FROM base_model_versions WHERE id = $1", base)
             .fetch_one(&mut *connection)

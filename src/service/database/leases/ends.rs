@@ -16,6 +16,7 @@ use crate::{
             names, retunes,
         },
         jobs::{JobError, Status},
+        retuning::retunes::Reason,
     },
 };
 
@@ -49,7 +50,8 @@ pub async fn succeed(
                result_bytes = $8
            WHERE id = $1 AND lease_token = $2 AND status IN ('running', 'cancelling')
            RETURNING coalesce(jsonb_typeof(spec -> 'gate') = 'object', false) AS "gated!",
-                     tenant, retune, fine_tune, base_version"#,
+                     tenant, retune, fine_tune, base_version,
+                     (SELECT r.reason FROM retunes r WHERE r.id = transfers.retune) AS "reason: Reason""#,
         held.transfer,
         held.token,
         outcome.uri,
@@ -80,6 +82,7 @@ pub async fn succeed(
             tenant: row.tenant,
             fine_tune,
             base_version: row.base_version,
+            reason: row.reason,
             spec: &held.spec,
             outcome,
         };

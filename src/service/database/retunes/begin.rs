@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::settle;
+use super::{settle, supersede::supersede};
 use crate::service::{
-    database::{events, fine_tunes::dependents::Dependent, transfers},
+    database::{
+        events,
+        fine_tunes::{dependents::Dependent, following},
+    },
     retuning::{
-        Release,
         base_models::BaseVersion,
-        is_newer,
         retunes::{Limits, Reason},
     },
 };
@@ -59,14 +60,39 @@ struct Member {
     base: Option<(Uuid, String)>,
 }
 
-/// Carries the dependents onto a version: each once, however often that version's bytes arrive, and
-/// not those that were tuned from them. `None` where nothing is left to do.
+/// Carries the dependents onto a version: not those that were tuned from its bytes, nor those that a
+/// transfer carries onto them or has carried; one that failed or was cancelled is no hindrance. Ends what
+/// that makes superfluous, and lets `production` follow an alias that moved. `None` where no transfer
+/// was to be made.
 pub(in crate::service::database) async fn onto_version(
     connection: &mut PgConnection,
     occasion: &Occasion,
     target: &Target,
     dependents: &[Dependent],
 ) -> Result<Option<Uuid>, sqlx::Error> {
+    let begun = carry(connection, occasion, target, dependents).await?;
+    let moved = occasion.reason == Reason::AliasMoved;
+    if begun.is_none() && !moved {
+        return Ok(None);
+    }
+    // Rows are locked in one order: transfers, fine-tunes, retunes.
+    let (retune, carried) = begun.unzip();
+    let concerned: Vec<Uuid> = dependents.iter().map(|one| one.id).collect();
+    let left = supersede(connection, target, &carried.unwrap_or_default(), &concerned).await?;
+    if moved {
+        following::promote_what_is_there(connection, occasion.tenant, target, &concerned).await?;
+    }
+    settle::settle(connection, left).await?;
+    Ok(retune)
+}
+
+/// The retune, and the fine-tunes that it carries; `None` where there are none.
+async fn carry(
+    connection: &mut PgConnection,
+    occasion: &Occasion,
+    target: &Target,
+    dependents: &[Dependent],
+) -> Result<Option<(Uuid, Vec<Uuid>)>, sqlx::Error> {
     let others = dependents.iter().filter(|one| one.base_digest != target.digest);
     let members: Vec<Member> = others
         .map(|one| Member {
@@ -90,8 +116,7 @@ pub(in crate::service::database) async fn onto_version(
         return Ok(None);
     }
     created(connection, occasion, retune, Some(target)).await?;
-    supersede(connection, retune, target, &carried).await?;
-    Ok(Some(retune))
+    Ok(Some((retune, carried)))
 }
 
 /// Carries the dependents onto each of the locations, again if it was done before.
@@ -135,8 +160,8 @@ async fn insert(
     Ok(id)
 }
 
-/// Queues a member, held where only some may be at work at once; false where the fine-tune has a
-/// transfer onto this base already.
+/// Queues a member, held where only some may be at work at once; false where a transfer of the
+/// fine-tune onto this base lives or has succeeded.
 async fn enqueue(
     connection: &mut PgConnection,
     occasion: &Occasion,
@@ -150,7 +175,8 @@ async fn enqueue(
         "INSERT INTO transfers (id, tenant, spec, metadata, max_attempts, retune, fine_tune,
                                 base_version, base_digest, held)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-         ON CONFLICT (fine_tune, base_digest) DO NOTHING",
+         ON CONFLICT (fine_tune, base_digest) WHERE status NOT IN ('failed', 'cancelled')
+         DO NOTHING",
         id,
         occasion.tenant,
         member.spec,
@@ -188,34 +214,4 @@ async fn created(
     });
     events::record(connection, occasion.tenant, &subject, "retune.created", data).await?;
     settle::settle(connection, [retune]).await
-}
-
-/// Ends what waits to be carried onto older versions of the same base model.
-async fn supersede(
-    connection: &mut PgConnection,
-    retune: Uuid,
-    target: &Target,
-    fine_tunes: &[Uuid],
-) -> Result<(), sqlx::Error> {
-    let waiting = sqlx::query!(
-        r#"SELECT t.id, t.retune AS "retune!", v.id AS version_id, v.version
-           FROM transfers t JOIN base_model_versions v ON v.id = t.base_version
-           WHERE t.fine_tune = ANY ($1) AND t.retune <> $2 AND t.status = 'queued'
-             AND v.base_model = $3
-           ORDER BY t.id FOR UPDATE OF t"#,
-        fine_tunes,
-        retune,
-        target.base_model,
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    let newest = Release { version: &target.version, id: target.id };
-    let older: Vec<_> = waiting
-        .into_iter()
-        .filter(|row| is_newer(newest, Release { version: &row.version, id: row.version_id }))
-        .collect();
-    for row in &older {
-        transfers::cancel_queued(connection, row.id, "superseded").await?;
-    }
-    settle::settle(connection, older.iter().map(|row| row.retune)).await
 }

@@ -52,7 +52,7 @@ pub enum BeginError {
     /// The place in the list, and the name.
     #[error("there is no fine-tune {1}")]
     UnknownFineTune(usize, String),
-    #[error("every fine-tune concerned has been carried onto this base, or was tuned from it")]
+    #[error("every fine-tune concerned is or was carried onto this base, or was tuned from it")]
     NothingToDo,
     #[error(transparent)]
     KeyReused(#[from] KeyReused),

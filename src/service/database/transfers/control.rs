@@ -18,11 +18,17 @@ use crate::{
     },
 };
 
+/// The index that keeps a fine-tune from being carried twice onto the same base.
+const ONE_AT_A_TIME: &str = "one_transfer_a_fine_tune_and_base";
+
 #[derive(Debug, thiserror::Error)]
 pub enum TransitionError {
     /// The transfer's status does not allow it.
     #[error("the transfer is {status:?}")]
     InvalidState { status: Status },
+    /// Another transfer of the same fine-tune onto the same base lives or has succeeded.
+    #[error("another transfer carries the fine-tune onto this base, or has done so")]
+    CarriedAlready,
     #[error(transparent)]
     QuotaExceeded(#[from] QuotaExceeded),
     #[error(transparent)]
@@ -70,7 +76,8 @@ pub async fn request_cancel(
 /// again.
 ///
 /// # Errors
-/// [`TransitionError::InvalidState`] when it has not ended, or has succeeded.
+/// [`TransitionError::InvalidState`] when it has not ended, or has succeeded;
+/// [`TransitionError::CarriedAlready`] when another has taken its place since.
 pub async fn retry(
     database: &Database,
     caller: impl Into<Caller>,
@@ -85,7 +92,7 @@ pub async fn retry(
     if !matches!(status, Status::Failed | Status::Cancelled) {
         return Err(TransitionError::InvalidState { status });
     }
-    sqlx::query!(
+    let revived = sqlx::query!(
         "UPDATE transfers
          SET status = 'queued', attempt = 0, available_at = now(), held = retune IS NOT NULL,
              started_at = NULL, finished_at = NULL,
@@ -94,7 +101,15 @@ pub async fn retry(
         id
     )
     .execute(&mut *transaction)
-    .await?;
+    .await;
+    revived.map_err(|error| {
+        let constraint = error.as_database_error().and_then(|said| said.constraint());
+        if constraint == Some(ONE_AT_A_TIME) {
+            TransitionError::CarriedAlready
+        } else {
+            error.into()
+        }
+    })?;
     if let Some(exceeded) = quotas::check(&mut transaction, caller.tenant, quotas).await? {
         return Err(exceeded.into());
     }

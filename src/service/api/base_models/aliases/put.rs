@@ -41,8 +41,9 @@ impl From<MoveError> for Problem {
 
 /// Move an alias of a base model, or make it.
 ///
-/// Every fine-tune that follows the alias is carried over to that version. To where it stands
-/// already changes nothing.
+/// Every fine-tune that follows the alias is carried over to that version; what waits to be carried to
+/// where no alias that it follows stands any more is cancelled. Where a result is there already, a
+/// policy of mode `promote` moves `production` to it. To where the alias stands already changes nothing.
 #[utoipa::path(
     put,
     path = "/v1/base_models/{name}/aliases/{alias}",

@@ -1,0 +1,48 @@
+//! `GET /v1/base_models/{name}/aliases/{alias}/moves`: where an alias has stood, newest first.
+
+use axum::{Json, extract::State};
+
+use crate::service::{
+    api::{
+        AppState,
+        authentication::Reader,
+        extract::{QueryPairs, TwoNames},
+        page::{Cut, Page, PageQuery},
+        problem::{Missing, Problem, QueryRefusals, Refusals},
+    },
+    database::base_models::aliases::{self, moves},
+    retuning::base_models::BaseAliasMove,
+};
+
+/// List where an alias of a base model has stood, newest first.
+#[utoipa::path(
+    get,
+    path = "/v1/base_models/{name}/aliases/{alias}/moves",
+    tag = "base_models",
+    operation_id = "list_base_model_alias_moves",
+    params(
+        ("name" = String, Path, description = "The base model"),
+        ("alias" = String, Path, description = "The alias"),
+        PageQuery,
+    ),
+    responses(
+        (status = 200, body = Page<BaseAliasMove>),
+        Missing,
+        QueryRefusals,
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn handle(
+    State(state): State<AppState>,
+    Reader(caller): Reader,
+    TwoNames(name, alias): TwoNames,
+    QueryPairs(query): QueryPairs,
+) -> Result<Json<Page<BaseAliasMove>>, Problem> {
+    let cut = Cut::alone(query)?;
+    let (database, tenant) = (&state.database, caller.tenant);
+    let found = aliases::get(database, tenant, &name, &alias).await?;
+    found.ok_or_else(|| Problem::not_found("alias"))?;
+    let rows = moves::list(database, tenant, (&name, &alias), cut.after, cut.rows()).await?;
+    Ok(Json(Page::cut(rows, cut.limit, |one| one.id.to_string())))
+}

@@ -1,0 +1,35 @@
+//! Where aliases of base models have stood.
+
+use uuid::Uuid;
+
+use crate::service::{database::Database, retuning::base_models::BaseAliasMove};
+
+/// Moves of an alias of a tenant's base model before the given one, newest first.
+///
+/// # Errors
+/// From the database.
+pub async fn list(
+    database: &Database,
+    tenant: Uuid,
+    (model, alias): (&str, &str),
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<BaseAliasMove>, sqlx::Error> {
+    sqlx::query_as!(
+        BaseAliasMove,
+        r#"SELECT h.id, m.name AS base_model, h.alias, v.version, p.version AS "previous?", h.moved_at
+           FROM base_model_alias_moves h
+           JOIN base_models m ON m.id = h.base_model
+           JOIN base_model_versions v ON v.id = h.version
+           LEFT JOIN base_model_versions p ON p.id = h.previous
+           WHERE m.tenant = $1 AND m.name = $2 AND h.alias = $3 AND ($4::uuid IS NULL OR h.id < $4)
+           ORDER BY h.id DESC LIMIT $5"#,
+        tenant,
+        model,
+        alias,
+        after,
+        limit,
+    )
+    .fetch_all(&mut *database.scope(tenant).await?)
+    .await
+}

@@ -1,0 +1,39 @@
+//! Where aliases of fine-tunes have stood.
+
+use uuid::Uuid;
+
+use crate::service::{
+    database::Database,
+    retuning::fine_tunes::{Direction, FineTuneAliasMove},
+};
+
+/// Moves of an alias of a tenant's fine-tune before the given one, newest first.
+///
+/// # Errors
+/// From the database.
+pub async fn list(
+    database: &Database,
+    tenant: Uuid,
+    (fine_tune, alias): (&str, &str),
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<FineTuneAliasMove>, sqlx::Error> {
+    sqlx::query_as!(
+        FineTuneAliasMove,
+        r#"SELECT h.id, f.name AS fine_tune, h.alias, h.move AS "direction: Direction",
+                  v.number AS version, p.number AS "previous?", h.moved_at
+           FROM fine_tune_alias_moves h
+           JOIN fine_tunes f ON f.id = h.fine_tune
+           JOIN fine_tune_versions v ON v.id = h.version
+           LEFT JOIN fine_tune_versions p ON p.id = h.previous
+           WHERE f.tenant = $1 AND f.name = $2 AND h.alias = $3 AND ($4::uuid IS NULL OR h.id < $4)
+           ORDER BY h.id DESC LIMIT $5"#,
+        tenant,
+        fine_tune,
+        alias,
+        after,
+        limit,
+    )
+    .fetch_all(&mut *database.scope(tenant).await?)
+    .await
+}
