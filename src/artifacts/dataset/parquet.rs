@@ -6,7 +6,13 @@
 //! Read into the tensors of a safetensors dataset, which are checked in one place: images become
 //! `inputs` u8 `[N, C, H, W]`, with as many channels as the first has (1 or 3; alpha is dropped); shorter
 //! lists of ids are filled up at their end, masked and without labels.
+//!
+//! A few bytes can announce any number of rows and values ([`pages`]): what a file says of itself is
+//! bounded before anything is read, and what it turns out to hold while it is.
 
+mod header;
+mod look;
+mod pages;
 mod stored;
 
 use std::{
@@ -14,20 +20,25 @@ use std::{
     io::Cursor,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use bytes::Bytes;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use parquet::{
+    basic::Type as Physical,
     data_type::ByteArray,
     errors::ParquetError,
     file::{
+        properties::ReaderProperties,
         reader::{ChunkReader, FileReader},
-        serialized_reader::SerializedFileReader,
+        serialized_reader::{ReadOptionsBuilder, SerializedFileReader},
     },
-    record::{Field, Row},
-    schema::types::Type,
+    record::{
+        Field, Row,
+        reader::{ReaderIter, TreeBuilder},
+    },
+    schema::types::{SchemaDescriptor, Type},
 };
 use rayon::prelude::*;
 
@@ -40,17 +51,29 @@ use crate::{
     },
     storage::{Location, Storage},
 };
-use stored::Stored;
+use pages::{Bounded, Budget, TooLarge};
+use stored::{Local, Stored};
 
 const IMAGES: [&str; 2] = ["image", "img"];
 const LABEL_COLUMNS: [&str; 2] = ["label", "labels"];
 /// What may be set as samples in memory, in bytes: what is decoded here is not mapped.
 const MOST_BYTES: usize = 8 << 30;
+/// What a row takes beside its values, in bytes.
+const ROW: usize = 128;
+/// What a token takes: its id, whether it is seen, its label.
+const TOKEN: usize = 3 * size_of::<i64>();
+/// Token ids of a row.
+const LONGEST_LIST: usize = 1 << 20;
+/// Values of a column in a row group: the reader takes up to 64 bytes for one.
+const MOST_VALUES: u64 = 1 << 26;
+const MOST_OF_A_PAGE: u64 = 1 << 30;
+/// What describes a file, in bytes.
+const LONGEST_FOOTER: u32 = 16 << 20;
+/// Rows that the reader has at hand at once.
+const ROWS_AT_ONCE: usize = 64;
 /// The longest side of an image, and what decoding one may allocate.
 const LONGEST_SIDE: u32 = 8192;
 const MOST_FOR_AN_IMAGE: u64 = 512 << 20;
-/// Rows of token ids that a look reads, to tell how long they are.
-const ROWS_LOOKED_AT: usize = 1000;
 
 /// What the safetensors form of a file would have as its header, from its footer and first rows: the
 /// length of token ids is that of the longest among the first thousand.
@@ -60,16 +83,7 @@ const ROWS_LOOKED_AT: usize = 1000;
 pub fn look(storage: &Storage, location: &Location) -> Result<Signature, ArtifactError> {
     let size = storage.blocking().head(location)?.size;
     let stored = Stored { storage: storage.clone(), location: location.clone(), size };
-    let (samples, checkpoint) = guarded(location, || {
-        let file = Columns::of(stored, location)?;
-        let rows = if file.of_images { 1 } else { ROWS_LOOKED_AT };
-        Ok((file.samples, file.read(rows)?))
-    })?;
-    let mut signature = checkpoint.signature();
-    for info in signature.values_mut() {
-        info.shape[0] = samples;
-    }
-    Ok(signature)
+    guarded(location, || Columns::of(stored, location, look::budget())?.look())
 }
 
 /// The samples of a local file whose name, in errors, is `location`.
@@ -81,7 +95,9 @@ pub fn open(path: &Path, location: &Location) -> Result<Checkpoint, ArtifactErro
     let file = File::open(path).map_err(|error| {
         ArtifactError::fault("unreadable", location, format!("cannot be opened: {error}"))
     })?;
-    guarded(location, || Columns::of(file, location)?.read(usize::MAX))
+    let bytes = AtomicU64::new(MOST_BYTES as u64);
+    let budget = Budget { values: MOST_VALUES, page: MOST_OF_A_PAGE, bytes };
+    guarded(location, || Columns::of(Local::from(file), location, budget)?.read())
 }
 
 /// The reader of Parquet has panicked on files made to that end; a fault of the file is what it is.
@@ -97,16 +113,18 @@ fn guarded<T>(
 /// The columns of a file that are samples.
 struct Columns<'a, R: ChunkReader> {
     reader: SerializedFileReader<R>,
+    file: R,
+    budget: Arc<Budget>,
     location: &'a Location,
     samples: usize,
     of_images: bool,
-    /// With the names they have in the file.
+    /// With the names they have in the file: inputs, labels, perhaps a mask.
     wanted: Vec<Arc<Type>>,
 }
 
-impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
-    fn of(file: R, location: &'a Location) -> Result<Self, ArtifactError> {
-        let reader = SerializedFileReader::new(file).map_err(|e| malformed(location, &e))?;
+impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
+    fn of(file: R, location: &'a Location, budget: Budget) -> Result<Self, ArtifactError> {
+        let reader = reader(file.clone()).map_err(|error| malformed(location, &error))?;
         let described = reader.metadata().file_metadata();
         let samples = usize::try_from(described.num_rows()).unwrap_or(0);
         let fields = described.schema_descr().root_schema().get_fields();
@@ -125,30 +143,68 @@ impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
         let labels = named(&LABEL_COLUMNS).ok_or_else(|| missing("label or labels"))?;
         let mask = (!of_images).then(|| named(&[MASK])).flatten();
         let wanted = [Some(inputs), Some(labels), mask].into_iter().flatten().collect();
-        Ok(Self { reader, location, samples, of_images, wanted })
+        let budget = Arc::new(budget);
+        let columns = Self { reader, file, budget, location, samples, of_images, wanted };
+        columns.room(ROW, samples)?;
+        for column in columns.wanted.iter().skip(usize::from(of_images)) {
+            columns.check_whole_numbers(column)?;
+        }
+        Ok(columns)
     }
 
-    /// The first rows as tensors.
-    fn read(&self, rows: usize) -> Result<Checkpoint, ArtifactError> {
-        let root = self.reader.metadata().file_metadata().schema_descr().root_schema();
-        let schema = Type::group_type_builder(root.name()).with_fields(self.wanted.clone()).build();
-        let iterator = schema.and_then(|schema| self.reader.get_row_iter(Some(schema)));
-        let iterator = iterator.map_err(|error| malformed(self.location, &error))?;
-        if self.of_images {
-            self.images(iterator.take(rows))
-        } else {
-            self.tokens(iterator.take(rows))
+    /// The column is of whole numbers, or of lists of them.
+    fn check_whole_numbers(&self, column: &Type) -> Result<(), ArtifactError> {
+        if holds_whole_numbers(column) {
+            return Ok(());
         }
+        let detail = format!("has no whole numbers in the column {}", column.name());
+        Err(self.fault("wrong_dtype", &detail))
+    }
+
+    fn read(&self) -> Result<Checkpoint, ArtifactError> {
+        let rows = self.rows(&self.wanted, ROWS_AT_ONCE)?;
+        if self.of_images { self.images(rows) } else { self.tokens(rows) }
+    }
+
+    /// The rows of these columns, row group by row group.
+    fn rows(
+        &self,
+        columns: &[Arc<Type>],
+        at_once: usize,
+    ) -> Result<impl Iterator<Item = Result<Row, ParquetError>>, ArtifactError> {
+        let root = self.reader.metadata().file_metadata().schema_descr().root_schema();
+        let schema = Type::group_type_builder(root.name()).with_fields(columns.to_vec()).build();
+        let schema = schema.map_err(|error| malformed(self.location, &error))?;
+        let schema = Arc::new(SchemaDescriptor::new(Arc::new(schema)));
+        let rows_of = move |group| -> Result<ReaderIter, ParquetError> {
+            let tree = TreeBuilder::new().with_batch_size(at_once);
+            tree.as_iter(Arc::clone(&schema), &self.group(group)?)
+        };
+        Ok((0..self.reader.num_row_groups()).flat_map(move |group| {
+            let (rows, fault) = match rows_of(group) {
+                Ok(rows) => (Some(rows), None),
+                Err(fault) => (None, Some(Err(fault))),
+            };
+            rows.into_iter().flatten().chain(fault)
+        }))
+    }
+
+    fn group(&self, group: usize) -> Result<Bounded<'_, R>, ParquetError> {
+        let (file, budget) = (self.file.clone(), Arc::clone(&self.budget));
+        Ok(Bounded { group: self.reader.get_row_group(group)?, file, budget })
     }
 
     fn images(
         &self,
         rows: impl Iterator<Item = Result<Row, ParquetError>>,
     ) -> Result<Checkpoint, ArtifactError> {
-        let (mut encoded, mut labels) = (Vec::new(), Vec::new());
+        let (mut encoded, mut labels, mut held) = (Vec::new(), Vec::new(), 0usize);
         for (at, row) in rows.enumerate() {
             let row = row.map_err(|error| malformed(self.location, &error))?;
-            encoded.push(self.encoded(&row, at)?);
+            let bytes = self.encoded(&row, at)?;
+            held = held.saturating_add(ROW + bytes.len());
+            self.room(held, 1)?;
+            encoded.push(bytes);
             labels.push(self.integer(row_field(&row, &LABEL_COLUMNS), "label", at)?);
         }
         let Some(first) = encoded.first() else { return Ok(no_images()) };
@@ -156,7 +212,8 @@ impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
         let channels = if first.color().has_color() { 3 } else { 1 };
         let (width, height) = (first.width(), first.height());
         let size = channels * width as usize * height as usize;
-        let mut values = self.room(size, encoded.len())?;
+        self.room(size, encoded.len())?;
+        let mut values = vec![0; size * encoded.len()];
         values.par_chunks_mut(size).zip(&encoded).enumerate().try_for_each(
             |(at, (sample, bytes))| {
                 let image = self.decode(bytes, at)?;
@@ -181,10 +238,10 @@ impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
         Ok(tensors([(INPUTS, DType::U8, shape, Bytes::from(values)), of_labels(&labels)]))
     }
 
-    /// Zeros for the samples.
-    fn room(&self, size: usize, samples: usize) -> Result<Vec<u8>, ArtifactError> {
-        if let Some(bytes) = size.checked_mul(samples).filter(|&bytes| bytes <= MOST_BYTES) {
-            return Ok(vec![0; bytes]);
+    /// Refuses what would take too much memory.
+    fn room(&self, size: usize, samples: usize) -> Result<(), ArtifactError> {
+        if size.checked_mul(samples).is_some_and(|bytes| bytes <= MOST_BYTES) {
+            return Ok(());
         }
         let detail = format!(
             "{samples} samples of {size} bytes are more than the {} GiB that are decoded in memory; \
@@ -214,23 +271,18 @@ impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
 
     fn decode(&self, encoded: &ByteArray, at: usize) -> Result<DynamicImage, ArtifactError> {
         let decode = || -> image::ImageResult<DynamicImage> {
-            let mut limits = Limits::default();
-            (limits.max_image_width, limits.max_image_height) =
-                (Some(LONGEST_SIDE), Some(LONGEST_SIDE));
-            limits.max_alloc = Some(MOST_FOR_AN_IMAGE);
-            let mut reader = ImageReader::new(Cursor::new(encoded.data())).with_guessed_format()?;
-            reader.limits(limits);
-            let mut decoder = reader.into_decoder()?;
+            let mut decoder = decoder(encoded)?;
             let orientation = decoder.orientation()?;
             let mut image = DynamicImage::from_decoder(decoder)?;
             image.apply_orientation(orientation);
             Ok(image)
         };
-        decode().map_err(|error| {
-            let detail =
-                format!("row {at} is no image that can be read (PNG, JPEG, WebP): {error}");
-            self.fault("malformed_image", &detail)
-        })
+        decode().map_err(|error| self.no_image(at, &error))
+    }
+
+    fn no_image(&self, at: usize, error: &image::ImageError) -> ArtifactError {
+        let detail = format!("row {at} is no image that can be read (PNG, JPEG, WebP): {error}");
+        self.fault("malformed_image", &detail)
     }
 
     fn tokens(
@@ -238,7 +290,7 @@ impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
         rows: impl Iterator<Item = Result<Row, ParquetError>>,
     ) -> Result<Checkpoint, ArtifactError> {
         let (mut ids, mut masks, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-        let mut of_tokens = false;
+        let (mut of_tokens, mut longest) = (false, 0);
         for (at, row) in rows.enumerate() {
             let row = row.map_err(|error| malformed(self.location, &error))?;
             let sample = self.integers(row_field(&row, &[IDS]), IDS, at)?;
@@ -262,9 +314,11 @@ impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
                 label => vec![self.integer(label, "label", at)?],
             });
             ids.push(sample);
+            longest = longest.max(ids[at].len());
+            // As they will stand there, filled up.
+            self.room(ROW + TOKEN * longest, ids.len())?;
         }
-        let length = ids.iter().map(Vec::len).max().unwrap_or(0);
-        self.room(length.saturating_mul(3 * size_of::<i64>()), ids.len())?;
+        let length = longest;
         let labels = if of_tokens { filled(labels, length, IGNORED) } else { labels.concat() };
         let shape = vec![ids.len(), length];
         let labels_shape = if of_tokens { shape.clone() } else { vec![ids.len()] };
@@ -285,6 +339,7 @@ impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
             let detail = format!("row {at} has no list in the column {column}");
             return Err(self.fault("wrong_dtype", &detail));
         };
+        self.check_length(list.len(), at)?;
         list.elements().iter().map(|field| self.integer(Some(field), column, at)).collect()
     }
 
@@ -310,9 +365,50 @@ impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
         }
     }
 
+    fn check_length(&self, length: usize, at: usize) -> Result<(), ArtifactError> {
+        if length <= LONGEST_LIST {
+            return Ok(());
+        }
+        let detail = format!("row {at} is a list of {length}; {LONGEST_LIST} is the longest");
+        Err(self.fault("dataset_too_large", &detail))
+    }
+
     fn fault(&self, code: &'static str, detail: &str) -> ArtifactError {
         ArtifactError::fault(code, self.location, detail)
     }
+}
+
+fn holds_whole_numbers(column: &Type) -> bool {
+    if column.is_primitive() {
+        let whole = [Physical::BOOLEAN, Physical::INT32, Physical::INT64];
+        return whole.contains(&column.get_physical_type());
+    }
+    matches!(column.get_fields(), [only] if holds_whole_numbers(only))
+}
+
+/// The file, of which nothing but a footer of moderate length has been read.
+fn reader<R: ChunkReader + 'static>(file: R) -> Result<SerializedFileReader<R>, ParquetError> {
+    if let Some(at) = file.len().checked_sub(8) {
+        let tail = file.get_bytes(at, 4)?;
+        let length = tail.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        if (u64::from(LONGEST_FOOTER)..=at).contains(&length.into()) {
+            let detail = format!("is described by {length} bytes; write larger row groups");
+            return Err(ParquetError::External(Box::new(TooLarge(detail))));
+        }
+    }
+    // What is unpacked is not to be longer than announced.
+    let properties = ReaderProperties::builder().set_backward_compatible_lz4(false).build();
+    let options = ReadOptionsBuilder::new().with_reader_properties(properties).build();
+    SerializedFileReader::new_with_options(file, options)
+}
+
+fn decoder(encoded: &ByteArray) -> image::ImageResult<impl ImageDecoder> {
+    let mut limits = Limits::default();
+    (limits.max_image_width, limits.max_image_height) = (Some(LONGEST_SIDE), Some(LONGEST_SIDE));
+    limits.max_alloc = Some(MOST_FOR_AN_IMAGE);
+    let mut reader = ImageReader::new(Cursor::new(encoded.data())).with_guessed_format()?;
+    reader.limits(limits);
+    reader.into_decoder()
 }
 
 fn no_images() -> Checkpoint {
@@ -373,6 +469,11 @@ fn malformed(location: &Location, error: &ParquetError) -> ArtifactError {
         && let Some(error) = source.downcast_ref::<crate::storage::StorageError>()
     {
         return error.clone().into();
+    }
+    if let ParquetError::External(source) = error
+        && let Some(error) = source.downcast_ref::<TooLarge>()
+    {
+        return ArtifactError::fault("dataset_too_large", location, error.to_string());
     }
     ArtifactError::fault("malformed_parquet", location, format!("cannot be read: {error}"))
 }
