@@ -33,6 +33,7 @@ mod artifacts {
 }
 
 mod pipeline {
+    mod adapters;
     mod bad_input;
     pub mod case;
     mod heads;

@@ -222,9 +222,11 @@ fn tuning(
         let adapter =
             artifacts::Adapter::look(storage, &step.model).map_err(failure::at(TRAJECTORY))?;
         checkpoints.push(if let Some(adapter) = adapter {
-            let (tuned, read) =
-                adapter.open(&access, &base.checkpoint).map_err(failure::at(TRAJECTORY))?;
+            let base = (&base.folder.config, &base.checkpoint);
+            let (tuned, own, read) =
+                adapter.open(&access, base).map_err(failure::at(TRAJECTORY))?;
             files.extend(read);
+            config = own;
             tuned
         } else {
             let (tuned, _) = model(access, TRAJECTORY, &step.model.to_string(), files)?;

@@ -42,33 +42,31 @@ pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Valu
     let last = &trajectory.last().model;
     let adapter =
         artifacts::Adapter::look(storage.blocking(), last).map_err(failure::at(pointer))?;
-    let (mut head, mut tuned_signature) = (None, None);
-    let mut tuned_config = base_folder.config.clone();
-    if let Some(adapter) = adapter {
-        adapter.check(storage.blocking(), &base).map_err(failure::at(pointer))?;
-    } else {
-        let (tuned_folder, tuned) = headers(storage, pointer, &last.to_string())?;
-        head = AdoptedHead::find((&tuned_folder.config, &tuned), [&base, &target], &folder.config);
-        if let Some(head) = &head {
-            (base, target) = (head.on_signature(base, &tuned), head.on_signature(target, &tuned));
-            folder.config = head.config.clone();
+    let (tuned_config, mut tuned) = match adapter {
+        Some(adapter) => adapter
+            .check(storage.blocking(), (&base_folder.config, &base))
+            .map_err(failure::at(pointer))?,
+        None => {
+            let (folder, tuned) = headers(storage, pointer, &last.to_string())?;
+            (folder.config, tuned)
         }
-        tuned_signature = Some(tuned);
-        tuned_config = tuned_folder.config;
+    };
+    let head = AdoptedHead::find((&tuned_config, &tuned), [&base, &target], &folder.config);
+    if let Some(head) = &head {
+        (base, target) = (head.on_signature(base, &tuned), head.on_signature(target, &tuned));
+        folder.config = head.config.clone();
     }
     if let Ok(graph) = Graph::from_config(&folder.config, &target) {
         let old = (&base_folder, &tuned_config, &base);
         let new = (&folder, &graph, &target);
         for rows in models::shared_rows(storage.blocking(), old, new, &mut Vec::new())? {
             base = rows.on_signature(base);
-            tuned_signature = tuned_signature.map(|tuned| rows.on_signature(tuned));
+            tuned = rows.on_signature(tuned);
         }
     }
     let bases = [(&base_folder.config, &base), (&folder.config, &target)];
     let old = models::at_another_width(spec, bases)?;
-    if let Some(tuned) = &tuned_signature {
-        models::same_as_tuned(tuned, (old.as_ref(), &base), &target)?;
-    }
+    models::same_as_tuned(&tuned, (old.as_ref(), &base), &target)?;
     let sizes = Sizes::look(spec, storage)?;
     let graph = read_graph("/target/base", &folder, &target, sizes.sample_shape.as_deref())?;
     check_head(&graph, spec.options.head, head.as_ref())?;
