@@ -1,0 +1,94 @@
+//! The three models of a transfer by their headers, brought under one signature as `models::read` does
+//! with their tensors.
+
+use serde_json::Value;
+
+use crate::{
+    artifacts::{self, ModelFolder},
+    engine::{
+        network::{Graph, Naming, Signature},
+        transfer::compatibility::AdoptedHead,
+    },
+    pipeline::{Failure, failure, fetch::location, models},
+    spec::Spec,
+    storage::Storage,
+};
+
+const TRAJECTORY: &str = "/source/trajectory";
+
+pub struct Models {
+    /// The new base, with the adopted head's configuration.
+    pub folder: ModelFolder,
+    pub target: Signature,
+    pub base: Signature,
+    pub head: Option<AdoptedHead>,
+    pub across_widths: bool,
+    /// Points of the trajectory, the old base included.
+    pub checkpoints: usize,
+}
+
+impl Models {
+    pub fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
+        let (mut folder, mut target) = model(storage, "/target/base", &spec.target.base)?;
+        let (old, mut base) = model(storage, "/source/base", &spec.source.base)?;
+        let (tuned_config, mut tuned, checkpoints) = tuned(spec, storage, (&old, &base))?;
+        let head = AdoptedHead::find((&tuned_config, &tuned), [&base, &target], &folder.config);
+        if let Some(head) = &head {
+            (base, target) = (head.on_signature(base, &tuned), head.on_signature(target, &tuned));
+            folder.config = head.config.clone();
+        }
+        if let Ok(graph) = Graph::from_config(&folder.config, &target) {
+            let before = (&old, &tuned_config, &base);
+            let after = (&folder, &graph, &target);
+            let files = &mut Vec::new();
+            for rows in models::shared_rows(storage.blocking(), before, after, files)? {
+                base = rows.on_signature(base);
+                tuned = rows.on_signature(tuned);
+            }
+        }
+        let bases = [(&old.config, &base), (&folder.config, &target)];
+        let source = models::at_another_width(spec, bases)?;
+        models::same_as_tuned(&tuned, (source.as_ref(), &base), &target)?;
+        let across_widths = source.is_some();
+        Ok(Self { folder, target, base, head, across_widths, checkpoints })
+    }
+}
+
+/// Configuration and headers of the tuned model, and how many points its trajectory has.
+fn tuned(
+    spec: &Spec,
+    storage: &Storage,
+    (old, base): (&ModelFolder, &Signature),
+) -> Result<(Value, Signature, usize), Failure> {
+    let place = location(storage, TRAJECTORY, &spec.source.trajectory)?;
+    let trajectory = artifacts::Trajectory::look(storage.blocking(), &place, &old.location)
+        .map_err(failure::at(TRAJECTORY))?;
+    let (last, checkpoints) = (&trajectory.last().model, trajectory.checkpoints.len());
+    let adapter =
+        artifacts::Adapter::look(storage.blocking(), last).map_err(failure::at(TRAJECTORY))?;
+    let (config, signature) = match adapter {
+        Some(adapter) => adapter
+            .check(storage.blocking(), (&old.config, base))
+            .map_err(failure::at(TRAJECTORY))?,
+        None => {
+            let (folder, signature) = model(storage, TRAJECTORY, &last.to_string())?;
+            (folder.config, signature)
+        }
+    };
+    Ok((config, signature, checkpoints))
+}
+
+fn model(
+    storage: &Storage,
+    pointer: &str,
+    text: &str,
+) -> Result<(ModelFolder, Signature), Failure> {
+    let place = location(storage, pointer, text)?;
+    let read = || {
+        let folder = ModelFolder::look(storage.blocking(), &place)?;
+        let signature = folder.signature(storage.blocking())?;
+        let naming = Naming::of(&folder.config, &signature);
+        Ok((folder, naming.read_signature(signature)))
+    };
+    read().map_err(failure::at(pointer))
+}
