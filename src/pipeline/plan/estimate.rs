@@ -134,6 +134,7 @@ impl Job<'_> {
         let mut work = Work { elements: self.elements(3.0), ..Work::default() };
         work += self.evaluations(2.0, validation);
         work += self.evaluations(2.0, test);
+        work += self.statistics(1.0);
         if self.is_auto() {
             if validation > 0 {
                 work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[0]);
