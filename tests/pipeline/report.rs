@@ -1,9 +1,12 @@
 //! What a report tells of a transfer: ranks, costs, time, and what it rests on.
 
-use retune::engine::network::HostTensor;
+use std::{fs, path::Path};
+
+use retune::{engine::network::HostTensor, pipeline::Failure};
 use serde_json::{Value, json};
 
-use super::case::{Case, read_json};
+use super::case::{Case, FEATURES, read_json, samples};
+use crate::engine::networks::{Network, mlp};
 
 fn report(case: &Case, spec: &Value) -> Value {
     read_json(&case.done(spec).1.join("report.json"))
@@ -30,6 +33,16 @@ fn candidates_are_ranked_by_validation() {
     }
     ranks.sort_unstable();
     assert_eq!(ranks, [1, 2, 3]);
+
+    // Without validation there is nothing to rank by, and the report says what chose.
+    let mut spec = case.spec();
+    spec.as_object_mut().expect("an object").remove("data");
+    spec["methods"] = json!(["weight_matching", "identity"]);
+    let report = self::report(&case, &spec);
+    assert_eq!(report["winner"], "identity");
+    assert_eq!(report["candidates"][0]["rank"], Value::Null);
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("identity was taken because it is named last"), "{warnings}");
 }
 
 #[test]
@@ -89,4 +102,70 @@ fn the_new_base_is_measured_with_statistics_of_the_training_samples() {
     assert_eq!((&before["accuracy"], &before["loss"]), (&nothing["accuracy"], &nothing["loss"]));
     assert_eq!(before["statistics"], "re_estimated");
     assert_eq!(report["baselines"]["source_tuned"]["statistics"], "as_deployed");
+}
+
+fn listed(case: &Case, first: &Path) -> Value {
+    for file in ["config.json", "model.safetensors"] {
+        let to = case.path("list/base").join(file);
+        fs::create_dir_all(to.parent().expect("a folder")).expect("our own folder");
+        fs::copy(first.join(file), to).expect("our own file");
+    }
+    case.put_model("list/tuned", &case.model("tuned"));
+    let steps = json!([{"step": 0, "model": "base/"}, {"step": 9, "model": "tuned/"}]);
+    let list = json!({"format": "retune-trajectory/1", "checkpoints": steps});
+    case.write("list/trajectory.json", list.to_string());
+    let mut spec = case.spec();
+    spec["source"]["trajectory"] = json!(case.uri("list/"));
+    spec["methods"] = json!(["identity"]);
+    spec
+}
+
+#[test]
+fn a_trajectory_that_starts_elsewhere_is_noticed() {
+    let case = Case::fresh();
+    let warned = |first: &str| {
+        let spec = listed(&case, &case.path(first));
+        report(&case, &spec)["warnings"].to_string().contains("is not source.base")
+    };
+    assert!(!warned("old"));
+    assert!(warned("new"));
+    // Of another shape it is another network's.
+    let other = mlp(&[FEATURES, 20, 12, 3]);
+    let wider = Case::empty(other);
+    wider.put_model("old", &wider.network.parameters(1));
+    let spec = listed(&case, &wider.path("old"));
+    for failure in [case.plan(&spec).err(), case.run(&spec).err()] {
+        let Some(Failure::Input { code, pointer, .. }) = failure else {
+            panic!("it is refused: {failure:?}")
+        };
+        let found = (code, pointer.as_deref());
+        assert_eq!(found, ("incompatible_models", Some("/source/trajectory")));
+    }
+}
+
+#[test]
+fn without_an_output_layer_there_is_no_head_to_keep() {
+    let config = json!({"model_type": "graph", "input": {"kind": "features", "shape": [6]},
+        "nodes": [{"op": "linear", "param": "fc"}, {"op": "relu"}]});
+    let shapes = [("fc.weight".to_owned(), vec![3, 6]), ("fc.bias".to_owned(), vec![3])];
+    let case = Case::empty(Network::of(&config, shapes));
+    for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
+        case.put_model(name, &case.network.parameters(seed));
+    }
+    let (inputs, labels) = samples(30, 1);
+    case.put_data("train.safetensors", inputs, &labels);
+    let mut spec = case.spec();
+    spec["data"] = json!({"train": case.uri("train.safetensors")});
+    spec["methods"] = json!(["identity"]);
+    for head in ["source", "keep"] {
+        spec["options"] = json!({"head": head});
+        for failure in [case.plan(&spec).err(), case.run(&spec).err()] {
+            let Some(Failure::Input { code, pointer, .. }) = failure else {
+                panic!("it is refused: {failure:?}")
+            };
+            assert_eq!((code, pointer.as_deref()), ("no_head", Some("/options/head")));
+        }
+    }
+    spec["options"] = json!({"head": "transport"});
+    case.done(&spec);
 }

@@ -1,7 +1,7 @@
 //! What somebody should know before he relies on a result.
 
 use super::{Check, Contest};
-use crate::pipeline::compete::Bench;
+use crate::{pipeline::compete::Bench, spec::Methods};
 
 pub fn of(bench: &Bench, contest: &Contest, gate: &[Check]) -> Vec<String> {
     let (inputs, splits) = (bench.inputs, &bench.inputs.splits);
@@ -35,5 +35,20 @@ pub fn of(bench: &Bench, contest: &Contest, gate: &[Check]) -> Vec<String> {
         matches!((metric, source), (Some(metric), Some(source)) if metric < source),
         "the result is less accurate than the old tuned model",
     );
+    if let (Methods::Named(methods), None) = (&bench.job.spec.methods, &splits.validation)
+        && methods.len() > 1
+    {
+        warnings.push(format!(
+            "no validation split chooses between the methods: {} was taken because it is named last",
+            contest.winner().method.name()
+        ));
+    }
+    if inputs.other_start > 0 {
+        warnings.push(format!(
+            "the first checkpoint of trajectory.json is not source.base: {} tensors differ; the update \
+             was taken from source.base",
+            inputs.other_start
+        ));
+    }
     warnings
 }

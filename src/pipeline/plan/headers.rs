@@ -6,10 +6,14 @@ use serde_json::Value;
 use crate::{
     artifacts::{self, ModelFolder},
     engine::{
-        network::{Graph, Naming, Signature},
+        network::{Graph, Signature},
         transfer::compatibility::AdoptedHead,
     },
-    pipeline::{Failure, failure, fetch::location, models},
+    pipeline::{
+        Failure, failure,
+        fetch::{headers, location},
+        models,
+    },
     spec::Spec,
     storage::Storage,
 };
@@ -29,8 +33,8 @@ pub struct Models {
 
 impl Models {
     pub fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
-        let (mut folder, mut target) = model(storage, "/target/base", &spec.target.base)?;
-        let (old, mut base) = model(storage, "/source/base", &spec.source.base)?;
+        let (mut folder, mut target) = headers(storage, "/target/base", &spec.target.base)?;
+        let (old, mut base) = headers(storage, "/source/base", &spec.source.base)?;
         let (tuned_config, mut tuned, checkpoints) = tuned(spec, storage, (&old, &base))?;
         let head = AdoptedHead::find((&tuned_config, &tuned), [&base, &target], &folder.config);
         if let Some(head) = &head {
@@ -64,6 +68,11 @@ fn tuned(
     let trajectory = artifacts::Trajectory::look(storage.blocking(), &place, &old.location)
         .map_err(failure::at(TRAJECTORY))?;
     let (last, checkpoints) = (&trajectory.last().model, trajectory.checkpoints.len());
+    let first = &trajectory.checkpoints[0].model;
+    if trajectory.list.is_some() && *first != old.location {
+        let (folder, own) = headers(storage, TRAJECTORY, &first.to_string())?;
+        models::same_body((&folder.config, &own), base)?;
+    }
     let adapter =
         artifacts::Adapter::look(storage.blocking(), last).map_err(failure::at(TRAJECTORY))?;
     let (config, signature) = match adapter {
@@ -71,24 +80,9 @@ fn tuned(
             .check(storage.blocking(), (&old.config, base))
             .map_err(failure::at(TRAJECTORY))?,
         None => {
-            let (folder, signature) = model(storage, TRAJECTORY, &last.to_string())?;
+            let (folder, signature) = headers(storage, TRAJECTORY, &last.to_string())?;
             (folder.config, signature)
         }
     };
     Ok((config, signature, checkpoints))
-}
-
-fn model(
-    storage: &Storage,
-    pointer: &str,
-    text: &str,
-) -> Result<(ModelFolder, Signature), Failure> {
-    let place = location(storage, pointer, text)?;
-    let read = || {
-        let folder = ModelFolder::look(storage.blocking(), &place)?;
-        let signature = folder.signature(storage.blocking())?;
-        let naming = Naming::of(&folder.config, &signature);
-        Ok((folder, naming.read_signature(signature)))
-    };
-    read().map_err(failure::at(pointer))
 }
