@@ -41,7 +41,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let data = argument("--data").ok_or("--data DIR: the folder with mnist/ and fashion/")?;
         let only = argument("--only").unwrap_or_default();
         let again = std::env::args().any(|a| a == "--auto");
-        let wanted = |row: &Row| row.name().contains(&only) && !(again && row.field == Field::Widths);
+        let wanted =
+            |row: &Row| row.name().contains(&only) && !(again && row.field == Field::Widths);
         for row in rows().filter(wanted) {
             let file = results.join(format!("{}.json", row.name()));
             if file.exists() != again {
