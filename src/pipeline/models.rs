@@ -278,7 +278,7 @@ fn other_start(
     let (first, _) = model(access, TRAJECTORY, &first.to_string(), files)?;
     same_body((&first.folder.config, &first.checkpoint.signature()), &base.checkpoint.signature())?;
     let digests = |model: &Model| -> BTreeSet<String> {
-        model.inputs.iter().map(|file| file.sha256.to_string()).collect()
+        model.inputs.iter().map(|file| file.sha256.clone()).collect()
     };
     if digests(&first) == digests(base) {
         return Ok(0);

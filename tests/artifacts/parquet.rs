@@ -10,7 +10,7 @@ use flate2::{Compression as Level, write::GzEncoder};
 
 use image::{DynamicImage, ImageFormat, RgbImage};
 use parquet::{
-    basic::{Compression, Encoding},
+    basic::{Compression, Encoding, GzipLevel},
     column::{
         page::{CompressedPage, Page, PageWriter},
         writer::{ColumnCloseResult, ColumnWriter},
@@ -366,13 +366,13 @@ fn what_is_announced_in_a_few_bytes_is_bounded_before_it_is_read() {
     entries[0].entries = MANY;
     refused(announcing(LISTS, 1, entries), too_large);
     let mut page = repeated(1);
-    page[0].compression = Compression::GZIP(Default::default());
+    page[0].compression = Compression::GZIP(GzipLevel::default());
     page[0].unpacked = Some(MANY as usize);
     refused(announcing(IMAGES, 1, page), too_large);
 
     // More than the header says: gzip would be unpacked to its end.
     let mut longer = repeated(1);
-    longer[0].compression = Compression::GZIP(Default::default());
+    longer[0].compression = Compression::GZIP(GzipLevel::default());
     (longer[0].data, longer[0].unpacked) = (gzip(&vec![0; 64 << 20]), Some(9));
     refused(announcing(IMAGES, 1, longer), "malformed_parquet");
     let error = look(&test, "d.parquet").expect_err("a refusal").to_string();

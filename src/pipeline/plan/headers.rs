@@ -75,14 +75,12 @@ fn tuned(
     }
     let adapter =
         artifacts::Adapter::look(storage.blocking(), last).map_err(failure::at(TRAJECTORY))?;
-    let (config, signature) = match adapter {
-        Some(adapter) => adapter
-            .check(storage.blocking(), (&old.config, base))
-            .map_err(failure::at(TRAJECTORY))?,
-        None => {
-            let (folder, signature) = headers(storage, TRAJECTORY, &last.to_string())?;
-            (folder.config, signature)
-        }
+    let (config, signature) = if let Some(adapter) = adapter {
+        let base = (&old.config, base);
+        adapter.check(storage.blocking(), base).map_err(failure::at(TRAJECTORY))?
+    } else {
+        let (folder, signature) = headers(storage, TRAJECTORY, &last.to_string())?;
+        (folder.config, signature)
     };
     Ok((config, signature, checkpoints))
 }

@@ -94,7 +94,7 @@ impl<R: ChunkReader + Clone + 'static> RowGroupReader for Bounded<'_, R> {
         let described = self.metadata().column(column);
         let (at, length) = described.byte_range();
         Ok(Box::new(Pages {
-            pages: self.group.get_column_page_reader(column)?,
+            reader: self.group.get_column_page_reader(column)?,
             file: self.file.clone(),
             at,
             end: at.saturating_add(length),
@@ -114,7 +114,7 @@ impl<R: ChunkReader + Clone + 'static> RowGroupReader for Bounded<'_, R> {
 }
 
 struct Pages<R> {
-    pages: Box<dyn PageReader>,
+    reader: Box<dyn PageReader>,
     file: R,
     /// Of the next header.
     at: u64,
@@ -163,7 +163,7 @@ impl<R: ChunkReader> Pages<R> {
 impl<R: ChunkReader> PageReader for Pages<R> {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
         self.check()?;
-        let page = self.pages.get_next_page()?;
+        let page = self.reader.get_next_page()?;
         // They say how many they are once more, in a place that is believed.
         let delta = |encoding| {
             matches!(encoding, Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY)
@@ -176,16 +176,16 @@ impl<R: ChunkReader> PageReader for Pages<R> {
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
-        self.pages.peek_next_page()
+        self.reader.peek_next_page()
     }
 
     fn skip_next_page(&mut self) -> Result<()> {
         self.check()?;
-        self.pages.skip_next_page()
+        self.reader.skip_next_page()
     }
 
     fn at_record_boundary(&mut self) -> Result<bool> {
-        self.pages.at_record_boundary()
+        self.reader.at_record_boundary()
     }
 }
 
