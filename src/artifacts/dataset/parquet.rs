@@ -11,23 +11,22 @@
 //! bounded before anything is read, and what it turns out to hold while it is.
 
 mod header;
+mod images;
 mod look;
 mod pages;
 mod stored;
+mod tokens;
 
 use std::{
     fs::File,
-    io::Cursor,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Arc, atomic::AtomicU64},
 };
 
 use bytes::Bytes;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use parquet::{
     basic::Type as Physical,
-    data_type::ByteArray,
     errors::ParquetError,
     file::{
         properties::ReaderProperties,
@@ -40,15 +39,11 @@ use parquet::{
     },
     schema::types::{SchemaDescriptor, Type},
 };
-use rayon::prelude::*;
 
 use super::{IDS, INPUTS, LABELS, MASK};
 use crate::{
     artifacts::error::ArtifactError,
-    engine::{
-        learning::cross_entropy::IGNORED,
-        network::{Checkpoint, DType, HostTensor, Signature},
-    },
+    engine::network::{Checkpoint, DType, HostTensor, Signature},
     storage::{Location, Storage},
 };
 use pages::{Bounded, Budget, TooLarge};
@@ -71,9 +66,6 @@ const MOST_OF_A_PAGE: u64 = 1 << 30;
 const LONGEST_FOOTER: u32 = 16 << 20;
 /// Rows that the reader has at hand at once.
 const ROWS_AT_ONCE: usize = 64;
-/// The longest side of an image, and what decoding one may allocate.
-const LONGEST_SIDE: u32 = 8192;
-const MOST_FOR_AN_IMAGE: u64 = 512 << 20;
 
 /// What the safetensors form of a file would have as its header, from its footer and first rows: the
 /// length of token ids is that of the longest among the first thousand.
@@ -194,50 +186,6 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
         Ok(Bounded { group: self.reader.get_row_group(group)?, file, budget })
     }
 
-    fn images(
-        &self,
-        rows: impl Iterator<Item = Result<Row, ParquetError>>,
-    ) -> Result<Checkpoint, ArtifactError> {
-        let (mut encoded, mut labels, mut held) = (Vec::new(), Vec::new(), 0usize);
-        for (at, row) in rows.enumerate() {
-            let row = row.map_err(|error| malformed(self.location, &error))?;
-            let bytes = self.encoded(&row, at)?;
-            held = held.saturating_add(ROW + bytes.len());
-            self.room(held, 1)?;
-            encoded.push(bytes);
-            labels.push(self.integer(row_field(&row, &LABEL_COLUMNS), "label", at)?);
-        }
-        let Some(first) = encoded.first() else { return Ok(no_images()) };
-        let first = self.decode(first, 0)?;
-        let channels = if first.color().has_color() { 3 } else { 1 };
-        let (width, height) = (first.width(), first.height());
-        let size = channels * width as usize * height as usize;
-        self.room(size, encoded.len())?;
-        let mut values = vec![0; size * encoded.len()];
-        values.par_chunks_mut(size).zip(&encoded).enumerate().try_for_each(
-            |(at, (sample, bytes))| {
-                let image = self.decode(bytes, at)?;
-                if (image.width(), image.height()) != (width, height) {
-                    let detail = format!(
-                        "row {at} is an image of {} × {} pixels, row 0 of {width} × {height}; \
-                         scale them to one size",
-                        image.width(),
-                        image.height()
-                    );
-                    return Err(self.fault("wrong_shape", &detail));
-                }
-                if channels == 1 && image.color().has_color() {
-                    let detail = format!("row {at} is an image in colour, row 0 in grey");
-                    return Err(self.fault("wrong_shape", &detail));
-                }
-                set(sample, image, channels);
-                Ok(())
-            },
-        )?;
-        let shape = vec![labels.len(), channels, height as usize, width as usize];
-        Ok(tensors([(INPUTS, DType::U8, shape, Bytes::from(values)), of_labels(&labels)]))
-    }
-
     /// Refuses what would take too much memory.
     fn room(&self, size: usize, samples: usize) -> Result<(), ArtifactError> {
         if size.checked_mul(samples).is_some_and(|bytes| bytes <= MOST_BYTES) {
@@ -249,98 +197,6 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
             MOST_BYTES >> 30
         );
         Err(self.fault("dataset_too_large", &detail))
-    }
-
-    fn encoded(&self, row: &Row, at: usize) -> Result<ByteArray, ArtifactError> {
-        let bytes = match row_field(row, &IMAGES) {
-            Some(Field::Bytes(bytes)) => Some(bytes),
-            Some(Field::Group(parts)) => match row_field(parts, &["bytes"]) {
-                Some(Field::Bytes(bytes)) => Some(bytes),
-                _ => None,
-            },
-            _ => None,
-        };
-        bytes.cloned().ok_or_else(|| {
-            let detail = format!(
-                "row {at} has no bytes of an image; files beside the Parquet file are not read, so \
-                 embed them"
-            );
-            self.fault("malformed_image", &detail)
-        })
-    }
-
-    fn decode(&self, encoded: &ByteArray, at: usize) -> Result<DynamicImage, ArtifactError> {
-        let decode = || -> image::ImageResult<DynamicImage> {
-            let mut decoder = decoder(encoded)?;
-            let orientation = decoder.orientation()?;
-            let mut image = DynamicImage::from_decoder(decoder)?;
-            image.apply_orientation(orientation);
-            Ok(image)
-        };
-        decode().map_err(|error| self.no_image(at, &error))
-    }
-
-    fn no_image(&self, at: usize, error: &image::ImageError) -> ArtifactError {
-        let detail = format!("row {at} is no image that can be read (PNG, JPEG, WebP): {error}");
-        self.fault("malformed_image", &detail)
-    }
-
-    fn tokens(
-        &self,
-        rows: impl Iterator<Item = Result<Row, ParquetError>>,
-    ) -> Result<Checkpoint, ArtifactError> {
-        let (mut ids, mut masks, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut of_tokens, mut longest) = (false, 0);
-        for (at, row) in rows.enumerate() {
-            let row = row.map_err(|error| malformed(self.location, &error))?;
-            let sample = self.integers(row_field(&row, &[IDS]), IDS, at)?;
-            let of_length = |column: &str, values: Vec<i64>| {
-                if values.len() == sample.len() {
-                    return Ok(values);
-                }
-                let (found, ids) = (values.len(), sample.len());
-                let detail = format!("row {at} has {found} values of {column} for {ids} input_ids");
-                Err(self.fault("wrong_shape", &detail))
-            };
-            masks.push(match row_field(&row, &[MASK]) {
-                Some(mask) => of_length(MASK, self.integers(Some(mask), MASK, at)?)?,
-                None => vec![1; sample.len()],
-            });
-            labels.push(match row_field(&row, &LABEL_COLUMNS) {
-                list @ Some(Field::ListInternal(_)) => {
-                    of_tokens = true;
-                    of_length(LABELS, self.integers(list, LABELS, at)?)?
-                }
-                label => vec![self.integer(label, "label", at)?],
-            });
-            ids.push(sample);
-            longest = longest.max(ids[at].len());
-            // As they will stand there, filled up.
-            self.room(ROW + TOKEN * longest, ids.len())?;
-        }
-        let length = longest;
-        let labels = if of_tokens { filled(labels, length, IGNORED) } else { labels.concat() };
-        let shape = vec![ids.len(), length];
-        let labels_shape = if of_tokens { shape.clone() } else { vec![ids.len()] };
-        Ok(tensors([
-            (IDS, DType::I64, shape.clone(), i64s(&filled(ids, length, 0))),
-            (MASK, DType::I64, shape, i64s(&filled(masks, length, 0))),
-            (LABELS, DType::I64, labels_shape, i64s(&labels)),
-        ]))
-    }
-
-    fn integers(
-        &self,
-        field: Option<&Field>,
-        column: &str,
-        at: usize,
-    ) -> Result<Vec<i64>, ArtifactError> {
-        let Some(Field::ListInternal(list)) = field else {
-            let detail = format!("row {at} has no list in the column {column}");
-            return Err(self.fault("wrong_dtype", &detail));
-        };
-        self.check_length(list.len(), at)?;
-        list.elements().iter().map(|field| self.integer(Some(field), column, at)).collect()
     }
 
     fn integer(
@@ -363,14 +219,6 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
                 Err(self.fault("wrong_dtype", &detail))
             }
         }
-    }
-
-    fn check_length(&self, length: usize, at: usize) -> Result<(), ArtifactError> {
-        if length <= LONGEST_LIST {
-            return Ok(());
-        }
-        let detail = format!("row {at} is a list of {length}; {LONGEST_LIST} is the longest");
-        Err(self.fault("dataset_too_large", &detail))
     }
 
     fn fault(&self, code: &'static str, detail: &str) -> ArtifactError {
@@ -402,48 +250,11 @@ fn reader<R: ChunkReader + 'static>(file: R) -> Result<SerializedFileReader<R>, 
     SerializedFileReader::new_with_options(file, options)
 }
 
-fn decoder(encoded: &ByteArray) -> image::ImageResult<impl ImageDecoder> {
-    let mut limits = Limits::default();
-    (limits.max_image_width, limits.max_image_height) = (Some(LONGEST_SIDE), Some(LONGEST_SIDE));
-    limits.max_alloc = Some(MOST_FOR_AN_IMAGE);
-    let mut reader = ImageReader::new(Cursor::new(encoded.data())).with_guessed_format()?;
-    reader.limits(limits);
-    reader.into_decoder()
-}
-
-fn no_images() -> Checkpoint {
-    tensors([(INPUTS, DType::U8, vec![0, 1], Bytes::new()), of_labels(&[])])
-}
-
 /// The first of the columns that the row has.
 fn row_field<'r>(row: &'r Row, names: &[&str]) -> Option<&'r Field> {
     names.iter().find_map(|name| {
         row.get_column_iter().find_map(|(column, field)| (column == name).then_some(field))
     })
-}
-
-/// Sets pixels `[H, W, C]` as `[C, H, W]`.
-fn set(sample: &mut [u8], image: DynamicImage, channels: usize) {
-    if channels == 1 {
-        sample.copy_from_slice(image.to_luma8().as_raw());
-        return;
-    }
-    let pixels = image.to_rgb8();
-    let area = sample.len() / channels;
-    for (channel, plane) in sample.chunks_mut(area).enumerate() {
-        for (value, pixel) in plane.iter_mut().zip(pixels.as_raw().chunks_exact(channels)) {
-            *value = pixel[channel];
-        }
-    }
-}
-
-/// Rows of one length, one after the other.
-fn filled(rows: Vec<Vec<i64>>, length: usize, with: i64) -> Vec<i64> {
-    let fill = |mut row: Vec<i64>| {
-        row.resize(length, with);
-        row
-    };
-    rows.into_iter().flat_map(fill).collect()
 }
 
 type Named = (&'static str, DType, Vec<usize>, Bytes);

@@ -1,7 +1,8 @@
 //! The header of a page: how many values it has and how many bytes, packed and unpacked.
 //!
 //! It is a structure of Thrift's compact protocol, of which the few fields that count are kept and the
-//! rest is stepped over. Nothing is allocated.
+//! rest is stepped over. Nothing is allocated. A field that is there twice counts as the reader counts it,
+//! by the last; of several counts of values the largest is taken, whichever the reader believes.
 
 use std::io::{self, Read};
 
@@ -24,8 +25,9 @@ pub struct Header {
     /// Bytes in the file, and of these unpacked.
     pub packed: u64,
     pub unpacked: u64,
-    /// Bytes before what is packed, in pages of the second version.
-    pub levels: u64,
+    /// Bytes before what is packed, in pages of the second version: of definition levels and of
+    /// repetition levels.
+    levels: [u64; 2],
     pub is_packed: bool,
     pub values: u64,
 }
@@ -43,6 +45,15 @@ impl Header {
         Ok(header)
     }
 
+    /// Bytes before what is packed.
+    pub fn levels(&self) -> u64 {
+        self.levels[0] + self.levels[1]
+    }
+
+    fn more_values(&mut self, values: u64) {
+        self.values = self.values.max(values);
+    }
+
     fn field<R: Read>(&mut self, thrift: &mut Compact<R>, id: i64, kind: u8) -> io::Result<()> {
         match (id, kind) {
             (1, INTEGER) => {
@@ -55,14 +66,15 @@ impl Header {
             (2, INTEGER) => self.unpacked = thrift.count()?,
             (3, INTEGER) => self.packed = thrift.count()?,
             (5 | 7, STRUCTURE) => thrift.fields(&mut |thrift, id, kind| match (id, kind) {
-                (1, INTEGER) => thrift.count().map(|values| self.values = values),
+                (1, INTEGER) => thrift.count().map(|values| self.more_values(values)),
                 _ => thrift.skip(kind, DEPTH),
             })?,
             (8, STRUCTURE) => thrift.fields(&mut |thrift, id, kind| match (id, kind) {
-                (1, INTEGER) => thrift.count().map(|values| self.values = values),
-                (5 | 6, INTEGER) => thrift.count().map(|bytes| self.levels += bytes),
-                (7, FALSE) => {
-                    self.is_packed = false;
+                (1, INTEGER) => thrift.count().map(|values| self.more_values(values)),
+                (5, INTEGER) => thrift.count().map(|bytes| self.levels[0] = bytes),
+                (6, INTEGER) => thrift.count().map(|bytes| self.levels[1] = bytes),
+                (7, TRUE | FALSE) => {
+                    self.is_packed = kind == TRUE;
                     Ok(())
                 }
                 _ => thrift.skip(kind, DEPTH),
@@ -73,6 +85,7 @@ impl Header {
     }
 }
 
+const TRUE: u8 = 1;
 const FALSE: u8 = 2;
 const INTEGER: u8 = 5;
 const STRUCTURE: u8 = 12;
@@ -133,7 +146,7 @@ impl<R: Read> Compact<R> {
     fn skip(&mut self, kind: u8, depth: usize) -> io::Result<()> {
         let Some(depth) = depth.checked_sub(1) else { return Err(damaged()) };
         match kind {
-            1 | FALSE => Ok(()),
+            TRUE | FALSE => Ok(()),
             3 => self.bytes(1),
             4 | INTEGER | 6 => self.natural().map(drop),
             7 => self.bytes(8),
@@ -163,7 +176,7 @@ impl<R: Read> Compact<R> {
 
     /// In a list a truth value is a byte of its own.
     fn element(&mut self, kind: u8, depth: usize) -> io::Result<()> {
-        if matches!(kind, 1 | FALSE) { self.bytes(1) } else { self.skip(kind, depth) }
+        if matches!(kind, TRUE | FALSE) { self.bytes(1) } else { self.skip(kind, depth) }
     }
 
     fn bytes(&mut self, count: u64) -> io::Result<()> {
@@ -196,6 +209,13 @@ mod tests {
         for end in 0..20 {
             assert!(Header::read(&bytes[..end]).is_err(), "cut off after {end}");
         }
+        // What two headers say in one, and levels said twice.
+        let two = [0x5c, 0x15, 18, 0, 0x3c, 0x15, 2, 0x45, 10, 0x15, 4, 0, 0];
+        let header = Header::read(&two[..]).unwrap();
+        assert_eq!((header.values, header.levels()), (9, 7));
+        let twice = [0x8c, 0x55, 10, 0x05, 10, 6, 0x22, 0x01, 14, 0, 0];
+        let header = Header::read(&twice[..]).unwrap();
+        assert_eq!((header.levels(), header.is_packed), (3, true));
         // A size below zero, and structures without end.
         assert!(Header::read(&[0x25, 1, 0][..]).is_err());
         assert!(Header::read(&[0x9c; 64][..]).is_err());

@@ -10,7 +10,12 @@ use parquet::{
     file::reader::{ChunkReader, FileReader, RowGroupReader},
 };
 
-use super::{Columns, IDS, INPUTS, LABELS, MASK, ROW, TOKEN, malformed, no_images, pages::Budget};
+use super::{
+    Columns, IDS, INPUTS, LABELS, MASK, ROW, TOKEN,
+    images::{decoder, no_images},
+    malformed,
+    pages::Budget,
+};
 use crate::{
     artifacts::error::ArtifactError,
     engine::network::{DType, Signature, TensorInfo},
@@ -42,7 +47,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         let row = row.map_err(|error| malformed(self.location, &error))?;
         let encoded = self.encoded(&row, 0)?;
         let read = || -> image::ImageResult<Vec<usize>> {
-            let mut decoder = super::decoder(&encoded)?;
+            let mut decoder = decoder(&encoded)?;
             let channels = if decoder.color_type().has_color() { 3 } else { 1 };
             let (width, height) = decoder.dimensions();
             let turned = decoder.orientation()?.to_exif() > 4;

@@ -150,8 +150,8 @@ impl<R: ChunkReader> Pages<R> {
             return Ok(()); // refused by the reader
         }
         let packed = self.file.get_bytes(body, header.packed as usize)?;
-        let levels = packed.len().min(header.levels as usize);
-        let most = header.unpacked.saturating_sub(header.levels);
+        let levels = packed.len().min(header.levels() as usize);
+        let most = header.unpacked.saturating_sub(header.levels());
         let mut unpacked = MultiGzDecoder::new(&packed[levels..]).take(most.saturating_add(1));
         if io::copy(&mut unpacked, &mut io::sink())? > most {
             return Err(ParquetError::General("a page is longer than its header says".into()));
