@@ -21,6 +21,7 @@ mod recommendation;
 mod report;
 mod rivals;
 mod steps;
+mod timing;
 mod update;
 
 use std::path::Path;
@@ -34,6 +35,8 @@ use crate::{
     spec::Spec,
     storage::Storage,
 };
+
+use meter::Meter;
 
 pub use fetch::{device, evaluate, groups};
 pub use plan::plan;
@@ -151,10 +154,12 @@ pub struct Job<'a> {
 /// # Errors
 /// See [`Failure`].
 pub fn run(job: Job) -> Result<Outcome, Failure> {
+    let meter = Meter::start(job.progress);
+    let job = Job { progress: &meter, ..job };
     let scratch = meter::Scratch::create(job.scratch, job.id)?;
     let go_on = || job.progress.go_on().is_ok();
     let access = Access { storage: job.storage, scratch: scratch.path(), go_on: &go_on };
-    let done = begin(&job, access);
+    let done = begin(&job, access, &meter);
     // Whatever a stopped read or write says, the reason is the stop.
     match (done, job.progress.go_on()) {
         (Err(_), Err(stop)) => Err(Failure::Stopped(stop)),
@@ -162,13 +167,13 @@ pub fn run(job: Job) -> Result<Outcome, Failure> {
     }
 }
 
-fn begin(job: &Job, access: Access) -> Result<Outcome, Failure> {
+fn begin(job: &Job, access: Access, meter: &Meter) -> Result<Outcome, Failure> {
     job.progress.phase(Phase::Fetching);
     let output = fetch::location(job.storage, "/output", &job.spec.output)?;
     let begun = ResultWriter::begin(access, &output, job.id).map_err(failure::at("/output"))?;
     match begun {
         Begun::Standing(standing) => publish::standing(job, &output, standing),
-        Begun::Fresh(mut writer) => match finish(job, access, &mut writer) {
+        Begun::Fresh(mut writer) => match finish(job, (access, meter), &mut writer) {
             Ok(facts) => publish::manifest(job, writer, facts),
             Err(failure) => {
                 let ours = !matches!(job.progress.go_on(), Err(Stop::HandedBack));
@@ -182,8 +187,11 @@ fn begin(job: &Job, access: Access) -> Result<Outcome, Failure> {
 }
 
 /// Everything up to the manifest.
-fn finish(job: &Job, access: Access, writer: &mut ResultWriter) -> Result<publish::Facts, Failure> {
-    let meter = meter::Meter::start();
+fn finish(
+    job: &Job,
+    (access, meter): (Access, &Meter),
+    writer: &mut ResultWriter,
+) -> Result<publish::Facts, Failure> {
     let inputs = fetch::inputs(job, access)?;
     let bench = compete::Bench::new(&inputs, job)?;
     job.progress.phase(Phase::Diagnosing);
@@ -199,7 +207,7 @@ fn finish(job: &Job, access: Access, writer: &mut ResultWriter) -> Result<publis
     contest.few_shot = rivals::few_shot(&bench, &contest)?;
     contest.fine_tune_only = rivals::fine_tune_only(&bench, &contest)?;
     let judgement = judge::judge(&bench, &contest, diagnosed.diagnosis.identical_bases);
-    let mut report = report::write(&bench, &contest, &judgement, &diagnosed, &meter);
+    let mut report = report::write(&bench, &contest, &judgement, &diagnosed, meter);
     job.progress.phase(Phase::Publishing);
     if let (Some(wanted), Verdict::Published) = (job.spec.options.update, judgement.verdict) {
         let adapter = update::run(&bench, &contest, wanted);

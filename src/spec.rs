@@ -289,6 +289,7 @@ pub struct FineTune {
     pub batch_size: usize,
     /// Training ends as soon as the validation accuracy reaches this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
     pub stop_at: Option<f64>,
 }
 

@@ -33,12 +33,14 @@ mod artifacts {
 }
 
 mod pipeline {
+    mod adapters;
     mod bad_input;
     pub mod case;
     mod heads;
     mod matching_cache;
     mod plan;
     mod pytorch;
+    mod report;
     mod retuning;
     mod rows;
     mod s3;

@@ -1,6 +1,7 @@
 mod commands;
 mod crash;
 mod credentials;
+mod demo;
 mod keys;
 mod private_cluster;
 mod queue;

@@ -116,22 +116,6 @@ pub fn check_labels(
     Err(ArtifactError::tensor("label_out_of_range", location, LABELS, detail))
 }
 
-/// Refuses samples of another shape than the network's input.
-///
-/// # Errors
-/// `wrong_input_shape`.
-pub fn check_input_shape(
-    found: &[usize],
-    expected: &[usize],
-    location: &Location,
-) -> Result<(), ArtifactError> {
-    if found == expected {
-        return Ok(());
-    }
-    let detail = format!("samples have shape {found:?}, but the network reads {expected:?}");
-    Err(ArtifactError::tensor("wrong_input_shape", location, INPUTS, detail))
-}
-
 fn refuse_pickle(location: &Location) -> Result<(), ArtifactError> {
     if !is_pickle(location.name()) {
         return Ok(());

@@ -4,15 +4,27 @@
 //! `base_model.model.<module>.lora_A.weight` `[r, in]` and `….lora_B.weight` `[out, r]`, and, under
 //! `base_model.model.<tensor>`, tensors that were tuned whole (a head, biases). What an adapter may
 //! hold beside that is refused by name, never left out.
+//!
+//! The head of a classifier (`modules_to_save`) may be one that the base does not have. Nobody says then
+//! what network it belongs to: it is the base's family's classifier, with as many classes as that head
+//! has rows.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use rayon::prelude::*;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
-    engine::network::{Checkpoint, DType, Elements, HostTensor, Signature},
+    engine::network::{
+        Checkpoint, DType, Elements, Graph, GraphError, HostTensor, Signature, as_classifier,
+        is_of_a_task,
+    },
     storage::{Blocking, Location},
 };
 
@@ -35,6 +47,8 @@ pub struct Adapter {
 #[derive(Clone, Debug, Deserialize)]
 struct Settings {
     peft_type: String,
+    #[serde(default)]
+    task_type: Option<String>,
     r: u32,
     lora_alpha: f64,
     #[serde(default)]
@@ -56,6 +70,13 @@ enum Change {
     /// `lora_bias`: the name of B's bias.
     Bias(String),
     Whole(String),
+}
+
+/// A tuned model: its configuration, its headers and what makes it of its base.
+struct Tuned {
+    config: Value,
+    signature: Signature,
+    changes: BTreeMap<String, Change>,
 }
 
 impl Adapter {
@@ -94,32 +115,40 @@ impl Adapter {
         Ok(Some(Self { location: location.clone(), settings }))
     }
 
-    /// Checks the adapter's headers against its base's.
+    /// Configuration and headers of the tuned model, from the adapter's headers and its base's.
     ///
     /// # Errors
     /// As [`Adapter::open`], for what headers can show.
-    pub fn check(&self, storage: Blocking<'_>, base: &Signature) -> Result<(), ArtifactError> {
+    pub fn check(
+        &self,
+        storage: Blocking<'_>,
+        base: (&Value, &Signature),
+    ) -> Result<(Value, Signature), ArtifactError> {
         let place = self.weights()?;
         let signature = tensors::read_header(storage, &place)?.signature();
-        self.changes(&place, &signature, base).map(drop)
+        self.tuned(&place, &signature, base).map(|tuned| (tuned.config, tuned.signature))
     }
 
-    /// The tuned model: the base with the adapter merged into it. Changed tensors are f32.
+    /// The tuned model and its configuration: the base with the adapter merged into it. Changed tensors
+    /// are f32.
     ///
     /// # Errors
-    /// `unexpected_tensor`, `missing_tensor`, `wrong_shape`, `not_finite`, or as `tensors::open`.
+    /// `unexpected_tensor`, `missing_tensor`, `wrong_shape`, `not_finite`, `not_implemented` for the
+    /// heads of other tasks than classification, or as `tensors::open`.
     pub fn open(
         &self,
         access: &Access<'_>,
-        base: &Checkpoint,
-    ) -> Result<(Checkpoint, Vec<InputFile>), ArtifactError> {
+        (config, base): (&Value, &Checkpoint),
+    ) -> Result<(Checkpoint, Value, Vec<InputFile>), ArtifactError> {
         let place = self.weights()?;
-        let (_, config) = access.fetch(&self.location.child(CONFIG)?)?;
+        let (_, settings) = access.fetch(&self.location.child(CONFIG)?)?;
         let (file, input) = access.fetch(&place)?;
         let factors = tensors::open(&file.path, &place)?;
         tensors::check_finite(&factors, &place)?;
-        let mut merged = base.clone();
-        for (name, change) in self.changes(&place, &factors.signature(), &base.signature())? {
+        let tuned = self.tuned(&place, &factors.signature(), (config, &base.signature()))?;
+        let kept = base.iter().filter(|(name, _)| tuned.signature.contains_key(*name));
+        let mut merged: Checkpoint = kept.map(|(name, t)| (name.to_owned(), t.clone())).collect();
+        for (name, change) in tuned.changes {
             let tensor = match change {
                 Change::Whole(own) => factors[&own].clone(),
                 Change::Bias(own) => {
@@ -133,7 +162,7 @@ impl Adapter {
             };
             merged.insert(name, tensor);
         }
-        Ok((merged, vec![config, input]))
+        Ok((merged, tuned.config, vec![settings, input]))
     }
 
     fn weights(&self) -> Result<Location, ArtifactError> {
@@ -146,12 +175,52 @@ impl Adapter {
         self.settings.lora_alpha / if self.settings.use_rslora { rank.sqrt() } else { rank }
     }
 
-    /// What the adapter changes, by the base's tensor.
+    /// What the adapter makes of a base.
+    fn tuned(
+        &self,
+        place: &Location,
+        own: &Signature,
+        (config, base): (&Value, &Signature),
+    ) -> Result<Tuned, ArtifactError> {
+        let mut changes = self.changes(place, own, (config, base))?;
+        let (config, mut signature) = (config.clone(), base.clone());
+        for (name, change) in &changes {
+            if let Change::Whole(whole) = change
+                && base.get(name).is_none_or(|found| found.shape != own[whole].shape)
+            {
+                signature.insert(name.clone(), own[whole].clone());
+            }
+        }
+        if signature == *base {
+            return Ok(Tuned { config, signature, changes });
+        }
+        let Some(config) = as_classifier(&config, &signature) else {
+            let detail = format!(
+                "holds a head that the base does not have, and that is not that of a classifier of \
+                 the base's model_type, {}",
+                config["model_type"]
+            );
+            return Err(ArtifactError::fault("not_implemented", place, detail));
+        };
+        let fault = |error: GraphError| {
+            let detail = format!("and its base do not make a classifier: {error}");
+            ArtifactError::fault(error.code(), place, detail)
+        };
+        let graph = Graph::from_config(&config, &signature).map_err(fault)?;
+        // What the base has of other tasks is no part of it.
+        let read: BTreeSet<String> = graph.learned().into_iter().collect();
+        signature.retain(|name, _| read.contains(name) || !is_of_a_task(&config, None, name));
+        graph.shapes(&signature).map_err(fault)?;
+        changes.retain(|name, _| signature.contains_key(name));
+        Ok(Tuned { config, signature, changes })
+    }
+
+    /// What the adapter changes, by the base's tensor or by that of a head.
     fn changes(
         &self,
         place: &Location,
         own: &Signature,
-        base: &Signature,
+        (config, base): (&Value, &Signature),
     ) -> Result<BTreeMap<String, Change>, ArtifactError> {
         let fault = |code, name: &str, detail: String| {
             Err(ArtifactError::tensor(code, place, name, detail))
@@ -193,7 +262,12 @@ impl Adapter {
                     None => (plain.to_owned(), Change::Whole(name.clone()), info.shape.clone()),
                 },
             };
+            let is_head = matches!(change, Change::Whole(_)) && is_of_a_task(config, None, &tensor);
             match base.get(&tensor) {
+                found if is_head && found.is_none_or(|found| found.shape != expected) => {
+                    self.check_task(place, name)?;
+                    changes.insert(tensor, change);
+                }
                 None => {
                     let detail = format!("changes {tensor}, which the base does not have");
                     return fault("unexpected_tensor", name, detail);
@@ -202,14 +276,30 @@ impl Adapter {
                     let detail = format!("changes {tensor}, {:?}, by {expected:?}", found.shape);
                     return fault("wrong_shape", name, detail);
                 }
-                Some(_) => changes.insert(tensor, change),
-            };
+                Some(_) => {
+                    changes.insert(tensor, change);
+                }
+            }
         }
         if changes.is_empty() {
             let detail = "the adapter holds no tensors";
             return Err(ArtifactError::fault("empty_trajectory", place, detail));
         }
         Ok(changes)
+    }
+
+    /// Of the heads that a base may lack, a classifier's is known.
+    fn check_task(&self, place: &Location, tensor: &str) -> Result<(), ArtifactError> {
+        match self.settings.task_type.as_deref() {
+            None | Some("SEQ_CLS") => Ok(()),
+            Some(other) => {
+                let detail = format!(
+                    "is a head that the base does not have, of the task_type {other}; only that of a \
+                     classifier, SEQ_CLS, is known: merge the adapter into its base instead"
+                );
+                Err(ArtifactError::tensor("not_implemented", place, tensor, detail))
+            }
+        }
     }
 
     /// `W + s · B A` (its transpose where the base is `[in, out]`), summed in f64, rounded to f32;
@@ -264,6 +354,7 @@ mod tests {
     fn adapter(fan_in_fan_out: bool, use_rslora: bool) -> Adapter {
         let settings = Settings {
             peft_type: "LORA".into(),
+            task_type: None,
             r: 1,
             lora_alpha: 2.0,
             fan_in_fan_out,
@@ -300,7 +391,7 @@ mod tests {
         let place = Location::from_uri("file:///adapter/x").unwrap();
         let code = |own: &[(&str, &[usize])]| {
             let own = own.iter().map(|(n, s)| ((*n).to_owned(), info(s))).collect();
-            let found = adapter(false, false).changes(&place, &own, &base);
+            let found = adapter(false, false).changes(&place, &own, (&Value::Null, &base));
             found.err().map(|error| error.code())
         };
         let (a, b) = ("base_model.model.fc.lora_A.weight", "base_model.model.fc.lora_B.weight");

@@ -1,5 +1,11 @@
 //! What a model's folder calls its classes and its tokens.
 
+use std::{collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::Value;
 
 use crate::{
@@ -7,10 +13,11 @@ use crate::{
     storage::{Blocking, sha256_of},
 };
 
-use super::{InputFile, ModelFolder, error::ArtifactError};
+use super::{InputFile, ModelFolder, error::ArtifactError, model::OtherFile};
 
 /// Files that list tokens; the first that is there counts.
 const VOCABULARIES: [&str; 3] = ["tokenizer.json", "vocab.json", "vocab.txt"];
+/// The largest in use have a third of this.
 const LIMIT: u64 = 128 << 20;
 
 /// Class labels of a configuration (`id2label`, timm's `label_names`) with their rows. `None` where
@@ -50,11 +57,7 @@ pub fn vocabulary(
     storage: Blocking<'_>,
     folder: &ModelFolder,
 ) -> Result<Option<(Names, InputFile)>, ArtifactError> {
-    let named = |name: &str| folder.other_files.iter().find(|f| f.key.to_string() == name);
-    let Some((file, name)) = VOCABULARIES.iter().find_map(|name| Some((named(name)?, *name)))
-    else {
-        return Ok(None);
-    };
+    let Some((file, name)) = list_of_tokens(folder) else { return Ok(None) };
     let bytes = storage.read_small(&file.location, LIMIT)?;
     let Some(tokens) = tokens(name, &bytes) else {
         tracing::warn!(file = %file.location, "lists tokens in a form that is not known");
@@ -64,32 +67,105 @@ pub fn vocabulary(
     Ok(Some((tokens, InputFile { uri, size, sha256: sha256_of(&bytes) })))
 }
 
-fn tokens(name: &str, bytes: &[u8]) -> Option<Names> {
-    let row = |value: &Value| usize::try_from(value.as_u64()?).ok();
-    let map = |value: &Value| {
-        let all = value.as_object()?.iter();
-        all.map(|(token, id)| Some((token.clone(), row(id)?))).collect::<Option<Names>>()
+/// Whether two folders list their tokens in the same bytes; told by sizes and digests, nothing of the
+/// files is held.
+///
+/// # Errors
+/// What keeps the store from answering.
+pub fn same_vocabulary(
+    storage: Blocking<'_>,
+    [one, other]: [&ModelFolder; 2],
+) -> Result<bool, ArtifactError> {
+    let (Some((one, name)), Some((other, than))) = (list_of_tokens(one), list_of_tokens(other))
+    else {
+        return Ok(false);
     };
+    if name != than {
+        return Ok(false);
+    }
+    if one.location == other.location {
+        return Ok(true);
+    }
+    let sizes = [storage.head(&one.location)?.size, storage.head(&other.location)?.size];
+    if sizes[0] != sizes[1] || sizes[0] > LIMIT {
+        return Ok(false);
+    }
+    Ok(storage.digest(&one.location)?.sha256 == storage.digest(&other.location)?.sha256)
+}
+
+fn list_of_tokens(folder: &ModelFolder) -> Option<(&OtherFile, &'static str)> {
+    let named = |name: &str| folder.other_files.iter().find(|f| f.key.to_string() == name);
+    VOCABULARIES.iter().find_map(|name| Some((named(name)?, *name)))
+}
+
+/// What counts of a `tokenizer.json`; merges, most of such a file, are stepped over.
+#[derive(Deserialize)]
+struct Tokenizer {
+    model: TokenizerModel,
+    #[serde(default)]
+    added_tokens: Option<Vec<AddedToken>>,
+}
+
+#[derive(Deserialize)]
+struct TokenizerModel {
+    vocab: Vocabulary,
+}
+
+#[derive(Deserialize)]
+struct AddedToken {
+    id: usize,
+    content: String,
+}
+
+/// Tokens with their rows; a unigram model lists pairs of a token and its score.
+struct Vocabulary(Names);
+
+impl<'de> Deserialize<'de> for Vocabulary {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Rows;
+
+        impl<'de> Visitor<'de> for Rows {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("tokens with their rows, or a list of pairs")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
+                let mut names = BTreeMap::new();
+                while let Some((token, row)) = map.next_entry()? {
+                    names.insert(token, row);
+                }
+                Ok(names)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
+                let mut names = BTreeMap::new();
+                let mut row = 0;
+                while let Some((token, _)) = list.next_element::<(String, IgnoredAny)>()? {
+                    names.insert(token, row);
+                    row += 1;
+                }
+                Ok(names)
+            }
+        }
+
+        deserializer.deserialize_any(Rows).map(Self)
+    }
+}
+
+fn tokens(name: &str, bytes: &[u8]) -> Option<Names> {
     let found: Names = match name {
         "vocab.txt" => {
             let text = std::str::from_utf8(bytes).ok()?;
             (0..).zip(text.lines()).map(|(row, token)| (token.to_owned(), row)).collect()
         }
-        "vocab.json" => map(&serde_json::from_slice(bytes).ok()?)?,
+        "vocab.json" => serde_json::from_slice::<Vocabulary>(bytes).ok()?.0,
         _ => {
-            let value: Value = serde_json::from_slice(bytes).ok()?;
-            let vocabulary = &value["model"]["vocab"];
-            // A unigram model lists pairs of a token and its score.
-            let mut tokens = match vocabulary.as_array() {
-                Some(pairs) => (0..)
-                    .zip(pairs)
-                    .map(|(row, pair)| Some((pair[0].as_str()?.to_owned(), row)))
-                    .collect::<Option<Names>>()?,
-                None => map(vocabulary)?,
-            };
-            for added in value["added_tokens"].as_array().into_iter().flatten() {
-                tokens.insert(added["content"].as_str()?.to_owned(), row(&added["id"])?);
-            }
+            let read: Tokenizer = serde_json::from_slice(bytes).ok()?;
+            let mut tokens = read.model.vocab.0;
+            let added = read.added_tokens.into_iter().flatten();
+            tokens.extend(added.map(|token| (token.content, token.id)));
             tokens
         }
     };

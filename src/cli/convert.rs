@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use serde_json::json;
 
 use crate::artifacts::{pytorch, tensors};
 
@@ -25,6 +26,8 @@ pub struct Args {
     /// Where in the file the state dict is, if not at the top nor under a usual name.
     #[arg(long)]
     key: Option<String>,
+    #[arg(long)]
+    json: bool,
 }
 
 /// # Errors
@@ -49,8 +52,18 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     write().with_context(|| model.display().to_string())?;
     let values: usize = checkpoint.iter().map(|(_, tensor)| tensor.len()).sum();
-    println!("{}: {} tensors, {values} values", model.display(), checkpoint.len());
-    if !configured(&args.file, &args.folder)? {
+    let is_configured = configured(&args.file, &args.folder)?;
+    if args.json {
+        let (tensors, configuration) = (checkpoint.len(), is_configured.then_some(CONFIG));
+        let path = model.display().to_string();
+        println!(
+            "{}",
+            json!({"model": path, "tensors": tensors, "values": values, "config": configuration})
+        );
+    } else {
+        println!("{}: {} tensors, {values} values", model.display(), checkpoint.len());
+    }
+    if !is_configured {
         eprintln!(
             "no config.json stands beside {}; write {} before you use the model",
             args.file.display(),

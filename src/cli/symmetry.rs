@@ -24,7 +24,7 @@ pub struct Args {
 /// When no scratch folder can be made.
 pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     let local = Local::open(settings)?;
-    match local.with_access(|access| pipeline::groups(access, &args.model))? {
+    match local.with_access(|access| pipeline::groups(access.storage, &args.model))? {
         Ok(groups) if args.json => println!("{groups}"),
         Ok(groups) => print!("{}", text(&groups)),
         Err(failure) => return Ok(failed(&failure, args.json)),

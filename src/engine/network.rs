@@ -21,7 +21,7 @@ pub(crate) use checkpoint::CHUNK;
 pub use checkpoint::{Checkpoint, HostTensor, Signature, TensorInfo};
 pub use dtype::DType;
 pub use error::GraphError;
-pub use families::{Naming, is_of_a_task};
+pub use families::{Naming, as_classifier, is_of_a_task};
 pub use graph::{Graph, Input, Node, Operand, Task};
 pub use lazy::Elements;
 pub use op::{Axis, Op, ParamUse, Role};

@@ -11,7 +11,8 @@ use super::{
     diagnose::Diagnosed,
     fetch::{Inputs, device},
     judge::{Baselines, Scores},
-    matching, meter,
+    matching,
+    meter::{self, Seconds},
     steps::Steps,
 };
 use crate::{
@@ -126,6 +127,10 @@ impl<'a> Bench<'a> {
 /// What the methods gave.
 pub struct Field {
     pub candidates: Vec<Candidate>,
+    /// What each candidate took of the processors, with all that it builds upon.
+    pub cpu_seconds: Vec<f64>,
+    /// What all of them took together: what two build upon was computed once.
+    pub cost: Cost,
     /// The rungs taken and skipped; `None` where methods were named.
     pub ladder: Option<Vec<ladder::Step>>,
 }
@@ -133,21 +138,22 @@ pub struct Field {
 /// One candidate a method. Progress counts timesteps over all methods: those matched while
 /// `aligning` and those evaluated while `transferring`.
 pub fn run(bench: &Bench, diagnosed: &Diagnosed, baselines: &Baselines) -> Result<Field, Failure> {
-    let mut found = Found { bench, alignments: Vec::new() };
+    let before = bench.cost();
+    let mut found = Found { bench, alignments: Vec::new(), cpu_seconds: Vec::new() };
     // Booked as diagnosis: the ladder has it for nothing.
     if let Some(alignment) = diagnosed.weight_matching.clone() {
-        let aligned = Aligned { alignment, cost: Cost::default(), seconds: 0.0 };
+        let (cost, seconds) = (Cost::default(), Seconds::default());
+        let aligned = Aligned { alignment, cost, seconds };
         found.alignments.push((Method::WeightMatching, aligned));
     }
-    let Methods::Named(methods) = &bench.job.spec.methods else {
-        return climb(&mut found, diagnosed, baselines);
+    let (candidates, ladder) = match &bench.job.spec.methods {
+        Methods::Auto => {
+            let (candidates, steps) = climb(&mut found, diagnosed, baselines)?;
+            (candidates, Some(steps))
+        }
+        Methods::Named(methods) => (found.named(methods)?, None),
     };
-    let gradfix_on = bench.job.spec.options.gradfix_on;
-    let mut candidates = Vec::with_capacity(methods.len());
-    for (position, &method) in methods.iter().enumerate() {
-        candidates.push(found.candidate((method, gradfix_on), (position, methods.len()))?);
-    }
-    Ok(Field { candidates, ladder: None })
+    Ok(Field { candidates, cpu_seconds: found.cpu_seconds, cost: bench.cost() - before, ladder })
 }
 
 /// `auto`: rung by rung, as long as the evidence asks for more.
@@ -155,7 +161,7 @@ fn climb(
     found: &mut Found,
     diagnosed: &Diagnosed,
     baselines: &Baselines,
-) -> Result<Field, Failure> {
+) -> Result<(Vec<Candidate>, Vec<ladder::Step>), Failure> {
     let bench = found.bench;
     let validation = |scores: &'_ Option<Scores>| scores.as_ref()?.validation.clone();
     let diagnosis = &diagnosed.diagnosis;
@@ -180,13 +186,15 @@ fn climb(
         }
         steps.push(step);
     }
-    Ok(Field { candidates, ladder: Some(steps) })
+    Ok((candidates, steps))
 }
 
 /// The alignments found so far: a method that builds upon another's need not find it again.
 struct Found<'b, 'a> {
     bench: &'b Bench<'a>,
     alignments: Vec<(Method, Aligned)>,
+    /// Of the candidates so far.
+    cpu_seconds: Vec<f64>,
 }
 
 /// An alignment and what it cost, with all that it builds upon.
@@ -194,10 +202,18 @@ struct Found<'b, 'a> {
 struct Aligned {
     alignment: Alignment,
     cost: Cost,
-    seconds: f64,
+    seconds: Seconds,
 }
 
 impl Found<'_, '_> {
+    fn named(&mut self, methods: &[Method]) -> Result<Vec<Candidate>, Failure> {
+        let gradfix_on = self.bench.job.spec.options.gradfix_on;
+        let count = methods.len();
+        let candidate =
+            |(position, &method)| self.candidate((method, gradfix_on), (position, count));
+        methods.iter().enumerate().map(candidate).collect()
+    }
+
     /// A method's alignment, found now or before, on that which it builds upon.
     fn aligned(
         &mut self,
@@ -212,8 +228,7 @@ impl Found<'_, '_> {
             Some(on) => Some(self.aligned((on, gradfix_on), go_on)?),
             None => None,
         };
-        let ledger = &bench.ledger;
-        let (before, start) = (bench.cost(), ledger.now());
+        let (before, start) = (bench.cost(), Seconds::read());
         let steps = Rc::new(Steps::of(bench, method));
         bench.steps.borrow_mut().push(Rc::clone(&steps));
         let problem = Problem { shelf: &*steps, ..bench.problem(go_on) };
@@ -224,10 +239,10 @@ impl Found<'_, '_> {
             methods::align(method, &problem, on, Some(&bench.oracle_plan()))?
         };
         let mut aligned =
-            Aligned { alignment, cost: bench.cost() - before, seconds: ledger.now() - start };
+            Aligned { alignment, cost: bench.cost() - before, seconds: start.passed() };
         if let Some(on) = on {
             aligned.cost = aligned.cost + on.cost;
-            aligned.seconds += on.seconds;
+            aligned.seconds = aligned.seconds + on.seconds;
         }
         self.alignments.push((method, aligned.clone()));
         Ok(aligned)
@@ -248,11 +263,13 @@ impl Found<'_, '_> {
         bench.job.progress.phase(Phase::Aligning);
         let Aligned { alignment, cost, seconds } = self.aligned((method, gradfix_on), &progress)?;
         bench.job.progress.phase(Phase::Transferring);
-        let (before, start) = (bench.cost(), bench.ledger.now());
+        let (before, start) = (bench.cost(), Seconds::read());
         let problem = bench.problem(&progress);
         let mut candidate = candidate::select(method, &problem, alignment, selection)?;
         candidate.cost = cost + (bench.cost() - before);
-        candidate.seconds = seconds + (bench.ledger.now() - start);
+        let seconds = seconds + start.passed();
+        candidate.seconds = seconds.wall;
+        self.cpu_seconds.push(seconds.cpu);
         candidate.builds_on = methods::builds_on(method, gradfix_on, bench.source.is_some());
         tracing::info!(
             method = method.name(),

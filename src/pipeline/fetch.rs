@@ -33,6 +33,8 @@ pub struct Inputs {
     pub trajectory: Trajectory,
     /// The files of the old base.
     pub source_base: Vec<InputFile>,
+    /// Tensors of the trajectory's own first checkpoint that are not the old base's.
+    pub other_start: usize,
     pub target: Model,
     /// What the target's file calls its tensors.
     pub naming: Naming,
@@ -79,8 +81,16 @@ pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let spec = job.spec;
     let mut files = Vec::new();
     let splits = splits(job, access, &mut files)?;
-    let Models { target, naming, trajectory, source_base, head, source_graph, shared_rows } =
-        models::read(job, access, &mut files)?;
+    let Models {
+        target,
+        naming,
+        trajectory,
+        source_base,
+        other_start,
+        head,
+        source_graph,
+        shared_rows,
+    } = models::read(job, access, &mut files)?;
     let signature = target.checkpoint.signature();
     let graph = read_graph("/target/base", &target.folder, &signature, splits.sample().as_deref())?;
     check_head(&graph, spec.options.head, head.as_ref())?;
@@ -96,6 +106,7 @@ pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
         symmetry,
         trajectory,
         source_base,
+        other_start,
         target,
         naming,
         source,
@@ -120,6 +131,11 @@ pub(super) fn check_head(
     };
     if adopted.is_some() && wanted == Head::Keep {
         let detail = "a base has no head of the task to keep; \"source\" is what can be done";
+        return refused("no_head", detail);
+    }
+    if graph.head().is_none() && wanted != Head::Transport {
+        let detail = "the network's last node has no parameters: it has no output layer to take or to \
+                      keep, only \"transport\" is left";
         return refused("no_head", detail);
     }
     if graph.head_is_tied() && wanted != Head::Transport {
@@ -257,14 +273,30 @@ fn alone(
     Ok((model, graph))
 }
 
-/// The permutation groups of a model, as JSON (`retune symmetry`).
+/// A model's folder and the headers of its tensors, under the names of its graph.
+pub(super) fn headers(
+    storage: &Storage,
+    pointer: &str,
+    text: &str,
+) -> Result<(ModelFolder, Signature), Failure> {
+    let place = location(storage, pointer, text)?;
+    let read = || {
+        let folder = ModelFolder::look(storage.blocking(), &place)?;
+        let signature = folder.signature(storage.blocking())?;
+        let naming = Naming::of(&folder.config, &signature);
+        Ok((folder, naming.read_signature(signature)))
+    };
+    read().map_err(failure::at(pointer))
+}
+
+/// The permutation groups of a model, from its headers, as JSON (`retune symmetry`).
 ///
 /// # Errors
 /// What is wrong with the model.
-pub fn groups(access: Access, model_uri: &str) -> Result<Value, Failure> {
-    let (model, graph) = alone(access, model_uri, None)?;
-    let symmetry = Symmetry::derive(&graph, &model.checkpoint.signature())
-        .map_err(failure::graph("", model_uri))?;
+pub fn groups(storage: &Storage, model_uri: &str) -> Result<Value, Failure> {
+    let (folder, signature) = headers(storage, "", model_uri)?;
+    let graph = read_graph("", &folder, &signature, None)?;
+    let symmetry = Symmetry::derive(&graph, &signature).map_err(failure::graph("", model_uri))?;
     let member = |m: &crate::engine::symmetry::Member| json!({"tensor": m.tensor, "axis": m.axis, "start": m.start, "repeat": m.repeat});
     let group = |g: &crate::engine::symmetry::Group| {
         let members: Vec<Value> = g.members.iter().map(member).collect();

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Failure, Stop, compete::Bench, judge::Contest};
+use super::{Failure, Stop, compete::Bench, judge::Contest, meter::Seconds};
 use crate::engine::{
     learning::{Barrier, BarrierPlan, Cost, Dataset, End, Epoch, Evaluation, Event, FineTunePlan},
     ledger::Work,
@@ -25,7 +25,7 @@ pub struct FineTuning {
     /// Between the transferred model and this one: are they in one basin? Of the winner only.
     pub barrier: Option<Barrier>,
     pub cost: Cost,
-    pub seconds: f64,
+    pub seconds: Seconds,
 }
 
 /// Fine-tunes the winner and takes the result where validation does not speak against it.
@@ -56,14 +56,14 @@ pub fn train(
         Event::Step { done, total, .. } => bench.advance(done, total, "steps"),
         Event::Epoch(_) => ControlFlow::Continue(()),
     };
-    let (cost, began) = (bench.cost(), bench.ledger.now());
+    let (cost, began) = (bench.cost(), Seconds::read());
     let tuned = bench
         .ledger
         .book(Work::FineTuning, || bench.learner.fine_tune(start, data, plan, &mut observe));
     if tuned.end == End::Interrupted {
         return Err(Failure::Stopped(Stop::Cancelled));
     }
-    let (cost, seconds) = (bench.cost() - cost, bench.ledger.now() - began);
+    let (cost, seconds) = (bench.cost() - cost, began.passed());
     let evaluate = |data: &Option<Dataset>| {
         let data = data.as_ref()?;
         let run = || bench.learner.evaluate(&tuned.checkpoint, data);

@@ -2,6 +2,10 @@
 //!
 //! Validation chooses; the test split, which has chosen nothing, judges.
 
+mod warnings;
+
+use std::ops::ControlFlow;
+
 use serde::Serialize;
 
 use super::{
@@ -13,7 +17,7 @@ use super::{
 };
 use crate::{
     engine::{
-        learning::{Dataset, Evaluation, Learner, cross_entropy::counted},
+        learning::{Cost, Dataset, Evaluation, Learner, cross_entropy::counted},
         ledger::Work,
         network::{Checkpoint, HostTensor},
         transfer::{Candidate, ladder},
@@ -24,6 +28,10 @@ use crate::{
 /// All candidates with the chosen one, and what it is measured against.
 pub struct Contest {
     pub candidates: Vec<Candidate>,
+    /// What each candidate took of the processors, in order.
+    pub cpu_seconds: Vec<f64>,
+    /// What all of them took together.
+    pub cost: Cost,
     /// The rungs that `auto` took and skipped.
     pub ladder: Option<Vec<ladder::Step>>,
     /// Position of the chosen candidate.
@@ -43,8 +51,10 @@ pub struct Contest {
 pub struct Baselines {
     /// `θ_A^T`, the old tuned model: what keeping the old means.
     pub source_tuned: Option<Scores>,
-    /// `θ_B⁰`, the new base as it is.
+    /// `θ_B⁰`, the new base, with running statistics of the training samples as every candidate has.
     pub target_before: Option<Scores>,
+    /// Whether there were such statistics to be taken.
+    pub restated: bool,
 }
 
 /// One model on both splits.
@@ -125,7 +135,8 @@ fn evaluate_by(
     bench.ledger.book(Work::Evaluation, || learner.evaluate(model, data))
 }
 
-/// Measures what stands without any transfer.
+/// Measures what stands without any transfer: the old tuned model as it is deployed, and the new base
+/// as the candidates are measured.
 pub fn baselines(bench: &Bench) -> Baselines {
     let splits = &bench.inputs.splits;
     let scores = |learner: &Learner, model: &Checkpoint| {
@@ -134,15 +145,18 @@ pub fn baselines(bench: &Bench) -> Baselines {
         Some(Scores { validation: splits.validation.as_ref().map(on), test })
     };
     let source = bench.source.as_ref().unwrap_or(&bench.learner);
+    let go_on = |_, _| ControlFlow::Continue(());
+    let target = bench.problem(&go_on).with_statistics(&bench.inputs.target.checkpoint);
     Baselines {
         source_tuned: scores(source, bench.inputs.trajectory.tuned()),
-        target_before: scores(&bench.learner, &bench.inputs.target.checkpoint),
+        target_before: scores(&bench.learner, &target),
+        restated: splits.train.is_some() && bench.inputs.graph.has_batch_norm(),
     }
 }
 
 /// Chooses by validation and measures everything on the test split.
 pub fn winner(bench: &Bench, field: Field, baselines: Baselines) -> Result<Contest, Failure> {
-    let Field { candidates, ladder } = field;
+    let Field { candidates, cpu_seconds, cost, ladder } = field;
     let test = bench.inputs.splits.test.as_ref();
     let tests = candidates
         .iter()
@@ -155,6 +169,8 @@ pub fn winner(bench: &Bench, field: Field, baselines: Baselines) -> Result<Conte
     let (fine_tuning, few_shot, fine_tune_only) = (None, None, None);
     Ok(Contest {
         candidates,
+        cpu_seconds,
+        cost,
         ladder,
         chosen,
         fine_tuning,
@@ -167,67 +183,48 @@ pub fn winner(bench: &Bench, field: Field, baselines: Baselines) -> Result<Conte
 
 /// Applies the gate and says what the evidence recommends.
 pub fn judge(bench: &Bench, contest: &Contest, identical_bases: bool) -> Judgement {
-    let splits = &bench.inputs.splits;
     let source = contest.baselines.source_tuned.as_ref().map(|s| s.test.accuracy);
     let before = contest.baselines.target_before.as_ref().map(|s| s.test.accuracy);
     let metric = contest.test().map(|t| t.accuracy);
     let recovery = recovery(metric, before, source);
     let negative_flips = negative_flips(bench, contest);
+    let share = negative_flips.map(|flips| flips.share);
     let gate = bench.job.spec.gate.as_ref().map_or_else(Vec::new, |gate| {
-        let names = bench.inputs.graph.learned();
-        let head = bench.inputs.trajectory.head();
-        let (new, own): (Vec<_>, Vec<_>) = names.into_iter().partition(|n| head.contains(n));
-        let added = new.iter().filter_map(|name| contest.model().get(name)).map(HostTensor::len);
-        let changed =
-            added.sum::<usize>() + changed(&own, &bench.inputs.target.checkpoint, contest.model());
-        let share = negative_flips.map(|flips| flips.share);
+        let changed = changed_by(bench, contest.model());
         checks(gate, &Measured { metric, source, negative_flips: share, changed })
     });
-    let mut warnings = Vec::new();
-    if gate.iter().any(|check| check.condition == CHANGED && !check.passed) {
-        warnings.push(
-            "nothing was transferred: the result's learned parameters are the new base's"
-                .to_owned(),
-        );
-    }
-    if !bench.inputs.trajectory.head().is_empty() {
-        warnings.push(
-            "a base has no head of the task: the result has the old tuning's, and target_before is \
-             the new base below that head as it is"
-                .to_owned(),
-        );
-    }
-    if splits.held_out {
-        warnings.push("no validation split was given: 10 % of train was held out".to_owned());
-    }
-    if splits.test_is_validation {
-        warnings.push(
-            "no test split was given: the figures judged are those of the split that chose"
-                .to_owned(),
-        );
-    }
-    if metric.is_none() {
-        warnings.push(
-            "without data nothing was measured: evaluate the result before using it".to_owned(),
-        );
-    }
     let worse = matches!((metric, source), (Some(metric), Some(source)) if metric < source);
-    if worse {
-        warnings.push("the result is less accurate than the old tuned model".to_owned());
-    }
     let is_auto = bench.job.spec.methods == Methods::Auto;
     let failed = if gate.is_empty() { is_auto && worse } else { gate.iter().any(|c| !c.passed) };
     let verdict = if failed { Verdict::Rejected } else { Verdict::Published };
-    let fine_tuned = contest.fine_tuning.as_ref().is_some_and(|f| f.chosen);
-    let rival = contest.few_shot.as_ref().map(|few| &few.tuned);
-    let rival = contest.fine_tune_only.as_ref().or(rival);
-    let only = rival.and_then(|only| only.validation.as_ref());
-    let untransferred =
-        only.zip(contest.validation()).map(|(only, ours)| (only.accuracy, ours.accuracy));
-    let facts = Facts { metric, source, recovery, fine_tuned, identical_bases, untransferred };
+    let warnings = warnings::of(bench, contest, &gate);
+    let facts = Facts {
+        metric,
+        source,
+        recovery,
+        fine_tuned: contest.fine_tuning.as_ref().is_some_and(|f| f.chosen),
+        identical_bases,
+        untransferred: untransferred(contest),
+    };
     let (recommendation, mut reasons) = facts.recommend();
     reasons.extend(gate.iter().filter(|check| !check.passed).map(Check::reason));
     Judgement { verdict, recommendation, reasons, warnings, gate, recovery, negative_flips }
+}
+
+/// Validation accuracy of the new base trained alone at the same cost, and of the result.
+fn untransferred(contest: &Contest) -> Option<(f64, f64)> {
+    let rival = contest.few_shot.as_ref().map(|few| &few.tuned);
+    let only = contest.fine_tune_only.as_ref().or(rival)?.validation.as_ref()?;
+    Some((only.accuracy, contest.validation()?.accuracy))
+}
+
+/// How many learned values of the result are not the new base's; a head that it lacked counts whole.
+fn changed_by(bench: &Bench, model: &Checkpoint) -> usize {
+    let head = bench.inputs.trajectory.head();
+    let names = bench.inputs.graph.learned();
+    let (new, own): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| head.contains(name));
+    let added = new.iter().filter_map(|name| model.get(name)).map(HostTensor::len);
+    added.sum::<usize>() + changed(&own, &bench.inputs.target.checkpoint, model)
 }
 
 /// `(metric − target before) / (source tuned − target before)`; `None` where the tuning gained nothing.
@@ -289,6 +286,11 @@ fn checks(gate: &Gate, measured: &Measured) -> Vec<Check> {
 }
 
 impl Check {
+    /// Whether it is the condition that something was transferred, unmet.
+    pub fn found_nothing(&self) -> bool {
+        self.condition == CHANGED && !self.passed
+    }
+
     /// Why the gate failed, for a check that did not pass.
     fn reason(&self) -> String {
         if self.condition == CHANGED {

@@ -5,6 +5,8 @@
 //! ([`SharedRows`]), and bases that differ in width alone, for the methods that lead from one to the
 //! other ([`widths`]).
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{
@@ -14,7 +16,7 @@ use super::{
 use crate::{
     artifacts::{self, Access, InputFile, Model, ModelFolder, names},
     engine::{
-        network::{Checkpoint, Graph, Naming, Signature},
+        network::{Checkpoint, Graph, HostTensor, Naming, Signature, is_of_a_task},
         transfer::{
             Trajectory,
             compatibility::{AdoptedHead, compare},
@@ -35,6 +37,8 @@ pub struct Models {
     pub trajectory: Trajectory,
     /// The files of the old base.
     pub source_base: Vec<InputFile>,
+    /// Tensors of the trajectory's own first checkpoint that are not the old base's.
+    pub other_start: usize,
     pub head: Option<AdoptedHead>,
     /// The source's network, where it differs in width.
     pub source_graph: Option<Graph>,
@@ -46,6 +50,7 @@ pub struct Models {
 struct Tuning {
     config: Value,
     checkpoints: Vec<Checkpoint>,
+    other_start: usize,
 }
 
 /// Reads the three and makes them comparable.
@@ -107,7 +112,17 @@ pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Mod
     let trajectory = trajectory(job, base, tuning.checkpoints);
     let tensors = head.as_ref().map(|head| head.tensors.clone()).unwrap_or_default();
     let trajectory = trajectory.with_head(tensors);
-    Ok(Models { target, naming, trajectory, source_base, head, source_graph, shared_rows })
+    let other_start = tuning.other_start;
+    Ok(Models {
+        target,
+        naming,
+        trajectory,
+        source_base,
+        other_start,
+        head,
+        source_graph,
+        shared_rows,
+    })
 }
 
 /// Classes and tokens that the old models number otherwise than the new base, which is given with its
@@ -127,7 +142,14 @@ pub fn shared_rows(
         found.extend(SharedRows::find(Axis::Classes, tensors, (&old, base), (&new, target)));
     }
     let tensors = named_tensors(graph, target, Axis::Vocabulary);
-    if tensors.is_empty() {
+    let rows = |of: &Signature| Some(*of.get(tensors.first()?)?.shape.first()?);
+    if rows(target).is_none() {
+        return Ok(found);
+    }
+    // As many tokens, by the same list: nothing is numbered otherwise, and the list need not be read.
+    if rows(base) == rows(target)
+        && names::same_vocabulary(storage, [old, new]).map_err(failure::at("/target/base"))?
+    {
         return Ok(found);
     }
     let read = |folder, pointer| names::vocabulary(storage, folder).map_err(failure::at(pointer));
@@ -216,15 +238,18 @@ fn tuning(
         TrajectoryKind::Linear => std::slice::from_ref(stored.last()),
         TrajectoryKind::Stored => &stored.checkpoints[1..],
     };
+    let other_start = other_start(access, &stored, base, files)?;
     let mut config = base.folder.config.clone();
     let mut checkpoints = Vec::with_capacity(wanted.len());
     for step in wanted {
         let adapter =
             artifacts::Adapter::look(storage, &step.model).map_err(failure::at(TRAJECTORY))?;
         checkpoints.push(if let Some(adapter) = adapter {
-            let (tuned, read) =
-                adapter.open(&access, &base.checkpoint).map_err(failure::at(TRAJECTORY))?;
+            let base = (&base.folder.config, &base.checkpoint);
+            let (tuned, own, read) =
+                adapter.open(&access, base).map_err(failure::at(TRAJECTORY))?;
             files.extend(read);
+            config = own;
             tuned
         } else {
             let (tuned, _) = model(access, TRAJECTORY, &step.model.to_string(), files)?;
@@ -232,7 +257,51 @@ fn tuning(
             tuned.checkpoint
         });
     }
-    Ok(Tuning { config, checkpoints })
+    Ok(Tuning { config, checkpoints, other_start })
+}
+
+/// How many tensors of the first checkpoint that a list names are not the old base's. A head that only
+/// one of the two has, or in another shape, is no difference: it may be new with the tuning.
+///
+/// # Errors
+/// What is wrong with that checkpoint; `incompatible_models` where its body is another's.
+fn other_start(
+    access: Access,
+    stored: &artifacts::Trajectory,
+    base: &Model,
+    files: &mut Vec<InputFile>,
+) -> Result<usize, Failure> {
+    let first = &stored.checkpoints[0].model;
+    if stored.list.is_none() || *first == base.folder.location {
+        return Ok(0);
+    }
+    let (first, _) = model(access, TRAJECTORY, &first.to_string(), files)?;
+    same_body((&first.folder.config, &first.checkpoint.signature()), &base.checkpoint.signature())?;
+    let digests = |model: &Model| -> BTreeSet<String> {
+        model.inputs.iter().map(|file| file.sha256.clone()).collect()
+    };
+    if digests(&first) == digests(base) {
+        return Ok(0);
+    }
+    let differs = |(name, tensor): (&str, &HostTensor)| {
+        let other = base.checkpoint.get(name).filter(|other| other.shape() == tensor.shape());
+        other.is_some_and(|other| !other.same_values(tensor))
+    };
+    Ok(first.checkpoint.iter().filter(|tensor| differs(*tensor)).count())
+}
+
+/// Refuses a first checkpoint whose tensors below the head are not the old base's.
+pub fn same_body((config, first): (&Value, &Signature), base: &Signature) -> Result<(), Failure> {
+    let graph = Graph::from_config(config, first).ok();
+    let output = graph.as_ref().and_then(Graph::head);
+    let body = |of: &Signature| -> Signature {
+        let mut body = of.clone();
+        body.retain(|name, _| !is_of_a_task(config, output, name));
+        body
+    };
+    let names = ["the first checkpoint of trajectory.json", "the source's base"];
+    compare((names[0], &body(first)), (names[1], &body(base)))
+        .map_err(failure::incompatible(TRAJECTORY))
 }
 
 fn trajectory(job: &Job, base: Checkpoint, mut checkpoints: Vec<Checkpoint>) -> Trajectory {

@@ -1,6 +1,9 @@
-//! The check and the estimate that `plan` gives, from headers alone.
+//! The check and the estimate that `plan` gives, from headers alone; and, where two models number as
+//! many tokens by different lists, from these.
 
 mod estimate;
+mod headers;
+mod samples;
 
 use std::path::Path;
 
@@ -10,20 +13,20 @@ use super::{
     Failure,
     calibration::Speeds,
     failure,
-    fetch::{check_head, location, read_graph},
-    models,
+    fetch::{check_head, read_graph},
 };
 use crate::{
-    artifacts::{self, ModelFolder, dataset},
     engine::{
         learning::{Load, cost::forward_flops},
-        network::{Graph, Naming, Signature},
+        network::{Graph, Signature, TensorInfo},
         symmetry::Symmetry,
-        transfer::{STATISTICS_SAMPLES, candidate::ALPHAS, compatibility::AdoptedHead, ladder},
+        transfer::ladder,
     },
-    spec::{Alpha, Method, Spec, TrajectoryKind},
+    spec::{Method, Spec, TrajectoryKind},
     storage::Storage,
 };
+use headers::Models;
+use samples::Samples;
 
 /// Checks a specification against its artifacts' headers and estimates what a run would compute.
 ///
@@ -32,182 +35,93 @@ use crate::{
 /// # Errors
 /// As [`super::run`], for what headers can show.
 pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Value, Failure> {
-    location(storage, "/output", &spec.output)?;
-    let (mut folder, mut target) = headers(storage, "/target/base", &spec.target.base)?;
-    let (base_folder, mut base) = headers(storage, "/source/base", &spec.source.base)?;
-    let pointer = "/source/trajectory";
-    let place = location(storage, pointer, &spec.source.trajectory)?;
-    let trajectory = artifacts::Trajectory::look(storage.blocking(), &place, &base_folder.location)
-        .map_err(failure::at(pointer))?;
-    let last = &trajectory.last().model;
-    let adapter =
-        artifacts::Adapter::look(storage.blocking(), last).map_err(failure::at(pointer))?;
-    let (mut head, mut tuned_signature) = (None, None);
-    let mut tuned_config = base_folder.config.clone();
-    if let Some(adapter) = adapter {
-        adapter.check(storage.blocking(), &base).map_err(failure::at(pointer))?;
-    } else {
-        let (tuned_folder, tuned) = headers(storage, pointer, &last.to_string())?;
-        head = AdoptedHead::find((&tuned_folder.config, &tuned), [&base, &target], &folder.config);
-        if let Some(head) = &head {
-            (base, target) = (head.on_signature(base, &tuned), head.on_signature(target, &tuned));
-            folder.config = head.config.clone();
-        }
-        tuned_signature = Some(tuned);
-        tuned_config = tuned_folder.config;
-    }
-    if let Ok(graph) = Graph::from_config(&folder.config, &target) {
-        let old = (&base_folder, &tuned_config, &base);
-        let new = (&folder, &graph, &target);
-        for rows in models::shared_rows(storage.blocking(), old, new, &mut Vec::new())? {
-            base = rows.on_signature(base);
-            tuned_signature = tuned_signature.map(|tuned| rows.on_signature(tuned));
-        }
-    }
-    let bases = [(&base_folder.config, &base), (&folder.config, &target)];
-    let old = models::at_another_width(spec, bases)?;
-    if let Some(tuned) = &tuned_signature {
-        models::same_as_tuned(tuned, (old.as_ref(), &base), &target)?;
-    }
-    let sizes = Sizes::look(spec, storage)?;
-    let graph = read_graph("/target/base", &folder, &target, sizes.sample_shape.as_deref())?;
-    check_head(&graph, spec.options.head, head.as_ref())?;
-    let symmetry = Symmetry::derive(&graph, &target)
-        .map_err(failure::graph("/target/base", &spec.target.base))?;
-    let flops = forward_flops(&graph, &target)
-        .map_err(failure::graph("/target/base", &spec.target.base))?;
+    super::fetch::location(storage, "/output", &spec.output)?;
+    let models = Models::look(spec, storage)?;
+    let samples = Samples::look(spec, storage)?;
+    let network = Network::of(spec, &models, &samples)?;
     let timesteps = match spec.options.trajectory {
         TrajectoryKind::Linear => spec.options.timesteps,
-        TrajectoryKind::Stored => spec.options.timesteps.min(trajectory.checkpoints.len() - 1),
+        TrajectoryKind::Stored => spec.options.timesteps.min(models.checkpoints - 1),
     };
-    let parameters: usize = target
-        .values()
-        .filter(|t| t.dtype.is_float())
-        .map(|t| t.shape.iter().product::<usize>())
-        .sum();
-    let methods = ladder::methods(&spec.methods, sizes.train > 0, old.is_some());
-    let estimates: Vec<Value> = methods
-        .iter()
-        .map(|method| sizes.estimate(*method, spec, timesteps, (flops, parameters)))
-        .collect();
-    let load =
-        Load::of(&graph, &target).map_err(failure::graph("/target/base", &spec.target.base))?;
-    let models = 2 * bytes_of(&target) + bytes_of(&base);
+    let methods = ladder::methods(&spec.methods, samples.train > 0, models.across_widths);
+    let target = bytes_of(&models.target);
     let job = estimate::Job {
         spec,
         methods: &methods,
         timesteps,
-        parameters,
-        load,
-        has_batch_norm: graph.has_batch_norm(),
-        samples: [sizes.train, sizes.validation, sizes.test],
-        bytes: [models, sizes.bytes, bytes_of(&target)],
-        matching: estimate::Matching::of(&symmetry, &target),
+        parameters: network.parameters,
+        load: network.load,
+        has_batch_norm: network.graph.has_batch_norm(),
+        samples: [samples.train, samples.validation, samples.test],
+        bytes: [2 * target + bytes_of(&models.base), samples.bytes, target],
+        matching: estimate::Matching::of(&network.symmetry, &models.target),
+    };
+    let of_method = |method: &Method| {
+        let network_is = (job.has_batch_norm, models.across_widths);
+        let count = samples.candidate((*method, spec), timesteps, network_is);
+        json!({
+            "method": method,
+            "sample_gradients": count.gradients,
+            "sample_forwards": count.forwards,
+            "flops": network.flops * (3 * count.gradients + count.forwards) as f64,
+            "memory_bytes": job.memory_of(*method),
+        })
     };
     let speeds = Speeds::of_this_machine(cache);
-    let largest = symmetry.groups.iter().map(|g| g.units).max().unwrap_or(0);
+    let groups = &network.symmetry.groups;
     Ok(json!({
-        "parameters": parameters,
+        "parameters": network.parameters,
         "timesteps": timesteps,
-        "groups": symmetry.groups.len(),
-        "largest_group": largest,
-        "samples": {"train": sizes.train, "validation": sizes.validation, "test": sizes.test},
-        "methods": estimates,
+        "groups": groups.len(),
+        "largest_group": groups.iter().map(|g| g.units).max().unwrap_or(0),
+        "samples": {
+            "train": samples.train,
+            "validation": samples.validation,
+            "test": samples.test,
+        },
+        "methods": methods.iter().map(of_method).collect::<Vec<_>>(),
         "estimate": job.estimate(&speeds),
         "speeds": speeds,
-        "assumptions": "seconds and memory within about a factor of two; sample counts are exact up to ties between steps; FLOPs count matrix products",
+        "assumptions": ASSUMPTIONS,
     }))
 }
 
-fn headers(
-    storage: &Storage,
-    pointer: &str,
-    text: &str,
-) -> Result<(ModelFolder, Signature), Failure> {
-    let place = location(storage, pointer, text)?;
-    let read = || {
-        let folder = ModelFolder::look(storage.blocking(), &place)?;
-        let signature = folder.signature(storage.blocking())?;
-        let naming = Naming::of(&folder.config, &signature);
-        Ok((folder, naming.read_signature(signature)))
-    };
-    read().map_err(failure::at(pointer))
+const ASSUMPTIONS: &str = "seconds and memory within about a factor of two; a method's sample counts \
+    are those of its candidate, exact where validation is given (a part held out is stratified) and \
+    nothing ends early; under auto gradfix masks the best so far, here its default; FLOPs count matrix \
+    products";
+
+/// The new base's network, and what one sample asks of it.
+struct Network {
+    graph: Graph,
+    symmetry: Symmetry,
+    load: Load,
+    /// Of one sample's forward pass.
+    flops: f64,
+    parameters: usize,
+}
+
+impl Network {
+    fn of(spec: &Spec, models: &Models, samples: &Samples) -> Result<Self, Failure> {
+        let target = &models.target;
+        let fault = failure::graph("/target/base", &spec.target.base);
+        let graph = read_graph("/target/base", &models.folder, target, samples.shape())?;
+        check_head(&graph, spec.options.head, models.head.as_ref())?;
+        samples.check(&graph)?;
+        let symmetry = Symmetry::derive(&graph, target).map_err(&fault)?;
+        let flops = forward_flops(&graph, target).map_err(&fault)?;
+        let load = Load::of(&graph, target).map_err(&fault)?;
+        let floats = target.values().filter(|tensor| tensor.dtype.is_float());
+        let parameters = floats.map(elements).sum();
+        Ok(Self { graph, symmetry, load, flops, parameters })
+    }
+}
+
+fn elements(tensor: &TensorInfo) -> usize {
+    tensor.shape.iter().product()
 }
 
 /// Bytes of all tensors.
 fn bytes_of(signature: &Signature) -> u64 {
-    let bytes = |t: &crate::engine::network::TensorInfo| {
-        (t.dtype.size() * t.shape.iter().product::<usize>()) as u64
-    };
-    signature.values().map(bytes).sum()
-}
-
-/// Samples in each split.
-struct Sizes {
-    /// Of one sample, where there are any.
-    sample_shape: Option<Vec<usize>>,
-    /// Of all data files.
-    bytes: u64,
-    train: usize,
-    validation: usize,
-    test: usize,
-}
-
-impl Sizes {
-    fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
-        let data = spec.data.as_ref();
-        let (mut sample_shape, mut bytes) = (None, 0);
-        let mut samples = |pointer: &str, uri: Option<&String>| -> Result<usize, Failure> {
-            let Some(uri) = uri else { return Ok(0) };
-            let place = location(storage, pointer, uri)?;
-            let look = || {
-                let info = dataset::look(storage, &place)?;
-                Ok((info, storage.blocking().head(&place)?.size))
-            };
-            let (info, size) = look().map_err(failure::at(pointer))?;
-            bytes += size;
-            sample_shape.get_or_insert(info.sample_shape);
-            Ok(info.samples)
-        };
-        let mut train = samples("/data/train", data.and_then(|d| d.train.as_ref()))?;
-        let mut validation = samples("/data/validation", data.and_then(|d| d.validation.as_ref()))?;
-        let mut test = samples("/data/test", data.and_then(|d| d.test.as_ref()))?;
-        if validation == 0 {
-            validation = train / 10;
-            train -= validation;
-        }
-        if test == 0 {
-            test = validation;
-        }
-        Ok(Self { sample_shape, bytes, train, validation, test })
-    }
-
-    fn estimate(
-        &self,
-        method: Method,
-        spec: &Spec,
-        timesteps: usize,
-        (forward_flops, parameters): (f64, usize),
-    ) -> Value {
-        let batch = spec.options.batch_size.min(self.train);
-        let gradients = match method {
-            Method::Gmt => batch * timesteps * (timesteps + 1),
-            Method::Fgmt => 2 * batch * timesteps,
-            Method::Oracle => spec.fine_tune.clone().unwrap_or_default().epochs * self.train,
-            Method::Gradfix => batch,
-            Method::Bico => 2 * STATISTICS_SAMPLES.min(self.train),
-            Method::Identity | Method::WeightMatching | Method::Theseus => 0,
-        };
-        let alphas = if matches!(spec.options.alpha, Alpha::Search) { ALPHAS.len() - 1 } else { 0 };
-        let trials = if self.validation > 0 { timesteps + alphas } else { 0 };
-        let forwards = trials * (self.validation + STATISTICS_SAMPLES.min(self.train)) + self.test;
-        let cached = if method == Method::Fgmt { 2 * timesteps } else { 2 };
-        json!({
-            "method": method,
-            "sample_gradients": gradients,
-            "sample_forwards": forwards,
-            "flops": forward_flops * (3 * gradients + forwards) as f64,
-            "memory_bytes": 4 * parameters * (cached + 6),
-        })
-    }
+    signature.values().map(|tensor| (tensor.dtype.size() * elements(tensor)) as u64).sum()
 }

@@ -11,12 +11,12 @@ use super::{
     fetch::Splits,
     fine_tune::FineTuning,
     judge::{Contest, Judgement, Scores},
-    meter::{Meter, WATTS_PER_CORE, peak_memory},
+    meter::Meter,
     rivals::FewShot,
+    timing::timing,
 };
 use crate::engine::{
     learning::{Dataset, Evaluation},
-    ledger::Work,
     symmetry::Permutation,
     transfer::{Candidate, STATISTICS_SAMPLES, candidate::ALPHAS},
 };
@@ -31,11 +31,12 @@ pub fn write(
     diagnosed: &Diagnosed,
     meter: &Meter,
 ) -> Value {
+    let ranks = ranks(&contest.candidates);
     let candidates: Vec<Value> = contest
         .candidates
         .iter()
-        .zip(&contest.tests)
-        .map(|(one, test)| candidate(one, test.as_ref()))
+        .zip(contest.tests.iter().zip(ranks))
+        .map(|(one, (test, rank))| candidate(one, test.as_ref(), rank))
         .collect();
     let baselines = &contest.baselines;
     json!({
@@ -60,8 +61,10 @@ pub fn write(
         })).collect::<Vec<_>>(),
         "splits": splits(&bench.inputs.splits),
         "baselines": {
-            "source_tuned": baselines.source_tuned.as_ref().map(scores),
-            "target_before": baselines.target_before.as_ref().map(scores),
+            "source_tuned": baselines.source_tuned.as_ref().map(|s| scores(s, "as_deployed")),
+            "target_before": baselines.target_before.as_ref().map(|s| {
+                scores(s, if baselines.restated { "re_estimated" } else { "as_deployed" })
+            }),
             "few_shot": contest.few_shot.as_ref().map(few_shot),
             "fine_tune_only": contest.fine_tune_only.as_ref().map(trained),
         },
@@ -105,8 +108,10 @@ fn score(evaluation: &Evaluation) -> Value {
     json!({"accuracy": evaluation.accuracy, "loss": evaluation.loss})
 }
 
-fn scores(scores: &Scores) -> Value {
+/// Beside the figures, whose running statistics they rest on.
+fn scores(scores: &Scores, statistics: &str) -> Value {
     let mut value = score(&scores.test);
+    value["statistics"] = json!(statistics);
     value["validation"] = json!(scores.validation.as_ref().map(score));
     value
 }
@@ -122,7 +127,18 @@ fn splits(splits: &Splits) -> Value {
     })
 }
 
-fn candidate(candidate: &Candidate, test: Option<&Evaluation>) -> Value {
+/// Each candidate's place by validation, the winner's being 1, in the order by which `ladder::best`
+/// chooses; `None` without validation.
+fn ranks(candidates: &[Candidate]) -> Vec<Option<usize>> {
+    let figures = |i: usize| candidates[i].validation.as_ref().map(|v| (v.accuracy, v.loss));
+    let mut order: Vec<(usize, (f64, f64))> =
+        (0..candidates.len()).filter_map(|i| Some((i, figures(i)?))).collect();
+    order.sort_by(|(_, a), (_, b)| b.0.total_cmp(&a.0).then(a.1.total_cmp(&b.1)));
+    let place = |i: usize| order.iter().position(|(at, _)| *at == i).map(|place| place + 1);
+    (0..candidates.len()).map(place).collect()
+}
+
+fn candidate(candidate: &Candidate, test: Option<&Evaluation>, rank: Option<usize>) -> Value {
     let alphas: Vec<Value> = candidate
         .alphas
         .iter()
@@ -130,6 +146,7 @@ fn candidate(candidate: &Candidate, test: Option<&Evaluation>) -> Value {
         .collect();
     json!({
         "method": candidate.method,
+        "rank": rank,
         "step": candidate.step,
         "alpha": candidate.alpha,
         "validation": candidate.validation.as_ref().map(score),
@@ -184,46 +201,13 @@ fn trained(tuned: &FineTuning) -> Value {
 fn cost(bench: &Bench, contest: &Contest, diagnosed: &Diagnosed) -> Value {
     let total = bench.cost();
     let epoch = bench.inputs.splits.train.as_ref().map_or(0, Dataset::len);
-    let transfer: u64 = contest.candidates.iter().map(|c| c.cost.sample_gradients).sum();
+    let transfer = contest.cost.sample_gradients;
     json!({
         "total": total,
         "diagnosis": diagnosed.cost,
         "transfer_sample_gradients": transfer,
         "one_epoch_sample_gradients": epoch,
         "transfer_over_one_epoch": (epoch > 0).then(|| transfer as f64 / epoch as f64),
-    })
-}
-
-fn timing(bench: &Bench, contest: &Contest, (meter, diagnosis): (&Meter, f64)) -> Value {
-    let work: Map<String, Value> = Work::ALL
-        .iter()
-        .filter_map(|work| {
-            Some((
-                serde_json::to_value(work).ok()?.as_str()?.to_owned(),
-                json!(bench.ledger.seconds(*work)),
-            ))
-        })
-        .collect();
-    let methods: Map<String, Value> =
-        contest.candidates.iter().map(|c| (c.method.name().to_owned(), json!(c.seconds))).collect();
-    let cpu = meter.cpu_seconds();
-    json!({
-        "wall_seconds": meter.wall_seconds(),
-        "cpu_seconds": cpu,
-        "gpu_seconds": null,
-        "phases": work,
-        "methods": methods,
-        "diagnosis_seconds": diagnosis,
-        "few_shot_seconds": contest.few_shot.as_ref().map(|f| f.tuned.seconds),
-        "fine_tune_only_seconds": contest.fine_tune_only.as_ref().map(|f| f.seconds),
-        "fine_tune_seconds": contest.fine_tuning.as_ref().map(|f| f.seconds),
-        "weight_matching": bench.cached_matching.get().map(|cached| json!({"cached": cached})),
-        "resumed_gradients": bench.steps.borrow().iter().map(|s| s.found()).sum::<usize>(),
-        "peak_memory_bytes": peak_memory(),
-        "energy": {
-            "joules": cpu * WATTS_PER_CORE,
-            "assumption": format!("{WATTS_PER_CORE} W for each busy core, processor only"),
-        },
     })
 }
 

@@ -13,6 +13,7 @@ use super::{
     compete::Bench,
     fine_tune::{FineTuning, train},
     judge::Contest,
+    meter::Seconds,
 };
 use crate::{
     engine::{
@@ -37,6 +38,8 @@ pub struct FewShot {
     /// Training samples used.
     pub samples: usize,
     pub tuned: FineTuning,
+    /// With the trials of its learning rates.
+    pub seconds: Seconds,
 }
 
 /// Trains the new base at the winner's cost.
@@ -56,6 +59,7 @@ pub fn few_shot(bench: &Bench, contest: &Contest) -> Result<Option<FewShot>, Fai
         return Ok(None);
     }
     bench.job.progress.phase(Phase::FineTuning);
+    let began = Seconds::read();
     let mut best: Option<(usize, FewShot)> = None;
     for rate in 0..RATES.len() {
         let trial = spend(bench, data, ((budget as f64 * TRIAL) as usize, rate))?;
@@ -63,7 +67,9 @@ pub fn few_shot(bench: &Bench, contest: &Contest) -> Result<Option<FewShot>, Fai
             best = Some((rate, trial));
         }
     }
-    best.map(|(rate, _)| spend(bench, data, (budget, rate))).transpose()
+    let Some((rate, _)) = best else { return Ok(None) };
+    let few = spend(bench, data, (budget, rate))?;
+    Ok(Some(FewShot { seconds: began.passed(), ..few }))
 }
 
 fn better(a: &FineTuning, b: &FineTuning) -> bool {
@@ -86,7 +92,8 @@ fn spend(
     let samples = order.len();
     let plan = FineTunePlan { epochs: (budget / samples).max(1), ..plan(bench, rate) };
     let tuned = train(bench, (&plan, &data.subset(&order)), &bench.inputs.target.checkpoint)?;
-    Ok(FewShot { learning_rate: plan.learning_rate, samples, tuned })
+    let seconds = tuned.seconds;
+    Ok(FewShot { learning_rate: plan.learning_rate, samples, tuned, seconds })
 }
 
 /// The job's own training at a multiple of its learning rate, or `AdamW`.

@@ -137,6 +137,10 @@ impl Spec {
             if !(fine_tune.learning_rate.is_finite() && fine_tune.learning_rate > 0.0) {
                 faults.push(Fault::new("/fine_tune/learning_rate", "must be above zero"));
             }
+            if fine_tune.stop_at.is_some_and(|at| !(0.0..=1.0).contains(&at)) {
+                let detail = "is an accuracy: must lie between 0 and 1";
+                faults.push(Fault::new("/fine_tune/stop_at", detail));
+            }
             if !self.has_train() {
                 faults.push(Fault::new("/fine_tune", "fine-tuning needs data.train"));
             }
@@ -332,6 +336,13 @@ mod tests {
             faults(|v| v["callback"] = json!({"url": ""})),
             one("/callback/url", "invalid_spec")
         );
+        for stop_at in [-0.1, 1.5, 90.0] {
+            let trained = |v: &mut Value| {
+                v["data"] = json!({"train": "file:///m/train"});
+                v["fine_tune"] = json!({"stop_at": stop_at});
+            };
+            assert_eq!(faults(trained), one("/fine_tune/stop_at", "invalid_spec"));
+        }
         assert_eq!(
             faults(|v| v["fine_tune"] = json!({"epochs": 1, "learning_rate": 0.1})),
             one("/fine_tune", "invalid_spec")

@@ -1,7 +1,7 @@
 //! Model folders, trajectories and datasets, sound and not.
 
 use retune::{
-    artifacts::{Access, ArtifactError, ModelFolder, Trajectory, dataset, tensors},
+    artifacts::{Access, ArtifactError, ModelFolder, Trajectory, dataset, names, tensors},
     engine::network::{Checkpoint, HostTensor},
     spec::Preprocess,
 };
@@ -266,6 +266,24 @@ fn each_fault_of_a_dataset_has_its_code() {
     let error = dataset::check_labels(&[0, 10], 10, &place).unwrap_err();
     assert_eq!(error.code(), "label_out_of_range");
     assert!(error.to_string().contains("sample 1 has the label 10"), "{error}");
-    let error = dataset::check_input_shape(&[28, 28], &[784], &place).unwrap_err();
-    assert_eq!(error.code(), "wrong_input_shape");
+}
+
+/// A plan compares lists of tokens by their digests, and reads none that both models have.
+#[test]
+fn lists_of_tokens_are_told_apart_without_being_parsed() {
+    let test = TestStorage::on_files();
+    for (folder, list) in [("a", "{no JSON"), ("b", "{no JSON"), ("c", "{no json"), ("d", "{}")] {
+        put_model(&test, folder, 1.0);
+        test.write(&format!("{folder}/tokenizer.json"), list);
+    }
+    put_model(&test, "e", 1.0);
+    let same = |one: &str, other: &str| {
+        let folders = [look(&test, one).unwrap(), look(&test, other).unwrap()];
+        names::same_vocabulary(test.storage.blocking(), folders.each_ref()).unwrap()
+    };
+    assert!(same("a/", "a/") && same("a/", "b/"));
+    for other in ["c/", "d/", "e/"] {
+        assert!(!same("a/", other), "{other}");
+    }
+    assert!(!same("e/", "e/"), "there is none");
 }

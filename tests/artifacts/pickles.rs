@@ -22,6 +22,19 @@ fn convert(file: &Path, folder: &Path, key: Option<&str>) -> Output {
     command.args(key.into_iter().flat_map(|key| ["--key", key])).output().expect("it runs")
 }
 
+#[test]
+fn machines_are_told_what_was_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = folder.path().join("model");
+    let ran = retune().args(["convert", "--json"]).arg(fixture("plain.bin")).arg(&model).output();
+    let ran = ran.expect("it runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&ran.stdout).expect("JSON");
+    assert_eq!(told["model"], model.join("model.safetensors").display().to_string());
+    assert_eq!((&told["tensors"], &told["config"]), (&4.into(), &serde_json::Value::Null));
+    assert!(told["values"].as_u64().expect("a count") > 12);
+}
+
 fn converted(name: &str) -> Checkpoint {
     let folder = tempfile::tempdir().expect("a folder");
     let output = convert(&fixture(name), &folder.path().join("model"), None);

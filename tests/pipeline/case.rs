@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use crate::engine::networks::{Network, mlp};
 
-const FEATURES: usize = 6;
+pub const FEATURES: usize = 6;
 pub const CLASSES: i64 = 3;
 
 /// `old/`, `tuned/`, `new/`, `train.safetensors`, `validation.safetensors` and `test.safetensors`
@@ -65,6 +65,33 @@ impl Case {
         let case = Self::empty(network);
         for (name, model) in [("old", &old), ("tuned", &tuned), ("new", &new)] {
             case.put_model(name, model);
+        }
+        for (name, seed, count) in [("train", 1, 120), ("validation", 6, 60), ("test", 7, 60)] {
+            let (inputs, labels) = samples(count, seed);
+            case.put_data(&format!("{name}.safetensors"), inputs, &labels);
+        }
+        case
+    }
+
+    /// A perceptron with a batch norm in it, and the samples of the other.
+    pub fn normed() -> Self {
+        let config = json!({
+            "model_type": "graph", "input": {"kind": "features", "shape": [6]},
+            "nodes": [{"op": "linear", "param": "fc0"}, {"op": "batch_norm", "param": "bn"},
+                {"op": "relu"}, {"op": "linear", "param": "fc1"}],
+        });
+        let mut shapes = vec![
+            ("fc0.weight".to_owned(), vec![8, 6]),
+            ("fc0.bias".to_owned(), vec![8]),
+            ("fc1.weight".to_owned(), vec![3, 8]),
+            ("fc1.bias".to_owned(), vec![3]),
+        ];
+        for part in ["weight", "bias", "running_mean", "running_var"] {
+            shapes.push((format!("bn.{part}"), vec![8]));
+        }
+        let case = Self::empty(Network::of(&config, shapes));
+        for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
+            case.put_model(name, &case.network.parameters(seed));
         }
         for (name, seed, count) in [("train", 1, 120), ("validation", 6, 60), ("test", 7, 60)] {
             let (inputs, labels) = samples(count, seed);

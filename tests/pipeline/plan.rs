@@ -2,10 +2,14 @@
 
 use std::{fs, path::Path};
 
+use retune::{
+    engine::network::{DType, HostTensor},
+    pipeline::Failure,
+};
 use serde_json::{Value, json};
 
-use super::case::Case;
-use crate::support::retune;
+use super::case::{Case, read_json};
+use crate::{support::retune, synthetic::Llama};
 
 fn by_command(case: &Case, cache: &Path) -> Value {
     case.write("spec.json", case.spec().to_string());
@@ -53,4 +57,89 @@ fn phases_add_up_and_the_machines_speed_is_remembered() {
         assert!(speed(&plan) > 0.0);
         assert_ne!(fs::read_to_string(&file).unwrap(), wrong, "it is mended");
     }
+}
+
+/// What a candidate takes is told before, to the sample.
+#[test]
+fn sample_counts_are_those_of_the_report() {
+    let perceptron = Case::fresh();
+    let normed = Case::normed();
+    for case in [&perceptron, &normed] {
+        let mut spec = case.spec();
+        spec["methods"] = json!([
+            "identity",
+            "weight_matching",
+            "gmt",
+            "fgmt",
+            "gradfix",
+            "bico",
+            "theseus",
+            "oracle"
+        ]);
+        spec["options"]["gradfix_on"] = json!("fgmt");
+        let plan = case.plan(&spec).expect("a sound job");
+        let report = read_json(&case.done(&spec).1.join("report.json"));
+        for (planned, done) in rows(&plan["methods"]).iter().zip(rows(&report["candidates"])) {
+            let test = plan["samples"]["test"].as_u64().expect("a count");
+            let count = |of: &Value, name: &str| of[name].as_u64().expect("a count");
+            let method = &planned["method"];
+            assert_eq!(*method, done["method"]);
+            let gradients = "sample_gradients";
+            assert_eq!(count(planned, gradients), count(done, gradients), "{method}");
+            // A candidate's own count ends before it is judged on the test split.
+            let forwards = "sample_forwards";
+            assert_eq!(count(planned, forwards), count(done, forwards) + test, "{method}");
+        }
+    }
+}
+
+fn rows(list: &Value) -> &Vec<Value> {
+    list.as_array().expect("a list")
+}
+
+#[test]
+fn samples_that_the_network_does_not_read_are_refused_by_their_headers() {
+    let case = Case::fresh();
+    let inputs = HostTensor::from_f32(vec![4, 7], vec![0.5; 28]);
+    case.put_data("test.safetensors", inputs, &[0, 1, 2, 0]);
+    for failure in [case.plan(&case.spec()).err(), case.run(&case.spec()).err()] {
+        let Some(Failure::Input { code, pointer, detail }) = failure else {
+            panic!("it is refused: {failure:?}")
+        };
+        assert_eq!((code, pointer.as_deref()), ("wrong_input_shape", Some("/data/test")));
+        assert!(detail.contains("shape [7]") && detail.contains("reads [6]"), "{detail}");
+    }
+}
+
+/// Models that are read a range at a time are not counted as if they were held.
+#[test]
+fn the_memory_of_what_is_streamed_does_not_grow_with_the_model() {
+    let case = Case::fresh();
+    let llama = |vocabulary| Llama {
+        hidden: 64,
+        intermediate: 64,
+        layers: 1,
+        heads: 4,
+        kv_heads: 2,
+        vocabulary,
+        positions: 16,
+        classes: 3,
+    };
+    let memory = |vocabulary: usize| {
+        let llama = llama(vocabulary);
+        for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
+            let folder = case.path(name);
+            let _ = fs::remove_dir_all(&folder);
+            llama.write(&folder, &llama.model(DType::BF16, seed, None), 1).expect("our own");
+        }
+        let mut spec = case.spec();
+        spec["methods"] = json!(["identity", "weight_matching"]);
+        spec.as_object_mut().expect("an object").remove("data");
+        let plan = case.plan(&spec).expect("a sound job");
+        let bytes = |at: usize| plan["methods"][at]["memory_bytes"].as_f64().expect("a number");
+        (bytes(0), bytes(1), plan["estimate"]["memory_bytes"].as_f64().expect("a number"))
+    };
+    let large = memory(600_000);
+    assert!(large.0 < 120e6, "identity: {large:?}");
+    assert!(large.1 < 600e6 && large.1 <= large.2, "weight matching: {large:?}");
 }

@@ -6,51 +6,66 @@
 //! Read into the tensors of a safetensors dataset, which are checked in one place: images become
 //! `inputs` u8 `[N, C, H, W]`, with as many channels as the first has (1 or 3; alpha is dropped); shorter
 //! lists of ids are filled up at their end, masked and without labels.
+//!
+//! A few bytes can announce any number of rows and values ([`pages`]): what a file says of itself is
+//! bounded before anything is read, and what it turns out to hold while it is.
 
+mod header;
+mod images;
+mod look;
+mod pages;
 mod stored;
+mod tokens;
 
 use std::{
     fs::File,
-    io::Cursor,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use bytes::Bytes;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use parquet::{
-    data_type::ByteArray,
+    basic::Type as Physical,
     errors::ParquetError,
     file::{
+        properties::ReaderProperties,
         reader::{ChunkReader, FileReader},
-        serialized_reader::SerializedFileReader,
+        serialized_reader::{ReadOptionsBuilder, SerializedFileReader},
     },
-    record::{Field, Row},
-    schema::types::Type,
+    record::{
+        Field, Row,
+        reader::{ReaderIter, TreeBuilder},
+    },
+    schema::types::{SchemaDescriptor, Type},
 };
-use rayon::prelude::*;
 
 use super::{IDS, INPUTS, LABELS, MASK};
 use crate::{
     artifacts::error::ArtifactError,
-    engine::{
-        learning::cross_entropy::IGNORED,
-        network::{Checkpoint, DType, HostTensor, Signature},
-    },
+    engine::network::{Checkpoint, DType, HostTensor, Signature},
     storage::{Location, Storage},
 };
-use stored::Stored;
+use pages::{Bounded, Budget, TooLarge};
+use stored::{Local, Stored};
 
 const IMAGES: [&str; 2] = ["image", "img"];
 const LABEL_COLUMNS: [&str; 2] = ["label", "labels"];
 /// What may be set as samples in memory, in bytes: what is decoded here is not mapped.
 const MOST_BYTES: usize = 8 << 30;
-/// The longest side of an image, and what decoding one may allocate.
-const LONGEST_SIDE: u32 = 8192;
-const MOST_FOR_AN_IMAGE: u64 = 512 << 20;
-/// Rows of token ids that a look reads, to tell how long they are.
-const ROWS_LOOKED_AT: usize = 1000;
+/// What a row takes beside its values, in bytes.
+const ROW: usize = 128;
+/// What a token takes: its id, whether it is seen, its label.
+const TOKEN: usize = 3 * size_of::<i64>();
+/// Token ids of a row.
+const LONGEST_LIST: usize = 1 << 20;
+/// Values of a column in a row group: the reader takes up to 64 bytes for one.
+const MOST_VALUES: u64 = 1 << 26;
+const MOST_OF_A_PAGE: u64 = 1 << 30;
+/// What describes a file, in bytes.
+const LONGEST_FOOTER: u32 = 16 << 20;
+/// Rows that the reader has at hand at once.
+const ROWS_AT_ONCE: usize = 64;
 
 /// What the safetensors form of a file would have as its header, from its footer and first rows: the
 /// length of token ids is that of the longest among the first thousand.
@@ -60,16 +75,7 @@ const ROWS_LOOKED_AT: usize = 1000;
 pub fn look(storage: &Storage, location: &Location) -> Result<Signature, ArtifactError> {
     let size = storage.blocking().head(location)?.size;
     let stored = Stored { storage: storage.clone(), location: location.clone(), size };
-    let (samples, checkpoint) = guarded(location, || {
-        let file = Columns::of(stored, location)?;
-        let rows = if file.of_images { 1 } else { ROWS_LOOKED_AT };
-        Ok((file.samples, file.read(rows)?))
-    })?;
-    let mut signature = checkpoint.signature();
-    for info in signature.values_mut() {
-        info.shape[0] = samples;
-    }
-    Ok(signature)
+    guarded(location, || Columns::of(stored, location, look::budget())?.look())
 }
 
 /// The samples of a local file whose name, in errors, is `location`.
@@ -81,7 +87,9 @@ pub fn open(path: &Path, location: &Location) -> Result<Checkpoint, ArtifactErro
     let file = File::open(path).map_err(|error| {
         ArtifactError::fault("unreadable", location, format!("cannot be opened: {error}"))
     })?;
-    guarded(location, || Columns::of(file, location)?.read(usize::MAX))
+    let bytes = AtomicU64::new(MOST_BYTES as u64);
+    let budget = Budget { values: MOST_VALUES, page: MOST_OF_A_PAGE, bytes };
+    guarded(location, || Columns::of(Local::from(file), location, budget)?.read())
 }
 
 /// The reader of Parquet has panicked on files made to that end; a fault of the file is what it is.
@@ -97,16 +105,18 @@ fn guarded<T>(
 /// The columns of a file that are samples.
 struct Columns<'a, R: ChunkReader> {
     reader: SerializedFileReader<R>,
+    file: R,
+    budget: Arc<Budget>,
     location: &'a Location,
     samples: usize,
     of_images: bool,
-    /// With the names they have in the file.
+    /// With the names they have in the file: inputs, labels, perhaps a mask.
     wanted: Vec<Arc<Type>>,
 }
 
-impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
-    fn of(file: R, location: &'a Location) -> Result<Self, ArtifactError> {
-        let reader = SerializedFileReader::new(file).map_err(|e| malformed(location, &e))?;
+impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
+    fn of(file: R, location: &'a Location, budget: Budget) -> Result<Self, ArtifactError> {
+        let reader = reader(file.clone()).map_err(|error| malformed(location, &error))?;
         let described = reader.metadata().file_metadata();
         let samples = usize::try_from(described.num_rows()).unwrap_or(0);
         let fields = described.schema_descr().root_schema().get_fields();
@@ -125,66 +135,61 @@ impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
         let labels = named(&LABEL_COLUMNS).ok_or_else(|| missing("label or labels"))?;
         let mask = (!of_images).then(|| named(&[MASK])).flatten();
         let wanted = [Some(inputs), Some(labels), mask].into_iter().flatten().collect();
-        Ok(Self { reader, location, samples, of_images, wanted })
-    }
-
-    /// The first rows as tensors.
-    fn read(&self, rows: usize) -> Result<Checkpoint, ArtifactError> {
-        let root = self.reader.metadata().file_metadata().schema_descr().root_schema();
-        let schema = Type::group_type_builder(root.name()).with_fields(self.wanted.clone()).build();
-        let iterator = schema.and_then(|schema| self.reader.get_row_iter(Some(schema)));
-        let iterator = iterator.map_err(|error| malformed(self.location, &error))?;
-        if self.of_images {
-            self.images(iterator.take(rows))
-        } else {
-            self.tokens(iterator.take(rows))
+        let budget = Arc::new(budget);
+        let columns = Self { reader, file, budget, location, samples, of_images, wanted };
+        columns.room(ROW, samples)?;
+        for column in columns.wanted.iter().skip(usize::from(of_images)) {
+            columns.check_whole_numbers(column)?;
         }
+        Ok(columns)
     }
 
-    fn images(
+    /// The column is of whole numbers, or of lists of them.
+    fn check_whole_numbers(&self, column: &Type) -> Result<(), ArtifactError> {
+        if holds_whole_numbers(column) {
+            return Ok(());
+        }
+        let detail = format!("has no whole numbers in the column {}", column.name());
+        Err(self.fault("wrong_dtype", &detail))
+    }
+
+    fn read(&self) -> Result<Checkpoint, ArtifactError> {
+        let rows = self.rows(&self.wanted, ROWS_AT_ONCE)?;
+        if self.of_images { self.images(rows) } else { self.tokens(rows) }
+    }
+
+    /// The rows of these columns, row group by row group.
+    fn rows(
         &self,
-        rows: impl Iterator<Item = Result<Row, ParquetError>>,
-    ) -> Result<Checkpoint, ArtifactError> {
-        let (mut encoded, mut labels) = (Vec::new(), Vec::new());
-        for (at, row) in rows.enumerate() {
-            let row = row.map_err(|error| malformed(self.location, &error))?;
-            encoded.push(self.encoded(&row, at)?);
-            labels.push(self.integer(row_field(&row, &LABEL_COLUMNS), "label", at)?);
-        }
-        let Some(first) = encoded.first() else { return Ok(no_images()) };
-        let first = self.decode(first, 0)?;
-        let channels = if first.color().has_color() { 3 } else { 1 };
-        let (width, height) = (first.width(), first.height());
-        let size = channels * width as usize * height as usize;
-        let mut values = self.room(size, encoded.len())?;
-        values.par_chunks_mut(size).zip(&encoded).enumerate().try_for_each(
-            |(at, (sample, bytes))| {
-                let image = self.decode(bytes, at)?;
-                if (image.width(), image.height()) != (width, height) {
-                    let detail = format!(
-                        "row {at} is an image of {} × {} pixels, row 0 of {width} × {height}; \
-                         scale them to one size",
-                        image.width(),
-                        image.height()
-                    );
-                    return Err(self.fault("wrong_shape", &detail));
-                }
-                if channels == 1 && image.color().has_color() {
-                    let detail = format!("row {at} is an image in colour, row 0 in grey");
-                    return Err(self.fault("wrong_shape", &detail));
-                }
-                set(sample, image, channels);
-                Ok(())
-            },
-        )?;
-        let shape = vec![labels.len(), channels, height as usize, width as usize];
-        Ok(tensors([(INPUTS, DType::U8, shape, Bytes::from(values)), of_labels(&labels)]))
+        columns: &[Arc<Type>],
+        at_once: usize,
+    ) -> Result<impl Iterator<Item = Result<Row, ParquetError>>, ArtifactError> {
+        let root = self.reader.metadata().file_metadata().schema_descr().root_schema();
+        let schema = Type::group_type_builder(root.name()).with_fields(columns.to_vec()).build();
+        let schema = schema.map_err(|error| malformed(self.location, &error))?;
+        let schema = Arc::new(SchemaDescriptor::new(Arc::new(schema)));
+        let rows_of = move |group| -> Result<ReaderIter, ParquetError> {
+            let tree = TreeBuilder::new().with_batch_size(at_once);
+            tree.as_iter(Arc::clone(&schema), &self.group(group)?)
+        };
+        Ok((0..self.reader.num_row_groups()).flat_map(move |group| {
+            let (rows, fault) = match rows_of(group) {
+                Ok(rows) => (Some(rows), None),
+                Err(fault) => (None, Some(Err(fault))),
+            };
+            rows.into_iter().flatten().chain(fault)
+        }))
     }
 
-    /// Zeros for the samples.
-    fn room(&self, size: usize, samples: usize) -> Result<Vec<u8>, ArtifactError> {
-        if let Some(bytes) = size.checked_mul(samples).filter(|&bytes| bytes <= MOST_BYTES) {
-            return Ok(vec![0; bytes]);
+    fn group(&self, group: usize) -> Result<Bounded<'_, R>, ParquetError> {
+        let (file, budget) = (self.file.clone(), Arc::clone(&self.budget));
+        Ok(Bounded { group: self.reader.get_row_group(group)?, file, budget })
+    }
+
+    /// Refuses what would take too much memory.
+    fn room(&self, size: usize, samples: usize) -> Result<(), ArtifactError> {
+        if size.checked_mul(samples).is_some_and(|bytes| bytes <= MOST_BYTES) {
+            return Ok(());
         }
         let detail = format!(
             "{samples} samples of {size} bytes are more than the {} GiB that are decoded in memory; \
@@ -192,100 +197,6 @@ impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
             MOST_BYTES >> 30
         );
         Err(self.fault("dataset_too_large", &detail))
-    }
-
-    fn encoded(&self, row: &Row, at: usize) -> Result<ByteArray, ArtifactError> {
-        let bytes = match row_field(row, &IMAGES) {
-            Some(Field::Bytes(bytes)) => Some(bytes),
-            Some(Field::Group(parts)) => match row_field(parts, &["bytes"]) {
-                Some(Field::Bytes(bytes)) => Some(bytes),
-                _ => None,
-            },
-            _ => None,
-        };
-        bytes.cloned().ok_or_else(|| {
-            let detail = format!(
-                "row {at} has no bytes of an image; files beside the Parquet file are not read, so \
-                 embed them"
-            );
-            self.fault("malformed_image", &detail)
-        })
-    }
-
-    fn decode(&self, encoded: &ByteArray, at: usize) -> Result<DynamicImage, ArtifactError> {
-        let decode = || -> image::ImageResult<DynamicImage> {
-            let mut limits = Limits::default();
-            (limits.max_image_width, limits.max_image_height) =
-                (Some(LONGEST_SIDE), Some(LONGEST_SIDE));
-            limits.max_alloc = Some(MOST_FOR_AN_IMAGE);
-            let mut reader = ImageReader::new(Cursor::new(encoded.data())).with_guessed_format()?;
-            reader.limits(limits);
-            let mut decoder = reader.into_decoder()?;
-            let orientation = decoder.orientation()?;
-            let mut image = DynamicImage::from_decoder(decoder)?;
-            image.apply_orientation(orientation);
-            Ok(image)
-        };
-        decode().map_err(|error| {
-            let detail =
-                format!("row {at} is no image that can be read (PNG, JPEG, WebP): {error}");
-            self.fault("malformed_image", &detail)
-        })
-    }
-
-    fn tokens(
-        &self,
-        rows: impl Iterator<Item = Result<Row, ParquetError>>,
-    ) -> Result<Checkpoint, ArtifactError> {
-        let (mut ids, mut masks, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-        let mut of_tokens = false;
-        for (at, row) in rows.enumerate() {
-            let row = row.map_err(|error| malformed(self.location, &error))?;
-            let sample = self.integers(row_field(&row, &[IDS]), IDS, at)?;
-            let of_length = |column: &str, values: Vec<i64>| {
-                if values.len() == sample.len() {
-                    return Ok(values);
-                }
-                let (found, ids) = (values.len(), sample.len());
-                let detail = format!("row {at} has {found} values of {column} for {ids} input_ids");
-                Err(self.fault("wrong_shape", &detail))
-            };
-            masks.push(match row_field(&row, &[MASK]) {
-                Some(mask) => of_length(MASK, self.integers(Some(mask), MASK, at)?)?,
-                None => vec![1; sample.len()],
-            });
-            labels.push(match row_field(&row, &LABEL_COLUMNS) {
-                list @ Some(Field::ListInternal(_)) => {
-                    of_tokens = true;
-                    of_length(LABELS, self.integers(list, LABELS, at)?)?
-                }
-                label => vec![self.integer(label, "label", at)?],
-            });
-            ids.push(sample);
-        }
-        let length = ids.iter().map(Vec::len).max().unwrap_or(0);
-        self.room(length.saturating_mul(3 * size_of::<i64>()), ids.len())?;
-        let labels = if of_tokens { filled(labels, length, IGNORED) } else { labels.concat() };
-        let shape = vec![ids.len(), length];
-        let labels_shape = if of_tokens { shape.clone() } else { vec![ids.len()] };
-        Ok(tensors([
-            (IDS, DType::I64, shape.clone(), i64s(&filled(ids, length, 0))),
-            (MASK, DType::I64, shape, i64s(&filled(masks, length, 0))),
-            (LABELS, DType::I64, labels_shape, i64s(&labels)),
-        ]))
-    }
-
-    fn integers(
-        &self,
-        field: Option<&Field>,
-        column: &str,
-        at: usize,
-    ) -> Result<Vec<i64>, ArtifactError> {
-        let Some(Field::ListInternal(list)) = field else {
-            let detail = format!("row {at} has no list in the column {column}");
-            return Err(self.fault("wrong_dtype", &detail));
-        };
-        list.elements().iter().map(|field| self.integer(Some(field), column, at)).collect()
     }
 
     fn integer(
@@ -315,8 +226,28 @@ impl<'a, R: ChunkReader + 'static> Columns<'a, R> {
     }
 }
 
-fn no_images() -> Checkpoint {
-    tensors([(INPUTS, DType::U8, vec![0, 1], Bytes::new()), of_labels(&[])])
+fn holds_whole_numbers(column: &Type) -> bool {
+    if column.is_primitive() {
+        let whole = [Physical::BOOLEAN, Physical::INT32, Physical::INT64];
+        return whole.contains(&column.get_physical_type());
+    }
+    matches!(column.get_fields(), [only] if holds_whole_numbers(only))
+}
+
+/// The file, of which nothing but a footer of moderate length has been read.
+fn reader<R: ChunkReader + 'static>(file: R) -> Result<SerializedFileReader<R>, ParquetError> {
+    if let Some(at) = file.len().checked_sub(8) {
+        let tail = file.get_bytes(at, 4)?;
+        let length = tail.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        if (u64::from(LONGEST_FOOTER)..=at).contains(&length.into()) {
+            let detail = format!("is described by {length} bytes; write larger row groups");
+            return Err(ParquetError::External(Box::new(TooLarge(detail))));
+        }
+    }
+    // What is unpacked is not to be longer than announced.
+    let properties = ReaderProperties::builder().set_backward_compatible_lz4(false).build();
+    let options = ReadOptionsBuilder::new().with_reader_properties(properties).build();
+    SerializedFileReader::new_with_options(file, options)
 }
 
 /// The first of the columns that the row has.
@@ -324,30 +255,6 @@ fn row_field<'r>(row: &'r Row, names: &[&str]) -> Option<&'r Field> {
     names.iter().find_map(|name| {
         row.get_column_iter().find_map(|(column, field)| (column == name).then_some(field))
     })
-}
-
-/// Sets pixels `[H, W, C]` as `[C, H, W]`.
-fn set(sample: &mut [u8], image: DynamicImage, channels: usize) {
-    if channels == 1 {
-        sample.copy_from_slice(image.to_luma8().as_raw());
-        return;
-    }
-    let pixels = image.to_rgb8();
-    let area = sample.len() / channels;
-    for (channel, plane) in sample.chunks_mut(area).enumerate() {
-        for (value, pixel) in plane.iter_mut().zip(pixels.as_raw().chunks_exact(channels)) {
-            *value = pixel[channel];
-        }
-    }
-}
-
-/// Rows of one length, one after the other.
-fn filled(rows: Vec<Vec<i64>>, length: usize, with: i64) -> Vec<i64> {
-    let fill = |mut row: Vec<i64>| {
-        row.resize(length, with);
-        row
-    };
-    rows.into_iter().flat_map(fill).collect()
 }
 
 type Named = (&'static str, DType, Vec<usize>, Bytes);
@@ -373,6 +280,11 @@ fn malformed(location: &Location, error: &ParquetError) -> ArtifactError {
         && let Some(error) = source.downcast_ref::<crate::storage::StorageError>()
     {
         return error.clone().into();
+    }
+    if let ParquetError::External(source) = error
+        && let Some(error) = source.downcast_ref::<TooLarge>()
+    {
+        return ArtifactError::fault("dataset_too_large", location, error.to_string());
     }
     ArtifactError::fault("malformed_parquet", location, format!("cannot be read: {error}"))
 }

@@ -4,6 +4,7 @@
 //! permuted follows from the graph alone.
 
 mod bert;
+mod classifier;
 mod gpt2;
 mod llama;
 mod naming;
@@ -14,6 +15,7 @@ mod vit;
 
 use serde_json::Value;
 
+pub use classifier::as_classifier;
 pub use naming::{Naming, is_of_a_task};
 
 use naming::Names;
@@ -48,6 +50,8 @@ const FAMILIES: [(&str, Build); 13] = [
 struct Family {
     model_type: &'static str,
     build: Build,
+    /// The classifier's name among `architectures`, and its last layer.
+    classifier: [&'static str; 2],
     names: Names,
 }
 
@@ -59,6 +63,7 @@ const MODEL_TYPES: [Family; 8] = [
     Family {
         model_type: "bert",
         build: bert::bert,
+        classifier: ["BertForSequenceClassification", "classifier"],
         names: Names {
             body: "bert",
             heads: &["classifier", "cls", "qa_outputs", "bert.pooler"],
@@ -69,6 +74,7 @@ const MODEL_TYPES: [Family; 8] = [
     Family {
         model_type: "roberta",
         build: bert::roberta,
+        classifier: ["RobertaForSequenceClassification", "classifier.out_proj"],
         names: Names {
             body: "roberta",
             heads: &["classifier", "lm_head", "qa_outputs", "roberta.pooler"],
@@ -79,6 +85,7 @@ const MODEL_TYPES: [Family; 8] = [
     Family {
         model_type: "distilbert",
         build: bert::distilbert,
+        classifier: ["DistilBertForSequenceClassification", "classifier"],
         names: Names {
             body: "distilbert",
             heads: &[
@@ -96,6 +103,7 @@ const MODEL_TYPES: [Family; 8] = [
     Family {
         model_type: "gpt2",
         build: gpt2::build,
+        classifier: ["GPT2ForSequenceClassification", "score"],
         names: Names {
             body: "transformer",
             heads: &["score", "lm_head"],
@@ -103,12 +111,13 @@ const MODEL_TYPES: [Family; 8] = [
             tied: Some(("transformer.wte", true)),
         },
     },
-    Family { model_type: "llama", build: llama::build, names: llama_names() },
-    Family { model_type: "mistral", build: llama::build, names: llama_names() },
-    Family { model_type: "qwen2", build: llama::build, names: llama_names() },
+    llama_like(["llama", "LlamaForSequenceClassification"]),
+    llama_like(["mistral", "MistralForSequenceClassification"]),
+    llama_like(["qwen2", "Qwen2ForSequenceClassification"]),
     Family {
         model_type: "vit",
         build: vit::hugging_face,
+        classifier: ["ViTForImageClassification", "classifier"],
         names: Names {
             body: "vit",
             heads: &["classifier", "vit.pooler"],
@@ -118,13 +127,14 @@ const MODEL_TYPES: [Family; 8] = [
     },
 ];
 
-const fn llama_names() -> Names {
-    Names {
+const fn llama_like([model_type, classifier]: [&'static str; 2]) -> Family {
+    let names = Names {
         body: "model",
         heads: &["score", "lm_head"],
         buffers: ROTARY,
         tied: Some(("model.embed_tokens", false)),
-    }
+    };
+    Family { model_type, build: llama::build, classifier: [classifier, "score"], names }
 }
 
 impl Graph {

@@ -39,6 +39,7 @@ const ACTIVATIONS: f64 = 512e6;
 const MATRICES: f64 = 256e6;
 const BLOCKS: f64 = 8.4e6;
 const PAIRS: f64 = 512e6;
+const RANGES: f64 = 64e6;
 
 /// A job's sizes, from headers.
 pub struct Job<'a> {
@@ -69,15 +70,17 @@ impl Job<'_> {
                 "bytes": work.bytes,
             })
         };
-        let memory = self.memory().iter().fold(0.0, |most: f64, (_, bytes)| most.max(*bytes));
+        let memory = self.memory();
+        let most = memory.iter().fold(0.0, |most: f64, (_, bytes)| most.max(*bytes));
+        let stage = |(name, bytes): (&str, f64)| json!({"stage": name, "bytes": bytes.round()});
         json!({
             "seconds": rounded(seconds),
-            "memory_bytes": memory.round(),
+            "memory_bytes": most.round(),
             "read_bytes": self.bytes[0] + self.bytes[1],
             "written_bytes": self.bytes[2],
             "flops": flops,
             "phases": phases.iter().map(phase).collect::<Vec<_>>(),
-            "memory_by_stage": self.memory().into_iter().map(|(name, bytes)| json!({"stage": name, "bytes": bytes.round()})).collect::<Vec<_>>(),
+            "memory_by_stage": memory.into_iter().map(stage).collect::<Vec<_>>(),
         })
     }
 
@@ -131,6 +134,7 @@ impl Job<'_> {
         let mut work = Work { elements: self.elements(3.0), ..Work::default() };
         work += self.evaluations(2.0, validation);
         work += self.evaluations(2.0, test);
+        work += self.statistics(1.0);
         if self.is_auto() {
             if validation > 0 {
                 work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[0]);
@@ -279,38 +283,62 @@ impl Job<'_> {
         work
     }
 
+    /// The most that one method's candidate holds, in bytes.
+    pub fn memory_of(&self, method: Method) -> f64 {
+        let solves = method != Method::Identity;
+        let stages = self.stages(solves, method.needs_data());
+        stages.iter().fold(0.0, |most: f64, (_, bytes)| most.max(*bytes)).round()
+    }
+
     /// The most that each stage holds, in bytes.
     fn memory(&self) -> Vec<(&'static str, f64)> {
-        let model = 4.0 * self.parameters as f64;
-        let always = PROCESS + self.bytes[1] as f64;
+        let solves = self.methods.iter().any(|method| *method != Method::Identity);
+        let gradients = self.methods.iter().any(|method| method.needs_data());
+        let mut stages = self.stages(solves || self.is_auto(), gradients);
+        let few = self.is_auto() && self.samples[0] > 0 && self.samples[1] > 0;
+        let batch = self.spec.fine_tune.as_ref().map(|plan| plan.batch_size);
+        if let Some(batch) = batch.or(few.then_some(FEW_SHOT_BATCH)) {
+            let all = 4.0 * batch.min(self.samples[0]) as f64 * self.load.held;
+            stages.push(("fine_tuning", self.always() + 6.0 * self.model() + all));
+        }
+        stages
+    }
+
+    /// A model as it is computed with; files are read a range at a time.
+    fn model(&self) -> f64 {
+        4.0 * self.parameters as f64
+    }
+
+    /// The process and the samples.
+    fn always(&self) -> f64 {
+        PROCESS + self.bytes[1] as f64
+    }
+
+    /// What a candidate takes, where a permutation is solved for and from gradients.
+    fn stages(&self, solves: bool, gradients: bool) -> Vec<(&'static str, f64)> {
+        let (model, always) = (self.model(), self.always());
         let held = |samples: f64| {
             let all = 4.0 * samples * self.load.held;
             if self.has_batch_norm { all } else { all.min(ACTIVATIONS + 4.0 * self.load.held) }
         };
-        let gradient = self.methods.iter().any(|method| method.needs_data());
-        let kept = if gradient { 2.0 * model * self.timesteps as f64 } else { 0.0 };
+        let kept = if gradients { 2.0 * model * self.timesteps as f64 } else { 0.0 };
         let kept = if kept <= PAIRS { kept } else { 0.0 };
-        let mut stages = vec![("fetching", always)];
-        if self.methods.iter().any(|method| *method != Method::Identity) || self.is_auto() {
+        // A result is computed while it is written, a tensor's range at a time.
+        let range = (4.0 * model).min(RANGES);
+        let mut stages = vec![("fetching", always), ("transferring", always + range)];
+        if solves {
             let matrices = (4.0 * self.matching.units).min(MATRICES);
             let largest = 3.0 * 4.0 * self.matching.largest_units;
             let blocks = 6.0 * 4.0 * self.matching.largest.min(BLOCKS);
-            let tensors = (4.0 * model).min(64e6);
-            stages.push(("matching", always + kept + matrices + largest + blocks + tensors));
+            stages.push(("matching", always + kept + matrices + largest + blocks + range));
         }
-        if gradient {
+        if gradients {
             stages.push(("gradients", always + kept + 3.0 * model + held(self.batch())));
         }
         if self.samples[1] > 0 {
             let batch = self.samples[1].min(EVALUATION_BATCH) as f64;
             let activations = 3.0 * 4.0 * batch * self.load.largest;
             stages.push(("evaluating", always + model + activations));
-        }
-        let few = self.is_auto() && self.samples[0] > 0 && self.samples[1] > 0;
-        let batch = self.spec.fine_tune.as_ref().map(|plan| plan.batch_size);
-        if let Some(batch) = batch.or(few.then_some(FEW_SHOT_BATCH)) {
-            let all = 4.0 * batch.min(self.samples[0]) as f64 * self.load.held;
-            stages.push(("fine_tuning", always + 6.0 * model + all));
         }
         stages
     }

@@ -1,6 +1,10 @@
-//! A Parquet file in a store, read by ranges.
+//! A Parquet file in a store, read by ranges; and one on disk.
 
-use std::io::{self, BufReader, Read};
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use parquet::{
@@ -10,7 +14,40 @@ use parquet::{
 
 use crate::storage::{Location, Storage};
 
+/// An open file. Its readers share one position, of which each is the last to set it.
+#[derive(Clone)]
+pub struct Local(Arc<File>);
+
+impl std::convert::From<File> for Local {
+    fn from(file: File) -> Self {
+        Self(Arc::new(file))
+    }
+}
+
+impl Length for Local {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+impl ChunkReader for Local {
+    type T = BufReader<File>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        self.0.get_read(start)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        // Room is made for what is asked for.
+        if start.saturating_add(length as u64) > self.len() {
+            return Err(ParquetError::EOF("ends before its footer says".to_owned()));
+        }
+        self.0.get_bytes(start, length)
+    }
+}
+
 /// An object in a store, of which only what is asked for is read.
+#[derive(Clone)]
 pub struct Stored {
     pub storage: Storage,
     pub location: Location,

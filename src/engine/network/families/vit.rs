@@ -10,23 +10,32 @@ use crate::engine::network::{
 };
 
 /// timm's configuration does not say how many heads a model has; its name does.
-const HEADS: [(&str, usize); 7] = [
+const HEADS: [(&str, usize); 15] = [
+    ("vit_wee_", 4),
     ("vit_tiny_", 3),
+    ("vit_little_", 5),
     ("vit_small_", 6),
+    ("vit_medium_", 8),
+    ("vit_mediumd_", 8),
+    ("vit_betwixt_", 10),
     ("vit_base_", 12),
+    ("vit_so150m_", 14),
+    ("vit_so400m_", 16),
+    ("vit_intern300m_", 16),
     ("vit_large_", 16),
     ("vit_huge_", 16),
     ("vit_giant_", 16),
     ("vit_gigantic_", 16),
 ];
 
-/// Whether timm's architecture name is one of these.
+/// Whether timm's architecture name is that of a vision transformer. What its tensors do not bear out
+/// is refused for them.
 pub(super) fn is_timm(name: &str) -> bool {
-    HEADS.iter().any(|(prefix, _)| name.starts_with(prefix))
+    name.starts_with("vit_")
 }
 
 /// timm's `vit_*`: the class is read from the class token. `model_args.num_heads` overrides the
-/// name's number of heads.
+/// name's number of heads, and is needed where the name tells none.
 pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
     source.only("global_pool", &["token".into()])?;
     let name = source.config["architecture"].as_str().unwrap_or_default();
@@ -37,7 +46,10 @@ pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
     let given = source.config["model_args"]["num_heads"].as_u64();
     let named = HEADS.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, heads)| *heads);
     let Some(heads) = given.and_then(|v| usize::try_from(v).ok()).or(named) else {
-        let detail = format!("model_args.num_heads: is missing for {name:?}");
+        let known = HEADS.map(|(prefix, _)| format!("{prefix}*")).join(", ");
+        let detail = format!(
+            "model_args.num_heads: is missing for {name:?}; the name alone tells it for {known}"
+        );
         return Err(GraphError::Malformed { detail });
     };
     let (heads, eps) = (Attending::plain(heads, false), 1e-6);
@@ -131,4 +143,38 @@ fn scaled(builder: &mut Builder, source: &Source<'_>, param: String, x: Operand)
         return builder.push(param.clone(), Op::LayerScale { param }, &[x]);
     }
     x
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::signature;
+    use super::*;
+
+    #[test]
+    fn every_vit_is_built_whose_heads_are_told() {
+        let tensors = signature(
+            &[
+                ("patch_embed.proj.weight", &[512, 3, 16, 16]),
+                ("cls_token", &[1, 1, 512]),
+                ("pos_embed", &[1, 197, 512]),
+                ("blocks.0.attn.qkv.weight", &[1536, 512]),
+            ],
+            &[],
+        );
+        let heads = |config: Value| {
+            let graph = Graph::from_config(&config, &tensors)?;
+            Ok::<_, GraphError>(graph.nodes.iter().find_map(|node| match node.op {
+                Op::Attention { heads, .. } => Some(heads),
+                _ => None,
+            }))
+        };
+        let medium = json!({"architecture": "vit_medium_patch16_224.x"});
+        assert_eq!(heads(medium), Ok(Some(8)));
+        let own = json!({"architecture": "vit_of_mine", "model_args": {"num_heads": 16}});
+        assert_eq!(heads(own), Ok(Some(16)));
+        let error = heads(json!({"architecture": "vit_of_mine"})).unwrap_err().to_string();
+        assert!(error.contains("num_heads") && error.contains("vit_medium_*"), "{error}");
+    }
 }

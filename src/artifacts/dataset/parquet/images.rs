@@ -1,0 +1,133 @@
+//! Rows of images as samples of one shape.
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use parquet::{
+    data_type::ByteArray,
+    errors::ParquetError,
+    file::reader::ChunkReader,
+    record::{Field, Row},
+};
+use rayon::prelude::*;
+
+use super::{
+    Columns, IMAGES, INPUTS, LABEL_COLUMNS, ROW, malformed, of_labels, row_field, tensors,
+};
+use crate::{
+    artifacts::error::ArtifactError,
+    engine::network::{Checkpoint, DType},
+};
+
+/// The longest side of an image, and what decoding one may allocate.
+const LONGEST_SIDE: u32 = 8192;
+const MOST_FOR_AN_IMAGE: u64 = 512 << 20;
+
+impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
+    pub(super) fn images(
+        &self,
+        rows: impl Iterator<Item = Result<Row, ParquetError>>,
+    ) -> Result<Checkpoint, ArtifactError> {
+        let (mut encoded, mut labels, mut held) = (Vec::new(), Vec::new(), 0usize);
+        for (at, row) in rows.enumerate() {
+            let row = row.map_err(|error| malformed(self.location, &error))?;
+            let bytes = self.encoded(&row, at)?;
+            held = held.saturating_add(ROW + bytes.len());
+            self.room(held, 1)?;
+            encoded.push(bytes);
+            labels.push(self.integer(row_field(&row, &LABEL_COLUMNS), "label", at)?);
+        }
+        let Some(first) = encoded.first() else { return Ok(no_images()) };
+        let first = self.decode(first, 0)?;
+        let channels = if first.color().has_color() { 3 } else { 1 };
+        let (width, height) = (first.width(), first.height());
+        let size = channels * width as usize * height as usize;
+        self.room(size, encoded.len())?;
+        let mut values = vec![0; size * encoded.len()];
+        values.par_chunks_mut(size).zip(&encoded).enumerate().try_for_each(
+            |(at, (sample, bytes))| {
+                let image = self.decode(bytes, at)?;
+                if (image.width(), image.height()) != (width, height) {
+                    let detail = format!(
+                        "row {at} is an image of {} × {} pixels, row 0 of {width} × {height}; \
+                         scale them to one size",
+                        image.width(),
+                        image.height()
+                    );
+                    return Err(self.fault("wrong_shape", &detail));
+                }
+                if channels == 1 && image.color().has_color() {
+                    let detail = format!("row {at} is an image in colour, row 0 in grey");
+                    return Err(self.fault("wrong_shape", &detail));
+                }
+                set(sample, image, channels);
+                Ok(())
+            },
+        )?;
+        let shape = vec![labels.len(), channels, height as usize, width as usize];
+        Ok(tensors([(INPUTS, DType::U8, shape, Bytes::from(values)), of_labels(&labels)]))
+    }
+
+    pub(super) fn encoded(&self, row: &Row, at: usize) -> Result<ByteArray, ArtifactError> {
+        let bytes = match row_field(row, &IMAGES) {
+            Some(Field::Bytes(bytes)) => Some(bytes),
+            Some(Field::Group(parts)) => match row_field(parts, &["bytes"]) {
+                Some(Field::Bytes(bytes)) => Some(bytes),
+                _ => None,
+            },
+            _ => None,
+        };
+        bytes.cloned().ok_or_else(|| {
+            let detail = format!(
+                "row {at} has no bytes of an image; files beside the Parquet file are not read, so \
+                 embed them"
+            );
+            self.fault("malformed_image", &detail)
+        })
+    }
+
+    fn decode(&self, encoded: &ByteArray, at: usize) -> Result<DynamicImage, ArtifactError> {
+        let decode = || -> image::ImageResult<DynamicImage> {
+            let mut decoder = decoder(encoded)?;
+            let orientation = decoder.orientation()?;
+            let mut image = DynamicImage::from_decoder(decoder)?;
+            image.apply_orientation(orientation);
+            Ok(image)
+        };
+        decode().map_err(|error| self.no_image(at, &error))
+    }
+
+    pub(super) fn no_image(&self, at: usize, error: &image::ImageError) -> ArtifactError {
+        let detail = format!("row {at} is no image that can be read (PNG, JPEG, WebP): {error}");
+        self.fault("malformed_image", &detail)
+    }
+}
+
+pub(super) fn decoder(encoded: &ByteArray) -> image::ImageResult<impl ImageDecoder> {
+    let mut limits = Limits::default();
+    (limits.max_image_width, limits.max_image_height) = (Some(LONGEST_SIDE), Some(LONGEST_SIDE));
+    limits.max_alloc = Some(MOST_FOR_AN_IMAGE);
+    let mut reader = ImageReader::new(Cursor::new(encoded.data())).with_guessed_format()?;
+    reader.limits(limits);
+    reader.into_decoder()
+}
+
+pub(super) fn no_images() -> Checkpoint {
+    tensors([(INPUTS, DType::U8, vec![0, 1], Bytes::new()), of_labels(&[])])
+}
+
+/// Sets pixels `[H, W, C]` as `[C, H, W]`.
+fn set(sample: &mut [u8], image: DynamicImage, channels: usize) {
+    if channels == 1 {
+        sample.copy_from_slice(image.to_luma8().as_raw());
+        return;
+    }
+    let pixels = image.to_rgb8();
+    let area = sample.len() / channels;
+    for (channel, plane) in sample.chunks_mut(area).enumerate() {
+        for (value, pixel) in plane.iter_mut().zip(pixels.as_raw().chunks_exact(channels)) {
+            *value = pixel[channel];
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What the first rows of a file say of its samples. A plan asks, within the service: little is read.
+
+use std::sync::atomic::AtomicU64;
+
+use image::ImageDecoder;
+use parquet::{
+    column::reader::{ColumnReader, ColumnReaderImpl},
+    data_type::DataType,
+    errors::ParquetError,
+    file::reader::{ChunkReader, FileReader, RowGroupReader},
+};
+
+use super::{
+    Columns, IDS, INPUTS, LABELS, MASK, ROW, TOKEN,
+    images::{decoder, no_images},
+    malformed,
+    pages::Budget,
+};
+use crate::{
+    artifacts::error::ArtifactError,
+    engine::network::{DType, Signature, TensorInfo},
+};
+
+/// Rows of token ids that are looked at, and after how many ids no more are.
+const ROWS: usize = 1000;
+const TOKENS: usize = 1 << 20;
+const ROWS_AT_ONCE: usize = 16;
+
+/// Pages of images are large in the file too; runs of ids are not.
+pub fn budget() -> Budget {
+    Budget { values: 1 << 22, page: 32 << 20, bytes: AtomicU64::new(1 << 30) }
+}
+
+impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
+    pub fn look(&self) -> Result<Signature, ArtifactError> {
+        let mut signature =
+            if self.of_images { self.first_image()? } else { self.tokens_of_rows()? };
+        for info in signature.values_mut() {
+            info.shape[0] = self.samples;
+        }
+        Ok(signature)
+    }
+
+    fn first_image(&self) -> Result<Signature, ArtifactError> {
+        let mut signature = no_images().signature();
+        let Some(row) = self.rows(&self.wanted[..1], 1)?.next() else { return Ok(signature) };
+        let row = row.map_err(|error| malformed(self.location, &error))?;
+        let encoded = self.encoded(&row, 0)?;
+        let read = || -> image::ImageResult<Vec<usize>> {
+            let mut decoder = decoder(&encoded)?;
+            let channels = if decoder.color_type().has_color() { 3 } else { 1 };
+            let (width, height) = decoder.dimensions();
+            let turned = decoder.orientation()?.to_exif() > 4;
+            let (width, height) = if turned { (height, width) } else { (width, height) };
+            Ok(vec![0, channels, height as usize, width as usize])
+        };
+        let shape = read().map_err(|error| self.no_image(0, &error))?;
+        self.room(shape[1..].iter().product(), self.samples)?;
+        signature.insert(INPUTS.into(), TensorInfo { dtype: DType::U8, shape });
+        Ok(signature)
+    }
+
+    fn tokens_of_rows(&self) -> Result<Signature, ArtifactError> {
+        let length = self.longest_list().map_err(|error| malformed(self.location, &error))?;
+        let Some(length) = length else {
+            let detail = format!("has no list in the column {IDS}");
+            return Err(self.fault("wrong_dtype", &detail));
+        };
+        self.check_length(length, 0)?;
+        self.room(ROW + TOKEN * length, self.samples)?;
+        let info = |shape: &[usize]| TensorInfo { dtype: DType::I64, shape: shape.to_vec() };
+        let labels: &[usize] = if self.wanted[1].is_primitive() { &[0] } else { &[0, length] };
+        Ok([(IDS, info(&[0, length])), (MASK, info(&[0, length])), (LABELS, info(labels))]
+            .map(|(name, info)| (name.to_owned(), info))
+            .into())
+    }
+
+    /// Of ids among the first rows; `None` where they are no lists.
+    fn longest_list(&self) -> Result<Option<usize>, ParquetError> {
+        let mut lists = Lists::default();
+        for group in 0..self.reader.num_row_groups() {
+            let group = self.group(group)?;
+            let columns = group.metadata().columns();
+            let is_ids = |path: &[String]| path.first().is_some_and(|root| root == IDS);
+            let Some(at) = columns.iter().position(|c| is_ids(c.column_path().parts())) else {
+                return Ok(None);
+            };
+            if columns[at].column_descr().max_rep_level() != 1 {
+                return Ok(None);
+            }
+            let full = columns[at].column_descr().max_def_level();
+            match group.get_column_reader(at)? {
+                ColumnReader::Int32ColumnReader(reader) => lists.read(reader, full)?,
+                ColumnReader::Int64ColumnReader(reader) => lists.read(reader, full)?,
+                _ => return Ok(None),
+            }
+            if lists.is_enough() {
+                break;
+            }
+        }
+        Ok(Some(lists.longest))
+    }
+}
+
+/// How long lists are.
+#[derive(Default)]
+struct Lists {
+    rows: usize,
+    tokens: usize,
+    /// The length so far of the one that is being read.
+    length: usize,
+    longest: usize,
+}
+
+impl Lists {
+    fn is_enough(&self) -> bool {
+        self.rows >= ROWS || self.tokens >= TOKENS
+    }
+
+    /// `full` is the definition level of a value that is there.
+    fn read<T: DataType>(
+        &mut self,
+        mut reader: ColumnReaderImpl<T>,
+        full: i16,
+    ) -> Result<(), ParquetError> {
+        let (mut there, mut begins, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        while !self.is_enough() {
+            there.clear();
+            begins.clear();
+            values.clear();
+            let at_once = ROWS_AT_ONCE.min(ROWS - self.rows);
+            let (rows, _, levels) =
+                reader.read_records(at_once, Some(&mut there), Some(&mut begins), &mut values)?;
+            if (rows, levels) == (0, 0) {
+                break;
+            }
+            (self.rows, self.tokens) = (self.rows + rows, self.tokens + levels);
+            for (level, begin) in there.iter().zip(&begins) {
+                self.length = if *begin == 0 { 0 } else { self.length };
+                self.length += usize::from(*level == full);
+                self.longest = self.longest.max(self.length);
+            }
+        }
+        Ok(())
+    }
+}

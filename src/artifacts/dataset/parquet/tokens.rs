@@ -1,0 +1,96 @@
+//! Rows of token ids as sentences of one length.
+
+use parquet::{
+    errors::ParquetError,
+    file::reader::ChunkReader,
+    record::{Field, Row},
+};
+
+use super::{
+    Columns, IDS, LABEL_COLUMNS, LABELS, LONGEST_LIST, MASK, ROW, TOKEN, i64s, malformed,
+    row_field, tensors,
+};
+use crate::{
+    artifacts::error::ArtifactError,
+    engine::{
+        learning::cross_entropy::IGNORED,
+        network::{Checkpoint, DType},
+    },
+};
+
+impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
+    pub(super) fn tokens(
+        &self,
+        rows: impl Iterator<Item = Result<Row, ParquetError>>,
+    ) -> Result<Checkpoint, ArtifactError> {
+        let (mut ids, mut masks, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut of_tokens, mut longest) = (false, 0);
+        for (at, row) in rows.enumerate() {
+            let row = row.map_err(|error| malformed(self.location, &error))?;
+            let sample = self.integers(row_field(&row, &[IDS]), IDS, at)?;
+            let of_length = |column: &str, values: Vec<i64>| {
+                if values.len() == sample.len() {
+                    return Ok(values);
+                }
+                let (found, ids) = (values.len(), sample.len());
+                let detail = format!("row {at} has {found} values of {column} for {ids} input_ids");
+                Err(self.fault("wrong_shape", &detail))
+            };
+            masks.push(match row_field(&row, &[MASK]) {
+                Some(mask) => of_length(MASK, self.integers(Some(mask), MASK, at)?)?,
+                None => vec![1; sample.len()],
+            });
+            labels.push(match row_field(&row, &LABEL_COLUMNS) {
+                list @ Some(Field::ListInternal(_)) => {
+                    of_tokens = true;
+                    of_length(LABELS, self.integers(list, LABELS, at)?)?
+                }
+                label => vec![self.integer(label, "label", at)?],
+            });
+            ids.push(sample);
+            longest = longest.max(ids[at].len());
+            // As they will stand there, filled up.
+            self.room(ROW + TOKEN * longest, ids.len())?;
+        }
+        let length = longest;
+        let labels = if of_tokens { filled(labels, length, IGNORED) } else { labels.concat() };
+        let shape = vec![ids.len(), length];
+        let labels_shape = if of_tokens { shape.clone() } else { vec![ids.len()] };
+        Ok(tensors([
+            (IDS, DType::I64, shape.clone(), i64s(&filled(ids, length, 0))),
+            (MASK, DType::I64, shape, i64s(&filled(masks, length, 0))),
+            (LABELS, DType::I64, labels_shape, i64s(&labels)),
+        ]))
+    }
+
+    fn integers(
+        &self,
+        field: Option<&Field>,
+        column: &str,
+        at: usize,
+    ) -> Result<Vec<i64>, ArtifactError> {
+        let Some(Field::ListInternal(list)) = field else {
+            let detail = format!("row {at} has no list in the column {column}");
+            return Err(self.fault("wrong_dtype", &detail));
+        };
+        self.check_length(list.len(), at)?;
+        list.elements().iter().map(|field| self.integer(Some(field), column, at)).collect()
+    }
+
+    pub(super) fn check_length(&self, length: usize, at: usize) -> Result<(), ArtifactError> {
+        if length <= LONGEST_LIST {
+            return Ok(());
+        }
+        let detail = format!("row {at} is a list of {length}; {LONGEST_LIST} is the longest");
+        Err(self.fault("dataset_too_large", &detail))
+    }
+}
+
+/// Rows of one length, one after the other.
+fn filled(rows: Vec<Vec<i64>>, length: usize, with: i64) -> Vec<i64> {
+    let fill = |mut row: Vec<i64>| {
+        row.resize(length, with);
+        row
+    };
+    rows.into_iter().flat_map(fill).collect()
+}

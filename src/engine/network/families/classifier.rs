@@ -1,0 +1,57 @@
+//! The configuration of a classifier on a body, where a file has its tensors and nobody its name.
+
+use serde_json::{Map, Value, json};
+
+use super::MODEL_TYPES;
+use crate::engine::network::checkpoint::Signature;
+
+/// The configuration of the family's classifier, on the body that `config` is of, with as many classes
+/// as its last layer has rows, under Hugging Face's placeholders. `None` where the family has no
+/// classifier, or these are not a classifier's tensors; one row is a regression.
+pub fn as_classifier(config: &Value, tensors: &Signature) -> Option<Value> {
+    let family = MODEL_TYPES.iter().find(|family| config["model_type"] == family.model_type)?;
+    let [architecture, output] = family.classifier;
+    let &[classes @ (2..), _] = &tensors.get(&format!("{output}.weight"))?.shape[..] else {
+        return None;
+    };
+    let label = |class: usize| format!("LABEL_{class}");
+    let by_number = (0..classes).map(|class| (class.to_string(), json!(label(class))));
+    let by_name = (0..classes).map(|class| (label(class), json!(class)));
+    let mut config = config.clone();
+    let fields = config.as_object_mut()?;
+    fields.insert("architectures".into(), json!([architecture]));
+    fields.insert("id2label".into(), Value::Object(by_number.collect::<Map<_, _>>()));
+    fields.insert("label2id".into(), Value::Object(by_name.collect::<Map<_, _>>()));
+    for key in ["num_labels", "problem_type"] {
+        fields.remove(key);
+    }
+    Some(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::network::{DType, TensorInfo};
+
+    #[test]
+    fn a_head_tells_the_classifier_and_its_classes() {
+        let head = |name: &str, shape: &[usize]| {
+            let info = TensorInfo { dtype: DType::F32, shape: shape.to_vec() };
+            Signature::from([(name.to_owned(), info)])
+        };
+        let config = json!({"model_type": "llama", "architectures": ["LlamaForCausalLM"],
+            "num_labels": 7, "vocab_size": 9});
+        let found = as_classifier(&config, &head("score.weight", &[3, 8])).unwrap();
+        assert_eq!(found["architectures"], json!(["LlamaForSequenceClassification"]));
+        assert_eq!(found["id2label"], json!({"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}));
+        assert_eq!(found["label2id"]["LABEL_2"], 2);
+        assert_eq!((&found["num_labels"], &found["vocab_size"]), (&Value::Null, &json!(9)));
+        assert_eq!(as_classifier(&config, &head("classifier.weight", &[3, 8])), None);
+        assert_eq!(
+            as_classifier(&json!({"model_type": "graph"}), &head("fc.weight", &[3, 8])),
+            None
+        );
+        let config = json!({"model_type": "roberta"});
+        assert!(as_classifier(&config, &head("classifier.out_proj.weight", &[2, 8])).is_some());
+    }
+}

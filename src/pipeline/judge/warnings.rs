@@ -1,0 +1,54 @@
+//! What somebody should know before he relies on a result.
+
+use super::{Check, Contest};
+use crate::{pipeline::compete::Bench, spec::Methods};
+
+pub fn of(bench: &Bench, contest: &Contest, gate: &[Check]) -> Vec<String> {
+    let (inputs, splits) = (bench.inputs, &bench.inputs.splits);
+    let metric = contest.test().map(|test| test.accuracy);
+    let source = contest.baselines.source_tuned.as_ref().map(|scores| scores.test.accuracy);
+    let mut warnings = Vec::new();
+    let mut warn = |applies: bool, text: &str| {
+        if applies {
+            warnings.push(text.to_owned());
+        }
+    };
+    warn(
+        gate.iter().any(Check::found_nothing),
+        "nothing was transferred: the result's learned parameters are the new base's",
+    );
+    warn(
+        !inputs.trajectory.head().is_empty(),
+        "a base has no head of the task: the result has the old tuning's, and target_before is the \
+         new base below that head as it is",
+    );
+    warn(splits.held_out, "no validation split was given: 10 % of train was held out");
+    warn(
+        splits.test_is_validation,
+        "no test split was given: the figures judged are those of the split that chose",
+    );
+    warn(
+        metric.is_none(),
+        "without data nothing was measured: evaluate the result before using it",
+    );
+    warn(
+        matches!((metric, source), (Some(metric), Some(source)) if metric < source),
+        "the result is less accurate than the old tuned model",
+    );
+    if let (Methods::Named(methods), None) = (&bench.job.spec.methods, &splits.validation)
+        && methods.len() > 1
+    {
+        warnings.push(format!(
+            "no validation split chooses between the methods: {} was taken because it is named last",
+            contest.winner().method.name()
+        ));
+    }
+    if inputs.other_start > 0 {
+        warnings.push(format!(
+            "the first checkpoint of trajectory.json is not source.base: {} tensors differ; the update \
+             was taken from source.base",
+            inputs.other_start
+        ));
+    }
+    warnings
+}

@@ -1,0 +1,140 @@
+//! The samples of a job, by their files' headers, and how many each method works on.
+
+use crate::{
+    artifacts::dataset,
+    engine::{
+        learning::DataFault,
+        network::Graph,
+        transfer::{STATISTICS_SAMPLES, candidate::ALPHAS, methods},
+    },
+    pipeline::{Failure, failure, fetch::location},
+    spec::{Alpha, Method, Spec},
+    storage::Storage,
+};
+
+/// Samples in each split.
+pub struct Samples {
+    /// The shape of one sample in each file, with where the file is named.
+    shapes: Vec<(&'static str, String, Vec<usize>)>,
+    /// Of all data files.
+    pub bytes: u64,
+    pub train: usize,
+    pub validation: usize,
+    pub test: usize,
+}
+
+/// What a method computes before its candidate is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Count {
+    pub gradients: usize,
+    pub forwards: usize,
+}
+
+impl Samples {
+    pub fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
+        let data = spec.data.as_ref();
+        let (mut shapes, mut bytes) = (Vec::new(), 0);
+        let mut samples = |pointer, uri: Option<&String>| -> Result<usize, Failure> {
+            let Some(uri) = uri else { return Ok(0) };
+            let place = location(storage, pointer, uri)?;
+            let look = || {
+                let info = dataset::look(storage, &place)?;
+                Ok((info, storage.blocking().head(&place)?.size))
+            };
+            let (info, size) = look().map_err(failure::at(pointer))?;
+            bytes += size;
+            shapes.push((pointer, uri.clone(), info.sample_shape));
+            Ok(info.samples)
+        };
+        let mut train = samples("/data/train", data.and_then(|d| d.train.as_ref()))?;
+        let mut validation = samples("/data/validation", data.and_then(|d| d.validation.as_ref()))?;
+        let mut test = samples("/data/test", data.and_then(|d| d.test.as_ref()))?;
+        if validation == 0 {
+            validation = train / 10;
+            train -= validation;
+        }
+        if test == 0 {
+            test = validation;
+        }
+        Ok(Self { shapes, bytes, train, validation, test })
+    }
+
+    /// The shape of a sample; of sentences the longest.
+    pub fn shape(&self) -> Option<&[usize]> {
+        let longer = |a: &[usize], b: &[usize]| a.len() == 1 && b.len() == 1 && b > a;
+        let shapes = self.shapes.iter().map(|(_, _, shape)| &shape[..]);
+        shapes.reduce(|a, b| if longer(a, b) { b } else { a })
+    }
+
+    /// Refuses samples that the network does not read, as a run does.
+    pub fn check(&self, graph: &Graph) -> Result<(), Failure> {
+        for (pointer, uri, found) in &self.shapes {
+            if !graph.input.reads(found) {
+                let expected = graph.input.shape().to_vec();
+                let fault = DataFault::SampleShape { expected, found: found.clone() };
+                let pointer = Some((*pointer).to_owned());
+                let detail = format!("{uri}: {fault}");
+                return Err(Failure::Input { code: fault.code(), pointer, detail });
+            }
+        }
+        Ok(())
+    }
+
+    fn batch(&self, spec: &Spec) -> usize {
+        spec.options.batch_size.min(self.train)
+    }
+
+    /// Samples that batch norms are taken anew on.
+    fn statistics(&self, has_batch_norm: bool) -> usize {
+        if has_batch_norm { STATISTICS_SAMPLES.min(self.train) } else { 0 }
+    }
+
+    /// What one method's candidate takes, its selection and the test split included.
+    pub fn candidate(
+        &self,
+        (method, spec): (Method, &Spec),
+        timesteps: usize,
+        (has_batch_norm, across_widths): (bool, bool),
+    ) -> Count {
+        let mut count = self.aligning((method, spec), timesteps, has_batch_norm);
+        let on = methods::builds_on(method, spec.options.gradfix_on, across_widths);
+        if let Some(on) = on {
+            let below = self.aligning((on, spec), timesteps, has_batch_norm);
+            count.gradients += below.gradients;
+            count.forwards += below.forwards;
+        }
+        let searched = matches!(spec.options.alpha, Alpha::Search);
+        let alphas = if searched { ALPHAS.len() - 1 } else { 0 };
+        let trials = if self.validation > 0 { timesteps + alphas } else { 0 };
+        // Without validation the result is finished all the same.
+        count.forwards +=
+            trials * self.validation + trials.max(1) * self.statistics(has_batch_norm);
+        count.forwards += self.test;
+        count
+    }
+
+    fn aligning(
+        &self,
+        (method, spec): (Method, &Spec),
+        timesteps: usize,
+        has_batch_norm: bool,
+    ) -> Count {
+        let batch = self.batch(spec);
+        let both = 2 * STATISTICS_SAMPLES.min(self.train);
+        let of = |gradients, forwards| Count { gradients, forwards };
+        match method {
+            Method::Gmt => of(batch * timesteps * (timesteps + 1), 0),
+            Method::Fgmt => of(2 * batch * timesteps, 0),
+            Method::Oracle => {
+                let epochs = spec.fine_tune.clone().unwrap_or_default().epochs;
+                let looked_at = self.validation + self.statistics(has_batch_norm);
+                of(epochs * self.train, epochs * looked_at)
+            }
+            // The loss on those that vote is reported.
+            Method::Gradfix => of(batch, batch),
+            Method::Bico => of(both, 0),
+            Method::Theseus => of(0, both),
+            Method::Identity | Method::WeightMatching => of(0, 0),
+        }
+    }
+}
