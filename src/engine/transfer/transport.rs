@@ -61,8 +61,8 @@ impl Transport {
         }
     }
 
-    /// `target + scale · carried(to − from)`. By a permutation alone it is exact but for one
-    /// rounding.
+    /// `target + scale · carried(to − from)`, made orthogonal to `target − base` where the source's
+    /// base, carried already, is given. By a permutation alone it is exact but for one rounding.
     pub(super) fn shift(
         &self,
         (symmetry, name): (&Symmetry, &str),
@@ -77,7 +77,7 @@ impl Transport {
         }
         let mut update = moved(&to.minus(from));
         if let Some(base) = orthogonal_to {
-            update = update.orthogonal_to(&target.minus(&moved(base)));
+            update = update.orthogonal_to(&target.minus(base));
         }
         if let Some(votes) = votes {
             update = update.where_voted(votes);
