@@ -218,7 +218,8 @@ impl<'a> Matcher<'a> {
     ) -> Result<bool, NotFinite> {
         let attention = self.symmetry.attentions.iter().find(|a| a.groups() == groups);
         let Some(attention) = attention else { return Ok(false) };
-        let found = self.ledger.book(Work::Assignment, || attention.solve(matrices))?;
+        let current: Vec<&[u32]> = groups.iter().map(|&group| permutation.sigma(group)).collect();
+        let found = self.ledger.book(Work::Assignment, || attention.solve(matrices, &current))?;
         let (mut gain, mut scale) = (0.0, 0.0);
         for (matrix, (group, sigma)) in matrices.iter().zip(&found) {
             gain += value(matrix, sigma) - value(matrix, permutation.sigma(*group));
