@@ -193,6 +193,36 @@ fn weights_settle_what_few_gradients_leave_open() {
     assert_ne!(found.transport.permutation(), Some(&planted));
 }
 
+/// Figures are those of the gradients, at every step; the pair that settles the rest has its own.
+#[test]
+fn evidence_is_of_gradients() {
+    let found = |weight_anchor: f64| {
+        let case = Case { weight_anchor, ..Case::of(mlp(&[20, 12, 8, 10]), 32) };
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let planted = Permutation::random(&case.symmetry, &mut rng);
+        let target = planted.apply(&case.symmetry, &case.base);
+        case.transfer(&case.network.learner(), &target, Method::Fgmt)
+    };
+    let (anchored, alone) = (found(WEIGHT_ANCHOR), found(0.0));
+    assert_eq!(anchored.evidence.len(), TIMESTEPS);
+    let (first, other) = (&anchored.evidence[0], &alone.evidence[0]);
+    assert_eq!(first.fit.bound.to_bits(), other.fit.bound.to_bits());
+    assert_eq!(first.fit.objective_at_identity, other.fit.objective_at_identity);
+    assert_eq!(other.weight_anchor, None);
+    let anchor = first.weight_anchor.as_ref().expect("it takes part");
+    assert!((anchor.bound / (WEIGHT_ANCHOR * first.fit.bound) - 1.0).abs() < 1e-6);
+    for step in &anchored.evidence {
+        assert!((step.fit.objective / step.fit.bound - 1.0).abs() < 1e-4, "it is planted");
+        let cosines = step.fit.cosines.iter().zip(&step.fit.cosines_at_identity);
+        let close = |(after, before): (&f64, &f64)| (after - 1.0).abs() < 1e-4 && *before < 0.9;
+        assert!(cosines.clone().all(close), "{:?}", step.fit);
+        assert_eq!(cosines.count(), anchored.groups.len());
+    }
+    let last = anchored.evidence.last().expect("there is a step");
+    let by_group: Vec<f64> = anchored.groups.iter().map(|group| group.cosine).collect();
+    assert_eq!(by_group, last.fit.cosines);
+}
+
 #[test]
 fn the_order_of_eight_convolutions_is_found() {
     convolutions().recovers_the_planted_permutation();

@@ -15,12 +15,12 @@
 use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Alignment, Evidence, GroupEvidence, certificate_name, certified};
+use super::{Alignment, Evidence, GroupEvidence, certificate_name};
 use crate::engine::{
     learning::{Batch, Dataset},
     ledger::Work,
     network::Checkpoint,
-    symmetry::{Matcher, Permutation, Solution, Start},
+    symmetry::{Fit, Group, Kind, Matcher, Permutation, Solution, Start},
     transfer::{Problem, TransferError, Transport, learned, shelf::Side},
 };
 
@@ -57,7 +57,7 @@ pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, Transfer
     let timesteps = problem.trajectory.timesteps();
     let mut transports = Vec::with_capacity(timesteps);
     let mut evidence = Vec::with_capacity(timesteps);
-    let mut last = None;
+    let mut groups = Vec::new();
     for step in 1..=timesteps {
         problem.step(step - 1, timesteps)?;
         if variant.freeze_after.is_none_or(|last| step <= last) {
@@ -69,14 +69,13 @@ pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, Transfer
                 run.add_pair(t, !variant.redraw);
             }
             let solution = run.solve()?;
-            evidence.push(run.evidence(step, &solution));
-            last = Some(solution);
+            let found = run.evidence(step, &solution);
+            groups = group_evidence(problem, &found.fit, &solution);
+            evidence.push(found);
         }
         transports.push(Transport::from(run.permutation.clone()));
     }
     problem.step(timesteps, timesteps)?;
-    let groups =
-        last.map_or_else(Vec::new, |solution| group_evidence(problem, &run.matcher, &solution));
     Ok(Alignment { transports, evidence, groups, ..Alignment::default() })
 }
 
@@ -120,7 +119,7 @@ impl<'a> Run<'a> {
         if t == 1 && self.problem.weight_anchor > 0.0 {
             self.add_weights(&target, &source);
         }
-        self.matcher.push(target, source);
+        self.matcher.push(Kind::Matched, target, source);
     }
 
     /// The bases' parameters as a pair, their product scaled by the size of the gradients'.
@@ -131,7 +130,7 @@ impl<'a> Run<'a> {
         let weights = target.norm() * source.norm();
         if weights > 0.0 {
             let scale = (self.problem.weight_anchor * gradients / weights).sqrt();
-            self.matcher.push(target.scaled(scale), source.scaled(scale));
+            self.matcher.push(Kind::Anchor, target.scaled(scale), source.scaled(scale));
         }
     }
 
@@ -142,38 +141,29 @@ impl<'a> Run<'a> {
 
     /// Descends from the better of the present π and the anchored start.
     fn solve(&mut self) -> Result<Solution, TransferError> {
-        let solution = self.matcher.solve(Start::Better(&self.permutation), &mut self.rng)?;
+        let solution = self.matcher.solve(Start::Best(&[&self.permutation]), &mut self.rng)?;
         self.permutation.clone_from(&solution.permutation);
         Ok(solution)
     }
 
     fn evidence(&self, step: usize, solution: &Solution) -> Evidence {
-        let identity = Permutation::identity(self.problem.symmetry);
-        Evidence {
-            step,
-            objective: solution.objective,
-            objective_at_identity: self.matcher.objective(&identity),
-            bound: self.matcher.bound(),
-            sweeps: solution.sweeps,
-            certified_groups: certified(solution),
-        }
+        let fit = self.matcher.fit(Kind::Matched, solution).unwrap_or_default();
+        Evidence::of(step, solution, fit, self.matcher.fit(Kind::Anchor, solution))
     }
 }
 
 pub(super) fn group_evidence(
     problem: &Problem,
-    matcher: &Matcher,
+    fit: &Fit,
     solution: &Solution,
 ) -> Vec<GroupEvidence> {
-    let before = matcher.group_cosines(&Permutation::identity(problem.symmetry));
-    let after = matcher.group_cosines(&solution.permutation);
-    let one = |(index, group): (usize, &crate::engine::symmetry::Group)| {
+    let one = |(index, group): (usize, &Group)| {
         let sigma = solution.permutation.sigma(index);
         GroupEvidence {
             group: group.name.clone(),
             units: group.units,
-            cosine_at_identity: before[index],
-            cosine: after[index],
+            cosine_at_identity: fit.cosines_at_identity[index],
+            cosine: fit.cosines[index],
             certificate: solution.certificates[index].map(certificate_name),
             fixed_points: (0u32..).zip(sigma).filter(|(j, i)| j == *i).count(),
         }

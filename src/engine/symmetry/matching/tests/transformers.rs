@@ -133,7 +133,7 @@ fn biases_of_keys_follow_their_channels_and_take_no_part_in_the_matching() {
         }
         let ledger = ledger();
         let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
-        matcher.push(target, source.clone());
+        matcher.push(Kind::Matched, target, source.clone());
         let solution = matcher.solve(Start::Anchored, &mut rng).unwrap();
         assert_eq!(solution.permutation, planted, "{projection:?}");
         assert!((solution.objective / matcher.bound() - 1.0).abs() < 1e-6);
@@ -156,9 +156,9 @@ fn a_planted_permutation_of_twelve_blocks_is_found() {
         let ledger = ledger();
         let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
         let target = planted.apply(&symmetry, &source);
-        matcher.push(target.clone(), source.clone());
+        matcher.push(Kind::Matched, target.clone(), source.clone());
         let identity = Permutation::identity(&symmetry);
-        let solution = matcher.solve(Start::Better(&identity), &mut rng).unwrap();
+        let solution = matcher.solve(Start::Best(&[&identity]), &mut rng).unwrap();
         assert_eq!(solution.permutation, planted, "{projection:?}");
         assert!((solution.objective / matcher.bound() - 1.0).abs() < 1e-6);
         let back = planted.inverse().apply(&symmetry, &target);
@@ -177,7 +177,7 @@ fn corrected_matrices_equal_those_built_anew() {
         let ledger = ledger();
         let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
         for _ in 0..2 {
-            matcher.push(random(&signature, &mut rng), random(&signature, &mut rng));
+            matcher.push(Kind::Matched, random(&signature, &mut rng), random(&signature, &mut rng));
         }
         let start = Permutation::random(&symmetry, &mut rng);
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
