@@ -38,7 +38,7 @@ use super::{
     learning::{Dataset, Learner},
     ledger::{Ledger, Work},
     network::{Checkpoint, HostTensor, ParamUse, Role},
-    symmetry::{Symmetry, assignment::NotFinite},
+    symmetry::{Permutation, Symmetry, assignment::NotFinite},
 };
 use crate::spec::Head;
 
@@ -66,6 +66,8 @@ pub struct Problem<'a> {
     /// How much the pair of the bases' own parameters counts in gradient matching, beside the first
     /// pair of gradients; 0 leaves it out.
     pub weight_anchor: f64,
+    /// A π that is known already, from which gradient matching may start too.
+    pub start: Option<&'a Permutation>,
     pub seed: u64,
     pub ledger: &'a Ledger,
     /// Where gradient pairs are kept.

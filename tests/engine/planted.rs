@@ -72,6 +72,7 @@ impl Case {
             validation: None,
             orthogonal_shift: false,
             weight_anchor: self.weight_anchor,
+            start: None,
             batch_size: self.batch_size,
             seed: 6,
             ledger: &ledger,

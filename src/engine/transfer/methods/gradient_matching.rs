@@ -68,7 +68,7 @@ pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, Transfer
             for t in first..=step {
                 run.add_pair(t, !variant.redraw);
             }
-            let solution = run.solve()?;
+            let solution = run.solve(step)?;
             let found = run.evidence(step, &solution);
             groups = group_evidence(problem, &found.fit, &solution);
             evidence.push(found);
@@ -139,9 +139,12 @@ impl<'a> Run<'a> {
         self.train.batch(&index::sample(&mut self.rng, self.train.len(), size).into_vec())
     }
 
-    /// Descends from the better of the present π and the anchored start.
-    fn solve(&mut self) -> Result<Solution, TransferError> {
-        let solution = self.matcher.solve(Start::Best(&[&self.permutation]), &mut self.rng)?;
+    /// Descends from the best of the present π, the anchored start and, at the first step, the π that
+    /// was known before.
+    fn solve(&mut self, step: usize) -> Result<Solution, TransferError> {
+        let known = self.problem.start.filter(|_| step == 1);
+        let starts: Vec<&Permutation> = std::iter::once(&self.permutation).chain(known).collect();
+        let solution = self.matcher.solve(Start::Best(&starts), &mut self.rng)?;
         self.permutation.clone_from(&solution.permutation);
         Ok(solution)
     }
