@@ -12,6 +12,7 @@ mod support;
 mod synthetic;
 
 mod engine {
+    mod fixtures;
     pub mod networks;
     pub mod planted;
     mod symmetry;

@@ -21,12 +21,12 @@ use retune::{
 };
 
 use super::{
+    fixtures,
     networks::{Network, conv8, mlp, resnet},
     transformers::{ALL, CAUSAL, Projection, language_model, transformer},
 };
 
 const TIMESTEPS: usize = 2;
-const CLASSES: i64 = 10;
 
 /// An old base and what it was tuned to, with the data of the tuning.
 struct Case {
@@ -42,9 +42,10 @@ struct Case {
 
 impl Case {
     fn of(network: Network, batch_size: usize) -> Self {
-        let train = network.data(2 * batch_size, CLASSES, 1);
-        let held = network.data(64, CLASSES, 2);
         let learner = network.learner();
+        let classes = learner.classes() as i64;
+        let train = network.data(2 * batch_size, classes, 1);
+        let held = network.data(64, classes, 2);
         let settled = |model: &Checkpoint| {
             learner.with_statistics(model, &train, STATISTICS_SAMPLES, batch_size)
         };
@@ -109,6 +110,19 @@ impl Case {
             let result = learner.evaluate(&found.model, &self.held);
             assert_eq!(result.predictions, predicted.predictions, "{method:?}");
             assert!((result.loss - predicted.loss).abs() < 1e-4 * predicted.loss, "{method:?}");
+        }
+    }
+
+    /// Where the new base has drifted too: the order is found, if not the tuned model.
+    fn recovers_the_order_of_a_drifted_copy(&self, name: &str) {
+        let mut rng = ChaCha8Rng::seed_from_u64(8);
+        let planted = Permutation::random(&self.symmetry, &mut rng);
+        let noise = [9, 10].map(|seed| self.network.parameters(seed));
+        let drifted = self.base.shifted(&noise[0], &noise[1], 0.05);
+        let target = planted.apply(&self.symmetry, &drifted);
+        for method in [Method::WeightMatching, Method::Fgmt] {
+            let found = self.transfer(&self.network.learner(), &target, method);
+            assert_eq!(found.transport.permutation(), Some(&planted), "{name}: {method:?}");
         }
     }
 
@@ -256,6 +270,19 @@ fn the_order_of_transformers_is_found() {
             Case::of(transformer(projection, (depth, 32), 10), 32)
                 .recovers_the_planted_permutation();
         }
+    }
+}
+
+/// As their own builders wire them: pre-norm and post-norm, poolers, patches, class tokens, layer
+/// scales, tied and untied outputs.
+#[test]
+fn the_order_of_every_familys_transformer_is_found() {
+    let fixtures = fixtures::all("transformers");
+    assert!(fixtures.len() >= 13, "{} of them", fixtures.len());
+    for fixture in fixtures {
+        let case = Case::of(fixture.network, 32);
+        case.recovers_the_planted_permutation();
+        case.recovers_the_order_of_a_drifted_copy(&fixture.name);
     }
 }
 
