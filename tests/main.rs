@@ -40,6 +40,7 @@ mod pipeline {
     mod matching_cache;
     mod plan;
     mod pytorch;
+    mod resumed;
     mod retuning;
     mod rows;
     mod s3;

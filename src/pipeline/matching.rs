@@ -151,9 +151,7 @@ impl Entry {
             .map(|(index, group)| {
                 let Group(before, after, certificate) = group;
                 let certificate = match certificate {
-                    Some(name) => {
-                        Some(Certificate::NAMES.into_iter().find(|known| *known == name)?)
-                    }
+                    Some(name) => Some(Certificate::known_name(&name)?),
                     None => None,
                 };
                 let sigma = permutation.sigma(index);

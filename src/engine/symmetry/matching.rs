@@ -106,6 +106,20 @@ impl<'a> Matcher<'a> {
         self.similarities.iter_mut().for_each(Similarity::clear);
     }
 
+    /// What helps to solve for similar pairs: prices of every group's units.
+    pub fn prices(&self) -> &[Prices] {
+        &self.prices
+    }
+
+    /// Takes the prices of another matcher of this symmetry.
+    ///
+    /// # Panics
+    /// When they are of another number of groups.
+    pub fn start_from(&mut self, prices: Vec<Prices>) {
+        assert_eq!(prices.len(), self.symmetry.groups.len(), "prices of every group");
+        self.prices = prices;
+    }
+
     /// Descends from `start` until a sweep moves nothing.
     ///
     /// # Errors

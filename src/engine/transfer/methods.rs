@@ -23,7 +23,7 @@ use super::{Problem, TransferError, Transport};
 use crate::{
     engine::{
         learning::FineTunePlan,
-        symmetry::{Fit, Permutation, Solution, assignment::Certificate},
+        symmetry::{Fit, Permutation, Solution},
     },
     spec::Method,
 };
@@ -130,13 +130,5 @@ impl Evidence {
     fn of(step: usize, solution: &Solution, fit: Fit, weight_anchor: Option<Fit>) -> Self {
         let certified_groups = solution.certificates.iter().flatten().count();
         Self { step, fit, weight_anchor, sweeps: solution.sweeps, certified_groups }
-    }
-}
-
-fn certificate_name(certificate: Certificate) -> &'static str {
-    let [row_maxima, dual] = Certificate::NAMES;
-    match certificate {
-        Certificate::RowMaxima => row_maxima,
-        Certificate::DualFeasible { .. } => dual,
     }
 }

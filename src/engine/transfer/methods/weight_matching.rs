@@ -4,7 +4,10 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Alignment, Evidence, gradient_matching::group_evidence};
+use super::{
+    Alignment, Evidence,
+    gradient_matching::{certificate_names, group_evidence},
+};
 use crate::engine::{
     network::Checkpoint,
     symmetry::{Kind, Matcher, Permutation, Start},
@@ -38,7 +41,8 @@ pub fn match_pair(
     problem.step(1, 1)?;
     let mut alignment = Alignment::constant(problem, &solution.permutation);
     let fit = matcher.fit(Kind::Matched, &solution).unwrap_or_default();
-    alignment.groups = group_evidence(problem, &fit, &solution);
+    let proofs = certificate_names(&solution);
+    alignment.groups = group_evidence(problem, &fit, (&solution.permutation, &proofs));
     alignment.evidence.push(Evidence::of(1, &solution, fit, None));
     Ok(alignment)
 }
