@@ -24,7 +24,7 @@ use retune::{
             Alignment, InMemory, Problem, Trajectory,
             candidate::{Selection, select},
             methods::{
-                align,
+                self, align,
                 gradient_matching::{self, Variant, WEIGHT_ANCHOR},
             },
         },
@@ -118,32 +118,45 @@ impl Case {
         {
             rows.push((
                 method.name().to_owned(),
-                self.transfer(&learner, (10, 0.0), |p| align(method, p, None, Some(&plan(9))))?,
+                self.transfer(&learner, (10, 0.0, false), |p| {
+                    align(method, p, None, Some(&plan(9)))
+                })?,
             ));
         }
         for method in [Method::Gmt, Method::Fgmt] {
             rows.push((
                 format!("{}, weights anchored", method.name()),
-                self.transfer(&learner, (10, WEIGHT_ANCHOR), |p| align(method, p, None, None))?,
+                self.transfer(&learner, (10, WEIGHT_ANCHOR, false), |p| {
+                    align(method, p, None, None)
+                })?,
             ));
         }
+        let from_weights = (10, WEIGHT_ANCHOR, true);
+        rows.push((
+            "fgmt, weights anchored, from weight matching".to_owned(),
+            self.transfer(&learner, from_weights, |p| align(Method::Fgmt, p, None, None))?,
+        ));
         if ablations {
             for timesteps in [1, 3] {
                 let fgmt = |p: &Problem| gradient_matching::align(p, &Variant::FGMT);
                 rows.push((
                     format!("fgmt, T = {timesteps}"),
-                    self.transfer(&learner, (timesteps, 0.0), fgmt)?,
+                    self.transfer(&learner, (timesteps, 0.0, false), fgmt)?,
                 ));
             }
             let frozen = Variant { freeze_after: Some(1), ..Variant::FGMT };
             rows.push((
                 "π frozen after s = 1".into(),
-                self.transfer(&learner, (10, 0.0), |p| gradient_matching::align(p, &frozen))?,
+                self.transfer(&learner, (10, 0.0, false), |p| {
+                    gradient_matching::align(p, &frozen)
+                })?,
             ));
             let forgetful = Variant { accumulate: false, ..Variant::FGMT };
             rows.push((
                 "no accumulation".into(),
-                self.transfer(&learner, (10, 0.0), |p| gradient_matching::align(p, &forgetful))?,
+                self.transfer(&learner, (10, 0.0, false), |p| {
+                    gradient_matching::align(p, &forgetful)
+                })?,
             ));
         }
         Ok(rows)
@@ -152,7 +165,7 @@ impl Case {
     fn transfer(
         &self,
         learner: &Learner,
-        (timesteps, weight_anchor): (usize, f64),
+        (timesteps, weight_anchor, from_weights): (usize, f64, bool),
         align: impl Fn(&Problem) -> Result<Alignment, retune::engine::transfer::TransferError>,
     ) -> Result<f64, Box<dyn Error>> {
         let (old, tuned) = (self.old_base.clone(), self.tuned.clone());
@@ -168,6 +181,7 @@ impl Case {
             head: Head::Transport,
             orthogonal_shift: false,
             weight_anchor,
+            start: None,
             train: Some(&self.train),
             validation: Some(&self.held),
             batch_size: 256,
@@ -176,6 +190,11 @@ impl Case {
             shelf: &InMemory,
             go_on: &|_, _| ControlFlow::Continue(()),
         };
+        let weights =
+            from_weights.then(|| methods::align(Method::WeightMatching, &problem, None, None));
+        let weights = weights.transpose()?;
+        let start = weights.as_ref().and_then(|found| found.transports.last()?.permutation());
+        let problem = Problem { start, ..problem };
         let selection = Selection { step: Step::Best, alpha: Alpha::Fixed(1.0) };
         let candidate = select(Method::Fgmt, &problem, align(&problem)?, selection)?;
         Ok(candidate.validation.ok_or("there is a validation split")?.accuracy)

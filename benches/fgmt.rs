@@ -71,6 +71,7 @@ impl Case {
             head: Head::Transport,
             orthogonal_shift: false,
             weight_anchor: 0.0,
+            start: None,
             train: Some(&self.data),
             validation: None,
             batch_size: BATCH,

@@ -12,6 +12,7 @@ mod support;
 mod synthetic;
 
 mod engine {
+    mod fixtures;
     pub mod networks;
     pub mod planted;
     mod symmetry;
@@ -41,6 +42,7 @@ mod pipeline {
     mod plan;
     mod pytorch;
     mod report;
+    mod resumed;
     mod retuning;
     mod rows;
     mod s3;

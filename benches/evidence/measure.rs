@@ -275,6 +275,7 @@ impl<'a> Bench<'a> {
             head: Head::Transport,
             orthogonal_shift,
             weight_anchor,
+            start: None,
             train: Some(&self.train),
             validation: Some(&self.validation),
             batch_size: SAMPLES,

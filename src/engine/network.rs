@@ -23,5 +23,7 @@ pub use dtype::DType;
 pub use error::GraphError;
 pub use families::{Naming, as_classifier, is_of_a_task};
 pub use graph::{Graph, Input, Node, Operand, Task};
-pub use lazy::Elements;
+#[cfg(test)]
+pub(crate) use lazy::Again;
+pub use lazy::{Elements, HeldBack};
 pub use op::{Axis, Op, ParamUse, Role};

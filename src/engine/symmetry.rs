@@ -8,6 +8,7 @@
 
 pub mod assignment;
 mod attention;
+mod fit;
 mod gather;
 mod groups;
 mod matching;
@@ -16,6 +17,7 @@ mod rows;
 mod similarity;
 
 pub use attention::Attention;
+pub use fit::{Fit, Kind};
 pub use groups::{Group, Member, Symmetry};
 pub use matching::{Matcher, Solution, Start};
 pub use permutation::Permutation;

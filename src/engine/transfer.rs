@@ -38,7 +38,7 @@ use super::{
     learning::{Dataset, Learner},
     ledger::{Ledger, Work},
     network::{Checkpoint, HostTensor, ParamUse, Role},
-    symmetry::{Symmetry, assignment::NotFinite},
+    symmetry::{Permutation, Symmetry, assignment::NotFinite},
 };
 use crate::spec::Head;
 
@@ -66,6 +66,8 @@ pub struct Problem<'a> {
     /// How much the pair of the bases' own parameters counts in gradient matching, beside the first
     /// pair of gradients; 0 leaves it out.
     pub weight_anchor: f64,
+    /// A π that is known already, from which gradient matching may start too.
+    pub start: Option<&'a Permutation>,
     pub seed: u64,
     pub ledger: &'a Ledger,
     /// Where gradient pairs are kept.
@@ -112,7 +114,7 @@ impl Problem<'_> {
         let name = param.name.as_str();
         let (base, end) = (&self.trajectory.base()[name], &self.trajectory.end_of(t)[name]);
         let fraction = self.trajectory.fraction(t);
-        let moved = |tensor| transport.moved(self.symmetry, name, tensor);
+        let moved = |tensor| self.moved(transport, (name, target), tensor);
         let adopted = self.trajectory.head().contains(name);
         let is_head = adopted || self.is_head(name);
         match (param.role, if adopted { Head::Source } else { self.head }) {
@@ -136,10 +138,25 @@ impl Problem<'_> {
                 Some(target.shifted(&moved(base), &moved(end), alpha * fraction))
             }
             (Role::Learned, _) => {
-                let orthogonal_to = self.orthogonal_shift.then_some(base);
-                let shift = (alpha * fraction, orthogonal_to);
+                let orthogonal_to = self.orthogonal_shift.then(|| moved(base));
+                let shift = (alpha * fraction, orthogonal_to.as_ref());
                 Some(transport.shift((self.symmetry, name), [target, base, end], shift))
             }
+        }
+    }
+
+    /// A tensor of the source in the target's coordinates; rows that the source lacks are the
+    /// target's.
+    fn moved(
+        &self,
+        transport: &Transport,
+        (name, target): (&str, &HostTensor),
+        tensor: &HostTensor,
+    ) -> HostTensor {
+        let moved = transport.moved(self.symmetry, name, tensor);
+        match self.trajectory.rows_of(name) {
+            Some(rows) => rows.completed(&moved, target),
+            None => moved,
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
     engine::{
         learning::{Cost, FineTunePlan, Learner, Optimizer},
         ledger::Ledger,
+        symmetry::Permutation,
         transfer::{
             Alignment, Candidate, InMemory, Problem, STATISTICS_SAMPLES,
             candidate::{self, Selection},
@@ -79,6 +80,7 @@ impl<'a> Bench<'a> {
             validation: inputs.splits.validation.as_ref(),
             batch_size: options.batch_size,
             weight_anchor: options.weight_anchor,
+            start: None,
             seed: options.seed,
             ledger: &self.ledger,
             shelf: &InMemory,
@@ -231,7 +233,7 @@ impl Found<'_, '_> {
         let (before, start) = (bench.cost(), Seconds::read());
         let steps = Rc::new(Steps::of(bench, method));
         bench.steps.borrow_mut().push(Rc::clone(&steps));
-        let problem = Problem { shelf: &*steps, ..bench.problem(go_on) };
+        let problem = Problem { shelf: &*steps, start: self.start(), ..bench.problem(go_on) };
         let alignment = if method == Method::WeightMatching {
             matching::weight_matching(bench, &problem)?
         } else {
@@ -246,6 +248,14 @@ impl Found<'_, '_> {
         }
         self.alignments.push((method, aligned.clone()));
         Ok(aligned)
+    }
+
+    /// The π of the bases' weights, which `auto` has from its diagnosis. A named method is the same
+    /// whatever is named beside it.
+    fn start(&self) -> Option<&Permutation> {
+        let is_auto = matches!(self.bench.job.spec.methods, Methods::Auto);
+        let found = self.alignments.iter().find(|(m, _)| is_auto && *m == Method::WeightMatching);
+        found.and_then(|(_, aligned)| aligned.alignment.transports.last()?.permutation())
     }
 
     /// One method's candidate, `(position, methods)` of the whole.

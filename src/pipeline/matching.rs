@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Failure, compete::Bench};
 use crate::{
     engine::{
-        symmetry::{Permutation, assignment::Certificate},
+        symmetry::{Fit, Permutation, assignment::Certificate},
         transfer::{
             Alignment, Evidence, Problem,
             methods::{self, GroupEvidence},
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Changes whenever the same bases may give another π or other evidence.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const FORMAT: &str = "retune-matching/1";
 
 /// What a file says.
@@ -121,6 +121,7 @@ impl Entry {
     fn of(key: String, alignment: &Alignment, problem: &Problem) -> Option<Self> {
         let permutation = alignment.transports.last()?.permutation()?;
         let evidence = alignment.evidence.first()?;
+        let fit = &evidence.fit;
         let of_group = |group: &GroupEvidence| {
             let certificate = group.certificate.map(str::to_owned);
             Group(group.cosine_at_identity.to_bits(), group.cosine.to_bits(), certificate)
@@ -130,8 +131,7 @@ impl Entry {
             format: FORMAT.into(),
             key,
             sigmas: groups.map(|group| permutation.sigma(group).to_vec()).collect(),
-            objectives: [evidence.objective, evidence.objective_at_identity, evidence.bound]
-                .map(f64::to_bits),
+            objectives: [fit.objective, fit.objective_at_identity, fit.bound].map(f64::to_bits),
             sweeps: evidence.sweeps,
             groups: alignment.groups.iter().map(of_group).collect(),
         })
@@ -151,9 +151,7 @@ impl Entry {
             .map(|(index, group)| {
                 let Group(before, after, certificate) = group;
                 let certificate = match certificate {
-                    Some(name) => {
-                        Some(Certificate::NAMES.into_iter().find(|known| *known == name)?)
-                    }
+                    Some(name) => Some(Certificate::known_name(&name)?),
                     None => None,
                 };
                 let sigma = permutation.sigma(index);
@@ -169,14 +167,11 @@ impl Entry {
             .collect();
         let groups = groups?;
         let certified_groups = groups.iter().filter(|group| group.certificate.is_some()).count();
-        let evidence = Evidence {
-            step: 1,
-            objective,
-            objective_at_identity,
-            bound,
-            sweeps: self.sweeps,
-            certified_groups,
-        };
+        let cosines_at_identity = groups.iter().map(|group| group.cosine_at_identity).collect();
+        let cosines = groups.iter().map(|group| group.cosine).collect();
+        let fit = Fit { objective, objective_at_identity, bound, cosines_at_identity, cosines };
+        let (sweeps, weight_anchor) = (self.sweeps, None);
+        let evidence = Evidence { step: 1, fit, weight_anchor, sweeps, certified_groups };
         let mut alignment = Alignment::constant(problem, &permutation);
         (alignment.evidence, alignment.groups) = (vec![evidence], groups);
         Some(alignment)

@@ -111,7 +111,7 @@ pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Mod
     }
     let trajectory = trajectory(job, base, tuning.checkpoints);
     let tensors = head.as_ref().map(|head| head.tensors.clone()).unwrap_or_default();
-    let trajectory = trajectory.with_head(tensors);
+    let trajectory = trajectory.with_head(tensors).with_rows(shared_rows.clone());
     let other_start = tuning.other_start;
     Ok(Models {
         target,

@@ -1,11 +1,14 @@
 //! Gradient pairs on this machine's disk: FGMT's steps survive a killed worker, and models of which
-//! two gradients a timestep do not fit into memory are matched from files.
+//! two gradients a timestep do not fit into memory are matched from files. Of GMT, which draws its pairs
+//! anew at every step, it is the end of each step that survives.
 //!
 //! A folder a job and method, under the cache, named by everything that the pairs depend on: the
 //! inputs' digests, the specification, this program, device and threads. A gradient is a file and,
 //! written after it, its digest; what does not agree with its digest is not there. The folder goes
 //! when the method has its candidate, and stays for the next attempt where the job is interrupted
 //! or killed; what nobody came back for goes after a week.
+
+mod reached;
 
 use std::{
     fmt,
@@ -23,14 +26,14 @@ use crate::{
     artifacts::tensors,
     engine::{
         network::Checkpoint,
-        transfer::shelf::{Shelf, Side},
+        transfer::shelf::{Reached, Shelf, Side},
     },
-    spec::Method,
+    spec::{Method, Methods},
     storage::{sha256_of, sha256_of_file},
 };
 
 /// Changes whenever the same inputs may give other gradients or another order of drawing.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes of gradients that a method may hold in memory.
 const IN_MEMORY: usize = 512 << 20;
 const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
@@ -64,7 +67,7 @@ impl<'a> Steps<'a> {
         Self { progress: bench.job.progress, folder, lasting, in_memory, found }
     }
 
-    /// Gradients that an earlier attempt had left.
+    /// Gradients that an earlier attempt had left, or what had been made of them.
     pub fn found(&self) -> usize {
         self.found.load(Ordering::Relaxed)
     }
@@ -84,6 +87,10 @@ impl<'a> Steps<'a> {
             Side::Source => "source",
         };
         self.folder.join(format!("{step:05}-{side}.safetensors"))
+    }
+
+    fn end_of(&self, step: usize) -> PathBuf {
+        self.folder.join(format!("{step:05}-reached.json"))
     }
 
     fn read(&self, path: &Path) -> io::Result<Checkpoint> {
@@ -145,6 +152,34 @@ impl Shelf for Steps<'_> {
             }
         }
     }
+
+    fn reached(&self, step: usize) -> Option<Reached> {
+        let path = self.end_of(step);
+        let text = fs::read_to_string(&path).ok().filter(|_| self.lasting)?;
+        let Some(found) = reached::from_text(&text) else {
+            tracing::warn!(file = %path.display(), "not usable; computed again");
+            return None;
+        };
+        // The gradients of both sides of all its pairs.
+        self.found.fetch_add(2 * step, Ordering::Relaxed);
+        Some(found)
+    }
+
+    fn reach(&self, step: usize, reached: &Reached) {
+        if !self.lasting {
+            return;
+        }
+        let path = self.end_of(step);
+        let incoming = path.with_extension(format!("{}.incoming", std::process::id()));
+        let written = reached::to_text(reached).map_err(io::Error::other).and_then(|text| {
+            fs::create_dir_all(&self.folder)?;
+            fs::write(&incoming, text)?;
+            fs::rename(&incoming, &path)
+        });
+        if let Err(error) = written {
+            tracing::warn!(%error, file = %path.display(), "not written");
+        }
+    }
 }
 
 impl fmt::Debug for Steps<'_> {
@@ -180,6 +215,8 @@ fn key(bench: &Bench, method: Method) -> String {
         "data": spec.data,
         "options": spec.options,
         "method": method,
+        // It starts from what the diagnosis has found.
+        "auto": matches!(spec.methods, Methods::Auto),
         "device": format!("{:?}", super::device()),
         "threads": rayon::current_num_threads(),
     });

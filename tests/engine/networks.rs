@@ -5,12 +5,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retune::engine::{
     learning::{Dataset, Learner},
-    network::{Checkpoint, DType, Graph, HostTensor, Input, Signature, Task, TensorInfo},
+    network::{Checkpoint, DType, Graph, HostTensor, Input, Op, Signature, Task, TensorInfo},
     symmetry::Symmetry,
 };
 use serde_json::{Value, json};
-
-use super::transformers::VOCABULARY;
 
 /// A network: what it computes, and the shapes of its tensors.
 pub struct Network {
@@ -69,16 +67,26 @@ impl Network {
         self.signature.iter().map(tensor).collect()
     }
 
+    /// Ids that its embeddings know.
+    fn vocabulary(&self) -> usize {
+        let tables = self.graph.nodes.iter().filter_map(|node| match &node.op {
+            Op::Embedding { param } => Some(self.signature[&format!("{param}.weight")].shape[0]),
+            _ => None,
+        });
+        tables.min().unwrap_or_default()
+    }
+
     /// Samples uniform in ±1, or tokens, with labels at random; a language model's are its tokens.
     pub fn data(&self, samples: usize, classes: i64, seed: u64) -> Dataset {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let shape = [&[samples], self.graph.input.shape()].concat();
         let tokens = matches!(self.graph.input, Input::Tokens { .. });
+        let vocabulary = self.vocabulary();
         let value = |i: usize| match tokens {
             false => rng.random_range(-1f32..1.0),
             // Every third sentence is shorter, and padded.
             true if i % (3 * shape[1]) >= 3 * shape[1] - 2 => -1.0,
-            true => rng.random_range(0..VOCABULARY) as f32,
+            true => rng.random_range(0..vocabulary) as f32,
         };
         let values: Vec<f32> = (0..shape.iter().product()).map(value).collect();
         if self.graph.task == Task::NextToken {

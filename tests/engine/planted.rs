@@ -21,12 +21,12 @@ use retune::{
 };
 
 use super::{
+    fixtures,
     networks::{Network, conv8, mlp, resnet},
     transformers::{ALL, CAUSAL, Projection, language_model, transformer},
 };
 
 const TIMESTEPS: usize = 2;
-const CLASSES: i64 = 10;
 
 /// An old base and what it was tuned to, with the data of the tuning.
 struct Case {
@@ -42,9 +42,10 @@ struct Case {
 
 impl Case {
     fn of(network: Network, batch_size: usize) -> Self {
-        let train = network.data(2 * batch_size, CLASSES, 1);
-        let held = network.data(64, CLASSES, 2);
         let learner = network.learner();
+        let classes = learner.classes() as i64;
+        let train = network.data(2 * batch_size, classes, 1);
+        let held = network.data(64, classes, 2);
         let settled = |model: &Checkpoint| {
             learner.with_statistics(model, &train, STATISTICS_SAMPLES, batch_size)
         };
@@ -72,6 +73,7 @@ impl Case {
             validation: None,
             orthogonal_shift: false,
             weight_anchor: self.weight_anchor,
+            start: None,
             batch_size: self.batch_size,
             seed: 6,
             ledger: &ledger,
@@ -108,6 +110,19 @@ impl Case {
             let result = learner.evaluate(&found.model, &self.held);
             assert_eq!(result.predictions, predicted.predictions, "{method:?}");
             assert!((result.loss - predicted.loss).abs() < 1e-4 * predicted.loss, "{method:?}");
+        }
+    }
+
+    /// Where the new base has drifted too: the order is found, if not the tuned model.
+    fn recovers_the_order_of_a_drifted_copy(&self, name: &str) {
+        let mut rng = ChaCha8Rng::seed_from_u64(8);
+        let planted = Permutation::random(&self.symmetry, &mut rng);
+        let noise = [9, 10].map(|seed| self.network.parameters(seed));
+        let drifted = self.base.shifted(&noise[0], &noise[1], 0.05);
+        let target = planted.apply(&self.symmetry, &drifted);
+        for method in [Method::WeightMatching, Method::Fgmt] {
+            let found = self.transfer(&self.network.learner(), &target, method);
+            assert_eq!(found.transport.permutation(), Some(&planted), "{name}: {method:?}");
         }
     }
 
@@ -193,6 +208,36 @@ fn weights_settle_what_few_gradients_leave_open() {
     assert_ne!(found.transport.permutation(), Some(&planted));
 }
 
+/// Figures are those of the gradients, at every step; the pair that settles the rest has its own.
+#[test]
+fn evidence_is_of_gradients() {
+    let found = |weight_anchor: f64| {
+        let case = Case { weight_anchor, ..Case::of(mlp(&[20, 12, 8, 10]), 32) };
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let planted = Permutation::random(&case.symmetry, &mut rng);
+        let target = planted.apply(&case.symmetry, &case.base);
+        case.transfer(&case.network.learner(), &target, Method::Fgmt)
+    };
+    let (anchored, alone) = (found(WEIGHT_ANCHOR), found(0.0));
+    assert_eq!(anchored.evidence.len(), TIMESTEPS);
+    let (first, other) = (&anchored.evidence[0], &alone.evidence[0]);
+    assert_eq!(first.fit.bound.to_bits(), other.fit.bound.to_bits());
+    assert_eq!(first.fit.objective_at_identity, other.fit.objective_at_identity);
+    assert_eq!(other.weight_anchor, None);
+    let anchor = first.weight_anchor.as_ref().expect("it takes part");
+    assert!((anchor.bound / (WEIGHT_ANCHOR * first.fit.bound) - 1.0).abs() < 1e-6);
+    for step in &anchored.evidence {
+        assert!((step.fit.objective / step.fit.bound - 1.0).abs() < 1e-4, "it is planted");
+        let cosines = step.fit.cosines.iter().zip(&step.fit.cosines_at_identity);
+        let close = |(after, before): (&f64, &f64)| (after - 1.0).abs() < 1e-4 && *before < 0.9;
+        assert!(cosines.clone().all(close), "{:?}", step.fit);
+        assert_eq!(cosines.count(), anchored.groups.len());
+    }
+    let last = anchored.evidence.last().expect("there is a step");
+    let by_group: Vec<f64> = anchored.groups.iter().map(|group| group.cosine).collect();
+    assert_eq!(by_group, last.fit.cosines);
+}
+
 #[test]
 fn the_order_of_eight_convolutions_is_found() {
     convolutions().recovers_the_planted_permutation();
@@ -225,6 +270,19 @@ fn the_order_of_transformers_is_found() {
             Case::of(transformer(projection, (depth, 32), 10), 32)
                 .recovers_the_planted_permutation();
         }
+    }
+}
+
+/// As their own builders wire them: pre-norm and post-norm, poolers, patches, class tokens, layer
+/// scales, tied and untied outputs.
+#[test]
+fn the_order_of_every_familys_transformer_is_found() {
+    let fixtures = fixtures::all("transformers");
+    assert!(fixtures.len() >= 13, "{} of them", fixtures.len());
+    for fixture in fixtures {
+        let case = Case::of(fixture.network, 32);
+        case.recovers_the_planted_permutation();
+        case.recovers_the_order_of_a_drifted_copy(&fixture.name);
     }
 }
 

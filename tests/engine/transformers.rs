@@ -1,5 +1,6 @@
 //! Transformers as graphs: separate, fused and transposed projections, grouped queries with rotary
-//! positions, layer and root-mean-square norms, plain and gated hidden layers.
+//! positions, layer and root-mean-square norms before the blocks and after the sums, plain and gated
+//! hidden layers.
 
 use serde_json::{Value, json};
 
@@ -9,6 +10,8 @@ use super::networks::Network;
 pub enum Projection {
     /// BERT's: three linear maps, norms after the sums, plain MLP.
     Separate,
+    /// Norms before the blocks, as in Hugging Face's `vit`; read by the mean of its tokens.
+    Early,
     /// timm's: q|k|v in one tensor.
     Fused,
     /// GPT-2's: the same, `[in, out]`, causal.
@@ -17,8 +20,13 @@ pub enum Projection {
     Grouped,
 }
 
-pub const ALL: [Projection; 4] =
-    [Projection::Separate, Projection::Fused, Projection::Transposed, Projection::Grouped];
+pub const ALL: [Projection; 5] = [
+    Projection::Separate,
+    Projection::Early,
+    Projection::Fused,
+    Projection::Transposed,
+    Projection::Grouped,
+];
 /// The causal ones, of which language models are made.
 pub const CAUSAL: [Projection; 2] = [Projection::Transposed, Projection::Grouped];
 pub const VOCABULARY: usize = 40;
@@ -58,11 +66,13 @@ impl Builder {
 }
 
 /// `depth` blocks of four heads over `width` channels, classifying into `classes` by the first token
-/// (by the last where attention is causal).
+/// (by the last where attention is causal, by the mean where [`Projection`] says so).
 pub fn transformer(projection: Projection, sizes: (usize, usize), classes: usize) -> Network {
     let (mut b, causal) = body(projection, sizes);
     let select = if causal {
         json!({"op": "select_token", "id": "token", "position": "last", "inputs": ["norm", "input"]})
+    } else if projection == Projection::Early {
+        json!({"op": "mean_tokens", "id": "token", "inputs": ["norm", "input"]})
     } else {
         json!({"op": "select_token", "id": "token"})
     };
@@ -83,12 +93,14 @@ pub fn language_model(projection: Projection, sizes: (usize, usize), tied: bool)
     b.network("next_token")
 }
 
-/// Everything up to the last norm, and whether its attention is causal.
+/// Everything up to the last norm, and whether its attention is causal. Norms stand before the blocks
+/// and at the end, or after each sum.
 fn body(projection: Projection, (depth, width): (usize, usize)) -> (Builder, bool) {
     let mut b = Builder { nodes: Vec::new(), shapes: Vec::new() };
     let (size, hidden) = (width / HEADS, 2 * width);
     let grouped = projection == Projection::Grouped;
     let causal = grouped || projection == Projection::Transposed;
+    let late = projection == Projection::Separate;
     let kv_heads = if grouped { 2 } else { HEADS };
     b.nodes.push(json!({"op": "embedding", "param": "words"}));
     b.nodes.push(json!({"op": "position_embedding", "param": "places", "inputs": ["input"]}));
@@ -98,17 +110,21 @@ fn body(projection: Projection, (depth, width): (usize, usize)) -> (Builder, boo
     let mut stream = "stream".to_owned();
     for block in 0..depth {
         let name = |part: &str| format!("block{block}.{part}");
-        b.norm(&name("norm1"), &stream, width, !grouped);
+        let mut read = stream.clone();
+        if !late {
+            read = name("norm1");
+            b.norm(&read, &stream, width, !grouped);
+        }
         let mut inputs = vec![name("q"), name("k"), name("v")];
         match projection {
             Projection::Fused | Projection::Transposed => {
                 let transposed = projection == Projection::Transposed;
-                b.linear(&name("qkv"), &name("norm1"), [3 * width, width], transposed);
+                b.linear(&name("qkv"), &read, [3 * width, width], transposed);
                 inputs = vec![name("qkv")];
             }
-            Projection::Separate | Projection::Grouped => {
+            Projection::Separate | Projection::Early | Projection::Grouped => {
                 for (part, heads) in [("q", HEADS), ("k", kv_heads), ("v", kv_heads)] {
-                    b.linear(&name(part), &name("norm1"), [heads * size, width], false);
+                    b.linear(&name(part), &read, [heads * size, width], false);
                 }
             }
         }
@@ -121,10 +137,16 @@ fn body(projection: Projection, (depth, width): (usize, usize)) -> (Builder, boo
         b.nodes.push(attention);
         b.linear(&name("out"), &name("attention"), [width, width], false);
         b.nodes.push(json!({"op": "add", "id": name("middle"), "inputs": [stream, name("out")]}));
-        b.norm(&name("norm2"), &name("middle"), width, !grouped);
-        b.linear(&name("up"), &name("norm2"), [hidden, width], false);
+        let (mut middle, mut read) = (name("middle"), name("norm2"));
+        if late {
+            (middle, read) = (name("norm1"), name("norm1"));
+            b.norm(&middle, &name("middle"), width, !grouped);
+        } else {
+            b.norm(&read, &middle, width, !grouped);
+        }
+        b.linear(&name("up"), &read, [hidden, width], false);
         if grouped {
-            b.linear(&name("gate"), &name("norm2"), [hidden, width], false);
+            b.linear(&name("gate"), &read, [hidden, width], false);
             b.nodes.push(json!({"op": "silu", "id": name("silu")}));
             b.nodes.push(
                 json!({"op": "gate", "id": name("act"), "inputs": [name("silu"), name("up")]}),
@@ -133,9 +155,15 @@ fn body(projection: Projection, (depth, width): (usize, usize)) -> (Builder, boo
             b.nodes.push(json!({"op": "gelu_tanh", "id": name("act")}));
         }
         b.linear(&name("down"), &name("act"), [width, hidden], false);
+        b.nodes.push(json!({"op": "add", "id": name("end"), "inputs": [middle, name("down")]}));
         stream = name("end");
-        b.nodes.push(json!({"op": "add", "id": stream, "inputs": [name("middle"), name("down")]}));
+        if late {
+            stream = name("norm2");
+            b.norm(&stream, &name("end"), width, !grouped);
+        }
     }
-    b.norm("norm", &stream, width, !grouped);
+    if !late {
+        b.norm("norm", &stream, width, !grouped);
+    }
     (b, causal)
 }

@@ -134,7 +134,8 @@ fn a_classifiers_adapter_on_a_language_model_brings_its_head() {
     let mut tuned = case.model("old");
     tuned.remove("lm_head.weight");
     let weight = format!("{LAYER}.weight");
-    tuned.insert(weight.clone(), tuned[&weight].plus(&product, 1.0));
+    let nothing = HostTensor::from_f32(product.shape().to_vec(), vec![0.0; product.len()]);
+    tuned.insert(weight.clone(), tuned[&weight].shifted(&nothing, &product, 1.0));
     tuned.insert("score.weight", score);
     case.write("tuned/config.json", config.to_string());
     case.put_weights("tuned", &tuned);

@@ -65,10 +65,7 @@ fn a_class_more() -> (Case, Value) {
 #[test]
 fn classes_follow_their_labels() {
     let (case, spec) = a_class_more();
-    for model in ["old", "tuned"] {
-        name_classes(&case, model, &["cat", "dog", "owl"]);
-    }
-    name_classes(&case, "new", &["owl", "elk", "cat", "dog"]);
+    name_all(&case);
     case.plan(&spec).expect("headers tell the same");
     let (_, folder) = case.done(&spec);
     let report = read_json(&folder.join("report.json"));
@@ -86,6 +83,65 @@ fn classes_follow_their_labels() {
     matched["methods"] = json!(["fgmt"]);
     let (_, folder) = case.done(&matched);
     assert_same(&read_tensors(&folder.join("model.safetensors")), &found);
+}
+
+fn name_all(case: &Case) {
+    for model in ["old", "tuned"] {
+        name_classes(case, model, &["cat", "dog", "owl"]);
+    }
+    name_classes(case, "new", &["owl", "elk", "cat", "dog"]);
+}
+
+/// The head is the tuned model's, but for the class that it does not know.
+#[test]
+fn a_class_of_the_new_base_alone_stays_beside_the_sources_head() {
+    let (case, mut spec) = a_class_more();
+    name_all(&case);
+    spec["options"]["head"] = json!("source");
+    let wanted = with_rows(&case.model("tuned"), &HEAD, &ORDER, 0.25);
+    for method in ["identity", "fgmt"] {
+        spec["methods"] = json!([method]);
+        let (_, folder) = case.done(&spec);
+        assert_same(&read_tensors(&folder.join("model.safetensors")), &wanted);
+    }
+    // The new base's own, whatever the old one holds.
+    let other = case.network.parameters(5);
+    case.put_weights("new", &with_rows(&other, &HEAD, &ORDER, 0.5));
+    spec["methods"] = json!(["identity"]);
+    let (_, folder) = case.done(&spec);
+    let found = read_tensors(&folder.join("model.safetensors"));
+    for name in HEAD {
+        let wanted = rows(&case.model("tuned")[name], &ORDER, 0.5);
+        assert_eq!(found[name].bytes(), wanted.bytes(), "{name}");
+    }
+}
+
+/// What lies between the bases is no matter of rows that only one of them has.
+#[test]
+fn a_class_of_the_new_base_alone_stays_where_updates_are_made_orthogonal() {
+    let (case, mut spec) = a_class_more();
+    name_all(&case);
+    let (old, other) = (case.model("old"), case.network.parameters(5));
+    case.put_weights("new", &with_rows(&other, &HEAD, &ORDER, 0.5));
+    spec["options"]["orthogonal_shift"] = json!(true);
+    let (_, folder) = case.done(&spec);
+    let found = read_tensors(&folder.join("model.safetensors"));
+    let tuned = case.model("tuned");
+    for name in HEAD {
+        let shift = |i: usize| f64::from(tuned[name].f32()[i]) - f64::from(old[name].f32()[i]);
+        let between = |i: usize| f64::from(other[name].f32()[i]) - f64::from(old[name].f32()[i]);
+        let sum = |term: &dyn Fn(usize) -> f64| (0..old[name].len()).map(term).sum::<f64>();
+        let along = sum(&|i| shift(i) * between(i)) / sum(&|i| between(i).powi(2));
+        let entry = |i: usize| f64::from(other[name].f32()[i]) + shift(i) - along * between(i);
+        let wanted = (0..old[name].len()).map(|i| entry(i) as f32).collect();
+        let wanted = HostTensor::from_f32(old[name].shape().to_vec(), wanted);
+        let wanted = rows(&wanted, &ORDER, 0.5);
+        for (found, wanted) in found[name].f32().iter().zip(wanted.f32().iter()) {
+            assert!((found - wanted).abs() < 1e-6, "{name}: {found}, not {wanted}");
+        }
+        let width = old[name].len() / 3;
+        assert_eq!(found[name].floats(width..2 * width)[..], vec![0.5; width], "{name}");
+    }
 }
 
 #[test]

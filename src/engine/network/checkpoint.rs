@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use super::{
     dtype::DType,
-    lazy::{Elements, Shifted},
+    lazy::{Elements, HeldBack, Shifted},
 };
 
 /// What a header says of a tensor.
@@ -188,24 +188,24 @@ impl HostTensor {
     /// When the shapes differ; callers have checked them.
     #[must_use]
     pub fn shifted(&self, from: &Self, to: &Self, scale: f64) -> Self {
-        assert!(self.shape == from.shape && self.shape == to.shape, "shapes agree");
-        let shifted = Shifted::new([self, from, to].map(Clone::clone), scale);
-        if self.len() > CHUNK && [self, from, to].into_iter().any(Self::is_lazy) {
-            return Self::lazy(self.dtype, self.shape.clone(), Arc::new(shifted));
-        }
-        let values = shifted.exact(0..self.len());
-        Self::from_f32_as(self.dtype, self.shape.clone(), values)
+        self.shifted_but((from, to), scale, HeldBack::default())
     }
 
-    /// `self + scale · difference`, rounded once to this tensor's dtype.
+    /// `self + scale · (to − from)`, less what is held back of the update, rounded once to this
+    /// tensor's dtype.
     ///
     /// # Panics
     /// When the shapes differ; callers have checked them.
     #[must_use]
-    pub fn plus(&self, difference: &Self, scale: f64) -> Self {
-        assert!(self.shape == difference.shape, "shapes agree");
-        let sum = |(&a, &b): (&f32, &f32)| (f64::from(a) + scale * f64::from(b)) as f32;
-        let values = self.f32().par_iter().zip(difference.f32().par_iter()).map(sum).collect();
+    pub fn shifted_but(&self, (from, to): (&Self, &Self), scale: f64, held_back: HeldBack) -> Self {
+        let others = || [from, to].into_iter().chain(held_back.tensors());
+        assert!(others().all(|other| self.shape == other.shape), "shapes agree");
+        let is_lazy = self.len() > CHUNK && (self.is_lazy() || others().any(Self::is_lazy));
+        let shifted = Shifted::new([self, from, to].map(Clone::clone), scale, held_back);
+        if is_lazy {
+            return Self::lazy(self.dtype, self.shape.clone(), Arc::new(shifted));
+        }
+        let values = shifted.exact(0..self.len());
         Self::from_f32_as(self.dtype, self.shape.clone(), values)
     }
 
@@ -241,14 +241,30 @@ impl HostTensor {
     /// # Panics
     /// When the lengths differ; callers have checked them.
     pub fn sums(&self, other: &Self, term: impl Fn(f32, f32) -> f64 + Sync) -> f64 {
-        assert_eq!(self.len(), other.len(), "lengths agree");
+        Self::sums_over([self, other], |[a, b]| term(a, b))
+    }
+
+    /// `Σ term` over the elements of several tensors at once, as [`HostTensor::sums`].
+    ///
+    /// # Panics
+    /// When the lengths differ, or without a tensor.
+    pub fn sums_over<const N: usize>(
+        tensors: [&Self; N],
+        term: impl Fn([f32; N]) -> f64 + Sync,
+    ) -> f64 {
+        let len = tensors[0].len();
+        assert!(tensors.iter().all(|tensor| tensor.len() == len), "lengths agree");
         let of_range = |start: usize| -> Vec<f64> {
-            let range = start..(start + RANGE).min(self.len());
-            let (a, b) = (self.floats(range.clone()), other.floats(range));
-            let sum = |(a, b): (&[f32], &[f32])| a.iter().zip(b).map(|(&a, &b)| term(a, b)).sum();
-            a.chunks(CHUNK).zip(b.chunks(CHUNK)).map(sum).collect()
+            let range = start..(start + RANGE).min(len);
+            let parts = tensors.map(|tensor| tensor.floats(range.clone()));
+            let of_chunk = |start: usize| {
+                let chunk = start..(start + CHUNK).min(range.len());
+                let parts = parts.each_ref().map(|part| &part[chunk.clone()]);
+                (0..chunk.len()).map(|i| term(parts.map(|part| part[i]))).sum()
+            };
+            (0..range.len()).step_by(CHUNK).map(of_chunk).collect()
         };
-        let starts = (0..self.len()).into_par_iter().step_by(RANGE);
+        let starts = (0..len).into_par_iter().step_by(RANGE);
         let sums: Vec<Vec<f64>> = starts.map(of_range).collect();
         sums.iter().flatten().sum()
     }

@@ -19,19 +19,36 @@ pub trait Elements: fmt::Debug + Send + Sync {
     fn bytes(&self, range: Range<usize>) -> Bytes;
 }
 
-/// `base + scale · (to − from)`, rounded once to the base's dtype.
+/// What is held back of an update, entry by entry. By default nothing is.
+#[derive(Clone, Debug, Default)]
+pub struct HeldBack {
+    /// `(share, origin)`: so much of `base − origin` is taken out.
+    pub along: Option<(f64, HostTensor)>,
+    /// Signs of the loss' slope, summed: what does not go down where they are up, or up where they
+    /// are down, is left out (`GradFix`, ICLR 2026).
+    pub votes: Option<HostTensor>,
+}
+
+impl HeldBack {
+    pub(super) fn tensors(&self) -> impl Iterator<Item = &HostTensor> {
+        self.along.iter().map(|(_, origin)| origin).chain(&self.votes)
+    }
+}
+
+/// `base + scale · (to − from)`, less what is held back, rounded once to the base's dtype.
 #[derive(Debug)]
 pub(super) struct Shifted {
     base: HostTensor,
     from: HostTensor,
     to: HostTensor,
     scale: f64,
+    held_back: HeldBack,
 }
 
 impl Shifted {
     /// `[base, from, to]`, of one shape.
-    pub fn new([base, from, to]: [HostTensor; 3], scale: f64) -> Self {
-        Self { base, from, to, scale }
+    pub fn new([base, from, to]: [HostTensor; 3], scale: f64, held_back: HeldBack) -> Self {
+        Self { base, from, to, scale, held_back }
     }
 
     /// The values before they are rounded from f32 to the dtype.
@@ -41,10 +58,20 @@ impl Shifted {
             let start = range.start + i * RANGE;
             let part = start..start + out.len();
             let base = self.base.floats(part.clone());
-            let (from, to) = (self.from.floats(part.clone()), self.to.floats(part));
+            let (from, to) = (self.from.floats(part.clone()), self.to.floats(part.clone()));
+            let HeldBack { along, votes } = &self.held_back;
+            let along = along.as_ref().map(|(share, origin)| (*share, origin.floats(part.clone())));
+            let votes = votes.as_ref().map(|votes| votes.floats(part));
             let pairs = from.iter().zip(to.iter());
-            for ((out, &b), (&f, &t)) in out.iter_mut().zip(base.iter()).zip(pairs) {
-                *out = shift(b, f, t, self.scale);
+            for (i, ((out, &b), (&f, &t))) in out.iter_mut().zip(base.iter()).zip(pairs).enumerate()
+            {
+                let origin = along.as_ref().map(|(share, origin)| (*share, origin[i]));
+                let less = origin.map_or(0.0, |(share, o)| share * (f64::from(b) - f64::from(o)));
+                let asked = |votes: &[f32]| {
+                    (f64::from(t) - f64::from(f) - less) * f64::from(votes[i]) < 0.0
+                };
+                let kept = votes.as_deref().is_none_or(asked);
+                *out = if kept { shift(b, [f, t], self.scale, less) } else { b };
             }
         });
         values
@@ -63,12 +90,13 @@ impl Elements for Shifted {
     }
 }
 
-/// `base + scale · (to − from)` with the rounding errors of both f64 sums carried along
-/// (Knuth's two-sum), so that only the last conversion rounds when `scale = 1`.
-fn shift(base: f32, from: f32, to: f32, scale: f64) -> f32 {
+/// `base + scale · (to − from − less)` with the rounding errors of the f64 sums carried along
+/// (Knuth's two-sum), so that only the last conversion rounds when `scale = 1` and nothing is taken
+/// out.
+fn shift(base: f32, [from, to]: [f32; 2], scale: f64, less: f64) -> f32 {
     let (difference, lost) = two_sum(f64::from(to), -f64::from(from));
     let (sum, lost_again) = two_sum(f64::from(base), scale * difference);
-    (sum + (scale * lost + lost_again)) as f32
+    (sum + (scale * (lost - less) + lost_again)) as f32
 }
 
 /// `(s, e)` with `s = fl(a + b)` and `s + e = a + b` exactly.
@@ -78,26 +106,28 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
     (sum, (a - (sum - b_part)) + (b - b_part))
 }
 
+/// The same values, but lazy.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct Again(pub HostTensor);
+
+#[cfg(test)]
+impl Elements for Again {
+    fn floats(&self, range: Range<usize>) -> Vec<f32> {
+        self.0.floats(range).into_owned()
+    }
+
+    fn bytes(&self, range: Range<usize>) -> Bytes {
+        self.0.bytes_of(range)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
     use crate::engine::network::{CHUNK, DType};
-
-    /// The same values, but lazy.
-    #[derive(Debug)]
-    struct Again(HostTensor);
-
-    impl Elements for Again {
-        fn floats(&self, range: Range<usize>) -> Vec<f32> {
-            self.0.floats(range).into_owned()
-        }
-
-        fn bytes(&self, range: Range<usize>) -> Bytes {
-            self.0.bytes_of(range)
-        }
-    }
 
     fn pair(dtype: DType, factor: f32) -> (HostTensor, HostTensor) {
         let n = 3 * RANGE + 17;
@@ -107,12 +137,23 @@ mod tests {
         (held, lazy)
     }
 
+    /// Nothing held back, and both ways of holding back together.
+    fn held_back(origin: &HostTensor, votes: &HostTensor) -> [HeldBack; 2] {
+        let along = Some((0.3, origin.clone()));
+        [HeldBack::default(), HeldBack { along, votes: Some(votes.clone()) }]
+    }
+
     #[test]
     fn lazy_arithmetic_gives_the_same_bytes() {
-        for dtype in [DType::F32, DType::BF16, DType::F16] {
-            let [base, from, to] = [0.01, 0.003, 0.02].map(|factor| pair(dtype, factor));
-            let held = base.0.shifted(&from.0, &to.0, 0.7);
-            let lazy = base.1.shifted(&from.1, &to.1, 0.7);
+        for (dtype, which) in
+            [DType::F32, DType::BF16, DType::F16].into_iter().flat_map(|d| [(d, 0), (d, 1)])
+        {
+            let [base, from, to, origin] =
+                [0.01, 0.003, 0.02, 0.004].map(|factor| pair(dtype, factor));
+            let [votes, held, lazy] = [pair(DType::F32, -1.0).0, base.0.clone(), base.1.clone()];
+            let [of_held, of_lazy] = [&origin.0, &origin.1].map(|o| held_back(o, &votes));
+            let held = held.shifted_but((&from.0, &to.0), 0.7, of_held[which].clone());
+            let lazy = lazy.shifted_but((&from.1, &to.1), 0.7, of_lazy[which].clone());
             assert!(lazy.is_lazy() && !held.is_lazy());
             assert_eq!(held.bytes(), lazy.bytes());
             assert_eq!(held.f32(), lazy.f32());
@@ -121,5 +162,16 @@ mod tests {
             assert_eq!(held.floats(CHUNK - 1..RANGE + 3), lazy.floats(CHUNK - 1..RANGE + 3));
             assert_eq!(held.inner(&to.0).to_bits(), lazy.inner(&to.1).to_bits());
         }
+    }
+
+    #[test]
+    fn only_steps_down_the_slope_are_kept() {
+        let vector = |values: [f32; 6]| HostTensor::from_f32(vec![6], values.to_vec());
+        let (base, from) = (vector([1.0; 6]), vector([0.0; 6]));
+        let to = vector([1.0, 1.0, -2.0, -2.0, 3.0, 0.0]);
+        let votes = Some(vector([-5.0, 5.0, 1.0, -1.0, 0.0, 9.0]));
+        let held_back = HeldBack { along: None, votes };
+        let kept = base.shifted_but((&from, &to), 1.0, held_back);
+        assert_eq!(kept.f32()[..], [2.0, 1.0, -1.0, 1.0, 1.0, 1.0]);
     }
 }

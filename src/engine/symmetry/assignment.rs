@@ -51,6 +51,21 @@ pub enum Certificate {
 impl Certificate {
     /// As reports name them.
     pub const NAMES: [&'static str; 2] = ["row_maxima", "dual"];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let [row_maxima, dual] = Self::NAMES;
+        match self {
+            Self::RowMaxima => row_maxima,
+            Self::DualFeasible { .. } => dual,
+        }
+    }
+
+    /// The name that is written so; `None` if none is.
+    #[must_use]
+    pub fn known_name(written: &str) -> Option<&'static str> {
+        Self::NAMES.into_iter().find(|known| *known == written)
+    }
 }
 
 impl Certificate {

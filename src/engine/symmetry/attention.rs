@@ -8,7 +8,8 @@
 //!
 //! Solved on two levels: for every pair of key/value heads the best inside, then heads by those
 //! values. Exact where each head has keys of its own; with grouped queries the inside alternates
-//! between dimensions and query heads until neither moves.
+//! between dimensions and query heads until neither moves. Both levels keep the present arrangement
+//! where nothing is gained: dead heads, dead dimensions and ties stay.
 
 use rand::{Rng, seq::SliceRandom};
 
@@ -73,17 +74,22 @@ impl Attention {
         self.heads / self.kv_heads
     }
 
-    /// The best order of every group's channels, `(group, σ)`, given the similarity matrices in the
-    /// order of [`Attention::groups`].
+    /// The best order of every group's channels, `(group, σ)`, given the similarity matrices and the
+    /// present orders, both in the order of [`Attention::groups`].
     ///
     /// # Errors
     /// When a matrix holds values that are not finite.
-    pub fn solve(&self, matrices: &[Vec<f32>]) -> Result<Vec<(usize, Vec<u32>)>, NotFinite> {
+    pub fn solve(
+        &self,
+        matrices: &[Vec<f32>],
+        current: &[&[u32]],
+    ) -> Result<Vec<(usize, Vec<u32>)>, NotFinite> {
         let groups = self.groups();
-        let of = |group: usize| {
-            let position = groups.iter().position(|g| *g == group);
-            matrices[position.expect("a group of this attention")].as_slice()
+        let position = |group: usize| {
+            groups.iter().position(|g| *g == group).expect("a group of this attention")
         };
+        let of = |group: usize| matrices[position(group)].as_slice();
+        let current = self.arrangement(|group| current[position(group)]);
         let matrices = Matrices {
             queries: of(self.queries),
             keys: (self.keys != self.queries).then(|| of(self.keys)),
@@ -95,12 +101,13 @@ impl Attention {
         let mut values = Vec::with_capacity(n * n);
         for target in 0..n {
             for source in 0..n {
-                let (inside, value) = self.pair(&matrices, target, source)?;
+                let kept = current.inside[target].clone();
+                let (inside, value) = self.pair(&matrices, (target, source), kept)?;
                 insides.push(inside);
                 values.push(value as f32);
             }
         }
-        let heads = assignment::solve(&values, n, None, None)?.sigma;
+        let heads = assignment::solve(&values, n, Some(&current.heads), None)?.sigma;
         let pair = |(target, &source): (usize, &u32)| insides[target * n + source as usize].clone();
         let inside = heads.iter().enumerate().map(pair).collect();
         Ok(self.channels(&Arrangement { heads, inside }))
@@ -131,12 +138,21 @@ impl Attention {
     /// Whether the orders of this attention's groups, among those of all, keep heads together and
     /// move only what may move.
     pub fn admits(&self, sigmas: &[Vec<u32>]) -> bool {
+        let arrangement = self.arrangement(|group| &sigmas[group]);
+        let still = |order: &[u32]| (0u32..).zip(order).all(|(j, i)| j == *i);
+        let rotated = self.rotary && !arrangement.inside.iter().all(|i| still(&i.query_dimensions));
+        let rebuilt = self.channels(&arrangement);
+        !rotated && rebuilt.iter().all(|(group, sigma)| *sigma == sigmas[*group])
+    }
+
+    /// The arrangement that orders of the groups' channels come from, if they keep heads together.
+    fn arrangement<'s>(&self, of: impl Fn(usize) -> &'s [u32]) -> Arrangement {
         let (size, served) = (self.head_size as u32, self.served() as u32);
         let inside = |sigma: &[u32], head: u32| -> Vec<u32> {
             let first = head as usize * self.head_size;
             sigma[first..first + self.head_size].iter().map(|i| i % size).collect()
         };
-        let [queries, keys, values] = [self.queries, self.keys, self.values].map(|g| &sigmas[g]);
+        let [queries, keys, values] = [self.queries, self.keys, self.values].map(of);
         let heads: Vec<u32> = (0..self.kv_heads).map(|h| keys[h * self.head_size] / size).collect();
         let of_head = |head: u32| Inside {
             queries: (head * served..(head + 1) * served)
@@ -145,22 +161,19 @@ impl Attention {
             query_dimensions: inside(keys, head),
             value_dimensions: inside(values, head),
         };
-        let inside: Vec<Inside> = (0..self.kv_heads as u32).map(of_head).collect();
-        let still = |order: &[u32]| (0u32..).zip(order).all(|(j, i)| j == *i);
-        let rotated = self.rotary && !inside.iter().all(|i| still(&i.query_dimensions));
-        let rebuilt = self.channels(&Arrangement { heads, inside });
-        !rotated && rebuilt.iter().all(|(group, sigma)| *sigma == sigmas[*group])
+        let inside = (0..self.kv_heads as u32).map(of_head).collect();
+        Arrangement { heads, inside }
     }
 
-    /// The inside that fits one target head to one source head best, and its value.
+    /// The inside that fits one target head to one source head best, and its value. `inside`, the
+    /// target head's present one, stays where nothing is gained.
     fn pair(
         &self,
         matrices: &Matrices,
-        target: usize,
-        source: usize,
+        (target, source): (usize, usize),
+        mut inside: Inside,
     ) -> Result<(Inside, f64), NotFinite> {
         let (served, size) = (self.served(), self.head_size);
-        let still: Vec<u32> = (0..size as u32).collect();
         let block =
             |matrix: &[f32], heads: usize, at: (usize, usize)| Block::of(matrix, (heads, size), at);
         let query = |r: usize, from: usize| (target * served + r, source * served + from);
@@ -173,39 +186,35 @@ impl Attention {
             let own = own.map(|matrix| block(matrix, self.kv_heads, (target, source)));
             own.into_iter().chain(each).reduce(Block::plus).expect("a head has queries")
         };
-        let mut inside = Inside {
-            queries: (0..served as u32).collect(),
-            query_dimensions: still.clone(),
-            value_dimensions: still.clone(),
-        };
         if self.rotary && served > 1 {
             // Dimensions of queries are known, so queries alone give the first matching of heads.
-            inside.queries = self.match_queries(&query, |at| {
-                block(matrices.queries, self.heads, at).value(&still)
-            })?;
+            let value =
+                |at| block(matrices.queries, self.heads, at).value(&inside.query_dimensions);
+            inside.queries = self.match_queries(&query, value, &inside.queries)?;
         }
         let mut value = f64::NEG_INFINITY;
         for _ in 0..ROUNDS {
             let of_keys = total(matrices.keys, matrices.queries, &inside.queries);
             if !self.rotary {
-                inside.query_dimensions = of_keys.best()?;
+                inside.query_dimensions = of_keys.best(&inside.query_dimensions)?;
             }
             let of_values = match matrices.output {
                 Some(output) => total(Some(matrices.values), output, &inside.queries),
                 None => block(matrices.values, self.kv_heads, (target, source)),
             };
-            inside.value_dimensions = of_values.best()?;
+            inside.value_dimensions = of_values.best(&inside.value_dimensions)?;
             value =
                 of_keys.value(&inside.query_dimensions) + of_values.value(&inside.value_dimensions);
             if served == 1 {
                 break;
             }
-            let queries = self.match_queries(&query, |at| {
+            let value = |at| {
                 let output = matrices.output.map_or(0.0, |output| {
                     block(output, self.heads, at).value(&inside.value_dimensions)
                 });
                 block(matrices.queries, self.heads, at).value(&inside.query_dimensions) + output
-            })?;
+            };
+            let queries = self.match_queries(&query, value, &inside.queries)?;
             if queries == inside.queries {
                 break;
             }
@@ -214,16 +223,17 @@ impl Attention {
         Ok((inside, value))
     }
 
-    /// The best order of a block's query heads, given the value of each pair.
+    /// The best order of a block's query heads, given the value of each pair and the present order.
     fn match_queries(
         &self,
         at: &impl Fn(usize, usize) -> (usize, usize),
         value: impl Fn((usize, usize)) -> f64,
+        current: &[u32],
     ) -> Result<Vec<u32>, NotFinite> {
         let served = self.served();
         let values: Vec<f32> =
             (0..served * served).map(|i| value(at(i / served, i % served)) as f32).collect();
-        Ok(assignment::solve(&values, served, None, None)?.sigma)
+        Ok(assignment::solve(&values, served, Some(current), None)?.sigma)
     }
 
     /// The order of the channels of every group.
@@ -273,8 +283,8 @@ impl Block {
         self
     }
 
-    fn best(&self) -> Result<Vec<u32>, NotFinite> {
-        Ok(assignment::solve(&self.values, self.size, None, None)?.sigma)
+    fn best(&self, current: &[u32]) -> Result<Vec<u32>, NotFinite> {
+        Ok(assignment::solve(&self.values, self.size, Some(current), None)?.sigma)
     }
 
     fn value(&self, sigma: &[u32]) -> f64 {
@@ -304,6 +314,14 @@ mod tests {
         found.iter().zip(matrices).map(of).sum()
     }
 
+    /// Solved from where everything is in its place.
+    fn solved(attention: &Attention, matrices: &[Vec<f32>]) -> Vec<(usize, Vec<u32>)> {
+        let still: Vec<Vec<u32>> =
+            matrices.iter().map(|matrix| (0..matrix.len().isqrt() as u32).collect()).collect();
+        let current: Vec<&[u32]> = still.iter().map(Vec::as_slice).collect();
+        attention.solve(matrices, &current).unwrap()
+    }
+
     fn random_matrices(attention: &Attention, rng: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
         let sizes = attention.random(rng);
         sizes
@@ -320,7 +338,7 @@ mod tests {
             let attention = attention(2, 2, 2, rotary);
             for _ in 0..20 {
                 let matrices = random_matrices(&attention, &mut rng);
-                let found = value(&attention.solve(&matrices).unwrap(), &matrices);
+                let found = value(&solved(&attention, &matrices), &matrices);
                 let best = (0..2000)
                     .map(|_| value(&attention.random(&mut rng), &matrices))
                     .fold(f64::NEG_INFINITY, f64::max);
@@ -372,7 +390,52 @@ mod tests {
                     matrix
                 })
                 .collect();
-            assert_eq!(attention.solve(&matrices).unwrap(), planted, "{heads} over {kv_heads}");
+            assert_eq!(solved(&attention, &matrices), planted, "{heads} over {kv_heads}");
+        }
+    }
+
+    /// Of four heads, of the query heads of each and of the dimensions inside, the last two are dead:
+    /// they stay where they are while the first two change places.
+    #[test]
+    fn what_is_dead_stays_where_it_is() {
+        let (planted, current, wanted) = ([1, 0, 2, 3], [0, 1, 3, 2], [1, 0, 3, 2]);
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        for (heads, rotary) in [(4, false), (4, true), (16, false), (16, true)] {
+            let attention = attention(heads, 4, 4, rotary);
+            let still: Vec<u32> = (0..4).collect();
+            let inside = |order: [u32; 4]| Inside {
+                queries: if heads == 4 { vec![0] } else { order.to_vec() },
+                query_dimensions: if rotary { still.clone() } else { order.to_vec() },
+                value_dimensions: order.to_vec(),
+            };
+            let arranged = |heads: [u32; 4], inside: Vec<Inside>| {
+                attention.channels(&Arrangement { heads: heads.to_vec(), inside })
+            };
+            let planted = arranged(planted, vec![inside(planted); 4]);
+            let now = arranged(current, vec![inside(current); 4]);
+            // A dead head's inside stays too.
+            let [alive, dead] = [wanted, current].map(inside);
+            let wanted = arranged(wanted, vec![alive.clone(), alive, dead.clone(), dead]);
+            let is_dead = |group: usize, channel: usize| {
+                let of_queries =
+                    [attention.queries, attention.output].contains(&group) && heads > 4;
+                let head = channel / 4;
+                let (head, query) = if of_queries { (head / 4, head % 4) } else { (head, 0) };
+                head >= 2 || query >= 2 || channel % 4 >= 2
+            };
+            let matrix = |(group, sigma): &(usize, Vec<u32>)| {
+                let n = sigma.len();
+                let mut entry = |(row, column): (usize, usize)| {
+                    let fits = f32::from(u8::from(sigma[row] as usize == column));
+                    let dead = is_dead(*group, row) || is_dead(*group, column);
+                    if dead { 0.0 } else { fits + rng.random_range(-0.2..0.2) }
+                };
+                (0..n * n).map(|i| entry((i / n, i % n))).collect()
+            };
+            let matrices: Vec<Vec<f32>> = planted.iter().map(matrix).collect();
+            let current: Vec<&[u32]> = now.iter().map(|(_, sigma)| sigma.as_slice()).collect();
+            let found = attention.solve(&matrices, &current).unwrap();
+            assert_eq!(found, wanted, "{heads} heads, rotary {rotary}");
         }
     }
 }

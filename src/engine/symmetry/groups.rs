@@ -9,12 +9,15 @@
 //!   fused projection's output is cut into its three parts.
 //! - The sample's channels and the output's are fixed.
 
+mod free;
 mod spaces;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use super::attention::Attention;
-use crate::engine::network::{Graph, GraphError, Op, Operand, Role, Signature, shapes::channels};
+use crate::engine::network::{
+    Checkpoint, Graph, GraphError, HostTensor, Op, Operand, Role, Signature, shapes::channels,
+};
 use spaces::{Space, Spaces};
 
 /// The permutation group of a graph: one symmetric group for each [`Group`].
@@ -23,6 +26,9 @@ pub struct Symmetry {
     pub groups: Vec<Group>,
     /// Groups that only move as heads and dimensions of heads.
     pub attentions: Vec<Attention>,
+    /// Entries that no output depends on: they follow their channels, and say nothing of which fits
+    /// which.
+    pub free: Vec<(String, Range<usize>)>,
     /// For each tensor with permuted axes: `(axis, group, member)` in order of axis.
     tensors: BTreeMap<String, Vec<(usize, usize, usize)>>,
 }
@@ -85,7 +91,20 @@ impl Symmetry {
         }
         let axes = spaces.tie(uses);
         spaces.settle();
-        Ok(spaces.collect(axes))
+        Ok(Self { free: free::parameters(graph, signature), ..spaces.collect(axes) })
+    }
+
+    /// A parameter set as it is matched: zero where no output depends on it.
+    #[must_use]
+    pub fn matched(&self, mut parameters: Checkpoint) -> Checkpoint {
+        for (name, range) in &self.free {
+            let Some(tensor) = parameters.get(name) else { continue };
+            let mut values = tensor.f32().into_owned();
+            values[range.clone()].fill(0.0);
+            let tensor = HostTensor::from_f32(tensor.shape().to_vec(), values);
+            parameters.insert(name.as_str(), tensor);
+        }
+        parameters
     }
 
     /// The group and member that each permuted axis of a tensor follows, in order of axis.

@@ -15,6 +15,7 @@ use rand::{Rng, seq::SliceRandom};
 
 use super::{
     assignment::{self, Assignment, Certificate, NotFinite, Prices},
+    fit::{Fit, Kind, Known, Products},
     groups::Symmetry,
     permutation::Permutation,
     similarity::{Pair, Similarity, Task},
@@ -38,16 +39,17 @@ const KEPT: usize = 256 << 20;
 pub enum Start<'a> {
     From(&'a Permutation),
     Anchored,
-    /// Whichever of a given π and the anchored start scores higher.
-    Better(&'a Permutation),
+    /// Whichever of those given and the anchored start scores highest.
+    Best(&'a [&'a Permutation]),
 }
 
 /// The end of a descent.
 #[derive(Clone, Debug)]
 pub struct Solution {
     pub permutation: Permutation,
-    /// `Σ_t ⟨target_t, π source_t⟩` over all learned tensors, in f64.
+    /// `Σ_t ⟨target_t, π source_t⟩` over all learned tensors of all pairs, in f64.
     pub objective: f64,
+    products: Products,
     pub sweeps: usize,
     /// For each group the proof that its σ is optimal *given the others*; none where the objective
     /// is quadratic in σ. Jointly the solution may still be improved.
@@ -61,6 +63,8 @@ pub struct Matcher<'a> {
     device: Device,
     ledger: &'a Ledger,
     pairs: Vec<Pair>,
+    /// Of the pairs, in order.
+    known: Vec<Known>,
     similarities: Vec<Similarity>,
     /// Groups whose similarity is kept.
     kept: Vec<bool>,
@@ -80,6 +84,7 @@ impl<'a> Matcher<'a> {
             device,
             ledger,
             pairs: Vec::new(),
+            known: Vec::new(),
             similarities: (0..groups).map(|_| Similarity::default()).collect(),
             kept: kept.collect(),
             prices: vec![Prices::default(); groups],
@@ -87,14 +92,32 @@ impl<'a> Matcher<'a> {
     }
 
     /// Adds a pair; both name the graph's learned tensors (others are ignored).
-    pub fn push(&mut self, target: Checkpoint, source: Checkpoint) {
-        self.pairs.push(Pair { target, source });
+    pub fn push(&mut self, kind: Kind, target: Checkpoint, source: Checkpoint) {
+        let [target, source] = [target, source].map(|side| self.symmetry.matched(side));
+        let pair = Pair { target, source };
+        self.known.push(self.ledger.book(Work::Similarity, || Known::of(kind, &pair)));
+        self.pairs.push(pair);
     }
 
     /// Forgets the pairs, but not what helps to solve for similar ones.
     pub fn clear(&mut self) {
         self.pairs.clear();
+        self.known.clear();
         self.similarities.iter_mut().for_each(Similarity::clear);
+    }
+
+    /// What helps to solve for similar pairs: prices of every group's units.
+    pub fn prices(&self) -> &[Prices] {
+        &self.prices
+    }
+
+    /// Takes the prices of another matcher of this symmetry.
+    ///
+    /// # Panics
+    /// When they are of another number of groups.
+    pub fn start_from(&mut self, prices: Vec<Prices>) {
+        assert_eq!(prices.len(), self.symmetry.groups.len(), "prices of every group");
+        self.prices = prices;
     }
 
     /// Descends from `start` until a sweep moves nothing.
@@ -105,7 +128,7 @@ impl<'a> Matcher<'a> {
         let mut permutation = match start {
             Start::From(permutation) => permutation.clone(),
             Start::Anchored => self.anchored()?,
-            Start::Better(given) => self.better(given)?,
+            Start::Best(given) => self.best(given)?,
         };
         let blocks = self.symmetry.blocks();
         let mut certificates = vec![None; self.symmetry.groups.len()];
@@ -135,44 +158,37 @@ impl<'a> Matcher<'a> {
                 }
             }
         }
-        let objective = self.objective(&permutation);
-        Ok(Solution { permutation, objective, sweeps, certificates })
+        let products = self.products(&permutation);
+        let objective = products.iter().flatten().sum();
+        Ok(Solution { permutation, objective, products, sweeps, certificates })
     }
 
     /// `Σ_t ⟨target_t, π source_t⟩` over the learned tensors.
     pub fn objective(&self, permutation: &Permutation) -> f64 {
-        self.ledger.book(Work::Similarity, || {
-            let product = |pair: &Pair| {
-                let one = |(name, target): (&str, &_)| match pair.source.get(name) {
-                    Some(source) => permutation.apply_to(self.symmetry, name, source).inner(target),
-                    None => 0.0,
-                };
-                pair.target.iter().map(one).sum::<f64>()
-            };
-            self.pairs.iter().map(product).sum()
-        })
+        self.products(permutation).iter().flatten().sum()
     }
 
     /// `Σ_t ‖target_t‖ ‖source_t‖`: what the objective would be if every pair were parallel.
     pub fn bound(&self) -> f64 {
-        self.pairs.iter().map(|pair| pair.target.norm() * pair.source.norm()).sum()
+        self.known.iter().map(Known::bound).sum()
     }
 
-    /// For each group the cosine of target and permuted source over its learned tensors, all pairs
-    /// taken together; 0 where either side vanishes.
-    pub fn group_cosines(&self, permutation: &Permutation) -> Vec<f64> {
-        let cosine = |group: usize| {
-            let (mut product, mut target_square, mut source_square) = (0.0, 0.0, 0.0);
-            for (name, target, source) in self.tensors(group) {
-                product += permutation.apply_to(self.symmetry, name, source).inner(target);
-                target_square += target.inner(target);
-                source_square += source.inner(source);
-            }
-            let norm = f64::sqrt(target_square * source_square);
-            if norm > 0.0 { product / norm } else { 0.0 }
+    /// How well the pairs of a kind match by a solution for the present pairs; `None` where there is
+    /// no such pair.
+    pub fn fit(&self, kind: Kind, solution: &Solution) -> Option<Fit> {
+        Fit::of(kind, self.symmetry, (&self.known, &solution.products))
+    }
+
+    fn products(&self, permutation: &Permutation) -> Products {
+        let of_pair = |(pair, known): (&Pair, &Known)| {
+            let product = |(name, _): &(String, _)| {
+                let moved = permutation.apply_to(self.symmetry, name, &pair.source[name]);
+                moved.inner(&pair.target[name])
+            };
+            known.sums.iter().map(product).collect()
         };
-        let groups = 0..self.symmetry.groups.len();
-        self.ledger.book(Work::Similarity, || groups.map(cosine).collect())
+        let pairs = self.pairs.iter().zip(&self.known);
+        self.ledger.book(Work::Similarity, || pairs.map(of_pair).collect())
     }
 
     /// Solves one group with the others held; whether it moved.
@@ -218,7 +234,8 @@ impl<'a> Matcher<'a> {
     ) -> Result<bool, NotFinite> {
         let attention = self.symmetry.attentions.iter().find(|a| a.groups() == groups);
         let Some(attention) = attention else { return Ok(false) };
-        let found = self.ledger.book(Work::Assignment, || attention.solve(matrices))?;
+        let current: Vec<&[u32]> = groups.iter().map(|&group| permutation.sigma(group)).collect();
+        let found = self.ledger.book(Work::Assignment, || attention.solve(matrices, &current))?;
         let (mut gain, mut scale) = (0.0, 0.0);
         for (matrix, (group, sigma)) in matrices.iter().zip(&found) {
             gain += value(matrix, sigma) - value(matrix, permutation.sigma(*group));
@@ -258,13 +275,20 @@ impl<'a> Matcher<'a> {
         })
     }
 
-    fn better(&mut self, given: &Permutation) -> Result<Permutation, NotFinite> {
+    fn best(&mut self, given: &[&Permutation]) -> Result<Permutation, NotFinite> {
+        let [first, others @ ..] = given else { return self.anchored() };
         if self.symmetry.is_separable() {
-            return Ok(given.clone());
+            return Ok((*first).clone());
         }
         let anchored = self.anchored()?;
-        let ahead = self.objective(&anchored) > self.objective(given);
-        Ok(if ahead { anchored } else { given.clone() })
+        let (mut best, mut highest) = (*first, self.objective(first));
+        for start in others.iter().copied().chain([&anchored]) {
+            let objective = self.objective(start);
+            if objective > highest {
+                (best, highest) = (start, objective);
+            }
+        }
+        Ok(best.clone())
     }
 
     /// The first sweep of an anchored start, in graph order: always the first group, or attention,

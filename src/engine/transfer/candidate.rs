@@ -76,52 +76,22 @@ pub fn select(
     alignment: Alignment,
     selection: Selection,
 ) -> Result<Candidate, TransferError> {
-    let timesteps = problem.trajectory.timesteps();
-    let fixed_alpha = match selection.alpha {
-        Alpha::Fixed(alpha) => alpha,
-        Alpha::Search => 1.0,
-    };
-    let mut pick = Pick { step: timesteps, alpha: fixed_alpha, best: None };
-    let mut steps = Vec::new();
-    let mut alphas = Vec::new();
+    let mut pick = Pick::unseen(problem, selection.alpha);
+    let (mut steps, mut alphas) = (Vec::new(), Vec::new());
     if let Some(validation) = problem.validation {
-        for step in 1..=timesteps {
-            problem.step(step - 1, timesteps)?;
-            let transport = &alignment.transports[step - 1];
-            let trial = Trial::run(problem, validation, transport, (step, fixed_alpha));
-            steps.push(Score::of(step, &trial.evaluation));
-            let eligible = selection.step == Step::Best || step == timesteps;
-            if eligible && pick.is_reached_by(&trial.evaluation) {
-                pick = Pick { step, alpha: fixed_alpha, best: Some(trial) };
-            }
-        }
+        let trials = Trials { problem, validation, transports: &alignment.transports };
+        steps = trials.over_steps(&mut pick, selection.step)?;
         if matches!(selection.alpha, Alpha::Search) {
-            let transport = &alignment.transports[pick.step - 1];
-            for alpha in ALPHAS {
-                problem.step(timesteps, timesteps)?;
-                let trial = match &pick.best {
-                    Some(_) if alpha.to_bits() == 1f64.to_bits() => None,
-                    _ => Some(Trial::run(problem, validation, transport, (pick.step, alpha))),
-                };
-                let score = trial
-                    .as_ref()
-                    .or(pick.best.as_ref())
-                    .map(|t| Score::of(pick.step, &t.evaluation));
-                alphas.extend(score.map(|score| (alpha, score)));
-                if let Some(trial) = trial.filter(|t| pick.is_beaten_by(&t.evaluation)) {
-                    pick = Pick { alpha, best: Some(trial), ..pick };
-                }
-            }
+            alphas = trials.over_alphas(&mut pick)?;
         }
     }
-    let transport = alignment.transports[pick.step - 1].clone();
-    let (model, validation) = match pick.best {
+    let Pick { step, alpha, best } = pick;
+    let transport = alignment.transports[step - 1].clone();
+    let (model, validation) = match best {
         Some(trial) => (trial.model, Some(trial.evaluation)),
-        None => (problem.finished(&transport, pick.step, pick.alpha), None),
+        None => (problem.finished(&transport, step, alpha), None),
     };
     let Alignment { evidence, groups, mask, maps, .. } = alignment;
-    let (step, alpha) = (pick.step, pick.alpha);
-    let (cost, seconds) = (Cost::default(), 0.0);
     Ok(Candidate {
         method,
         step,
@@ -136,9 +106,62 @@ pub fn select(
         builds_on: None,
         mask,
         maps,
-        cost,
-        seconds,
+        cost: Cost::default(),
+        seconds: 0.0,
     })
+}
+
+/// What is tried on the validation split.
+struct Trials<'a> {
+    problem: &'a Problem<'a>,
+    validation: &'a Dataset,
+    transports: &'a [Transport],
+}
+
+impl Trials<'_> {
+    /// Every step at the pick's α. The best is picked, or the last where that is wanted.
+    fn over_steps(&self, pick: &mut Pick, wanted: Step) -> Result<Vec<Score>, TransferError> {
+        let (timesteps, alpha) = (self.transports.len(), pick.alpha);
+        let mut scores = Vec::with_capacity(timesteps);
+        for step in 1..=timesteps {
+            self.problem.step(step - 1, timesteps)?;
+            let trial = self.run(step, alpha);
+            scores.push(Score::of(step, &trial.evaluation));
+            let eligible = wanted == Step::Best || step == timesteps;
+            if eligible && pick.is_reached_by(&trial.evaluation) {
+                *pick = Pick { step, alpha, best: Some(trial) };
+            }
+        }
+        Ok(scores)
+    }
+
+    /// Every α at the picked step; that of 1 is there already.
+    fn over_alphas(&self, pick: &mut Pick) -> Result<Vec<(f64, Score)>, TransferError> {
+        let (timesteps, step) = (self.transports.len(), pick.step);
+        let known = pick.best.as_ref().map(|trial| Score::of(step, &trial.evaluation));
+        let mut scores = Vec::with_capacity(ALPHAS.len());
+        for alpha in ALPHAS {
+            self.problem.step(timesteps, timesteps)?;
+            if let Some(score) = known.filter(|_| alpha.to_bits() == 1f64.to_bits()) {
+                scores.push((alpha, score));
+                continue;
+            }
+            let trial = self.run(step, alpha);
+            scores.push((alpha, Score::of(step, &trial.evaluation)));
+            if pick.is_beaten_by(&trial.evaluation) {
+                *pick = Pick { step, alpha, best: Some(trial) };
+            }
+        }
+        Ok(scores)
+    }
+
+    fn run(&self, step: usize, alpha: f64) -> Trial {
+        let problem = self.problem;
+        let model = problem.finished(&self.transports[step - 1], step, alpha);
+        let evaluate = || problem.learner.evaluate(&model, self.validation);
+        let evaluation = problem.ledger.book(Work::Evaluation, evaluate);
+        Trial { model, evaluation }
+    }
 }
 
 /// A model that was evaluated.
@@ -147,20 +170,7 @@ struct Trial {
     evaluation: Evaluation,
 }
 
-impl Trial {
-    fn run(
-        problem: &Problem,
-        validation: &Dataset,
-        transport: &Transport,
-        (step, alpha): (usize, f64),
-    ) -> Self {
-        let model = problem.finished(transport, step, alpha);
-        let evaluate = || problem.learner.evaluate(&model, validation);
-        let evaluation = problem.ledger.book(Work::Evaluation, evaluate);
-        Self { model, evaluation }
-    }
-}
-
+/// What is the best so far.
 struct Pick {
     step: usize,
     alpha: f64,
@@ -168,6 +178,15 @@ struct Pick {
 }
 
 impl Pick {
+    /// The last step, and α as it is given: what stands where nothing chooses.
+    fn unseen(problem: &Problem, alpha: Alpha) -> Self {
+        let alpha = match alpha {
+            Alpha::Fixed(alpha) => alpha,
+            Alpha::Search => 1.0,
+        };
+        Self { step: problem.trajectory.timesteps(), alpha, best: None }
+    }
+
     fn is_reached_by(&self, other: &Evaluation) -> bool {
         self.best.as_ref().is_none_or(|best| other.accuracy >= best.evaluation.accuracy)
     }

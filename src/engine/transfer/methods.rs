@@ -23,7 +23,7 @@ use super::{Problem, TransferError, Transport};
 use crate::{
     engine::{
         learning::FineTunePlan,
-        symmetry::{Permutation, Solution, assignment::Certificate},
+        symmetry::{Fit, Permutation, Solution},
     },
     spec::Method,
 };
@@ -50,12 +50,12 @@ pub struct Alignment {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evidence {
     pub step: usize,
-    /// `Σ⟨target, π source⟩`
-    pub objective: f64,
-    /// The same at the identity.
-    pub objective_at_identity: f64,
-    /// `Σ‖target‖‖source‖`; objective / bound is a mean cosine.
-    pub bound: f64,
+    /// Over the pairs so far, by group in the order of [`Alignment::groups`].
+    #[serde(flatten)]
+    pub fit: Fit,
+    /// That of the bases' own parameters, where they settle what gradients leave open; `fit` is
+    /// without them.
+    pub weight_anchor: Option<Fit>,
     pub sweeps: usize,
     /// Groups whose σ is proved optimal given the others.
     pub certified_groups: usize,
@@ -126,14 +126,9 @@ pub fn align(
     }
 }
 
-fn certified(solution: &Solution) -> usize {
-    solution.certificates.iter().flatten().count()
-}
-
-fn certificate_name(certificate: Certificate) -> &'static str {
-    let [row_maxima, dual] = Certificate::NAMES;
-    match certificate {
-        Certificate::RowMaxima => row_maxima,
-        Certificate::DualFeasible { .. } => dual,
+impl Evidence {
+    fn of(step: usize, solution: &Solution, fit: Fit, weight_anchor: Option<Fit>) -> Self {
+        let certified_groups = solution.certificates.iter().flatten().count();
+        Self { step, fit, weight_anchor, sweeps: solution.sweeps, certified_groups }
     }
 }

@@ -3,7 +3,9 @@
 //! The rows of an output layer are classes, those of an embedding tokens: fixed axes, which no
 //! permutation reaches. Where two models name their rows, the old one's are brought into the new
 //! one's order before anything is computed. A row that only the new model has is zero in the old base
-//! and in every point of its tuning: nothing is added to it, and it stays as the new base has it.
+//! and in every point of its tuning, so that nothing is added to it; where the old one's tensor is
+//! taken or compared as a whole, it is completed ([`SharedRows::completed`]). Such a row stays as the
+//! new base has it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -132,6 +134,21 @@ impl SharedRows {
         old.iter().map(brought).collect()
     }
 
+    /// A tensor in the new one's order, with the new model's own values in the rows that only it has;
+    /// f32, which holds the values of both.
+    ///
+    /// # Panics
+    /// When the shapes differ.
+    #[must_use]
+    pub fn completed(&self, brought: &HostTensor, new: &HostTensor) -> HostTensor {
+        assert_eq!(brought.shape(), new.shape(), "shapes agree");
+        let width = new.shape()[1..].iter().product();
+        let (rows, shape) = (Arc::clone(&self.rows), new.shape().to_vec());
+        let completed = Completed { brought: brought.clone(), new: new.clone(), rows, width };
+        let lazy = HostTensor::lazy(DType::F32, shape, Arc::new(completed));
+        if brought.is_lazy() || new.is_lazy() { lazy } else { lazy.held() }
+    }
+
     fn gathered(&self, tensor: &HostTensor) -> HostTensor {
         let width = tensor.shape()[1..].iter().product();
         let mut shape = tensor.shape().to_vec();
@@ -150,29 +167,31 @@ struct Gathered {
     width: usize,
 }
 
-impl Gathered {
-    /// The parts of `range` that lie in one row each: how long, and where in the tensor.
-    fn parts(&self, range: Range<usize>) -> impl Iterator<Item = (usize, Option<Range<usize>>)> {
-        let mut at = range.start;
-        std::iter::from_fn(move || {
-            (at < range.end).then(|| {
-                let (row, column) = (at / self.width, at % self.width);
-                let len = (self.width - column).min(range.end - at);
-                at += len;
-                let from = self.rows[row].map(|row| row * self.width + column);
-                (len, from.map(|from| from..from + len))
-            })
+/// The parts of `range` that lie in one row each, and where they are in the old order.
+fn parts(
+    rows: &[Option<usize>],
+    width: usize,
+    range: Range<usize>,
+) -> impl Iterator<Item = (Range<usize>, Option<Range<usize>>)> {
+    let mut at = range.start;
+    std::iter::from_fn(move || {
+        (at < range.end).then(|| {
+            let (start, row, column) = (at, at / width, at % width);
+            let len = (width - column).min(range.end - at);
+            at += len;
+            let from = rows[row].map(|row| row * width + column);
+            (start..at, from.map(|from| from..from + len))
         })
-    }
+    })
 }
 
 impl Elements for Gathered {
     fn floats(&self, range: Range<usize>) -> Vec<f32> {
         let mut values = Vec::with_capacity(range.len());
-        for (len, from) in self.parts(range) {
+        for (part, from) in parts(&self.rows, self.width, range) {
             match from {
                 Some(from) => values.extend_from_slice(&self.of.floats(from)),
-                None => values.resize(values.len() + len, 0.0),
+                None => values.resize(values.len() + part.len(), 0.0),
             }
         }
         values
@@ -181,13 +200,37 @@ impl Elements for Gathered {
     fn bytes(&self, range: Range<usize>) -> Bytes {
         let size = DType::size(self.of.dtype());
         let mut bytes = Vec::with_capacity(range.len() * size);
-        for (len, from) in self.parts(range) {
+        for (part, from) in parts(&self.rows, self.width, range) {
             match from {
                 Some(from) => bytes.extend_from_slice(&self.of.bytes_of(from)),
-                None => bytes.resize(bytes.len() + len * size, 0),
+                None => bytes.resize(bytes.len() + part.len() * size, 0),
             }
         }
         bytes.into()
+    }
+}
+
+/// A tensor in the new order, the rows that it lacks taken from another.
+#[derive(Debug)]
+struct Completed {
+    brought: HostTensor,
+    new: HostTensor,
+    rows: Arc<[Option<usize>]>,
+    width: usize,
+}
+
+impl Elements for Completed {
+    fn floats(&self, range: Range<usize>) -> Vec<f32> {
+        let mut values = Vec::with_capacity(range.len());
+        for (part, from) in parts(&self.rows, self.width, range) {
+            let of = if from.is_some() { &self.brought } else { &self.new };
+            values.extend_from_slice(&of.floats(part));
+        }
+        values
+    }
+
+    fn bytes(&self, range: Range<usize>) -> Bytes {
+        DType::F32.encode(&self.floats(range))
     }
 }
 
@@ -232,6 +275,10 @@ mod tests {
         let lazy = Gathered { of: old["h.weight"].clone(), rows: found.rows.clone(), width: 2 };
         assert_eq!(lazy.floats(1..6), [6.0, 0.0, 0.0, 1.0, 2.0]);
         assert_eq!(lazy.bytes(1..6)[..], *bytemuck::cast_slice::<f32, u8>(&lazy.floats(1..6)));
+        let new = HostTensor::from_f32(vec![4, 2], vec![9.0; 8]);
+        let completed = found.completed(&brought["h.weight"], &new);
+        assert_eq!(completed.f32()[..], [5.0, 6.0, 9.0, 9.0, 1.0, 2.0, 9.0, 9.0]);
+        assert_eq!(completed.floats(1..5)[..], [6.0, 9.0, 9.0, 1.0]);
     }
 
     #[test]

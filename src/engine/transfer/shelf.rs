@@ -1,9 +1,11 @@
 //! Where gradient pairs are kept while π is solved over them: in memory, or wherever the caller
-//! has room for two parameter sets a timestep. What an interrupted run left there is found again.
+//! has room for two parameter sets a timestep. What an interrupted run left there is found again,
+//! and so is what it had solved, where that is all that the next step needs.
 
 use std::fmt;
 
-use crate::engine::network::Checkpoint;
+use super::Evidence;
+use crate::engine::{network::Checkpoint, symmetry::assignment::Prices};
 
 /// Which model a gradient is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +16,20 @@ pub enum Side {
     Source,
 }
 
+/// The end of a step, from which the next one goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reached {
+    /// σ of every group.
+    pub sigmas: Vec<Vec<u32>>,
+    /// Of the random source.
+    pub position: u128,
+    pub evidence: Evidence,
+    /// By group, as reports name them.
+    pub certificates: Vec<Option<&'static str>>,
+    /// By group, of the assignments solved last.
+    pub prices: Vec<Prices>,
+}
+
 /// A place for gradients, by the step whose pair they belong to (from 1).
 pub trait Shelf: fmt::Debug + Sync {
     /// The gradient that an earlier run with the same inputs left to be found.
@@ -22,6 +38,14 @@ pub trait Shelf: fmt::Debug + Sync {
     /// Keeps a gradient and gives it back, lazy where memory is short. A `lasting` one may be found
     /// by a later run; any other is replaced by the next of its name.
     fn keep(&self, at: (usize, Side), gradient: Checkpoint, lasting: bool) -> Checkpoint;
+
+    /// The end of a step that an earlier run with the same inputs has reached.
+    fn reached(&self, _step: usize) -> Option<Reached> {
+        None
+    }
+
+    /// Lets a later run go on after this step.
+    fn reach(&self, _step: usize, _reached: &Reached) {}
 }
 
 /// Keeps everything in memory, for this run alone.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::schedule::fractions;
+use super::{rows::SharedRows, schedule::fractions};
 use crate::{engine::network::Checkpoint, spec::Schedule};
 
 /// A base and the points after it. Point `t` is `(1 − λ_t) θ_A⁰ + λ_t end_t`: on a linear trajectory
@@ -14,6 +14,8 @@ pub struct Trajectory {
     fractions: Vec<f64>,
     /// The head's tensors, where a base has none of its own.
     head: BTreeSet<String>,
+    /// Tensors of which the target has rows of its own.
+    rows: Vec<SharedRows>,
 }
 
 impl Trajectory {
@@ -30,7 +32,13 @@ impl Trajectory {
     ) -> Self {
         assert!(timesteps > 0, "at least one step");
         let fractions = fractions(schedule, timesteps);
-        Self { base, ends: vec![tuned; timesteps], fractions, head: BTreeSet::new() }
+        Self {
+            base,
+            ends: vec![tuned; timesteps],
+            fractions,
+            head: BTreeSet::new(),
+            rows: Vec::new(),
+        }
     }
 
     /// The stored checkpoints after the base, in order; of more than `timesteps` an evenly spread
@@ -43,7 +51,8 @@ impl Trajectory {
         let steps = timesteps.min(checkpoints.len());
         let ends: Vec<Checkpoint> =
             (1..=steps).map(|s| checkpoints[s * checkpoints.len() / steps - 1].clone()).collect();
-        Self { base, fractions: vec![1.0; ends.len()], ends, head: BTreeSet::new() }
+        let fractions = vec![1.0; ends.len()];
+        Self { base, ends, fractions, head: BTreeSet::new(), rows: Vec::new() }
     }
 
     /// With these tensors being a head that a base lacks: the result takes them from here, whatever
@@ -51,6 +60,17 @@ impl Trajectory {
     #[must_use]
     pub fn with_head(self, tensors: BTreeSet<String>) -> Self {
         Self { head: tensors, ..self }
+    }
+
+    /// With every point brought into the target's rows by these.
+    #[must_use]
+    pub fn with_rows(self, rows: Vec<SharedRows>) -> Self {
+        Self { rows, ..self }
+    }
+
+    /// By what a tensor's rows were brought into the target's, if they were.
+    pub fn rows_of(&self, name: &str) -> Option<&SharedRows> {
+        self.rows.iter().find(|rows| rows.tensors.contains(name))
     }
 
     /// The tensors of a head that a base lacks; none where both have one.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::maps::Maps;
 use crate::engine::{
-    network::{Checkpoint, HostTensor},
+    network::{Checkpoint, HeldBack, HostTensor},
     symmetry::{Permutation, Symmetry},
 };
 
@@ -47,7 +47,7 @@ impl Transport {
     }
 
     /// The same, keeping only those entries of an update whose step the votes ask for
-    /// ([`with_votes`](HostTensor::where_voted)).
+    /// ([`HeldBack`]).
     #[must_use]
     pub fn masked(self, votes: Arc<Checkpoint>) -> Self {
         Self { votes: Some(votes), ..self }
@@ -61,8 +61,9 @@ impl Transport {
         }
     }
 
-    /// `target + scale · carried(to − from)`. By a permutation alone it is exact but for one
-    /// rounding.
+    /// `target + scale · carried(to − from)`, made orthogonal to `target − base` where the source's
+    /// base, carried already, is given. By a permutation it is exact but for one rounding, and lazy
+    /// where the tensors are.
     pub(super) fn shift(
         &self,
         (symmetry, name): (&Symmetry, &str),
@@ -70,58 +71,128 @@ impl Transport {
         (scale, orthogonal_to): (f64, Option<&HostTensor>),
     ) -> HostTensor {
         let moved = |tensor: &HostTensor| self.moved(symmetry, name, tensor);
-        let votes = self.votes.as_ref().and_then(|votes| votes.get(name));
-        let is_permuted = matches!(self.frame, Frame::Permutation(_));
-        if is_permuted && votes.is_none() && orthogonal_to.is_none() {
-            return target.shifted(&moved(from), &moved(to), scale);
+        let (from, to) = match &self.frame {
+            Frame::Permutation(_) => (moved(from), moved(to)),
+            // Of what is mapped little cancels: the difference is, not its ends.
+            Frame::Maps(_) => {
+                let update = moved(&to.minus(from));
+                let zeros = vec![0.0; update.len()];
+                (HostTensor::from_f32(update.shape().to_vec(), zeros), update)
+            }
+        };
+        let along = orthogonal_to
+            .and_then(|base| Some((share_along([target, base], [&from, &to])?, base.clone())));
+        let votes = self.votes.as_ref().and_then(|votes| votes.get(name)).cloned();
+        let shifted = target.shifted_but((&from, &to), scale, HeldBack { along, votes });
+        match &self.frame {
+            Frame::Permutation(_) => shifted,
+            // Its update is in memory, and would stay there.
+            Frame::Maps(_) => shifted.held(),
         }
-        let mut update = moved(&to.minus(from));
-        if let Some(base) = orthogonal_to {
-            update = update.orthogonal_to(&target.minus(&moved(base)));
-        }
-        if let Some(votes) = votes {
-            update = update.where_voted(votes);
-        }
-        target.plus(&update, scale)
     }
 }
 
-impl HostTensor {
-    /// `self − ⟨self, d⟩ d / ‖d‖²`; itself where `d` is zero.
-    fn orthogonal_to(&self, d: &Self) -> Self {
-        let norm = d.inner(d);
-        if norm == 0.0 { self.clone() } else { self.plus(d, -self.inner(d) / norm) }
-    }
-
-    /// The entries that go down where the votes (signs of the loss' slope, summed) are up and up
-    /// where they are down; zero elsewhere (`GradFix`, ICLR 2026).
-    fn where_voted(&self, votes: &Self) -> Self {
-        let kept = |(&value, &vote): (&f32, &f32)| if value * vote < 0.0 { value } else { 0.0 };
-        let values = self.f32().iter().zip(votes.f32().iter()).map(kept).collect();
-        Self::from_f32(self.shape().to_vec(), values)
-    }
+/// `⟨to − from, d⟩ / ‖d‖²` with `d = target − base`: how much of an update points along the
+/// difference of the bases. `None` where `d` is zero.
+fn share_along([target, base]: [&HostTensor; 2], [from, to]: [&HostTensor; 2]) -> Option<f64> {
+    let minus = |a: f32, b: f32| f64::from(a) - f64::from(b);
+    let square = target.sums(base, |t, b| minus(t, b).powi(2));
+    let product = || {
+        let term = |[target, base, from, to]: [f32; 4]| minus(to, from) * minus(target, base);
+        HostTensor::sums_over([target, base, from, to], term)
+    };
+    (square > 0.0).then(|| product() / square)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+    use serde_json::json;
 
-    fn vector(values: &[f32]) -> HostTensor {
-        HostTensor::from_f32(vec![values.len()], values.to_vec())
+    use super::*;
+    use crate::engine::network::{Again, Graph};
+
+    const NAME: &str = "a.weight";
+
+    /// A layer of 160 units, and an order of them.
+    fn ordered(rng: &mut ChaCha8Rng) -> (Symmetry, Permutation) {
+        let input = json!({"kind": "features", "shape": [128]});
+        let nodes = json!([{"op": "linear", "param": "a"}, {"op": "linear", "param": "b"}]);
+        let graph = Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap();
+        let zeros = |shape: &[usize]| {
+            HostTensor::from_f32(shape.to_vec(), vec![0.0; shape.iter().product()])
+        };
+        let model: Checkpoint =
+            [(NAME.to_owned(), zeros(&[160, 128])), ("b.weight".to_owned(), zeros(&[2, 160]))]
+                .into_iter()
+                .collect();
+        let symmetry = Symmetry::derive(&graph, &model.signature()).unwrap();
+        let permutation = Permutation::random(&symmetry, rng);
+        (symmetry, permutation)
+    }
+
+    fn drawn(rng: &mut ChaCha8Rng) -> HostTensor {
+        HostTensor::from_f32(
+            vec![160, 128],
+            (0..160 * 128).map(|_| rng.random_range(-1.0..1.0)).collect(),
+        )
+    }
+
+    fn lazy(tensor: &HostTensor) -> HostTensor {
+        let again = Arc::new(Again(tensor.clone()));
+        HostTensor::lazy(tensor.dtype(), tensor.shape().to_vec(), again)
     }
 
     #[test]
     fn what_points_along_the_difference_of_the_bases_is_taken_out() {
-        let update = vector(&[3.0, 4.0]);
-        assert_eq!(update.orthogonal_to(&vector(&[2.0, 0.0])).f32(), [0.0, 4.0].as_slice());
-        assert_eq!(update.orthogonal_to(&vector(&[0.0, 0.0])).f32(), [3.0, 4.0].as_slice());
+        let vector = |values: [f32; 2]| HostTensor::from_f32(vec![2], values.to_vec());
+        let (from, to) = (vector([1.0, 1.0]), vector([4.0, 5.0]));
+        let share = |base| share_along([&vector([7.0, 7.0]), &base], [&from, &to]);
+        assert_eq!(share(vector([5.0, 7.0])), Some(1.5));
+        assert_eq!(share(vector([7.0, 7.0])), None);
     }
 
+    /// Where nothing lies between the bases the tuned model comes back bit for bit, the shift asked
+    /// for or not.
     #[test]
-    fn only_steps_down_the_slope_are_kept() {
-        let update = vector(&[1.0, 1.0, -2.0, -2.0, 3.0, 0.0]);
-        let votes = vector(&[-5.0, 5.0, 1.0, -1.0, 0.0, 9.0]);
-        let kept = update.where_voted(&votes);
-        assert_eq!(kept.f32(), [1.0, 0.0, -2.0, 0.0, 0.0, 0.0].as_slice());
+    fn on_the_same_base_an_orthogonal_update_is_exact() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let (symmetry, permutation) = ordered(&mut rng);
+        let (base, tuned) = (drawn(&mut rng), drawn(&mut rng));
+        let moved = |tensor: &HostTensor| permutation.apply_to(&symmetry, NAME, tensor);
+        let target = moved(&base);
+        let transport = Transport::from(permutation.clone());
+        let shifted =
+            transport.shift((&symmetry, NAME), [&target, &base, &tuned], (1.0, Some(&target)));
+        assert_eq!(shifted.bytes(), moved(&tuned).bytes());
+    }
+
+    /// What is read from files is computed while it is written, held back or not.
+    #[test]
+    fn a_lazy_update_stays_lazy_and_has_the_same_bytes() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let (symmetry, permutation) = ordered(&mut rng);
+        let tensors = [(); 3].map(|()| drawn(&mut rng));
+        let votes: Checkpoint = [(NAME.to_owned(), drawn(&mut rng))].into_iter().collect();
+        let plain = Transport::from(permutation);
+        for transport in [plain.clone(), plain.masked(Arc::new(votes))] {
+            let shift = |tensors: &[HostTensor; 3]| {
+                let base = transport.moved(&symmetry, NAME, &tensors[1]);
+                transport.shift((&symmetry, NAME), tensors.each_ref(), (0.7, Some(&base)))
+            };
+            let (held, lazy) = (shift(&tensors), shift(&tensors.each_ref().map(lazy)));
+            assert!(lazy.is_lazy() && !held.is_lazy());
+            assert_eq!(held.bytes(), lazy.bytes());
+            let update = |i: usize| f64::from(held.f32()[i]) - f64::from(tensors[0].f32()[i]);
+            let moved = [1, 2].map(|i| transport.moved(&symmetry, NAME, &tensors[i]));
+            if transport.votes.is_none() {
+                // Nothing of it is left along the difference of the bases.
+                let along = |i: usize| {
+                    update(i) * (f64::from(tensors[0].f32()[i]) - f64::from(moved[0].f32()[i]))
+                };
+                assert!((0..held.len()).map(along).sum::<f64>().abs() < 1e-3);
+            }
+        }
     }
 }

@@ -267,7 +267,7 @@ impl Spaces {
             Some(Attention { queries, keys, values, output, heads, kv_heads, head_size, rotary })
         };
         let attentions = self.heads.iter().filter_map(attention).collect();
-        Symmetry { groups, attentions, tensors }
+        Symmetry { groups, attentions, free: Vec::new(), tensors }
     }
 
     /// The ranges of an axis, each with a class of its own.

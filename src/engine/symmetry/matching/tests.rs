@@ -108,7 +108,7 @@ proptest! {
         let ledger = ledger();
         let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
         for (target, source) in &pairs {
-            matcher.push(target.clone(), source.clone());
+            matcher.push(Kind::Matched, target.clone(), source.clone());
         }
         let start = Permutation::random(&symmetry, &mut rng);
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
@@ -155,7 +155,7 @@ fn products_are_summed_not_gradients() {
     let ledger = ledger();
     let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
     for step in [&source, &negative] {
-        matcher.push(planted.apply(&symmetry, step), (*step).clone());
+        matcher.push(Kind::Matched, planted.apply(&symmetry, step), (*step).clone());
     }
     let solution = matcher.solve(Start::Anchored, &mut rng).unwrap();
     assert_eq!(solution.permutation, planted);
@@ -171,7 +171,7 @@ fn a_planted_permutation_of_a_deep_residual_stream_is_found() {
     let planted = Permutation::random(&symmetry, &mut rng);
     let ledger = ledger();
     let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
-    matcher.push(planted.apply(&symmetry, &source), source);
+    matcher.push(Kind::Matched, planted.apply(&symmetry, &source), source);
     let solution = matcher.solve(Start::Anchored, &mut rng).unwrap();
     assert_eq!(solution.permutation, planted);
     assert_eq!(solution.certificates.len(), 13);
@@ -197,7 +197,7 @@ fn a_quadratic_group_never_lowers_the_objective() {
         let pair = (random(&signature, &mut rng), random(&signature, &mut rng));
         let ledger = ledger();
         let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
-        matcher.push(pair.0.clone(), pair.1.clone());
+        matcher.push(Kind::Matched, pair.0.clone(), pair.1.clone());
         let start = Permutation::random(&symmetry, &mut rng);
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
         assert!(solution.objective >= matcher.objective(&start));
@@ -215,6 +215,6 @@ fn a_gradient_that_is_not_finite_is_refused() {
     source.insert("fc0.bias", HostTensor::from_f32(vec![3], vec![0.0, f32::NAN, 0.0]));
     let ledger = ledger();
     let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
-    matcher.push(target, source);
+    matcher.push(Kind::Matched, target, source);
     assert!(matcher.solve(Start::Anchored, &mut rng).is_err());
 }

@@ -55,7 +55,8 @@ pub fn align(problem: &Problem, on: &Alignment) -> Result<Alignment, TransferErr
     let transports: Vec<Transport> = on.transports.iter().map(masked).collect();
     let length = |transport| {
         let end = problem.carried(transport, timesteps, 1.0);
-        start.iter().map(|(name, t)| end[name].minus(t)).map(|d| d.inner(&d)).sum::<f64>()
+        let square = |a: f32, b: f32| (f64::from(a) - f64::from(b)).powi(2);
+        start.iter().map(|(name, t)| end[name].sums(t, square)).sum::<f64>()
     };
     let whole = length(last);
     let kept = if whole > 0.0 { length(&masked(last)) / whole } else { 0.0 };

@@ -5,7 +5,8 @@
 //! models' gradients on one mini-batch give a pair; π is solved anew over all pairs so far; the
 //! whole prefix is then carried over by the new π. FGMT's pairs outlive an interrupted run where the
 //! problem's shelf does; the run after it repeats the solving, which is bound to end the same, and
-//! not the gradients.
+//! not the gradients. GMT draws its pairs anew at every step, so that the end of one is all that the
+//! next needs.
 //!
 //! One pair more is ours: the bases' own parameters, as weight matching has them, scaled to count
 //! [`WEIGHT_ANCHOR`] times as much as the first pair of gradients. Gradients of few samples leave
@@ -15,13 +16,16 @@
 use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Alignment, Evidence, GroupEvidence, certificate_name, certified};
+use super::{Alignment, Evidence, GroupEvidence};
 use crate::engine::{
     learning::{Batch, Dataset},
     ledger::Work,
     network::Checkpoint,
-    symmetry::{Matcher, Permutation, Solution, Start},
-    transfer::{Problem, TransferError, Transport, learned, shelf::Side},
+    symmetry::{Fit, Group, Kind, Matcher, Permutation, Solution, Start, assignment::Certificate},
+    transfer::{
+        Problem, TransferError, Transport, learned,
+        shelf::{Reached, Side},
+    },
 };
 
 /// The weight of the bases' own parameters beside the first pair of gradients, by default (ours).
@@ -57,26 +61,21 @@ pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, Transfer
     let timesteps = problem.trajectory.timesteps();
     let mut transports = Vec::with_capacity(timesteps);
     let mut evidence = Vec::with_capacity(timesteps);
-    let mut last = None;
+    let mut groups = Vec::new();
     for step in 1..=timesteps {
         problem.step(step - 1, timesteps)?;
         if variant.freeze_after.is_none_or(|last| step <= last) {
-            if variant.redraw || !variant.accumulate {
-                run.matcher.clear();
-            }
-            let first = if variant.redraw { 1 } else { step };
-            for t in first..=step {
-                run.add_pair(t, !variant.redraw);
-            }
-            let solution = run.solve()?;
-            evidence.push(run.evidence(step, &solution));
-            last = Some(solution);
+            let reached = match run.resumed(step, variant) {
+                Some(reached) => reached,
+                None => run.step(step, variant)?,
+            };
+            let Reached { evidence: found, certificates, .. } = reached;
+            groups = group_evidence(problem, &found.fit, (&run.permutation, &certificates));
+            evidence.push(found);
         }
         transports.push(Transport::from(run.permutation.clone()));
     }
     problem.step(timesteps, timesteps)?;
-    let groups =
-        last.map_or_else(Vec::new, |solution| group_evidence(problem, &run.matcher, &solution));
     Ok(Alignment { transports, evidence, groups, ..Alignment::default() })
 }
 
@@ -97,6 +96,43 @@ impl<'a> Run<'a> {
             permutation: Permutation::identity(problem.symmetry),
             rng: ChaCha8Rng::seed_from_u64(problem.seed),
         }
+    }
+
+    /// Adds the step's pairs and solves over all that count.
+    fn step(&mut self, step: usize, variant: &Variant) -> Result<Reached, TransferError> {
+        if variant.redraw || !variant.accumulate {
+            self.matcher.clear();
+        }
+        let first = if variant.redraw { 1 } else { step };
+        for t in first..=step {
+            self.add_pair(t, !variant.redraw);
+        }
+        let solution = self.solve(step)?;
+        let groups = 0..self.problem.symmetry.groups.len();
+        let reached = Reached {
+            sigmas: groups.map(|group| self.permutation.sigma(group).to_vec()).collect(),
+            position: self.rng.get_word_pos(),
+            evidence: self.evidence(step, &solution),
+            certificates: certificate_names(&solution),
+            prices: self.matcher.prices().to_vec(),
+        };
+        if variant.redraw {
+            self.problem.shelf.reach(step, &reached);
+        }
+        Ok(reached)
+    }
+
+    /// Goes to the end of a step that an interrupted run has reached, if it is there. Of a step whose
+    /// pairs last the gradients are, and solving is repeated.
+    fn resumed(&mut self, step: usize, variant: &Variant) -> Option<Reached> {
+        let Problem { symmetry, learner, shelf, .. } = self.problem;
+        let reached = variant.redraw.then(|| shelf.reached(step))??;
+        self.permutation = Permutation::from_sigmas(symmetry, reached.sigmas.clone())?;
+        self.rng.set_word_pos(reached.position);
+        self.matcher.start_from(reached.prices.clone());
+        let samples = self.problem.batch_size.min(self.train.len());
+        learner.spent_gradients(2 * step * samples);
+        Some(reached)
     }
 
     /// `(∇L(θ_B^{t−1}), ∇L(θ_A^{t−1}))` on one mini-batch, train-mode batch norm. A `lasting` pair
@@ -120,7 +156,7 @@ impl<'a> Run<'a> {
         if t == 1 && self.problem.weight_anchor > 0.0 {
             self.add_weights(&target, &source);
         }
-        self.matcher.push(target, source);
+        self.matcher.push(Kind::Matched, target, source);
     }
 
     /// The bases' parameters as a pair, their product scaled by the size of the gradients'.
@@ -131,7 +167,7 @@ impl<'a> Run<'a> {
         let weights = target.norm() * source.norm();
         if weights > 0.0 {
             let scale = (self.problem.weight_anchor * gradients / weights).sqrt();
-            self.matcher.push(target.scaled(scale), source.scaled(scale));
+            self.matcher.push(Kind::Anchor, target.scaled(scale), source.scaled(scale));
         }
     }
 
@@ -140,41 +176,40 @@ impl<'a> Run<'a> {
         self.train.batch(&index::sample(&mut self.rng, self.train.len(), size).into_vec())
     }
 
-    /// Descends from the better of the present π and the anchored start.
-    fn solve(&mut self) -> Result<Solution, TransferError> {
-        let solution = self.matcher.solve(Start::Better(&self.permutation), &mut self.rng)?;
+    /// Descends from the best of the present π, the anchored start and, at the first step, the π that
+    /// was known before.
+    fn solve(&mut self, step: usize) -> Result<Solution, TransferError> {
+        let known = self.problem.start.filter(|_| step == 1);
+        let starts: Vec<&Permutation> = std::iter::once(&self.permutation).chain(known).collect();
+        let solution = self.matcher.solve(Start::Best(&starts), &mut self.rng)?;
         self.permutation.clone_from(&solution.permutation);
         Ok(solution)
     }
 
     fn evidence(&self, step: usize, solution: &Solution) -> Evidence {
-        let identity = Permutation::identity(self.problem.symmetry);
-        Evidence {
-            step,
-            objective: solution.objective,
-            objective_at_identity: self.matcher.objective(&identity),
-            bound: self.matcher.bound(),
-            sweeps: solution.sweeps,
-            certified_groups: certified(solution),
-        }
+        let fit = self.matcher.fit(Kind::Matched, solution).unwrap_or_default();
+        Evidence::of(step, solution, fit, self.matcher.fit(Kind::Anchor, solution))
     }
+}
+
+pub(super) fn certificate_names(solution: &Solution) -> Vec<Option<&'static str>> {
+    let name = |certificate: &Option<Certificate>| certificate.map(Certificate::name);
+    solution.certificates.iter().map(name).collect()
 }
 
 pub(super) fn group_evidence(
     problem: &Problem,
-    matcher: &Matcher,
-    solution: &Solution,
+    fit: &Fit,
+    (permutation, certificates): (&Permutation, &[Option<&'static str>]),
 ) -> Vec<GroupEvidence> {
-    let before = matcher.group_cosines(&Permutation::identity(problem.symmetry));
-    let after = matcher.group_cosines(&solution.permutation);
-    let one = |(index, group): (usize, &crate::engine::symmetry::Group)| {
-        let sigma = solution.permutation.sigma(index);
+    let one = |(index, group): (usize, &Group)| {
+        let sigma = permutation.sigma(index);
         GroupEvidence {
             group: group.name.clone(),
             units: group.units,
-            cosine_at_identity: before[index],
-            cosine: after[index],
-            certificate: solution.certificates[index].map(certificate_name),
+            cosine_at_identity: fit.cosines_at_identity[index],
+            cosine: fit.cosines[index],
+            certificate: certificates[index],
             fixed_points: (0u32..).zip(sigma).filter(|(j, i)| j == *i).count(),
         }
     };

@@ -4,10 +4,13 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Alignment, Evidence, certified, gradient_matching::group_evidence};
+use super::{
+    Alignment, Evidence,
+    gradient_matching::{certificate_names, group_evidence},
+};
 use crate::engine::{
     network::Checkpoint,
-    symmetry::{Matcher, Permutation, Start},
+    symmetry::{Kind, Matcher, Permutation, Start},
     transfer::{Problem, TransferError, learned},
 };
 
@@ -32,19 +35,14 @@ pub fn match_pair(
     problem.step(0, 1)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut matcher = Matcher::new(problem.symmetry, problem.learner.device(), problem.ledger);
-    matcher.push(target, source);
+    matcher.push(Kind::Matched, target, source);
     let identity = Permutation::identity(problem.symmetry);
-    let solution = matcher.solve(Start::Better(&identity), &mut rng)?;
+    let solution = matcher.solve(Start::Best(&[&identity]), &mut rng)?;
     problem.step(1, 1)?;
     let mut alignment = Alignment::constant(problem, &solution.permutation);
-    alignment.evidence.push(Evidence {
-        step: 1,
-        objective: solution.objective,
-        objective_at_identity: matcher.objective(&identity),
-        bound: matcher.bound(),
-        sweeps: solution.sweeps,
-        certified_groups: certified(&solution),
-    });
-    alignment.groups = group_evidence(problem, &matcher, &solution);
+    let fit = matcher.fit(Kind::Matched, &solution).unwrap_or_default();
+    let proofs = certificate_names(&solution);
+    alignment.groups = group_evidence(problem, &fit, (&solution.permutation, &proofs));
+    alignment.evidence.push(Evidence::of(1, &solution, fit, None));
     Ok(alignment)
 }

@@ -105,6 +105,45 @@ fn groups_are_the_stream_the_heads_and_the_hidden_units() {
     assert_eq!(named(Projection::Grouped), (grouped.to_owned(), 1));
 }
 
+/// Without rotary positions a key's bias adds the same to every score of a query.
+#[test]
+fn biases_of_keys_follow_their_channels_and_take_no_part_in_the_matching() {
+    for projection in ALL {
+        let (graph, signature) = transformer(projection, 1);
+        let symmetry = Symmetry::derive(&graph, &signature).unwrap();
+        let free: &[(&str, std::ops::Range<usize>)] = match projection {
+            Projection::Separate => &[("0.k.bias", 0..WIDTH)],
+            Projection::Fused | Projection::Transposed => &[("0.qkv.bias", WIDTH..2 * WIDTH)],
+            Projection::Grouped => &[],
+        };
+        let found: Vec<_> =
+            symmetry.free.iter().map(|(name, range)| (name.as_str(), range.clone())).collect();
+        assert_eq!(found, free, "{projection:?}");
+        // Free parameters of another order, a hundred times as large as all others.
+        let mut rng = ChaCha8Rng::seed_from_u64(23);
+        let mut source = random(&signature, &mut rng);
+        let planted = Permutation::random(&symmetry, &mut rng);
+        let mut target = planted.apply(&symmetry, &source);
+        for (name, range) in free {
+            for model in [&mut source, &mut target] {
+                let mut values = model[*name].f32().into_owned();
+                values[range.clone()].iter_mut().for_each(|v| *v = rng.random_range(-100.0..100.0));
+                model.insert(*name, HostTensor::from_f32(vec![values.len()], values));
+            }
+        }
+        let ledger = ledger();
+        let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+        matcher.push(Kind::Matched, target, source.clone());
+        let solution = matcher.solve(Start::Anchored, &mut rng).unwrap();
+        assert_eq!(solution.permutation, planted, "{projection:?}");
+        assert!((solution.objective / matcher.bound() - 1.0).abs() < 1e-6);
+        for (name, _) in free {
+            let moved = planted.apply_to(&symmetry, name, &source[*name]);
+            assert_ne!(moved.bytes(), source[*name].bytes(), "it follows its channels");
+        }
+    }
+}
+
 /// Both starts of weight matching, at the depth of a real network.
 #[test]
 fn a_planted_permutation_of_twelve_blocks_is_found() {
@@ -117,9 +156,9 @@ fn a_planted_permutation_of_twelve_blocks_is_found() {
         let ledger = ledger();
         let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
         let target = planted.apply(&symmetry, &source);
-        matcher.push(target.clone(), source.clone());
+        matcher.push(Kind::Matched, target.clone(), source.clone());
         let identity = Permutation::identity(&symmetry);
-        let solution = matcher.solve(Start::Better(&identity), &mut rng).unwrap();
+        let solution = matcher.solve(Start::Best(&[&identity]), &mut rng).unwrap();
         assert_eq!(solution.permutation, planted, "{projection:?}");
         assert!((solution.objective / matcher.bound() - 1.0).abs() < 1e-6);
         let back = planted.inverse().apply(&symmetry, &target);
@@ -138,7 +177,7 @@ fn corrected_matrices_equal_those_built_anew() {
         let ledger = ledger();
         let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
         for _ in 0..2 {
-            matcher.push(random(&signature, &mut rng), random(&signature, &mut rng));
+            matcher.push(Kind::Matched, random(&signature, &mut rng), random(&signature, &mut rng));
         }
         let start = Permutation::random(&symmetry, &mut rng);
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();

@@ -1,0 +1,61 @@
+//! The networks of `tests/fixtures`: configurations, parameters and inputs as their users have them,
+//! built by the families' own builders.
+
+use std::{fs, path::Path};
+
+use bytes::Bytes;
+use retune::engine::{
+    learning::Dataset,
+    network::{Checkpoint, DType, Graph, HostTensor, Task},
+};
+use safetensors::{Dtype, SafeTensors};
+
+use super::networks::Network;
+
+pub struct Fixture {
+    pub name: String,
+    pub network: Network,
+    pub parameters: Checkpoint,
+    pub data: Dataset,
+}
+
+/// Every network of a folder.
+pub fn all(folder: &str) -> Vec<Fixture> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder);
+    let entries = fs::read_dir(folder).expect("fixtures");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("readable").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
+    paths.sort();
+    paths.iter().map(|path| read(path)).collect()
+}
+
+fn read(path: &Path) -> Fixture {
+    let bytes = fs::read(path).expect("a fixture");
+    let (_, header) = SafeTensors::read_metadata(&bytes).expect("a header");
+    let config = &header.metadata().as_ref().expect("metadata")["config"];
+    let config = serde_json::from_str(config).expect("a configuration");
+    let file = SafeTensors::deserialize(&bytes).expect("a fixture");
+    let tensor = |name: &str| {
+        let view = file.tensor(name).expect("a tensor of it");
+        let dtype = if view.dtype() == Dtype::F32 { DType::F32 } else { DType::I64 };
+        let data = Bytes::copy_from_slice(view.data());
+        HostTensor::from_bytes(dtype, view.shape().to_vec(), data).expect("whole")
+    };
+    let names = file.names().into_iter();
+    let parameters: Checkpoint = names
+        .filter_map(|name| Some((name.strip_prefix("param.")?.to_owned(), tensor(name))))
+        .collect();
+    let signature = parameters.signature();
+    let graph = Graph::from_config(&config, &signature).expect("a network");
+    let input = tensor("input");
+    let data = if graph.task == Task::NextToken {
+        let labels: Vec<i64> =
+            input.f32().iter().map(|&id| if id < 0.0 { -100 } else { id as i64 }).collect();
+        Dataset::of_tokens(input, &labels)
+    } else {
+        let labels = vec![0; input.shape()[0]];
+        Dataset::from_floats(input, labels)
+    };
+    let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+    Fixture { name, network: Network { graph, signature }, parameters, data }
+}

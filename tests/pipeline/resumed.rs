@@ -1,0 +1,56 @@
+//! What an interrupted job had found is found again, and changes nothing.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use retune::pipeline::{Failure, Phase, Progress, Stop};
+use serde_json::json;
+
+use super::{
+    case::{Case, read_json},
+    same_bytes::are_the_same,
+};
+
+/// Hands a job back after so many timesteps.
+struct Until(AtomicUsize);
+
+impl Progress for Until {
+    fn phase(&self, _: Phase) {}
+
+    fn advance(&self, _: u64, _: u64, unit: &'static str) {
+        if unit == "timesteps" {
+            self.0.fetch_sub(1, Relaxed);
+        }
+    }
+
+    fn go_on(&self) -> Result<(), Stop> {
+        if self.0.load(Relaxed) == 0 { Err(Stop::HandedBack) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn an_interrupted_gmt_goes_on_after_the_last_step_that_it_had_finished() {
+    let mut case = Case::fresh();
+    let mut spec = case.spec();
+    spec["methods"] = json!(["gmt"]);
+    spec["options"]["timesteps"] = json!(5);
+    let (_, undisturbed) = case.done(&spec);
+    let cache = case.folder.path().join("cache");
+    case.cache = Some(cache.clone());
+    // Asked before every step: three are finished when the fourth is refused.
+    let ended = case.run_with(&spec, &Until(AtomicUsize::new(4)));
+    assert!(matches!(ended, Err(Failure::Stopped(Stop::HandedBack))), "{ended:?}");
+    let folders: Vec<_> = fs::read_dir(cache.join("steps")).expect("a folder").collect();
+    let folder = folders[0].as_ref().expect("readable").path();
+    let left = || fs::read_dir(&folder).map_or(0, Iterator::count);
+    assert_eq!(left(), 3);
+    // What is cut off is computed again.
+    fs::write(folder.join("00003-reached.json"), "cut off").expect("our own file");
+    let (_, resumed) = case.done(&spec);
+    assert_eq!(left(), 0, "it goes with the job");
+    let timing = &read_json(&resumed.join("report.json"))["timing"];
+    assert_eq!(timing["resumed_gradients"], 2 + 4);
+    are_the_same(&undisturbed, &resumed);
+}
