@@ -170,6 +170,10 @@ impl Case {
 
     /// Runs a job in this process, as a worker does.
     pub fn run(&self, spec: &Value) -> Result<Outcome, Failure> {
+        self.run_with(spec, &Silent)
+    }
+
+    pub fn run_with(&self, spec: &Value, progress: &dyn Progress) -> Result<Outcome, Failure> {
         let spec = Spec::from_json(spec).map_err(|error| Failure::Input {
             code: error.code,
             pointer: error.faults.first().map(|fault| fault.pointer.clone()),
@@ -182,7 +186,7 @@ impl Case {
             storage: &self.storage,
             scratch: &scratch,
             cache: self.cache.as_deref(),
-            progress: &Silent,
+            progress,
         })
     }
 
