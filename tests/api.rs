@@ -13,5 +13,6 @@ mod registry;
 mod results;
 mod retunes;
 mod steering;
+mod tenant_roots;
 mod transfers;
 mod webhooks;

@@ -8,6 +8,7 @@ mod rate_limit;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     access::Principal,
@@ -23,13 +24,13 @@ pub use rate_limit::RateLimit;
 #[derive(Clone)]
 pub struct AppState {
     pub database: Database,
-    pub storage: Storage,
     /// Ids of transfers that changed; nil for any of them.
     pub changes: Arc<Changes>,
     pub settings: Arc<Settings>,
     /// Ends streams and long polls when the service stops.
     pub shutdown: CancellationToken,
     pub rate_limit: Arc<RateLimit>,
+    storage: Storage,
     keys: Arc<KeyCache>,
     door: Arc<Door>,
 }
@@ -54,6 +55,11 @@ impl AppState {
             keys: Arc::default(),
             door: Arc::new(Door::new(open)),
         }
+    }
+
+    /// Storage as this tenant reaches it. There is no other: what a request names is always a tenant's.
+    pub fn storage(&self, tenant: Uuid) -> Storage {
+        self.storage.of(tenant)
     }
 
     /// Whose key this is. A key withdrawn elsewhere may be taken for good for five seconds more;

@@ -39,9 +39,9 @@ pub async fn handle(
     JsonBody(body): JsonBody<Value>,
 ) -> Result<Json<Value>, Problem> {
     let spec = Spec::from_json(&body)?;
-    locations::check(&spec, &state.storage)?;
+    let storage = state.storage(caller.tenant);
+    locations::check(&spec, &storage)?;
     callback::check(&spec, &state.settings.webhooks)?;
-    let storage = state.storage.of(caller.tenant);
     // The pipeline blocks; a panic in it is one request's, not the service's.
     let cache = state.settings.cache_dir();
     let plan =

@@ -114,10 +114,10 @@ pub async fn handle(
     check(&new)?;
     // Before the files are read: that would be in vain.
     super::super::load(&state, caller.tenant, &name).await?;
-    let location = state.storage.check_location(&new.uri).map_err(|error| {
+    let storage = state.storage(caller.tenant);
+    let location = storage.check_location(&new.uri).map_err(|error| {
         Problem::invalid(error.code, vec![Fault::new("/uri", error.to_string())])
     })?;
-    let storage = state.storage.of(caller.tenant);
     let ModelFiles { digest, size } = model_files::look(&storage, &location).await?;
     let new = NewVersion {
         version: new.version,
