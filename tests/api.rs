@@ -12,6 +12,7 @@ mod promotion;
 mod registry;
 mod results;
 mod retunes;
+mod room;
 mod steering;
 mod tenant_roots;
 mod transfers;

@@ -4,6 +4,7 @@ pub mod cookie;
 mod door;
 mod key_cache;
 mod rate_limit;
+mod room;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::{config::Settings, storage::Storage};
 use door::Door;
 use key_cache::KeyCache;
 pub use rate_limit::RateLimit;
+pub use room::Room;
 
 /// Handed to `api::router` and `dashboard::router`; cheap to clone.
 #[derive(Clone)]
@@ -30,6 +32,9 @@ pub struct AppState {
     /// Ends streams and long polls when the service stops.
     pub shutdown: CancellationToken,
     pub rate_limit: Arc<RateLimit>,
+    /// For plans, and for models read through for a version.
+    pub plans: Room,
+    pub readings: Room,
     storage: Storage,
     keys: Arc<KeyCache>,
     door: Arc<Door>,
@@ -50,6 +55,8 @@ impl AppState {
             database,
             storage,
             rate_limit: Arc::new(RateLimit::per_second(settings.http.rate_limit)),
+            plans: Room::default(),
+            readings: Room::default(),
             settings,
             shutdown,
             keys: Arc::default(),
