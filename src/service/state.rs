@@ -22,6 +22,9 @@ use key_cache::KeyCache;
 pub use rate_limit::RateLimit;
 pub use room::Room;
 
+/// Keys that may be tried at the form for them, a second.
+const LOGINS: u32 = 5;
+
 /// Handed to `api::router` and `dashboard::router`; cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
@@ -32,6 +35,8 @@ pub struct AppState {
     /// Ends streams and long polls when the service stops.
     pub shutdown: CancellationToken,
     pub rate_limit: Arc<RateLimit>,
+    /// Of the form for keys, whoever uses it.
+    pub logins: Arc<RateLimit>,
     /// For plans, and for models read through for a version.
     pub plans: Room,
     pub readings: Room,
@@ -55,6 +60,7 @@ impl AppState {
             database,
             storage,
             rate_limit: Arc::new(RateLimit::per_second(settings.http.rate_limit)),
+            logins: Arc::new(RateLimit::per_second(LOGINS)),
             plans: Room::default(),
             readings: Room::default(),
             settings,
