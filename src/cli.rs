@@ -43,7 +43,7 @@ use uuid::Uuid;
 use crate::{
     config::Settings,
     service::{database::Database, private_cluster::PrivateCluster},
-    storage::{Credentials, S3Config, Storage, StorageConfig},
+    storage::{Credentials, S3Config, Storage, StorageConfig, TenantStorage},
     telemetry,
 };
 
@@ -215,7 +215,19 @@ pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
         state_dirs: std::iter::once(data_dir).chain(settings.cache_dir()).collect(),
     };
     let storage = Storage::new(config, Handle::current()).context("storage.roots")?;
-    Ok(storage.with_credentials(credentials(settings)?))
+    storage.with_tenants(tenant_storages(settings)?).context("storage.tenant_roots")
+}
+
+/// What the settings give to tenants alone.
+fn tenant_storages(settings: &Settings) -> anyhow::Result<HashMap<Uuid, TenantStorage>> {
+    let mut tenants: HashMap<Uuid, TenantStorage> = HashMap::new();
+    for (tenant, credentials) in credentials(settings)? {
+        tenants.entry(tenant).or_default().credentials = Some(credentials);
+    }
+    for (tenant, roots) in &settings.storage.tenant_roots {
+        tenants.entry(*tenant).or_default().roots = Some(roots.clone());
+    }
+    Ok(tenants)
 }
 
 /// The keys that the settings refer to.

@@ -72,6 +72,8 @@ pub struct Storage {
     pub s3: S3,
     /// By the tenant's id.
     pub credentials: BTreeMap<Uuid, CredentialVariables>,
+    /// By the tenant's id, in place of `roots`.
+    pub tenant_roots: BTreeMap<Uuid, Vec<String>>,
 }
 
 /// The environment variables that have a tenant's keys for S3.
@@ -239,14 +241,19 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let fault = |detail: &str| {
-            Err(ConfigError::Invalid { origin: "worker".into(), detail: detail.into() })
+        let fault = |origin: &str, detail: &str| {
+            Err(ConfigError::Invalid { origin: origin.into(), detail: detail.into() })
         };
         if self.worker.beat * 2 > self.worker.lease {
-            return fault("lease_seconds must be at least twice beat_seconds");
+            return fault("worker", "lease_seconds must be at least twice beat_seconds");
         }
         if self.worker.max_attempts < 1 {
-            return fault("max_attempts must be at least 1");
+            return fault("worker", "max_attempts must be at least 1");
+        }
+        // Elsewhere an empty list is the default, which is no tenant's own.
+        if let Some((tenant, _)) = self.storage.tenant_roots.iter().find(|(_, own)| own.is_empty())
+        {
+            return fault(&format!("storage.tenant_roots.{tenant}"), "must name a root");
         }
         Ok(())
     }
@@ -366,6 +373,18 @@ mod tests {
         assert_eq!((&*names.secret_access_key, &names.session_token), ("B", &None));
         assert!(with(&format!("{table}{keys}role = 'C'"), &[]).is_err());
         assert!(with(&format!("[storage.credentials.vision]\n{keys}"), &[]).is_err());
+    }
+
+    #[test]
+    fn tenants_may_have_roots_of_their_own() {
+        let table = "[storage.tenant_roots]\n01890000-0000-7000-8000-000000000000 =";
+        let settings = with(&format!("{table} ['s3://a/', 'file:///b/']"), &[]).unwrap();
+        let (tenant, roots) = settings.storage.tenant_roots.first_key_value().unwrap();
+        assert_eq!(tenant.to_string(), "01890000-0000-7000-8000-000000000000");
+        assert_eq!(roots, &["s3://a/", "file:///b/"]);
+        assert!(with(&format!("{table} []"), &[]).unwrap_err().to_string().contains("a root"));
+        assert!(with(&format!("{table} 's3://a/'"), &[]).is_err());
+        assert!(with("[storage.tenant_roots]\nvision = ['s3://a/']", &[]).is_err());
     }
 
     #[test]

@@ -74,18 +74,27 @@ impl Default for S3Config {
     }
 }
 
+/// What a tenant has in place of what the service has.
+#[derive(Clone, Debug, Default)]
+pub struct TenantStorage {
+    /// The roots under which its locations must lie; `None`: the service's.
+    pub roots: Option<Vec<String>>,
+    /// Its keys for S3; `None`: the service's.
+    pub credentials: Option<Credentials>,
+}
+
 /// The object stores that this process may touch. Cloning shares connections.
 #[derive(Clone, Debug)]
 pub struct Storage {
     inner: Arc<Inner>,
-    /// The same places with the keys of tenants who have their own.
+    /// As tenants reach them who have roots or keys of their own.
     of_tenants: Arc<HashMap<Uuid, Arc<Inner>>>,
 }
 
 #[derive(Debug)]
 struct Inner {
     roots: Arc<Roots>,
-    clients: Clients,
+    clients: Arc<Clients>,
     handle: Handle,
 }
 
@@ -106,24 +115,37 @@ impl Storage {
     }
 
     fn build(roots: Roots, s3: S3Config, handle: Handle) -> Self {
-        let inner = Inner { roots: Arc::new(roots), clients: Clients::new(s3, None), handle };
+        let (roots, clients) = (Arc::new(roots), Arc::new(Clients::new(s3, None)));
+        let inner = Inner { roots, clients, handle };
         Self { inner: Arc::new(inner), of_tenants: Arc::default() }
     }
 
-    /// The same storage, which tenants with credentials of their own reach by these.
-    pub fn with_credentials(self, credentials: HashMap<Uuid, Credentials>) -> Self {
+    /// The same storage, in which these tenants have roots or credentials of their own.
+    ///
+    /// # Errors
+    /// A root that is no location.
+    pub fn with_tenants(
+        self,
+        tenants: HashMap<Uuid, TenantStorage>,
+    ) -> Result<Self, LocationError> {
         let Inner { roots, clients, handle } = &*self.inner;
-        let own = |(tenant, own)| {
-            let clients = Clients::new(clients.s3().clone(), Some(own));
-            let (roots, handle) = (Arc::clone(roots), handle.clone());
-            (tenant, Arc::new(Inner { roots, clients, handle }))
+        let own = |(tenant, own): (Uuid, TenantStorage)| {
+            let roots = match own.roots {
+                Some(own) => Arc::new(roots.replaced(&own)?),
+                None => Arc::clone(roots),
+            };
+            let clients = match own.credentials {
+                Some(own) => Arc::new(Clients::new(clients.s3().clone(), Some(own))),
+                None => Arc::clone(clients),
+            };
+            Ok((tenant, Arc::new(Inner { roots, clients, handle: handle.clone() })))
         };
-        let of_tenants = Arc::new(credentials.into_iter().map(own).collect());
-        Self { inner: self.inner, of_tenants }
+        let of_tenants = tenants.into_iter().map(own).collect::<Result<_, LocationError>>()?;
+        Ok(Self { inner: self.inner, of_tenants: Arc::new(of_tenants) })
     }
 
-    /// Storage as this tenant reaches it: by its own credentials where it has some, otherwise by the
-    /// service's.
+    /// Storage as this tenant reaches it: within its own roots and by its own credentials where it has
+    /// some, otherwise by the service's. Whatever a tenant names is checked here and nowhere else.
     pub fn of(&self, tenant: Uuid) -> Self {
         let inner = self.of_tenants.get(&tenant).unwrap_or(&self.inner);
         Self { inner: Arc::clone(inner), of_tenants: Arc::clone(&self.of_tenants) }

@@ -12,6 +12,8 @@ mod promotion;
 mod registry;
 mod results;
 mod retunes;
+mod room;
 mod steering;
+mod tenant_roots;
 mod transfers;
 mod webhooks;

@@ -37,13 +37,13 @@ fn invalid(origin: &str, error: &toml::de::Error) -> ConfigError {
     ConfigError::Invalid { origin: origin.into(), detail: error.message().into() }
 }
 
-/// A table whose keys are names of the user's own.
-const FREE: &str = "storage.credentials.";
+/// Tables whose keys are names of the user's own.
+const FREE: [&str; 2] = ["storage.credentials.", "storage.tenant_roots."];
 
 /// Puts `given` over `table`; every key must be there already, but in [`FREE`].
 fn overlay(table: &mut Table, given: Table, path: &str) -> Result<(), String> {
     for (key, value) in given {
-        if path == FREE {
+        if FREE.contains(&path) {
             table.insert(key, value);
             continue;
         }

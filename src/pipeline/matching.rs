@@ -4,15 +4,22 @@
 //! permutes and the version of the search. It holds π and the evidence for it, floats as their bits,
 //! so that a job that finds it gives the bytes of one that does not. What does not agree with its
 //! digest, or is no element of the group, is solved again and written anew.
+//!
+//! Whoever solves a pair holds a lock on an empty file of its own meanwhile, so that jobs that begin
+//! together on one machine solve it once: the others wait for the entry. The system gives the lock
+//! back when its process dies, and the file stays, because another may be waiting at it.
 
 use std::{
-    fs, io,
+    fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, compete::Bench};
+use super::{Failure, compete::Bench, meter};
 use crate::{
     engine::{
         symmetry::{Fit, Permutation, assignment::Certificate},
@@ -28,6 +35,11 @@ use crate::{
 /// Changes whenever the same bases may give another π or other evidence.
 const VERSION: u32 = 3;
 const FORMAT: &str = "retune-matching/1";
+/// How often one that waits looks whether the pair is still being solved.
+const PACE: Duration = Duration::from_millis(50);
+/// How long one waits at most, in seconds: a process that is stopped keeps its lock, and to solve a
+/// pair twice is only a waste.
+const LONGEST_WAIT: f64 = 600.0;
 
 /// What a file says.
 #[derive(Serialize, Deserialize)]
@@ -51,15 +63,13 @@ pub fn weight_matching(bench: &Bench, problem: &Problem) -> Result<Alignment, Fa
     let Some(cache) = bench.job.cache else { return Ok(solve()?) };
     let key = key(bench);
     let path = cache.join("matching").join(format!("{key}.json"));
-    match read(&path, &key, problem) {
-        Ok(Some(found)) => {
-            bench.cached_matching.set(Some(true));
-            return Ok(found);
-        }
-        Ok(None) => {}
-        Err(error) => {
-            tracing::warn!(%error, file = %path.display(), "not usable; solved again");
-        }
+    if let Some(found) = look(bench, (&path, &key), problem) {
+        return Ok(found);
+    }
+    // Held until the entry is written.
+    let _turn = turn(bench, &cache.join("locks").join(format!("matching-{key}")))?;
+    if let Some(found) = look(bench, (&path, &key), problem) {
+        return Ok(found);
     }
     let alignment = solve()?;
     bench.cached_matching.set(Some(false));
@@ -67,6 +77,47 @@ pub fn weight_matching(bench: &Bench, problem: &Problem) -> Result<Alignment, Fa
         tracing::warn!(%error, file = %path.display(), "not written");
     }
     Ok(alignment)
+}
+
+/// The entry, where it is there and sound.
+fn look(bench: &Bench, (path, key): (&Path, &str), problem: &Problem) -> Option<Alignment> {
+    let found = read(path, key, problem).unwrap_or_else(|error| {
+        tracing::warn!(%error, file = %path.display(), "not usable; solved again");
+        None
+    })?;
+    bench.cached_matching.set(Some(true));
+    Some(found)
+}
+
+/// The lock of a pair, as soon as nobody on this machine is solving it. Where there can be none the pair
+/// is solved all the same.
+fn turn(bench: &Bench, path: &Path) -> Result<Option<File>, Failure> {
+    let begun = meter::now();
+    let lock = match open_lock(path) {
+        Ok(lock) => lock,
+        Err(error) => {
+            tracing::warn!(%error, file = %path.display(), "no lock; others may solve this pair too");
+            return Ok(None);
+        }
+    };
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) if meter::now() - begun < LONGEST_WAIT => {}
+            Err(error) => {
+                tracing::warn!(%error, file = %path.display(), "not locked; others may solve this pair too");
+                return Ok(None);
+            }
+        }
+        // A job that was cancelled, or lost its lease, waits no longer.
+        bench.job.progress.go_on().map_err(Failure::Stopped)?;
+        thread::sleep(PACE);
+    }
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    fs::create_dir_all(path.parent().unwrap_or(path))?;
+    File::options().create(true).truncate(false).write(true).open(path)
 }
 
 /// Everything that π depends on.

@@ -75,6 +75,8 @@ enum PageError {
     NoKey,
     #[error("There is no such transfer.")]
     NotFound,
+    #[error("Too many requests. Reload in a moment.")]
+    TooMany,
     #[error("The database does not answer. Reload in a moment.")]
     Database(#[from] sqlx::Error),
     #[error("The result cannot be read from storage.")]
@@ -95,6 +97,7 @@ impl IntoResponse for PageError {
         let status = match self {
             Self::NoKey => return Redirect::to("/login").into_response(),
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Result(_) => StatusCode::BAD_GATEWAY,
             Self::Template(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -103,7 +106,12 @@ impl IntoResponse for PageError {
             tracing::error!(cause = ?self, "a page cannot be shown");
         }
         let page = ErrorPage { frame: Frame::still("retune"), message: self.to_string() };
-        (status, render(&page).unwrap_or_else(|_| Html(self.to_string()))).into_response()
+        let page = render(&page).unwrap_or_else(|_| Html(self.to_string()));
+        let mut response = (status, page).into_response();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }
 

@@ -4,10 +4,12 @@ pub mod cookie;
 mod door;
 mod key_cache;
 mod rate_limit;
+mod room;
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     access::Principal,
@@ -18,18 +20,27 @@ use crate::{config::Settings, storage::Storage};
 use door::Door;
 use key_cache::KeyCache;
 pub use rate_limit::RateLimit;
+pub use room::Room;
+
+/// Keys that may be tried at the form for them, a second.
+const LOGINS: u32 = 5;
 
 /// Handed to `api::router` and `dashboard::router`; cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
     pub database: Database,
-    pub storage: Storage,
     /// Ids of transfers that changed; nil for any of them.
     pub changes: Arc<Changes>,
     pub settings: Arc<Settings>,
     /// Ends streams and long polls when the service stops.
     pub shutdown: CancellationToken,
     pub rate_limit: Arc<RateLimit>,
+    /// Of the form for keys, whoever uses it.
+    pub logins: Arc<RateLimit>,
+    /// For plans, and for models read through for a version.
+    pub plans: Room,
+    pub readings: Room,
+    storage: Storage,
     keys: Arc<KeyCache>,
     door: Arc<Door>,
 }
@@ -49,11 +60,19 @@ impl AppState {
             database,
             storage,
             rate_limit: Arc::new(RateLimit::per_second(settings.http.rate_limit)),
+            logins: Arc::new(RateLimit::per_second(LOGINS)),
+            plans: Room::default(),
+            readings: Room::default(),
             settings,
             shutdown,
             keys: Arc::default(),
             door: Arc::new(Door::new(open)),
         }
+    }
+
+    /// Storage as this tenant reaches it. There is no other: what a request names is always a tenant's.
+    pub fn storage(&self, tenant: Uuid) -> Storage {
+        self.storage.of(tenant)
     }
 
     /// Whose key this is. A key withdrawn elsewhere may be taken for good for five seconds more;

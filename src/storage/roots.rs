@@ -14,6 +14,8 @@ use super::{
 
 /// How to mend a refusal.
 const ADVICE: &str = "set RETUNE_STORAGE_ROOTS (or storage.roots) to include it";
+/// The same where the tenant has roots of its own.
+const ADVICE_OF_TENANT: &str = "storage.tenant_roots has to include it";
 
 #[derive(Debug)]
 pub(super) enum Roots {
@@ -24,31 +26,40 @@ pub(super) enum Roots {
         /// The service's own folders, and the part of them that holds objects.
         state: Vec<PathBuf>,
         objects: PathBuf,
+        advice: &'static str,
     },
 }
 
 impl Roots {
     pub(super) fn bound(config: &StorageConfig) -> Result<Self, LocationError> {
-        let mut roots = Vec::new();
-        for text in &config.roots {
-            roots.push(Location::from_uri_or_path(text)?);
-        }
+        let mut roots = read(&config.roots)?;
         if roots.is_empty() {
             roots.push(Location::from_path(&config.data_objects)?);
         }
         let (state, objects) = (config.state_dirs.clone(), config.data_objects.clone());
-        Ok(Self::Bound { roots, state, objects })
+        Ok(Self::Bound { roots, state, objects, advice: ADVICE })
+    }
+
+    /// Other roots in place of these, of one tenant; of none nothing is allowed. The state folders are
+    /// the same.
+    pub(super) fn replaced(&self, roots: &[String]) -> Result<Self, LocationError> {
+        let roots = read(roots)?;
+        let (state, objects) = match self {
+            Self::Any => Default::default(),
+            Self::Bound { state, objects, .. } => (state.clone(), objects.clone()),
+        };
+        Ok(Self::Bound { roots, state, objects, advice: ADVICE_OF_TENANT })
     }
 
     /// Refuses what lies outside the roots, by name or through symlinks, and the state folder.
     /// Returns the path of a file location (of others: an empty one).
     pub(super) fn check(&self, location: &Location) -> Result<PathBuf, LocationError> {
         let path = location.path().unwrap_or_default();
-        let Self::Bound { roots, state, objects } = self else { return Ok(path) };
+        let Self::Bound { roots, state, objects, advice } = self else { return Ok(path) };
         let refused = |detail: String| LocationError::not_allowed(&location.to_string(), detail);
         if !roots.iter().any(|root| location.is_under(root)) {
             let shown: Vec<String> = roots.iter().map(ToString::to_string).collect();
-            let detail = format!("lies outside the allowed roots ({}); {ADVICE}", shown.join(", "));
+            let detail = format!("lies outside the allowed roots ({}); {advice}", shown.join(", "));
             return Err(refused(detail));
         }
         if location.store != Store::File {
@@ -60,7 +71,7 @@ impl Roots {
             inside |= real.starts_with(resolve(&root).map_err(refused)?);
         }
         if !inside {
-            return Err(refused(format!("a symlink leads out of the allowed roots; {ADVICE}")));
+            return Err(refused(format!("a symlink leads out of the allowed roots; {advice}")));
         }
         for folder in state {
             if real.starts_with(resolve(folder).map_err(refused)?)
@@ -73,6 +84,10 @@ impl Roots {
         }
         Ok(path)
     }
+}
+
+fn read(roots: &[String]) -> Result<Vec<Location>, LocationError> {
+    roots.iter().map(|text| Location::from_uri_or_path(text)).collect()
 }
 
 /// The path with every symlink of its existing part followed.
@@ -146,6 +161,39 @@ mod tests {
         assert_eq!(check(&root.join("escape/x")).unwrap_err().code, "location_not_allowed");
         assert_eq!(check(&root.join("dangling")).unwrap_err().code, "location_not_allowed");
         assert_eq!(check(&root.join("dangling/x")).unwrap_err().code, "location_not_allowed");
+    }
+
+    #[test]
+    fn a_tenants_roots_stand_in_place_of_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = |name: &str| dir.path().join(name);
+        let text = |name: &str| folder(name).to_str().unwrap().to_owned();
+        for name in ["shared/state", "own"] {
+            fs::create_dir_all(folder(name)).unwrap();
+        }
+        symlink(folder("shared"), folder("own/link")).unwrap();
+        let shared = Roots::bound(&StorageConfig {
+            roots: vec![text("shared"), text("own")],
+            state_dirs: vec![folder("shared/state")],
+            data_objects: folder("objects"),
+            ..StorageConfig::default()
+        });
+        let shared = shared.unwrap();
+        let check = |roots: &Roots, name: &str| {
+            let checked = roots.check(&Location::from_path(&folder(name)).unwrap());
+            checked.map(|_| ()).map_err(|error| error.detail)
+        };
+        let own = shared.replaced(&[text("own")]).unwrap();
+        assert_eq!(check(&own, "own/x"), Ok(()));
+        let error = check(&own, "shared/x").unwrap_err();
+        assert!(error.contains("tenant_roots") && !error.contains("/shared"), "{error}");
+        let linked = Location::from_uri(&format!("file://{}", text("own/link/x"))).unwrap();
+        assert_eq!(own.check(&linked).unwrap_err().code, "location_not_allowed");
+        // A tenant's root does not open the service's own folders.
+        let state = shared.replaced(&[text("shared/state")]).unwrap();
+        assert!(check(&state, "shared/state/x").unwrap_err().contains("state folder"));
+        let none = shared.replaced(&[]).unwrap();
+        assert!(check(&none, "objects/x").is_err());
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! The whole interface in process, on a database and a store of the test's own.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use axum::{
     Router,
@@ -17,7 +21,7 @@ use retune::{
         database::api_keys,
         state::AppState,
     },
-    storage::{S3Config, Storage, StorageConfig},
+    storage::{S3Config, Storage, StorageConfig, TenantStorage},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -31,6 +35,7 @@ pub struct App {
     pub db: TestDatabase,
     pub router: Router,
     pub objects: PathBuf,
+    pub storage: Storage,
     pub shutdown: CancellationToken,
     looker: Looker,
     _folder: tempfile::TempDir,
@@ -48,6 +53,16 @@ impl App {
     }
 
     pub async fn start(open: bool, settings: Settings) -> Self {
+        Box::pin(Self::start_on(open, settings, S3Config::default(), |_| HashMap::new())).await
+    }
+
+    /// On an S3 server, with what `own` gives to tenants alone when it is told where objects lie.
+    pub async fn start_on(
+        open: bool,
+        settings: Settings,
+        s3: S3Config,
+        own: impl FnOnce(&Path) -> HashMap<Uuid, TenantStorage>,
+    ) -> Self {
         // Boxed, for it is most of this future.
         let db = Box::pin(TestDatabase::fresh()).await;
         let folder = tempfile::tempdir().expect("a folder");
@@ -55,18 +70,19 @@ impl App {
         std::fs::create_dir(&objects).expect("our own folder");
         let config = StorageConfig {
             roots: Vec::new(),
-            s3: S3Config::default(),
+            s3,
             state_dirs: Vec::new(),
             data_objects: objects.clone(),
         };
         let storage = Storage::new(config, tokio::runtime::Handle::current()).expect("a root");
+        let storage = storage.with_tenants(own(&objects)).expect("roots");
         let shutdown = CancellationToken::new();
         let settings = Arc::new(settings);
         let database = db.database.clone();
         let looker = Looker::new(database.clone(), storage.clone(), Arc::clone(&settings));
-        let state = AppState::open(database, storage, settings, open, shutdown.clone());
+        let state = AppState::open(database, storage.clone(), settings, open, shutdown.clone());
         let router = api::router(state.clone(), dashboard::router(state));
-        Self { db, router, objects, shutdown, looker, _folder: folder }
+        Self { db, router, objects, storage, shutdown, looker, _folder: folder }
     }
 
     /// Looks at announcements until `shutdown`, as `serve` does.
@@ -85,13 +101,17 @@ impl App {
 
     pub async fn tenant(&self) -> Uuid {
         let id = Uuid::now_v7();
+        self.put_tenant(id).await;
+        id
+    }
+
+    pub async fn put_tenant(&self, id: Uuid) {
         sqlx::query("INSERT INTO tenants (id, name) VALUES ($1, $2)")
             .bind(id)
             .bind(id.to_string())
             .execute(&self.db.database.pool)
             .await
             .expect("a tenant");
-        id
     }
 
     /// A location inside the store.

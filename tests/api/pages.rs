@@ -1,5 +1,6 @@
 use axum::http::Method;
-use retune::{pipeline::Verdict, service::access::Role};
+use futures::future::join_all;
+use retune::{config::Settings, pipeline::Verdict, service::access::Role};
 
 use super::app::{Answer, App, request};
 
@@ -57,4 +58,29 @@ async fn with_keys_in_use_the_pages_ask_for_one() {
     let session = format!("retune_key={}", app.key(Role::Admin).await);
     let posted = app.post("/v1/transfers", &app.spec(), &[("cookie", &session)]).await;
     posted.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn keys_are_tried_at_the_form_so_often_and_no_more() {
+    let app = App::closed().await;
+    let answers = join_all((0..30).map(|_| enter(&app, "rt_wrong"))).await;
+    assert_eq!(answers[0].status, 200);
+    let refused = answers.iter().find(|answer| answer.status == 429).expect("one too many");
+    assert_eq!(refused.header("retry-after"), "1");
+    assert!(refused.text().contains("Too many requests"));
+    // Whoever is in stays in.
+    let session = format!("retune_key={}", app.key(Role::Read).await);
+    app.get_with("/", &[("cookie", &session)]).await.ok(200);
+}
+
+#[tokio::test]
+async fn pages_count_as_requests_of_their_key() {
+    let mut settings = Settings::default();
+    settings.http.rate_limit = 1;
+    let app = App::start(false, settings).await;
+    let session = format!("retune_key={}", app.key(Role::Read).await);
+    let session = [("cookie", session.as_str())];
+    app.get_with("/", &session).await.ok(200);
+    app.get_with("/models", &session).await.ok(429);
+    app.get_with("/v1/transfers", &session).await.problem(429, "rate_limited");
 }

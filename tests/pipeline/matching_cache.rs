@@ -2,24 +2,40 @@
 //! cache changes nothing.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
+    sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
-use retune::storage::sha256_of;
+use retune::{
+    pipeline::{Failure, Outcome, Phase, Progress, Stop},
+    storage::sha256_of,
+};
 use serde_json::{Value, json};
 
 use super::{
-    case::{Case, read_json},
+    case::{Case, path_of, read_json},
     same_bytes::{are_the_same, lasting},
 };
 
-/// The result of a job with that seed, and whether its permutation came from the cache.
-fn run(case: &Case, seed: u64) -> (PathBuf, Value) {
+fn spec(case: &Case, seed: u64) -> Value {
     let mut spec = case.spec();
     spec["methods"] = json!(["weight_matching"]);
     spec["options"]["seed"] = json!(seed);
-    let (_, result) = case.done(&spec);
+    spec
+}
+
+/// The result of a job with that seed, and whether its permutation came from the cache.
+fn run(case: &Case, seed: u64) -> (PathBuf, Value) {
+    found(case.run(&spec(case, seed)))
+}
+
+fn found(done: Result<Outcome, Failure>) -> (PathBuf, Value) {
+    let result = path_of(&done.expect("a sound job").uri);
     let report = read_json(&result.join("report.json"));
     (result, report["timing"]["weight_matching"]["cached"].clone())
 }
@@ -94,4 +110,105 @@ fn what_is_wrong_in_the_cache_is_solved_again_and_mended() {
     let (again, cached) = run(&case, 1);
     assert_eq!(cached, json!(false));
     assert_eq!(lasting(&again.join("report.json")), lasting(&sound.join("report.json")));
+}
+
+/// Begins to align when all others do.
+struct Together<'a>(&'a Barrier);
+
+impl Progress for Together<'_> {
+    fn phase(&self, phase: Phase) {
+        if phase == Phase::Aligning {
+            self.0.wait();
+        }
+    }
+
+    fn advance(&self, _: u64, _: u64, _: &'static str) {}
+
+    fn go_on(&self) -> Result<(), Stop> {
+        Ok(())
+    }
+}
+
+#[test]
+fn jobs_that_begin_together_solve_a_pair_once() {
+    let mut case = Case::fresh();
+    case.cache = Some(case.folder.path().join("cache"));
+    let (case, together) = (&case, &Barrier::new(3));
+    let results: Vec<_> = thread::scope(|scope| {
+        let job = |seed| {
+            scope.spawn(move || found(case.run_with(&spec(case, seed), &Together(together))))
+        };
+        let jobs: Vec<_> = [1, 1, 1].map(job).into();
+        jobs.into_iter().map(|job| job.join().expect("no panic")).collect()
+    });
+    let solved = results.iter().filter(|(_, cached)| *cached == json!(false)).count();
+    assert_eq!(solved, 1, "{results:?}");
+    results.windows(2).for_each(|two| are_the_same(&two[0].0, &two[1].0));
+}
+
+/// Asks something at the tenth time that the job asks whether to go on aligning.
+struct Tenth<F> {
+    asked: AtomicUsize,
+    answer: F,
+}
+
+impl<F: Fn() -> Result<(), Stop>> Tenth<F> {
+    fn new(answer: F) -> Self {
+        Self { asked: AtomicUsize::new(usize::MAX), answer }
+    }
+}
+
+impl<F: Fn() -> Result<(), Stop> + Send + Sync> Progress for Tenth<F> {
+    fn phase(&self, phase: Phase) {
+        if phase == Phase::Aligning {
+            self.asked.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn advance(&self, _: u64, _: u64, _: &'static str) {}
+
+    fn go_on(&self) -> Result<(), Stop> {
+        let asked = self.asked.load(Ordering::Relaxed);
+        if asked == usize::MAX {
+            return Ok(());
+        }
+        self.asked.store(asked + 1, Ordering::Relaxed);
+        if asked < 10 { Ok(()) } else { (self.answer)() }
+    }
+}
+
+/// Another worker is solving the pair: its entry is waited for, and so is the end of its process.
+#[test]
+fn who_finds_a_pair_being_solved_waits_and_can_be_stopped() {
+    let mut case = Case::fresh();
+    let cache = case.folder.path().join("cache");
+    case.cache = Some(cache.clone());
+    let (solved, _) = run(&case, 1);
+    let (entry, aside) = (entry(&cache), cache.join("aside"));
+    fs::rename(&entry, &aside).expect("our own file");
+    let locks: Vec<_> = fs::read_dir(cache.join("locks")).expect("a folder").collect();
+    let lock = File::open(locks[0].as_ref().expect("readable").path()).expect("a lock");
+    lock.lock().expect("nobody solves");
+
+    let stopping = Tenth::new(|| Err(Stop::HandedBack));
+    let stopped = case.run_with(&spec(&case, 1), &stopping);
+    assert!(matches!(stopped, Err(Failure::Stopped(Stop::HandedBack))), "{stopped:?}");
+
+    let solving = Tenth::new(|| {
+        if aside.exists() {
+            fs::rename(&aside, &entry).expect("our own file");
+            lock.unlock().expect("ours");
+        }
+        Ok(())
+    });
+    let (waited, cached) = found(case.run_with(&spec(&case, 1), &solving));
+    assert_eq!(cached, json!(true));
+    are_the_same(&solved, &waited);
+
+    // One that ended without an entry leaves nothing to wait for.
+    fs::remove_file(&entry).expect("our own file");
+    lock.lock().expect("nobody solves");
+    let dying = Tenth::new(|| lock.unlock().map_err(|_| Stop::HandedBack));
+    let (_, cached) = found(case.run_with(&spec(&case, 1), &dying));
+    assert_eq!(cached, json!(false));
 }

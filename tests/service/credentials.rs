@@ -1,4 +1,4 @@
-//! Tenants with keys of their own for S3, in a service as a process.
+//! Tenants with keys of their own for S3, and with roots of their own, in a service as a process.
 
 use std::{fs::File, path::Path};
 
@@ -128,4 +128,62 @@ fn each_tenant_reads_by_its_own_keys_and_nobody_sees_them() {
     for text in [&said, &log] {
         assert!(!text.contains("hunter"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn the_settings_give_a_tenant_roots_in_place_of_the_services() {
+    let database = TestDatabase::fresh().await;
+    let (_guard, folder) = reachable_folder();
+    let vision = tenants::add(&database.database, "vision").await.expect("a tenant");
+    let root = |name: &str| format!("file://{}/{name}/", folder.display());
+    let file = folder.join("retune.toml");
+    let settings = format!(
+        "[storage]\nroots = ['{}']\n[storage.tenant_roots]\n{vision} = ['{}']\n",
+        root("shared"),
+        root("vision"),
+    );
+    std::fs::write(&file, settings).expect("our own folder");
+    let api_keys = [key_of(&database, vision).await, key_of(&database, DEFAULT_TENANT).await];
+    let mut command = retune();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--config"])
+        .arg(file)
+        .arg("--data-dir")
+        .arg(folder.join("state"))
+        .env("DATABASE_URL", &database.url);
+    let served = Served::start(&mut command).await;
+    let ask = async |who: usize, root: &str| {
+        let request = http().post(format!("{}/v1/transfers", served.url));
+        let answer = request.bearer_auth(&api_keys[who]).json(&spec_in(root)).send().await;
+        let answer = answer.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    };
+    for (who, own, other) in [(0, "vision", "shared"), (1, "shared", "vision")] {
+        let (status, text) = ask(who, &root(own)).await;
+        assert_eq!(status, 202, "{text}");
+        let (status, text) = ask(who, &root(other)).await;
+        assert!(status == 422 && text.contains("location_not_allowed"), "{status} {text}");
+    }
+    // The workers have the same settings: their jobs end for what is missing, not for where it should be.
+    let codes = within("both jobs have ended", async || {
+        let mut codes = Vec::new();
+        for key in &api_keys {
+            let request = http().get(format!("{}/v1/transfers", served.url)).bearer_auth(key);
+            let listed = request.send().await.expect("an answer");
+            let listed: Value = listed.json().await.expect("JSON");
+            codes.push(listed["data"][0]["error"]["code"].as_str()?.to_owned());
+        }
+        Some(codes)
+    })
+    .await;
+    assert!(codes.iter().all(|code| code != "location_not_allowed"), "{codes:?}");
+}
+
+fn spec_in(root: &str) -> Value {
+    json!({
+        "source": {"base": format!("{root}old/"), "trajectory": format!("{root}tuned/")},
+        "target": {"base": format!("{root}new/")},
+        "methods": ["identity"],
+        "output": format!("{root}out/"),
+    })
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fs};
 
 use bytes::Bytes;
-use retune::storage::{Credentials, Location, S3Config, Storage};
+use retune::storage::{Credentials, Location, S3Config, Storage, TenantStorage};
 use uuid::Uuid;
 
 use crate::support::{
@@ -122,18 +122,21 @@ fn a_tenants_own_credentials_reach_its_own_folders_and_no_others() {
     let server = S3Server::asking_for(first.runtime.handle(), &identities);
     let s3 = server.config.clone();
     let test = TestStorage::with_runtime(first.runtime, &["s3://bucket/allowed/"], s3);
-    let keys = |(key, secret): (&str, &str)| Credentials {
-        access_key_id: key.into(),
-        secret_access_key: secret.into(),
-        session_token: None,
+    let keys = |(key, secret): (&str, &str)| TenantStorage {
+        credentials: Some(Credentials {
+            access_key_id: key.into(),
+            secret_access_key: secret.into(),
+            session_token: None,
+        }),
+        ..TenantStorage::default()
     };
     let [vision, audio, wrong] = [1, 2, 3].map(Uuid::from_u128);
-    let credentials = HashMap::from([
+    let tenants = HashMap::from([
         (vision, keys(identities[0])),
         (audio, keys(identities[1])),
         (wrong, keys(("vision", "hunter3"))),
     ]);
-    let storage = test.storage.clone().with_credentials(credentials);
+    let storage = test.storage.clone().with_tenants(tenants).unwrap();
     let report = place(&storage, "vision/report.json");
     let put = |storage: &Storage| {
         storage.blocking().publish_bytes(&report, Bytes::from_static(b"{}")).map(|_| ())

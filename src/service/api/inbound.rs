@@ -32,7 +32,7 @@ use crate::{
             inbound::{Announced, Hint, Sender},
         },
     },
-    storage::Location,
+    storage::{Location, Storage},
 };
 
 /// What came of a notification so far.
@@ -87,12 +87,13 @@ pub async fn handle(
     let secret = Secret::parse(&token).ok_or_else(unknown)?;
     let inbound = inbound_tokens::find(&state.database, secret.sha256()).await?;
     let inbound = inbound.ok_or_else(unknown)?;
+    let storage = state.storage(inbound.tenant);
     // The roots may have been narrowed since.
-    let prefix = state.storage.check_location(&inbound.prefix).map_err(|_| unknown())?;
+    let prefix = storage.check_location(&inbound.prefix).map_err(|_| unknown())?;
     let mut received = Received::default();
     match sender.announced(&body) {
         Announced::Places(hints) => {
-            let places = places(&state, &prefix, hints, &mut received.ignored);
+            let places = places(&storage, &prefix, hints, &mut received.ignored);
             let written = arrivals::announce(&state.database, &inbound, &places, How::Again);
             received.arrivals = written.await?;
         }
@@ -106,14 +107,14 @@ pub async fn handle(
 
 /// The folders meant, each once.
 fn places(
-    state: &AppState,
+    storage: &Storage,
     prefix: &Location,
     hints: Vec<Hint>,
     ignored: &mut Vec<Ignored>,
 ) -> Vec<Announcement> {
     let mut places = BTreeSet::new();
     for Hint { uri, version } in hints {
-        let found = state.storage.check_location(&uri).ok();
+        let found = storage.check_location(&uri).ok();
         let place = found.and_then(|location| place(prefix, location, version));
         let reason = match place.map(|(name, folder)| Announcement::of(&folder.to_string(), name)) {
             Some(Some(announcement)) => {

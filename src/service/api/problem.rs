@@ -87,6 +87,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("no such {what}"))
     }
 
+    /// 503 where as many of these are under way as there is room for.
+    pub fn busy(what: &str) -> Self {
+        let detail = format!("as many {what} are under way as this service takes; try again");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(BUSY_PAUSE)
+    }
+
     /// 500; the cause is logged, never shown.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed");
@@ -152,6 +158,9 @@ fn is_passing(sqlstate: &str) -> bool {
     matches!(class, "08" | "53" | "40")
         || matches!(sqlstate, "57P01" | "57P02" | "57P03" | "55P03" | "25P03")
 }
+
+/// When to ask again after a refusal for want of room, in seconds.
+const BUSY_PAUSE: u32 = 2;
 
 /// When to ask again after a quota was used up, in seconds.
 const QUOTA_PAUSE: u32 = 60;

@@ -73,11 +73,12 @@ impl Looker {
             return Ok(Finding::Known);
         }
         // The roots may have been narrowed since.
-        let location = match self.storage.check_location(&claimed.uri) {
+        let storage = self.storage.of(tenant);
+        let location = match storage.check_location(&claimed.uri) {
             Ok(location) => location,
             Err(error) => return Ok(Finding::Never(error.to_string())),
         };
-        Ok(match model_files::look(&self.storage.of(tenant), &location).await {
+        Ok(match model_files::look(&storage, &location).await {
             Ok(files) => Finding::Model(files),
             Err(ModelFilesError::NoModel(_, fault)) => {
                 Finding::NotYet(format!("not a whole model yet: {fault}"))

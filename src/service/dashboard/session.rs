@@ -1,5 +1,7 @@
 //! Who looks: nobody in particular where the service runs open, else the holder of the cookie.
 
+use std::time::Instant;
+
 use axum::{
     Form,
     extract::State,
@@ -23,7 +25,11 @@ pub async fn principal(state: &AppState, headers: &HeaderMap) -> Result<Principa
         return Ok(Principal::OPEN);
     }
     let secret = cookie::read(headers).ok_or(PageError::NoKey)?;
-    state.authenticate(secret).await?.ok_or(PageError::NoKey)
+    let principal = state.authenticate(secret).await?.ok_or(PageError::NoKey)?;
+    if !state.rate_limit.allows(principal.key_id, Instant::now()) {
+        return Err(PageError::TooMany);
+    }
+    Ok(principal)
 }
 
 #[derive(askama::Template)]
@@ -52,6 +58,10 @@ pub async fn login(
 ) -> Result<Response, PageError> {
     let key = entry.key.trim();
     let open = state.is_open().await?;
+    // Each is a query, and who tries them cannot be told from others.
+    if !open && !state.logins.allows(None, Instant::now()) {
+        return Err(PageError::TooMany);
+    }
     // Only a key that holds is put into a header, so nothing else can be written there.
     if open || state.authenticate(key).await?.is_none() {
         let page = Page { frame: Frame::still("Enter · retune"), refused: !open };

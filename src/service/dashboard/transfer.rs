@@ -84,7 +84,7 @@ pub async fn handle(
     page.frame.session = caller.key_id.is_some();
     if transfer.result.is_some() {
         // Storage that does not answer takes its part of the page with it, not the page.
-        match result(&state.storage.of(caller.tenant), &transfer).await {
+        match result(&state.storage(caller.tenant), &transfer).await {
             Ok((report, files)) => (page.report, page.files) = (report, files),
             Err(error) => page.notice = Some(format!("The result cannot be read: {error}.")),
         }

@@ -47,7 +47,9 @@ pub async fn record(State(state): State<AppState>, mut request: Request, next: N
     let path = path.strip_prefix("/v1/").unwrap_or(path);
     let subject = path[..path.floor_char_boundary(SUBJECT_LIMIT)].to_owned();
     let response = next.run(request).await;
-    let refusal = response.extensions().get::<Code>().filter(|code| code.0 != "rate_limited");
+    // Of which there may be any number.
+    let passing = |code: &&Code| ["rate_limited", "busy"].contains(&code.0);
+    let refusal = response.extensions().get::<Code>().filter(|code| !passing(code));
     if let (Some(&principal), Some(code)) = (slot.0.get(), refusal) {
         let caller = Caller::from(principal);
         let written =

@@ -9,6 +9,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::{
     service::{
@@ -108,7 +109,7 @@ pub async fn handle(
     check(&name, &new.policy)?;
     let (model, version) = (&new.base_model, &new.base_version);
     let base = versions::get(&state.database, caller.tenant, model, version).await?;
-    check_job(&state, &base.ok_or_else(unknown_base)?.uri, &new)?;
+    check_job(&state, caller.tenant, &base.ok_or_else(unknown_base)?.uri, &new)?;
     let content = Content {
         base_model: new.base_model,
         base_version: new.base_version,
@@ -143,7 +144,7 @@ fn check(name: &str, policy: &Policy) -> Result<(), Problem> {
 
 /// Checks the whole job that would carry the fine-tune from its base to its base: any other target
 /// is a registered version's location, or checked when it is named.
-fn check_job(state: &AppState, base: &str, new: &NewFineTune) -> Result<(), Problem> {
+fn check_job(state: &AppState, tenant: Uuid, base: &str, new: &NewFineTune) -> Result<(), Problem> {
     let template = Template {
         source_base: base,
         trajectory: &new.trajectory,
@@ -151,7 +152,7 @@ fn check_job(state: &AppState, base: &str, new: &NewFineTune) -> Result<(), Prob
         spec: &new.spec,
     };
     let job = template.job(base)?;
-    let mut faults = locations::faults(&job, &state.storage);
+    let mut faults = locations::faults(&job, &state.storage(tenant));
     for fault in &mut faults {
         fault.pointer = template.pointer(&fault.pointer);
     }

@@ -107,7 +107,7 @@ pub async fn handle(
     let mut wish = wish(new, state.settings.worker.max_attempts)?;
     wish.idempotency = idempotency::of(&headers, &asked)?;
     if let Onto::Locations(targets) = &wish.onto {
-        check_locations(targets, &state.storage)?;
+        check_locations(targets, &state.storage(caller.tenant))?;
     }
     let retune = control::begin(&state.database, caller, &wish, &state.settings.quotas).await?;
     let place = HeaderValue::try_from(format!("/v1/retunes/{}", retune.id));

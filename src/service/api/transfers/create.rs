@@ -61,7 +61,7 @@ pub async fn handle(
     JsonBody(body): JsonBody<Value>,
 ) -> Result<Response, Problem> {
     let spec = Spec::from_json(&body)?;
-    locations::check(&spec, &state.storage)?;
+    locations::check(&spec, &state.storage(caller.tenant))?;
     callback::check(&spec, &state.settings.webhooks)?;
     let stored = serde_json::to_value(&spec).map_err(Problem::internal)?;
     let metadata = serde_json::to_value(&spec.metadata).map_err(Problem::internal)?;

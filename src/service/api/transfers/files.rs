@@ -45,6 +45,7 @@ use crate::service::{
         (status = 404, body = Problem, content_type = "application/problem+json",
          description = "`not_found`, `no_result`, `result_gone`"),
         (status = 416, body = Problem, content_type = "application/problem+json", description = "`range_not_satisfiable`"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "`location_not_allowed`: it lies outside the roots, which were wider once"),
         (status = 502, body = Problem, content_type = "application/problem+json", description = "`storage_unavailable`"),
         Refusals,
     ),
@@ -57,7 +58,7 @@ pub async fn handle(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let transfer = super::load(&state, caller.tenant, id).await?;
-    let storage = state.storage.of(caller.tenant);
+    let storage = state.storage(caller.tenant);
     let (file, place) = results::file(&storage, &transfer, &name).await?;
     let etag = HeaderValue::try_from(format!("\"{}\"", file.sha256)).map_err(Problem::internal)?;
     if etag::matches(headers.get(header::IF_NONE_MATCH), &etag) {

@@ -28,6 +28,8 @@ use crate::{
         (status = 200, body = Value, description = "The estimate"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "As on submission, and what the headers show: `missing_tensor`, `wrong_shape` …"),
+        (status = 503, body = Problem, content_type = "application/problem+json",
+         description = "`busy`: too many plans at once; `storage_unavailable`, `database_unavailable`, `timeout`"),
         BodyRefusals,
         Refusals,
     ),
@@ -39,13 +41,17 @@ pub async fn handle(
     JsonBody(body): JsonBody<Value>,
 ) -> Result<Json<Value>, Problem> {
     let spec = Spec::from_json(&body)?;
-    locations::check(&spec, &state.storage)?;
+    let storage = state.storage(caller.tenant);
+    locations::check(&spec, &storage)?;
     callback::check(&spec, &state.settings.webhooks)?;
-    let storage = state.storage.of(caller.tenant);
+    // Taken along: the work goes on where the request is given up.
+    let place = state.plans.enter().await.ok_or_else(|| Problem::busy("plans"))?;
     // The pipeline blocks; a panic in it is one request's, not the service's.
     let cache = state.settings.cache_dir();
-    let plan =
-        tokio::task::spawn_blocking(move || pipeline::plan(&spec, &storage, cache.as_deref()));
+    let plan = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        pipeline::plan(&spec, &storage, cache.as_deref())
+    });
     let plan = plan.await;
     Ok(Json(plan.map_err(Problem::internal)??))
 }

@@ -6,14 +6,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::service::{
-    api::{
-        AppState,
-        authentication::Reader,
-        extract::Id,
-        problem::{Problem, Refusals},
+use crate::{
+    service::{
+        api::{
+            AppState,
+            authentication::Reader,
+            extract::Id,
+            problem::{Problem, Refusals},
+        },
+        results::{self, ResultError},
     },
-    results::{self, ResultError},
+    spec::Fault,
+    storage::StorageError,
 };
 
 impl From<ResultError> for Problem {
@@ -23,11 +27,15 @@ impl From<ResultError> for Problem {
                 Self::new(StatusCode::NOT_FOUND, "no_result", error.to_string())
             }
             ResultError::NoSuchFile => Self::not_found("file in this result"),
-            ResultError::Storage(crate::storage::StorageError::NotFound { .. }) => Self::new(
+            ResultError::Storage(StorageError::NotFound { .. }) => Self::new(
                 StatusCode::NOT_FOUND,
                 "result_gone",
                 "the result was removed from storage",
             ),
+            // The roots have been narrowed since it was written.
+            ResultError::Storage(StorageError::Location(error)) => {
+                Self::invalid(error.code, vec![Fault::new("/result/uri", error.to_string())])
+            }
             ResultError::Damaged(_) | ResultError::Storage(_) => {
                 tracing::error!(%error, "a result cannot be read");
                 let detail = "the storage of the result does not answer as it should; try again";
@@ -48,6 +56,7 @@ impl From<ResultError> for Problem {
         (status = 200, body = serde_json::Value, description = "`report.json` as it was written"),
         (status = 404, body = Problem, content_type = "application/problem+json",
          description = "`not_found`, `no_result`, `result_gone`"),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "`location_not_allowed`: it lies outside the roots, which were wider once"),
         (status = 502, body = Problem, content_type = "application/problem+json", description = "`storage_unavailable`"),
         Refusals,
     ),
@@ -59,6 +68,6 @@ pub async fn handle(
     Id(id): Id,
 ) -> Result<Response, Problem> {
     let transfer = super::load(&state, caller.tenant, id).await?;
-    let report = results::report(&state.storage.of(caller.tenant), &transfer).await?;
+    let report = results::report(&state.storage(caller.tenant), &transfer).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], report).into_response())
 }

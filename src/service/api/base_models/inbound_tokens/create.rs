@@ -78,7 +78,7 @@ pub async fn handle(
     Name(name): Name,
     JsonBody(NewInboundToken { prefix, poll_seconds }): JsonBody<NewInboundToken>,
 ) -> Result<Response, Problem> {
-    state.storage.check_location(&prefix).map_err(|error| {
+    state.storage(caller.tenant).check_location(&prefix).map_err(|error| {
         Problem::invalid(error.code, vec![Fault::new("/prefix", error.to_string())])
     })?;
     if poll_seconds.is_some_and(|seconds| !POLL_SECONDS.contains(&seconds)) {

@@ -99,6 +99,8 @@ impl From<ModelFilesError> for Problem {
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`version_conflict`: it is there with another digest"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "`invalid_body`, `invalid_text`, `location_not_allowed`, `no_model`, `unknown_version`"),
+        (status = 503, body = Problem, content_type = "application/problem+json",
+         description = "`busy`: too many models are being read; `storage_unavailable`, `database_unavailable`"),
         Missing,
         BodyRefusals,
         Refusals,
@@ -114,11 +116,13 @@ pub async fn handle(
     check(&new)?;
     // Before the files are read: that would be in vain.
     super::super::load(&state, caller.tenant, &name).await?;
-    let location = state.storage.check_location(&new.uri).map_err(|error| {
+    let storage = state.storage(caller.tenant);
+    let location = storage.check_location(&new.uri).map_err(|error| {
         Problem::invalid(error.code, vec![Fault::new("/uri", error.to_string())])
     })?;
-    let storage = state.storage.of(caller.tenant);
+    let place = state.readings.enter().await.ok_or_else(|| Problem::busy("models"))?;
     let ModelFiles { digest, size } = model_files::look(&storage, &location).await?;
+    drop(place);
     let new = NewVersion {
         version: new.version,
         uri: new.uri,
