@@ -1,9 +1,18 @@
 //! How new bases are made known: by every route, twice, in any order.
 
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use super::{Failure, case::uri, client::Client};
+
+/// The service may be away for so long.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Who says that a version has landed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,15 +23,21 @@ pub enum Route {
     CloudEvents,
     HuggingFace,
     Mlflow,
+    /// `retune base-models add-version`.
+    Command,
+    /// Nobody: the folder is listed.
+    Poll,
 }
 
-pub const ROUTES: [Route; 6] = [
+pub const ROUTES: [Route; 8] = [
     Route::Rest,
     Route::S3,
     Route::EventBridge,
     Route::CloudEvents,
     Route::HuggingFace,
     Route::Mlflow,
+    Route::Command,
+    Route::Poll,
 ];
 
 /// A version of a base model that has landed.
@@ -39,27 +54,55 @@ impl Arrival {
         folder(self.model, self.version)
     }
 
-    /// Tells the service, until it has heard. `token` is of the model's own address.
-    pub async fn announce(&self, client: &Client<'_>, token: &str) -> Result<(), Failure> {
+    /// Tells the service, one of those at `urls`, until it has heard. `token` is of the model's own
+    /// address.
+    pub async fn announce(
+        &self,
+        (client, urls): (&Client<'_>, &[String]),
+        token: &str,
+    ) -> Result<(), Failure> {
         let (model, version) = (self.model, self.version);
-        if self.route == Route::Rest {
-            let body = json!({"version": version, "uri": uri(&format!("{}/", self.folder()))});
-            let path = format!("/v1/base_models/{model}/versions");
-            client.ask(Method::POST, &path, Some((version, &body))).await?;
-            return Ok(());
-        }
-        let path = format!("/v1/inbound/{}/{token}", self.sender());
+        let sender = match self.route {
+            Route::Rest => {
+                let body = json!({"version": version, "uri": uri(&format!("{}/", self.folder()))});
+                let path = format!("/v1/base_models/{model}/versions");
+                client.ask(Method::POST, &path, Some((version, &body))).await?;
+                return Ok(());
+            }
+            Route::Command => return self.command(urls).await,
+            Route::Poll => return Ok(()),
+            Route::CloudEvents => "cloudevents",
+            Route::HuggingFace => "huggingface",
+            Route::Mlflow => "mlflow",
+            Route::S3 | Route::EventBridge => "s3",
+        };
+        let path = format!("/v1/inbound/{sender}/{token}");
         client.ask(Method::POST, &path, Some((version, &self.notification()))).await?;
         Ok(())
     }
 
-    fn sender(&self) -> &'static str {
-        match self.route {
-            Route::CloudEvents => "cloudevents",
-            Route::HuggingFace => "huggingface",
-            Route::Mlflow => "mlflow",
-            Route::Rest | Route::S3 | Route::EventBridge => "s3",
+    /// By the command line, again until it has done so.
+    async fn command(&self, urls: &[String]) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let place = uri(&format!("{}/", self.folder()));
+        for url in urls.iter().cycle() {
+            let ran = Command::new(env!("CARGO_BIN_EXE_retune"))
+                .args(["base-models", "add-version", self.model, self.version, &place])
+                .env("RETUNE_URL", url)
+                .env_remove("RETUNE_API_KEY")
+                .stdin(Stdio::null())
+                .output()
+                .await?;
+            if ran.status.success() {
+                break;
+            }
+            if begun.elapsed() > PATIENCE {
+                let said = String::from_utf8_lossy(&ran.stderr);
+                return Err(format!("retune base-models add-version: {said}").into());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
+        Ok(())
     }
 
     /// As the sender has it.
@@ -75,7 +118,7 @@ impl Arrival {
             Route::Mlflow => json!({"entity": "model_version", "action": "created", "data": {
                 "name": self.model, "version": self.version,
                 "source": uri(&format!("{}/", self.folder()))}}),
-            Route::Rest | Route::S3 => json!({"Records": [{"eventName": "ObjectCreated:Put",
+            _ => json!({"Records": [{"eventName": "ObjectCreated:Put",
                 "s3": {"bucket": {"name": "bucket"}, "object": {"key": key}}}]}),
         }
     }

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Failure,
-    arrivals::{Arrival, ROUTES, folder},
+    arrivals::{Arrival, ROUTES, Route, folder},
     case::{self, uri},
     client::{Book, Client},
     faults::Injected,
@@ -36,6 +36,8 @@ pub const NEWEST: &str = "2";
 pub const FINE_TUNES: usize = 40;
 const MODES: [&str; 4] = ["promote", "publish", "promote", "propose"];
 const COURIERS: usize = 3;
+/// As often as a folder may be listed.
+const POLL_SECONDS: u32 = 30;
 /// Everything has come to its end by then.
 const PATIENCE: Duration = Duration::from_mins(8);
 
@@ -122,7 +124,9 @@ async fn people(world: &World, book: &Book, receiver: &Receiver) -> Result<Vec<S
         let first = json!({"version": "1", "uri": uri(&format!("{}/", folder(model, "1")))});
         let path = format!("/v1/base_models/{model}");
         client.ask(Method::POST, &format!("{path}/versions"), Some(("", &first))).await?;
-        let prefix = json!({"prefix": uri(&format!("bases/{model}/"))});
+        let is_listed = |arrival: &Arrival| arrival.model == model && arrival.route == Route::Poll;
+        let poll = arrivals().iter().any(is_listed).then_some(POLL_SECONDS);
+        let prefix = json!({"prefix": uri(&format!("bases/{model}/")), "poll_seconds": poll});
         let path = format!("{path}/inbound_tokens");
         let made = client.ask(Method::POST, &path, Some(("", &prefix))).await?;
         tokens.push(made["token"].as_str().ok_or("a token")?.to_owned());
@@ -164,7 +168,7 @@ async fn deliver(month: Arc<Month>, courier: usize) -> Result<(), Failure> {
             case::put_model(&month.world.store, &arrival.folder(), 10 + i as u64).await?;
         }
         let model = MODELS.iter().position(|model| *model == arrival.model).ok_or("a model")?;
-        arrival.announce(&client, &month.tokens[model]).await?;
+        arrival.announce((&client, &month.world.urls), &month.tokens[model]).await?;
         tokio::time::sleep(Duration::from_secs_f64(12.0 * rng.random::<f64>())).await;
     }
     Ok(())
