@@ -108,6 +108,10 @@ pub struct Tenant {
     pub name: String,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+    /// Quotas of its own; `None`: as the settings say.
+    pub queued_transfers: Option<i32>,
+    pub compute_seconds_per_day: Option<i64>,
+    pub result_bytes_per_day: Option<i64>,
 }
 
 /// A key as it is listed; the secret is not in it.

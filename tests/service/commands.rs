@@ -189,4 +189,18 @@ async fn arrivals_and_tenants_are_listed() {
         tenants["data"].as_array().expect("rows").iter().map(|t| &t["name"]).collect();
     assert_eq!(names, ["default", "vision"]);
     assert!(run(&["tenants", "list"]).lines().any(|line| line.ends_with("  vision")));
+    let quotas = |arguments: &[&str]| -> [Value; 2] {
+        let all = [&["tenants", "quotas", "vision", "--json"], arguments].concat();
+        let tenant: Value = serde_json::from_str(&run(&all)).expect("JSON");
+        ["queued_transfers", "result_bytes_per_day"].map(|name| tenant[name].clone())
+    };
+    assert_eq!(quotas(&["--queued-transfers", "3"]), [json!(3), Value::Null]);
+    // What is not named stays.
+    assert_eq!(
+        quotas(&["--result-bytes-per-day", "5000000000"]),
+        [json!(3), json!(5_000_000_000_i64)]
+    );
+    assert_eq!(quotas(&["--queued-transfers", "default"]), [Value::Null, json!(5_000_000_000_i64)]);
+    assert!(run(&["tenants", "quotas", "vision"]).contains("queued_transfers          default"));
+    assert_eq!(run(&["tenants", "quotas", "nobody", "--json"]), "");
 }

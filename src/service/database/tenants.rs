@@ -41,9 +41,60 @@ pub async fn add(database: &Database, name: &str) -> Result<Uuid, sqlx::Error> {
 /// # Errors
 /// From the database.
 pub async fn list(database: &Database) -> Result<Vec<Tenant>, sqlx::Error> {
-    sqlx::query_as!(Tenant, "SELECT id, name, created_at FROM tenants ORDER BY name")
-        .fetch_all(&database.pool)
-        .await
+    sqlx::query_as!(
+        Tenant,
+        "SELECT id, name, created_at, max_queued_transfers AS queued_transfers,
+                max_compute_seconds_per_day AS compute_seconds_per_day,
+                max_result_bytes_per_day AS result_bytes_per_day
+         FROM tenants ORDER BY name",
+    )
+    .fetch_all(&database.pool)
+    .await
+}
+
+/// Quotas to be: `None` leaves one as it is, `Some(None)` is what the settings say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NewQuotas {
+    pub queued_transfers: Option<Option<i32>>,
+    pub compute_seconds_per_day: Option<Option<i64>>,
+    pub result_bytes_per_day: Option<Option<i64>>,
+}
+
+/// Gives a tenant quotas of its own; `None` where there is no such tenant.
+///
+/// # Errors
+/// From the database.
+pub async fn set_quotas(
+    database: &Database,
+    name: &str,
+    quotas: NewQuotas,
+) -> Result<Option<Tenant>, sqlx::Error> {
+    let Some(id) = named(database, name).await? else { return Ok(None) };
+    let mut scope = database.scope(id).await?;
+    let tenant = sqlx::query_as!(
+        Tenant,
+        "UPDATE tenants SET
+             max_queued_transfers = CASE WHEN $2 THEN $3 ELSE max_queued_transfers END,
+             max_compute_seconds_per_day = CASE WHEN $4 THEN $5 ELSE max_compute_seconds_per_day END,
+             max_result_bytes_per_day = CASE WHEN $6 THEN $7 ELSE max_result_bytes_per_day END
+         WHERE id = $1
+         RETURNING id, name, created_at, max_queued_transfers AS queued_transfers,
+                   max_compute_seconds_per_day AS compute_seconds_per_day,
+                   max_result_bytes_per_day AS result_bytes_per_day",
+        id,
+        quotas.queued_transfers.is_some(),
+        quotas.queued_transfers.flatten(),
+        quotas.compute_seconds_per_day.is_some(),
+        quotas.compute_seconds_per_day.flatten(),
+        quotas.result_bytes_per_day.is_some(),
+        quotas.result_bytes_per_day.flatten(),
+    )
+    .fetch_one(&mut *scope)
+    .await?;
+    audit_events::record(&mut scope, Caller::from(id), "tenant.quotas", &format!("tenants/{name}"))
+        .await?;
+    scope.commit().await?;
+    Ok(Some(tenant))
 }
 
 /// Draws a new secret for the callbacks of the tenant's jobs, shown this once; until the time beside
