@@ -82,7 +82,8 @@ chaos: postgres
 	$(BENCH) chaos -- $(ARGS)
 
 # Every method on real image pairs. Hours in all; a row that is there is not measured again, so it
-# may be stopped and run again. ARGS='--only mnist-mlp' measures some rows, ARGS=--table none.
+# may be stopped and run again. ARGS='--only mnist-mlp' measures some rows, ARGS=--auto what auto comes
+# to in those that are there, ARGS=--table none.
 DATA ?= $(HOME)/.cache/retune/data
 bench-evidence: $(DATA)/fashion $(DATA)/mnist
 	$(BENCH) evidence -- --data $(DATA) $(ARGS)
