@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     case::{BATCH, Case},
-    measure::{SAMPLES, TIMESTEPS},
+    measure::SAMPLES,
 };
 
 /// What was decided and what came of it, before and after one epoch of training. T, B and the seed
@@ -23,7 +23,7 @@ pub fn measure(case: &Case) -> Result<Value, Box<dyn Error>> {
         "target": {"base": at("new")},
         "data": {"train": at("train.safetensors"), "validation": at("validation.safetensors"),
                  "test": at("test.safetensors")},
-        "options": {"seed": case.seed, "timesteps": TIMESTEPS, "batch_size": SAMPLES},
+        "options": {"seed": case.seed, "timesteps": case.budget.timesteps, "batch_size": SAMPLES},
         "fine_tune": {"epochs": 1, "optimizer": case.budget.optimizer,
                       "learning_rate": case.budget.learning_rates[1], "batch_size": BATCH},
         "output": at("out"),

@@ -52,6 +52,8 @@ pub struct Budget {
     pub tune_epochs: usize,
     pub validation: usize,
     pub test: usize,
+    /// T of the methods.
+    pub timesteps: usize,
     /// Learning rate of bases and of the tuning.
     pub learning_rate: f64,
     /// Those that fine-tuning chooses from.
@@ -70,6 +72,7 @@ impl Budget {
             tune_epochs: 8,
             validation: 512,
             test: 2000,
+            timesteps: 10,
             learning_rate: 0.05,
             learning_rates: [0.1, 0.03, 0.01],
             optimizer: Optimizer::Sgd,
@@ -83,9 +86,10 @@ impl Budget {
                 optimizer: Optimizer::AdamW,
                 ..narrow
             },
-            // Without norms it starts slowly.
+            // Without norms, SGD starts slowly.
             "conv8" => Self {
-                base_epochs: 8,
+                tune_epochs: 6,
+                timesteps: 5,
                 optimizer: Optimizer::AdamW,
                 learning_rate: 1e-3,
                 learning_rates: [3e-3, 1e-3, 3e-4],
@@ -93,7 +97,7 @@ impl Budget {
             },
             // The images shipped with the program are few.
             "mlp-32" => Self { base: 2000, tune: 512, validation: 256, test: 1000, ..wide },
-            "resnet18" => Self { tune_epochs: 6, base_epochs: 5, ..narrow },
+            "resnet18" => Self { tune_epochs: 6, base_epochs: 5, timesteps: 5, ..narrow },
             _ => wide,
         }
     }
@@ -132,7 +136,7 @@ impl Case {
         let few = if relation == Relation::Better { base / 10 } else { base };
         // Passes over a tenth of the images are ten times as many, so that it is learned as well.
         let passes = |images: usize| budget.base_epochs * base / images;
-        let draw = |which: u64| network.graph.initial(&network.signature, 100 * seed + which);
+        let draw = |which: u64| network.initial(100 * seed + which);
         let fit = |start: &Checkpoint, images: &Images, epochs: usize, which: u64| {
             let plan = plan((epochs, budget.optimizer), budget.learning_rate, 100 * seed + which);
             train(&learner, start, &images.dataset(), &plan).checkpoint

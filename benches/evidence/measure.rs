@@ -14,7 +14,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use retune::{
     engine::{
-        learning::{Cost, Dataset, Evaluation, Learner},
+        learning::{Cost, Dataset, Evaluation, FineTunePlan, Learner},
         ledger::Ledger,
         network::Checkpoint,
         symmetry::{Permutation, Symmetry},
@@ -30,14 +30,11 @@ use serde_json::{Value, json};
 
 use super::case::{BATCH, Case, plan, train};
 
-/// T and B of the methods.
-pub const TIMESTEPS: usize = 10;
+/// B of the methods.
 pub const SAMPLES: usize = 64;
 
 /// Shares of full fine-tuning's accuracy.
 const SHARES: [f64; 3] = [0.9, 0.95, 1.0];
-/// Looks at the test split for each epoch of a training.
-const LOOKS: usize = 2;
 
 /// How a contender comes by its model.
 #[derive(Clone, Copy)]
@@ -151,7 +148,6 @@ pub fn measure(case: &Case, field: Field) -> Result<Value, Box<dyn Error>> {
     let Bench { kept, untouched, full, .. } = &bench;
     Ok(json!({
         "budget": case.budget,
-        "timesteps": TIMESTEPS,
         "samples_per_gradient": SAMPLES,
         "keep_old": kept.accuracy,
         "target_untouched": untouched.accuracy,
@@ -165,7 +161,7 @@ impl<'a> Bench<'a> {
         let learner = Learner::new(&case.network.graph, &case.network.signature, Device::flex())?;
         let symmetry = Symmetry::derive(&case.network.graph, &case.network.signature)?;
         let (old, tuned) = (case.old_base.clone(), case.tuned.clone());
-        let trajectory = Trajectory::linear(old, tuned, Schedule::Uniform, TIMESTEPS);
+        let trajectory = Trajectory::linear(old, tuned, Schedule::Uniform, case.budget.timesteps);
         let test = case.test.dataset();
         let train = case.train.dataset();
         let settled = |model| learner.with_statistics(model, &train, STATISTICS_SAMPLES, BATCH);
@@ -246,7 +242,7 @@ impl<'a> Bench<'a> {
         let method = match way {
             Way::Untouched => return Ok((case.new_base.clone(), Value::Null)),
             Way::FewShot => {
-                let samples = TIMESTEPS * SAMPLES;
+                let samples = case.budget.timesteps * SAMPLES;
                 let few: Vec<usize> = (0..samples.min(self.train.len())).collect();
                 let epochs = 2 * samples / few.len();
                 let plan =
@@ -287,7 +283,7 @@ impl<'a> Bench<'a> {
         let alignment = if matches!(way, Way::RandomPermutation) {
             let mut rng = ChaCha8Rng::seed_from_u64(case.seed);
             let random = Transport::from(Permutation::random(&self.symmetry, &mut rng));
-            Alignment { transports: vec![random; TIMESTEPS], ..Alignment::default() }
+            Alignment { transports: vec![random; case.budget.timesteps], ..Alignment::default() }
         } else {
             let training = (case.budget.tune_epochs, case.budget.optimizer);
             let budget = plan(training, self.full.learning_rate, case.seed);
@@ -302,28 +298,35 @@ impl<'a> Bench<'a> {
         Ok((found.model, json!({"step": found.step, "alpha": found.alpha})))
     }
 
-    /// What it takes, on top of `spent`, to reach each share of full fine-tuning; null where the
-    /// same number of epochs does not.
+    /// What it takes, on top of `spent`, to reach each share of full fine-tuning, to the epoch; null
+    /// where as many epochs do not. The looks at the test split are not counted.
     fn reach(&self, start: &Checkpoint, spent: Spent) -> Value {
-        let epochs = self.case.budget.tune_epochs;
-        let training = (epochs, self.case.budget.optimizer);
-        let mut plan = plan(training, self.full.learning_rate, self.case.seed);
-        plan.snapshots = LOOKS * epochs;
-        let (before, begun) = (self.learner.cost(), cpu_seconds());
-        let tuned = train(&self.learner, start, &self.train, &plan);
-        let whole = Spent { cost: self.learner.cost() - before, seconds: cpu_seconds() - begun };
+        let training = (self.case.budget.tune_epochs, self.case.budget.optimizer);
+        let plan = FineTunePlan {
+            validation: Some(&self.test),
+            stop_at: Some(self.full.accuracy),
+            ..plan(training, self.full.learning_rate, self.case.seed)
+        };
         let settled = self.learner.with_statistics(start, &self.train, STATISTICS_SAMPLES, BATCH);
-        let mut curve = vec![(0.0, self.accuracy(&settled))];
-        for (steps, model) in &tuned.snapshots {
-            let share = *steps as f64 / tuned.steps.max(1) as f64;
-            curve.push((share, self.accuracy(model)));
+        let mut curve = vec![self.accuracy(&settled)];
+        // Gradients and seconds of an epoch.
+        let mut epoch = (0.0, 0.0);
+        if curve[0] < self.full.accuracy {
+            let (before, begun) = (self.learner.cost(), cpu_seconds());
+            let tuned = train(&self.learner, start, &self.train, &plan);
+            curve.extend(tuned.epochs.iter().filter_map(|e| e.validation_accuracy));
+            let epochs = tuned.epochs.len() as f64;
+            let (all, looks) =
+                (gradients(self.learner.cost() - before), self.test.len() as f64 / 3.0);
+            let own = all / epochs - looks;
+            epoch = (own, (cpu_seconds() - begun) * own / all);
         }
         let reached = |level: &f64| {
-            let enough = |(_, accuracy): &&(f64, f64)| *accuracy >= level * self.full.accuracy;
-            let point = curve.iter().find(enough).map(|(share, _)| {
+            let epochs = curve.iter().position(|is| *is >= level * self.full.accuracy);
+            let point = epochs.map(|epochs| {
                 json!({
-                    "gradients": gradients(spent.cost) + share * gradients(whole.cost),
-                    "seconds": spent.seconds + share * whole.seconds,
+                    "gradients": gradients(spent.cost) + epochs as f64 * epoch.0,
+                    "seconds": spent.seconds + epochs as f64 * epoch.1,
                 })
             });
             (format!("{:.0}", 100.0 * level), point.unwrap_or_default())

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use retune::engine::network::{DType, Graph, Signature, TensorInfo};
+use retune::engine::network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo};
 use serde_json::{Value, json};
 
 pub const SIDE: usize = 28;
@@ -13,6 +13,8 @@ pub struct Network {
     pub config: Value,
     pub graph: Graph,
     pub signature: Signature,
+    /// Deep, with nothing that keeps the signal at its scale.
+    without_norms: bool,
 }
 
 impl Network {
@@ -32,7 +34,24 @@ impl Network {
         }
         let config = json!({"model_type": "graph", "task": "classification",
             "input": {"kind": "image", "shape": [1, SIDE, SIDE]}, "nodes": b.nodes});
-        Ok(Self { graph: Graph::from_document(&config)?, config, signature: b.signature })
+        Ok(Self {
+            graph: Graph::from_document(&config)?,
+            config,
+            signature: b.signature,
+            without_norms: name == "conv8",
+        })
+    }
+
+    /// Fresh parameters; where no norm keeps up the signal of many layers, weights uniform in
+    /// `±√(6/fan_in)` (He et al., "Delving Deep into Rectifiers", 2015).
+    pub fn initial(&self, seed: u64) -> Checkpoint {
+        let mut params = self.graph.initial(&self.signature, seed);
+        let weights = self.signature.iter().filter(|(_, info)| info.shape.len() > 1);
+        for (name, info) in weights.filter(|_| self.without_norms) {
+            let larger = params[name].f32().iter().map(|w| w * 6f32.sqrt()).collect();
+            params.insert(name.clone(), HostTensor::from_f32(info.shape.clone(), larger));
+        }
+        params
     }
 }
 
@@ -116,9 +135,9 @@ impl Builder {
         self.norm(&format!("{param}_bn"), to);
     }
 
-    /// For small images: a 3 × 3 stem and no pooling after it.
+    /// For small images: a 3 × 3 stem of stride 2 and no pooling after it.
     fn resnet18(&mut self, width: usize) {
-        self.convolution("conv1", None, [width, 1, 3, 1]);
+        self.convolution("conv1", None, [width, 1, 3, 2]);
         self.nodes.push(json!({"op": "relu", "id": "x"}));
         let (mut from, mut x) = (width, "x".to_owned());
         for stage in 0..4 {
