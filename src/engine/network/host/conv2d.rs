@@ -4,6 +4,8 @@
 //! `(i, j)` of channel `c` meets at every output position. On the way back
 //! `dW += dY · columns(x)ᵀ`, and `Wᵀ · dY` is spread back over `dx`.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
@@ -27,9 +29,8 @@ pub(super) struct Convolution<'a> {
     input: [usize; 3],
     output: [usize; 3],
     kernel: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
+    /// Of every kernel position, row by row.
+    paths: Vec<Path>,
 }
 
 impl<'a> Convolution<'a> {
@@ -52,9 +53,27 @@ impl<'a> Convolution<'a> {
             input,
             output: [out, height, width],
             kernel: Pair(kh, kw),
-            stride: *stride,
-            padding: *padding,
-            dilation: *dilation,
+            paths: (0..kh * kw)
+                .map(|at| {
+                    let start = |at: usize, dilation: usize, padding: usize| {
+                        (at * dilation) as isize - padding as isize
+                    };
+                    Path::new(
+                        Axis {
+                            input: input[1],
+                            output: height,
+                            stride: stride.0,
+                            start: start(at / kw, dilation.0, padding.0),
+                        },
+                        Axis {
+                            input: input[2],
+                            output: width,
+                            stride: stride.1,
+                            start: start(at % kw, dilation.1, padding.1),
+                        },
+                    )
+                })
+                .collect(),
         }
     }
 
@@ -111,7 +130,7 @@ impl<'a> Convolution<'a> {
                 let product = dy.clone().matmul(columns.clone().transpose());
                 *buffer = floats(columns);
                 if wanted {
-                    self.spread(&floats(self.weight.clone().transpose().matmul(dy)), into);
+                    self.spread(floats(self.weight.clone().transpose().matmul(dy)), into);
                 }
                 product
             })
@@ -168,91 +187,124 @@ impl<'a> Convolution<'a> {
             buffer = vec![0.0; rows * samples * positions];
         }
         buffer.par_chunks_mut(samples * positions).enumerate().for_each(|(row, out)| {
-            let (channel, at) = (row / (kh * kw), Pair(row / kw % kh, row % kw));
+            let (channel, path) = (row / (kh * kw), &self.paths[row % (kh * kw)]);
             for (sample, out) in out.chunks_mut(positions).enumerate() {
-                let plane = &x[(sample * channels + channel) * plane..][..plane];
-                self.gather(plane, at, out);
+                path.gather(&x[(sample * channels + channel) * plane..][..plane], out);
             }
         });
         Tensor::from_data(TensorData::new(buffer, [rows, samples * positions]), &Device::flex())
     }
 
-    /// Output rows and columns at which a kernel position lies inside the input: `from..to` with the
-    /// input coordinate at `from`.
-    fn inside(n: usize, out: usize, (stride, start): (usize, isize)) -> (usize, usize, usize) {
-        let from = (-start).max(0).unsigned_abs().div_ceil(stride).min(out);
-        let room = n as isize - start;
-        let to = room.max(0).unsigned_abs().div_ceil(stride).min(out).max(from);
-        (from, to, (start + (from * stride) as isize).max(0).unsigned_abs())
-    }
-
-    /// Rows of `(output, input)` ranges that a kernel position pairs.
-    fn pairs(&self, Pair(i, j): Pair) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let ([_, height, width], [_, out_height, out_width]) = (self.input, self.output);
-        let start = |at: usize, dilation: usize, padding: usize| {
-            (at * dilation) as isize - padding as isize
-        };
-        let rows = (self.stride.0, start(i, self.dilation.0, self.padding.0));
-        let columns = (self.stride.1, start(j, self.dilation.1, self.padding.1));
-        let (top, bottom, first_row) = Self::inside(height, out_height, rows);
-        let (left, _, first_column) = Self::inside(width, out_width, columns);
-        let stride = self.stride.0;
-        (top..bottom).map(move |y| {
-            (y * out_width + left, (first_row + (y - top) * stride) * width + first_column)
-        })
-    }
-
-    /// How many positions of a row a kernel position pairs.
-    fn run(&self, Pair(_, j): Pair) -> usize {
-        let start = (j * self.dilation.1) as isize - self.padding.1 as isize;
-        let (left, right, _) = Self::inside(self.input[2], self.output[2], (self.stride.1, start));
-        right - left
-    }
-
-    /// What one kernel position meets in a plane.
-    fn gather(&self, plane: &[f32], at: Pair, out: &mut [f32]) {
-        let run = self.run(at);
-        if run == 0 {
-            return;
-        }
-        for (to, from) in self.pairs(at) {
-            let out = &mut out[to..to + run];
-            if self.stride.1 == 1 {
-                out.copy_from_slice(&plane[from..from + run]);
-            } else {
-                let met = plane[from..].iter().step_by(self.stride.1);
-                out.iter_mut().zip(met).for_each(|(out, &v)| *out = v);
-            }
-        }
-    }
-
     /// The way back of `columns`: adds every entry to the input value that it was.
-    fn spread(&self, columns: &[f32], dx: &mut [f32]) {
+    fn spread(&self, mut columns: Vec<f32>, dx: &mut [f32]) {
         let [channels, height, width] = self.input;
         let Pair(kh, kw) = self.kernel;
         let samples = dx.len() / (channels * height * width);
         let positions = self.positions();
+        columns.par_chunks_mut(samples * positions).with_min_len(8).enumerate().for_each(
+            |(row, row_of_samples)| {
+                let path = &self.paths[row % (kh * kw)];
+                row_of_samples.chunks_mut(positions).for_each(|out| path.clear_gaps(out));
+            },
+        );
         dx.par_chunks_mut(height * width).with_min_len(8).enumerate().for_each(|(i, plane)| {
             let (sample, channel) = (i / channels, i % channels);
-            for position in 0..kh * kw {
+            for (position, path) in self.paths.iter().enumerate() {
                 let row = channel * kh * kw + position;
-                let from = &columns[(row * samples + sample) * positions..][..positions];
-                self.scatter(from, Pair(position / kw, position % kw), plane);
+                path.scatter(&columns[(row * samples + sample) * positions..][..positions], plane);
             }
         });
     }
+}
 
-    fn scatter(&self, from: &[f32], at: Pair, plane: &mut [f32]) {
-        let run = self.run(at);
-        if run == 0 {
-            return;
-        }
-        for (source, target) in self.pairs(at) {
-            let from = &from[source..source + run];
-            if self.stride.1 == 1 {
-                plane[target..target + run].iter_mut().zip(from).for_each(|(p, v)| *p += v);
+/// One direction of a kernel position's way over a plane: output `i` meets input
+/// `start + i · stride`.
+#[derive(Clone, Copy)]
+struct Axis {
+    input: usize,
+    output: usize,
+    stride: usize,
+    start: isize,
+}
+
+impl Axis {
+    /// The outputs that meet the input and not its padding, and the input that the first of them
+    /// meets.
+    fn inside(self) -> (Range<usize>, usize) {
+        let Self { input, output, stride, start } = self;
+        let from = (-start).max(0).unsigned_abs().div_ceil(stride).min(output);
+        let room = input as isize - start;
+        let to = room.max(0).unsigned_abs().div_ceil(stride).min(output).max(from);
+        (from..to, (start + (from * stride) as isize).max(0).unsigned_abs())
+    }
+}
+
+/// Which input position of a plane each output position meets at one position of the kernel.
+struct Path {
+    /// `(output, input)` at the beginning of runs of `length`.
+    runs: Vec<(usize, usize)>,
+    length: usize,
+    /// Between two inputs of a run.
+    stride: usize,
+    /// Outputs within runs that in truth meet the padding: where output and input rows are of one
+    /// length, rows are joined to a single run.
+    gaps: Vec<usize>,
+}
+
+impl Path {
+    fn new(rows: Axis, columns: Axis) -> Self {
+        let ((down, first_row), (across, first_column)) = (rows.inside(), columns.inside());
+        let length = across.len();
+        let runs: Vec<(usize, usize)> = down
+            .filter(|_| length > 0)
+            .enumerate()
+            .map(|(i, y)| {
+                let input = (first_row + i * rows.stride) * columns.input;
+                (y * columns.output + across.start, input + first_column)
+            })
+            .collect();
+        let path = Self { runs, length, stride: columns.stride, gaps: Vec::new() };
+        let parallel = rows.stride == 1 && columns.stride == 1 && columns.input == columns.output;
+        if parallel { path.joined(columns.output) } else { path }
+    }
+
+    /// One run over all rows.
+    fn joined(mut self, width: usize) -> Self {
+        let ends = self.runs.iter().skip(1).map(|(next, _)| *next);
+        self.gaps = ends.flat_map(|next| next + self.length - width..next).collect();
+        self.length += self.runs.len().saturating_sub(1) * width;
+        self.runs.truncate(1);
+        self
+    }
+
+    /// What the kernel position meets in a plane. Outputs that meet the padding are left as they
+    /// are, or zero.
+    fn gather(&self, plane: &[f32], out: &mut [f32]) {
+        for &(to, from) in &self.runs {
+            let out = &mut out[to..to + self.length];
+            if self.stride == 1 {
+                out.copy_from_slice(&plane[from..from + self.length]);
             } else {
-                let met = plane[target..].iter_mut().step_by(self.stride.1);
+                let met = plane[from..].iter().step_by(self.stride);
+                out.iter_mut().zip(met).for_each(|(out, &v)| *out = v);
+            }
+        }
+        self.clear_gaps(out);
+    }
+
+    fn clear_gaps(&self, out: &mut [f32]) {
+        self.gaps.iter().for_each(|&gap| out[gap] = 0.0);
+    }
+
+    /// The way back of `gather`, where gaps are zero: adds to what was met.
+    fn scatter(&self, from: &[f32], plane: &mut [f32]) {
+        for &(source, target) in &self.runs {
+            let from = &from[source..source + self.length];
+            if self.stride == 1 {
+                let met = plane[target..target + self.length].iter_mut();
+                met.zip(from).for_each(|(p, v)| *p += v);
+            } else {
+                let met = plane[target..].iter_mut().step_by(self.stride);
                 met.zip(from).for_each(|(p, v)| *p += v);
             }
         }
