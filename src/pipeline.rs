@@ -20,6 +20,7 @@ mod publish;
 mod recommendation;
 mod report;
 mod rivals;
+mod sealed;
 mod steps;
 mod timing;
 mod update;

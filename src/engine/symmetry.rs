@@ -19,5 +19,5 @@ mod similarity;
 pub use attention::Attention;
 pub use fit::{Fit, Kind};
 pub use groups::{Group, Member, Symmetry};
-pub use matching::{Matcher, Solution, Start};
+pub use matching::{Matcher, Solution, Stage, Stages, Start};
 pub use permutation::Permutation;

@@ -11,7 +11,7 @@ use super::{
     diagnose::Diagnosed,
     fetch::{Inputs, device},
     judge::{Baselines, Scores},
-    matching,
+    matching::{self, Origin},
     meter::{self, Seconds},
     steps::Steps,
 };
@@ -40,8 +40,8 @@ pub struct Bench<'a> {
     pub ledger: Ledger,
     /// What the methods so far have on disk.
     pub steps: RefCell<Vec<Rc<Steps<'a>>>>,
-    /// Whether weight matching was found in the cache; `None` where nobody looked.
-    pub cached_matching: Cell<Option<bool>>,
+    /// Where the π of the bases' weights came from; `None` where nobody asked the cache.
+    pub matching: Cell<Option<Origin>>,
 }
 
 impl<'a> Bench<'a> {
@@ -53,8 +53,8 @@ impl<'a> Bench<'a> {
                 .map_err(super::failure::graph("/source/base", &job.spec.source.base))
         });
         let (source, ledger) = (source.transpose()?, Ledger::new(meter::now));
-        let (steps, cached_matching) = (RefCell::default(), Cell::default());
-        Ok(Self { inputs, job, learner, source, ledger, steps, cached_matching })
+        let (steps, matching) = (RefCell::default(), Cell::default());
+        Ok(Self { inputs, job, learner, source, ledger, steps, matching })
     }
 
     /// What was computed so far, on either network.

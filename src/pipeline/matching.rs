@@ -7,25 +7,32 @@
 //!
 //! Whoever solves a pair holds a lock on an empty file of its own meanwhile, so that jobs that begin
 //! together on one machine solve it once: the others wait for the entry. The system gives the lock
-//! back when its process dies, and the file stays, because another may be waiting at it.
+//! back when its process dies, and the file stays, because another may be waiting at it. How far the
+//! search is stands beside the entry until that is there: after a kill it goes on at the last group.
 
 use std::{
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, compete::Bench, meter};
+use super::{Failure, compete::Bench, meter, sealed};
 use crate::{
     engine::{
-        symmetry::{Fit, Permutation, assignment::Certificate},
+        network::Checkpoint,
+        symmetry::{Fit, Permutation, Stage, assignment::Certificate},
         transfer::{
             Alignment, Evidence, Problem,
             methods::{self, GroupEvidence},
+            shelf::{Shelf, Side},
         },
     },
     spec::Method,
@@ -40,6 +47,15 @@ const PACE: Duration = Duration::from_millis(50);
 /// How long one waits at most, in seconds: a process that is stopped keeps its lock, and to solve a
 /// pair twice is only a waste.
 const LONGEST_WAIT: f64 = 600.0;
+
+/// How a job came by the π of its bases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Cached,
+    Solved,
+    /// Solved from where an attempt before it was broken off.
+    Resumed,
+}
 
 /// What a file says.
 #[derive(Serialize, Deserialize)]
@@ -59,8 +75,8 @@ struct Group(u64, u64, Option<String>);
 
 /// The weight-matching alignment, from the cache where it is there.
 pub fn weight_matching(bench: &Bench, problem: &Problem) -> Result<Alignment, Failure> {
-    let solve = || methods::align(Method::WeightMatching, problem, None, None);
-    let Some(cache) = bench.job.cache else { return Ok(solve()?) };
+    let solve = |problem: &Problem| methods::align(Method::WeightMatching, problem, None, None);
+    let Some(cache) = bench.job.cache else { return Ok(solve(problem)?) };
     let key = key(bench);
     let path = cache.join("matching").join(format!("{key}.json"));
     if let Some(found) = look(bench, (&path, &key), problem) {
@@ -71,12 +87,82 @@ pub fn weight_matching(bench: &Bench, problem: &Problem) -> Result<Alignment, Fa
     if let Some(found) = look(bench, (&path, &key), problem) {
         return Ok(found);
     }
-    let alignment = solve()?;
-    bench.cached_matching.set(Some(false));
+    let underway = Underway::new(path.with_extension("underway"));
+    let alignment = solve(&Problem { shelf: &underway, ..*problem })?;
+    bench.matching.set(Some(underway.origin()));
     if let Err(error) = write(&path, key, &alignment, problem) {
         tracing::warn!(%error, file = %path.display(), "not written");
     }
+    underway.done();
     Ok(alignment)
+}
+
+/// Of the time that passes, the part that is spent on writing down how far a search is.
+const WRITING: f64 = 0.1;
+
+/// The stage of a search, in a file.
+#[derive(Debug)]
+struct Underway {
+    path: PathBuf,
+    /// When it was written last, and how long that took: seconds.
+    written: Mutex<(f64, f64)>,
+    resumed: AtomicBool,
+}
+
+impl Underway {
+    fn new(path: PathBuf) -> Self {
+        let (written, resumed) = (Mutex::new((f64::NEG_INFINITY, 0.0)), AtomicBool::new(false));
+        Self { path, written, resumed }
+    }
+
+    fn origin(&self) -> Origin {
+        if self.resumed.load(Ordering::Relaxed) { Origin::Resumed } else { Origin::Solved }
+    }
+
+    fn done(&self) {
+        if let Err(error) = fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, file = %self.path.display(), "could not remove");
+        }
+    }
+}
+
+/// Weight matching has no gradients to keep.
+impl Shelf for Underway {
+    fn find(&self, _: (usize, Side)) -> Option<Checkpoint> {
+        None
+    }
+
+    fn keep(&self, _: (usize, Side), gradient: Checkpoint, _: bool) -> Checkpoint {
+        gradient
+    }
+
+    fn stage(&self) -> Option<Stage> {
+        let found = sealed::read(&self.path)
+            .and_then(|text| Ok(text.as_deref().map(serde_json::from_str).transpose()?));
+        let found: Option<Stage> = found.unwrap_or_else(|error| {
+            tracing::warn!(%error, file = %self.path.display(), "not usable; begun again");
+            None
+        });
+        self.resumed.store(found.is_some(), Ordering::Relaxed);
+        found
+    }
+
+    fn pass(&self, stage: &Stage) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = meter::now();
+        let (last, took) = *written;
+        if begun - last < took / WRITING {
+            return;
+        }
+        let text = serde_json::to_string(stage).map_err(io::Error::other);
+        if let Err(error) = text.and_then(|text| sealed::write(&self.path, &text)) {
+            tracing::warn!(%error, file = %self.path.display(), "not written");
+        }
+        let now = meter::now();
+        *written = (now, now - begun);
+    }
 }
 
 /// The entry, where it is there and sound.
@@ -85,7 +171,7 @@ fn look(bench: &Bench, (path, key): (&Path, &str), problem: &Problem) -> Option<
         tracing::warn!(%error, file = %path.display(), "not usable; solved again");
         None
     })?;
-    bench.cached_matching.set(Some(true));
+    bench.matching.set(Some(Origin::Cached));
     Some(found)
 }
 
@@ -142,30 +228,18 @@ fn key(bench: &Bench) -> String {
 }
 
 fn read(path: &Path, key: &str, problem: &Problem) -> io::Result<Option<Alignment>> {
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        text => text?,
-    };
-    let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    let (digest, body) = text.split_once('\n').ok_or_else(|| broken("is cut off"))?;
-    if sha256_of(body.as_bytes()) != digest {
-        return Err(broken("does not agree with its digest"));
-    }
-    let entry: Entry = serde_json::from_str(body)?;
+    let Some(body) = sealed::read(path)? else { return Ok(None) };
+    let entry: Entry = serde_json::from_str(&body)?;
     if entry.format != FORMAT || entry.key != key {
-        return Err(broken("is about something else"));
+        return Err(sealed::broken("is about something else"));
     }
-    entry.alignment(problem).map(Some).ok_or_else(|| broken("holds no element of the group"))
+    let alignment = entry.alignment(problem);
+    alignment.map(Some).ok_or_else(|| sealed::broken("holds no element of the group"))
 }
 
 fn write(path: &Path, key: String, alignment: &Alignment, problem: &Problem) -> io::Result<()> {
     let Some(entry) = Entry::of(key, alignment, problem) else { return Ok(()) };
-    let body = serde_json::to_string(&entry)?;
-    let folder = path.parent().map(PathBuf::from).unwrap_or_default();
-    fs::create_dir_all(&folder)?;
-    let incoming = path.with_extension(format!("{}.incoming", std::process::id()));
-    fs::write(&incoming, format!("{}\n{body}", sha256_of(body.as_bytes())))?;
-    fs::rename(&incoming, path)
+    sealed::write(path, &serde_json::to_string(&entry)?)
 }
 
 impl Entry {

@@ -21,7 +21,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{Progress, Stop, compete::Bench};
+use super::{Progress, Stop, compete::Bench, sealed};
 use crate::{
     artifacts::tensors,
     engine::{
@@ -155,11 +155,19 @@ impl Shelf for Steps<'_> {
 
     fn reached(&self, step: usize) -> Option<Reached> {
         let path = self.end_of(step);
-        let text = fs::read_to_string(&path).ok().filter(|_| self.lasting)?;
-        let Some(found) = reached::from_text(&text) else {
-            tracing::warn!(file = %path.display(), "not usable; computed again");
+        if !self.lasting {
             return None;
-        };
+        }
+        let found = sealed::read(&path).and_then(|text| match text {
+            Some(text) => reached::from_text(&text)
+                .map(Some)
+                .ok_or_else(|| sealed::broken("is about other groups")),
+            None => Ok(None),
+        });
+        let found = found.unwrap_or_else(|error| {
+            tracing::warn!(%error, file = %path.display(), "not usable; computed again");
+            None
+        })?;
         // The gradients of both sides of all its pairs.
         self.found.fetch_add(2 * step, Ordering::Relaxed);
         Some(found)
@@ -170,12 +178,8 @@ impl Shelf for Steps<'_> {
             return;
         }
         let path = self.end_of(step);
-        let incoming = path.with_extension(format!("{}.incoming", std::process::id()));
-        let written = reached::to_text(reached).map_err(io::Error::other).and_then(|text| {
-            fs::create_dir_all(&self.folder)?;
-            fs::write(&incoming, text)?;
-            fs::rename(&incoming, &path)
-        });
+        let text = reached::to_text(reached).map_err(io::Error::other);
+        let written = text.and_then(|text| sealed::write(&path, &text));
         if let Err(error) = written {
             tracing::warn!(%error, file = %path.display(), "not written");
         }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{
     compete::Bench,
     judge::Contest,
+    matching::Origin,
     meter::{Meter, Seconds, WATTS_PER_CORE},
 };
 use crate::engine::ledger::Work;
@@ -43,7 +44,9 @@ pub fn timing(bench: &Bench, contest: &Contest, (meter, diagnosis): (&Meter, f64
             "few_shot": contest.few_shot.as_ref().map(|few| used(few.seconds)),
             "fine_tune_only": contest.fine_tune_only.as_ref().map(|f| used(f.seconds)),
         },
-        "weight_matching": bench.cached_matching.get().map(|cached| json!({"cached": cached})),
+        "weight_matching": bench.matching.get().map(|origin| {
+            json!({"cached": origin == Origin::Cached, "resumed": origin == Origin::Resumed})
+        }),
         "resumed_gradients": bench.steps.borrow().iter().map(|s| s.found()).sum::<usize>(),
         "peak_memory_bytes": peak,
         "peak_memory_of": if of_this_job { "job" } else { "process" },

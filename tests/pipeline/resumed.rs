@@ -54,3 +54,37 @@ fn an_interrupted_gmt_goes_on_after_the_last_step_that_it_had_finished() {
     assert_eq!(timing["resumed_gradients"], 2 + 4);
     are_the_same(&undisturbed, &resumed);
 }
+
+#[test]
+fn an_interrupted_weight_matching_goes_on_at_the_last_group() {
+    let mut case = Case::fresh();
+    let mut spec = case.spec();
+    spec["methods"] = json!(["weight_matching"]);
+    let (_, undisturbed) = case.done(&spec);
+    let cache = case.folder.path().join("cache");
+    case.cache = Some(cache.clone());
+    // Asked before the first group and after each.
+    let ended = case.run_with(&spec, &Until(AtomicUsize::new(3)));
+    assert!(matches!(ended, Err(Failure::Stopped(Stop::HandedBack))), "{ended:?}");
+    let left = || -> Vec<_> {
+        let files = fs::read_dir(cache.join("matching")).expect("a folder");
+        files.map(|file| file.expect("readable").path()).collect()
+    };
+    let [underway] = left().try_into().expect("one file");
+    assert_eq!(underway.extension().and_then(|e| e.to_str()), Some("underway"));
+    let whole = fs::read_to_string(&underway).expect("text");
+    let (_, resumed) = case.done(&spec);
+    let timing = |folder: &std::path::Path| {
+        read_json(&folder.join("report.json"))["timing"]["weight_matching"].clone()
+    };
+    assert_eq!(timing(&resumed), json!({"cached": false, "resumed": true}));
+    are_the_same(&undisturbed, &resumed);
+
+    // The entry has taken its place. Without it and with half a stage it is solved from the start.
+    let [entry] = left().try_into().expect("one file");
+    fs::remove_file(entry).expect("our own file");
+    fs::write(&underway, &whole[..whole.len() / 2]).expect("our own file");
+    let (_, again) = case.done(&spec);
+    assert_eq!(timing(&again), json!({"cached": false, "resumed": false}));
+    are_the_same(&undisturbed, &again);
+}

@@ -23,6 +23,7 @@ mod tree;
 
 use augment::Search;
 use pulp::Arch;
+use serde::{Deserialize, Serialize};
 
 /// A permutation that maximises `Σ_j A[j, sigma[j]]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +37,7 @@ pub struct Assignment {
 }
 
 /// The proof of optimality that comes with an assignment.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Certificate {
     /// Every row has its own maximum: optimal at sight.
     RowMaxima,

@@ -12,6 +12,7 @@
 
 use burn::tensor::Device;
 use rand::{Rng, seq::SliceRandom};
+use serde::{Deserialize, Serialize};
 
 use super::{
     assignment::{self, Assignment, Certificate, NotFinite, Prices},
@@ -56,6 +57,83 @@ pub struct Solution {
     pub certificates: Vec<Option<Certificate>>,
 }
 
+/// How far a descent has come, between two visits of groups: a later run can go on from there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    permutation: Permutation,
+    /// Groups that an anchored first sweep has solved; `None` when it is over.
+    anchoring: Option<Vec<bool>>,
+    /// Sweeps begun, and blocks of the last one that are behind.
+    sweeps: usize,
+    done: usize,
+    /// Blocks to be visited.
+    dirty: Vec<bool>,
+    certificates: Vec<Option<Certificate>>,
+}
+
+impl Stage {
+    /// Before the first sweep from a π.
+    fn sweeping(symmetry: &Symmetry, permutation: Permutation) -> Self {
+        Self {
+            permutation,
+            anchoring: None,
+            sweeps: 0,
+            done: 0,
+            dirty: vec![true; symmetry.blocks().len()],
+            certificates: vec![None; symmetry.groups.len()],
+        }
+    }
+
+    /// Before an anchored first sweep.
+    fn anchoring(symmetry: &Symmetry) -> Self {
+        let anchoring = Some(vec![false; symmetry.groups.len()]);
+        Self { anchoring, ..Self::sweeping(symmetry, Permutation::identity(symmetry)) }
+    }
+
+    /// Whether it is a stage of this symmetry, wherever it was read from.
+    fn fits(&self, symmetry: &Symmetry) -> bool {
+        let groups = symmetry.groups.len();
+        self.permutation.fits(symmetry)
+            && self.anchoring.as_ref().is_none_or(|solved| solved.len() == groups)
+            && self.certificates.len() == groups
+            && self.dirty.len() == symmetry.blocks().len()
+            && self.sweeps <= SWEEP_LIMIT
+            && self.done <= if self.sweeps == 0 { 0 } else { self.dirty.len() }
+    }
+}
+
+/// How a descent that may be broken off is followed.
+#[derive(Clone)]
+pub struct Stages<'a, E> {
+    /// Where an earlier one was broken off; what does not fit the symmetry counts for nothing.
+    pub from: Option<Stage>,
+    /// Hears of every stage, and ends the descent by refusing.
+    pub reached: &'a dyn Fn(&Stage) -> Result<(), E>,
+}
+
+/// A matrix for each group, as far as there is room to keep them.
+#[derive(Debug)]
+struct Kept {
+    similarities: Vec<Similarity>,
+    /// Groups whose matrix is kept.
+    fits: Vec<bool>,
+}
+
+impl Kept {
+    fn of(symmetry: &Symmetry, room: usize) -> Self {
+        let fits = symmetry.groups.iter().scan(0, |bytes, group| {
+            *bytes += 4 * group.units.pow(2);
+            Some(*bytes <= room)
+        });
+        let similarities = symmetry.groups.iter().map(|_| Similarity::default());
+        Self { similarities: similarities.collect(), fits: fits.collect() }
+    }
+
+    fn clear(&mut self) {
+        self.similarities.iter_mut().for_each(Similarity::clear);
+    }
+}
+
 /// Pairs of tensor sets, and what has been computed from them.
 #[derive(Debug)]
 pub struct Matcher<'a> {
@@ -65,29 +143,24 @@ pub struct Matcher<'a> {
     pairs: Vec<Pair>,
     /// Of the pairs, in order.
     known: Vec<Known>,
-    similarities: Vec<Similarity>,
-    /// Groups whose similarity is kept.
-    kept: Vec<bool>,
+    similarities: Kept,
+    /// Of the members that anchor each group.
+    anchored: Kept,
     prices: Vec<Prices>,
 }
 
 impl<'a> Matcher<'a> {
     /// Matrix products run on `device`.
     pub fn new(symmetry: &'a Symmetry, device: Device, ledger: &'a Ledger) -> Self {
-        let groups = symmetry.groups.len();
-        let kept = symmetry.groups.iter().scan(0, |bytes, group| {
-            *bytes += 4 * group.units.pow(2);
-            Some(*bytes <= KEPT)
-        });
         Self {
             symmetry,
             device,
             ledger,
             pairs: Vec::new(),
             known: Vec::new(),
-            similarities: (0..groups).map(|_| Similarity::default()).collect(),
-            kept: kept.collect(),
-            prices: vec![Prices::default(); groups],
+            similarities: Kept::of(symmetry, KEPT),
+            anchored: Kept::of(symmetry, KEPT / 2),
+            prices: vec![Prices::default(); symmetry.groups.len()],
         }
     }
 
@@ -103,7 +176,8 @@ impl<'a> Matcher<'a> {
     pub fn clear(&mut self) {
         self.pairs.clear();
         self.known.clear();
-        self.similarities.iter_mut().for_each(Similarity::clear);
+        self.similarities.clear();
+        self.anchored.clear();
     }
 
     /// What helps to solve for similar pairs: prices of every group's units.
@@ -125,42 +199,81 @@ impl<'a> Matcher<'a> {
     /// # Errors
     /// When a pair holds values that are not finite.
     pub fn solve(&mut self, start: Start, rng: &mut impl Rng) -> Result<Solution, NotFinite> {
-        let mut permutation = match start {
-            Start::From(permutation) => permutation.clone(),
-            Start::Anchored => self.anchored()?,
-            Start::Best(given) => self.best(given)?,
-        };
+        self.solve_in_stages(start, rng, Stages { from: None, reached: &|_| Ok(()) })
+    }
+
+    /// As [`Matcher::solve`], for descents that may be broken off: hears of every group or attention
+    /// that has been visited, and goes on from where an earlier descent of these pairs, from this
+    /// start and in this order, was then. The end is that of one descent, up to the rounding of
+    /// matrices that are built anew.
+    ///
+    /// # Errors
+    /// When a pair holds values that are not finite, and what `reached` refuses with.
+    pub fn solve_in_stages<E: From<NotFinite>>(
+        &mut self,
+        start: Start,
+        rng: &mut impl Rng,
+        stages: Stages<E>,
+    ) -> Result<Solution, E> {
+        let Stages { from, reached } = stages;
         let blocks = self.symmetry.blocks();
-        let mut certificates = vec![None; self.symmetry.groups.len()];
-        let mut dirty = vec![true; blocks.len()];
-        let mut sweeps = 0;
-        while sweeps < SWEEP_LIMIT && dirty.contains(&true) {
-            sweeps += 1;
+        let from = from.filter(|stage| stage.fits(self.symmetry));
+        let mut at = match (from, start) {
+            (Some(stage), _) if stage.anchoring.is_none() => stage,
+            (_, Start::From(permutation)) => Stage::sweeping(self.symmetry, permutation.clone()),
+            (from, Start::Anchored) => self.anchored(Stages { from, reached })?,
+            (from, Start::Best(given)) => self.best(given, Stages { from, reached })?,
+        };
+        let mut shuffled = || {
             let mut order: Vec<usize> = (0..blocks.len()).collect();
             order.shuffle(rng);
-            for block in order {
-                if !std::mem::take(&mut dirty[block]) {
-                    continue;
+            order
+        };
+        // The orders of earlier sweeps are drawn again.
+        let mut order = (0..at.sweeps).map(|_| shuffled()).last().unwrap_or_default();
+        loop {
+            if at.done == order.len() {
+                if at.sweeps == SWEEP_LIMIT || !at.dirty.contains(&true) {
+                    break;
                 }
-                let groups = &blocks[block];
-                let moved = if let &[group] = groups.as_slice() {
-                    let (moved, certificate) = self.visit(group, &mut permutation)?;
-                    certificates[group] = certificate;
-                    moved
-                } else {
-                    self.visit_attention(groups, &mut permutation)?
-                };
-                if moved {
-                    for neighbour in groups.iter().flat_map(|&group| self.neighbours(group)) {
-                        let of = |block: &Vec<usize>| block.contains(&neighbour);
-                        blocks.iter().position(of).into_iter().for_each(|b| dirty[b] = true);
-                    }
-                }
+                (at.sweeps, at.done, order) = (at.sweeps + 1, 0, shuffled());
+            }
+            let block = order[at.done];
+            at.done += 1;
+            if std::mem::take(&mut at.dirty[block]) {
+                self.visit_block(&blocks, block, &mut at)?;
+                reached(&at)?;
             }
         }
+        let Stage { permutation, sweeps, certificates, .. } = at;
         let products = self.products(&permutation);
         let objective = products.iter().flatten().sum();
         Ok(Solution { permutation, objective, products, sweeps, certificates })
+    }
+
+    /// Solves a group, or an attention's groups, with the others held. What shares a tensor with one
+    /// that moved is to be visited again.
+    fn visit_block(
+        &mut self,
+        blocks: &[Vec<usize>],
+        block: usize,
+        at: &mut Stage,
+    ) -> Result<(), NotFinite> {
+        let groups = &blocks[block];
+        let moved = if let &[group] = groups.as_slice() {
+            let (moved, certificate) = self.visit(group, &mut at.permutation)?;
+            at.certificates[group] = certificate;
+            moved
+        } else {
+            self.visit_attention(groups, &mut at.permutation)?
+        };
+        if moved {
+            for neighbour in groups.iter().flat_map(|&group| self.neighbours(group)) {
+                let of = |block: &Vec<usize>| block.contains(&neighbour);
+                blocks.iter().position(of).into_iter().for_each(|b| at.dirty[b] = true);
+            }
+        }
+        Ok(())
     }
 
     /// `Σ_t ⟨target_t, π source_t⟩` over the learned tensors.
@@ -197,9 +310,8 @@ impl<'a> Matcher<'a> {
         group: usize,
         permutation: &mut Permutation,
     ) -> Result<(bool, Option<Certificate>), NotFinite> {
-        let matrix = self.matrix(group, permutation);
-        let task = Task { symmetry: self.symmetry, group, device: &self.device };
-        let quadratic = task.is_quadratic();
+        let matrix = self.matrix(group, permutation, None);
+        let quadratic = self.task(group, None).is_quadratic();
         let found = self.assign(group, &matrix, permutation.sigma(group))?;
         let certificate = (!quadratic).then_some(found.certificate);
         if !gains(&matrix, permutation.sigma(group), &found) {
@@ -221,7 +333,7 @@ impl<'a> Matcher<'a> {
         permutation: &mut Permutation,
     ) -> Result<bool, NotFinite> {
         let matrices: Vec<Vec<f32>> =
-            groups.iter().map(|&group| self.matrix(group, permutation)).collect();
+            groups.iter().map(|&group| self.matrix(group, permutation, None)).collect();
         self.arrange(&matrices, groups, permutation)
     }
 
@@ -248,15 +360,27 @@ impl<'a> Matcher<'a> {
         Ok(true)
     }
 
-    /// `A_g`, up to date.
-    fn matrix(&mut self, group: usize, permutation: &Permutation) -> Vec<f32> {
-        let task = Task { symmetry: self.symmetry, group, device: &self.device };
-        let (similarity, pairs) = (&mut self.similarities[group], &self.pairs);
-        let kept = self.kept[group];
+    fn task<'t>(&'t self, group: usize, solved: Option<&'t [bool]>) -> Task<'t> {
+        Task { symmetry: self.symmetry, group, device: &self.device, solved }
+    }
+
+    /// `A_g`, up to date; of only those members that `solved` groups anchor, if there are such.
+    fn matrix(
+        &mut self,
+        group: usize,
+        permutation: &Permutation,
+        solved: Option<&[bool]>,
+    ) -> Vec<f32> {
+        let task = Task { symmetry: self.symmetry, group, device: &self.device, solved };
+        let kept = if solved.is_some() { &mut self.anchored } else { &mut self.similarities };
+        // A single pair is what weight matching has, which solves once.
+        let again = solved.is_none() || self.pairs.len() > 1;
+        let (similarity, keep) = (&mut kept.similarities[group], kept.fits[group] && again);
+        let pairs = &self.pairs;
         self.ledger.book(Work::Similarity, || {
             similarity.update(&task, permutation, pairs);
             let values = similarity.values(self.symmetry.groups[group].units);
-            if !kept {
+            if !keep {
                 similarity.clear();
             }
             values
@@ -275,12 +399,16 @@ impl<'a> Matcher<'a> {
         })
     }
 
-    fn best(&mut self, given: &[&Permutation]) -> Result<Permutation, NotFinite> {
-        let [first, others @ ..] = given else { return self.anchored() };
+    fn best<E: From<NotFinite>>(
+        &mut self,
+        given: &[&Permutation],
+        stages: Stages<E>,
+    ) -> Result<Stage, E> {
+        let [first, others @ ..] = given else { return self.anchored(stages) };
         if self.symmetry.is_separable() {
-            return Ok((*first).clone());
+            return Ok(Stage::sweeping(self.symmetry, (*first).clone()));
         }
-        let anchored = self.anchored()?;
+        let anchored = self.anchored(stages)?.permutation;
         let (mut best, mut highest) = (*first, self.objective(first));
         for start in others.iter().copied().chain([&anchored]) {
             let objective = self.objective(start);
@@ -288,57 +416,44 @@ impl<'a> Matcher<'a> {
                 (best, highest) = (start, objective);
             }
         }
-        Ok(best.clone())
+        Ok(Stage::sweeping(self.symmetry, best.clone()))
     }
 
     /// The first sweep of an anchored start, in graph order: always the first group, or attention,
     /// that some usable member anchors.
-    fn anchored(&mut self) -> Result<Permutation, NotFinite> {
-        let mut permutation = Permutation::identity(self.symmetry);
-        let mut solved = vec![false; self.symmetry.groups.len()];
+    fn anchored<E: From<NotFinite>>(&mut self, stages: Stages<E>) -> Result<Stage, E> {
+        let Stages { from, reached } = stages;
+        let mut at = from.unwrap_or_else(|| Stage::anchoring(self.symmetry));
+        let mut solved = at.anchoring.take().unwrap_or_default();
         let mut waiting = self.symmetry.blocks();
+        waiting.retain(|groups| !groups.iter().all(|&group| solved[group]));
         while !waiting.is_empty() {
-            let anchored = waiting.iter().enumerate().find_map(|(position, groups)| {
-                Some((position, self.anchors(groups, &permutation, &solved)?))
-            });
-            let Some((position, matrices)) = anchored else {
+            let anchored = |group: &usize| self.task(*group, Some(&solved)).is_anchored();
+            let Some(position) = waiting.iter().position(|groups| groups.iter().any(anchored))
+            else {
                 // Nothing anchors what is left: the first stays as it is and anchors others.
                 waiting.remove(0).into_iter().for_each(|group| solved[group] = true);
                 continue;
             };
             let groups = waiting.remove(position);
+            let matrices: Vec<Vec<f32>> = groups
+                .iter()
+                .map(|&group| self.matrix(group, &at.permutation, Some(&solved)))
+                .collect();
             if let &[group] = groups.as_slice() {
-                let found = self.assign(group, &matrices[0], permutation.sigma(group))?;
-                if gains(&matrices[0], permutation.sigma(group), &found) {
-                    permutation.set(group, found.sigma);
+                let found = self.assign(group, &matrices[0], at.permutation.sigma(group))?;
+                if gains(&matrices[0], at.permutation.sigma(group), &found) {
+                    at.permutation.set(group, found.sigma);
                 }
             } else {
-                self.arrange(&matrices, &groups, &mut permutation)?;
+                self.arrange(&matrices, &groups, &mut at.permutation)?;
             }
             groups.into_iter().for_each(|group| solved[group] = true);
+            at.anchoring = Some(solved.clone());
+            reached(&at)?;
         }
-        Ok(permutation)
-    }
-
-    /// The groups' matrices from usable members alone; `None` when no group has one.
-    fn anchors(
-        &self,
-        groups: &[usize],
-        permutation: &Permutation,
-        solved: &[bool],
-    ) -> Option<Vec<Vec<f32>>> {
-        let of = |&group: &usize| {
-            let task = Task { symmetry: self.symmetry, group, device: &self.device };
-            let similarity = || task.anchored(permutation, &self.pairs, solved);
-            self.ledger.book(Work::Similarity, similarity)
-        };
-        let matrices: Vec<Option<Vec<f32>>> = groups.iter().map(of).collect();
-        if matrices.iter().all(Option::is_none) {
-            return None;
-        }
-        let zeros = |group: usize| vec![0.0; self.symmetry.groups[group].units.pow(2)];
-        let filled = matrices.into_iter().zip(groups);
-        Some(filled.map(|(matrix, &group)| matrix.unwrap_or_else(|| zeros(group))).collect())
+        at.anchoring = None;
+        Ok(at)
     }
 
     /// The objective over the tensors of one group.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use rand::{Rng, seq::SliceRandom};
+use serde::{Deserialize, Serialize};
 
 use super::{
     gather::{Offsets, along, gather, strides},
@@ -15,7 +16,7 @@ use super::{
 use crate::engine::network::{CHUNK, Checkpoint, HostTensor};
 
 /// One order of units for each group of a [`Symmetry`], in its order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permutation {
     sigmas: Vec<Vec<u32>>,
 }
@@ -40,13 +41,18 @@ impl Permutation {
     /// The element with these σ, one a group; `None` where they are no bijections of the groups'
     /// units, or tear an attention's heads apart.
     pub fn from_sigmas(symmetry: &Symmetry, sigmas: Vec<Vec<u32>>) -> Option<Self> {
-        let fits = sigmas.len() == symmetry.groups.len()
-            && sigmas
+        Some(Self { sigmas }).filter(|permutation| permutation.fits(symmetry))
+    }
+
+    /// Whether it is an element of this symmetry's group.
+    pub(super) fn fits(&self, symmetry: &Symmetry) -> bool {
+        self.sigmas.len() == symmetry.groups.len()
+            && self
+                .sigmas
                 .iter()
                 .zip(&symmetry.groups)
                 .all(|(s, g)| s.len() == g.units && is_bijection(s))
-            && symmetry.attentions.iter().all(|attention| attention.admits(&sigmas));
-        fits.then_some(Self { sigmas })
+            && symmetry.attentions.iter().all(|attention| attention.admits(&self.sigmas))
     }
 
     /// σ of a group: unit `j` of the result is unit `σ[j]` of the source.

@@ -92,6 +92,8 @@ pub struct Task<'a> {
     pub symmetry: &'a Symmetry,
     pub group: usize,
     pub device: &'a Device,
+    /// Only members whose other axes are fixed or belong to these groups take part; `None`: all.
+    pub solved: Option<&'a [bool]>,
 }
 
 impl<'a> Task<'a> {
@@ -99,7 +101,7 @@ impl<'a> Task<'a> {
         &self.symmetry.groups[self.group]
     }
 
-    /// The learned members with their other axes. Statistics take no part.
+    /// The learned members that take part, with their other axes. Statistics do not.
     fn couplings(&self) -> Vec<Coupling<'a>> {
         let learned = self.group().members.iter().filter(|m| m.role == Role::Learned);
         let with_others = |member: &'a Member| {
@@ -111,41 +113,21 @@ impl<'a> Task<'a> {
             }
             couplings
         };
-        learned.flat_map(with_others).collect()
+        let usable = |coupling: &Coupling| match (self.solved, coupling.other) {
+            (Some(solved), Some((_, group))) => solved[group],
+            _ => true,
+        };
+        learned.flat_map(with_others).filter(usable).collect()
+    }
+
+    /// Whether any member takes part.
+    pub fn is_anchored(&self) -> bool {
+        !self.couplings().is_empty()
     }
 
     /// Whether some tensor has this group on both its axes: the objective is then quadratic in σ.
     pub fn is_quadratic(&self) -> bool {
         self.couplings().iter().any(|c| c.other.is_some_and(|(_, group)| group == self.group))
-    }
-
-    /// `A_g` from only those members whose other axes are fixed or belong to `solved` groups;
-    /// `None` when there is no such member.
-    pub fn anchored(
-        &self,
-        permutation: &Permutation,
-        pairs: &[Pair],
-        solved: &[bool],
-    ) -> Option<Vec<f32>> {
-        let usable: Vec<Coupling> = self
-            .couplings()
-            .into_iter()
-            .filter(|c| c.other.is_none_or(|(_, group)| solved[group]))
-            .collect();
-        if usable.is_empty() {
-            return None;
-        }
-        let units = self.group().units;
-        let mut matrix = None;
-        for pair in pairs {
-            let mut product = Product::new(self, &mut matrix);
-            for coupling in &usable {
-                let sigma = coupling.other.map(|(_, group)| (permutation.sigma(group), None));
-                product.add(coupling, pair, sigma);
-            }
-            product.accumulate();
-        }
-        Some(to_vec(matrix, units))
     }
 }
 

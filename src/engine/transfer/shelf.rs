@@ -1,11 +1,15 @@
 //! Where gradient pairs are kept while π is solved over them: in memory, or wherever the caller
 //! has room for two parameter sets a timestep. What an interrupted run left there is found again,
-//! and so is what it had solved, where that is all that the next step needs.
+//! and so is what it had solved, where that is all that the next step needs, and the stage of a
+//! weight matching.
 
 use std::fmt;
 
 use super::Evidence;
-use crate::engine::{network::Checkpoint, symmetry::assignment::Prices};
+use crate::engine::{
+    network::Checkpoint,
+    symmetry::{Stage, assignment::Prices},
+};
 
 /// Which model a gradient is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +50,14 @@ pub trait Shelf: fmt::Debug + Sync {
 
     /// Lets a later run go on after this step.
     fn reach(&self, _step: usize, _reached: &Reached) {}
+
+    /// Where an earlier run with the same inputs was in the descent that weight matching is.
+    fn stage(&self) -> Option<Stage> {
+        None
+    }
+
+    /// Lets a later run go on from there.
+    fn pass(&self, _stage: &Stage) {}
 }
 
 /// Keeps everything in memory, for this run alone.

@@ -1,5 +1,6 @@
 //! Weight matching: π that brings the two bases themselves closest together. Data-free, and the same
-//! whatever the job's seed: it belongs to the pair of bases.
+//! whatever the job's seed: it belongs to the pair of bases. After every group the caller is asked
+//! whether to go on, and the shelf told how far it is: large models take minutes.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::engine::{
     network::Checkpoint,
-    symmetry::{Kind, Matcher, Permutation, Start},
+    symmetry::{Kind, Matcher, Permutation, Stage, Stages, Start},
     transfer::{Problem, TransferError, learned},
 };
 
@@ -37,7 +38,12 @@ pub fn match_pair(
     let mut matcher = Matcher::new(problem.symmetry, problem.learner.device(), problem.ledger);
     matcher.push(Kind::Matched, target, source);
     let identity = Permutation::identity(problem.symmetry);
-    let solution = matcher.solve(Start::Best(&[&identity]), &mut rng)?;
+    let reached = |stage: &Stage| {
+        problem.shelf.pass(stage);
+        problem.step(0, 1)
+    };
+    let stages = Stages { from: problem.shelf.stage(), reached: &reached };
+    let solution = matcher.solve_in_stages(Start::Best(&[&identity]), &mut rng, stages)?;
     problem.step(1, 1)?;
     let mut alignment = Alignment::constant(problem, &solution.permutation);
     let fit = matcher.fit(Kind::Matched, &solution).unwrap_or_default();

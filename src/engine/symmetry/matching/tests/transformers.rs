@@ -183,9 +183,9 @@ fn corrected_matrices_equal_those_built_anew() {
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
         assert!(solution.objective > matcher.objective(&start));
         for group in 0..symmetry.groups.len() {
-            let kept = matcher.matrix(group, &solution.permutation);
-            matcher.similarities[group].clear();
-            let anew = matcher.matrix(group, &solution.permutation);
+            let kept = matcher.matrix(group, &solution.permutation, None);
+            matcher.similarities.similarities[group].clear();
+            let anew = matcher.matrix(group, &solution.permutation, None);
             let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-3;
             assert!(kept.iter().zip(&anew).all(close), "{projection:?}, group {group}");
             // Its diagonal value is the group's share of the objective.
