@@ -141,7 +141,7 @@ pub struct Field {
 /// `aligning` and those evaluated while `transferring`.
 pub fn run(bench: &Bench, diagnosed: &Diagnosed, baselines: &Baselines) -> Result<Field, Failure> {
     let before = bench.cost();
-    let mut found = Found { bench, alignments: Vec::new(), cpu_seconds: Vec::new() };
+    let mut found = Found { bench, alignments: Vec::new(), cpu_seconds: Vec::new(), shifts: false };
     // Booked as diagnosis: the ladder has it for nothing.
     if let Some(alignment) = diagnosed.weight_matching.clone() {
         let (cost, seconds) = (Cost::default(), Seconds::default());
@@ -176,6 +176,8 @@ fn climb(
         target_loss: validation(&baselines.target_before).map(|evaluation| evaluation.loss),
         loss_of_guessing: (bench.learner.classes() as f64).ln(),
     };
+    // Onto the same base it changes nothing.
+    found.shifts = known.one_lineage() && !diagnosis.identical_bases;
     let (mut candidates, mut steps) = (Vec::<Candidate>::new(), Vec::new());
     while let Some(mut step) = ladder::next(&known, &steps) {
         tracing::info!(method = step.method.name(), taken = step.taken, reason = step.reason);
@@ -197,6 +199,8 @@ struct Found<'b, 'a> {
     alignments: Vec<(Method, Aligned)>,
     /// Of the candidates so far.
     cpu_seconds: Vec<f64>,
+    /// Identity is tried with the orthogonal shift too, whatever the specification says.
+    shifts: bool,
 }
 
 /// An alignment and what it cost, with all that it builds upon.
@@ -275,7 +279,13 @@ impl Found<'_, '_> {
         bench.job.progress.phase(Phase::Transferring);
         let (before, start) = (bench.cost(), Seconds::read());
         let problem = bench.problem(&progress);
-        let mut candidate = candidate::select(method, &problem, alignment, selection)?;
+        let mut candidate = candidate::select(method, &problem, alignment.clone(), selection)?;
+        if self.shifts && method == Method::Identity && !problem.orthogonal_shift {
+            let problem = Problem { orthogonal_shift: true, ..problem };
+            let shifted = candidate::select(method, &problem, alignment, selection)?;
+            let mut both = vec![candidate, shifted];
+            candidate = both.swap_remove(ladder::best(&both).unwrap_or(0));
+        }
         candidate.cost = cost + (bench.cost() - before);
         let seconds = seconds + start.passed();
         candidate.seconds = seconds.wall;

@@ -149,6 +149,7 @@ fn candidate(candidate: &Candidate, test: Option<&Evaluation>, rank: Option<usiz
         "rank": rank,
         "step": candidate.step,
         "alpha": candidate.alpha,
+        "orthogonal_shift": candidate.orthogonal_shift,
         "validation": candidate.validation.as_ref().map(score),
         "test": test.map(score),
         "last_step": candidate.steps.last(),

@@ -260,6 +260,43 @@ fn auto_stops_when_it_has_enough_and_measures_training_without_transfer() {
 }
 
 #[test]
+fn auto_takes_the_orthogonal_shift_where_one_lineage_is_the_better_for_it() {
+    let case = Case::fresh();
+    let report = |spec: &Value| read_json(&case.done(spec).1.join("report.json"));
+    let of_identity = |report: &Value| {
+        let candidates = report["candidates"].as_array().expect("a list");
+        candidates.iter().find(|c| c["method"] == "identity").expect("the first rung").clone()
+    };
+    let figures = |candidate: &Value| {
+        let of = |name: &str| candidate["validation"][name].as_f64().expect("measured");
+        (of("accuracy"), -of("loss"))
+    };
+    let old = case.model("old");
+    let mut chosen = Vec::new();
+    for (seed, distance) in [(8, 0.3), (9, 0.5), (10, 0.7), (11, 0.9)] {
+        let (zero, one) = (case.network.parameters(1), case.network.parameters(seed));
+        case.put_model("new", &old.shifted(&zero, &one, distance));
+        let mut spec = case.spec();
+        spec["methods"] = json!(["identity"]);
+        let plain = of_identity(&report(&spec));
+        spec["options"]["orthogonal_shift"] = json!(true);
+        let shifted = of_identity(&report(&spec));
+        spec = case.spec();
+        spec["methods"] = json!("auto");
+        let report = report(&spec);
+        let found = of_identity(&report);
+        let relation = &report["diagnosis"]["base_cosines"]["matrices"];
+        let related = relation.as_f64().expect("a cosine") >= 0.5
+            || report["diagnosis"]["relation"]["fixed_points"].as_f64().expect("a share") >= 0.5;
+        let better = related && figures(&shifted) > figures(&plain);
+        assert_eq!(found["orthogonal_shift"], better, "{relation} {found}");
+        assert_eq!(figures(&found), figures(if better { &shifted } else { &plain }));
+        chosen.push(better);
+    }
+    assert!(chosen.contains(&true) && chosen.contains(&false), "{chosen:?}");
+}
+
+#[test]
 fn auto_trains_the_new_base_alone_at_the_cost_of_the_winner() {
     let case = Case::fresh();
     case.put_model("new", &case.network.parameters(9));

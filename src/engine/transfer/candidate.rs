@@ -25,6 +25,8 @@ pub struct Candidate {
     /// `s*`
     pub step: usize,
     pub alpha: f64,
+    /// Updates were made orthogonal to what lies between the bases.
+    pub orthogonal_shift: bool,
     pub transport: Transport,
     pub model: Checkpoint,
     /// On the validation split.
@@ -96,6 +98,7 @@ pub fn select(
         method,
         step,
         alpha,
+        orthogonal_shift: problem.orthogonal_shift,
         transport,
         model,
         validation,

@@ -1,7 +1,8 @@
 //! Which methods a job runs, and which of their candidates is the best.
 //!
 //! `auto` is a ladder: identity, weight matching, FGMT, bico, theseus, GMT, and the best of them masked
-//! by gradfix. Before each rung [`next`] looks at the diagnosis and at what the rungs below gave, and
+//! by gradfix. Between bases of one lineage identity is tried with the orthogonal shift too. Before
+//! each rung [`next`] looks at the diagnosis and at what the rungs below gave, and
 //! takes or skips it for a reason that goes into the report. Without a validation split nothing can be compared,
 //! and the diagnosis alone chooses.
 
@@ -64,6 +65,14 @@ pub struct Known {
     pub loss_of_guessing: f64,
 }
 
+impl Known {
+    /// Whether the one base was trained on from the other, as far as their weights tell.
+    pub fn one_lineage(&self) -> bool {
+        self.cosine.is_some_and(|cosine| cosine >= SAME_LINEAGE_COSINE)
+            || self.fixed_points >= SAME_LINEAGE_FIXED_POINTS
+    }
+}
+
 /// One rung, taken or skipped.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Step {
@@ -120,10 +129,10 @@ fn by_validation(known: &Known, method: Method, (source, steps): (f64, &[Step]))
 
 /// Identity or weight matching by the bases' relation; the rest needs data.
 fn by_diagnosis(known: &Known, method: Method) -> (bool, String) {
-    let cosine = known.cosine.unwrap_or(0.0);
-    let related = cosine >= SAME_LINEAGE_COSINE || known.fixed_points >= SAME_LINEAGE_FIXED_POINTS;
+    let related = known.one_lineage();
     let numbers = format!(
-        "cosine of the bases' weight matrices {cosine:.3}, {} of the units fixed by weight matching",
+        "cosine of the bases' weight matrices {:.3}, {} of the units fixed by weight matching",
+        known.cosine.unwrap_or(0.0),
         percent(known.fixed_points)
     );
     if known.across_widths {
