@@ -283,6 +283,15 @@ fn a_stage_of_another_symmetry_counts_for_nothing() {
     }
 }
 
+#[derive(Debug, PartialEq)]
+struct Enough;
+
+impl From<NotFinite> for Enough {
+    fn from(_: NotFinite) -> Self {
+        unreachable!("all values are finite")
+    }
+}
+
 #[test]
 fn whoever_hears_of_the_stages_may_end_the_descent() {
     let (graph, signature) = mlp(&[5, 4, 3]);
@@ -291,13 +300,6 @@ fn whoever_hears_of_the_stages_may_end_the_descent() {
     let ledger = ledger();
     let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
     matcher.push(Kind::Matched, random(&signature, &mut rng), random(&signature, &mut rng));
-    #[derive(Debug, PartialEq)]
-    struct Enough;
-    impl From<NotFinite> for Enough {
-        fn from(_: NotFinite) -> Self {
-            unreachable!("all values are finite")
-        }
-    }
     let stages = Stages { from: None, reached: &|_| Err(Enough) };
     assert_eq!(matcher.solve_in_stages(Start::Anchored, &mut rng, stages).unwrap_err(), Enough);
 }
