@@ -10,9 +10,10 @@
 //! start from the identity loses. σ is replaced only for a gain above rounding; groups whose
 //! neighbours did not move are not visited again.
 
+mod stages;
+
 use burn::tensor::Device;
 use rand::{Rng, seq::SliceRandom};
-use serde::{Deserialize, Serialize};
 
 use super::{
     assignment::{self, Assignment, Certificate, NotFinite, Prices},
@@ -25,6 +26,8 @@ use crate::engine::{
     ledger::{Ledger, Work},
     network::{Checkpoint, HostTensor, Role},
 };
+
+pub use stages::{Stage, Stages};
 
 /// A sweep that moves nothing ends the descent; so does this many.
 const SWEEP_LIMIT: usize = 100;
@@ -55,60 +58,6 @@ pub struct Solution {
     /// For each group the proof that its σ is optimal *given the others*; none where the objective
     /// is quadratic in σ. Jointly the solution may still be improved.
     pub certificates: Vec<Option<Certificate>>,
-}
-
-/// How far a descent has come, between two visits of groups: a later run can go on from there.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stage {
-    permutation: Permutation,
-    /// Groups that an anchored first sweep has solved; `None` when it is over.
-    anchoring: Option<Vec<bool>>,
-    /// Sweeps begun, and blocks of the last one that are behind.
-    sweeps: usize,
-    done: usize,
-    /// Blocks to be visited.
-    dirty: Vec<bool>,
-    certificates: Vec<Option<Certificate>>,
-}
-
-impl Stage {
-    /// Before the first sweep from a π.
-    fn sweeping(symmetry: &Symmetry, permutation: Permutation) -> Self {
-        Self {
-            permutation,
-            anchoring: None,
-            sweeps: 0,
-            done: 0,
-            dirty: vec![true; symmetry.blocks().len()],
-            certificates: vec![None; symmetry.groups.len()],
-        }
-    }
-
-    /// Before an anchored first sweep.
-    fn anchoring(symmetry: &Symmetry) -> Self {
-        let anchoring = Some(vec![false; symmetry.groups.len()]);
-        Self { anchoring, ..Self::sweeping(symmetry, Permutation::identity(symmetry)) }
-    }
-
-    /// Whether it is a stage of this symmetry, wherever it was read from.
-    fn fits(&self, symmetry: &Symmetry) -> bool {
-        let groups = symmetry.groups.len();
-        self.permutation.fits(symmetry)
-            && self.anchoring.as_ref().is_none_or(|solved| solved.len() == groups)
-            && self.certificates.len() == groups
-            && self.dirty.len() == symmetry.blocks().len()
-            && self.sweeps <= SWEEP_LIMIT
-            && self.done <= if self.sweeps == 0 { 0 } else { self.dirty.len() }
-    }
-}
-
-/// How a descent that may be broken off is followed.
-#[derive(Clone)]
-pub struct Stages<'a, E> {
-    /// Where an earlier one was broken off; what does not fit the symmetry counts for nothing.
-    pub from: Option<Stage>,
-    /// Hears of every stage, and ends the descent by refusing.
-    pub reached: &'a dyn Fn(&Stage) -> Result<(), E>,
 }
 
 /// A matrix for each group, as far as there is room to keep them.
