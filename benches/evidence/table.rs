@@ -1,6 +1,12 @@
 //! The rows as Markdown and as pictures: means over the seeds that there are.
 
-use std::{collections::BTreeMap, error::Error, fmt::Write, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    fmt::Write,
+    fs,
+    path::Path,
+};
 
 use serde_json::Value;
 
@@ -111,16 +117,18 @@ fn markdown(groups: &Groups, widths: &Widths) -> Result<String, Box<dyn Error>> 
             auto(rows, "negative_flips")
         )?;
     }
+    write_summary(&mut text, groups)?;
     write_judgement(&mut text, groups)?;
     write_widths(&mut text, widths)?;
     text.push_str(PUBLISHED_HEAD);
     for row in PUBLISHED {
         writeln!(text, "| {} |", row.join(" | "))?;
     }
-    if let Some(row) = groups.values().flatten().chain(widths.values().flatten()).next() {
-        let text_of = |key: &str| row[key].as_str().unwrap_or_default();
-        writeln!(text, "\nMachine: {}, {}.", text_of("machine"), text_of("date"))?;
-    }
+    let all = || groups.values().flatten().chain(widths.values().flatten());
+    let of = |key: &str| all().filter_map(|row| row[key].as_str().map(str::to_owned)).collect();
+    let (machines, dates): (BTreeSet<String>, BTreeSet<String>) = (of("machine"), of("date"));
+    let listed = |names: BTreeSet<String>| names.into_iter().collect::<Vec<_>>().join(", ");
+    writeln!(text, "\nMachine: {}; {}.", listed(machines), listed(dates))?;
     Ok(text)
 }
 
@@ -160,6 +168,46 @@ fn decisions(rows: &[Value]) -> String {
         format!("{} → {}{verdict}", text(&auto["method"]), text(&auto["recommendation"]["action"]))
     };
     rows.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// Means over data sets and seeds: before training, after one epoch.
+fn write_summary(text: &mut String, groups: &Groups) -> Result<(), Box<dyn Error>> {
+    let mut merged = BTreeMap::<(&str, &str), Vec<Value>>::new();
+    for ((network, data, relation), rows) in groups {
+        // The row that a test repeats is no part of the evidence.
+        if data != "shipped" {
+            merged.entry((network, relation)).or_default().extend(rows.iter().cloned());
+        }
+    }
+    writeln!(
+        text,
+        "\n## In short\n\nMeans over data sets and seeds; before training, after one epoch.\n"
+    )?;
+    let head = |((network, relation), rows): (&(&str, &str), &Vec<Value>)| {
+        format!("{network} {relation} ({} rows)", rows.len())
+    };
+    let heads: Vec<String> = merged.iter().map(head).collect();
+    writeln!(text, "| | {} |\n|---{}|", heads.join(" | "), "|---".repeat(heads.len()))?;
+    let of_column = |of: &dyn Fn(&[Value]) -> String| {
+        merged.values().map(|rows| of(rows)).collect::<Vec<_>>().join(" | ")
+    };
+    let references = of_column(&|rows| {
+        let of = |pointer: &str| {
+            percent(mean(rows.iter().map(|row| row.pointer(pointer).and_then(Value::as_f64))))
+        };
+        format!("{} / {}", of("/keep_old"), of("/full_fine_tuning/accuracy"))
+    });
+    writeln!(text, "| keep old / full fine-tuning | {references} |")?;
+    for name in merged.values().next().map(|rows| names(rows)).unwrap_or_default() {
+        let cells = of_column(&|rows| {
+            let of = |key: &str| {
+                percent(mean(rows.iter().map(|row| contender(row, &name)?[key].as_f64())))
+            };
+            format!("{}, {}", of("accuracy"), of("after_epoch"))
+        });
+        writeln!(text, "| {name} | {cells} |")?;
+    }
+    Ok(())
 }
 
 /// Whether `auto` kept its three promises, row by row.
@@ -215,10 +263,11 @@ fn training_alone(row: &Value) -> Option<f64> {
     row["auto"]["fine_tune_only"].as_f64().filter(|_| tried).or_else(few_shot)
 }
 
-/// The best of what a job may choose, on the test split: the oracle and the shift are not among it.
+/// The best of what `auto` may choose, on the test split.
 fn best_candidate(row: &Value) -> (String, f64) {
-    const METHODS: [&str; 9] = [
+    const METHODS: [&str; 10] = [
         "identity",
+        "identity, orthogonal shift",
         "weight matching",
         "GMT",
         "FGMT",

@@ -63,7 +63,7 @@ pub struct Solution {
 /// A matrix for each group, as far as there is room to keep them.
 #[derive(Debug)]
 struct Kept {
-    similarities: Vec<Similarity>,
+    by_group: Vec<Similarity>,
     /// Groups whose matrix is kept.
     fits: Vec<bool>,
 }
@@ -74,12 +74,12 @@ impl Kept {
             *bytes += 4 * group.units.pow(2);
             Some(*bytes <= room)
         });
-        let similarities = symmetry.groups.iter().map(|_| Similarity::default());
-        Self { similarities: similarities.collect(), fits: fits.collect() }
+        let by_group = symmetry.groups.iter().map(|_| Similarity::default());
+        Self { by_group: by_group.collect(), fits: fits.collect() }
     }
 
     fn clear(&mut self) {
-        self.similarities.iter_mut().for_each(Similarity::clear);
+        self.by_group.iter_mut().for_each(Similarity::clear);
     }
 }
 
@@ -324,7 +324,7 @@ impl<'a> Matcher<'a> {
         let kept = if solved.is_some() { &mut self.anchored } else { &mut self.similarities };
         // A single pair is what weight matching has, which solves once.
         let again = solved.is_none() || self.pairs.len() > 1;
-        let (similarity, keep) = (&mut kept.similarities[group], kept.fits[group] && again);
+        let (similarity, keep) = (&mut kept.by_group[group], kept.fits[group] && again);
         let pairs = &self.pairs;
         self.ledger.book(Work::Similarity, || {
             similarity.update(&task, permutation, pairs);

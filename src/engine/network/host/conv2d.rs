@@ -46,6 +46,12 @@ impl<'a> Convolution<'a> {
         };
         let height = size(input[1], kh, padding.0, dilation.0, stride.0);
         let width = size(input[2], kw, padding.1, dilation.1, stride.1);
+        let path = |at: usize| {
+            Path::new(
+                Axis::of(at / kw, [input[1], height], [stride.0, padding.0, dilation.0]),
+                Axis::of(at % kw, [input[2], width], [stride.1, padding.1, dilation.1]),
+            )
+        };
         Self {
             param,
             weights,
@@ -53,27 +59,7 @@ impl<'a> Convolution<'a> {
             input,
             output: [out, height, width],
             kernel: Pair(kh, kw),
-            paths: (0..kh * kw)
-                .map(|at| {
-                    let start = |at: usize, dilation: usize, padding: usize| {
-                        (at * dilation) as isize - padding as isize
-                    };
-                    Path::new(
-                        Axis {
-                            input: input[1],
-                            output: height,
-                            stride: stride.0,
-                            start: start(at / kw, dilation.0, padding.0),
-                        },
-                        Axis {
-                            input: input[2],
-                            output: width,
-                            stride: stride.1,
-                            start: start(at % kw, dilation.1, padding.1),
-                        },
-                    )
-                })
-                .collect(),
+            paths: (0..kh * kw).map(path).collect(),
         }
     }
 
@@ -228,6 +214,11 @@ struct Axis {
 }
 
 impl Axis {
+    /// That of one row or column `at` of the kernel.
+    fn of(at: usize, [input, output]: [usize; 2], [stride, padding, dilation]: [usize; 3]) -> Self {
+        Self { input, output, stride, start: (at * dilation) as isize - padding as isize }
+    }
+
     /// The outputs that meet the input and not its padding, and the input that the first of them
     /// meets.
     fn inside(self) -> (Range<usize>, usize) {

@@ -53,7 +53,6 @@ impl Stage {
 }
 
 /// How a descent that may be broken off is followed.
-#[derive(Clone)]
 pub struct Stages<'a, E> {
     /// Where an earlier one was broken off; what does not fit the symmetry counts for nothing.
     pub from: Option<Stage>,

@@ -184,7 +184,7 @@ fn corrected_matrices_equal_those_built_anew() {
         assert!(solution.objective > matcher.objective(&start));
         for group in 0..symmetry.groups.len() {
             let kept = matcher.matrix(group, &solution.permutation, None);
-            matcher.similarities.similarities[group].clear();
+            matcher.similarities.by_group[group].clear();
             let anew = matcher.matrix(group, &solution.permutation, None);
             let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-3;
             assert!(kept.iter().zip(&anew).all(close), "{projection:?}, group {group}");
