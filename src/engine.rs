@@ -4,6 +4,9 @@
 // A model as data: its graph, its parameters, its forward pass.
 pub mod network;
 
+// Products of f32 matrices in host memory.
+pub mod matmul;
+
 // The permutation group of a graph, and the search for the permutation that aligns two models.
 pub mod symmetry;
 

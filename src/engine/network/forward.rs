@@ -4,13 +4,18 @@
 //! [`forward`] walks the nodes in order, gives each what it reads, and lets an activation go after
 //! its last reader. Shapes have been checked by [`Graph::shapes`]; nothing here checks them again.
 
-use std::collections::HashMap;
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{
     checkpoint::{Checkpoint, HostTensor},
     graph::{Graph, Operand},
+    host,
     op::{Op, Role},
     ops,
 };
@@ -72,7 +77,35 @@ impl Activation {
 /// gradients and optimisers need not know ranks.
 #[derive(Clone, Debug)]
 pub struct Weights {
-    tensors: HashMap<String, (Tensor<1>, Vec<usize>)>,
+    tensors: HashMap<String, Held>,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    shape: Vec<usize>,
+    values: Values,
+}
+
+#[derive(Clone, Debug)]
+enum Values {
+    /// On the CPU, of ops that `network::host` runs: it reads them where they are.
+    Host(Arc<Vec<f32>>),
+    Device(Box<Tensor<1>>),
+}
+
+impl Values {
+    /// On the CPU a copy of what is held for `network::host`.
+    fn tensor(&self) -> Tensor<1> {
+        match self {
+            Self::Host(values) => flat(values.to_vec(), &Device::flex()),
+            Self::Device(tensor) => (**tensor).clone(),
+        }
+    }
+}
+
+fn flat(values: Vec<f32>, device: &Device) -> Tensor<1> {
+    let length = values.len();
+    Tensor::from_data(TensorData::new(values, [length]), device)
 }
 
 impl Weights {
@@ -81,23 +114,50 @@ impl Weights {
     /// # Panics
     /// When a tensor is missing that the graph needs.
     pub fn upload(graph: &Graph, params: &Checkpoint, device: &Device) -> Self {
+        let burn_reads: HashSet<String> = graph
+            .params()
+            .filter(|(position, _)| {
+                *device != Device::flex() || !host::runs(&graph.nodes[*position].op)
+            })
+            .map(|(_, param)| param.name)
+            .collect();
         let mut tensors = HashMap::new();
         for (_, param) in graph.params().filter(|(_, p)| p.role != Role::Counter) {
-            let Some(host) = params.get(&param.name) else {
+            let Some(tensor) = params.get(&param.name) else {
                 assert!(!param.required, "no tensor {:?}", param.name);
                 continue;
             };
-            tensors.entry(param.name).or_insert_with(|| {
-                let data = TensorData::new(host.f32().into_owned(), [host.len()]);
-                (Tensor::from_data(data, device), host.shape().to_vec())
+            let values = || tensor.f32().into_owned();
+            let on_device = burn_reads.contains(&param.name);
+            tensors.entry(param.name).or_insert_with(|| Held {
+                shape: tensor.shape().to_vec(),
+                values: if on_device {
+                    Values::Device(Box::new(flat(values(), device)))
+                } else {
+                    Values::Host(Arc::new(values()))
+                },
             });
         }
         Self { tensors }
     }
 
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
     /// The flat tensor.
-    pub fn flat(&self, name: &str) -> Option<&Tensor<1>> {
-        self.tensors.get(name).map(|(flat, _)| flat)
+    pub fn flat(&self, name: &str) -> Option<Tensor<1>> {
+        self.tensors.get(name).map(|held| held.values.tensor())
+    }
+
+    /// The shape and the values; a copy of those that lie on a device.
+    pub(super) fn host(&self, param: &str, suffix: &str) -> Option<(&[usize], Cow<'_, [f32]>)> {
+        let held = self.tensors.get(&format!("{param}.{suffix}"))?;
+        let values = match &held.values {
+            Values::Host(values) => Cow::Borrowed(values.as_slice()),
+            Values::Device(tensor) => Cow::Owned(floats((**tensor).clone())),
+        };
+        Some((&held.shape, values))
     }
 
     /// Replaces a tensor by what `step` makes of it.
@@ -105,21 +165,36 @@ impl Weights {
     /// # Panics
     /// When there is no such tensor.
     pub fn update(&mut self, name: &str, step: impl FnOnce(Tensor<1>) -> Tensor<1>) {
-        let (flat, shape) = self.tensors.remove(name).expect("a tensor of the graph");
-        self.tensors.insert(name.to_owned(), (step(flat), shape));
+        let Held { shape, values } = self.tensors.remove(name).expect("a tensor of the graph");
+        let values = match values {
+            Values::Host(values) => {
+                let tensor = flat(Arc::unwrap_or_clone(values), &Device::flex());
+                Values::Host(Arc::new(floats(step(tensor))))
+            }
+            Values::Device(tensor) => Values::Device(Box::new(step(*tensor))),
+        };
+        self.tensors.insert(name.to_owned(), Held { shape, values });
     }
 
     /// A tensor's values on the host, under its own shape.
     pub fn download(&self, name: &str) -> Option<HostTensor> {
-        let (flat, shape) = self.tensors.get(name)?;
-        Some(HostTensor::from_f32(shape.clone(), floats(flat.clone())))
+        let Held { shape, values } = self.tensors.get(name)?;
+        let values = match values {
+            Values::Host(values) => values.to_vec(),
+            Values::Device(tensor) => floats((**tensor).clone()),
+        };
+        Some(HostTensor::from_f32(shape.clone(), values))
     }
 
     /// The same tensors as leaves on the autodiff device.
     #[must_use]
     pub fn leaves(&self) -> Self {
-        let leaf = |(name, (flat, shape)): (&String, &(Tensor<1>, Vec<usize>))| {
-            (name.clone(), (flat.clone().autodiff().require_grad(), shape.clone()))
+        let leaf = |(name, held): (&String, &Held)| {
+            let tensor = held.values.tensor().autodiff().require_grad();
+            (
+                name.clone(),
+                Held { shape: held.shape.clone(), values: Values::Device(Box::new(tensor)) },
+            )
         };
         Self { tensors: self.tensors.iter().map(leaf).collect() }
     }
@@ -136,9 +211,9 @@ impl Weights {
 
     /// A tensor by its whole name.
     pub(super) fn bare<const D: usize>(&self, name: &str) -> Option<Tensor<D>> {
-        let (flat, shape) = self.tensors.get(name)?;
-        let dims: [usize; D] = shape.as_slice().try_into().expect("shapes have been checked");
-        Some(flat.clone().reshape(dims))
+        let held = self.tensors.get(name)?;
+        let dims: [usize; D] = held.shape.as_slice().try_into().expect("shapes have been checked");
+        Some(held.values.tensor().reshape(dims))
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! burn's CPU backend is fast where matrices are multiplied and slow around it: convolutions change
 //! layouts, batch norm makes a dozen passes, and its tape keeps every activation. So on the CPU a
-//! graph runs here: matrix products are burn's, the rest are single passes over the samples, and
-//! only those activations are kept that the way back reads and that are dear to compute: the `relu`
+//! graph runs here: matrix products (`engine::matmul`) and single passes over the samples, and only those activations are kept that the way back reads and that are dear to compute: the `relu`
 //! of a batch norm is had once more from the norm's input, which is kept anyway. Ops without a kernel here (pooling,
 //! GELU, grouped convolutions, attention) are run and differentiated by burn, one at a time.
 //!
@@ -19,7 +18,7 @@ mod signal;
 
 use std::collections::HashMap;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{
     forward::Weights,
@@ -117,16 +116,27 @@ pub fn forward<'a>(
     Trace { graph, weights, values: alive, moments, shapes, logits }
 }
 
+/// Whether an op has a kernel here.
+pub(super) fn runs(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Add {}
+            | Op::Linear { .. }
+            | Op::Conv2d { groups: 1, .. }
+            | Op::BatchNorm { .. }
+            | Op::Relu {}
+            | Op::GlobalAvgPool {}
+            | Op::Flatten {}
+            | Op::Dropout { .. }
+    )
+}
+
 fn run(op: &Op, mut inputs: Vec<Signal>, weights: &Weights) -> Signal {
-    match op {
-        Op::Add {} => return inputs.into_iter().reduce(Signal::plus).expect("add has inputs"),
-        Op::Linear { .. }
-        | Op::Conv2d { groups: 1, .. }
-        | Op::Relu {}
-        | Op::GlobalAvgPool {}
-        | Op::Flatten {}
-        | Op::Dropout { .. } => {}
-        _ => return elsewhere::forward(op, &inputs, weights),
+    if !runs(op) {
+        return elsewhere::forward(op, &inputs, weights);
+    }
+    if matches!(op, Op::Add {}) {
+        return inputs.into_iter().reduce(Signal::plus).expect("add has inputs");
     }
     let x = inputs.remove(0);
     match op {
@@ -190,8 +200,10 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    fn add(&mut self, param: &str, suffix: &str, gradient: Tensor<1>) {
-        self.add_to(format!("{param}.{suffix}"), gradient);
+    fn add(&mut self, param: &str, suffix: &str, gradient: Vec<f32>) {
+        let length = gradient.len();
+        let data = TensorData::new(gradient, [length]);
+        self.add_to(format!("{param}.{suffix}"), Tensor::from_data(data, &Device::flex()));
     }
 
     fn add_to(&mut self, name: String, gradient: Tensor<1>) {

@@ -11,6 +11,8 @@
 //! between dimensions and query heads until neither moves. Both levels keep the present arrangement
 //! where nothing is gained: dead heads, dead dimensions and ties stay.
 
+use std::borrow::Borrow;
+
 use rand::{Rng, seq::SliceRandom};
 
 use super::assignment::{self, NotFinite};
@@ -81,14 +83,14 @@ impl Attention {
     /// When a matrix holds values that are not finite.
     pub fn solve(
         &self,
-        matrices: &[Vec<f32>],
+        matrices: &[impl Borrow<Vec<f32>>],
         current: &[&[u32]],
     ) -> Result<Vec<(usize, Vec<u32>)>, NotFinite> {
         let groups = self.groups();
         let position = |group: usize| {
             groups.iter().position(|g| *g == group).expect("a group of this attention")
         };
-        let of = |group: usize| matrices[position(group)].as_slice();
+        let of = |group: usize| matrices[position(group)].borrow().as_slice();
         let current = self.arrangement(|group| current[position(group)]);
         let matrices = Matrices {
             queries: of(self.queries),

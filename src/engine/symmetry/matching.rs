@@ -12,6 +12,8 @@
 
 mod stages;
 
+use std::sync::Arc;
+
 use burn::tensor::Device;
 use rand::{Rng, seq::SliceRandom};
 
@@ -281,7 +283,7 @@ impl<'a> Matcher<'a> {
         groups: &[usize],
         permutation: &mut Permutation,
     ) -> Result<bool, NotFinite> {
-        let matrices: Vec<Vec<f32>> =
+        let matrices: Vec<Arc<Vec<f32>>> =
             groups.iter().map(|&group| self.matrix(group, permutation, None)).collect();
         self.arrange(&matrices, groups, permutation)
     }
@@ -289,7 +291,7 @@ impl<'a> Matcher<'a> {
     /// Puts an attention's groups in the best order for these matrices, if that gains anything.
     fn arrange(
         &self,
-        matrices: &[Vec<f32>],
+        matrices: &[Arc<Vec<f32>>],
         groups: &[usize],
         permutation: &mut Permutation,
     ) -> Result<bool, NotFinite> {
@@ -319,17 +321,27 @@ impl<'a> Matcher<'a> {
         group: usize,
         permutation: &Permutation,
         solved: Option<&[bool]>,
-    ) -> Vec<f32> {
+    ) -> Arc<Vec<f32>> {
         let task = Task { symmetry: self.symmetry, group, device: &self.device, solved };
-        let kept = if solved.is_some() { &mut self.anchored } else { &mut self.similarities };
-        // A single pair is what weight matching has, which solves once.
-        let again = solved.is_none() || self.pairs.len() > 1;
-        let (similarity, keep) = (&mut kept.by_group[group], kept.fits[group] && again);
         let pairs = &self.pairs;
         self.ledger.book(Work::Similarity, || {
+            if solved.is_none() {
+                // The anchored start's matrix lacks members, but may be nearer in what it has.
+                let [kept, anchored] = [&mut self.similarities, &mut self.anchored]
+                    .map(|kept| &mut kept.by_group[group]);
+                let outstanding =
+                    |matrix: &Similarity| matrix.outstanding(&task, permutation, pairs);
+                if outstanding(anchored) < outstanding(kept) {
+                    // A single pair is what weight matching has, which starts once.
+                    let once = pairs.len() == 1;
+                    *kept = if once { std::mem::take(anchored) } else { anchored.clone() };
+                }
+            }
+            let kept = if solved.is_some() { &mut self.anchored } else { &mut self.similarities };
+            let similarity = &mut kept.by_group[group];
             similarity.update(&task, permutation, pairs);
             let values = similarity.values(self.symmetry.groups[group].units);
-            if !keep {
+            if !kept.fits[group] {
                 similarity.clear();
             }
             values
@@ -385,7 +397,7 @@ impl<'a> Matcher<'a> {
                 continue;
             };
             let groups = waiting.remove(position);
-            let matrices: Vec<Vec<f32>> = groups
+            let matrices: Vec<Arc<Vec<f32>>> = groups
                 .iter()
                 .map(|&group| self.matrix(group, &at.permutation, Some(&solved)))
                 .collect();

@@ -5,7 +5,7 @@
 //! sums. Kept from solve to solve: a new pair adds its product only, and where a neighbouring
 //! group's σ changed at units J, the old pairs are corrected by a product of inner size ∝ |J|.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
@@ -15,7 +15,10 @@ use super::{
     groups::{Group, Member, Symmetry},
     permutation::Permutation,
 };
-use crate::engine::network::{Checkpoint, HostTensor, Role};
+use crate::engine::{
+    matmul::{accumulate, matrix, product},
+    network::{Checkpoint, HostTensor, Role},
+};
 
 /// Two sets of tensors that a permutation should bring together.
 #[derive(Clone, Debug)]
@@ -25,12 +28,19 @@ pub struct Pair {
 }
 
 /// `A_g` as far as it has been built.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Similarity {
     /// `[units, units]`, row: target unit, column: source unit.
-    matrix: Option<Tensor<2>>,
-    /// One for each learned member of the group.
+    matrix: Option<Matrix>,
+    /// One for each coupling of the group, usable or not.
     built: Vec<Built>,
+}
+
+/// A matrix, row-major, where its products are computed.
+#[derive(Clone, Debug)]
+enum Matrix {
+    Host(Arc<Vec<f32>>),
+    Device(Box<Tensor<2>>),
 }
 
 /// What of a member is in the matrix.
@@ -53,9 +63,10 @@ impl Similarity {
     pub fn update(&mut self, task: &Task, permutation: &Permutation, pairs: &[Pair]) {
         let couplings = task.couplings();
         self.built.resize(couplings.len(), Built::default());
+        let usable = |(coupling, _): &(&Coupling, _)| task.is_usable(coupling);
         for (t, pair) in pairs.iter().enumerate() {
             let mut product = Product::new(task, &mut self.matrix);
-            for (coupling, built) in couplings.iter().zip(&self.built) {
+            for (coupling, built) in couplings.iter().zip(&self.built).filter(usable) {
                 match coupling.other {
                     None if t < built.pairs => {}
                     None => product.add(coupling, pair, None),
@@ -69,6 +80,9 @@ impl Similarity {
             product.accumulate();
         }
         for (coupling, built) in couplings.iter().zip(&mut self.built) {
+            if !task.is_usable(coupling) {
+                continue;
+            }
             built.pairs = pairs.len();
             if let Some((_, neighbour)) = coupling.other {
                 built.neighbour = permutation.sigma(neighbour).to_vec();
@@ -76,14 +90,38 @@ impl Similarity {
         }
     }
 
+    /// How much an update has to multiply: columns of a product, over all pairs.
+    pub fn outstanding(&self, task: &Task, permutation: &Permutation, pairs: &[Pair]) -> usize {
+        let none = Built::default();
+        let columns = |(at, coupling): (usize, Coupling)| {
+            let built = self.built.get(at).unwrap_or(&none);
+            let tensor = pairs.first().and_then(|pair| pair.target.get(&coupling.member.tensor));
+            let all = tensor.map_or(0, HostTensor::len) / task.group().units;
+            let (units, moved) = coupling.other.map_or((1, 0), |(_, neighbour)| {
+                let sigma = permutation.sigma(neighbour);
+                let built = built.neighbour.as_slice();
+                (sigma.len(), if built.is_empty() { 0 } else { changed(sigma, built).len() })
+            });
+            all * (pairs.len() - built.pairs) + all / units * moved * built.pairs
+        };
+        let usable = task.couplings().into_iter().enumerate().filter(|(_, c)| task.is_usable(c));
+        usable.map(columns).sum()
+    }
+
     /// Forgets all pairs.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// The matrix, row-major.
-    pub fn values(&self, units: usize) -> Vec<f32> {
-        to_vec(self.matrix.clone(), units)
+    /// The matrix, row-major. One that no member contributed to is zero: no unit fits better than
+    /// another.
+    pub fn values(&self, units: usize) -> Arc<Vec<f32>> {
+        let values = match &self.matrix {
+            Some(Matrix::Host(values)) => Some(values.clone()),
+            Some(Matrix::Device(tensor)) => tensor.to_data().try_into_vec().ok().map(Arc::new),
+            None => None,
+        };
+        values.unwrap_or_else(|| Arc::new(vec![0.0; units * units]))
     }
 }
 
@@ -101,7 +139,7 @@ impl<'a> Task<'a> {
         &self.symmetry.groups[self.group]
     }
 
-    /// The learned members that take part, with their other axes. Statistics do not.
+    /// The learned members with their other axes; statistics have no say.
     fn couplings(&self) -> Vec<Coupling<'a>> {
         let learned = self.group().members.iter().filter(|m| m.role == Role::Learned);
         let with_others = |member: &'a Member| {
@@ -113,16 +151,19 @@ impl<'a> Task<'a> {
             }
             couplings
         };
-        let usable = |coupling: &Coupling| match (self.solved, coupling.other) {
+        learned.flat_map(with_others).collect()
+    }
+
+    fn is_usable(&self, coupling: &Coupling) -> bool {
+        match (self.solved, coupling.other) {
             (Some(solved), Some((_, group))) => solved[group],
             _ => true,
-        };
-        learned.flat_map(with_others).filter(usable).collect()
+        }
     }
 
     /// Whether any member takes part.
     pub fn is_anchored(&self) -> bool {
-        !self.couplings().is_empty()
+        self.couplings().iter().any(|coupling| self.is_usable(coupling))
     }
 
     /// Whether some tensor has this group on both its axes: the objective is then quadratic in σ.
@@ -143,13 +184,13 @@ const AT_ONCE: usize = 1 << 23;
 struct Product<'a> {
     units: usize,
     device: &'a Device,
-    matrix: &'a mut Option<Tensor<2>>,
+    matrix: &'a mut Option<Matrix>,
     target: Vec<Block<'a>>,
     source: Vec<Block<'a>>,
 }
 
 impl<'a> Product<'a> {
-    fn new(task: &Task<'a>, matrix: &'a mut Option<Tensor<2>>) -> Self {
+    fn new(task: &Task<'a>, matrix: &'a mut Option<Matrix>) -> Self {
         let (units, device) = (task.group().units, task.device);
         Self { units, device, matrix, target: Vec::new(), source: Vec::new() }
     }
@@ -198,13 +239,32 @@ impl<'a> Product<'a> {
         if target.is_empty() {
             return;
         }
-        let laid_out = |blocks: Vec<Block>| side_by_side(self.units, &blocks, self.device);
-        let (target, source) = (laid_out(target), laid_out(source));
-        let product = target.matmul(source.transpose());
+        let (target, width) = side_by_side(self.units, &target);
+        let (source, _) = side_by_side(self.units, &source);
         *self.matrix = Some(match self.matrix.take() {
-            Some(matrix) => matrix.add(product),
-            None => product,
+            Some(Matrix::Device(matrix)) => {
+                Matrix::Device(Box::new(matrix.add(self.on_device(target, source, width))))
+            }
+            None if *self.device != Device::flex() => {
+                Matrix::Device(Box::new(self.on_device(target, source, width)))
+            }
+            None => {
+                let (target, source) = (matrix(&target, width), matrix(&source, width));
+                Matrix::Host(Arc::new(product(target, source.transpose())))
+            }
+            Some(Matrix::Host(mut sum)) => {
+                let (target, source) = (matrix(&target, width), matrix(&source, width));
+                accumulate(Arc::<Vec<f32>>::make_mut(&mut sum), target, source.transpose());
+                Matrix::Host(sum)
+            }
         });
+    }
+
+    fn on_device(&self, target: Vec<f32>, source: Vec<f32>, width: usize) -> Tensor<2> {
+        let upload = |values| -> Tensor<2> {
+            Tensor::from_data(TensorData::new(values, [self.units, width]), self.device)
+        };
+        upload(target).matmul(upload(source).transpose())
     }
 }
 
@@ -268,29 +328,26 @@ impl<'a> Block<'a> {
     }
 }
 
-fn side_by_side(units: usize, blocks: &[Block], device: &Device) -> Tensor<2> {
+/// The blocks' rows one after the other, and their joint width.
+fn side_by_side(units: usize, blocks: &[Block]) -> (Vec<f32>, usize) {
     let views: Vec<_> = blocks.iter().map(Block::views).collect();
     let width: usize = views.iter().map(|(view, _)| view.width()).sum();
     let mut values = vec![0.0; units * width];
-    values.par_chunks_mut(width).enumerate().for_each_init(Vec::new, |subtracted, (unit, row)| {
-        let mut rest = row;
-        for (view, less) in &views {
-            let (out, after) = rest.split_at_mut(view.width());
-            view.row(unit, out);
-            if let Some(less) = less {
-                subtracted.resize(out.len(), 0.0);
-                less.row(unit, subtracted);
-                out.iter_mut().zip(subtracted.iter()).for_each(|(out, less)| *out -= less);
+    values.par_chunks_mut(width.max(1)).enumerate().for_each_init(
+        Vec::new,
+        |subtracted, (unit, row)| {
+            let mut rest = row;
+            for (view, less) in &views {
+                let (out, after) = rest.split_at_mut(view.width());
+                view.row(unit, out);
+                if let Some(less) = less {
+                    subtracted.resize(out.len(), 0.0);
+                    less.row(unit, subtracted);
+                    out.iter_mut().zip(subtracted.iter()).for_each(|(out, less)| *out -= less);
+                }
+                rest = after;
             }
-            rest = after;
-        }
-    });
-    Tensor::from_data(TensorData::new(values, [units, width]), device)
-}
-
-/// A matrix that no member contributed to is zero: no unit fits better than another.
-fn to_vec(matrix: Option<Tensor<2>>, units: usize) -> Vec<f32> {
-    matrix
-        .and_then(|matrix| matrix.into_data().try_into_vec().ok())
-        .unwrap_or_else(|| vec![0.0; units * units])
+        },
+    );
+    (values, width)
 }

@@ -1,14 +1,10 @@
 //! Batch normalisation in two passes each way: sums per channel, then one multiplication and one
 //! addition an element.
 
-use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::{
-    super::{
-        forward::{Weights, floats},
-        op::Op,
-    },
+    super::{forward::Weights, op::Op},
     Gradients, Moments, Signal,
 };
 
@@ -50,8 +46,8 @@ fn read(
     suffix: &str,
     (channels, default): (usize, f64),
 ) -> Vec<f64> {
-    match weights.flat(&format!("{param}.{suffix}")) {
-        Some(flat) => floats(flat.clone()).into_iter().map(f64::from).collect(),
+    match weights.host(param, suffix) {
+        Some((_, values)) => values.iter().map(|&v| f64::from(v)).collect(),
         None => vec![default; channels],
     }
 }
@@ -131,10 +127,8 @@ pub(super) fn backward(
         })
         .collect();
     for (suffix, values) in [("weight", &gamma), ("bias", &beta)] {
-        if weights.flat(&format!("{}.{suffix}", norm.param)).is_some() {
-            let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
-            let tensor = Tensor::<1>::from_data(values.as_slice(), &Device::flex());
-            gradients.add(norm.param, suffix, tensor);
+        if weights.contains(&format!("{}.{suffix}", norm.param)) {
+            gradients.add(norm.param, suffix, values.iter().map(|&v| v as f32).collect());
         }
     }
     let mut values = dy.into_values();

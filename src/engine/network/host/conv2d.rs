@@ -4,18 +4,19 @@
 //! `(i, j)` of channel `c` meets at every output position. On the way back
 //! `dW += dY · columns(x)ᵀ`, and `Wᵀ · dY` is spread back over `dx`.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use faer::MatRef;
 use rayon::prelude::*;
 
 use super::{
     super::{
-        forward::{Weights, floats},
+        forward::Weights,
         op::{Op, Pair},
     },
     Gradients, Signal,
 };
+use crate::engine::matmul::{matrix, product};
 
 /// Columns of one product: enough to keep the multiplication busy, few enough for the cache.
 const COLUMNS: usize = 512;
@@ -25,7 +26,7 @@ pub(super) struct Convolution<'a> {
     param: &'a str,
     weights: &'a Weights,
     /// `[out, in · kh · kw]`
-    weight: Tensor<2>,
+    weight: Cow<'a, [f32]>,
     input: [usize; 3],
     output: [usize; 3],
     kernel: Pair,
@@ -38,8 +39,8 @@ impl<'a> Convolution<'a> {
         let Op::Conv2d { param, stride, padding, dilation, .. } = op else {
             unreachable!("called for convolutions")
         };
-        let weight: Tensor<4> = weights.get(param, "weight").expect("shapes have been checked");
-        let [out, _, kh, kw] = weight.dims();
+        let (shape, weight) = weights.host(param, "weight").expect("shapes have been checked");
+        let &[out, _, kh, kw] = shape else { unreachable!("shapes have been checked") };
         let input: [usize; 3] = x.shape().try_into().expect("shapes have been checked");
         let size = |n: usize, k: usize, p: usize, d: usize, s: usize| {
             (n + 2 * p - d * (k - 1) - 1) / s + 1
@@ -55,12 +56,17 @@ impl<'a> Convolution<'a> {
         Self {
             param,
             weights,
-            weight: weight.reshape([out, input[0] * kh * kw]),
+            weight,
             input,
             output: [out, height, width],
             kernel: Pair(kh, kw),
             paths: (0..kh * kw).map(path).collect(),
         }
+    }
+
+    /// `[out, in · kh · kw]`
+    fn weight(&self) -> MatRef<'_, f32> {
+        matrix(&self.weight, self.weight.len() / self.output[0])
     }
 
     /// Output positions of one channel.
@@ -76,14 +82,13 @@ impl<'a> Convolution<'a> {
 
     pub fn forward(&self, x: &Signal) -> Signal {
         let (read, written, group) = self.sizes();
-        let bias = self.weights.get::<1>(self.param, "bias").map(floats);
+        let bias = self.weights.host(self.param, "bias").map(|(_, bias)| bias);
         let mut y = vec![0.0; x.batch() * written];
         let groups = y.par_chunks_mut(group * written).zip(x.values().par_chunks(group * read));
         groups.for_each_init(Vec::new, |buffer, (out, x)| {
-            let columns = self.columns(x, std::mem::take(buffer));
-            let product = floats(self.weight.clone().matmul(columns.clone()));
-            *buffer = floats(columns);
-            self.samples_first(&product, out);
+            self.columns(x, buffer);
+            let width = out.len() / self.output[0];
+            self.samples_first(&product(self.weight(), matrix(buffer, width)), out);
             if let Some(bias) = &bias {
                 for (i, plane) in out.chunks_mut(self.positions()).enumerate() {
                     let bias = bias[i % bias.len()];
@@ -108,35 +113,36 @@ impl<'a> Convolution<'a> {
         let mut into: Vec<&mut [f32]> = dx.chunks_mut(group * read).collect();
         into.resize_with(x.batch().div_ceil(group), Default::default);
         let groups = into.into_par_iter().zip(dy.values().par_chunks(group * written));
-        let products: Vec<Tensor<2>> = groups
+        let products: Vec<Vec<f32>> = groups
             .zip(x.values().par_chunks(group * read))
             .map_init(Vec::new, |buffer, ((into, dy), x)| {
                 let dy = self.channels_first(dy);
-                let columns = self.columns(x, std::mem::take(buffer));
-                let product = dy.clone().matmul(columns.clone().transpose());
-                *buffer = floats(columns);
+                let dy = matrix(&dy, dy.len() / self.output[0]);
+                self.columns(x, buffer);
                 if wanted {
-                    self.spread(floats(self.weight.clone().transpose().matmul(dy)), into);
+                    self.spread(product(self.weight().transpose(), dy), into);
                 }
-                product
+                product(dy, matrix(buffer, dy.ncols()).transpose())
             })
             .collect();
         // In the order of the samples, whatever thread was first.
-        let sum = products.into_iter().reduce(|sum, product| sum + product);
-        gradients.add(self.param, "weight", sum.expect("a batch has samples").flatten(0, 1));
-        if self.weights.get::<1>(self.param, "bias").is_some() {
+        let sum = products.into_iter().reduce(|mut sum, product| {
+            sum.iter_mut().zip(product).for_each(|(sum, v)| *sum += v);
+            sum
+        });
+        gradients.add(self.param, "weight", sum.expect("a batch has samples"));
+        if self.weights.contains(&format!("{}.bias", self.param)) {
             gradients.add(self.param, "bias", self.bias_gradient(dy));
         }
         wanted.then(|| Signal::new(dx, &self.input))
     }
 
-    fn bias_gradient(&self, dy: &Signal) -> Tensor<1> {
+    fn bias_gradient(&self, dy: &Signal) -> Vec<f32> {
         let mut sums = vec![0f64; self.output[0]];
         for (i, plane) in dy.values().chunks(self.positions()).enumerate() {
             sums[i % self.output[0]] += plane.iter().map(|&v| f64::from(v)).sum::<f64>();
         }
-        let sums: Vec<f32> = sums.into_iter().map(|s| s as f32).collect();
-        Tensor::from_data(sums.as_slice(), &Device::flex())
+        sums.into_iter().map(|sum| sum as f32).collect()
     }
 
     /// `[out, samples · positions]` to `[samples, out, positions]`.
@@ -150,7 +156,7 @@ impl<'a> Convolution<'a> {
     }
 
     /// `[samples, out, positions]` to `[out, samples · positions]`.
-    fn channels_first(&self, from: &[f32]) -> Tensor<2> {
+    fn channels_first(&self, from: &[f32]) -> Vec<f32> {
         let ([out, ..], positions) = (self.output, self.positions());
         let samples = from.len() / (out * positions);
         let mut to = vec![0.0; from.len()];
@@ -158,19 +164,19 @@ impl<'a> Convolution<'a> {
             let (channel, sample) = (i / samples, i % samples);
             plane.copy_from_slice(&from[(sample * out + channel) * positions..][..positions]);
         });
-        Tensor::from_data(TensorData::new(to, [out, samples * positions]), &Device::flex())
+        to
     }
 
     /// `columns(x)` of a few samples. The buffer is new or that of an earlier group: what lies in
     /// the padding is zero in all groups of one size, and everything else is written anew.
-    fn columns(&self, x: &[f32], mut buffer: Vec<f32>) -> Tensor<2> {
+    fn columns(&self, x: &[f32], buffer: &mut Vec<f32>) {
         let [channels, height, width] = self.input;
         let Pair(kh, kw) = self.kernel;
         let (rows, plane) = (channels * kh * kw, height * width);
         let samples = x.len() / (channels * plane);
         let positions = self.positions();
         if buffer.len() != rows * samples * positions {
-            buffer = vec![0.0; rows * samples * positions];
+            *buffer = vec![0.0; rows * samples * positions];
         }
         buffer.par_chunks_mut(samples * positions).enumerate().for_each(|(row, out)| {
             let (channel, path) = (row / (kh * kw), &self.paths[row % (kh * kw)]);
@@ -178,7 +184,6 @@ impl<'a> Convolution<'a> {
                 path.gather(&x[(sample * channels + channel) * plane..][..plane], out);
             }
         });
-        Tensor::from_data(TensorData::new(buffer, [rows, samples * positions]), &Device::flex())
     }
 
     /// The way back of `columns`: adds every entry to the input value that it was.

@@ -1,62 +1,84 @@
 //! `x Wᵀ + b` and its way back, on samples or on every token of them.
 
-use burn::tensor::Tensor;
+use std::borrow::Cow;
+
+use faer::MatRef;
+use rayon::prelude::*;
 
 use super::{
-    super::{
-        forward::{Weights, floats},
-        op::Op,
-    },
+    super::{forward::Weights, op::Op},
     Gradients, Signal,
 };
+use crate::engine::matmul::{matrix, product};
 
-/// A linear layer with its weight as `[out, in]`.
+/// A linear layer.
 pub(super) struct Linear<'a> {
     param: &'a str,
-    /// Stored the other way round.
+    /// The weight is `[in, out]`, not `[out, in]`.
     transposed: bool,
-    weight: Tensor<2>,
-    bias: Option<Tensor<1>>,
+    weight: Cow<'a, [f32]>,
+    outputs: usize,
+    bias: Option<Cow<'a, [f32]>>,
 }
 
 impl<'a> Linear<'a> {
-    pub fn new(op: &'a Op, weights: &Weights) -> Self {
+    pub fn new(op: &'a Op, weights: &'a Weights) -> Self {
         let Op::Linear { param, transposed } = op else { unreachable!("called for linear layers") };
-        let stored = weights.get::<2>(param, "weight").expect("shapes have been checked");
-        let weight = if *transposed { stored.transpose() } else { stored };
-        Self { param, transposed: *transposed, weight, bias: weights.get(param, "bias") }
+        let (shape, weight) = weights.host(param, "weight").expect("shapes have been checked");
+        Self {
+            param,
+            transposed: *transposed,
+            weight,
+            outputs: shape[usize::from(*transposed)],
+            bias: weights.host(param, "bias").map(|(_, bias)| bias),
+        }
+    }
+
+    /// `[out, in]`
+    fn weight(&self) -> MatRef<'_, f32> {
+        if self.transposed {
+            matrix(&self.weight, self.outputs).transpose()
+        } else {
+            matrix(&self.weight, self.weight.len() / self.outputs)
+        }
     }
 
     /// `[B, in]` to `[B, out]`, `[B, S, in]` to `[B, S, out]`.
     pub fn forward(&self, x: &Signal) -> Signal {
-        let product = x.rows().matmul(self.weight.clone().transpose());
-        let sum = match &self.bias {
-            Some(bias) => product + bias.clone().unsqueeze(),
-            None => product,
-        };
+        let mut y = product(x.rows(), self.weight().transpose());
+        if let Some(bias) = &self.bias {
+            y.par_chunks_mut(self.outputs).with_min_len(16).for_each(|row| {
+                row.iter_mut().zip(bias.iter()).for_each(|(v, bias)| *v += bias);
+            });
+        }
         let mut shape = x.shape().to_vec();
-        *shape.last_mut().expect("a sample has an axis") = self.weight.dims()[0];
-        Signal::new(floats(sum), &shape)
+        *shape.last_mut().expect("a sample has an axis") = self.outputs;
+        Signal::new(y, &shape)
     }
 
     /// `dW = dyᵀ x`, `db = Σ dy`, `dx = dy W`.
     pub fn backward(
-        self,
+        &self,
         x: &Signal,
         dy: &Signal,
         gradients: &mut Gradients,
         wanted: bool,
     ) -> Option<Signal> {
-        let dy = dy.rows();
-        let product = if self.transposed {
-            x.rows().transpose().matmul(dy.clone())
+        let (x_rows, dy_rows) = (x.rows(), dy.rows());
+        let weight = if self.transposed {
+            product(x_rows.transpose(), dy_rows)
         } else {
-            dy.clone().transpose().matmul(x.rows())
+            product(dy_rows.transpose(), x_rows)
         };
-        gradients.add(self.param, "weight", product.flatten(0, 1));
+        gradients.add(self.param, "weight", weight);
         if self.bias.is_some() {
-            gradients.add(self.param, "bias", dy.clone().sum_dim(0).flatten(0, 1));
+            let mut sums = vec![0f64; self.outputs];
+            for row in dy.values().chunks(self.outputs) {
+                sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
+            }
+            let sums = sums.into_iter().map(|sum| sum as f32).collect();
+            gradients.add(self.param, "bias", sums);
         }
-        wanted.then(|| Signal::new(floats(dy.matmul(self.weight)), x.shape()))
+        wanted.then(|| Signal::new(product(dy_rows, self.weight()), x.shape()))
     }
 }

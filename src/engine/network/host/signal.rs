@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use faer::MatRef;
 use rayon::prelude::*;
+
+use crate::engine::matmul::matrix;
 
 /// Elements a task handles at a time.
 const CHUNK: usize = 1 << 15;
@@ -60,12 +63,9 @@ impl Signal {
         Tensor::from_data(TensorData::new(self.values.to_vec(), dims), &Device::flex())
     }
 
-    /// The same with one row for every vector along the last axis: a sample's features, a token's
-    /// channels.
-    pub fn rows(&self) -> Tensor<2> {
-        let width = self.shape.last().copied().unwrap_or(1);
-        let data = TensorData::new(self.values.to_vec(), [self.values.len() / width, width]);
-        Tensor::from_data(data, &Device::flex())
+    /// One row for every vector along the last axis: a sample's features, a token's channels.
+    pub fn rows(&self) -> MatRef<'_, f32> {
+        matrix(&self.values, self.shape.last().copied().unwrap_or(1))
     }
 
     #[must_use]

@@ -187,7 +187,7 @@ fn corrected_matrices_equal_those_built_anew() {
             matcher.similarities.by_group[group].clear();
             let anew = matcher.matrix(group, &solution.permutation, None);
             let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-3;
-            assert!(kept.iter().zip(&anew).all(close), "{projection:?}, group {group}");
+            assert!(kept.iter().zip(anew.iter()).all(close), "{projection:?}, group {group}");
             // Its diagonal value is the group's share of the objective.
             let share = value(&anew, solution.permutation.sigma(group));
             let others = matcher.partial(group, &solution.permutation);
