@@ -101,10 +101,15 @@ impl Row {
     }
 }
 
-/// Of the checkout, with a mark where it has changes.
+/// Of the checkout, with a mark where anything but results has changed.
 pub fn commit() -> String {
-    let output = Command::new("git").args(["describe", "--always", "--dirty"]).output();
-    output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output();
+        output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    let commit = git(&["describe", "--always"]);
+    let changes = git(&["status", "--porcelain", "--", ".", ":!benches/results"]);
+    if changes.is_empty() { commit } else { format!("{commit}-dirty") }
 }
 
 fn machine() -> String {

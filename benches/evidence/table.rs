@@ -134,7 +134,7 @@ fn markdown(groups: &Groups, widths: &Widths) -> Result<String, Box<dyn Error>> 
 
 const HEAD: &str = "# Evidence\n\nWritten by `make bench-evidence` from the rows in `evidence/`. Accuracies and flips in per cent of the test split, \
 means over seeds; `conv8` and `resnet18` have a quarter of their width. *Gradients, CPU s* are what it takes to reach that share of full \
-fine-tuning's accuracy, everything counted, with a look after every epoch (rows before 28 November 2026: after every half); – where as many \
+fine-tuning's accuracy, everything counted, with a look after every epoch; – where as many \
 epochs as full fine-tuning has do not reach it in every seed.\n\n\
 | network | data | new base | contender | before training | recovery | after one epoch | to 90 % | to 95 % | to 100 % | negative flips |\n\
 |---|---|---|---|---|---|---|---|---|---|---|\n";
