@@ -1,6 +1,6 @@
 //! Products of f32 matrices in host memory.
 //!
-//! faer's kernels, which are two to three times as fast as those of burn's CPU backend. Large
+//! faer's kernels on slices where they lie; burn's CPU backend would copy them into tensors. Large
 //! products are cut into parts of the result, by size alone: no sum is cut, so the result does not
 //! depend on the number of threads.
 

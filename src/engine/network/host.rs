@@ -2,9 +2,11 @@
 //!
 //! burn's CPU backend is fast where matrices are multiplied and slow around it: convolutions change
 //! layouts, batch norm makes a dozen passes, and its tape keeps every activation. So on the CPU a
-//! graph runs here: matrix products (`engine::matmul`) and single passes over the samples, and only those activations are kept that the way back reads and that are dear to compute: the `relu`
-//! of a batch norm is had once more from the norm's input, which is kept anyway. Ops without a kernel here (pooling,
-//! GELU, grouped convolutions, attention) are run and differentiated by burn, one at a time.
+//! graph runs here, by matrix products (`engine::matmul`) and single passes over the samples, and
+//! only those activations are kept that the way back reads and that are dear to compute: the `relu`
+//! of a batch norm is had once more from the norm's input, which is kept anyway. Ops without a
+//! kernel here (pooling, GELU, grouped convolutions, attention) are run and differentiated by burn,
+//! one at a time.
 //!
 //! Order of events: [`forward`] walks the nodes and returns a [`Trace`]; [`Trace::backward`] walks
 //! them in reverse. Every sum over samples is taken in the order of the samples, so results do not

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::engine::{
     matmul::{accumulate, matrix, product},
-    network::{Checkpoint, HostTensor, Role},
+    network::{Checkpoint, HostTensor, Role, forward::floats},
 };
 
 /// Two sets of tensors that a permutation should bring together.
@@ -115,13 +115,15 @@ impl Similarity {
 
     /// The matrix, row-major. One that no member contributed to is zero: no unit fits better than
     /// another.
+    ///
+    /// # Panics
+    /// When the device has failed.
     pub fn values(&self, units: usize) -> Arc<Vec<f32>> {
-        let values = match &self.matrix {
-            Some(Matrix::Host(values)) => Some(values.clone()),
-            Some(Matrix::Device(tensor)) => tensor.to_data().try_into_vec().ok().map(Arc::new),
-            None => None,
-        };
-        values.unwrap_or_else(|| Arc::new(vec![0.0; units * units]))
+        match &self.matrix {
+            Some(Matrix::Host(values)) => values.clone(),
+            Some(Matrix::Device(tensor)) => Arc::new(floats((**tensor).clone())),
+            None => Arc::new(vec![0.0; units * units]),
+        }
     }
 }
 
