@@ -127,6 +127,14 @@ impl HostTensor {
         self.floats(0..self.len())
     }
 
+    /// The values as f32 for whoever outlives the tensor, without a copy where they are held so.
+    pub fn shared_f32(&self) -> Arc<Vec<f32>> {
+        match &self.data {
+            Data::Floats(values) => Arc::clone(values),
+            _ => Arc::new(self.f32().into_owned()),
+        }
+    }
+
     /// Some of the values, by their positions.
     ///
     /// # Panics

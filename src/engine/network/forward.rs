@@ -127,14 +127,13 @@ impl Weights {
                 assert!(!param.required, "no tensor {:?}", param.name);
                 continue;
             };
-            let values = || tensor.f32().into_owned();
             let on_device = burn_reads.contains(&param.name);
             tensors.entry(param.name).or_insert_with(|| Held {
                 shape: tensor.shape().to_vec(),
                 values: if on_device {
-                    Values::Device(Box::new(flat(values(), device)))
+                    Values::Device(Box::new(flat(tensor.f32().into_owned(), device)))
                 } else {
-                    Values::Host(Arc::new(values()))
+                    Values::Host(tensor.shared_f32())
                 },
             });
         }

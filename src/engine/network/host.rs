@@ -3,8 +3,8 @@
 //! burn's CPU backend is fast where matrices are multiplied and slow around it: convolutions change
 //! layouts, batch norm makes a dozen passes, and its tape keeps every activation. So on the CPU a
 //! graph runs here, by matrix products (`engine::matmul`) and single passes over the samples, and
-//! only those activations are kept that the way back reads and that are dear to compute: the `relu`
-//! of a batch norm is had once more from the norm's input, which is kept anyway. Ops without a
+//! only those activations are kept that the way back reads and that are dear to compute: batch norm,
+//! `relu` and residual sums of what is kept anyway are had once more (`way_back`). Ops without a
 //! kernel here (pooling, GELU, grouped convolutions, attention) are run and differentiated by burn,
 //! one at a time.
 //!
@@ -17,8 +17,9 @@ mod conv2d;
 mod elsewhere;
 mod linear;
 mod signal;
+mod way_back;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -28,6 +29,7 @@ use super::{
     op::Op,
 };
 pub use signal::Signal;
+use way_back::{WayBack, operands};
 
 /// Where batch normalisation takes its mean and variance from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,7 @@ pub enum Keep {
 pub struct Trace<'a> {
     graph: &'a Graph,
     weights: &'a Weights,
+    way_back: WayBack,
     values: HashMap<Operand, Signal>,
     /// Of every batch-norm node.
     pub moments: HashMap<usize, Moments>,
@@ -82,9 +85,10 @@ pub fn forward<'a>(
     keep: Keep,
 ) -> Trace<'a> {
     let last_reader = last_readers(graph);
+    let way_back = WayBack::of(graph);
     let kept = match keep {
-        Keep::Nothing => Vec::new(),
-        Keep::WayBack => kept(graph),
+        Keep::Nothing => HashSet::new(),
+        Keep::WayBack => way_back.kept.clone(),
         Keep::Everything => operands(graph).collect(),
     };
     let mut shapes = HashMap::from([(Operand::Input, input.shape().to_vec())]);
@@ -115,7 +119,7 @@ pub fn forward<'a>(
     // Logits may be larger than everything else: they are copied only where the way back reads them.
     let held = if kept.contains(&last) { alive.get(&last).cloned() } else { alive.remove(&last) };
     let logits = held.expect("a graph has nodes").into_values();
-    Trace { graph, weights, values: alive, moments, shapes, logits }
+    Trace { graph, weights, way_back, values: alive, moments, shapes, logits }
 }
 
 /// Whether an op has a kernel here.
@@ -156,43 +160,12 @@ fn relu(v: f32) -> f32 {
     v.max(0.0)
 }
 
-/// The input and every node's output.
-fn operands(graph: &Graph) -> impl Iterator<Item = Operand> + '_ {
-    std::iter::once(Operand::Input).chain((0..graph.nodes.len()).map(Operand::Node))
-}
-
 fn last_readers(graph: &Graph) -> HashMap<Operand, usize> {
     let mut last = HashMap::new();
     for (position, node) in graph.nodes.iter().enumerate() {
         last.extend(node.inputs.iter().map(|&operand| (operand, position)));
     }
     last
-}
-
-/// The activations that a node's backward step reads: the inputs of whatever multiplies or selects,
-/// the output of a `relu`, which tells where it let through.
-fn read_on_the_way_back(position: usize, node: &Node) -> Vec<Operand> {
-    match node.op {
-        Op::Relu {} => vec![Operand::Node(position)],
-        Op::Add {} | Op::Flatten {} | Op::Dropout { .. } | Op::GlobalAvgPool {} => Vec::new(),
-        _ => node.inputs.clone(),
-    }
-}
-
-/// What a forward pass keeps for the way back.
-fn kept(graph: &Graph) -> Vec<Operand> {
-    let nodes = graph.nodes.iter().enumerate();
-    let read = nodes.flat_map(|(position, node)| read_on_the_way_back(position, node));
-    read.filter(|&operand| relu_of_norm(graph, operand).is_none()).collect()
-}
-
-/// The batch norm whose `relu` this operand is.
-fn relu_of_norm(graph: &Graph, operand: Operand) -> Option<usize> {
-    let Operand::Node(position) = operand else { return None };
-    let relu = &graph.nodes[position];
-    let Operand::Node(norm) = relu.inputs[0] else { return None };
-    let pair = (&relu.op, &graph.nodes[norm].op);
-    matches!(pair, (Op::Relu {}, Op::BatchNorm { .. })).then_some(norm)
 }
 
 /// Gradients of the learned tensors, flat, by name; those of a tied tensor are summed.
@@ -254,8 +227,8 @@ impl Trace<'_> {
             let this = Operand::Node(position);
             if let Some(dy) = pending.remove(&this) {
                 observe(position, &dy);
-                for operand in read_on_the_way_back(position, node) {
-                    self.restore(operand);
+                for operand in way_back::read(position, node) {
+                    self.had_again(operand);
                 }
                 for (operand, dx) in self.step(position, node, dy, &mut gradients) {
                     let sum = match pending.remove(&operand) {
@@ -265,22 +238,31 @@ impl Trace<'_> {
                     pending.insert(operand, sum);
                 }
             }
-            self.values.remove(&this);
+            let Self { values, way_back, .. } = &mut self;
+            values.retain(|operand, _| way_back.needed_before(position, *operand));
         }
         gradients
     }
 
-    /// Computes what was not kept.
-    fn restore(&mut self, operand: Operand) {
-        if let Some(norm) = relu_of_norm(self.graph, operand)
-            && !self.values.contains_key(&operand)
-        {
-            let Node { op, inputs, .. } = &self.graph.nodes[norm];
-            self.restore(inputs[0]);
-            let x = self.values[&inputs[0]].clone();
-            let y = batch_norm::forward(op, x, self.weights, &self.moments[&norm]);
-            self.values.insert(operand, y.map(relu));
+    /// An activation, computed once more from others where it was not kept.
+    fn had_again(&mut self, operand: Operand) -> Signal {
+        if let Some(value) = self.values.get(&operand) {
+            return value.clone();
         }
+        let Operand::Node(position) = operand else { unreachable!("a read input is kept") };
+        let graph = self.graph;
+        let Node { op, inputs, .. } = &graph.nodes[position];
+        let mut inputs: Vec<Signal> = inputs.iter().map(|&input| self.had_again(input)).collect();
+        let value = match op {
+            Op::BatchNorm { .. } => {
+                batch_norm::forward(op, inputs.remove(0), self.weights, &self.moments[&position])
+            }
+            op => run(op, inputs, self.weights),
+        };
+        if self.way_back.reads(operand) {
+            self.values.insert(operand, value.clone());
+        }
+        value
     }
 
     /// What one node hands to those it reads; the gradients of its own tensors are added up.

@@ -21,6 +21,9 @@ use crate::engine::matmul::{matrix, product};
 /// Columns of one product: enough to keep the multiplication busy, few enough for the cache.
 const COLUMNS: usize = 512;
 
+/// Elements of the groups' weight gradients that may wait to be added up.
+const PRODUCTS: usize = 1 << 21;
+
 /// One convolution node for inputs of one size.
 pub(super) struct Convolution<'a> {
     param: &'a str,
@@ -112,25 +115,34 @@ impl<'a> Convolution<'a> {
         // Without a wanted gradient there is nothing to write into: an empty slice a group.
         let mut into: Vec<&mut [f32]> = dx.chunks_mut(group * read).collect();
         into.resize_with(x.batch().div_ceil(group), Default::default);
-        let groups = into.into_par_iter().zip(dy.values().par_chunks(group * written));
-        let products: Vec<Vec<f32>> = groups
-            .zip(x.values().par_chunks(group * read))
-            .map_init(Vec::new, |buffer, ((into, dy), x)| {
-                let dy = self.channels_first(dy);
-                let dy = matrix(&dy, dy.len() / self.output[0]);
-                self.columns(x, buffer);
-                if wanted {
-                    self.spread(product(self.weight().transpose(), dy), into);
-                }
-                product(dy, matrix(buffer, dy.ncols()).transpose())
-            })
+        let groups: Vec<_> = into
+            .into_iter()
+            .zip(dy.values().chunks(group * written))
+            .zip(x.values().chunks(group * read))
             .collect();
-        // In the order of the samples, whatever thread was first.
-        let sum = products.into_iter().reduce(|mut sum, product| {
-            sum.iter_mut().zip(product).for_each(|(sum, v)| *sum += v);
-            sum
-        });
-        gradients.add(self.param, "weight", sum.expect("a batch has samples"));
+        let at_once = (PRODUCTS / self.weight.len()).max(rayon::current_num_threads());
+        let mut sum = vec![0.0; self.weight.len()];
+        let mut waiting = groups.into_iter().peekable();
+        while waiting.peek().is_some() {
+            let some: Vec<_> = waiting.by_ref().take(at_once).collect();
+            let products: Vec<Vec<f32>> = some
+                .into_par_iter()
+                .map_init(Vec::new, |buffer, ((into, dy), x)| {
+                    let dy = self.channels_first(dy);
+                    let dy = matrix(&dy, dy.len() / self.output[0]);
+                    self.columns(x, buffer);
+                    if wanted {
+                        self.spread(product(self.weight().transpose(), dy), into);
+                    }
+                    product(dy, matrix(buffer, dy.ncols()).transpose())
+                })
+                .collect();
+            // In the order of the samples, whatever thread was first.
+            for product in products {
+                sum.iter_mut().zip(product).for_each(|(sum, v)| *sum += v);
+            }
+        }
+        gradients.add(self.param, "weight", sum);
         if self.weights.contains(&format!("{}.bias", self.param)) {
             gradients.add(self.param, "bias", self.bias_gradient(dy));
         }
