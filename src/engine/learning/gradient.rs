@@ -228,6 +228,23 @@ mod tests {
         );
     }
 
+    /// `z` is computed once more from `a`, when `b`, the only one to read `a`, has been passed.
+    #[test]
+    fn a_sum_that_is_had_again() {
+        check(
+            &[2, 4, 3],
+            json!([{"op":"conv2d","param":"a","padding":1},{"op":"relu","id":"r"},
+                {"op":"add","inputs":["a","r"]},{"op":"relu","id":"z"},
+                {"op":"conv2d","param":"b","padding":1,"inputs":["a"]},
+                {"op":"add","inputs":["b","z"]},{"op":"flatten"},{"op":"linear","param":"fc"}]),
+            &[
+                ("a.weight", &[3, 2, 3, 3]),
+                ("b.weight", &[3, 3, 3, 3]),
+                ("fc.weight", &[3, 36]),
+            ],
+        );
+    }
+
     #[test]
     fn every_pooling() {
         for pool in [

@@ -140,17 +140,22 @@ impl HostTensor {
     /// # Panics
     /// When the range ends outside.
     pub fn floats(&self, range: Range<usize>) -> Cow<'_, [f32]> {
-        let raw = match &self.data {
-            Data::Floats(values) => return Cow::Borrowed(&values[range]),
-            Data::Lazy(elements) => return Cow::Owned(elements.floats(range)),
-            Data::Raw(raw) => &raw[range.start * self.dtype.size()..range.end * self.dtype.size()],
-        };
-        if self.dtype == DType::F32
-            && let Ok(values) = bytemuck::try_cast_slice(raw)
-        {
-            return Cow::Borrowed(values);
+        if let Some(values) = self.stored_f32() {
+            return Cow::Borrowed(&values[range]);
         }
-        Cow::Owned(self.dtype.decode(raw))
+        match &self.data {
+            Data::Lazy(elements) => Cow::Owned(elements.floats(range)),
+            _ => Cow::Owned(self.dtype.decode(&self.bytes_of(range))),
+        }
+    }
+
+    /// The values, if they are stored as f32 that can be read where they lie.
+    pub fn stored_f32(&self) -> Option<&[f32]> {
+        match &self.data {
+            Data::Floats(values) => Some(values),
+            Data::Raw(raw) if self.dtype == DType::F32 => bytemuck::try_cast_slice(raw).ok(),
+            _ => None,
+        }
     }
 
     /// The elements as little-endian bytes.

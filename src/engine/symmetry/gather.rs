@@ -1,6 +1,8 @@
 //! Strided gathering of f32 values: the one loop behind permuting a tensor and behind laying out
 //! its axes for a matrix product.
 
+use std::{array, hint::black_box, ops::Range};
+
 use rayon::prelude::*;
 
 /// One axis of the result: for each index along it, the offset into the source.
@@ -20,13 +22,21 @@ pub fn along(length: usize, stride: usize) -> Offsets {
     (0..length).map(|i| i * stride).collect()
 }
 
-/// A strided view, its first axis apart from the others.
+/// A strided view, its first axis apart from the others; or the difference of two of one source.
 pub struct View<'a> {
     source: &'a [f32],
-    first: &'a Offsets,
-    rest: Vec<&'a Offsets>,
+    first: &'a [usize],
+    /// Offsets along the other axes, in what is taken and in what is subtracted from it.
+    rest: Vec<[&'a [usize]; 2]>,
     /// Entries that lie consecutively in the source.
     run: usize,
+    is_difference: bool,
+    /// Whether runs at successive indices of the first axis follow one another in the source: those
+    /// of all rows are then written together.
+    is_interleaved: bool,
+    /// So many values of a row's source are read in order before they are picked in another: the
+    /// memory is then read ahead. 0 where that is not worth while.
+    span: usize,
 }
 
 impl<'a> View<'a> {
@@ -36,23 +46,140 @@ impl<'a> View<'a> {
     /// # Panics
     /// Without an axis.
     pub fn new(source: &'a [f32], axes: &'a [Offsets]) -> Self {
-        let (first, rest) = axes.split_first().expect("a view has axes");
-        let mut rest: Vec<&Offsets> = rest.iter().filter(|a| a.len() != 1 || a[0] != 0).collect();
+        Self { is_difference: false, ..Self::difference(source, axes, axes) }
+    }
+
+    /// The view along `axes` less that along `others`, which differs from it behind the first axis
+    /// only.
+    ///
+    /// # Panics
+    /// Without an axis.
+    pub fn difference(source: &'a [f32], axes: &'a [Offsets], others: &'a [Offsets]) -> Self {
+        let first = axes.first().expect("a view has axes");
+        let pairs = axes.iter().zip(others).skip(1).map(|(a, b)| [a.as_slice(), b.as_slice()]);
+        let mut rest: Vec<_> = pairs.filter(|both| *both != [&[0], &[0]]).collect();
         let run = contiguous_run(&mut rest);
-        Self { source, first, rest, run }
+        let is_interleaved = is_interleaved(first, run);
+        let mut view =
+            Self { source, first, rest, run, is_difference: true, is_interleaved, span: 0 };
+        let last = |[axis, _]: &[&[usize]; 2]| axis.iter().max().copied().unwrap_or(0);
+        let span = view.rest.iter().map(last).sum::<usize>() + run;
+        let is_dense = span < SPARSE * view.width();
+        view.span = if is_dense && !view.rest.is_empty() { span } else { 0 };
+        view
+    }
+
+    /// Columns that cannot be parted: those of one index of the second axis.
+    pub fn grain(&self) -> usize {
+        self.rest.first().map_or(1, |[axis, _]| self.width() / axis.len().max(1))
+    }
+
+    /// Some of the columns.
+    ///
+    /// # Panics
+    /// When the range does not begin at a multiple of the [`View::grain`], or ends outside.
+    pub fn columns(&self, range: Range<usize>) -> Self {
+        let grain = self.grain();
+        let mut rest = self.rest.clone();
+        let Some(second) = rest.first_mut() else {
+            let (source, run) = (&self.source[range.start..], range.len());
+            return Self {
+                source,
+                rest,
+                run,
+                is_interleaved: is_interleaved(self.first, run),
+                ..*self
+            };
+        };
+        assert!(range.start.is_multiple_of(grain), "whole indices of the second axis");
+        *second = second.map(|axis| &axis[range.start / grain..range.end.div_ceil(grain)]);
+        Self { rest, ..*self }
     }
 
     /// Entries for each index of the first axis.
     pub fn width(&self) -> usize {
-        self.rest.iter().map(|a| a.len()).product::<usize>() * self.run
+        self.rest.iter().map(|[axis, _]| axis.len()).product::<usize>() * self.run
     }
 
-    /// Writes the entries at one index of the first axis.
-    pub fn row(&self, index: usize, out: &mut [f32]) {
-        if !out.is_empty() {
-            fill(out, self.source, self.first[index], &self.rest, self.run);
+    /// Writes the entries at some indices of the first axis, those of each to a row of `out` of
+    /// this width, from column `start` on.
+    pub fn rows(&self, indices: Range<usize>, out: &mut [f32], (width, start): (usize, usize)) {
+        let columns = start..start + self.width();
+        if columns.is_empty() {
+            return;
+        }
+        let rows = out.chunks_mut(width).zip(&self.first[indices]);
+        let mut rows: Vec<_> = rows.map(|(row, &at)| (&mut row[columns.clone()], at)).collect();
+        if self.is_interleaved {
+            return self.fill(&mut rows);
+        }
+        for row in rows.chunks_mut(1) {
+            let span = self.source[row[0].1..].iter().take(self.span);
+            black_box(span.step_by(LINE).sum::<f32>());
+            self.fill(row);
         }
     }
+
+    /// Each row with its offset along the first axis.
+    fn fill(&self, rows: &mut [(&mut [f32], usize)]) {
+        let source = self.source;
+        match (self.is_difference, self.run) {
+            (false, 1) => self.runs(rows, |to, [from, _]| to[0] = source[from]),
+            (true, 1) => self.runs(rows, |to, [from, less]| to[0] = source[from] - source[less]),
+            (false, KERNEL) => {
+                self.runs(rows, |to, [from, _]| to.copy_from_slice(kernel(source, from)));
+            }
+            (true, KERNEL) => self.runs(rows, |to, [from, less]| {
+                let (from, less) = (kernel(source, from), kernel(source, less));
+                to.copy_from_slice(&array::from_fn::<_, KERNEL, _>(|i| from[i] - less[i]));
+            }),
+            (false, run) => {
+                self.runs(rows, |to, [from, _]| to.copy_from_slice(&source[from..][..run]))
+            }
+            (true, run) => self.runs(rows, |to, [from, less]| {
+                let pairs = source[from..][..run].iter().zip(&source[less..][..run]);
+                to.iter_mut().zip(pairs).for_each(|(to, (from, less))| *to = from - less);
+            }),
+        }
+    }
+
+    /// Writes every run of these rows, given what it begins with and what is subtracted from it.
+    fn runs(&self, rows: &mut [(&mut [f32], usize)], write: impl Fn(&mut [f32], [usize; 2])) {
+        let run = self.run;
+        let Some((last, outer)) = self.rest.split_last() else {
+            return rows.iter_mut().for_each(|(row, at)| write(row, [*at, *at]));
+        };
+        let strip = last[0].len() * run;
+        walk(outer, (0, [0, 0]), strip, &mut |column, [from, less]| {
+            let offsets = last[0].iter().zip(last[1]).map(|(a, b)| [from + a, less + b]);
+            if let [(row, at)] = rows {
+                let runs = row[column..column + strip].chunks_exact_mut(run);
+                runs.zip(offsets).for_each(|(to, runs)| write(to, runs.map(|offset| *at + offset)));
+                return;
+            }
+            for (i, runs) in offsets.enumerate() {
+                let column = column + i * run;
+                for (row, at) in &mut *rows {
+                    write(&mut row[column..column + run], runs.map(|offset| *at + offset));
+                }
+            }
+        });
+    }
+}
+
+/// Values of a 3×3 kernel: a run too short for a call and a loop.
+const KERNEL: usize = 9;
+/// A span of so many times what is taken from it is not read as a whole.
+const SPARSE: usize = 4;
+/// Values of a cache line.
+const LINE: usize = 16;
+
+fn kernel(source: &[f32], at: usize) -> &[f32; KERNEL] {
+    source[at..].first_chunk().expect("a run lies in the source")
+}
+
+fn is_interleaved(first: &[usize], run: usize) -> bool {
+    first.windows(2).all(|pair| pair[1] == pair[0] + run)
 }
 
 /// All entries of the view with these axes, row-major.
@@ -61,47 +188,115 @@ pub fn gather(source: &[f32], axes: &[Offsets]) -> Vec<f32> {
         return source[..1].to_vec();
     }
     let view = View::new(source, axes);
-    let mut result = vec![0.0; axes[0].len() * view.width()];
+    let width = view.width();
+    let mut result = vec![0.0; axes[0].len() * width];
     if !result.is_empty() {
-        let rows = result.par_chunks_mut(view.width()).with_min_len(ROWS);
-        rows.enumerate().for_each(|(index, out)| view.row(index, out));
+        result.par_chunks_mut(ROWS * width).enumerate().for_each(|(chunk, out)| {
+            let first = chunk * ROWS;
+            view.rows(first..first + out.len() / width, out, (width, 0));
+        });
     }
     result
 }
 
-/// Rows that a task copies at least: short ones are not worth handing over.
-const ROWS: usize = 16;
+/// Rows that a task copies: short ones are not worth handing over.
+pub const ROWS: usize = 32;
 
 /// Takes trailing axes that lie consecutively in the source off the list; their joint length.
-fn contiguous_run(axes: &mut Vec<&Offsets>) -> usize {
+fn contiguous_run(axes: &mut Vec<[&[usize]; 2]>) -> usize {
     let mut run = 1;
-    while let Some(last) = axes.last() {
-        if !last.iter().enumerate().all(|(i, &offset)| offset == i * run) {
+    while let Some(both) = axes.last() {
+        let follows = |axis: &[usize]| axis.iter().enumerate().all(|(i, &at)| at == i * run);
+        if !both.iter().all(|axis| follows(axis)) {
             break;
         }
-        run *= last.len();
+        run *= both[0].len();
         axes.pop();
     }
     run
 }
 
-fn fill(out: &mut [f32], source: &[f32], offset: usize, axes: &[&Offsets], run: usize) {
-    match axes {
-        [] => out.copy_from_slice(&source[offset..offset + run]),
-        [last] if run == 1 => {
-            out.iter_mut().zip(last.iter()).for_each(|(out, &more)| *out = source[offset + more]);
-        }
-        [first, rest @ ..] => {
-            for (out, &more) in out.chunks_mut(out.len() / first.len()).zip(first.iter()) {
-                fill(out, source, offset + more, rest, run);
-            }
-        }
+/// Visits the positions along these axes: the column in the result, `width` for each, and the
+/// offsets in the source.
+fn walk(
+    axes: &[[&[usize]; 2]],
+    (column, at): (usize, [usize; 2]),
+    width: usize,
+    visit: &mut impl FnMut(usize, [usize; 2]),
+) {
+    let [[from, less], rest @ ..] = axes else { return visit(column, at) };
+    let each = rest.iter().map(|[axis, _]| axis.len()).product::<usize>() * width;
+    for (i, (from, less)) in from.iter().zip(*less).enumerate() {
+        walk(rest, (column + i * each, [at[0] + from, at[1] + less]), width, visit);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Units on either axis of a convolution's weight, kernels of every kind of run; whole, in
+    /// parts, and less another order of the same.
+    #[test]
+    fn rows_are_what_the_offsets_say() {
+        for kernel in [1, 4, KERNEL] {
+            let (out, input) = (5, 4);
+            let source: Vec<f32> = (0..out * input * kernel).map(|i| (i * i) as f32).collect();
+            let (rows, columns) = (input * kernel, kernel);
+            let order = |indices: &[usize], stride| -> Offsets {
+                indices.iter().map(|i| i * stride).collect()
+            };
+            let inside = along(kernel, 1);
+            let on_first = |order_in: &[usize]| {
+                vec![along(out, rows), vec![0], order(order_in, columns), inside.clone()]
+            };
+            let on_second = |order_out: &[usize]| {
+                vec![along(input, columns), order(order_out, rows), vec![0], inside.clone()]
+            };
+            for (axes, others) in [
+                (on_first(&[2, 0, 3]), on_first(&[1, 3, 2])),
+                (on_first(&[0, 1, 2, 3]), on_first(&[0, 1, 3, 2])),
+                (on_second(&[4, 1, 0]), on_second(&[4, 0, 2])),
+            ] {
+                let (plain, less) = (at_once(&source, &axes), at_once(&source, &others));
+                let differences: Vec<f32> = plain.iter().zip(&less).map(|(a, b)| a - b).collect();
+                check(&View::new(&source, &axes), &plain);
+                check(&View::difference(&source, &axes, &others), &differences);
+            }
+        }
+    }
+
+    /// Every entry of a view of four axes.
+    fn at_once(source: &[f32], axes: &[Offsets]) -> Vec<f32> {
+        let mut values = Vec::new();
+        for first in &axes[0] {
+            for second in &axes[1] {
+                for third in &axes[2] {
+                    values.extend(axes[3].iter().map(|at| source[first + second + third + at]));
+                }
+            }
+        }
+        values
+    }
+
+    /// The view whole, a row at a time, and in parts of columns, into the middle of wider rows.
+    fn check(view: &View, expected: &[f32]) {
+        let (rows, width) = (view.first.len(), view.width());
+        assert_eq!(expected.len(), rows * width);
+        let mut whole = vec![0.0; rows * width];
+        view.rows(0..rows, &mut whole, (width, 0));
+        assert_eq!(whole, expected);
+        let mut parts = vec![-1.0; rows * (width + 2)];
+        for start in (0..width).step_by(view.grain()) {
+            let part = view.columns(start..start + view.grain());
+            for (row, out) in parts.chunks_mut(width + 2).enumerate() {
+                part.rows(row..row + 1, out, (width + 2, 1 + start));
+            }
+        }
+        for (found, row) in parts.chunks(width + 2).zip(expected.chunks(width)) {
+            assert_eq!(found, [&[-1.0], row, &[-1.0]].concat());
+        }
+    }
 
     #[test]
     fn a_transposed_and_reordered_matrix() {

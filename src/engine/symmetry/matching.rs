@@ -246,8 +246,8 @@ impl<'a> Matcher<'a> {
     fn products(&self, permutation: &Permutation) -> Products {
         let of_pair = |(pair, known): (&Pair, &Known)| {
             let product = |(name, _): &(String, _)| {
-                let moved = permutation.apply_to(self.symmetry, name, &pair.source[name]);
-                moved.inner(&pair.target[name])
+                let of = (self.symmetry, name.as_str());
+                permutation.inner(of, &pair.source[name], &pair.target[name])
             };
             known.sums.iter().map(product).collect()
         };
@@ -420,9 +420,7 @@ impl<'a> Matcher<'a> {
     /// The objective over the tensors of one group.
     fn partial(&self, group: usize, permutation: &Permutation) -> f64 {
         self.tensors(group)
-            .map(|(name, target, source)| {
-                permutation.apply_to(self.symmetry, name, source).inner(target)
-            })
+            .map(|(name, target, source)| permutation.inner((self.symmetry, name), source, target))
             .sum()
     }
 

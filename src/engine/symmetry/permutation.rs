@@ -109,6 +109,36 @@ impl Permutation {
     /// `π` on one tensor; lazy where the tensor is.
     #[must_use]
     pub fn apply_to(&self, symmetry: &Symmetry, name: &str, tensor: &HostTensor) -> HostTensor {
+        if tensor.is_lazy() {
+            return self.seen(symmetry, name, tensor);
+        }
+        let Some(axes) = self.axes(symmetry, name, tensor) else { return tensor.clone() };
+        let values = gather(&tensor.f32(), &axes);
+        HostTensor::from_f32_as(tensor.dtype(), tensor.shape().to_vec(), values)
+    }
+
+    /// `⟨target, π source⟩` on one tensor, in f64.
+    pub fn inner(
+        &self,
+        (symmetry, name): (&Symmetry, &str),
+        source: &HostTensor,
+        target: &HostTensor,
+    ) -> f64 {
+        self.seen(symmetry, name, source).inner(target)
+    }
+
+    /// `π` on one tensor, lazy where it has many rows: to be looked at once.
+    fn seen(&self, symmetry: &Symmetry, name: &str, tensor: &HostTensor) -> HostTensor {
+        let Some(axes) = self.axes(symmetry, name, tensor) else { return tensor.clone() };
+        let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
+        if tensor.len() > CHUNK && Rows::suit(tensor) {
+            return HostTensor::lazy(dtype, shape, Arc::new(Rows::new(tensor.clone(), axes)));
+        }
+        HostTensor::from_f32_as(dtype, shape, gather(&tensor.f32(), &axes))
+    }
+
+    /// Offsets along a tensor's axes, in the order of π; `None` where nothing moves.
+    fn axes(&self, symmetry: &Symmetry, name: &str, tensor: &HostTensor) -> Option<Vec<Offsets>> {
         let strides = strides(tensor.shape());
         let mut axes: Vec<Offsets> =
             tensor.shape().iter().zip(&strides).map(|(&n, &stride)| along(n, stride)).collect();
@@ -118,15 +148,7 @@ impl Permutation {
             moved |= (0u32..).zip(sigma).any(|(j, &i)| i != j);
             reorder(&mut axes[member.axis], member, sigma);
         }
-        if !moved {
-            return tensor.clone();
-        }
-        if tensor.is_lazy() && tensor.len() > CHUNK && Rows::suit(tensor) {
-            let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
-            return HostTensor::lazy(dtype, shape, Arc::new(Rows::new(tensor.clone(), axes)));
-        }
-        let values = gather(&tensor.f32(), &axes);
-        HostTensor::from_f32_as(tensor.dtype(), tensor.shape().to_vec(), values)
+        moved.then_some(axes)
     }
 
     /// The source's entry that each of an axis' entries receives.

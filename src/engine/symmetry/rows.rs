@@ -1,6 +1,6 @@
 //! A permuted tensor that stays where it is: row by row, gathered when somebody looks.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 
@@ -39,19 +39,22 @@ impl Rows {
 
     /// Whole rows of the result.
     fn rows(&self, rows: Range<usize>) -> Vec<f32> {
-        let mut fetched = Vec::with_capacity(rows.len() * self.width);
         let order = &self.order[rows.clone()];
-        for run in order.chunk_by(|a, b| a + 1 == *b) {
-            let range = run[0] * self.width..(run[0] + run.len()) * self.width;
-            fetched.extend_from_slice(&self.source.floats(range));
-        }
-        let mut axes = vec![(0..rows.len()).map(|row| row * self.width).collect()];
+        let (values, first): (Cow<[f32]>, _) = if let Some(stored) = self.source.stored_f32() {
+            (stored.into(), order.iter().map(|row| row * self.width).collect())
+        } else {
+            let mut fetched = Vec::with_capacity(rows.len() * self.width);
+            for run in order.chunk_by(|a, b| a + 1 == *b) {
+                let range = run[0] * self.width..(run[0] + run.len()) * self.width;
+                fetched.extend_from_slice(&self.source.floats(range));
+            }
+            (fetched.into(), (0..rows.len()).map(|row| row * self.width).collect())
+        };
+        let mut axes: Vec<Offsets> = vec![first];
         axes.extend(self.inside.iter().cloned());
-        let view = View::new(&fetched, &axes);
-        let mut values = vec![0.0; fetched.len()];
-        let out = values.chunks_mut(self.width).enumerate();
-        out.for_each(|(row, out)| view.row(row, out));
-        values
+        let mut seen = vec![0.0; rows.len() * self.width];
+        View::new(&values, &axes).rows(0..rows.len(), &mut seen, (self.width, 0));
+        seen
     }
 }
 

@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::{
-    gather::{Offsets, View, along, strides},
+    gather::{Offsets, ROWS, View, along, strides},
     groups::{Group, Member, Symmetry},
     permutation::Permutation,
 };
@@ -64,8 +64,8 @@ impl Similarity {
         let couplings = task.couplings();
         self.built.resize(couplings.len(), Built::default());
         let usable = |(coupling, _): &(&Coupling, _)| task.is_usable(coupling);
+        let mut product = Product::new(task, &mut self.matrix);
         for (t, pair) in pairs.iter().enumerate() {
-            let mut product = Product::new(task, &mut self.matrix);
             for (coupling, built) in couplings.iter().zip(&self.built).filter(usable) {
                 match coupling.other {
                     None if t < built.pairs => {}
@@ -77,8 +77,8 @@ impl Similarity {
                     }
                 }
             }
-            product.accumulate();
         }
+        product.accumulate();
         for (coupling, built) in couplings.iter().zip(&mut self.built) {
             if !task.is_usable(coupling) {
                 continue;
@@ -181,20 +181,23 @@ type Change<'a> = (&'a [u32], Option<&'a [u32]>);
 /// memory where a group runs through a whole model.
 const AT_ONCE: usize = 1 << 23;
 
-/// Blocks `[units, k]` of target and source, side by side, to be multiplied at once and added to a
-/// matrix.
+/// Columns that are laid out and multiplied at a time on the CPU: few enough to stay in its cache,
+/// enough to be worth going over the matrix once more.
+const COLUMNS: usize = 1 << 13;
+
+/// Blocks `[units, k]` of target and source, to be multiplied and added to a matrix.
 struct Product<'a> {
     units: usize,
     device: &'a Device,
     matrix: &'a mut Option<Matrix>,
-    target: Vec<Block<'a>>,
-    source: Vec<Block<'a>>,
+    /// Of target and source.
+    blocks: Vec<[Block<'a>; 2]>,
 }
 
 impl<'a> Product<'a> {
     fn new(task: &Task<'a>, matrix: &'a mut Option<Matrix>) -> Self {
         let (units, device) = (task.group().units, task.device);
-        Self { units, device, matrix, target: Vec::new(), source: Vec::new() }
+        Self { units, device, matrix, blocks: Vec::new() }
     }
 
     fn add(&mut self, coupling: &Coupling, pair: &'a Pair, change: Option<Change>) {
@@ -227,46 +230,63 @@ impl<'a> Product<'a> {
     }
 
     fn push(&mut self, target: Block<'a>, source: Block<'a>) {
-        self.target.push(target);
-        self.source.push(source);
-        let elements: usize = self.target.iter().map(|block| block.values.len()).sum();
+        self.blocks.push([target, source]);
+        let elements: usize = self.blocks.iter().map(|[block, _]| block.values.len()).sum();
         if elements >= AT_ONCE {
             self.accumulate();
         }
     }
 
-    /// `matrix + target · sourceᵀ`, on the device.
+    /// `matrix + target · sourceᵀ` over the blocks.
     fn accumulate(&mut self) {
-        let (target, source) = (std::mem::take(&mut self.target), std::mem::take(&mut self.source));
-        if target.is_empty() {
-            return;
+        let blocks = std::mem::take(&mut self.blocks);
+        let columns = if *self.device == Device::flex() { COLUMNS } else { usize::MAX };
+        let (mut sides, mut width) = ([Vec::new(), Vec::new()], 0);
+        let mut buffers = [Vec::new(), Vec::new()];
+        for block in &blocks {
+            for parts in parts(block.each_ref().map(Block::view), columns) {
+                width += parts[0].width();
+                sides.iter_mut().zip(parts).for_each(|(side, part)| side.push(part));
+                if width >= columns {
+                    self.multiply(&sides, width, &mut buffers);
+                    (sides, width) = Default::default();
+                }
+            }
         }
-        let (target, width) = side_by_side(self.units, &target);
-        let (source, _) = side_by_side(self.units, &source);
-        *self.matrix = Some(match self.matrix.take() {
-            Some(Matrix::Device(matrix)) => {
-                Matrix::Device(Box::new(matrix.add(self.on_device(target, source, width))))
-            }
-            None if *self.device != Device::flex() => {
-                Matrix::Device(Box::new(self.on_device(target, source, width)))
-            }
-            None => {
-                let (target, source) = (matrix(&target, width), matrix(&source, width));
-                Matrix::Host(Arc::new(product(target, source.transpose())))
-            }
-            Some(Matrix::Host(mut sum)) => {
-                let (target, source) = (matrix(&target, width), matrix(&source, width));
-                accumulate(Arc::<Vec<f32>>::make_mut(&mut sum), target, source.transpose());
-                Matrix::Host(sum)
-            }
-        });
+        if width > 0 {
+            self.multiply(&sides, width, &mut buffers);
+        }
     }
 
-    fn on_device(&self, target: Vec<f32>, source: Vec<f32>, width: usize) -> Tensor<2> {
-        let upload = |values| -> Tensor<2> {
+    /// `matrix + target · sourceᵀ` over views of this joint width, laid out in these buffers.
+    fn multiply(&mut self, sides: &[Vec<View>; 2], width: usize, buffers: &mut [Vec<f32>; 2]) {
+        for (views, buffer) in sides.iter().zip(&mut *buffers) {
+            buffer.resize(self.units * width, 0.0);
+            lay_out(views, width, buffer);
+        }
+        if *self.device != Device::flex() {
+            let product = self.on_device(std::mem::take(buffers), width);
+            *self.matrix = Some(Matrix::Device(Box::new(match self.matrix.take() {
+                Some(Matrix::Device(sum)) => sum.add(product),
+                _ => product,
+            })));
+            return;
+        }
+        let [target, source] = buffers.each_ref().map(|side| matrix(side, width));
+        *self.matrix = Some(Matrix::Host(match self.matrix.take() {
+            Some(Matrix::Host(mut sum)) => {
+                accumulate(Arc::<Vec<f32>>::make_mut(&mut sum), target, source.transpose());
+                sum
+            }
+            _ => Arc::new(product(target, source.transpose())),
+        }));
+    }
+
+    fn on_device(&self, sides: [Vec<f32>; 2], width: usize) -> Tensor<2> {
+        let [target, source] = sides.map(|values| -> Tensor<2> {
             Tensor::from_data(TensorData::new(values, [self.units, width]), self.device)
-        };
-        upload(target).matmul(upload(source).transpose())
+        });
+        target.matmul(source.transpose())
     }
 }
 
@@ -323,33 +343,32 @@ impl<'a> Block<'a> {
         Self { values, axes, less: None }
     }
 
-    fn views(&self) -> (View<'_>, Option<View<'_>>) {
-        let less = self.less.as_ref();
-        let less = less.map(|axes| View::new(&self.values, axes));
-        (View::new(&self.values, &self.axes), less)
+    fn view(&self) -> View<'_> {
+        match &self.less {
+            Some(less) => View::difference(&self.values, &self.axes, less),
+            None => View::new(&self.values, &self.axes),
+        }
     }
 }
 
-/// The blocks' rows one after the other, and their joint width.
-fn side_by_side(units: usize, blocks: &[Block]) -> (Vec<f32>, usize) {
-    let views: Vec<_> = blocks.iter().map(Block::views).collect();
-    let width: usize = views.iter().map(|(view, _)| view.width()).sum();
-    let mut values = vec![0.0; units * width];
-    values.par_chunks_mut(width.max(1)).enumerate().for_each_init(
-        Vec::new,
-        |subtracted, (unit, row)| {
-            let mut rest = row;
-            for (view, less) in &views {
-                let (out, after) = rest.split_at_mut(view.width());
-                view.row(unit, out);
-                if let Some(less) = less {
-                    subtracted.resize(out.len(), 0.0);
-                    less.row(unit, subtracted);
-                    out.iter_mut().zip(subtracted.iter()).for_each(|(out, less)| *out -= less);
-                }
-                rest = after;
-            }
-        },
-    );
-    (values, width)
+/// The same columns of two views, about so many at a time, as far as both can be parted there.
+fn parts(views: [View; 2], columns: usize) -> impl Iterator<Item = [View; 2]> {
+    let [one, other] = views.each_ref().map(View::grain);
+    let (width, grain) = (views[0].width(), one.max(other));
+    let parted = grain.is_multiple_of(one.min(other));
+    let step = if parted { grain * (columns / grain.max(1)).max(1) } else { width };
+    (0..width).step_by(step.max(1)).map(move |start| {
+        views.each_ref().map(|view| view.columns(start..(start + step).min(width)))
+    })
+}
+
+/// The views' rows one after the other, `width` entries each.
+fn lay_out(views: &[View], width: usize, out: &mut [f32]) {
+    out.par_chunks_mut((ROWS * width).max(1)).enumerate().for_each(|(chunk, rows)| {
+        let (first, mut start) = (chunk * ROWS, 0);
+        for view in views {
+            view.rows(first..first + rows.len() / width, rows, (width, start));
+            start += view.width();
+        }
+    });
 }

@@ -31,7 +31,9 @@ impl Signal {
 
     /// The values, without a copy where nobody else holds them.
     pub fn into_values(self) -> Vec<f32> {
-        Arc::unwrap_or_clone(self.values)
+        let copied =
+            |shared: Arc<Vec<f32>>| shared.par_iter().with_min_len(CHUNK).copied().collect();
+        Arc::try_unwrap(self.values).unwrap_or_else(copied)
     }
 
     /// Of one sample.

@@ -126,7 +126,6 @@ mod tests {
 
     #[test]
     fn what_is_had_from_something_outlives_it() {
-        // The grouped convolution after the block reads `a`, which the relu before it is had from.
         let graph = graph(json!([
             {"op": "conv2d", "param": "a"}, {"op": "batch_norm", "param": "n", "id": "n"},
             {"op": "conv2d", "param": "b", "inputs": ["a"]}, {"op": "add", "inputs": ["b", "n"]},
@@ -135,8 +134,8 @@ mod tests {
         // `b` is not read, so the sum cannot be had again; `gelu` reads it.
         assert_eq!(kept(&graph), [Operand::Input, node(0), node(3), node(5)]);
         let early = self::graph(json!([
-            {"op": "conv2d", "param": "a"}, {"op": "relu"}, {"op": "add", "inputs": ["a", "relu"]},
-            {"op": "relu", "id": "z"}, {"op": "conv2d", "param": "b", "inputs": ["a"]},
+            {"op": "conv2d", "param": "a"}, {"op": "relu", "id": "r"},
+            {"op": "add", "inputs": ["a", "r"]}, {"op": "relu", "id": "z"}, {"op": "conv2d", "param": "b", "inputs": ["a"]},
             {"op": "add", "inputs": ["b", "z"]}, {"op": "flatten"}, {"op": "linear", "param": "fc"}]));
         let way_back = WayBack::of(&early);
         // `z` is had from `a`, which nobody but `b` reads; `z` is read at its own step.
