@@ -237,11 +237,7 @@ mod tests {
                 {"op":"add","inputs":["a","r"]},{"op":"relu","id":"z"},
                 {"op":"conv2d","param":"b","padding":1,"inputs":["a"]},
                 {"op":"add","inputs":["b","z"]},{"op":"flatten"},{"op":"linear","param":"fc"}]),
-            &[
-                ("a.weight", &[3, 2, 3, 3]),
-                ("b.weight", &[3, 3, 3, 3]),
-                ("fc.weight", &[3, 36]),
-            ],
+            &[("a.weight", &[3, 2, 3, 3]), ("b.weight", &[3, 3, 3, 3]), ("fc.weight", &[3, 36])],
         );
     }
 

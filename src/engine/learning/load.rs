@@ -1,6 +1,6 @@
 //! What one sample asks of a machine, by the kinds of kernels that run it: an estimate for plans.
 
-use crate::engine::network::{Graph, GraphError, Op, Signature, shapes::channels};
+use crate::engine::network::{Graph, GraphError, Op, Operand, Signature, host, shapes::channels};
 
 /// Work and memory of one sample's forward pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -13,12 +13,17 @@ pub struct Load {
     pub light: f64,
     /// Elements that go through burn: norms of tokens, smooth activations, scores of attention.
     pub heavy: f64,
-    /// Elements that the way back keeps.
+    /// Elements that are held on the way back, at most: activations that were kept, and a few on the
+    /// way.
     pub held: f64,
     /// Elements of the largest activation.
     pub largest: f64,
     pub nodes: f64,
 }
+
+/// Activations of the largest size that the way back holds beside the kept ones: the gradients of
+/// a residual sum's two sides, of an input, and an activation that is had again.
+const ON_THE_WAY: f64 = 4.0;
 
 impl Load {
     /// That of a graph, for samples as large as its input.
@@ -27,14 +32,19 @@ impl Load {
     /// As [`Graph::shapes`].
     pub fn of(graph: &Graph, signature: &Signature) -> Result<Self, GraphError> {
         let shapes = graph.shapes(signature)?;
-        let mut load = Self::default();
+        let size = |shape: &[usize]| shape.iter().product::<usize>() as f64;
+        let kept = host::kept(graph).into_iter().map(|operand| match operand {
+            Operand::Input => size(graph.input.shape()),
+            Operand::Node(position) => size(&shapes[position]),
+        });
+        let mut load = Self { held: kept.sum(), ..Self::default() };
         for (node, shape) in graph.nodes.iter().zip(&shapes) {
-            let elements = shape.iter().product::<usize>() as f64;
+            let elements = size(shape);
             let positions = elements / channels(shape) as f64;
             let weight = |param: &str| {
                 signature[&format!("{param}.weight")].shape.iter().product::<usize>() as f64
             };
-            let mut kept = elements;
+            let mut held = elements;
             match &node.op {
                 Op::Linear { param, .. } => load.products += 2.0 * weight(param) * positions,
                 Op::Conv2d { param, .. } | Op::PatchEmbed { param } => {
@@ -44,18 +54,18 @@ impl Load {
                     let scores = *heads as f64 * positions * positions;
                     load.convolutions += 4.0 * positions * elements;
                     load.heavy += 3.0 * scores + 4.0 * elements;
-                    kept += 3.0 * scores;
+                    held += 3.0 * scores;
                 }
                 Op::Relu {} | Op::Add {} | Op::BatchNorm { .. } | Op::GlobalAvgPool {} => {
                     load.light += elements;
                 }
-                Op::Flatten {} | Op::Dropout { .. } => kept = 0.0,
+                Op::Flatten {} | Op::Dropout { .. } => {}
                 _ => load.heavy += elements,
             }
-            load.held += kept;
-            load.largest = load.largest.max(kept);
+            load.largest = load.largest.max(held);
             load.nodes += 1.0;
         }
+        load.held += ON_THE_WAY * load.largest;
         Ok(load)
     }
 }
@@ -79,7 +89,8 @@ mod tests {
         assert_eq!(load.convolutions, 2.0 * 108.0 * 16.0);
         assert_eq!(load.products, 2.0 * 480.0);
         assert_eq!((load.light, load.heavy), (96.0, 96.0));
-        assert_eq!((load.held, load.largest), (3.0 * 96.0 + 5.0, 96.0));
+        // The input, the relu, what it is flattened to, and what is on the way.
+        assert_eq!((load.held, load.largest), (32.0 + 2.0 * 96.0 + 4.0 * 96.0, 96.0));
         assert_eq!(load.nodes, 5.0);
     }
 }

@@ -122,6 +122,11 @@ pub fn forward<'a>(
     Trace { graph, weights, way_back, values: alive, moments, shapes, logits }
 }
 
+/// The activations that a forward pass keeps for the way back.
+pub fn kept(graph: &Graph) -> HashSet<Operand> {
+    WayBack::of(graph).kept
+}
+
 /// Whether an op has a kernel here.
 pub(super) fn runs(op: &Op) -> bool {
     matches!(

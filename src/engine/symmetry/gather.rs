@@ -134,7 +134,7 @@ impl<'a> View<'a> {
                 to.copy_from_slice(&array::from_fn::<_, KERNEL, _>(|i| from[i] - less[i]));
             }),
             (false, run) => {
-                self.runs(rows, |to, [from, _]| to.copy_from_slice(&source[from..][..run]))
+                self.runs(rows, |to, [from, _]| to.copy_from_slice(&source[from..][..run]));
             }
             (true, run) => self.runs(rows, |to, [from, less]| {
                 let pairs = source[from..][..run].iter().zip(&source[less..][..run]);
