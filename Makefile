@@ -103,9 +103,10 @@ $(DATA)/mnist:
 
 # The same work by PyTorch and scipy, for comparison.
 bench-reference: $(VENV)/bin/pip
-	$(VENV)/bin/pip install --quiet numpy scipy torch
+	$(VENV)/bin/pip install --quiet numpy safetensors scipy torch
 	$(VENV)/bin/python benches/reference/fgmt_mlp.py
 	$(VENV)/bin/python benches/reference/fgmt_resnet18.py
+	$(VENV)/bin/python benches/reference/digits.py
 
 # The server's binaries; the service runs a private server of its own from them.
 postgres:
