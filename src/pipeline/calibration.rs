@@ -13,6 +13,7 @@ use crate::{
     artifacts::tensors,
     engine::{
         learning::{Dataset, Learner, Load},
+        matmul::{accumulate, matrix},
         network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo},
         symmetry::{Permutation, Symmetry, assignment},
     },
@@ -20,15 +21,17 @@ use crate::{
 };
 
 /// Changes with what is measured.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Seconds a unit of work.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Speeds {
     version: u32,
     threads: usize,
-    /// A FLOP of matrix products.
+    /// A FLOP of a gradient's matrix products.
     pub product: f64,
+    /// A FLOP of a similarity's matrix products, which are larger.
+    pub similarity: f64,
     /// A FLOP of convolutions.
     pub convolution: f64,
     /// An element of a gradient in single passes over slices.
@@ -68,6 +71,7 @@ impl Speeds {
         let speeds: Self = serde_json::from_str(&fs::read_to_string(file).ok()?).ok()?;
         let numbers = [
             speeds.product,
+            speeds.similarity,
             speeds.convolution,
             speeds.light,
             speeds.heavy,
@@ -107,6 +111,7 @@ impl Speeds {
             version: VERSION,
             threads: rayon::current_num_threads(),
             product,
+            similarity: similarities(),
             convolution,
             light: rest(&light, light.load.light),
             heavy: rest(&heavy, heavy.load.heavy),
@@ -160,7 +165,8 @@ impl Sample {
 
     fn linear() -> Self {
         let nodes = json!([{"op": "linear", "param": "a"}, {"op": "linear", "param": "b"}]);
-        Self::new(&[512], 128, (nodes, &[("a.weight", &[1024, 512]), ("b.weight", &[512, 1024])]))
+        let shapes: [(&str, &[usize]); 2] = [("a.weight", &[2048, 768]), ("b.weight", &[64, 2048])];
+        Self::new(&[768], 128, (nodes, &shapes))
     }
 
     fn convolutions() -> Self {
@@ -216,6 +222,17 @@ fn arithmetic() -> f64 {
     let tensor = HostTensor::from_f32(vec![512, 512], random(512 * 512));
     let moved = || permutation.apply_to(&symmetry, "b.weight", &tensor);
     least(|| drop(tensor.shifted(&moved(), &moved(), 1.0))) / (512.0 * 512.0)
+}
+
+/// Seconds a FLOP of a product of 512 target and source units, added to what is known.
+fn similarities() -> f64 {
+    const UNITS: usize = 512;
+    const WIDTH: usize = 2048;
+    let (target, source) = (random(UNITS * WIDTH), random(UNITS * WIDTH));
+    let mut sum = vec![0.0; UNITS * UNITS];
+    let (target, source) = (matrix(&target, WIDTH), matrix(&source, WIDTH));
+    let seconds = least(|| accumulate(&mut sum, target, source.transpose()));
+    seconds / (2 * UNITS * UNITS * WIDTH) as f64
 }
 
 /// Seconds of an assignment by n², for a matrix as noisy as gradients give.

@@ -95,7 +95,7 @@ pub fn forward<'a>(
     let mut alive = HashMap::from([(Operand::Input, input)]);
     let mut moments = HashMap::new();
     for (position, node) in graph.nodes.iter().enumerate() {
-        let inputs: Vec<Signal> = node.inputs.iter().map(|o| alive[o].clone()).collect();
+        let mut inputs: Vec<Signal> = node.inputs.iter().map(|o| alive[o].clone()).collect();
         // Let go first: an op works in place on what nobody else holds.
         alive.retain(|operand, _| {
             last_reader.get(operand).is_some_and(|&last| last > position) || kept.contains(operand)
@@ -106,7 +106,7 @@ pub fn forward<'a>(
                     Mode::Batch => batch_norm::moments(&inputs[0]),
                     Mode::Running => batch_norm::running(&node.op, &inputs[0], weights),
                 };
-                let output = batch_norm::forward(&node.op, inputs[0].clone(), weights, &seen);
+                let output = batch_norm::forward(&node.op, inputs.remove(0), weights, &seen);
                 moments.insert(position, seen);
                 output
             }

@@ -59,14 +59,8 @@ impl<'a> View<'a> {
         let pairs = axes.iter().zip(others).skip(1).map(|(a, b)| [a.as_slice(), b.as_slice()]);
         let mut rest: Vec<_> = pairs.filter(|both| *both != [&[0], &[0]]).collect();
         let run = contiguous_run(&mut rest);
-        let is_interleaved = is_interleaved(first, run);
-        let mut view =
-            Self { source, first, rest, run, is_difference: true, is_interleaved, span: 0 };
-        let last = |[axis, _]: &[&[usize]; 2]| axis.iter().max().copied().unwrap_or(0);
-        let span = view.rest.iter().map(last).sum::<usize>() + run;
-        let is_dense = span < SPARSE * view.width();
-        view.span = if is_dense && !view.rest.is_empty() { span } else { 0 };
-        view
+        let (is_interleaved, span) = (is_interleaved(first, run), span(&rest, run));
+        Self { source, first, rest, run, is_difference: true, is_interleaved, span }
     }
 
     /// Columns that cannot be parted: those of one index of the second axis.
@@ -93,17 +87,22 @@ impl<'a> View<'a> {
         };
         assert!(range.start.is_multiple_of(grain), "whole indices of the second axis");
         *second = second.map(|axis| &axis[range.start / grain..range.end.div_ceil(grain)]);
-        Self { rest, ..*self }
+        Self { span: span(&rest, self.run), rest, ..*self }
     }
 
     /// Entries for each index of the first axis.
     pub fn width(&self) -> usize {
-        self.rest.iter().map(|[axis, _]| axis.len()).product::<usize>() * self.run
+        width(&self.rest, self.run)
     }
 
     /// Writes the entries at some indices of the first axis, those of each to a row of `out` of
     /// this width, from column `start` on.
-    pub fn rows(&self, indices: Range<usize>, out: &mut [f32], (width, start): (usize, usize)) {
+    pub fn write_rows(
+        &self,
+        indices: Range<usize>,
+        out: &mut [f32],
+        (width, start): (usize, usize),
+    ) {
         let columns = start..start + self.width();
         if columns.is_empty() {
             return;
@@ -178,6 +177,16 @@ fn kernel(source: &[f32], at: usize) -> &[f32; KERNEL] {
     source[at..].first_chunk().expect("a run lies in the source")
 }
 
+fn width(axes: &[[&[usize]; 2]], run: usize) -> usize {
+    axes.iter().map(|[axis, _]| axis.len()).product::<usize>() * run
+}
+
+fn span(axes: &[[&[usize]; 2]], run: usize) -> usize {
+    let last = |[axis, _]: &[&[usize]; 2]| axis.iter().max().copied().unwrap_or(0);
+    let span = axes.iter().map(last).sum::<usize>() + run;
+    if !axes.is_empty() && span < SPARSE * width(axes, run) { span } else { 0 }
+}
+
 fn is_interleaved(first: &[usize], run: usize) -> bool {
     first.windows(2).all(|pair| pair[1] == pair[0] + run)
 }
@@ -191,16 +200,20 @@ pub fn gather(source: &[f32], axes: &[Offsets]) -> Vec<f32> {
     let width = view.width();
     let mut result = vec![0.0; axes[0].len() * width];
     if !result.is_empty() {
-        result.par_chunks_mut(ROWS * width).enumerate().for_each(|(chunk, out)| {
-            let first = chunk * ROWS;
-            view.rows(first..first + out.len() / width, out, (width, 0));
+        let rows = rows_at_once(axes[0].len());
+        result.par_chunks_mut(rows * width).enumerate().for_each(|(chunk, out)| {
+            let first = chunk * rows;
+            view.write_rows(first..first + out.len() / width, out, (width, 0));
         });
     }
     result
 }
 
-/// Rows that a task copies: short ones are not worth handing over.
-pub const ROWS: usize = 32;
+/// Of so many rows, those that a task writes: short ones are not worth handing over, interleaved ones
+/// are written together.
+pub fn rows_at_once(rows: usize) -> usize {
+    rows.div_ceil(4 * rayon::current_num_threads()).clamp(1, 32)
+}
 
 /// Takes trailing axes that lie consecutively in the source off the list; their joint length.
 fn contiguous_run(axes: &mut Vec<[&[usize]; 2]>) -> usize {
@@ -225,7 +238,7 @@ fn walk(
     visit: &mut impl FnMut(usize, [usize; 2]),
 ) {
     let [[from, less], rest @ ..] = axes else { return visit(column, at) };
-    let each = rest.iter().map(|[axis, _]| axis.len()).product::<usize>() * width;
+    let each = self::width(rest, width);
     for (i, (from, less)) in from.iter().zip(*less).enumerate() {
         walk(rest, (column + i * each, [at[0] + from, at[1] + less]), width, visit);
     }
@@ -284,13 +297,13 @@ mod tests {
         let (rows, width) = (view.first.len(), view.width());
         assert_eq!(expected.len(), rows * width);
         let mut whole = vec![0.0; rows * width];
-        view.rows(0..rows, &mut whole, (width, 0));
+        view.write_rows(0..rows, &mut whole, (width, 0));
         assert_eq!(whole, expected);
         let mut parts = vec![-1.0; rows * (width + 2)];
         for start in (0..width).step_by(view.grain()) {
             let part = view.columns(start..start + view.grain());
             for (row, out) in parts.chunks_mut(width + 2).enumerate() {
-                part.rows(row..row + 1, out, (width + 2, 1 + start));
+                part.write_rows(row..row + 1, out, (width + 2, 1 + start));
             }
         }
         for (found, row) in parts.chunks(width + 2).zip(expected.chunks(width)) {

@@ -127,11 +127,13 @@ impl Permutation {
         self.seen(symmetry, name, source).inner(target)
     }
 
-    /// `π` on one tensor, lazy where it has many rows: to be looked at once.
+    /// `π` on one tensor, lazy where it is large and its rows are neither very short nor longer than
+    /// what is looked at at a time: to be looked at once.
     fn seen(&self, symmetry: &Symmetry, name: &str, tensor: &HostTensor) -> HostTensor {
         let Some(axes) = self.axes(symmetry, name, tensor) else { return tensor.clone() };
         let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
-        if tensor.len() > CHUNK && Rows::suit(tensor) {
+        let row = tensor.len() / tensor.shape().first().copied().unwrap_or(1).max(1);
+        if tensor.len() > CHUNK && Rows::suit(tensor) && (tensor.is_lazy() || row <= CHUNK) {
             return HostTensor::lazy(dtype, shape, Arc::new(Rows::new(tensor.clone(), axes)));
         }
         HostTensor::from_f32_as(dtype, shape, gather(&tensor.f32(), &axes))

@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::{
-    gather::{Offsets, ROWS, View, along, strides},
+    gather::{Offsets, View, along, rows_at_once, strides},
     groups::{Group, Member, Symmetry},
     permutation::Permutation,
 };
@@ -177,13 +177,12 @@ impl<'a> Task<'a> {
 /// σ of the other axis now, and at the time the pair was added (if it was).
 type Change<'a> = (&'a [u32], Option<&'a [u32]>);
 
-/// Elements of one side from which on a product is computed, whatever is still to come: a bound on
-/// memory where a group runs through a whole model.
-const AT_ONCE: usize = 1 << 23;
+/// Elements of one side that are held, and laid out, at a time: a bound on memory where a group runs
+/// through a whole model.
+const AT_ONCE: usize = 1 << 22;
 
-/// Columns that are laid out and multiplied at a time on the CPU: few enough to stay in its cache,
-/// enough to be worth going over the matrix once more.
-const COLUMNS: usize = 1 << 13;
+/// Columns at least that are worth going over a matrix once more for.
+const NARROWEST: usize = 1024;
 
 /// Blocks `[units, k]` of target and source, to be multiplied and added to a matrix.
 struct Product<'a> {
@@ -231,8 +230,11 @@ impl<'a> Product<'a> {
 
     fn push(&mut self, target: Block<'a>, source: Block<'a>) {
         self.blocks.push([target, source]);
-        let elements: usize = self.blocks.iter().map(|[block, _]| block.values.len()).sum();
-        if elements >= AT_ONCE {
+        let read = |block: &Block| match block.values {
+            Cow::Owned(_) => block.values.len(),
+            Cow::Borrowed(_) => 0,
+        };
+        if self.blocks.iter().flatten().map(read).sum::<usize>() >= 2 * AT_ONCE {
             self.accumulate();
         }
     }
@@ -240,7 +242,7 @@ impl<'a> Product<'a> {
     /// `matrix + target · sourceᵀ` over the blocks.
     fn accumulate(&mut self) {
         let blocks = std::mem::take(&mut self.blocks);
-        let columns = if *self.device == Device::flex() { COLUMNS } else { usize::MAX };
+        let columns = (AT_ONCE / self.units.max(1)).max(NARROWEST);
         let (mut sides, mut width) = ([Vec::new(), Vec::new()], 0);
         let mut buffers = [Vec::new(), Vec::new()];
         for block in &blocks {
@@ -351,12 +353,12 @@ impl<'a> Block<'a> {
     }
 }
 
-/// The same columns of two views, about so many at a time, as far as both can be parted there.
+/// The same columns of two views, about so many at a time.
 fn parts(views: [View; 2], columns: usize) -> impl Iterator<Item = [View; 2]> {
+    // The larger is a multiple of the smaller: both are products of the last axes of one shape.
     let [one, other] = views.each_ref().map(View::grain);
     let (width, grain) = (views[0].width(), one.max(other));
-    let parted = grain.is_multiple_of(one.min(other));
-    let step = if parted { grain * (columns / grain.max(1)).max(1) } else { width };
+    let step = grain * (columns / grain.max(1)).max(1);
     (0..width).step_by(step.max(1)).map(move |start| {
         views.each_ref().map(|view| view.columns(start..(start + step).min(width)))
     })
@@ -364,10 +366,11 @@ fn parts(views: [View; 2], columns: usize) -> impl Iterator<Item = [View; 2]> {
 
 /// The views' rows one after the other, `width` entries each.
 fn lay_out(views: &[View], width: usize, out: &mut [f32]) {
-    out.par_chunks_mut((ROWS * width).max(1)).enumerate().for_each(|(chunk, rows)| {
-        let (first, mut start) = (chunk * ROWS, 0);
+    let at_once = rows_at_once(out.len() / width.max(1));
+    out.par_chunks_mut((at_once * width).max(1)).enumerate().for_each(|(chunk, rows)| {
+        let (first, mut start) = (chunk * at_once, 0);
         for view in views {
-            view.rows(first..first + rows.len() / width, rows, (width, start));
+            view.write_rows(first..first + rows.len() / width, rows, (width, start));
             start += view.width();
         }
     });

@@ -7,6 +7,10 @@ use super::super::{
     op::Op,
 };
 
+/// What is so many passes over the elements away from what is kept is kept itself: a stream of sums
+/// would otherwise be summed up from its beginning at every step. Two residual blocks take six.
+const PASSES: usize = 6;
+
 /// The activations that the way back needs.
 pub(super) struct WayBack {
     /// What the forward pass keeps. What else is read is had again from these in passes over the
@@ -29,19 +33,22 @@ impl WayBack {
         }
         let read: HashSet<Operand> = needed.keys().copied().collect();
         let mut kept = HashSet::new();
-        let mut at_hand = HashSet::new();
+        // How many passes what is at hand is away from what is kept.
+        let mut at_hand: HashMap<Operand, usize> = HashMap::new();
         let mut had_again = Vec::new();
         for operand in operands(graph) {
-            if let Some(node) = had_from(graph, operand)
-                && node.inputs.iter().all(|input| at_hand.contains(input))
-            {
+            let passes = had_from(graph, operand).and_then(|node| {
+                let away = node.inputs.iter().map(|input| at_hand.get(input).copied());
+                let most = away.collect::<Option<Vec<usize>>>()?.into_iter().max()?;
+                (most < PASSES).then_some((node, most + 1))
+            });
+            if let Some((node, passes)) = passes {
                 had_again.push((operand, &node.inputs));
+                at_hand.insert(operand, passes);
             } else if read.contains(&operand) {
                 kept.insert(operand);
-            } else {
-                continue;
+                at_hand.insert(operand, 0);
             }
-            at_hand.insert(operand);
         }
         for (operand, inputs) in had_again.into_iter().rev() {
             let Some(&first) = needed.get(&operand) else { continue };
@@ -83,7 +90,11 @@ pub(super) fn read(position: usize, node: &Node) -> Vec<Operand> {
 fn had_from(graph: &Graph, operand: Operand) -> Option<&Node> {
     let Operand::Node(position) = operand else { return None };
     let node = &graph.nodes[position];
-    matches!(node.op, Op::BatchNorm { .. } | Op::Relu {} | Op::Add {}).then_some(node)
+    let passes_over = matches!(
+        node.op,
+        Op::BatchNorm { .. } | Op::Relu {} | Op::Add {} | Op::Flatten {} | Op::Dropout { .. }
+    );
+    passes_over.then_some(node)
 }
 
 #[cfg(test)]
@@ -122,6 +133,23 @@ mod tests {
         assert!(way_back.needed_before(8, node(6)) && !way_back.needed_before(7, node(6)));
         assert!(way_back.needed_before(6, node(5)) && !way_back.needed_before(5, node(5)));
         assert!(way_back.needed_before(3, node(2)) && !way_back.needed_before(2, node(2)));
+    }
+
+    #[test]
+    fn a_long_stream_is_kept_now_and_then() {
+        let mut nodes = vec![json!({"op": "conv2d", "param": "c", "id": "0"})];
+        for i in 1..=20 {
+            let before = (i - 1).to_string();
+            nodes.push(json!({"op": "add", "inputs": [before, before], "id": format!("s{i}")}));
+            nodes.push(json!({"op": "relu", "inputs": [format!("s{i}")], "id": i.to_string()}));
+        }
+        nodes.push(json!({"op": "flatten"}));
+        nodes.push(json!({"op": "linear", "param": "fc"}));
+        let (graph, node) = (graph(nodes.into()), Operand::Node);
+        // The convolution's output is not read, so the first `relu` is kept; then every fourth, and
+        // what the head reads.
+        let found: Vec<Operand> = [2, 10, 18, 26, 34, 41].map(node).into();
+        assert_eq!(kept(&graph), [&[Operand::Input], found.as_slice()].concat());
     }
 
     #[test]

@@ -64,6 +64,9 @@ pub struct Work {
     pub forwards: f64,
     /// Times that a batch is run, and whether forward only.
     pub batches: f64,
+    /// FLOPs of similarities.
+    pub similarities: f64,
+    /// FLOPs of other matrix products.
     pub products: f64,
     pub elements: f64,
     pub units: f64,
@@ -75,6 +78,7 @@ impl AddAssign for Work {
         self.gradients += more.gradients;
         self.forwards += more.forwards;
         self.batches += more.batches;
+        self.similarities += more.similarities;
         self.products += more.products;
         self.elements += more.elements;
         self.units += more.units;
@@ -92,6 +96,7 @@ impl Work {
             + load.heavy * speeds.heavy;
         passes * sample
             + self.batches * load.nodes * speeds.node
+            + self.similarities * speeds.similarity
             + self.products * speeds.product
             + self.elements * speeds.arithmetic
             + self.units * speeds.assignment
@@ -99,6 +104,8 @@ impl Work {
     }
 
     pub fn flops(&self, load: &Load) -> f64 {
-        (3.0 * self.gradients + self.forwards) * (load.products + load.convolutions) + self.products
+        (3.0 * self.gradients + self.forwards) * (load.products + load.convolutions)
+            + self.similarities
+            + self.products
     }
 }
