@@ -8,7 +8,8 @@ use super::super::{
 };
 
 /// What is so many passes over the elements away from what is kept is kept itself: a stream of sums
-/// would otherwise be summed up from its beginning at every step. Two residual blocks take six.
+/// would otherwise be summed up from its beginning at every step. The end of the second residual
+/// block after a convolution is six away.
 const PASSES: usize = 6;
 
 /// The activations that the way back needs.
