@@ -5,6 +5,12 @@
 //! every endpoint (`api::access`); secrets in logs and error bodies (`service::secrets`). Keys cannot be
 //! compared but in constant time: `access::Secret` has no `==` outside its unit tests.
 
+mod adapters;
+mod configurations;
+mod inputs;
+mod operation;
+mod service;
+
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use retune::pipeline::Failure;

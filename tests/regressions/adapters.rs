@@ -1,0 +1,1 @@
+//! Adapters, heads, names and converted files that gave another result than peft or transformers.

@@ -1,0 +1,1 @@
+//! Databases, servers and documents that looked healthy and were not.

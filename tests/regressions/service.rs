@@ -1,0 +1,1 @@
+//! Requests, tenants and workers that took more than their share, or more than their rights.
