@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod client;
 pub mod convert;
 pub mod demo;
+mod device_check;
 pub mod evaluate;
 pub mod fine_tunes;
 pub mod keys;
@@ -90,6 +91,8 @@ enum Command {
     #[command(subcommand)]
     Retunes(retunes::Command),
     Openapi(openapi::Args),
+    #[command(hide = true)]
+    DeviceCheck(device_check::Args),
 }
 
 /// Runs the program on the process's own arguments.
@@ -141,6 +144,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::FineTunes(command) => small_runtime()?.block_on(fine_tunes::run(command)),
         Command::Retunes(command) => small_runtime()?.block_on(retunes::run(command)),
         Command::Openapi(args) => openapi::run(&args),
+        Command::DeviceCheck(args) => device_check::run(&args),
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod calibration;
 mod compete;
+mod device;
 mod diagnose;
 mod failure;
 mod fetch;
@@ -16,6 +17,7 @@ mod matching;
 mod meter;
 mod models;
 mod plan;
+mod preprocess;
 mod publish;
 mod recommendation;
 mod report;
@@ -39,7 +41,8 @@ use crate::{
 
 use meter::Meter;
 
-pub use fetch::{device, evaluate, groups};
+pub use device::{checked_device, device};
+pub use fetch::{evaluate, groups};
 pub use plan::plan;
 
 /// Where a running transfer is.
@@ -193,6 +196,7 @@ fn finish(
     (access, meter): (Access, &Meter),
     writer: &mut ResultWriter,
 ) -> Result<publish::Facts, Failure> {
+    checked_device()?;
     let inputs = fetch::inputs(job, access)?;
     let bench = compete::Bench::new(&inputs, job)?;
     job.progress.phase(Phase::Diagnosing);

@@ -1,17 +1,22 @@
 //! Labelled samples, as a safetensors file or in Parquet.
 //!
 //! A safetensors file has `inputs` (f32, or u8 read as value/255) `[N, …]`, or
-//! `input_ids` i64 `[N, S]` with an optional `attention_mask` i64 `[N, S]` (0: padded); and `labels`
-//! i64 `[N]`. For a language model `labels` are i64 `[N, S]` beside the ids, −100 where nothing is to be
+//! `input_ids` i64 `[N, S]` with an optional `attention_mask` (0: padded) and `token_type_ids`, both i64
+//! `[N, S]`; and `labels` i64 `[N]`. A masked id below zero is no token at all: it fills a shorter row up.
+//! What else a network could read beside the ids is refused, not dropped. For a language model `labels` are i64 `[N, S]` beside the ids, −100 where nothing is to be
 //! predicted; position t predicts the label at t + 1, as Hugging Face has it. A file whose name ends in
-//! `.parquet` is read into the same tensors.
+//! `.parquet` is read into the same tensors, and so is a folder of such files.
 
 mod parquet;
+mod shards;
 
 use crate::{
     engine::{
         learning::{Dataset, cross_entropy::IGNORED},
-        network::{Checkpoint, DType, HostTensor, Signature},
+        network::{
+            Checkpoint, DType, HostTensor, Signature, Token,
+            token::{ABSENT, IDS as MOST_IDS, TYPES as MOST_TYPES},
+        },
     },
     spec::Preprocess,
     storage::{Location, Storage},
@@ -23,8 +28,22 @@ const INPUTS: &str = "inputs";
 const LABELS: &str = "labels";
 const IDS: &str = "input_ids";
 const MASK: &str = "attention_mask";
-/// Ids are held as f32, which counts exactly up to here.
-const LARGEST_ID: i64 = 1 << 24;
+const TYPES: &str = "token_type_ids";
+/// What the libraries' networks read beside the ids and nobody here does.
+const UNREAD: [&str; 3] = ["position_ids", "inputs_embeds", "head_mask"];
+/// The id that fills a shorter row up, masked.
+const NO_TOKEN: i64 = -1;
+
+/// How samples are to be read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading<'a> {
+    pub preprocess: Option<&'a Preprocess>,
+    /// How the model says that its images are normalised: taken for bytes where `preprocess` is not given
+    /// and the channels fit.
+    pub stated: Option<&'a Preprocess>,
+    /// Of images that are decoded here: as many as the network reads. Without it as the first image has.
+    pub channels: Option<usize>,
+}
 
 /// What a header says of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,21 +51,36 @@ pub struct DatasetInfo {
     pub samples: usize,
     /// Shape of one sample.
     pub sample_shape: Vec<usize>,
+    /// Bytes of its files.
+    pub size: u64,
 }
 
-/// Looks at a dataset's header; of Parquet at its first rows too.
+/// Looks at a dataset's header; of Parquet at its first rows too. Decoded images will have `channels`.
 ///
 /// # Errors
 /// `missing_tensor`, `unexpected_tensor`, `wrong_dtype`, `wrong_shape`, `empty_dataset`, or as
-/// `tensors::read_header` and `parquet::open`.
-pub fn look(storage: &Storage, location: &Location) -> Result<DatasetInfo, ArtifactError> {
+/// `tensors::read_header`, `shards::files` and `parquet::open`.
+pub fn look(
+    storage: &Storage,
+    location: &Location,
+    channels: Option<usize>,
+) -> Result<DatasetInfo, ArtifactError> {
     refuse_pickle(location)?;
-    let signature = if is_parquet(location) {
-        parquet::look(storage, location)?
-    } else {
-        tensors::read_header(storage.blocking(), location)?.signature()
+    let files = shards::files(storage, location)?;
+    let size = files.iter().try_fold(0u64, |size, file| {
+        Ok::<_, ArtifactError>(size.saturating_add(storage.blocking().head(file)?.size))
+    })?;
+
+    let look = |file: &Location| {
+        if is_parquet(file) {
+            return parquet::look(storage, file, channels);
+        }
+        Ok(tensors::read_header(storage.blocking(), file)?.signature())
     };
-    check_signature(&signature, location)
+    let signatures = files.iter().map(look).collect::<Result<_, _>>()?;
+    let signature = shards::joined_signature(location, signatures)?;
+
+    check_signature(&signature, location).map(|info| DatasetInfo { size, ..info })
 }
 
 /// Reads a dataset and checks its values.
@@ -57,16 +91,28 @@ pub fn look(storage: &Storage, location: &Location) -> Result<DatasetInfo, Artif
 pub fn read(
     access: &Access<'_>,
     location: &Location,
-    preprocess: Option<&Preprocess>,
-) -> Result<(Dataset, InputFile), ArtifactError> {
+    reading: Reading<'_>,
+) -> Result<(Dataset, Vec<InputFile>), ArtifactError> {
     // As a specification that names every field has it.
-    let preprocess = preprocess.filter(|p| !(p.mean.is_empty() && p.std.is_empty()));
+    let preprocess = reading.preprocess.filter(|p| !(p.mean.is_empty() && p.std.is_empty()));
     refuse_pickle(location)?;
-    let (file, input) = access.fetch(location)?;
-    let checkpoint = if is_parquet(location) {
-        parquet::open(&file.path, location)?
-    } else {
-        tensors::open(&file.path, location)?
+    let (mut inputs_read, mut parts) = (Vec::new(), Vec::new());
+    let mut held = 0;
+    for place in shards::files(access.storage, location)? {
+        let (file, input) = access.fetch(&place)?;
+        parts.push(if is_parquet(&place) {
+            let part = parquet::open(&file.path, &place, reading.channels)?;
+            held += part.iter().map(|(_, tensor)| tensor.bytes().len()).sum::<usize>();
+            parquet::check_room(held, location)?;
+            part
+        } else {
+            tensors::open(&file.path, &place)?
+        });
+        inputs_read.push(input);
+    }
+    let checkpoint = match <[Checkpoint; 1]>::try_from(parts) {
+        Ok([only]) => only,
+        Err(parts) => shards::joined(location, parts)?,
     };
     let info = check_signature(&checkpoint.signature(), location)?;
     let labels: Vec<i64> = integers(&checkpoint[LABELS]);
@@ -78,22 +124,31 @@ pub fn read(
             let detail = "token ids have no mean and std; leave preprocess out";
             return Err(ArtifactError::tensor("invalid_preprocess", location, IDS, detail));
         }
-        let ids = token_ids(ids, checkpoint.get(MASK), location)?;
+        let beside = Beside { mask: checkpoint.get(MASK), types: checkpoint.get(TYPES) };
+        let ids = packed_tokens(ids, beside, location)?;
         let dataset = if of_tokens {
             Dataset::of_tokens(ids, &labels)
         } else {
             Dataset::from_floats(ids, labels)
         };
-        return Ok((dataset, input));
+        let has_types = beside.types.is_some();
+        let dataset = if has_types { dataset.with_token_types() } else { dataset };
+        return Ok((dataset, inputs_read));
     }
     tensors::check_finite(&only_inputs(&checkpoint), location)?;
     let inputs = checkpoint[INPUTS].clone();
+    let channels = info.sample_shape[0];
+    let stated = reading.stated.filter(|stated| {
+        let fits = [1, channels].contains(&stated.mean.len());
+        reading.preprocess.is_none() && inputs.dtype() == DType::U8 && fits
+    });
+    let preprocess = preprocess.or(stated);
     let dataset = if inputs.dtype() == DType::U8 {
         Dataset::from_bytes(inputs.bytes(), info.sample_shape, labels)
     } else {
         Dataset::from_floats(inputs, labels)
     };
-    Ok((normalised(dataset, preprocess, location)?, input))
+    Ok((normalised(dataset, preprocess, location)?, inputs_read))
 }
 
 /// Refuses labels outside `0..classes`.
@@ -133,38 +188,54 @@ fn integers(tensor: &HostTensor) -> Vec<i64> {
     tensor.bytes().as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect()
 }
 
-/// Ids as f32, −1 where the mask is 0.
-fn token_ids(
-    ids: &HostTensor,
-    mask: Option<&HostTensor>,
-    location: &Location,
-) -> Result<HostTensor, ArtifactError> {
-    let mut values = integers(ids);
-    if let Some(mask) = mask {
-        for (at, seen) in integers(mask).into_iter().enumerate() {
-            match seen {
-                0 => values[at] = -1,
-                1 => check_id(at, values[at], location)?,
-                _ => {
-                    let detail = format!("element {at} is {seen}; it must be 0 or 1");
-                    return Err(ArtifactError::tensor("invalid_mask", location, MASK, detail));
-                }
-            }
-        }
-    } else {
-        for (at, &id) in values.iter().enumerate() {
-            check_id(at, id, location)?;
-        }
-    }
-    Ok(HostTensor::from_f32(ids.shape().to_vec(), values.into_iter().map(|id| id as f32).collect()))
+/// What may stand beside the ids, in their shape.
+#[derive(Clone, Copy, Default)]
+struct Beside<'a> {
+    mask: Option<&'a HostTensor>,
+    types: Option<&'a HostTensor>,
 }
 
-fn check_id(at: usize, id: i64, location: &Location) -> Result<(), ArtifactError> {
-    if (0..LARGEST_ID).contains(&id) {
-        return Ok(());
-    }
-    let detail = format!("element {at} is {id}; ids lie between 0 and {}", LARGEST_ID - 1);
-    Err(ArtifactError::tensor("token_out_of_range", location, IDS, detail))
+/// Tokens as the numbers that [`Token`] packs.
+fn packed_tokens(
+    ids: &HostTensor,
+    beside: Beside<'_>,
+    location: &Location,
+) -> Result<HostTensor, ArtifactError> {
+    let values = integers(ids);
+    let mask = beside.mask.map_or_else(|| vec![1; values.len()], integers);
+    let types = beside.types.map_or_else(|| vec![0; values.len()], integers);
+
+    let packed = values.into_iter().zip(mask).zip(types).enumerate().map(|(at, row)| {
+        let ((id, seen), token_type) = row;
+        let masked = match seen {
+            0 => true,
+            1 => false,
+            _ => {
+                let detail = format!("element {at} is {seen}; it must be 0 or 1");
+                return Err(ArtifactError::tensor("invalid_mask", location, MASK, detail));
+            }
+        };
+        if masked && id < 0 {
+            return Ok(ABSENT);
+        }
+        let id = below(MOST_IDS, id, (IDS, at), location)?;
+        let token_type = below(MOST_TYPES, token_type, (TYPES, at), location)?;
+        Ok(Token { id, token_type, masked }.packed())
+    });
+    Ok(HostTensor::from_f32(ids.shape().to_vec(), packed.collect::<Result<_, _>>()?))
+}
+
+/// A number from 0 to below `bound`.
+fn below(
+    bound: u32,
+    value: i64,
+    (tensor, at): (&str, usize),
+    location: &Location,
+) -> Result<u32, ArtifactError> {
+    u32::try_from(value).ok().filter(|value| *value < bound).ok_or_else(|| {
+        let detail = format!("element {at} is {value}; it must lie between 0 and {}", bound - 1);
+        ArtifactError::tensor("token_out_of_range", location, tensor, detail)
+    })
 }
 
 fn check_signature(
@@ -174,6 +245,10 @@ fn check_signature(
     let fault = |code, tensor: &str, detail: &str| {
         Err(ArtifactError::tensor(code, location, tensor, detail))
     };
+    if let Some(unread) = UNREAD.into_iter().find(|name| signature.contains_key(*name)) {
+        let detail = "changes what the network computes, and is not read here; leave it out";
+        return fault("unexpected_tensor", unread, detail);
+    }
     let (name, inputs) = match (signature.get(INPUTS), signature.get(IDS)) {
         (Some(_), Some(_)) => {
             return fault("unexpected_tensor", IDS, "stands beside inputs; give one of them");
@@ -221,7 +296,7 @@ fn check_signature(
     if name == IDS {
         check_ids_signature(signature, location)?;
     }
-    Ok(DatasetInfo { samples, sample_shape: sample_shape.to_vec() })
+    Ok(DatasetInfo { samples, sample_shape: sample_shape.to_vec(), size: 0 })
 }
 
 fn check_ids_signature(signature: &Signature, location: &Location) -> Result<(), ArtifactError> {
@@ -230,16 +305,17 @@ fn check_ids_signature(signature: &Signature, location: &Location) -> Result<(),
         let detail = format!("must be [N, S], not {ids:?}");
         return Err(ArtifactError::tensor("wrong_shape", location, IDS, detail));
     }
-    match signature.get(MASK) {
-        Some(mask) if mask.dtype != DType::I64 => {
-            Err(ArtifactError::tensor("wrong_dtype", location, MASK, "must be I64"))
+    for name in [MASK, TYPES] {
+        let Some(beside) = signature.get(name) else { continue };
+        if beside.dtype != DType::I64 {
+            return Err(ArtifactError::tensor("wrong_dtype", location, name, "must be I64"));
         }
-        Some(mask) if mask.shape != *ids => {
-            let detail = format!("must be {ids:?} as input_ids are, not {:?}", mask.shape);
-            Err(ArtifactError::tensor("wrong_shape", location, MASK, detail))
+        if beside.shape != *ids {
+            let detail = format!("must be {ids:?} as input_ids are, not {:?}", beside.shape);
+            return Err(ArtifactError::tensor("wrong_shape", location, name, detail));
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 fn only_inputs(checkpoint: &Checkpoint) -> Checkpoint {
@@ -280,14 +356,20 @@ mod tests {
     }
 
     #[test]
-    fn masked_ids_become_minus_one() {
+    fn masked_tokens_keep_their_ids() {
         let ids = i64s(&[2, 2], &[5, 0, 7, -3]);
-        let mask = i64s(&[2, 2], &[1, 1, 1, 0]);
-        let found = token_ids(&ids, Some(&mask), &location()).unwrap();
-        assert_eq!(found.f32().as_ref(), [5.0, 0.0, 7.0, -1.0]);
-        assert_eq!(token_ids(&ids, None, &location()).unwrap_err().code(), "token_out_of_range");
-        let odd = i64s(&[2, 2], &[1, 1, 2, 0]);
-        assert_eq!(token_ids(&ids, Some(&odd), &location()).unwrap_err().code(), "invalid_mask");
+        let mask = i64s(&[2, 2], &[1, 0, 1, 0]);
+        let types = i64s(&[2, 2], &[0, 0, 1, 0]);
+        let packed = |mask, types| packed_tokens(&ids, Beside { mask, types }, &location());
+        let code = |mask, types| packed(mask, types).unwrap_err().code();
+
+        let found = packed(Some(&mask), Some(&types)).unwrap();
+        let typed = (MOST_IDS + 7) as f32;
+        assert_eq!(found.f32().as_ref(), [5.0, -1.0, typed, ABSENT]);
+        assert_eq!(code(None, None), "token_out_of_range");
+        let (odd, too_many) = (i64s(&[2, 2], &[1, 1, 2, 0]), i64s(&[2, 2], &[8, 0, 0, 0]));
+        assert_eq!(code(Some(&odd), None), "invalid_mask");
+        assert_eq!(code(Some(&mask), Some(&too_many)), "token_out_of_range");
     }
 
     #[test]
@@ -305,6 +387,11 @@ mod tests {
         assert_eq!(code(&[labels(), ids()]), "[3]");
         assert_eq!(code(&[labels(), ids(), (MASK, i64s(&[2, 3], &[1; 6]))]), "[3]");
         assert_eq!(code(&[labels(), ids(), (MASK, i64s(&[2, 2], &[1; 4]))]), "wrong_shape");
+        assert_eq!(code(&[labels(), ids(), (TYPES, i64s(&[2, 2], &[1; 4]))]), "wrong_shape");
+        assert_eq!(
+            code(&[labels(), ids(), (UNREAD[0], i64s(&[2, 3], &[1; 6]))]),
+            "unexpected_tensor"
+        );
         assert_eq!(code(&[labels(), (IDS, i64s(&[2], &[0; 2]))]), "wrong_shape");
         let floats = HostTensor::from_f32(vec![2, 3], vec![0.0; 6]);
         assert_eq!(code(&[labels(), (IDS, floats.clone())]), "wrong_dtype");

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     config::Settings,
+    pipeline,
     service::{
         database::Database,
         worker::{self, Worker},
@@ -29,6 +30,8 @@ pub struct Args {
 /// # Errors
 /// No database.
 pub fn run(args: &Args, mut settings: Settings) -> anyhow::Result<ExitCode> {
+    // A device that computes wrong would publish guesses.
+    pipeline::checked_device()?;
     let cluster = super::name_database(&mut settings)?;
     let worked = super::small_runtime()?.block_on(async {
         let shutdown = super::on_signal()?;

@@ -13,6 +13,7 @@ pub mod dataset;
 mod evaluate;
 pub mod fine_tune;
 mod gradient;
+pub mod known_answers;
 pub mod load;
 pub mod optimizer;
 mod parts;
@@ -43,7 +44,7 @@ pub use products::{Products, Rows, Side};
 use cross_entropy::IGNORED;
 
 use super::network::{
-    Graph, GraphError, Op, Signature, Task,
+    Graph, GraphError, Op, Signature, Task, Token,
     forward::{Activation, BatchStatistics, Statistics, Weights, floats, forward},
     host::{self, Keep, Mode, Moments, Signal},
 };
@@ -60,6 +61,8 @@ pub struct Learner<'a> {
     classes: usize,
     /// Rows of the smallest table that ids are looked up in.
     vocabulary: Option<usize>,
+    /// Rows of the smallest table of token types.
+    token_types: Option<usize>,
     forward_flops: f64,
     /// What each node puts out for a sample.
     shapes: Vec<Vec<usize>>,
@@ -80,6 +83,13 @@ pub enum DataFault {
     Label { position: usize, label: i64, classes: usize },
     #[error("sample {position} has the token id {id}, but the model knows the ids 0 to {}", vocabulary - 1)]
     TokenId { position: usize, id: String, vocabulary: usize },
+    #[error(
+        "sample {position} has the token type {token_type}, but the model knows the types 0 to {}",
+        types - 1
+    )]
+    TokenType { position: usize, token_type: u32, types: usize },
+    #[error("the data have token_type_ids, which the model does not read; leave them out")]
+    NoTokenTypes,
     #[error("a sample has {found} labels, but the model predicts {expected}")]
     LabelCount { expected: String, found: usize },
     #[error("no label is to be predicted: every one is -100 or stands at the first token")]
@@ -98,7 +108,8 @@ impl DataFault {
             Self::Empty | Self::NothingCounted => "empty_dataset",
             Self::SampleShape { .. } => "wrong_input_shape",
             Self::Label { .. } => "label_out_of_range",
-            Self::TokenId { .. } => "token_out_of_range",
+            Self::TokenId { .. } | Self::TokenType { .. } => "token_out_of_range",
+            Self::NoTokenTypes => "unexpected_tensor",
             Self::LabelCount { .. } => "wrong_shape",
             Self::PredictedByPadding { .. } => "invalid_mask",
         }
@@ -118,7 +129,14 @@ impl<'a> Learner<'a> {
         let classes = graph.classes(signature)?;
         let forward_flops = cost::forward_flops(graph, signature)?;
         let shapes = graph.shapes(signature)?;
-        let vocabulary = vocabulary(graph, signature);
+        let vocabulary = smallest_table(graph, signature, |op| match op {
+            Op::Embedding { param } => Some(param),
+            _ => None,
+        });
+        let token_types = smallest_table(graph, signature, |op| match op {
+            Op::TokenTypeEmbedding { param } => Some(param),
+            _ => None,
+        });
         let device = device.inner();
         let (sample_gradients, sample_forwards) = (AtomicU64::new(0), AtomicU64::new(0));
         Ok(Self {
@@ -126,6 +144,7 @@ impl<'a> Learner<'a> {
             device,
             classes,
             vocabulary,
+            token_types,
             forward_flops,
             shapes,
             logits_at_once: LOGITS_AT_ONCE,
@@ -185,13 +204,30 @@ impl<'a> Learner<'a> {
         }
     }
 
+    /// Ids and types that their tables have rows for, those of masked tokens included: a table is read
+    /// there too.
     fn check_ids(&self, data: &Dataset) -> Result<(), DataFault> {
+        if data.has_token_types() && self.token_types.is_none() {
+            return Err(DataFault::NoTokenTypes);
+        }
         let Some(vocabulary) = self.vocabulary else { return Ok(()) };
-        let known = |&id: &f32| id.fract() == 0.0 && (-1.0..vocabulary as f32).contains(&id);
+        let types = self.token_types.unwrap_or(1);
+
         for position in 0..data.len() {
-            let ids = data.batch(&[position]).inputs;
-            if let Some(id) = ids.iter().find(|id| !known(id)) {
-                return Err(DataFault::TokenId { position, id: id.to_string(), vocabulary });
+            for packed in data.batch(&[position]).inputs {
+                if packed.fract() != 0.0 {
+                    let id = packed.to_string();
+                    return Err(DataFault::TokenId { position, id, vocabulary });
+                }
+                let Some(token) = Token::of(packed) else { continue };
+                if token.id as usize >= vocabulary {
+                    let id = token.id.to_string();
+                    return Err(DataFault::TokenId { position, id, vocabulary });
+                }
+                if token.token_type as usize >= types {
+                    let token_type = token.token_type;
+                    return Err(DataFault::TokenType { position, token_type, types });
+                }
             }
         }
         Ok(())
@@ -258,12 +294,14 @@ fn check_counted(data: &Dataset) -> Result<(), DataFault> {
     if seen { Ok(()) } else { Err(DataFault::NothingCounted) }
 }
 
-fn vocabulary(graph: &Graph, signature: &Signature) -> Option<usize> {
-    let rows = graph.nodes.iter().filter_map(|node| match &node.op {
-        Op::Embedding { param } => Some(signature[&format!("{param}.weight")].shape[0]),
-        _ => None,
-    });
-    rows.min()
+/// Rows of the smallest of the tables that `table` names.
+fn smallest_table(
+    graph: &Graph,
+    signature: &Signature,
+    table: impl Fn(&Op) -> Option<&String>,
+) -> Option<usize> {
+    let tables = graph.nodes.iter().filter_map(|node| table(&node.op));
+    tables.map(|param| signature[&format!("{param}.weight")].shape[0]).min()
 }
 
 /// Moments by batch-norm node.

@@ -16,6 +16,7 @@ mod lazy;
 pub mod op;
 mod ops;
 pub mod shapes;
+pub mod token;
 
 pub(crate) use checkpoint::CHUNK;
 pub use checkpoint::{Checkpoint, HostTensor, Signature, TensorInfo};
@@ -27,3 +28,4 @@ pub use graph::{Graph, Input, Node, Operand, Task};
 pub(crate) use lazy::Again;
 pub use lazy::{Elements, HeldBack};
 pub use op::{Axis, Op, ParamUse, Role};
+pub use token::Token;

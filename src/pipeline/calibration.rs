@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{fetch::device, meter};
+use super::{device, meter};
 use crate::{
     artifacts::tensors,
     engine::{

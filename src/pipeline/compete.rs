@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    Failure, Job, Phase,
+    Failure, Job, Phase, device,
     diagnose::Diagnosed,
-    fetch::{Inputs, device},
+    fetch::Inputs,
     judge::{Baselines, Scores},
     matching::{self, Origin},
     meter::{self, Seconds},

@@ -2,15 +2,19 @@
 //!
 //! Everything that can be wrong with the input is found here, before anything is computed.
 
-use burn::tensor::Device;
 use serde_json::{Value, json};
 
 use super::{
-    Failure, Job, failure, meter,
+    Failure, Job, checked_device, device, failure, meter,
     models::{self, Models},
+    preprocess::Stated,
 };
 use crate::{
-    artifacts::{Access, ArtifactError, InputFile, Model, ModelFolder, dataset, tensors},
+    artifacts::{
+        Access, ArtifactError, InputFile, Model, ModelFolder,
+        dataset::{self, Reading},
+        tensors,
+    },
     engine::{
         learning::{Dataset, Learner},
         ledger::Ledger,
@@ -44,7 +48,11 @@ pub struct Inputs {
     pub head: Option<AdoptedHead>,
     /// Classes and tokens that the bases number differently.
     pub shared_rows: Vec<SharedRows>,
+    /// What the new base computes otherwise than the tuned model, where both are of one base.
+    pub update: Option<String>,
     pub splits: Splits,
+    /// How the new base says that images are normalised, where the job does not.
+    pub stated: Option<Stated>,
     /// What was read, for the manifest.
     pub files: Vec<InputFile>,
 }
@@ -61,16 +69,6 @@ pub struct Splits {
     pub test_is_validation: bool,
 }
 
-/// Where numerics run.
-pub fn device() -> Device {
-    #[cfg(feature = "cuda")]
-    return Device::cuda(burn::tensor::DeviceIndex::Default);
-    #[cfg(all(feature = "wgpu", not(feature = "cuda")))]
-    return Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
-    #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
-    Device::flex()
-}
-
 /// A location of the specification, if it may be used.
 pub fn location(storage: &Storage, pointer: &str, text: &str) -> Result<Location, Failure> {
     storage.check_location(text).map_err(|error| failure::location(pointer, &error))
@@ -80,7 +78,6 @@ pub fn location(storage: &Storage, pointer: &str, text: &str) -> Result<Location
 pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let spec = job.spec;
     let mut files = Vec::new();
-    let splits = splits(job, access, &mut files)?;
     let Models {
         target,
         naming,
@@ -90,8 +87,15 @@ pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
         head,
         source_graph,
         shared_rows,
+        update,
     } = models::read(job, access, &mut files)?;
     let signature = target.checkpoint.signature();
+    let stated = match spec.data.as_ref().and_then(|data| data.preprocess.as_ref()) {
+        Some(_) => None,
+        None => Stated::of(access.storage, "/target/base", &target.folder)?,
+    };
+    let channels = channels("/target/base", &target.folder, &signature)?;
+    let splits = splits(job, access, (channels, stated.as_ref()), &mut files)?;
     let graph = read_graph("/target/base", &target.folder, &signature, splits.sample().as_deref())?;
     check_head(&graph, spec.options.head, head.as_ref())?;
     let symmetry = Symmetry::derive(&graph, &signature)
@@ -112,7 +116,9 @@ pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
         source,
         head,
         shared_rows,
+        update,
         splits,
+        stated,
         files,
     };
     inputs.check_data(spec.data.as_ref())?;
@@ -178,29 +184,45 @@ pub(super) fn read_graph(
     signature: &Signature,
     sample: Option<&[usize]>,
 ) -> Result<Graph, Failure> {
-    let mut graph = Graph::from_config(&folder.config, signature)
-        .map_err(failure::graph(pointer, &folder.location.to_string()))?;
-    if folder.config["model_type"] != "graph" {
-        match (&mut graph.input, sample) {
-            (Input::Image { shape }, Some(&[channels, height, width])) if shape[0] == channels => {
-                *shape = [channels, height, width];
-            }
-            // What is computed is counted for sentences as long as these.
-            (Input::Tokens { shape }, Some(&[length])) if length < shape[0] => *shape = [length],
-            _ => {}
-        }
-    }
-    Ok(graph)
+    let fault = failure::graph(pointer, &folder.location.to_string());
+    let of_its_own_size = Graph::from_config(&folder.config, signature).map_err(&fault)?;
+    let Some(sample) = sample else { return Ok(of_its_own_size) };
+
+    // Where the network does not read such samples, it says so itself when the data are checked.
+    let sized = Graph::for_samples(&folder.config, signature, sample);
+    Ok(sized.ok().filter(|graph| graph.shapes(signature).is_ok()).unwrap_or(of_its_own_size))
 }
 
-fn splits(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Splits, Failure> {
+/// Channels of the images that a model reads.
+pub(super) fn channels(
+    pointer: &str,
+    folder: &ModelFolder,
+    signature: &Signature,
+) -> Result<Option<usize>, Failure> {
+    Ok(match read_graph(pointer, folder, signature, None)?.input {
+        Input::Image { shape: [channels, ..] } => Some(channels),
+        _ => None,
+    })
+}
+
+fn splits(
+    job: &Job,
+    access: Access,
+    (channels, stated): (Option<usize>, Option<&Stated>),
+    files: &mut Vec<InputFile>,
+) -> Result<Splits, Failure> {
     let Some(data) = &job.spec.data else { return Ok(Splits::default()) };
+    let reading = Reading {
+        preprocess: data.preprocess.as_ref(),
+        stated: stated.map(|stated| &stated.values),
+        channels,
+    };
     let mut read = |pointer: &str, uri: &Option<String>| -> Result<Option<Dataset>, Failure> {
         let Some(uri) = uri else { return Ok(None) };
         let place = location(access.storage, pointer, uri)?;
-        let (dataset, input) = dataset::read(&access, &place, data.preprocess.as_ref())
-            .map_err(failure::at(pointer))?;
-        files.push(input);
+        let (dataset, read) =
+            dataset::read(&access, &place, reading).map_err(failure::at(pointer))?;
+        files.extend(read);
         Ok(Some(dataset))
     };
     let train = read("/data/train", &data.train)?;
@@ -230,7 +252,7 @@ impl Splits {
     }
 
     /// The shape of a sample; of sentences the longest.
-    fn sample(&self) -> Option<Vec<usize>> {
+    pub(super) fn sample(&self) -> Option<Vec<usize>> {
         let all = [&self.train, &self.validation, &self.test].into_iter().flatten();
         let shapes = all.map(Dataset::sample_shape);
         let longer = |a: &[usize], b: &[usize]| a.len() == 1 && b.len() == 1 && b > a;
@@ -260,17 +282,6 @@ impl Inputs {
         }
         Ok(())
     }
-}
-
-/// A model on its own: its graph, symmetry and parameters.
-fn alone(
-    access: Access,
-    model_uri: &str,
-    sample: Option<&[usize]>,
-) -> Result<(Model, Graph), Failure> {
-    let (model, _) = model(access, "", model_uri, &mut Vec::new())?;
-    let graph = read_graph("", &model.folder, &model.checkpoint.signature(), sample)?;
-    Ok((model, graph))
 }
 
 /// A model's folder and the headers of its tensors, under the names of its graph.
@@ -317,15 +328,24 @@ pub fn evaluate(
     preprocess: Option<&Preprocess>,
     train_uri: Option<&str>,
 ) -> Result<Value, Failure> {
+    let (model, _) = model(access, "", model_uri, &mut Vec::new())?;
+    let signature = model.checkpoint.signature();
+    let stated = match preprocess {
+        Some(_) => None,
+        None => Stated::of(access.storage, "", &model.folder)?,
+    };
+    let reading = Reading {
+        preprocess,
+        stated: stated.as_ref().map(|stated| &stated.values),
+        channels: channels("", &model.folder, &signature)?,
+    };
     let read = |uri: &str| {
         let place = location(access.storage, "/data", uri)?;
-        dataset::read(&access, &place, preprocess)
-            .map(|(data, _)| data)
-            .map_err(failure::at("/data"))
+        dataset::read(&access, &place, reading).map(|(data, _)| data).map_err(failure::at("/data"))
     };
     let data = read(data_uri)?;
-    let (model, graph) = alone(access, model_uri, Some(data.sample_shape()))?;
-    let learner = Learner::new(&graph, &model.checkpoint.signature(), device())
+    let graph = read_graph("", &model.folder, &signature, Some(data.sample_shape()))?;
+    let learner = Learner::new(&graph, &signature, checked_device()?)
         .map_err(failure::graph("", model_uri))?;
     let refused = |fault: crate::engine::learning::DataFault| Failure::Input {
         code: fault.code(),

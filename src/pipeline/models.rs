@@ -44,6 +44,8 @@ pub struct Models {
     pub source_graph: Option<Graph>,
     /// Classes and tokens that the bases number differently.
     pub shared_rows: Vec<SharedRows>,
+    /// What the new base computes otherwise than the tuned model (here), where both are of one base.
+    pub update: Option<String>,
 }
 
 /// Tuned models in order, with the configuration of the last.
@@ -103,6 +105,7 @@ pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Mod
         base = rows.on(&base);
         tuning.checkpoints.iter_mut().for_each(|checkpoint| *checkpoint = rows.on(checkpoint));
     }
+    let update = same_computation(&tuning.config, &last, (&target.folder.config, &wanted))?;
     let own = base.signature();
     let bases = [(&old.config, &own), (&target.folder.config, &wanted)];
     let source_graph = at_another_width(job.spec, bases)?;
@@ -122,6 +125,7 @@ pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Mod
         head,
         source_graph,
         shared_rows,
+        update,
     })
 }
 
@@ -258,6 +262,45 @@ fn tuning(
         });
     }
     Ok(Tuning { config, checkpoints, other_start })
+}
+
+/// Refuses a tuned model that computes otherwise than the new base from tensors of the same shapes: another
+/// number of heads, epsilon or padding. It would be judged, and its steps taken, as another function.
+///
+/// What two releases of one base may differ in is told instead: the update can be carried, but the old
+/// models are judged as the new base computes.
+///
+/// # Errors
+/// `incompatible_models`, `malformed_config`.
+fn same_computation(
+    tuned: &Value,
+    checkpoint: &Checkpoint,
+    (config, target): (&Value, &Signature),
+) -> Result<Option<String>, Failure> {
+    let own = checkpoint.signature();
+    let shapes = |of: &Signature| of.values().map(|info| info.shape.len()).collect::<Vec<_>>();
+    // What has other tensors is compared by them.
+    if !own.keys().eq(target.keys()) || shapes(&own) != shapes(target) {
+        return Ok(None);
+    }
+    let graph =
+        Graph::from_config(tuned, &own).map_err(failure::graph(TRAJECTORY, "the tuned model"))?;
+    let of_target = Graph::from_config(config, target)
+        .map_err(failure::graph("/target/base", "the new base"))?;
+
+    match graph.difference(&of_target) {
+        None => Ok(None),
+        Some(difference) if difference.is_an_update => Ok(Some(difference.detail)),
+        Some(difference) => Err(Failure::Input {
+            code: "incompatible_models",
+            pointer: Some(TRAJECTORY.into()),
+            detail: format!(
+                "the tuned model (here) does not compute as the new base (there): {}; their \
+                 configurations must agree",
+                difference.detail
+            ),
+        }),
+    }
 }
 
 /// How many tensors of the first checkpoint that a list names are not the old base's. A head that only

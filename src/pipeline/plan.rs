@@ -13,7 +13,7 @@ use super::{
     Failure,
     calibration::Speeds,
     failure,
-    fetch::{check_head, read_graph},
+    fetch::{channels, check_head, read_graph},
 };
 use crate::{
     engine::{
@@ -37,7 +37,8 @@ use samples::Samples;
 pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Value, Failure> {
     super::fetch::location(storage, "/output", &spec.output)?;
     let models = Models::look(spec, storage)?;
-    let samples = Samples::look(spec, storage)?;
+    let channels = channels("/target/base", &models.folder, &models.target)?;
+    let samples = Samples::look(spec, storage, channels)?;
     let network = Network::of(spec, &models, &samples)?;
     let timesteps = match spec.options.trajectory {
         TrajectoryKind::Linear => spec.options.timesteps,

@@ -1,7 +1,11 @@
 //! Model folders, trajectories and datasets, sound and not.
 
 use retune::{
-    artifacts::{Access, ArtifactError, ModelFolder, Trajectory, dataset, names, tensors},
+    artifacts::{
+        Access, ArtifactError, ModelFolder, Trajectory,
+        dataset::{self, Reading},
+        names, tensors,
+    },
     engine::network::{Checkpoint, HostTensor},
     spec::Preprocess,
 };
@@ -205,9 +209,10 @@ fn read_data(
     preprocess: Option<&Preprocess>,
 ) -> Result<retune::engine::learning::Dataset, ArtifactError> {
     let place = test.storage.check_location(&test.uri("d.safetensors")).unwrap();
-    let read = with_access(test, |access| dataset::read(access, &place, preprocess));
+    let reading = Reading { preprocess, ..Reading::default() };
+    let read = with_access(test, |access| dataset::read(access, &place, reading));
     // What values do not decide, the header decides already.
-    if let Err(error) = dataset::look(&test.storage, &place) {
+    if let Err(error) = dataset::look(&test.storage, &place, None) {
         assert_eq!(read.as_ref().unwrap_err().code(), error.code());
     }
     read.map(|(data, _)| data)
@@ -258,7 +263,7 @@ fn each_fault_of_a_dataset_has_its_code() {
     }
     test.write("d.pt", "x");
     let pickle = test.storage.check_location(&test.uri("d.pt")).unwrap();
-    assert_eq!(dataset::look(&test.storage, &pickle).unwrap_err().code(), "pickle_refused");
+    assert_eq!(dataset::look(&test.storage, &pickle, None).unwrap_err().code(), "pickle_refused");
     test.write("d.safetensors", weights(1.0));
     assert_eq!(read_data(&test, None).unwrap_err().code(), "missing_tensor");
     let place = test.storage.check_location(&test.uri("d.safetensors")).unwrap();

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use flate2::{Compression as Level, write::GzEncoder};
 
-use image::{DynamicImage, ImageFormat, RgbImage};
+use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 use parquet::{
     basic::{Compression, Encoding, GzipLevel},
     column::{
@@ -23,7 +23,10 @@ use parquet::{
     schema::parser::parse_message_type,
 };
 use retune::{
-    artifacts::{Access, ArtifactError, dataset},
+    artifacts::{
+        Access, ArtifactError,
+        dataset::{self, Reading},
+    },
     engine::learning::{Batch, Dataset},
     spec::Preprocess,
 };
@@ -41,14 +44,18 @@ fn read(
     path: &str,
     preprocess: Option<&Preprocess>,
 ) -> Result<Dataset, ArtifactError> {
+    read_as(test, path, Reading { preprocess, ..Reading::default() })
+}
+
+fn read_as(test: &TestStorage, path: &str, reading: Reading<'_>) -> Result<Dataset, ArtifactError> {
     let location = test.storage.check_location(&test.uri(path)).unwrap();
     let scratch = test.scratch();
     let access = Access { storage: &test.storage, scratch: &scratch, go_on: &|| true };
-    dataset::read(&access, &location, preprocess).map(|(dataset, _)| dataset)
+    dataset::read(&access, &location, reading).map(|(dataset, _)| dataset)
 }
 
 fn look(test: &TestStorage, path: &str) -> Result<dataset::DatasetInfo, ArtifactError> {
-    dataset::look(&test.storage, &test.storage.check_location(&test.uri(path)).unwrap())
+    dataset::look(&test.storage, &test.storage.check_location(&test.uri(path)).unwrap(), None)
 }
 
 fn all(dataset: &Dataset) -> Batch {
@@ -63,6 +70,7 @@ fn parquet_gives_the_samples_that_safetensors_gives() {
         ("grey", vec![1, 4, 3]),
         ("classified", vec![5]),
         ("language", vec![5]),
+        ("pairs", vec![5]),
     ] {
         for form in ["parquet", "safetensors"] {
             let path = format!("{name}.{form}");
@@ -74,12 +82,71 @@ fn parquet_gives_the_samples_that_safetensors_gives() {
         assert_eq!(parquet.sample_shape(), shape, "{name}");
         let [found, expected] =
             ["parquet", "safetensors"].map(|form| look(&test, &format!("{name}.{form}")).unwrap());
-        assert_eq!(found, expected, "{name}");
+        assert_eq!(found.samples, expected.samples, "{name}");
+        assert_eq!(found.sample_shape, expected.sample_shape, "{name}");
     }
     let preprocess = Preprocess { mean: vec![0.5, 0.4, 0.3], std: vec![0.2, 0.2, 0.1] };
     let [parquet, safetensors] = ["colour.parquet", "colour.safetensors"]
         .map(|path| all(&read(&test, path, Some(&preprocess)).unwrap()));
     assert_eq!(parquet, safetensors);
+}
+
+/// A folder of shards is the samples of all, in order of name, filled up to the longest.
+#[test]
+fn a_folder_of_shards_is_one_dataset() {
+    let test = TestStorage::on_files();
+    let shards = ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"];
+    for shard in shards {
+        test.write(&format!("data/{shard}"), fixture(&format!("pairs/{shard}")));
+    }
+    test.write("data/README.md", "not a shard");
+    test.write("pairs.safetensors", fixture("pairs.safetensors"));
+
+    let whole = read(&test, "pairs.safetensors", None).unwrap();
+    let joined = read(&test, "data/", None).unwrap();
+    assert_eq!(all(&joined), all(&whole));
+    assert!(joined.has_token_types());
+    let [found, expected] = ["data/", "pairs.safetensors"].map(|path| look(&test, path).unwrap());
+    assert_eq!(found.samples, expected.samples);
+    assert_eq!(found.sample_shape, expected.sample_shape);
+
+    let code = |path: &str| {
+        let found = look(&test, path).unwrap_err();
+        assert_eq!(read(&test, path, None).unwrap_err().code(), found.code(), "{path}");
+        (found.code(), found.to_string())
+    };
+    test.write("splits/train-00000-of-00001.parquet", fixture(&format!("pairs/{}", shards[0])));
+    test.write("splits/test-00000-of-00001.parquet", fixture(&format!("pairs/{}", shards[1])));
+    assert_eq!(code("splits/").0, "several_splits");
+    test.write("lost/train-00001-of-00002.parquet", fixture(&format!("pairs/{}", shards[1])));
+    let (lost, detail) = code("lost/");
+    assert_eq!(lost, "not_found");
+    assert!(detail.contains("shard 0 of 2"), "{detail}");
+    test.write("mixed/a.parquet", fixture("colour.parquet"));
+    test.write("mixed/b.parquet", fixture("pairs.parquet"));
+    assert_eq!(code("mixed/").0, "wrong_shape");
+    test.write("none/README.md", "no shard at all");
+    assert_eq!(code("none/").0, "not_found");
+}
+
+/// As many channels as the network reads, whatever the first image has.
+#[test]
+fn images_get_the_channels_that_the_network_reads() {
+    let test = TestStorage::on_files();
+    let grey = DynamicImage::from(GrayImage::from_pixel(2, 1, [9].into()));
+    let red = DynamicImage::from(RgbImage::from_pixel(2, 1, [255, 0, 0].into()));
+    let rows = [&grey, &red].map(|image| Some(encoded(image, ImageFormat::Png)));
+    test.write("mixed.parquet", images(&rows));
+
+    let bytes = |channels: usize| -> Vec<u8> {
+        let reading = Reading { channels: Some(channels), ..Reading::default() };
+        let samples = read_as(&test, "mixed.parquet", reading).unwrap();
+        assert_eq!(samples.sample_shape(), [channels, 1, 2]);
+        all(&samples).inputs.iter().map(|v| (v * 255.0).round() as u8).collect()
+    };
+    assert_eq!(bytes(3), [9, 9, 9, 9, 9, 9, 255, 255, 0, 0, 0, 0]);
+    // Pillow: `convert("L")` of red is 76.
+    assert_eq!(bytes(1), [9, 9, 76, 76]);
 }
 
 /// A file with the columns of an image dataset.

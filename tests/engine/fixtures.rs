@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use bytes::Bytes;
 use retune::engine::{
     learning::Dataset,
-    network::{Checkpoint, DType, Graph, HostTensor, Task},
+    network::{Checkpoint, DType, Graph, HostTensor, Input, Task, Token},
 };
 use safetensors::{Dtype, SafeTensors};
 
@@ -47,7 +47,10 @@ fn read(path: &Path) -> Fixture {
         .collect();
     let signature = parameters.signature();
     let graph = Graph::from_config(&config, &signature).expect("a network");
-    let input = tensor("input");
+    let mut input = tensor("input");
+    if matches!(graph.input, Input::Tokens { .. }) {
+        input = packed(&input);
+    }
     let data = if graph.task == Task::NextToken {
         let labels: Vec<i64> =
             input.f32().iter().map(|&id| if id < 0.0 { -100 } else { id as i64 }).collect();
@@ -58,4 +61,11 @@ fn read(path: &Path) -> Fixture {
     };
     let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
     Fixture { name, network: Network { graph, signature }, parameters, data }
+}
+
+/// Ids, −1 where the fixtures have their padding's id, masked.
+fn packed(ids: &HostTensor) -> HostTensor {
+    let padding = Token { id: 1, token_type: 0, masked: true }.packed();
+    let values = ids.f32().iter().map(|&id| if id < 0.0 { padding } else { id }).collect();
+    HostTensor::from_f32(ids.shape().to_vec(), values)
 }

@@ -1,1 +1,288 @@
-//! Settings of a configuration that change the computation, and numbers in it that no memory holds.
+//! Settings of a configuration that change the computation, numbers in it that no memory holds, and
+//! sentences that are read as the library reads them.
+
+use std::{collections::BTreeMap, fs};
+
+use burn::tensor::Device;
+use bytes::Bytes;
+use retune::{
+    artifacts::{Access, tensors},
+    engine::{
+        learning::{Batch, Learner},
+        network::{Checkpoint, DType, Graph, HostTensor, Token},
+    },
+    pipeline::{self, Failure},
+    spec::Preprocess,
+};
+use safetensors::{Dtype, SafeTensors};
+use serde_json::{Value, json};
+
+use crate::{pipeline::case::Case, support::files::TestStorage};
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+
+/// A safetensors file with the configuration that it may carry.
+struct File {
+    tensors: BTreeMap<String, HostTensor>,
+    config: Value,
+}
+
+impl File {
+    fn read(path: &str) -> Self {
+        let bytes = fs::read(format!("{FIXTURES}/{path}")).expect("a fixture");
+        let (_, header) = SafeTensors::read_metadata(&bytes).expect("a header");
+        let config = header.metadata().as_ref().and_then(|fields| fields.get("config"));
+        let config = config.map_or(Value::Null, |text| serde_json::from_str(text).expect("JSON"));
+        let file = SafeTensors::deserialize(&bytes).expect("a fixture");
+
+        let tensors = file.tensors().into_iter().map(|(name, view)| {
+            let dtype = if view.dtype() == Dtype::F32 { DType::F32 } else { DType::I64 };
+            let data = Bytes::copy_from_slice(view.data());
+            let tensor = HostTensor::from_bytes(dtype, view.shape().to_vec(), data);
+            (name, tensor.expect("whole"))
+        });
+        Self { tensors: tensors.collect(), config }
+    }
+
+    fn parameters(&self) -> Checkpoint {
+        let named = self.tensors.iter().filter_map(|(name, tensor)| {
+            Some((name.strip_prefix("param.")?.to_owned(), tensor.clone()))
+        });
+        named.collect()
+    }
+
+    fn integers(&self, name: &str) -> Option<Vec<i64>> {
+        let bytes = self.tensors.get(name)?.bytes();
+        Some(bytes.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect())
+    }
+}
+
+/// Sentences of a case, as a reader of datasets packs them.
+fn sentences(file: &File, case: &str) -> Batch {
+    let ids = file.integers(&format!("{case}.input_ids")).expect("ids");
+    let mask = file.integers(&format!("{case}.attention_mask")).expect("a mask");
+    let types = file.integers(&format!("{case}.token_type_ids"));
+    let packed = |at: usize| {
+        let token_type = types.as_ref().map_or(0, |types| types[at]);
+        let (id, token_type) = (ids[at] as u32, token_type as u32);
+        Token { id, token_type, masked: mask[at] == 0 }.packed()
+    };
+
+    let shape = file.tensors[&format!("{case}.input_ids")].shape();
+    let inputs = (0..ids.len()).map(packed).collect();
+    Batch { inputs, sample_shape: shape[1..].to_vec(), labels: vec![0; shape[0]] }
+}
+
+/// Left, right, not at all, with the padding's id at the end of sentences, with masks of the user's own
+/// and without a padding's id: the logits are the library's.
+#[test]
+fn sentences_are_read_as_the_library_reads_them() {
+    let padding = File::read("padding/padding.safetensors");
+    let cases: Vec<&str> =
+        padding.tensors.keys().filter_map(|name| name.strip_suffix(".logits")).collect();
+    assert_eq!(cases.len(), 7 * 5 + 4);
+
+    for case in cases {
+        let (family, kind) = case.split_once('.').expect("a family and a case");
+        let mut model = File::read(&format!("transformers/{family}.safetensors"));
+        if kind == "null" {
+            model.config["pad_token_id"] = Value::Null;
+        }
+        let parameters = model.parameters();
+        let signature = parameters.signature();
+        let graph = Graph::from_config(&model.config, &signature).expect(case);
+        let learner = Learner::new(&graph, &signature, Device::flex()).expect(case);
+
+        let found = learner.predict(&parameters, &sentences(&padding, case));
+        let expected = padding.tensors[&format!("{case}.logits")].f32();
+        let furthest = found.iter().zip(expected.iter()).map(|(a, b)| (a - b).abs());
+        let furthest = furthest.fold(0.0, f32::max);
+        assert!(furthest < 2e-5, "{case}: a logit is {furthest:e} off");
+    }
+}
+
+/// The network of a fixture's configuration with these keys.
+fn built(family: &str, keys: &Value) -> Result<Graph, String> {
+    let model = File::read(&format!("transformers/{family}.safetensors"));
+    let mut config = model.config.clone();
+    for (key, value) in keys.as_object().expect("an object") {
+        config[key] = value.clone();
+    }
+    Graph::from_config(&config, &model.parameters().signature()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn settings_that_change_the_computation_are_refused_by_name() {
+    for (family, key, value) in [
+        ("bert", "position_embedding_type", json!("relative_key_query")),
+        ("bert", "num_hidden_layers", json!(1)),
+        ("roberta", "is_decoder", json!(true)),
+        ("distilbert", "n_layers", json!(3)),
+        ("gpt2", "scale_attn_by_inverse_layer_idx", json!(true)),
+        ("gpt2", "is_causal", json!(false)),
+        ("gpt2", "num_attention_heads", json!(2)),
+        ("llama", "attention_bias", json!(true)),
+        ("llama", "mlp_bias", json!(true)),
+        ("llama", "quantization_config", json!({"quant_method": "gptq"})),
+        ("llama", "some_new_switch", json!(true)),
+        ("mistral", "rope_parameters", json!({"rope_type": "yarn", "factor": 2.0})),
+        ("qwen2", "rope_parameters", json!({"rope_type": "default", "partial_rotary_factor": 0.5})),
+        ("vit", "hidden_act", json!("quick_gelu")),
+        ("timm_vit", "global_pool", json!("avg")),
+        ("timm_vit", "model_args", json!({"norm_layer": "rmsnorm"})),
+        ("timm_vit", "model_args", json!({"dynamic_img_size": true})),
+    ] {
+        let error = built(family, &json!({ key: value })).expect_err(key);
+        let named = match &value {
+            Value::Object(inner) if family == "timm_vit" => {
+                inner.keys().next().expect("one").clone()
+            }
+            _ => key.to_owned(),
+        };
+        assert!(error.contains(&named), "{family}: {error}");
+    }
+}
+
+#[test]
+fn a_model_with_one_label_is_no_classifier() {
+    for (family, keys) in [
+        ("bert", json!({"id2label": {"0": "LABEL_0"}})),
+        ("llama", json!({"num_labels": 1})),
+        ("vit", json!({"problem_type": "regression"})),
+    ] {
+        let error = built(family, &keys).expect_err(family);
+        assert!(error.contains("num_labels") || error.contains("problem_type"), "{error}");
+    }
+
+    // Whatever says so: the output has one number.
+    let head = [("head.weight", vec![1, 4])];
+    let signature = head.map(|(name, shape)| {
+        (name.to_owned(), retune::engine::network::TensorInfo { dtype: DType::F32, shape })
+    });
+    let document = json!({"input": {"kind": "features", "shape": [4]},
+        "nodes": [{"op": "linear", "param": "head"}]});
+    let graph = Graph::from_document(&document).expect("a graph");
+    let error = graph.classes(&signature.into()).expect_err("one number").to_string();
+    assert!(error.contains("at least two classes"), "{error}");
+}
+
+/// A fixture's model as a folder, and data beside it.
+struct Judged(TestStorage);
+
+impl Judged {
+    fn of(family: &str) -> Self {
+        let model = File::read(&format!("transformers/{family}.safetensors"));
+        let test = TestStorage::on_files();
+        test.write("model/config.json", model.config.to_string());
+        test.write("model/model.safetensors", tensors::to_bytes(&model.parameters()));
+        Self(test)
+    }
+
+    fn put_data(&self, inputs: HostTensor) {
+        let samples = inputs.shape()[0];
+        let labels = (0..samples as i64).map(|label| label % 3).collect::<Vec<_>>();
+        let labels = HostTensor::from_i64(vec![samples], &labels);
+        let data: Checkpoint =
+            [("inputs".to_owned(), inputs), ("labels".to_owned(), labels)].into_iter().collect();
+        self.0.write("data.safetensors", tensors::to_bytes(&data));
+    }
+
+    fn loss(&self, preprocess: Option<&Preprocess>) -> Result<f64, Failure> {
+        let scratch = self.0.scratch();
+        let access = Access { storage: &self.0.storage, scratch: &scratch, go_on: &|| true };
+        let (model, data) = (self.0.uri("model/"), self.0.uri("data.safetensors"));
+        let found = pipeline::evaluate(access, &model, &data, preprocess, None)?;
+        Ok(found["loss"].as_f64().expect("a loss"))
+    }
+}
+
+/// A table for more patches has another grid: its first rows would be another image's.
+#[test]
+fn images_of_another_size_than_the_positions_are_refused() {
+    for (family, sizes) in
+        [("vit", [[4, 4], [16, 16], [16, 4]]), ("timm_vit", [[8, 8], [4, 4], [12, 8]])]
+    {
+        let judged = Judged::of(family);
+        for [height, width] in sizes {
+            let size = 6 * 3 * height * width;
+            judged.put_data(HostTensor::from_f32(vec![6, 3, height, width], vec![0.1; size]));
+            let Err(Failure::Input { code, pointer, detail }) = judged.loss(None) else {
+                panic!("{family} reads {height} × {width}")
+            };
+            let found = (code, pointer.as_deref());
+            assert_eq!(found, ("wrong_input_shape", Some("/data")), "{family}: {detail}");
+        }
+    }
+}
+
+/// Hugging Face's `preprocessor_config.json`, timm's `pretrained_cfg`: taken for bytes, where the job
+/// says nothing.
+#[test]
+fn bytes_are_normalised_as_the_model_says() {
+    let bytes = |shape: Vec<usize>| {
+        let size = shape.iter().product::<usize>();
+        let values = (0..size).map(|at| (at * 37 % 251) as u8).collect::<Vec<_>>();
+        HostTensor::from_bytes(DType::U8, shape, Bytes::from(values)).expect("whole")
+    };
+    let mean_and_std = Preprocess { mean: vec![0.5, 0.4, 0.3], std: vec![0.25, 0.5, 0.2] };
+    let none = Preprocess { mean: vec![0.0], std: vec![1.0] };
+
+    let judged = Judged::of("vit");
+    judged.put_data(bytes(vec![6, 3, 8, 8]));
+    let plain = judged.loss(None).expect("read");
+    assert_eq!(judged.loss(Some(&none)).expect("read"), plain);
+    let expected = judged.loss(Some(&mean_and_std)).expect("read");
+    assert!((expected - plain).abs() > 1e-3, "{expected} and {plain}");
+
+    let processor = json!({"do_normalize": true, "rescale_factor": 1.0 / 255.0,
+        "image_mean": mean_and_std.mean, "image_std": mean_and_std.std});
+    judged.0.write("model/preprocessor_config.json", processor.to_string());
+    assert!((judged.loss(None).expect("read") - expected).abs() < 1e-6);
+    assert_eq!(judged.loss(Some(&none)).expect("read"), plain);
+
+    // Floats may be normalised already.
+    let values = bytes(vec![6, 3, 8, 8]).bytes().iter().map(|&v| f32::from(v) / 255.0).collect();
+    judged.put_data(HostTensor::from_f32(vec![6, 3, 8, 8], values));
+    assert!((judged.loss(None).expect("read") - plain).abs() < 1e-6);
+
+    let judged = Judged::of("timm_vit");
+    judged.put_data(bytes(vec![6, 3, 8, 12]));
+    let expected = judged.loss(Some(&mean_and_std)).expect("read");
+    let mut config = File::read("transformers/timm_vit.safetensors").config;
+    config["pretrained_cfg"] = json!({"mean": mean_and_std.mean, "std": mean_and_std.std});
+    judged.0.write("model/config.json", config.to_string());
+    assert!((judged.loss(None).expect("read") - expected).abs() < 1e-6);
+}
+
+/// A tuned model that computes otherwise from tensors of the same shapes would be judged as another
+/// function.
+#[test]
+fn a_tuned_model_that_computes_otherwise_is_refused() {
+    let case = Case::fresh();
+    let config = fs::read_to_string(case.path("tuned/config.json")).expect("our own file");
+    let other = config.replacen("relu", "gelu", 1);
+    assert_ne!(config, other);
+    case.write("tuned/config.json", other);
+
+    let Err(Failure::Input { code, pointer, detail }) = case.run(&case.spec()) else {
+        panic!("the job is refused")
+    };
+    assert_eq!((code, pointer.as_deref()), ("incompatible_models", Some("/source/trajectory")));
+    assert!(detail.contains("gelu") && detail.contains("relu"), "{detail}");
+}
+
+/// What two releases of one base may differ in is carried, and told.
+#[test]
+fn another_epsilon_of_the_new_base_is_told() {
+    let case = Case::normed();
+    let config = fs::read_to_string(case.path("new/config.json")).expect("our own file");
+    let mut config: Value = serde_json::from_str(&config).expect("JSON");
+    config["nodes"][1]["eps"] = json!(0.25);
+    case.write("new/config.json", config.to_string());
+
+    let (_, folder) = case.done(&case.spec());
+    let report = fs::read_to_string(folder.join("report.json")).expect("a report");
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("does not compute as the tuned model"), "{warnings}");
+}

@@ -1,11 +1,12 @@
 //! A Parquet file of labelled samples, as the Hugging Face hub writes it: `image` (a struct whose
 //! `bytes` are an encoded PNG, JPEG or WebP; also called `img`) and `label` (or `labels`); or lists
-//! `input_ids`, with `attention_mask` where there is one, and `label` or `labels`, one a row or a list
+//! `input_ids`, with `attention_mask` and `token_type_ids` where they are, and `label` or `labels`, one a row or a list
 //! of one a token.
 //!
 //! Read into the tensors of a safetensors dataset, which are checked in one place: images become
-//! `inputs` u8 `[N, C, H, W]`, with as many channels as the first has (1 or 3; alpha is dropped); shorter
-//! lists of ids are filled up at their end, masked and without labels.
+//! `inputs` u8 `[N, C, H, W]`, with as many channels as are wanted (1 or 3; alpha is dropped, grey becomes
+//! three equal channels, colour the grey that Pillow makes of it); shorter lists of ids are filled up at
+//! their end, masked and without labels.
 //!
 //! A few bytes can announce any number of rows and values ([`pages`]): what a file says of itself is
 //! bounded before anything is read, and what it turns out to hold while it is.
@@ -40,7 +41,7 @@ use parquet::{
     schema::types::{SchemaDescriptor, Type},
 };
 
-use super::{IDS, INPUTS, LABELS, MASK};
+use super::{IDS, INPUTS, LABELS, MASK, TYPES, UNREAD};
 use crate::{
     artifacts::error::ArtifactError,
     engine::network::{Checkpoint, DType, HostTensor, Signature},
@@ -55,8 +56,8 @@ const LABEL_COLUMNS: [&str; 2] = ["label", "labels"];
 const MOST_BYTES: usize = 8 << 30;
 /// What a row takes beside its values, in bytes.
 const ROW: usize = 128;
-/// What a token takes: its id, whether it is seen, its label.
-const TOKEN: usize = 3 * size_of::<i64>();
+/// What a token takes: its id, whether it is seen, its type, its label.
+const TOKEN: usize = 4 * size_of::<i64>();
 /// Token ids of a row.
 const LONGEST_LIST: usize = 1 << 20;
 /// Values of a column in a row group: the reader takes up to 64 bytes for one.
@@ -72,10 +73,30 @@ const ROWS_AT_ONCE: usize = 64;
 ///
 /// # Errors
 /// As [`open`].
-pub fn look(storage: &Storage, location: &Location) -> Result<Signature, ArtifactError> {
+pub fn look(
+    storage: &Storage,
+    location: &Location,
+    channels: Option<usize>,
+) -> Result<Signature, ArtifactError> {
     let size = storage.blocking().head(location)?.size;
     let stored = Stored { storage: storage.clone(), location: location.clone(), size };
-    guarded(location, || Columns::of(stored, location, look::budget())?.look())
+    guarded(location, || Columns::of(stored, location, look::budget())?.look(channels))
+}
+
+/// Refuses more than may be decoded in memory, of all files of a dataset together.
+///
+/// # Errors
+/// `dataset_too_large`.
+pub fn check_room(bytes: usize, location: &Location) -> Result<(), ArtifactError> {
+    if bytes <= MOST_BYTES {
+        return Ok(());
+    }
+    let detail = format!(
+        "is more than the {} GiB that are decoded in memory; write it as safetensors, which is not \
+         held there",
+        MOST_BYTES >> 30
+    );
+    Err(ArtifactError::fault("dataset_too_large", location, detail))
 }
 
 /// The samples of a local file whose name, in errors, is `location`.
@@ -83,13 +104,17 @@ pub fn look(storage: &Storage, location: &Location) -> Result<Signature, Artifac
 /// # Errors
 /// `malformed_parquet`, `missing_column`, `wrong_dtype`, `wrong_shape`, `malformed_image`,
 /// `dataset_too_large`.
-pub fn open(path: &Path, location: &Location) -> Result<Checkpoint, ArtifactError> {
+pub fn open(
+    path: &Path,
+    location: &Location,
+    channels: Option<usize>,
+) -> Result<Checkpoint, ArtifactError> {
     let file = File::open(path).map_err(|error| {
         ArtifactError::fault("unreadable", location, format!("cannot be opened: {error}"))
     })?;
     let bytes = AtomicU64::new(MOST_BYTES as u64);
     let budget = Budget { values: MOST_VALUES, page: MOST_OF_A_PAGE, bytes };
-    guarded(location, || Columns::of(Local::from(file), location, budget)?.read())
+    guarded(location, || Columns::of(Local::from(file), location, budget)?.read(channels))
 }
 
 /// The reader of Parquet has panicked on files made to that end; a fault of the file is what it is.
@@ -110,7 +135,7 @@ struct Columns<'a, R: ChunkReader> {
     location: &'a Location,
     samples: usize,
     of_images: bool,
-    /// With the names they have in the file: inputs, labels, perhaps a mask.
+    /// With the names they have in the file: inputs, labels, perhaps a mask and token types.
     wanted: Vec<Arc<Type>>,
 }
 
@@ -133,8 +158,16 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
         let inputs =
             image.or_else(|| named(&[IDS])).ok_or_else(|| missing("image or input_ids"))?;
         let labels = named(&LABEL_COLUMNS).ok_or_else(|| missing("label or labels"))?;
-        let mask = (!of_images).then(|| named(&[MASK])).flatten();
-        let wanted = [Some(inputs), Some(labels), mask].into_iter().flatten().collect();
+        if let Some(unread) = UNREAD.into_iter().find(|name| named(&[*name]).is_some()) {
+            let detail = format!(
+                "has the column {unread}, which changes what the network computes and is not read \
+                 here; leave it out"
+            );
+            return Err(ArtifactError::fault("unexpected_column", location, detail));
+        }
+        let beside = |name| (!of_images).then(|| named(&[name])).flatten();
+        let wanted = [Some(inputs), Some(labels), beside(MASK), beside(TYPES)];
+        let wanted = wanted.into_iter().flatten().collect();
         let budget = Arc::new(budget);
         let columns = Self { reader, file, budget, location, samples, of_images, wanted };
         columns.room(ROW, samples)?;
@@ -153,9 +186,9 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
         Err(self.fault("wrong_dtype", &detail))
     }
 
-    fn read(&self) -> Result<Checkpoint, ArtifactError> {
+    fn read(&self, channels: Option<usize>) -> Result<Checkpoint, ArtifactError> {
         let rows = self.rows(&self.wanted, ROWS_AT_ONCE)?;
-        if self.of_images { self.images(rows) } else { self.tokens(rows) }
+        if self.of_images { self.images(rows, channels) } else { self.tokens(rows) }
     }
 
     /// The rows of these columns, row group by row group.
@@ -267,7 +300,7 @@ fn i64s(values: &[i64]) -> Bytes {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-fn tensors<const N: usize>(named: [Named; N]) -> Checkpoint {
+fn tensors(named: impl IntoIterator<Item = Named>) -> Checkpoint {
     let tensor = |(name, dtype, shape, bytes): Named| {
         let tensor = HostTensor::from_bytes(dtype, shape, bytes).expect("the bytes fill the shape");
         (name.to_owned(), tensor)

@@ -86,7 +86,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// When the network has no classes.
     pub fn new(network: &'a Network, stop: &'a CancellationToken) -> anyhow::Result<Self> {
-        let device = pipeline::device();
+        let device = pipeline::checked_device()?;
         let learner = Learner::new(&network.graph, &network.signature, device)?;
         Ok(Self { learner, stop })
     }

@@ -17,6 +17,8 @@ pub struct Dataset {
     rows: Vec<usize>,
     /// `(x − mean) · inverse deviation`, per channel (or one for all); empty: none.
     scaling: Vec<(f32, f32)>,
+    /// Token types were given beside the ids, be they all 0.
+    has_token_types: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +67,7 @@ pub fn next_labels(labels: &[i64], length: usize) -> Vec<i64> {
 }
 
 impl Dataset {
-    /// Token ids `[N, S]`, −1 where padded, with labels `[N, S]` for a language model: position t
+    /// Tokens `[N, S]`, packed (`network::Token`), with labels `[N, S]` for a language model: position t
     /// predicts the label at t + 1; [`IGNORED`] is not predicted.
     ///
     /// # Panics
@@ -80,6 +82,7 @@ impl Dataset {
             labels: next_labels(labels, length),
             rows: (0..samples).collect(),
             scaling: Vec::new(),
+            has_token_types: false,
         }
     }
 
@@ -91,7 +94,14 @@ impl Dataset {
         assert_eq!(inputs.shape().first(), Some(&labels.len()), "one label a sample");
         let sample_shape = inputs.shape()[1..].to_vec();
         let rows = (0..labels.len()).collect();
-        Self { inputs: Inputs::Floats(inputs), sample_shape, labels, rows, scaling: Vec::new() }
+        Self {
+            inputs: Inputs::Floats(inputs),
+            sample_shape,
+            labels,
+            rows,
+            scaling: Vec::new(),
+            has_token_types: false,
+        }
     }
 
     /// Samples stored as u8, read as value / 255.
@@ -102,7 +112,14 @@ impl Dataset {
         let size: usize = sample_shape.iter().product();
         assert_eq!(bytes.len(), size * labels.len(), "the bytes fill the samples");
         let rows = (0..labels.len()).collect();
-        Self { inputs: Inputs::Bytes(bytes), sample_shape, labels, rows, scaling: Vec::new() }
+        Self {
+            inputs: Inputs::Bytes(bytes),
+            sample_shape,
+            labels,
+            rows,
+            scaling: Vec::new(),
+            has_token_types: false,
+        }
     }
 
     /// With `(x − mean) / std` applied per channel (the sample's first axis), or with one value
@@ -115,6 +132,16 @@ impl Dataset {
         }
         self.scaling = mean.iter().zip(std).map(|(&m, &s)| (m as f32, (1.0 / s) as f32)).collect();
         Some(self)
+    }
+
+    /// Says that token types were given beside the ids.
+    #[must_use]
+    pub fn with_token_types(self) -> Self {
+        Self { has_token_types: true, ..self }
+    }
+
+    pub fn has_token_types(&self) -> bool {
+        self.has_token_types
     }
 
     pub fn len(&self) -> usize {
@@ -195,6 +222,7 @@ impl Dataset {
             labels: self.labels_of(positions).collect(),
             rows: positions.iter().map(|&p| self.rows[p]).collect(),
             scaling: self.scaling.clone(),
+            has_token_types: self.has_token_types,
         }
     }
 

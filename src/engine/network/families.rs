@@ -9,6 +9,7 @@ mod gpt2;
 mod llama;
 mod naming;
 mod resnet;
+mod settings;
 mod transformer;
 mod vgg;
 mod vit;
@@ -19,6 +20,7 @@ pub use classifier::as_classifier;
 pub use naming::{Naming, is_of_a_task};
 
 use naming::Names;
+use settings::Settings;
 
 use super::{
     checkpoint::Signature,
@@ -50,6 +52,7 @@ const FAMILIES: [(&str, Build); 13] = [
 struct Family {
     model_type: &'static str,
     build: Build,
+    settings: &'static Settings,
     /// The classifier's name among `architectures`, and its last layer.
     classifier: [&'static str; 2],
     names: Names,
@@ -63,6 +66,7 @@ const MODEL_TYPES: [Family; 8] = [
     Family {
         model_type: "bert",
         build: bert::bert,
+        settings: &settings::BERT,
         classifier: ["BertForSequenceClassification", "classifier"],
         names: Names {
             body: "bert",
@@ -74,6 +78,7 @@ const MODEL_TYPES: [Family; 8] = [
     Family {
         model_type: "roberta",
         build: bert::roberta,
+        settings: &settings::BERT,
         classifier: ["RobertaForSequenceClassification", "classifier.out_proj"],
         names: Names {
             body: "roberta",
@@ -85,6 +90,7 @@ const MODEL_TYPES: [Family; 8] = [
     Family {
         model_type: "distilbert",
         build: bert::distilbert,
+        settings: &settings::DISTILBERT,
         classifier: ["DistilBertForSequenceClassification", "classifier"],
         names: Names {
             body: "distilbert",
@@ -103,6 +109,7 @@ const MODEL_TYPES: [Family; 8] = [
     Family {
         model_type: "gpt2",
         build: gpt2::build,
+        settings: &settings::GPT2,
         classifier: ["GPT2ForSequenceClassification", "score"],
         names: Names {
             body: "transformer",
@@ -111,12 +118,13 @@ const MODEL_TYPES: [Family; 8] = [
             tied: Some(("transformer.wte", true)),
         },
     },
-    llama_like(["llama", "LlamaForSequenceClassification"]),
-    llama_like(["mistral", "MistralForSequenceClassification"]),
-    llama_like(["qwen2", "Qwen2ForSequenceClassification"]),
+    llama_like(["llama", "LlamaForSequenceClassification"], &settings::LLAMA),
+    llama_like(["mistral", "MistralForSequenceClassification"], &settings::MISTRAL),
+    llama_like(["qwen2", "Qwen2ForSequenceClassification"], &settings::QWEN2),
     Family {
         model_type: "vit",
         build: vit::hugging_face,
+        settings: &settings::VIT,
         classifier: ["ViTForImageClassification", "classifier"],
         names: Names {
             body: "vit",
@@ -127,14 +135,17 @@ const MODEL_TYPES: [Family; 8] = [
     },
 ];
 
-const fn llama_like([model_type, classifier]: [&'static str; 2]) -> Family {
+const fn llama_like(
+    [model_type, classifier]: [&'static str; 2],
+    settings: &'static Settings,
+) -> Family {
     let names = Names {
         body: "model",
         heads: &["score", "lm_head"],
         buffers: ROTARY,
         tied: Some(("model.embed_tokens", false)),
     };
-    Family { model_type, build: llama::build, classifier: [classifier, "score"], names }
+    Family { model_type, build: llama::build, settings, classifier: [classifier, "score"], names }
 }
 
 impl Graph {
@@ -146,12 +157,37 @@ impl Graph {
     /// A malformed document, a configuration that names nothing, an unknown architecture, a tensor
     /// missing from which the builder reads a size.
     pub fn from_config(config: &Value, signature: &Signature) -> Result<Self, GraphError> {
+        Self::build(Source { config, signature, sample: None })
+    }
+
+    /// The same for samples of this shape: a known family reads images of another size where its builder
+    /// can, and sentences up to its longest. A graph as data says itself what it reads.
+    ///
+    /// # Errors
+    /// As [`Graph::from_config`]; images of a size that the family does not read.
+    pub fn for_samples(
+        config: &Value,
+        signature: &Signature,
+        sample: &[usize],
+    ) -> Result<Self, GraphError> {
+        let mut graph = Self::build(Source { config, signature, sample: Some(sample) })?;
+        // What is computed is counted for sentences as long as these.
+        if let (Input::Tokens { shape }, &[length]) = (&mut graph.input, sample)
+            && config["model_type"] != "graph"
+        {
+            shape[0] = shape[0].min(length);
+        }
+        Ok(graph)
+    }
+
+    fn build(source: Source<'_>) -> Result<Self, GraphError> {
+        let config = source.config;
         if config["model_type"] == "graph" {
             return Self::from_document(config);
         }
-        let source = Source { config, signature };
         let by_type = MODEL_TYPES.iter().find(|family| config["model_type"] == family.model_type);
         if let Some(family) = by_type {
+            settings::check(config, family.settings)?;
             return (family.build)(&source);
         }
         // timm writes an architecture, and beside it whatever its user added.
@@ -187,6 +223,8 @@ impl Graph {
 struct Source<'a> {
     config: &'a Value,
     signature: &'a Signature,
+    /// The shape of the samples that are to be read; by the configuration where it is not known.
+    sample: Option<&'a [usize]>,
 }
 
 impl Source<'_> {
@@ -207,9 +245,20 @@ impl Source<'_> {
         })
     }
 
-    /// The sample's shape: channels from the first convolution, height and width from
-    /// `pretrained_cfg.input_size` or `input_size` (`[C, H, W]`), else 224 × 224.
+    /// The sample's shape: channels from the first convolution, height and width from the samples
+    /// themselves, `pretrained_cfg.input_size` or `input_size` (`[C, H, W]`), else 224 × 224.
     fn image(&self, first_convolution: &str) -> Result<Input, GraphError> {
+        let [_, channels, _, _] = self.shape(first_convolution)?;
+        match self.sample {
+            Some(&[own, height, width]) if own == channels => {
+                Ok(Input::Image { shape: [channels, height, width] })
+            }
+            _ => self.stated_image(first_convolution),
+        }
+    }
+
+    /// The same by the configuration alone.
+    fn stated_image(&self, first_convolution: &str) -> Result<Input, GraphError> {
         let [_, channels, _, _] = self.shape(first_convolution)?;
         let places = [&self.config["pretrained_cfg"]["input_size"], &self.config["input_size"]];
         let size = match places.into_iter().find(|value| !value.is_null()) {

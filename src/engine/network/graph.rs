@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::op::{Op, ParamUse, Role};
+use super::op::{Op, ParamUse, Role, Rotary};
 
 /// A network: nodes in an order in which each reads only what stands before it. The last node is
 /// the output.
@@ -25,7 +25,7 @@ pub enum Input {
     Features { shape: [usize; 1] },
     /// `[C, H, W]`
     Image { shape: [usize; 3] },
-    /// `[S]`: at most S token ids; −1 stands for a padded position, which nothing attends to.
+    /// `[S]`: at most S tokens, each as the number that [`Token`](super::Token) packs.
     Tokens { shape: [usize; 1] },
 }
 
@@ -64,6 +64,15 @@ pub struct Node {
     pub id: String,
     pub op: Op,
     pub inputs: Vec<Operand>,
+}
+
+/// How two graphs differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub detail: String,
+    /// Only frequencies of rotary positions or epsilons of norms differ, as between two releases of one
+    /// base: the update can be carried, but the old models are judged as the new base computes.
+    pub is_an_update: bool,
 }
 
 /// Where a node reads from.
@@ -110,6 +119,48 @@ impl Graph {
     pub fn head_is_tied(&self) -> bool {
         let Some(head) = self.head() else { return false };
         self.nodes.iter().filter(|node| node.op.param() == Some(head)).count() > 1
+    }
+
+    /// The first node in which another graph computes otherwise, by both nodes as a configuration has
+    /// them. What is read from the tensors, a size, is no difference.
+    pub fn difference(&self, other: &Self) -> Option<Difference> {
+        let (own, others) = (self.without_updates(), other.without_updates());
+        if let Some(detail) = own.first_difference(&others) {
+            return Some(Difference { detail, is_an_update: false });
+        }
+        let detail = self.first_difference(other)?;
+        Some(Difference { detail, is_an_update: true })
+    }
+
+    /// The graph without what a base's next release may change below the same weights.
+    fn without_updates(&self) -> Self {
+        let mut graph = self.clone();
+        for node in &mut graph.nodes {
+            match &mut node.op {
+                Op::Attention { rotary: Some(rotary), .. } => *rotary = Rotary::default(),
+                Op::LayerNorm { eps, .. } | Op::RmsNorm { eps, .. } | Op::BatchNorm { eps, .. } => {
+                    *eps = 0.0;
+                }
+                _ => {}
+            }
+        }
+        graph
+    }
+
+    fn first_difference(&self, other: &Self) -> Option<String> {
+        if self.task != other.task {
+            return Some(format!("the task is {:?} here and {:?} there", self.task, other.task));
+        }
+        let mut pairs = self.nodes.iter().zip(&other.nodes);
+        let differs =
+            |(own, others): &(&Node, &Node)| (&own.op, &own.inputs) != (&others.op, &others.inputs);
+        if let Some((own, others)) = pairs.find(differs) {
+            let shown = |node: &Node| serde_json::json!(node.op).to_string();
+            let (here, there) = (shown(own), shown(others));
+            return Some(format!("node {:?} is {here} here and {there} there", own.id));
+        }
+        let (here, there) = (self.nodes.len(), other.nodes.len());
+        (here != there).then(|| format!("there are {here} nodes here and {there} there"))
     }
 
     pub fn has_batch_norm(&self) -> bool {

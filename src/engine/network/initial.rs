@@ -33,7 +33,10 @@ impl Graph {
                     HostTensor::from_f32(info.shape.clone(), vec![value; length])
                 }
                 (
-                    Op::Embedding { .. } | Op::PositionEmbedding { .. } | Op::ClassToken { .. },
+                    Op::Embedding { .. }
+                    | Op::PositionEmbedding { .. }
+                    | Op::TokenTypeEmbedding { .. }
+                    | Op::ClassToken { .. },
                     _,
                 ) => uniform(info.shape.clone(), 0.02 * 3f32.sqrt(), &mut rng),
                 (op, _) => {

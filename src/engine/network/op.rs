@@ -101,9 +101,17 @@ pub enum Op {
         /// The row of the first position.
         #[serde(default, skip_serializing_if = "is_zero")]
         offset: usize,
-        /// All positions read the first row (`offset`), as BERT's token types do.
+        /// All positions read the first row (`offset`).
         #[serde(default, skip_serializing_if = "is_false")]
         constant: bool,
+        /// The id that is no token: it reads its own row, and only the others are counted, from the row
+        /// after it, as `RoBERTa` does. The node then reads the ids.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        padding: Option<u32>,
+    },
+    /// One row a token type, `[S, D]`, by the types that stand beside the ids; weight `[types, D]`.
+    TokenTypeEmbedding {
+        param: String,
     },
     /// `[S, D]` to `[S + 1, D]`: the parameter `param`, `[1, 1, D]`, before the first token.
     ClassToken {
@@ -134,11 +142,15 @@ pub enum Op {
     Tanh {},
     /// The product of its two inputs.
     Gate {},
-    /// `[S, D]` to `[D]`; `last` is the last position that is not padded, by the ids that are then
-    /// the second input (without one: the last).
+    /// `[S, D]` to `[D]`; the ids are the second input, without which `last` and `end` are the last
+    /// position of all.
     SelectToken {
         #[serde(default)]
         position: Position,
+        /// With `end`: the last token of another id than this, whatever the mask says; the first position
+        /// where there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        padding: Option<u32>,
     },
     /// `[S, D]` to `[D]`, over the positions that are not padded if the ids are the second input.
     MeanTokens {},
@@ -163,6 +175,12 @@ pub struct Rotary {
     pub linear_factor: Option<f64>,
 }
 
+impl Default for Rotary {
+    fn default() -> Self {
+        Self { theta: default_theta(), llama3: None, linear_factor: None }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Llama3Scaling {
@@ -177,7 +195,10 @@ pub struct Llama3Scaling {
 pub enum Position {
     #[default]
     First,
+    /// The last that the mask does not hide.
     Last,
+    /// The last that there is, masked or not.
+    End,
 }
 
 /// Height and width; written as one number or as two.
@@ -298,6 +319,7 @@ impl Op {
             Self::RmsNorm { .. } => "rms_norm",
             Self::Embedding { .. } => "embedding",
             Self::PositionEmbedding { .. } => "position_embedding",
+            Self::TokenTypeEmbedding { .. } => "token_type_embedding",
             Self::ClassToken { .. } => "class_token",
             Self::PatchEmbed { .. } => "patch_embed",
             Self::Attention { .. } => "attention",
@@ -312,7 +334,7 @@ impl Op {
     }
 
     /// Every op name, for messages.
-    pub const NAMES: [&'static str; 26] = [
+    pub const NAMES: [&'static str; 27] = [
         "linear",
         "conv2d",
         "batch_norm",
@@ -329,6 +351,7 @@ impl Op {
         "rms_norm",
         "embedding",
         "position_embedding",
+        "token_type_embedding",
         "class_token",
         "patch_embed",
         "attention",
@@ -349,6 +372,7 @@ impl Op {
                 | Self::RmsNorm { .. }
                 | Self::Embedding { .. }
                 | Self::PositionEmbedding { .. }
+                | Self::TokenTypeEmbedding { .. }
                 | Self::ClassToken { .. }
                 | Self::PatchEmbed { .. }
                 | Self::Attention { .. }
@@ -368,6 +392,7 @@ impl Op {
             | Self::RmsNorm { param, .. }
             | Self::Embedding { param }
             | Self::PositionEmbedding { param, .. }
+            | Self::TokenTypeEmbedding { param }
             | Self::ClassToken { param }
             | Self::PatchEmbed { param }
             | Self::LayerScale { param } => Some(param),
@@ -418,8 +443,9 @@ impl Op {
                 tensor("bias", Learned, &[Output], false),
             ],
             Self::RmsNorm { .. } => vec![tensor("weight", Learned, &[Output], true)],
-            Self::Embedding { .. } => vec![tensor("weight", Learned, &[Fixed, Output], true)],
-            Self::PositionEmbedding { bare: false, .. } => {
+            Self::Embedding { .. }
+            | Self::TokenTypeEmbedding { .. }
+            | Self::PositionEmbedding { bare: false, .. } => {
                 vec![tensor("weight", Learned, &[Fixed, Output], true)]
             }
             Self::PositionEmbedding { bare: true, .. } | Self::ClassToken { .. } => {

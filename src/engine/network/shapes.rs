@@ -12,6 +12,10 @@ mod tokens;
 /// Shape of one sample, without the batch axis: `[F]`, `[C, H, W]` or tokens `[S, D]`.
 pub type SampleShape = Vec<usize>;
 
+/// Values that a node may put out for one sample: 8 GiB in f32. A number in a small file must not ask for
+/// more memory than a machine has before anybody has looked at it.
+const MOST_VALUES: usize = 1 << 31;
+
 /// Channels of a sample: last in tokens, first elsewhere.
 pub fn channels(shape: &[usize]) -> usize {
     if let [_, channels] = shape { *channels } else { shape[0] }
@@ -21,9 +25,15 @@ impl Graph {
     /// The shape each node puts out.
     ///
     /// # Errors
-    /// A tensor missing, left over, of another shape or no float; nodes that do not fit together.
+    /// A tensor missing, left over, of another shape or no float; nodes that do not fit together, or that
+    /// put out more than 2^31 values for a sample.
     pub fn shapes(&self, signature: &Signature) -> Result<Vec<SampleShape>, GraphError> {
         self.check_left_over(signature)?;
+        if values_of(self.input.shape()).is_none() {
+            let shape = self.input.shape();
+            let detail = format!("the input {shape:?} has more than {MOST_VALUES} values a sample");
+            return Err(GraphError::Malformed { detail });
+        }
         let mut shapes: Vec<SampleShape> = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
             let inputs: Vec<&[usize]> = node
@@ -34,7 +44,12 @@ impl Graph {
                     Operand::Node(i) => &shapes[*i],
                 })
                 .collect();
-            let shape = Step { node, inputs, signature }.output()?;
+            let of_images = matches!(self.input, Input::Image { .. });
+            let shape = Step { node, inputs, signature, of_images }.output()?;
+            if values_of(&shape).is_none() {
+                let detail = format!("puts out {shape:?}, more than {MOST_VALUES} values a sample");
+                return Err(GraphError::wiring(node, detail));
+            }
             shapes.push(shape);
         }
         Ok(shapes)
@@ -49,6 +64,12 @@ impl Graph {
         let last = self.nodes.last().expect("a graph has nodes");
         let output = shapes.last().map_or(&[][..], Vec::as_slice);
         match (self.task, output, &self.input) {
+            // Its loss is 0 and its accuracy 1, whatever it computes.
+            (Task::Classification, [1], _) => {
+                let detail = "the output must be the logits of at least two classes; one number is a \
+                              regression or a reward, which is not supported";
+                Err(GraphError::wiring(last, detail))
+            }
             (Task::Classification, [classes], _) => Ok(*classes),
             (Task::NextToken, [tokens, classes], Input::Tokens { shape })
                 if shape == &[*tokens] =>
@@ -76,11 +97,19 @@ impl Graph {
     }
 }
 
+/// How many values a sample of this shape has, if they are not too many.
+fn values_of(shape: &[usize]) -> Option<usize> {
+    let values = shape.iter().try_fold(1usize, |values, &axis| values.checked_mul(axis));
+    values.filter(|values| *values <= MOST_VALUES)
+}
+
 /// One node with what it reads.
 struct Step<'a> {
     node: &'a Node,
     inputs: Vec<&'a [usize]>,
     signature: &'a Signature,
+    /// The network reads images.
+    of_images: bool,
 }
 
 impl Step<'_> {
@@ -253,7 +282,7 @@ impl Step<'_> {
             if p > k / 2 {
                 return None;
             }
-            let room = (n + 2 * p).checked_sub(k)?;
+            let room = p.checked_mul(2)?.checked_add(n)?.checked_sub(k)?;
             let windows = if ceil { room.div_ceil(s) } else { room / s } + 1;
             Some(if ceil && (windows - 1) * s >= n + p { windows - 1 } else { windows })
         };
@@ -323,6 +352,38 @@ mod tests {
         let shapes = cnn().shapes(&tensors).unwrap();
         assert_eq!(shapes, [vec![4, 5, 5], vec![4, 3, 3], vec![36], vec![2]]);
         assert_eq!(cnn().classes(&tensors).unwrap(), 2);
+    }
+
+    /// Numbers with which products overflow, or which no memory holds.
+    #[test]
+    fn numbers_that_no_memory_holds_are_refused() {
+        let tensors = signature(&[("c.weight", &[4, 3, 3, 3]), ("fc.weight", &[2, 4])]);
+        let code = |node: serde_json::Value, side: usize| {
+            let input = json!({"kind":"image","shape":[3, side, side]});
+            let nodes = json!([node, {"op":"global_avg_pool"},{"op":"linear","param":"fc"}]);
+            let graph = Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap();
+            graph.shapes(&tensors).unwrap_err().code()
+        };
+        let conv = |padding: u64| json!({"op":"conv2d","param":"c","padding":padding});
+        for padding in [100_000, 1 << 31, 1 << 62, u64::MAX] {
+            assert_eq!(code(conv(padding), 8), "malformed_graph", "{padding}");
+        }
+        assert_eq!(code(conv(0), 1 << 62), "malformed_config");
+        for kernel in [1u64 << 62, 1 << 63, u64::MAX] {
+            let pool = json!({"op":"max_pool","kernel":kernel,"padding":kernel / 2});
+            let nodes = json!([pool]);
+            let graph = Graph::from_document(
+                &json!({"input":{"kind":"image","shape":[3,8,8]},"nodes":nodes}),
+            );
+            assert_eq!(
+                graph.unwrap().shapes(&signature(&[])).unwrap_err().code(),
+                "malformed_graph"
+            );
+        }
+        let wide = json!({"op":"adaptive_avg_pool","output":1u64 << 40});
+        let graph =
+            Graph::from_document(&json!({"input":{"kind":"image","shape":[3,8,8]},"nodes":[wide]}));
+        assert_eq!(graph.unwrap().shapes(&signature(&[])).unwrap_err().code(), "malformed_graph");
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What somebody should know before he relies on a result.
 
 use super::{Check, Contest};
-use crate::{pipeline::compete::Bench, spec::Methods};
+use crate::{
+    pipeline::compete::Bench,
+    spec::{Methods, Preprocess},
+};
 
 pub fn of(bench: &Bench, contest: &Contest, gate: &[Check]) -> Vec<String> {
     let (inputs, splits) = (bench.inputs, &bench.inputs.splits);
@@ -41,6 +44,22 @@ pub fn of(bench: &Bench, contest: &Contest, gate: &[Check]) -> Vec<String> {
         warnings.push(format!(
             "no validation split chooses between the methods: {} was taken because it is named last",
             contest.winner().method.name()
+        ));
+    }
+    if let Some(stated) = &inputs.stated
+        && splits.sample().is_some_and(|shape| shape.len() == 3)
+    {
+        let Preprocess { mean, std } = &stated.values;
+        warnings.push(format!(
+            "the job has no data.preprocess: images in bytes were normalised by the new base's {} (mean \
+             {mean:?}, std {std:?}), images in f32 were taken as they are",
+            stated.file
+        ));
+    }
+    if let Some(update) = &inputs.update {
+        warnings.push(format!(
+            "the new base (there) does not compute as the tuned model (here): {update}; the old models were \
+             judged as the new base computes"
         ));
     }
     if inputs.other_start > 0 {

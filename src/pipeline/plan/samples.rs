@@ -31,18 +31,15 @@ pub struct Count {
 }
 
 impl Samples {
-    pub fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
+    /// Images that are decoded have as many `channels` as the network reads.
+    pub fn look(spec: &Spec, storage: &Storage, channels: Option<usize>) -> Result<Self, Failure> {
         let data = spec.data.as_ref();
         let (mut shapes, mut bytes) = (Vec::new(), 0);
         let mut samples = |pointer, uri: Option<&String>| -> Result<usize, Failure> {
             let Some(uri) = uri else { return Ok(0) };
             let place = location(storage, pointer, uri)?;
-            let look = || {
-                let info = dataset::look(storage, &place)?;
-                Ok((info, storage.blocking().head(&place)?.size))
-            };
-            let (info, size) = look().map_err(failure::at(pointer))?;
-            bytes += size;
+            let info = dataset::look(storage, &place, channels).map_err(failure::at(pointer))?;
+            bytes += info.size;
             shapes.push((pointer, uri.clone(), info.sample_shape));
             Ok(info.samples)
         };

@@ -28,6 +28,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
     pub(super) fn images(
         &self,
         rows: impl Iterator<Item = Result<Row, ParquetError>>,
+        wanted: Option<usize>,
     ) -> Result<Checkpoint, ArtifactError> {
         let (mut encoded, mut labels, mut held) = (Vec::new(), Vec::new(), 0usize);
         for (at, row) in rows.enumerate() {
@@ -40,7 +41,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         }
         let Some(first) = encoded.first() else { return Ok(no_images()) };
         let first = self.decode(first, 0)?;
-        let channels = if first.color().has_color() { 3 } else { 1 };
+        let channels = channels(wanted, if first.color().has_color() { 3 } else { 1 });
         let (width, height) = (first.width(), first.height());
         let size = channels * width as usize * height as usize;
         self.room(size, encoded.len())?;
@@ -57,7 +58,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                     );
                     return Err(self.fault("wrong_shape", &detail));
                 }
-                if channels == 1 && image.color().has_color() {
+                if wanted.is_none() && channels == 1 && image.color().has_color() {
                     let detail = format!("row {at} is an image in colour, row 0 in grey");
                     return Err(self.fault("wrong_shape", &detail));
                 }
@@ -113,21 +114,52 @@ pub(super) fn decoder(encoded: &ByteArray) -> image::ImageResult<impl ImageDecod
     reader.into_decoder()
 }
 
+/// Of decoded images: those that are wanted, where they are of a kind that images have.
+pub(super) fn channels(wanted: Option<usize>, own: usize) -> usize {
+    wanted.filter(|channels| [1, 3].contains(channels)).unwrap_or(own)
+}
+
 pub(super) fn no_images() -> Checkpoint {
     tensors([(INPUTS, DType::U8, vec![0, 1], Bytes::new()), of_labels(&[])])
 }
 
 /// Sets pixels `[H, W, C]` as `[C, H, W]`.
 fn set(sample: &mut [u8], image: DynamicImage, channels: usize) {
-    if channels == 1 {
+    if channels == 1 && !image.color().has_color() {
         sample.copy_from_slice(image.to_luma8().as_raw());
         return;
     }
     let pixels = image.to_rgb8();
+    if channels == 1 {
+        for (value, pixel) in sample.iter_mut().zip(pixels.pixels()) {
+            *value = grey(pixel.0);
+        }
+        return;
+    }
     let area = sample.len() / channels;
     for (channel, plane) in sample.chunks_mut(area).enumerate() {
         for (value, pixel) in plane.iter_mut().zip(pixels.as_raw().chunks_exact(channels)) {
             *value = pixel[channel];
         }
+    }
+}
+
+/// The grey of a colour by ITU-R 601-2, in the whole numbers that Pillow's `convert("L")` computes with.
+fn grey([red, green, blue]: [u8; 3]) -> u8 {
+    let sum = u32::from(red) * 19_595 + u32::from(green) * 38_470 + u32::from(blue) * 7_471;
+    ((sum + 0x8000) >> 16) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pillow 12: `Image.new("RGB", (1, 1), colour).convert("L").getpixel((0, 0))`.
+    #[test]
+    fn colours_become_pillows_grey() {
+        assert_eq!(
+            [[255, 0, 0], [0, 255, 0], [0, 0, 255], [12, 34, 56]].map(grey),
+            [76, 150, 29, 30]
+        );
     }
 }

@@ -11,7 +11,7 @@ use parquet::{
 };
 
 use super::{
-    Columns, IDS, INPUTS, LABELS, MASK, ROW, TOKEN,
+    Columns, IDS, INPUTS, LABELS, MASK, ROW, TOKEN, TYPES,
     images::{decoder, no_images},
     malformed,
     pages::Budget,
@@ -32,23 +32,24 @@ pub fn budget() -> Budget {
 }
 
 impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
-    pub fn look(&self) -> Result<Signature, ArtifactError> {
+    pub fn look(&self, channels: Option<usize>) -> Result<Signature, ArtifactError> {
         let mut signature =
-            if self.of_images { self.first_image()? } else { self.tokens_of_rows()? };
+            if self.of_images { self.first_image(channels)? } else { self.tokens_of_rows()? };
         for info in signature.values_mut() {
             info.shape[0] = self.samples;
         }
         Ok(signature)
     }
 
-    fn first_image(&self) -> Result<Signature, ArtifactError> {
+    fn first_image(&self, wanted: Option<usize>) -> Result<Signature, ArtifactError> {
         let mut signature = no_images().signature();
         let Some(row) = self.rows(&self.wanted[..1], 1)?.next() else { return Ok(signature) };
         let row = row.map_err(|error| malformed(self.location, &error))?;
         let encoded = self.encoded(&row, 0)?;
         let read = || -> image::ImageResult<Vec<usize>> {
             let mut decoder = decoder(&encoded)?;
-            let channels = if decoder.color_type().has_color() { 3 } else { 1 };
+            let own = if decoder.color_type().has_color() { 3 } else { 1 };
+            let channels = super::images::channels(wanted, own);
             let (width, height) = decoder.dimensions();
             let turned = decoder.orientation()?.to_exif() > 4;
             let (width, height) = if turned { (height, width) } else { (width, height) };
@@ -70,9 +71,14 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         self.room(ROW + TOKEN * length, self.samples)?;
         let info = |shape: &[usize]| TensorInfo { dtype: DType::I64, shape: shape.to_vec() };
         let labels: &[usize] = if self.wanted[1].is_primitive() { &[0] } else { &[0, length] };
-        Ok([(IDS, info(&[0, length])), (MASK, info(&[0, length])), (LABELS, info(labels))]
-            .map(|(name, info)| (name.to_owned(), info))
-            .into())
+        let of_ids = info(&[0, length]);
+        let types = self.has_types().then(|| (TYPES, of_ids.clone()));
+        let named = [(IDS, of_ids.clone()), (MASK, of_ids), (LABELS, info(labels))];
+        Ok(named.into_iter().chain(types).map(|(name, info)| (name.to_owned(), info)).collect())
+    }
+
+    pub(super) fn has_types(&self) -> bool {
+        self.wanted.iter().any(|column| column.name() == TYPES)
     }
 
     /// Of ids among the first rows; `None` where they are no lists.

@@ -7,11 +7,11 @@ use parquet::{
 };
 
 use super::{
-    Columns, IDS, LABEL_COLUMNS, LABELS, LONGEST_LIST, MASK, ROW, TOKEN, i64s, malformed,
+    Columns, IDS, LABEL_COLUMNS, LABELS, LONGEST_LIST, MASK, ROW, TOKEN, TYPES, i64s, malformed,
     row_field, tensors,
 };
 use crate::{
-    artifacts::error::ArtifactError,
+    artifacts::{dataset::NO_TOKEN, error::ArtifactError},
     engine::{
         learning::cross_entropy::IGNORED,
         network::{Checkpoint, DType},
@@ -23,7 +23,8 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         &self,
         rows: impl Iterator<Item = Result<Row, ParquetError>>,
     ) -> Result<Checkpoint, ArtifactError> {
-        let (mut ids, mut masks, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ids, mut masks, mut types) = (Vec::new(), Vec::new(), Vec::new());
+        let mut labels = Vec::new();
         let (mut of_tokens, mut longest) = (false, 0);
         for (at, row) in rows.enumerate() {
             let row = row.map_err(|error| malformed(self.location, &error))?;
@@ -40,6 +41,9 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                 Some(mask) => of_length(MASK, self.integers(Some(mask), MASK, at)?)?,
                 None => vec![1; sample.len()],
             });
+            if let Some(own) = row_field(&row, &[TYPES]) {
+                types.push(of_length(TYPES, self.integers(Some(own), TYPES, at)?)?);
+            }
             labels.push(match row_field(&row, &LABEL_COLUMNS) {
                 list @ Some(Field::ListInternal(_)) => {
                     of_tokens = true;
@@ -56,11 +60,15 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         let labels = if of_tokens { filled(labels, length, IGNORED) } else { labels.concat() };
         let shape = vec![ids.len(), length];
         let labels_shape = if of_tokens { shape.clone() } else { vec![ids.len()] };
-        Ok(tensors([
-            (IDS, DType::I64, shape.clone(), i64s(&filled(ids, length, 0))),
-            (MASK, DType::I64, shape, i64s(&filled(masks, length, 0))),
+        let mut named = vec![
+            (IDS, DType::I64, shape.clone(), i64s(&filled(ids, length, NO_TOKEN))),
+            (MASK, DType::I64, shape.clone(), i64s(&filled(masks, length, 0))),
             (LABELS, DType::I64, labels_shape, i64s(&labels)),
-        ]))
+        ];
+        if self.has_types() {
+            named.push((TYPES, DType::I64, shape, i64s(&filled(types, length, 0))));
+        }
+        Ok(tensors(named))
     }
 
     fn integers(

@@ -1,8 +1,11 @@
 //! BERT, `RoBERTa` and `DistilBERT` for sequence classification, with Hugging Face's names.
 //!
-//! Norms stand after each sum. Token types are the first throughout.
+//! Norms stand after each sum. Token types are those of the data, the first where it has none.
 
-use super::{Builder, Source, transformer::Attending};
+use super::{
+    Builder, Source,
+    transformer::{Attending, LAYERS},
+};
 use crate::engine::network::{
     error::GraphError,
     graph::{Graph, Operand},
@@ -41,44 +44,50 @@ const DISTILBERT: Block = Block {
 
 /// The head: a pooled first token, tanh, the classifier.
 pub(super) fn bert(source: &Source<'_>) -> Result<Graph, GraphError> {
-    bert_like(source, "bert", 0, ["bert.pooler.dense", "classifier"])
+    bert_like(source, "bert", None, ["bert.pooler.dense", "classifier"])
 }
 
-/// Positions are counted from the padding id on.
+/// Positions are counted over the ids that are no padding, from the row after the padding's.
 pub(super) fn roberta(source: &Source<'_>) -> Result<Graph, GraphError> {
-    let padding = source.config["pad_token_id"].as_u64().unwrap_or(1);
-    let Some(offset) = usize::try_from(padding).ok().and_then(|id| id.checked_add(1)) else {
-        return Err(GraphError::Malformed { detail: "pad_token_id: is out of range".into() });
+    let padding = match source.padding()? {
+        Some(padding) => padding,
+        None if source.config["pad_token_id"].is_null() => 1,
+        None => {
+            let detail =
+                "pad_token_id: positions are counted from it, so it must not be below zero";
+            return Err(GraphError::Malformed { detail: detail.into() });
+        }
     };
-    bert_like(source, "roberta", offset, ["classifier.dense", "classifier.out_proj"])
+    bert_like(source, "roberta", Some(padding), ["classifier.dense", "classifier.out_proj"])
 }
 
 fn bert_like(
     source: &Source<'_>,
     prefix: &str,
-    offset: usize,
+    padding: Option<u32>,
     head: [&str; 2],
 ) -> Result<Graph, GraphError> {
     source.head(HEAD)?;
-    source.only("position_embedding_type", &["absolute".into()])?;
-    source.only("is_decoder", &[false.into()])?;
-    source.only("add_cross_attention", &[false.into()])?;
     let heads = Attending::plain(source.count("num_attention_heads")?, true);
     let eps = source.number("layer_norm_eps", 1e-12)?;
     let activation = source.activation("hidden_act", "gelu")?;
     let embeddings = format!("{prefix}.embeddings");
     let table = format!("{embeddings}.position_embeddings");
-    let input = source.ids(&format!("{table}.weight"), offset)?;
+    let first_row = padding.map_or(0, |id| id as usize + 1);
+    let input = source.ids(&format!("{table}.weight"), first_row)?;
     let mut builder = Builder::default();
     let words = builder.embedding(&format!("{embeddings}.word_embeddings"));
-    let places = builder.positions(&table, offset, words);
+    let places = match padding {
+        Some(padding) => builder.counted_positions(&table, padding),
+        None => builder.positions(&table),
+    };
     let param = format!("{embeddings}.token_type_embeddings");
-    let op = Op::PositionEmbedding { param: param.clone(), bare: false, offset: 0, constant: true };
-    let kinds = builder.push(param, op, &[words]);
-    let sum = builder.add(format!("{embeddings}.sum"), &[words, places, kinds]);
+    let op = Op::TokenTypeEmbedding { param: param.clone() };
+    let types = builder.push(param, op, &[Operand::Input]);
+    let sum = builder.add(format!("{embeddings}.sum"), &[words, places, types]);
     let mut x = builder.layer_norm(&format!("{embeddings}.LayerNorm"), eps, sum);
     let layers = format!("{prefix}.encoder.layer");
-    for layer in 0..source.depth(&layers, "output.dense.weight") {
+    for layer in 0..source.layers(&layers, "output.dense.weight", LAYERS)? {
         x = block(
             &mut builder,
             (&format!("{layers}.{layer}"), &BERT),
@@ -96,18 +105,18 @@ fn bert_like(
 /// No token types; the head has a `relu`.
 pub(super) fn distilbert(source: &Source<'_>) -> Result<Graph, GraphError> {
     source.head(HEAD)?;
-    let heads = Attending::plain(source.count("n_heads")?, true);
+    let heads = Attending::plain(source.count_of(&["n_heads", "num_attention_heads"])?, true);
     let activation = source.activation("activation", "gelu")?;
     let (eps, embeddings) = (1e-12, "distilbert.embeddings");
     let table = format!("{embeddings}.position_embeddings");
     let input = source.ids(&format!("{table}.weight"), 0)?;
     let mut builder = Builder::default();
     let words = builder.embedding(&format!("{embeddings}.word_embeddings"));
-    let places = builder.positions(&table, 0, words);
+    let places = builder.positions(&table);
     let sum = builder.add(format!("{embeddings}.sum"), &[words, places]);
     let mut x = builder.layer_norm(&format!("{embeddings}.LayerNorm"), eps, sum);
     let layers = "distilbert.transformer.layer";
-    for layer in 0..source.depth(layers, "ffn.lin1.weight") {
+    for layer in 0..source.layers(layers, "ffn.lin1.weight", &["n_layers", "num_hidden_layers"])? {
         let place = format!("{layers}.{layer}");
         x = block(&mut builder, (&place, &DISTILBERT), (&heads, eps, &activation), x);
     }

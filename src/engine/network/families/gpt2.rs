@@ -1,5 +1,5 @@
 //! GPT-2 for sequence classification or as a language model, with Hugging Face's names. Its linear
-//! layers are stored `[in, out]`; a class is read from the last token that is not padded.
+//! layers are stored `[in, out]`; a class is read from the last token that is no padding.
 
 use super::{Builder, Source, transformer::Attending};
 use crate::engine::network::{
@@ -10,18 +10,20 @@ use crate::engine::network::{
 
 pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let task = source.causal_task("LMHeadModel")?;
-    source.only("scale_attn_weights", &[true.into()])?;
-    source.only("scale_attn_by_inverse_layer_idx", &[false.into()])?;
-    source.only("add_cross_attention", &[false.into()])?;
-    let heads = Attending { causal: true, ..Attending::plain(source.count("n_head")?, true) };
+    let count = source.count_of(&["n_head", "num_attention_heads"])?;
+    let heads = Attending { causal: true, ..Attending::plain(count, true) };
     let eps = source.number("layer_norm_epsilon", 1e-5)?;
     let activation = source.activation("activation_function", "gelu_new")?;
     let input = source.ids("transformer.wpe.weight", 0)?;
     let mut builder = Builder::default();
     let words = builder.embedding("transformer.wte");
-    let places = builder.positions("transformer.wpe", 0, words);
+    let places = builder.positions("transformer.wpe");
     let mut x = builder.add("transformer.sum".into(), &[words, places]);
-    for layer in 0..source.depth("transformer.h", "attn.c_attn.weight") {
+    for layer in 0..source.layers(
+        "transformer.h",
+        "attn.c_attn.weight",
+        &["n_layer", "num_hidden_layers"],
+    )? {
         let name = |suffix: &str| format!("transformer.h.{layer}.{suffix}");
         let normed = builder.layer_norm(&name("ln_1"), eps, x);
         let fused = transposed(&mut builder, name("attn.c_attn"), normed);
@@ -35,7 +37,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         x = builder.add(name("mlp.sum"), &[output, x]);
     }
     let normed = builder.layer_norm("transformer.ln_f", eps, x);
-    builder.causal_head((source, task), "transformer.wte", normed);
+    builder.causal_head((source, task), "transformer.wte", normed)?;
     Ok(builder.finish_for(task, input))
 }
 

@@ -1,9 +1,12 @@
 //! Llama, Mistral and Qwen2 for sequence classification or as language models, with Hugging Face's
-//! names. A class is read from the last token that is not padded.
+//! names. A class is read from the last token that is no padding.
 
 use serde_json::Value;
 
-use super::{Builder, Source, transformer::Attending};
+use super::{
+    Builder, Source, settings,
+    transformer::{Attending, LAYERS},
+};
 use crate::engine::network::{
     error::GraphError,
     graph::{Graph, Input, Operand},
@@ -13,17 +16,19 @@ use crate::engine::network::{
 pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let task = source.causal_task("ForCausalLM")?;
     let count = source.count("num_attention_heads")?;
+    let defaults = Defaults::of(source.config);
     let kv_heads = match &source.config["num_key_value_heads"] {
-        Value::Null => None,
+        Value::Null => defaults.kv_heads,
         _ => Some(source.count("num_key_value_heads")?),
     };
+    defaults.check_biases(source)?;
     let rotary = Some(rotary(source)?);
     let heads = Attending { kv_heads, causal: true, rotary, ..Attending::plain(count, true) };
     let eps = source.number("rms_norm_eps", 1e-6)?;
     let activation = source.activation("hidden_act", "silu")?;
     let mut builder = Builder::default();
     let mut x = builder.embedding("model.embed_tokens");
-    for layer in 0..source.depth("model.layers", "self_attn.q_proj.weight") {
+    for layer in 0..source.layers("model.layers", "self_attn.q_proj.weight", LAYERS)? {
         let name = |suffix: &str| format!("model.layers.{layer}.{suffix}");
         let normed = rms_norm(&mut builder, name("input_layernorm"), eps, x);
         let qkv = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"].map(name);
@@ -39,12 +44,62 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         x = builder.add(name("mlp.sum"), &[output, x]);
     }
     let normed = rms_norm(&mut builder, "model.norm".into(), eps, x);
-    builder.causal_head((source, task), "model.embed_tokens", normed);
+    builder.causal_head((source, task), "model.embed_tokens", normed)?;
     Ok(builder.finish_for(task, Input::Tokens { shape: [longest(source)?] }))
 }
 
 fn rms_norm(builder: &mut Builder, param: String, eps: f64, x: Operand) -> Operand {
     builder.push(param.clone(), Op::RmsNorm { param, eps }, &[x])
+}
+
+/// What the library takes where the configuration has no such key.
+struct Defaults {
+    /// `None`: as many as there are query heads.
+    kv_heads: Option<usize>,
+    sliding_window: Option<usize>,
+    /// Of query, key and value, of the output projection, of the gated layers: whether they have a bias.
+    biases: [bool; 3],
+}
+
+impl Defaults {
+    fn of(config: &Value) -> Self {
+        let told = |key: &str| config[key].as_bool().unwrap_or(false);
+        match config["model_type"].as_str() {
+            Some("mistral") => {
+                Self { kv_heads: Some(8), sliding_window: Some(4096), biases: [false; 3] }
+            }
+            Some("qwen2") => {
+                Self { kv_heads: Some(32), sliding_window: None, biases: [true, false, false] }
+            }
+            _ => {
+                let attention = told("attention_bias");
+                let biases = [attention, attention, told("mlp_bias")];
+                Self { kv_heads: None, sliding_window: None, biases }
+            }
+        }
+    }
+
+    /// Refuses a file with a bias that the library does not read, and one without a bias that it would
+    /// draw at random.
+    fn check_biases(&self, source: &Source<'_>) -> Result<(), GraphError> {
+        let layers = [
+            ("self_attn.q_proj", self.biases[0], "attention_bias"),
+            ("self_attn.o_proj", self.biases[1], "attention_bias"),
+            ("mlp.gate_proj", self.biases[2], "mlp_bias"),
+        ];
+        for (layer, wanted, key) in layers {
+            let tensor = format!("model.layers.0.{layer}.bias");
+            if source.has(&tensor) != wanted {
+                let (told, found) = if wanted { ("a", "none") } else { ("no", "one") };
+                let detail = format!(
+                    "{key}: by it and the model_type {layer} has {told} bias, but the file has {found} \
+                     ({tensor})"
+                );
+                return Err(GraphError::Malformed { detail });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Within a sliding window, attention is the ordinary one; longer sequences are not read.
@@ -54,10 +109,13 @@ fn longest(source: &Source<'_>) -> Result<usize, GraphError> {
     // Qwen2 states a window that it does not use unless told to.
     let ignored =
         config["model_type"] == "qwen2" && config["use_sliding_window"].as_bool() != Some(true);
-    if config["sliding_window"].is_null() || ignored {
-        return Ok(positions);
-    }
-    Ok(positions.min(source.count("sliding_window")?))
+    let window = match config.get("sliding_window") {
+        _ if ignored => None,
+        Some(Value::Null) => None,
+        Some(_) => Some(source.count("sliding_window")?),
+        None => Defaults::of(config).sliding_window,
+    };
+    Ok(window.map_or(positions, |window| positions.min(window)))
 }
 
 /// `rope_parameters` since transformers 5; `rope_theta` and `rope_scaling` before.
@@ -66,14 +124,17 @@ fn rotary(source: &Source<'_>) -> Result<Rotary, GraphError> {
         if source.config["rope_parameters"].is_null() { "rope_scaling" } else { "rope_parameters" };
     let scaling = &source.config[key];
     let number = |name: &str| {
-        let detail = format!("{key}.{name}: give a number, not {}", scaling[name]);
-        scaling[name].as_f64().ok_or(GraphError::Malformed { detail })
+        let detail = format!("{key}.{name}: give a number above 0, not {}", scaling[name]);
+        scaling[name]
+            .as_f64()
+            .filter(|number| *number > 0.0)
+            .ok_or(GraphError::Malformed { detail })
     };
-    let theta = match scaling["rope_theta"].as_f64() {
-        Some(theta) => theta,
-        None => source.number("rope_theta", 10000.0)?,
+    let theta = match &scaling["rope_theta"] {
+        Value::Null => source.number("rope_theta", 10000.0)?,
+        _ => number("rope_theta")?,
     };
-    source.only("partial_rotary_factor", &[1.0.into()])?;
+    settings::check_object(&format!("{key}."), scaling, &[&settings::ROPE])?;
     let kind = scaling["rope_type"].as_str().or(scaling["type"].as_str()).unwrap_or("default");
     let (llama3, linear_factor) = match kind {
         "default" => (None, None),

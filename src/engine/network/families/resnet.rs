@@ -4,7 +4,7 @@
 //! Basic or bottleneck block, width, classes and the presence of a downsampling branch are read
 //! from the tensors. A 3 × 3 first convolution is the CIFAR form: stride 1 and no max-pooling.
 
-use super::{Builder, Source};
+use super::{Builder, Source, settings};
 use crate::engine::network::{
     error::GraphError,
     graph::{Graph, Operand},
@@ -12,6 +12,7 @@ use crate::engine::network::{
 };
 
 pub(super) fn build(source: &Source<'_>, depths: [usize; 4]) -> Result<Graph, GraphError> {
+    settings::check_timm(source.config, &settings::TIMM_RESNET, "avg")?;
     let input = source.image("conv1.weight")?;
     let mut builder = Builder::default();
     let mut x = stem(&mut builder, source)?;

@@ -7,9 +7,12 @@ use crate::engine::network::{
     error::GraphError,
     graph::{Input, Operand, Task},
     op::{Op, Position, Rotary},
+    token::IDS,
 };
 
 const CLASSIFIER: &str = "ForSequenceClassification";
+/// What most families call their number of layers.
+pub(super) const LAYERS: &[&str] = &["num_hidden_layers"];
 
 fn malformed(detail: String) -> GraphError {
     GraphError::Malformed { detail }
@@ -25,6 +28,22 @@ impl Source<'_> {
         }
     }
 
+    /// A count that goes by one of these names; the first is the family's own.
+    pub(super) fn count_of(&self, keys: &[&str]) -> Result<usize, GraphError> {
+        let mut given = keys.iter().copied().filter(|key| !self.config[*key].is_null());
+        let Some(first) = given.next() else {
+            return self.count(keys.first().copied().unwrap_or_default());
+        };
+        if let Some(other) = given.find(|key| self.config[*key] != self.config[first]) {
+            let detail = format!(
+                "{other}: is {}, but {first}, another name of it, is {}",
+                self.config[other], self.config[first]
+            );
+            return Err(malformed(detail));
+        }
+        self.count(first)
+    }
+
     /// A number of the configuration, or the library's default where there is none.
     pub(super) fn number(&self, key: &str, default: f64) -> Result<f64, GraphError> {
         match &self.config[key] {
@@ -34,6 +53,26 @@ impl Source<'_> {
                 .filter(|v| *v > 0.0)
                 .ok_or_else(|| malformed(format!("{key}: give a number above 0, not {value}"))),
         }
+    }
+
+    /// As many blocks as the file has, if the configuration does not say otherwise: the library leaves out
+    /// what is above its number, and draws at random what is missing.
+    pub(super) fn layers(
+        &self,
+        prefix: &str,
+        tensor: &str,
+        keys: &[&str],
+    ) -> Result<usize, GraphError> {
+        let found = self.depth(prefix, tensor);
+        if keys.iter().all(|key| self.config[*key].is_null()) {
+            return Ok(found);
+        }
+        let told = self.count_of(keys)?;
+        if told != found {
+            let key = keys.join(" or ");
+            return Err(malformed(format!("{key}: is {told}, but the file has {found} layers")));
+        }
+        Ok(found)
     }
 
     /// Refuses a configuration whose `key` is neither absent nor one of these.
@@ -48,6 +87,13 @@ impl Source<'_> {
     /// The head must be this one.
     pub(super) fn head(&self, suffix: &str) -> Result<(), GraphError> {
         self.only("problem_type", &["single_label_classification".into()])?;
+        let labels = self.config["num_labels"].as_u64();
+        let named = self.config["id2label"].as_object().map(serde_json::Map::len);
+        if labels == Some(1) || named == Some(1) {
+            let detail = "num_labels: 1 is a regression or a reward, which is not supported: there are no \
+                          classes to tell apart";
+            return Err(malformed(detail.into()));
+        }
         match self.config["architectures"][0].as_str() {
             Some(name) if !name.ends_with(suffix) => {
                 Err(malformed(format!("architectures: {name:?} is not supported, only …{suffix}")))
@@ -88,6 +134,19 @@ impl Source<'_> {
             .count()
     }
 
+    /// The id that is padding: `None` where the configuration has none, or one below zero, which no
+    /// token has.
+    pub(super) fn padding(&self) -> Result<Option<u32>, GraphError> {
+        let value = &self.config["pad_token_id"];
+        if value.is_null() || value.as_i64().is_some_and(|id| id < 0) {
+            return Ok(None);
+        }
+        match value.as_u64().and_then(|id| u32::try_from(id).ok()) {
+            Some(id) if id < IDS => Ok(Some(id)),
+            _ => Err(malformed(format!("pad_token_id: give an id below {IDS}, not {value}"))),
+        }
+    }
+
     /// Ids, as many as the position table has rows from `offset`.
     pub(super) fn ids(&self, positions: &str, offset: usize) -> Result<Input, GraphError> {
         let [rows, _] = self.shape(positions)?;
@@ -122,10 +181,25 @@ impl Builder {
         self.push(param, Op::Embedding { param: param.to_owned() }, &[Operand::Input])
     }
 
-    pub(super) fn positions(&mut self, param: &str, offset: usize, x: Operand) -> Operand {
-        let op =
-            Op::PositionEmbedding { param: param.to_owned(), bare: false, offset, constant: false };
-        self.push(param, op, &[x])
+    /// Positions from 0 on.
+    pub(super) fn positions(&mut self, param: &str) -> Operand {
+        self.position_table(param, None)
+    }
+
+    /// Positions counted over the ids that are not `padding`.
+    pub(super) fn counted_positions(&mut self, param: &str, padding: u32) -> Operand {
+        self.position_table(param, Some(padding))
+    }
+
+    fn position_table(&mut self, param: &str, padding: Option<u32>) -> Operand {
+        let op = Op::PositionEmbedding {
+            param: param.to_owned(),
+            bare: false,
+            offset: 0,
+            constant: false,
+            padding,
+        };
+        self.push(param, op, &[Operand::Input])
     }
 
     pub(super) fn attention(&mut self, id: String, heads: &Attending, qkv: &[Operand]) -> Operand {
@@ -152,33 +226,34 @@ impl Builder {
     }
 
     pub(super) fn first_token(&mut self, x: Operand) -> Operand {
-        self.push("first_token", Op::SelectToken { position: Position::First }, &[x])
+        self.push("first_token", Op::SelectToken { position: Position::First, padding: None }, &[x])
     }
 
-    /// The head of a causal model on its last norm: a class from the last token that is not padded, or
+    /// The head of a causal model on its last norm: a class from the last token that is no padding, or
     /// from every token the next one, by the embedding where there is no output matrix.
     pub(super) fn causal_head(
         &mut self,
         (source, task): (&Source<'_>, Task),
         embedding: &str,
         x: Operand,
-    ) -> Operand {
+    ) -> Result<Operand, GraphError> {
         match task {
             Task::Classification => {
-                let last = self.last_token(x);
-                self.linear("score", last)
+                let last = self.last_token(x, source.padding()?);
+                Ok(self.linear("score", last))
             }
             Task::NextToken => {
                 let tied = Names::of(source.config).and_then(|names| names.tied_to(source.config));
                 let param = tied.map_or("lm_head", |_| embedding).to_owned();
-                self.push("lm_head", Op::Linear { param, transposed: false }, &[x])
+                Ok(self.push("lm_head", Op::Linear { param, transposed: false }, &[x]))
             }
         }
     }
 
-    /// The last token that is not padded.
-    pub(super) fn last_token(&mut self, x: Operand) -> Operand {
-        let op = Op::SelectToken { position: Position::Last };
+    /// The last token whose id is not the padding's, whatever the mask says; without such an id the last
+    /// token of all.
+    fn last_token(&mut self, x: Operand, padding: Option<u32>) -> Operand {
+        let op = Op::SelectToken { position: Position::End, padding };
         self.push("last_token", op, &[x, Operand::Input])
     }
 }

@@ -1,7 +1,7 @@
 //! VGG with torchvision's names (`features.N`, `classifier.0`, `classifier.3`, `classifier.6`) or
 //! timm's (`features.N`, `pre_logits.fc1`, `pre_logits.fc2`, `head.fc`), told apart by the tensors.
 
-use super::{Builder, Source};
+use super::{Builder, Source, settings};
 use crate::engine::network::{
     error::GraphError,
     graph::{Graph, Input, Operand},
@@ -16,6 +16,7 @@ pub(super) fn build(
     convolutions: [usize; 5],
     norms: bool,
 ) -> Result<Graph, GraphError> {
+    settings::check_timm(source.config, &settings::TIMM_VGG, "avg")?;
     let input = source.image("features.0.weight")?;
     let mut builder = Builder::default();
     let (mut x, mut position, mut last) = (Operand::Input, 0, String::new());

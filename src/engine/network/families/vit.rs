@@ -2,11 +2,14 @@
 
 use serde_json::Value;
 
-use super::{Builder, Source, transformer::Attending};
+use super::{
+    Builder, Source, settings,
+    transformer::{Attending, LAYERS},
+};
 use crate::engine::network::{
     error::GraphError,
     graph::{Graph, Input, Operand},
-    op::Op,
+    op::{Op, Pair},
 };
 
 /// timm's configuration does not say how many heads a model has; its name does.
@@ -37,7 +40,7 @@ pub(super) fn is_timm(name: &str) -> bool {
 /// timm's `vit_*`: the class is read from the class token. `model_args.num_heads` overrides the
 /// name's number of heads, and is needed where the name tells none.
 pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
-    source.only("global_pool", &["token".into()])?;
+    settings::check_timm(source.config, &settings::TIMM_VIT, "token")?;
     let name = source.config["architecture"].as_str().unwrap_or_default();
     if name.contains("quickgelu") {
         let detail = format!("architecture: the activation of {name:?} is not supported");
@@ -53,12 +56,16 @@ pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
         return Err(GraphError::Malformed { detail });
     };
     let (heads, eps) = (Attending::plain(heads, false), 1e-6);
-    let input = source.image("patch_embed.proj.weight")?;
+    let input = image_of_timm(source)?;
     let mut builder = Builder::default();
     let mut x =
         embedded(&mut builder, (source, &input), ["patch_embed.proj", "cls_token", "pos_embed"])?;
     for block in 0..source.depth("blocks", "attn.qkv.weight") {
         let name = |suffix: &str| format!("blocks.{block}.{suffix}");
+        // Without them it is another norm, which no tensor tells otherwise.
+        for norm in ["norm1.bias", "norm2.bias"] {
+            source.shape::<1>(&name(norm))?;
+        }
         let normed = builder.layer_norm(&name("norm1"), eps, x);
         let fused = builder.linear(&name("attn.qkv"), normed);
         let attended = builder.attention(name("attn"), &heads, &[fused]);
@@ -86,12 +93,12 @@ pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
     let activation = source.activation("hidden_act", "gelu")?;
     let projection = "vit.embeddings.patch_embeddings.projection";
     let [_, channels, ..] = source.shape::<4>(&format!("{projection}.weight"))?;
-    let side = source.count("image_size")?;
-    let input = Input::Image { shape: [channels, side, side] };
+    let [height, width] = sides("image_size", &source.config["image_size"])?;
+    let input = Input::Image { shape: [channels, height, width] };
     let mut builder = Builder::default();
     let names = [projection, "vit.embeddings.cls_token", "vit.embeddings.position_embeddings"];
     let mut x = embedded(&mut builder, (source, &input), names)?;
-    for layer in 0..source.depth("vit.encoder.layer", "output.dense.weight") {
+    for layer in 0..source.layers("vit.encoder.layer", "output.dense.weight", LAYERS)? {
         let name = |suffix: &str| format!("vit.encoder.layer.{layer}.{suffix}");
         let normed = builder.layer_norm(&name("layernorm_before"), eps, x);
         let qkv =
@@ -111,6 +118,26 @@ pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
     Ok(builder.finish(input))
 }
 
+/// Images of the size that the positions were made for: both libraries read no other, also where another
+/// shape has as many patches.
+fn image_of_timm(source: &Source<'_>) -> Result<Input, GraphError> {
+    let given = &source.config["model_args"]["img_size"];
+    if given.is_null() {
+        return source.stated_image("patch_embed.proj.weight");
+    }
+    let [_, channels, ..] = source.shape::<4>("patch_embed.proj.weight")?;
+    let [height, width] = sides("model_args.img_size", given)?;
+    Ok(Input::Image { shape: [channels, height, width] })
+}
+
+/// Height and width, given as one number or as two.
+fn sides(key: &str, value: &Value) -> Result<[usize; 2], GraphError> {
+    serde_json::from_value::<Pair>(value.clone()).map(Pair::array).map_err(|_| {
+        let detail = format!("{key}: give a whole number or [height, width], not {value}");
+        GraphError::Malformed { detail }
+    })
+}
+
 /// Patches behind the class token, with their positions, one for each.
 fn embedded(
     builder: &mut Builder,
@@ -120,8 +147,10 @@ fn embedded(
     let [_, rows, _] = source.shape(positions)?;
     let [_, _, height, width] = source.shape(&format!("{patches}.weight"))?;
     let size = input.shape();
-    let tokens = 1 + (size[1] / height.max(1)) * (size[2] / width.max(1));
-    if rows != tokens {
+    let patches_of_image = (size[1] / height.max(1)).checked_mul(size[2] / width.max(1));
+    let tokens = patches_of_image.and_then(|patches| patches.checked_add(1));
+    if tokens != Some(rows) {
+        let tokens = tokens.map_or("too many".to_owned(), |tokens| tokens.to_string());
         let expected = Value::from(size);
         let detail = format!("{positions} has {rows} rows, but images {expected} make {tokens}");
         return Err(GraphError::Malformed { detail });
@@ -133,6 +162,7 @@ fn embedded(
         bare: true,
         offset: 0,
         constant: false,
+        padding: None,
     };
     let places = builder.push(positions, op, &[x]);
     Ok(builder.add(format!("{positions}.sum"), &[x, places]))

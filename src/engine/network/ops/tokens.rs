@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData, module, ops::ConvOptions};
 use super::super::{
     forward::{Activation, Weights},
     op::{Op, Position},
+    token::Tokens as Packed,
 };
 use super::attention::{Operands, attention};
 
@@ -16,7 +17,13 @@ pub(in super::super) fn run(op: &Op, mut inputs: Vec<Activation>, weights: &Weig
         Op::LayerNorm { .. } | Op::RmsNorm { .. } => norm(op, x, weights),
         Op::LayerScale { param } => Tokens(x.tokens() * along(weights, param, "gamma", 2)),
         Op::Embedding { param } => Tokens(embedding(x.features(), weights, param)),
+        Op::PositionEmbedding { param, padding: Some(padding), .. } => {
+            Tokens(counted_positions(x.features(), weights, (param, *padding)))
+        }
         Op::PositionEmbedding { .. } => Tokens(position_embedding(op, &x, weights)),
+        Op::TokenTypeEmbedding { param } => {
+            Tokens(rows(Packed::of(x.features()).types, weights, param))
+        }
         Op::ClassToken { param } => Tokens(class_token(x.tokens(), weights, param)),
         Op::PatchEmbed { param } => Tokens(patch_embed(x.image(), weights, param)),
         Op::Attention { mask, .. } => {
@@ -32,8 +39,9 @@ pub(in super::super) fn run(op: &Op, mut inputs: Vec<Activation>, weights: &Weig
             };
             Tokens(attention(op, operands))
         }
-        Op::SelectToken { position } => {
-            Features(select(x.tokens(), *position, inputs.pop().map(Activation::features)))
+        Op::SelectToken { position, padding } => {
+            let ids = inputs.pop().map(Activation::features);
+            Features(select(x.tokens(), (*position, *padding), ids))
         }
         Op::MeanTokens {} => Features(mean(x.tokens(), inputs.pop().map(Activation::features))),
         other => unreachable!("{} is no op of tokens", other.name()),
@@ -71,17 +79,34 @@ fn norm_along<const D: usize>(op: &Op, x: Tensor<D>, axis: usize, weights: &Weig
     }
 }
 
-/// `[B, S]` to `[B, S, D]`; a padded position reads the row of id 0.
-fn embedding(ids: Tensor<2>, weights: &Weights, param: &str) -> Tensor<3> {
-    let [batch, length] = ids.dims();
+/// `[B, S]` to `[B, S, D]`; a masked position reads its id's row, one without a token that of id 0.
+fn embedding(packed: Tensor<2>, weights: &Weights, param: &str) -> Tensor<3> {
+    rows(Packed::of(packed).ids, weights, param)
+}
+
+/// Rows of a table by their numbers, `[B, S]` to `[B, S, D]`.
+fn rows(numbers: Tensor<2>, weights: &Weights, param: &str) -> Tensor<3> {
+    let [batch, length] = numbers.dims();
     let table = weights.get::<2>(param, "weight").expect("shapes have been checked");
     let width = table.dims()[1];
-    let ids = ids.clamp_min(0.0).int().reshape([batch * length]);
-    table.select(0, ids).reshape([batch, length, width])
+    let numbers = numbers.int().reshape([batch * length]);
+    table.select(0, numbers).reshape([batch, length, width])
+}
+
+/// Positions counted over the ids that are not `padding`, from the row after its own; the others read
+/// that row itself.
+fn counted_positions(
+    packed: Tensor<2>,
+    weights: &Weights,
+    (param, padding): (&str, u32),
+) -> Tensor<3> {
+    let counts = Packed::of(packed).other_than(padding);
+    let numbers = counts.clone().cumsum(1) * counts + padding as f32;
+    rows(numbers, weights, param)
 }
 
 fn position_embedding(op: &Op, x: &Activation, weights: &Weights) -> Tensor<3> {
-    let Op::PositionEmbedding { param, bare, offset, constant } = op else {
+    let Op::PositionEmbedding { param, bare, offset, constant, .. } = op else {
         unreachable!("called for position embeddings")
     };
     let [batch, length] = match x {
@@ -115,14 +140,24 @@ fn patch_embed(x: Tensor<4>, weights: &Weights, param: &str) -> Tensor<3> {
 }
 
 /// `[B, S, D]` to `[B, D]`.
-fn select(x: Tensor<3>, position: Position, ids: Option<Tensor<2>>) -> Tensor<2> {
+fn select(
+    x: Tensor<3>,
+    (position, padding): (Position, Option<u32>),
+    packed: Option<Tensor<2>>,
+) -> Tensor<2> {
     let [batch, length, width] = x.dims();
-    let Some(ids) = ids.filter(|_| position == Position::Last) else {
+    let Some(packed) = packed.filter(|_| position != Position::First) else {
         let at = if position == Position::First { 0 } else { length - 1 };
         return x.narrow(1, at, 1).reshape([batch, width]);
     };
-    let positions = positions(length, &ids.device());
-    let last = (positions.clone() * ids.greater_equal_elem(0.0).float()).max_dim(1);
+    let positions = positions(length, &packed.device());
+    let tokens = Packed::of(packed);
+    let counted = match (position, padding) {
+        (Position::End, Some(padding)) => tokens.other_than(padding),
+        (Position::End, None) => tokens.present,
+        _ => tokens.seen,
+    };
+    let last = (positions.clone() * counted).max_dim(1);
     let chosen = positions.expand([batch, length]).equal(last.expand([batch, length])).float();
     weighted_sum(x, chosen)
 }
@@ -150,7 +185,12 @@ fn weighted_sum(x: Tensor<3>, shares: Tensor<2>) -> Tensor<2> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::forward::floats;
+    use super::super::super::{
+        checkpoint::HostTensor,
+        forward::floats,
+        graph::{Graph, Input, Node, Operand, Task},
+        token::ABSENT,
+    };
     use super::*;
 
     fn tensor<const D: usize>(values: &[f32], dims: [usize; D]) -> Tensor<D> {
@@ -163,8 +203,41 @@ mod tests {
         let ids = || Some(tensor(&[7.0, 0.0, -1.0, -1.0, -1.0, 2.0], [2, 3]));
         assert_eq!(floats(mean(x(), None)), [2.0, 5.0]);
         assert_eq!(floats(mean(x(), ids())), [1.5, 6.0]);
-        assert_eq!(floats(select(x(), Position::First, None)), [1.0, 4.0]);
-        assert_eq!(floats(select(x(), Position::Last, None)), [3.0, 6.0]);
-        assert_eq!(floats(select(x(), Position::Last, ids())), [2.0, 6.0]);
+        let select = |position, padding, ids| floats(select(x(), (position, padding), ids));
+        assert_eq!(select(Position::First, None, None), [1.0, 4.0]);
+        assert_eq!(select(Position::Last, None, None), [3.0, 6.0]);
+        assert_eq!(select(Position::Last, None, ids()), [2.0, 6.0]);
+        // Masked ids are 0 here: only the id counts, not the mask.
+        assert_eq!(select(Position::End, Some(0), ids()), [1.0, 6.0]);
+        assert_eq!(select(Position::End, Some(2), ids()), [3.0, 5.0]);
+        assert_eq!(select(Position::End, Some(9), ids()), [3.0, 6.0]);
+        let filled = Some(tensor(&[7.0, ABSENT, ABSENT, 4.0, -5.0, ABSENT], [2, 3]));
+        assert_eq!(select(Position::End, None, filled), [1.0, 5.0]);
+    }
+
+    #[test]
+    fn positions_are_counted_over_ids_that_are_no_padding() {
+        // Padding is id 1: its row is 1, and the first token's is 2.
+        let table = HostTensor::from_f32(vec![6, 1], vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        let op = Op::PositionEmbedding {
+            param: "p".into(),
+            bare: false,
+            offset: 2,
+            constant: false,
+            padding: Some(1),
+        };
+        let graph = Graph {
+            input: Input::Tokens { shape: [4] },
+            task: Task::Classification,
+            nodes: vec![Node { id: "p".into(), op: op.clone(), inputs: vec![Operand::Input] }],
+        };
+        let params = [("p.weight".to_owned(), table)].into_iter().collect();
+        let weights = Weights::upload(&graph, &params, &Device::flex());
+        // Padded on the left; then a masked token that is no padding, and a filled position.
+        let ids = tensor(&[-2.0, -2.0, 5.0, 6.0, 5.0, -7.0, 1.0, ABSENT], [2, 4]);
+        let Activation::Tokens(found) = run(&op, vec![Activation::Features(ids)], &weights) else {
+            panic!("tokens")
+        };
+        assert_eq!(floats(found), [1.0, 1.0, 2.0, 3.0, 2.0, 3.0, 1.0, 1.0]);
     }
 }

@@ -31,6 +31,14 @@ impl Step<'_> {
                 Ok(vec![length, self.weight(param, 2)?[1]])
             }
             Op::PositionEmbedding { .. } => self.position_embedding(op),
+            Op::TokenTypeEmbedding { param } => {
+                let [length] = self.ids(0)?;
+                // Types are checked against the table in the data.
+                if self.node.inputs != [Operand::Input] {
+                    return Err(self.fault("reads the token ids, \"input\""));
+                }
+                Ok(vec![length, self.weight(param, 2)?[1]])
+            }
             Op::ClassToken { param } => {
                 let [tokens, channels] = self.tokens(0)?;
                 self.parameter(param, [1, channels])?;
@@ -58,8 +66,12 @@ impl Step<'_> {
                 }
                 Ok(output)
             }
-            Op::SelectToken { position } => {
-                self.at_most(if *position == Position::Last { 2 } else { 1 })?;
+            Op::SelectToken { position, padding } => {
+                self.at_most(if *position == Position::First { 1 } else { 2 })?;
+                if padding.is_some() && (*position != Position::End || self.inputs.len() != 2) {
+                    let detail = "padding needs the position \"end\" and the ids as second input";
+                    return Err(self.fault(detail));
+                }
                 Ok(vec![self.tokens(0)?[1]])
             }
             Op::MeanTokens {} => {
@@ -100,11 +112,18 @@ impl Step<'_> {
     }
 
     fn position_embedding(&self, op: &Op) -> Result<SampleShape, GraphError> {
-        let Op::PositionEmbedding { param, bare, offset, constant } = op else {
+        let Op::PositionEmbedding { param, bare, offset, constant, padding } = op else {
             unreachable!("called for position embeddings")
         };
         let positions = *self.one()?.first().unwrap_or(&0);
-        let needed = offset + if *constant { 1 } else { positions };
+        let offset = match padding {
+            None => *offset,
+            Some(_) if *bare || *constant || self.node.inputs != [Operand::Input] => {
+                return Err(self.fault("padding needs a table of rows and the ids, \"input\""));
+            }
+            Some(padding) => (*padding as usize).saturating_add(1),
+        };
+        let needed = offset.saturating_add(if *constant { 1 } else { positions });
         if *bare {
             let Some(&[1, rows, channels]) = self.tensor(param)?.map(|info| info.shape.as_slice())
             else {
@@ -113,7 +132,9 @@ impl Step<'_> {
                     node: self.node.id.clone(),
                 });
             };
-            if rows < needed {
+            // A table for more patches has another grid: its first rows are not those of these patches.
+            let fits = if self.of_images { rows == needed } else { rows >= needed };
+            if !fits {
                 return Err(self.fault(format!("has {rows} rows for {needed} positions")));
             }
             return Ok(vec![positions, channels]);

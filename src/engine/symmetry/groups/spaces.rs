@@ -85,6 +85,7 @@ impl Spaces {
             | Op::Conv2d { groups: 1, .. }
             | Op::Embedding { .. }
             | Op::PositionEmbedding { .. }
+            | Op::TokenTypeEmbedding { .. }
             | Op::PatchEmbed { .. } => Space { class: self.open(size), size },
             Op::Conv2d { groups, .. } => {
                 let class = self.open(*groups);

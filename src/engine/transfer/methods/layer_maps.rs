@@ -169,8 +169,8 @@ fn mapped_axes(problem: &Problem, outputs: Outputs) -> Vec<MappedAxis> {
     uses
 }
 
-/// Where a node's outputs are looked at. The rows of a table of positions are the same for every
-/// sample and span little: they are looked at in the sum that they enter.
+/// Where a node's outputs are looked at. The rows of a table of positions or token types are few
+/// or the same for every sample: they are looked at in the sum that they enter.
 fn output(graph: &Graph, node: usize, outputs: Outputs) -> Side {
     let sum = || {
         graph.nodes.iter().position(|reader| {
@@ -178,7 +178,7 @@ fn output(graph: &Graph, node: usize, outputs: Outputs) -> Side {
         })
     };
     let at = match graph.nodes[node].op {
-        Op::PositionEmbedding { .. } => sum().unwrap_or(node),
+        Op::PositionEmbedding { .. } | Op::TokenTypeEmbedding { .. } => sum().unwrap_or(node),
         _ => node,
     };
     match outputs {

@@ -1,0 +1,218 @@
+//! The tables against the libraries themselves: `tests/fixtures/configurations/make.py` writes what their
+//! configurations and sources say.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{super::MODEL_TYPES, *};
+
+/// What the libraries' sources read, and what is neutral all the same.
+const READ_AND_NEUTRAL: [&str; 23] = [
+    // Training noise and first values.
+    "attention_probs_dropout_prob",
+    "hidden_dropout_prob",
+    "classifier_dropout",
+    "attention_dropout",
+    "dropout",
+    "seq_classif_dropout",
+    "attn_pdrop",
+    "embd_pdrop",
+    "resid_pdrop",
+    "initializer_range",
+    // What comes out beside the logits.
+    "return_dict",
+    "output_attentions",
+    "output_hidden_states",
+    "use_cache",
+    // The same sums by another way.
+    "chunk_size_feed_forward",
+    "reorder_and_upcast_attn",
+    // Held against the number of heads alone.
+    "embedding_size",
+    // The file has the table.
+    "sinusoidal_pos_embds",
+    // Of a pooler that no head here reads.
+    "pooler_act",
+    // Methods and switches of the code, no keys of a file.
+    "get_text_config",
+    "standardize_rope_params",
+    "per_layer_config",
+    "tie_last_hidden_states",
+];
+
+fn fixture() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/configurations/defaults.json");
+    serde_json::from_slice(&std::fs::read(path).expect("the fixture")).expect("JSON")
+}
+
+fn values(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    object.as_object().expect("an object").iter()
+}
+
+#[test]
+fn the_libraries_own_configurations_pass() {
+    let fixture = fixture();
+    let mut seen = 0;
+    for family in &MODEL_TYPES {
+        let library = &fixture["transformers"][family.model_type];
+        check(&library["defaults"], family.settings).expect(family.model_type);
+        for (head, saved) in values(&library["saved"]) {
+            check(saved, family.settings).expect(head);
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 12, "a classifier each, and four language models");
+
+    for (name, saved) in values(&fixture["timm"]["saved"]) {
+        let [arguments, pool] = arguments_of(name);
+        // `reg4` is refused for its tensors: no argument tells it.
+        check_timm(saved, arguments.0, pool.1).expect(name);
+    }
+}
+
+type Arguments = (&'static Settings, &'static str);
+
+fn arguments_of(name: &str) -> [Arguments; 2] {
+    let found = match name.split('_').next() {
+        Some("vit") => (&TIMM_VIT, "token"),
+        Some(name) if name.starts_with("vgg") => (&TIMM_VGG, "avg"),
+        _ => (&TIMM_RESNET, "avg"),
+    };
+    [found, found]
+}
+
+#[test]
+fn what_the_libraries_read_is_read_or_refused() {
+    let fixture = fixture();
+    for family in &MODEL_TYPES {
+        for (_, reads) in values(&fixture["transformers"][family.model_type]["reads"]) {
+            for (key, _) in values(reads) {
+                let known = match key.split_once('.') {
+                    Some((_, inner)) => {
+                        ROPE.knows(inner) || ROPE.values(inner).is_some() || inner_of_others(inner)
+                    }
+                    None => {
+                        let tables = [family.settings, &COMMON];
+                        let neutral =
+                            tables.iter().any(|table| table.neutral.contains(&key.as_str()));
+                        let told = tables.iter().any(|t| t.knows(key) || t.values(key).is_some());
+                        let excepted = READ_AND_NEUTRAL.contains(&key.as_str());
+                        key.starts_with('_') || excepted || (told && !neutral)
+                    }
+                };
+                assert!(known, "{}: {key} is read by the library", family.model_type);
+            }
+        }
+    }
+}
+
+/// Numbers of the kinds of scaling that are refused by their own name.
+fn inner_of_others(key: &str) -> bool {
+    let others = [
+        "attention_factor",
+        "beta_fast",
+        "beta_slow",
+        "long_factor",
+        "short_factor",
+        "mscale",
+        "mscale_all_dim",
+        "truncate",
+    ];
+    others.contains(&key)
+}
+
+#[test]
+fn every_argument_of_timms_constructors_is_known_and_its_default_passes() {
+    let fixture = fixture();
+    for (class, arguments) in
+        [("ResNet", &TIMM_RESNET), ("VGG", &TIMM_VGG), ("VisionTransformer", &TIMM_VIT)]
+    {
+        check_object("", &fixture["timm"]["constructors"][class], &[arguments]).expect(class);
+    }
+}
+
+/// Arguments that an architecture's name alone implies, and that change the file's tensors: the builder
+/// finds one that it does not know, or misses one.
+const SHOWN_BY_TENSORS: [&str; 22] = [
+    "class_token",
+    "reg_tokens",
+    "num_reg_tokens",
+    "pre_norm",
+    "use_pre_transformer_norm",
+    "no_embed_class",
+    "fc_norm",
+    "use_fc_norm",
+    "final_norm",
+    "block_fn",
+    "embed_layer",
+    "mlp_layer",
+    "swiglu_mlp",
+    "qk_norm",
+    "attn_type",
+    "rope_type",
+    "use_abs_pos_emb",
+    "use_rot_pos_emb",
+    "attn_pool_mlp_ratio",
+    "attn_pool_num_heads",
+    "rel_pos_dim",
+    "shared_rel_pos",
+];
+
+#[test]
+fn no_architecture_of_timm_computes_otherwise_under_tensors_that_look_the_same() {
+    let fixture = fixture();
+    let harmless: BTreeSet<&str> = TIMM_VIT.tensors.iter().chain(TIMM_VIT.read).copied().collect();
+    let mut looked_at = 0;
+    for (name, architecture) in values(&fixture["timm"]["architectures"]) {
+        if !name.starts_with("vit_") || architecture["constructor"] != "VisionTransformer" {
+            continue;
+        }
+        looked_at += 1;
+        let mut odd =
+            values(&architecture["model_args"]).filter(|(key, _)| !harmless.contains(key.as_str()));
+        let shown = values(&architecture["model_args"])
+            .any(|(key, _)| SHOWN_BY_TENSORS.contains(&key.as_str()));
+        assert!(shown || odd.next().is_none(), "{name}: {}", architecture["model_args"]);
+    }
+    assert!(looked_at > 100, "{looked_at}");
+}
+
+#[test]
+fn what_is_not_known_to_be_neutral_is_refused_by_its_name() {
+    let refused = |family: &Settings, config: Value| match check(&config, family) {
+        Err(GraphError::Malformed { detail }) => detail,
+        other => panic!("{other:?}"),
+    };
+    for (key, value) in [
+        ("position_embedding_type", json!("relative_key")),
+        ("is_decoder", json!(true)),
+        ("adapters", json!({"adapters": {}})),
+        ("quantization_config", json!({"bits": 4})),
+        ("auto_map", json!({"AutoModel": "mine.Model"})),
+        ("is_causal", json!(true)),
+    ] {
+        let detail = refused(&BERT, json!({ key: value }));
+        assert!(detail.starts_with(&format!("{key}: ")), "{detail}");
+    }
+    for (key, value) in [
+        ("output_stride", json!(8)),
+        ("act_layer", json!("silu")),
+        ("stem_type", json!("deep")),
+        ("some_new_argument", json!(1)),
+    ] {
+        let config = json!({"architecture": "resnet18", "model_args": { key: value }});
+        let error = check_timm(&config, &TIMM_RESNET, "avg").expect_err(key).to_string();
+        assert!(error.contains(&format!("model_args.{key}: ")), "{error}");
+    }
+    for config in [
+        json!({"global_pool": "max"}),
+        json!({"model_args": {"global_pool": "avgmax"}}),
+        json!({"pretrained_cfg": {"global_pool": "max"}}),
+    ] {
+        let error = check_timm(&config, &TIMM_RESNET, "avg").unwrap_err().to_string();
+        assert!(error.contains("global_pool"), "{error}");
+    }
+    let notes = json!({"_name_or_path": "x", "_anything": 1, "auto_map": null});
+    check(&notes, &BERT).unwrap();
+}

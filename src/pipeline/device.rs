@@ -1,0 +1,90 @@
+//! Where numerics run, and whether it may be trusted.
+
+use std::sync::OnceLock;
+
+use burn::tensor::Device;
+
+use super::Failure;
+
+/// What `retune device-check` runs under: a driver's compilation of shaders takes seconds.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+const PATIENCE: std::time::Duration = std::time::Duration::from_mins(5);
+
+/// Where numerics run.
+pub fn device() -> Device {
+    #[cfg(feature = "cuda")]
+    return Device::cuda(burn::tensor::DeviceIndex::Default);
+    #[cfg(all(feature = "wgpu", not(feature = "cuda")))]
+    return Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
+    #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+    Device::flex()
+}
+
+/// The device, once it has given known answers: asked once a process, and by a process of its own, which
+/// a driver may crash. The CPU is what the answers are known from.
+///
+/// # Errors
+/// `device_refused`: the device computes wrong, or its driver does not come through.
+pub fn checked_device() -> Result<Device, Failure> {
+    static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
+    let device = device();
+    if device == Device::flex() {
+        return Ok(device);
+    }
+    match FOUND.get_or_init(asked_apart) {
+        Ok(()) => Ok(device),
+        Err(why) => {
+            let detail = format!(
+                "the device {device:?} is not used: {why}; use another driver, or the program built \
+                 without its feature"
+            );
+            Err(Failure::Internal { code: "device_refused", detail })
+        }
+    }
+}
+
+#[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+fn asked_apart() -> Result<(), String> {
+    Ok(())
+}
+
+/// Runs `retune device-check` and says what it said.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn asked_apart() -> Result<(), String> {
+    use std::{
+        process::{Command, Stdio},
+        thread,
+        time::{Duration, Instant},
+    };
+
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    if program.file_stem().is_none_or(|stem| stem != "retune") {
+        // A test or a benchmark: there is no such command.
+        return crate::engine::learning::known_answers::check(&device())
+            .map_err(|wrong| wrong.to_string());
+    }
+    let child = Command::new(program)
+        .arg("device-check")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.map_err(|error| error.to_string())?;
+
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        match child.try_wait().map_err(|error| error.to_string())? {
+            None => thread::sleep(Duration::from_millis(50)),
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => {
+                let said = child.stderr.take().and_then(|said| std::io::read_to_string(said).ok());
+                let said = said.unwrap_or_default();
+                let last = said.trim().lines().last().unwrap_or("it said nothing").to_owned();
+                return Err(format!("its check ended with {status}: {last}"));
+            }
+        }
+    }
+    // It has been given up; whatever became of it.
+    let _ = child.kill();
+    Err(format!("its check did not end within {} s", PATIENCE.as_secs()))
+}
