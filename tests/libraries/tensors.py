@@ -1,0 +1,45 @@
+"""Tensors of result folders against what the library makes of them."""
+
+import json
+
+import torch
+from safetensors.torch import load_file
+
+# Of the numbers that a format holds, how far apart two may lie: the sum is rounded once.
+ULPS = {torch.float64: 2**-52, torch.float32: 2**-23, torch.float16: 2**-10, torch.bfloat16: 2**-7}
+
+
+def stored(folder):
+    """A model's tensors, from one file or from shards."""
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        return load_file(folder / "model.safetensors")
+    shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    return {name: tensor for shard in shards for name, tensor in load_file(folder / shard).items()}
+
+
+def difference(expected, folder, roundings):
+    """What differs, in words; `None` where nothing does."""
+    found = stored(folder)
+    for title, names in (("lacks", expected.keys() - found.keys()), ("also has", found.keys() - expected.keys())):
+        if names:
+            return f"{title} {', '.join(sorted(names)[:3])}"
+    worst = max((excess(expected[name], found[name]), name) for name in expected)
+    return None if worst[0] <= roundings else f"{worst[1]} is {worst[0]:.3g} roundings away"
+
+
+def excess(expected, found):
+    """The largest distance, in roundings of the format that the result has."""
+    if expected.shape != found.shape:
+        return float("inf")
+    if not found.is_floating_point():
+        return 0.0 if torch.equal(expected.to(found.dtype), found) else float("inf")
+    # Rounded to the result's format first: the values differ by no more than the last digit.
+    rounded = expected.to(found.dtype).double()
+    unit = ULPS[found.dtype] * rounded.abs().clamp(min=1e-3)
+    return ((rounded - found.double()).abs() / unit).max().item() if found.numel() else 0.0
+
+
+def carried(old, tuned, new):
+    """`new + (tuned − old)` in f64, by tensor."""
+    return {name: new[name].double() + (tuned[name].double() - old[name].double()) for name in new}
