@@ -7,8 +7,10 @@ from pathlib import Path
 
 import peft
 import torch
+from safetensors.torch import load_file, save_file
 
 from checks import Check, ExpectedTensors, LibraryRefuses, settled
+from families import Image
 from models import away_from_defaults, change_config, copy_with, neighbours, save
 from program import Crashed
 from reference import AUTO
@@ -36,6 +38,8 @@ class Adapter:
     base: str = "f32"
     saved: str = "f32"
     tied: bool = False
+    # Names of modules that the file has instead, in order.
+    renamed: list = field(default_factory=list)
 
 
 def equal(name, on=("attention",), **more):
@@ -88,7 +92,6 @@ ADAPTERS = [
     named("on the head", on=("head",)),
     named("exclude_modules", on=ALL, exclude_modules="second"),
     named("trainable_token_indices", "token_adapter", trainable_token_indices=[4, 7]),
-    named("layer_replication", layer_replication=[[0, 2], [1, 2]]),
     named("target_modules by a pattern", target_modules="pattern"),
     equal("language: r 4", task="language"),
     equal("language: all layers", on=ALL, task="language"),
@@ -117,6 +120,15 @@ OF_GPT2 = [
     named("fan_in_fan_out false in the file, square layers", on=("square",), edit={"fan_in_fan_out": False}),
     named("language: fan_in_fan_out with lm_head", "lm_head", on=("attention", "lm_head"), task="language", fan_in_fan_out=True),
 ]
+OF_LLAMA = [named("layer_replication", layer_replication=[[0, 2], [1, 2]])]
+# The names of modules before transformers 5.
+OLD_VIT = [("vit.layers.", "vit.encoder.layer."), ("attention.q_proj", "attention.attention.query"),
+           ("attention.v_proj", "attention.attention.value"), ("attention.o_proj", "attention.output.dense"),
+           ("mlp.fc1", "intermediate.dense"), ("mlp.fc2", "output.dense")]
+OF_VIT = [
+    equal("by the names of transformers 4", renamed=OLD_VIT),
+    equal("by the names of transformers 4, all layers", on=ALL, renamed=OLD_VIT),
+]
 OF_OTHERS = [
     named("fan_in_fan_out true in the file", "fan_in_fan_out", edit={"fan_in_fan_out": True}),
     named("fan_in_fan_out true in the file, all layers", "fan_in_fan_out", on=ALL, edit={"fan_in_fan_out": True}),
@@ -135,8 +147,14 @@ class Cases:
 
     def all(self):
         more = OF_GPT2 if self.family.name == "gpt2" else OF_OTHERS
+        if self.family.targets["embedding"] == ["embed_tokens"]:
+            more = [*more, *OF_LLAMA]
+        if self.family.name == "vit":
+            more = [*more, *OF_VIT]
         for adapter in [*ADAPTERS, *more]:
             if adapter.task == "language" and not self.family.language:
+                continue
+            if "trainable_token_indices" in adapter.config and isinstance(self.family, Image):
                 continue
             yield self.check(adapter)
 
@@ -155,25 +173,30 @@ class Cases:
         state = stored(old)
         new = copy_with(old, self.place(), neighbours(state, 3, SHIFT))
         try:
-            tuned = merged(old, folder, adapter)
+            tuned = merged(self.auto(adapter), old, folder, adapter)
             roundings = OF_FACTORED if is_factored(adapter) else 4
             theirs = ExpectedTensors(carried(state, tuned, stored(new)), roundings)
         except Exception as error:
             theirs = LibraryRefuses(f"{type(error).__name__}: {error}")
         theirs, words = settled(theirs, adapter.named, "")
+        rename(folder / "adapter_model.safetensors", adapter.renamed)
         spec, file = specification(old, folder, new, self.folder / "out"), self.place().with_suffix(".json")
         return Check(self.family.name, case, "transfer", theirs, lambda: self.program.transfer(spec, file), words)
+
+    def auto(self, adapter):
+        """The library's class for the adapter's task."""
+        return AUTO["image" if isinstance(self.family, Image) else adapter.task]
 
     def base(self, adapter):
         torch.manual_seed(SEED)
         given = {"tie_word_embeddings": adapter.tied} if self.family.language else {}
-        model = AUTO[adapter.task].from_config(self.family.configured(**given))
+        model = self.auto(adapter).from_config(self.family.configured(**given))
         return save(away_from_defaults(model, SEED), self.place(), dtype=adapter.base)
 
     def made(self, adapter, old):
         """The folder of an adapter after training, as peft saves it."""
         torch.manual_seed(SEED)
-        model = peft.get_peft_model(AUTO[adapter.task].from_pretrained(old, dtype=torch.float32), self.config(adapter))
+        model = peft.get_peft_model(self.auto(adapter).from_pretrained(old, dtype=torch.float32), self.config(adapter))
         generator = torch.Generator().manual_seed(SEED)
         with torch.no_grad():
             for parameter in model.parameters():
@@ -205,15 +228,27 @@ class Cases:
         return adapter.kind(**config)
 
 
+def rename(file, pairs):
+    """Other names in an adapter's file."""
+    if not pairs:
+        return
+    tensors = {}
+    for name, tensor in load_file(file).items():
+        for now, then in pairs:
+            name = name.replace(now, then)
+        tensors[name] = tensor
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
 def is_factored(adapter):
     """Whether peft factors the base's own weights, which it does in f32 alone."""
     return str(adapter.config.get("init_lora_weights")).startswith(("pissa", "olora"))
 
 
-def merged(old, folder, adapter):
+def merged(auto, old, folder, adapter):
     """The tensors of the base with the adapter merged into it, in f64, as the library would save them."""
     dtype = torch.float32 if is_factored(adapter) else torch.float64
-    base = AUTO[adapter.task].from_pretrained(old, dtype=dtype)
+    base = auto.from_pretrained(old, dtype=dtype)
     model = peft.PeftModel.from_pretrained(base, folder).double().merge_and_unload()
     with tempfile.TemporaryDirectory() as place:
         model.save_pretrained(place)

@@ -35,6 +35,21 @@ class Text:
         return self.config(**(self.sizes | {"num_labels": 3} | given))
 
 
+@dataclass(frozen=True)
+class Image:
+    """A Hugging Face family of images."""
+
+    name: str
+    config: type
+    sizes: dict
+    settings: list
+    targets: dict
+    language: bool = False
+
+    def configured(self, **given):
+        return self.config(**(self.sizes | {"num_labels": 3} | given))
+
+
 PLAIN = {
     "hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "intermediate_size": INNER,
     "vocab_size": VOCABULARY, "max_position_embeddings": POSITIONS,
@@ -52,7 +67,7 @@ LLAMA_TARGETS = {"attention": ["q_proj", "v_proj"], "rest": ["o_proj", "gate_pro
 
 TEXT = [
     Text("bert", t.BertConfig, PLAIN, settings.BERT, types=2, targets=BERT_TARGETS),
-    Text("roberta", t.RobertaConfig, ROBERTA, settings.ROBERTA, types=1, targets=BERT_TARGETS, offset=2),
+    Text("roberta", t.RobertaConfig, ROBERTA, settings.ROBERTA, types=1, targets=BERT_TARGETS | {"head": "out_proj"}, offset=2),
     Text("distilbert", t.DistilBertConfig, DISTILBERT, settings.DISTILBERT, targets={
         "attention": ["q_lin", "v_lin"], "rest": ["lin1", "lin2"], "embedding": ["word_embeddings"],
         "head": "classifier"}),
@@ -61,4 +76,10 @@ TEXT = [
     Text("llama", t.LlamaConfig, DECODER, settings.LLAMA, language=True, targets=LLAMA_TARGETS),
     Text("mistral", t.MistralConfig, DECODER, settings.MISTRAL, language=True, targets=LLAMA_TARGETS),
     Text("qwen2", t.Qwen2Config, DECODER, settings.QWEN2, language=True, targets=LLAMA_TARGETS),
+]
+VIT = {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "intermediate_size": INNER,
+       "image_size": 8, "patch_size": 4}
+IMAGE = [
+    Image("vit", t.ViTConfig, VIT, settings.VIT, targets={
+        "attention": ["q_proj", "v_proj"], "rest": ["o_proj", "fc1", "fc2"], "embedding": ["projection"], "head": "classifier"}),
 ]

@@ -6,21 +6,17 @@ from pathlib import Path
 
 import timm
 import torch
-import transformers as t
 
-import settings
 import timm_settings
 from checks import Check, LibraryRefuses, settled
 from models import DTYPES, away_from_defaults, change_config, save
 from pictures import bytes_of, pictures
 from program import Crashed
-from reference import expectation
+from reference import AUTO, expectation
 from timm_settings import Made
 
 SEED = 7
 NOISE = 0.2
-VIT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24, "image_size": 8,
-       "patch_size": 4, "num_labels": 3}
 RESNET_CHANNELS = (8, 16, 24, 32)
 VIT_SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
 # Sizes, which the tensors tell.
@@ -29,12 +25,10 @@ FIXTURE = Path(__file__).parent.parent / "fixtures/configurations/defaults.json"
 
 
 class HuggingFace:
-    """`ViTForImageClassification`."""
+    """Classifiers of Hugging Face."""
 
-    name = "vit"
-
-    def __init__(self, program, folder):
-        self.program, self.folder = program, folder
+    def __init__(self, family, program, folder):
+        self.family, self.name, self.program, self.folder = family, family.name, program, folder
         self.number = itertools.count()
         folder.mkdir()
 
@@ -47,7 +41,7 @@ class HuggingFace:
         yield self.check("bytes", model, bytes_of(3, 8, 8))
         for size in ((3, 4, 4), (3, 8, 4), (3, 4, 8), (3, 12, 12), (3, 16, 4), (3, 7, 8), (3, 9, 9), (1, 8, 8), (4, 8, 8)):
             yield self.check("images " + "×".join(map(str, size)), model, pictures(*size))
-        for setting in settings.VIT:
+        for setting in self.family.settings:
             yield self.set(setting)
 
     def place(self):
@@ -55,9 +49,8 @@ class HuggingFace:
 
     def model(self, given=None, **saving):
         torch.manual_seed(SEED)
-        config = t.ViTConfig(**(VIT | (given or {})))
-        model = away_from_defaults(t.ViTForImageClassification(config), SEED)
-        return save(model, self.place(), **saving)
+        model = AUTO["image"].from_config(self.family.configured(**(given or {})))
+        return save(away_from_defaults(model, SEED), self.place(), **saving)
 
     def set(self, setting):
         try:

@@ -27,6 +27,7 @@ import transformers
 
 import adapters
 import families
+import heads
 import images
 import table
 import text
@@ -41,7 +42,8 @@ def sources(program, folder):
     """Checks by family; each is made when it is asked for."""
     for family in families.TEXT:
         yield family.name, lambda family=family: of_text(family, program, folder)
-    yield "vit", lambda: images.HuggingFace(program, folder / "vit").all()
+    for family in families.IMAGE:
+        yield family.name, lambda family=family: of_images(family, program, folder)
     for family in images.TIMM:
         place = folder / f"timm-{family[0].strip('_*')}"
         yield family[0], lambda family=family, place=place: images.ByName(family, program, place).all()
@@ -51,6 +53,13 @@ def of_text(family, program, folder):
     """Evaluations, transfers and adapters of a family of token ids."""
     yield from text.Cases(family, program, folder / family.name).all()
     yield from transfers.of_text(family, program, folder / f"{family.name}-transfers")
+    yield from heads.Cases(family, program, folder / f"{family.name}-heads").all()
+    yield from adapters.Cases(family, program, folder / f"{family.name}-adapters").all()
+
+
+def of_images(family, program, folder):
+    yield from images.HuggingFace(family, program, folder / family.name).all()
+    yield from transfers.of_images(family, program, folder / f"{family.name}-transfers")
     yield from adapters.Cases(family, program, folder / f"{family.name}-adapters").all()
 
 

@@ -102,7 +102,7 @@ BERT_LIKE = [
     named("is_decoder and add_cross_attention", {"is_decoder": True, "add_cross_attention": True}),
     named("position_embedding_type relative_key", {}, {"position_embedding_type": "relative_key"}),
     equal("position_embedding_type absolute", {}, {"position_embedding_type": "absolute"}),
-    *left_out("hidden_act", "layer_norm_eps", "num_attention_heads", "intermediate_size", "pad_token_id", "type_vocab_size"),
+    *left_out("hidden_act", "layer_norm_eps", "num_attention_heads", "pad_token_id"),
     named("num_hidden_layers says fewer than the file has", {}, {"num_hidden_layers": 1}),
 ]
 BERT = [
@@ -263,7 +263,7 @@ VIT = [
     named("an image that is not square", {"image_size": (8, 12)}),
     named("patches that are not square", {"patch_size": (4, 2)}),
     equal("one channel", {"num_channels": 1}),
-    *left_out("hidden_act", "layer_norm_eps", "num_attention_heads", "image_size", "qkv_bias", "num_channels"),
+    *left_out("hidden_act", "layer_norm_eps", "num_attention_heads", "qkv_bias", "num_channels"),
     refused("architectures ViTForMaskedImageModeling", "another head", {}, {"architectures": ["ViTForMaskedImageModeling"]}),
     refused("architectures ViTModel", "no head", {}, {"architectures": ["ViTModel"]}),
 ]

@@ -3,6 +3,7 @@
 import json
 
 import torch
+import transformers
 from safetensors.torch import load_file
 
 # Of the numbers that a format holds, how far apart two may lie: the sum is rounded once.
@@ -18,9 +19,13 @@ def stored(folder):
     return {name: tensor for shard in shards for name, tensor in load_file(folder / shard).items()}
 
 
-def difference(expected, folder, roundings):
+def loaded(folder):
+    """A classifier's tensors as the library reads them, in the format of the file."""
+    return transformers.AutoModelForSequenceClassification.from_pretrained(folder, dtype="auto").state_dict()
+
+
+def difference(expected, found, roundings):
     """What differs, in words; `None` where nothing does."""
-    found = stored(folder)
     for title, names in (("lacks", expected.keys() - found.keys()), ("also has", found.keys() - expected.keys())):
         if names:
             return f"{title} {', '.join(sorted(names)[:3])}"

@@ -4,11 +4,13 @@ import itertools
 
 import torch
 
+import old_files
 from checks import Check, LibraryRefuses, settled
-from models import DTYPES, away_from_defaults, save
+from models import DTYPES, away_from_defaults, copy_with, save
 from program import Crashed
 from reference import AUTO, IGNORED, expectation
 from sentences import Sentences, every_kind, padded, words
+from tensors import stored
 
 SEED = 7
 # Kinds of data for every file format.
@@ -31,6 +33,7 @@ class Cases:
         yield from self.padding_ids()
         yield from self.formats(tasks)
         yield from self.classes()
+        yield from self.files(tasks)
         yield from self.configured(tasks)
 
     def place(self):
@@ -84,7 +87,8 @@ class Cases:
     def padding_ids(self):
         """A classifier whose padding is the end of a sentence, another id, or nothing."""
         named = ("pad_token_id", "attention_mask")
-        for pad in (2, 3, None):
+        # Positions counted from the padding id need one.
+        for pad in (2, 3) if self.family.offset else (2, 3, None):
             model = self.model("classifier", {"pad_token_id": pad, "eos_token_id": 2})
             for kind, data in self.kinds(2 if pad is None else pad).items():
                 if "padding id" in kind or kind in PLAIN_KINDS or kind.endswith("no mask"):
@@ -111,6 +115,31 @@ class Cases:
             model = self.model("classifier", {"num_labels": classes})
             pad = self.family.configured().pad_token_id
             yield self.check(f"{classes} classes", "classifier", model, self.kinds(pad)["padded right"])
+
+    def files(self, tasks):
+        """Files as older versions wrote them, with copies of tied outputs, or with the body's own names."""
+        pad = self.family.configured().pad_token_id
+        data = self.kinds(pad)["padded right"]
+        model = self.model("classifier")
+        for case, change in old_files.BY_FAMILY.get(self.family.name, {}).items():
+            yield self.changed(case, "classifier", model, change, data)
+        if "language" in tasks:
+            for tied in (True, False):
+                model = self.model("language", {"tie_word_embeddings": tied})
+                for case, change in old_files.OF_LANGUAGE.items():
+                    case = f"{case}, {'tied' if tied else 'not tied'}"
+                    yield self.changed(case, "language", model, change, labelled(model, data))
+
+    def changed(self, case, task, model, change, data):
+        """The same model in a file that was changed; the library reads it as it was."""
+        theirs, data = expectation(model, task, data)
+        folder = copy_with(model, self.place(), change(stored(model)))
+        if change is old_files.with_another_head:
+            theirs, _ = expectation(folder, task, data)
+        file = data.write(self.place())
+        named = ("lm_head", "tie_word_embeddings") if change is old_files.with_another_head else ()
+        return Check(self.family.name, f"{task}: {case}", "evaluate", theirs,
+                     lambda: self.program.evaluate(folder, file), named)
 
     def configured(self, tasks):
         """Every setting, on sentences padded right."""

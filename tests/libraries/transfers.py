@@ -61,3 +61,7 @@ def of_text(family, program, folder):
             name = "language, tied" if tied else "language"
             tasks[name] = lambda tied=tied: AUTO["language"].from_config(family.configured(tie_word_embeddings=tied))
     return Transfers(family.name, tasks, program, folder).all()
+
+
+def of_images(family, program, folder):
+    return Transfers(family.name, {"classifier": lambda: AUTO["image"].from_config(family.configured())}, program, folder).all()
