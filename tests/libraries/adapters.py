@@ -9,7 +9,7 @@ import peft
 import torch
 from safetensors.torch import load_file, save_file
 
-from checks import Check, ExpectedTensors, LibraryRefuses, settled
+from checks import Ask, Check, ExpectedTensors, LibraryRefuses, settled
 from families import Image
 from models import away_from_defaults, change_config, copy_with, neighbours, save
 from program import Crashed
@@ -107,11 +107,8 @@ ADAPTERS = [
     named("language, tied: trainable_token_indices", "token_adapter", "trainable_token_indices", trainable_token_indices=[4, 7],
           task="language", tied=True),
     named("IA3", "peft_type", kind=peft.IA3Config, feedforward_modules=[]),
-    named("LoHa", "peft_type", kind=peft.LoHaConfig),
-    named("LoKr", "peft_type", kind=peft.LoKrConfig),
     named("VeRA", "peft_type", kind=peft.VeraConfig),
     named("AdaLoRA", "peft_type", kind=peft.AdaLoraConfig, total_step=10),
-    named("OFT", "peft_type", kind=peft.OFTConfig, oft_block_size=4),
 ]
 OF_GPT2 = [
     equal("fan_in_fan_out true", fan_in_fan_out=True),
@@ -130,6 +127,9 @@ OF_VIT = [
     equal("by the names of transformers 4, all layers", on=ALL, renamed=OLD_VIT),
 ]
 OF_OTHERS = [
+    named("LoHa", "peft_type", kind=peft.LoHaConfig),
+    named("LoKr", "peft_type", kind=peft.LoKrConfig),
+    named("OFT", "peft_type", kind=peft.OFTConfig, oft_block_size=4),
     named("fan_in_fan_out true in the file", "fan_in_fan_out", edit={"fan_in_fan_out": True}),
     named("fan_in_fan_out true in the file, all layers", "fan_in_fan_out", on=ALL, edit={"fan_in_fan_out": True}),
 ]
@@ -181,7 +181,7 @@ class Cases:
         theirs, words = settled(theirs, adapter.named, "")
         rename(folder / "adapter_model.safetensors", adapter.renamed)
         spec, file = specification(old, folder, new, self.folder / "out"), self.place().with_suffix(".json")
-        return Check(self.family.name, case, "transfer", theirs, lambda: self.program.transfer(spec, file), words)
+        return Check(self.family.name, case, "transfer", theirs, Ask(self.program, "transfer", spec, file), words)
 
     def auto(self, adapter):
         """The library's class for the adapter's task."""

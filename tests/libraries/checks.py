@@ -1,9 +1,10 @@
 """One comparison: what the library gives, what the program gives, and the verdict."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable
 
-from program import Crashed, Folder, Numbers, Refused
+from program import Crashed, Folder, Numbers, Program, Refused
 from tensors import difference, loaded, stored
 
 
@@ -53,21 +54,37 @@ class ExpectedModel(ExpectedTensors):
 
 
 @dataclass(frozen=True)
+class Ask:
+    """A question to the program, which can be put again by hand."""
+
+    program: Program
+    what: str
+    given: object
+    file: Path
+
+    def __call__(self):
+        return getattr(self.program, self.what)(self.given, self.file)
+
+    def __str__(self):
+        return f"retune evaluate {self.given} --data {self.file}" if self.what == "evaluate" else f"retune transfer {self.file}"
+
+
+@dataclass(frozen=True)
 class Check:
     family: str
     case: str
     what: str
     theirs: object
-    ask: Callable
+    ask: Ask | Callable
     # A refusal is right where it contains one of these words; without any, refusing is a fault.
     named: tuple = ()
     # Relative difference of losses that rounding explains.
     bound: float = 3e-5
 
-    def row(self):
-        ours = self.ask()
+    def row(self, ours):
+        """What came of the program's answer."""
         verdict, said = judged(self, ours)
-        return Row(self.family, self.case, self.what, str(self.theirs), said or str(ours), verdict)
+        return Row(self.family, self.case, self.what, str(self.theirs), said or str(ours), verdict, str(self.ask))
 
 
 @dataclass(frozen=True)
@@ -78,6 +95,7 @@ class Row:
     theirs: str
     ours: str
     verdict: str
+    command: str
 
     @property
     def passed(self):

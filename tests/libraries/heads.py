@@ -9,7 +9,7 @@ import peft
 import torch
 import transformers as t
 
-from checks import Check, ExpectedModel, LibraryRefuses
+from checks import Ask, Check, ExpectedModel, LibraryRefuses
 from models import away_from_defaults, copy_with, neighbours, save
 from program import Crashed
 from reference import AUTO
@@ -49,7 +49,7 @@ class Cases:
             said = Crashed(f"the library cannot make it: {error}")
             return Check(self.family.name, case, "transfer", LibraryRefuses(""), lambda: said)
         spec, file = specification(old, tuned, new, self.folder / "out"), self.place().with_suffix(".json")
-        return Check(self.family.name, case, "transfer", theirs, lambda: self.program.transfer(spec, file))
+        return Check(self.family.name, case, "transfer", theirs, Ask(self.program, "transfer", spec, file))
 
     def base(self, below):
         torch.manual_seed(SEED)

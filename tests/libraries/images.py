@@ -8,7 +8,7 @@ import timm
 import torch
 
 import timm_settings
-from checks import Check, LibraryRefuses, settled
+from checks import Ask, Check, LibraryRefuses, settled
 from models import DTYPES, away_from_defaults, change_config, save
 from pictures import bytes_of, pictures
 from program import Crashed
@@ -67,7 +67,7 @@ class HuggingFace:
         theirs, data = expectation(model, "image", data)
         theirs, named = settled(theirs, named, refuse)
         file = data.write(self.place())
-        return Check(self.name, case, "evaluate", theirs, lambda: self.program.evaluate(model, file), named)
+        return Check(self.name, case, "evaluate", theirs, Ask(self.program, "evaluate", model, file), named)
 
 
 class ByName:
@@ -96,7 +96,7 @@ class ByName:
         theirs, data = expectation(folder, "timm", data)
         theirs, named = settled(theirs, made.named, made.refuse)
         file = data.write(self.place())
-        return Check(self.name, str(made), "evaluate", theirs, lambda: self.program.evaluate(folder, file), named)
+        return Check(self.name, str(made), "evaluate", theirs, Ask(self.program, "evaluate", folder, file), named)
 
     def model(self, made):
         """A model's folder, as timm writes it for the hub."""

@@ -5,7 +5,8 @@
 Small random models are made by the library itself, saved as it saves them, and judged twice: by the
 library in f64 and by the program. Each comparison must come out equal, or be refused by the name of the key
 that the program does not know. Prints a table of what differs (`--all`: of everything) and a line
-`N passed, N failed`; exits with 1 where anything failed. `--folder` keeps models and data.
+`N passed, N failed`; exits with 1 where anything failed. `--folder` keeps models and data, and shows the command
+of each that failed.
 """
 
 import argparse
@@ -65,7 +66,9 @@ def of_images(family, program, folder):
 
 def rows(checks, pool):
     """Rows of a family's checks, in order, with the program at work while checks are made."""
-    return [future.result() for future in [pool.submit(check.row) for check in checks]]
+    asked = [(check, pool.submit(check.ask)) for check in checks]
+    # Judged here, for the libraries do not load models in several threads.
+    return [check.row(answer.result()) for check, answer in asked]
 
 
 def run(program, folder, only):
@@ -103,7 +106,7 @@ def main():
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         found = run(program, folder, arguments.only)
-    passed = table.show(found, only_failures=not arguments.all)
+    passed = table.show(found, only_failures=not arguments.all, commands=arguments.folder is not None)
     if not arguments.only:
         passed = written_adapters(program) and passed
     return 0 if passed and found else 1

@@ -13,12 +13,14 @@ def cut(text, width):
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def show(rows, only_failures):
-    """Prints the table and the summary; whether everything passed."""
+def show(rows, only_failures, commands):
+    """Prints the table and the summary, with the commands of what failed; whether everything passed."""
     print(line(TITLES))
     for row in rows:
         if not (only_failures and row.passed):
             print(line((row.family, row.case, row.what, row.theirs, row.ours, row.verdict)))
+        if commands and not row.passed:
+            print(f"    {row.ours}\n    {row.command}")
     failed = sum(not row.passed for row in rows)
     print(f"{len(rows) - failed} passed, {failed} failed")
     return failed == 0

@@ -5,7 +5,7 @@ import itertools
 import torch
 
 import old_files
-from checks import Check, LibraryRefuses, settled
+from checks import Ask, Check, LibraryRefuses, settled
 from models import DTYPES, away_from_defaults, copy_with, save
 from program import Crashed
 from reference import AUTO, IGNORED, expectation
@@ -50,7 +50,7 @@ class Cases:
         theirs, named = settled(theirs, named, refuse)
         file = data.write(self.place())
         return Check(self.family.name, f"{task}: {case}", "evaluate", theirs,
-                     lambda: self.program.evaluate(model, file), named)
+                     Ask(self.program, "evaluate", model, file), named)
 
     def kinds(self, pad):
         family = self.family
@@ -131,15 +131,15 @@ class Cases:
                     yield self.changed(case, "language", model, change, labelled(model, data))
 
     def changed(self, case, task, model, change, data):
-        """The same model in a file that was changed; the library reads it as it was."""
+        """A model in a file that was changed; the library reads classifiers as they were."""
         theirs, data = expectation(model, task, data)
         folder = copy_with(model, self.place(), change(stored(model)))
-        if change is old_files.with_another_head:
+        if task == "language":
             theirs, _ = expectation(folder, task, data)
         file = data.write(self.place())
         named = ("lm_head", "tie_word_embeddings") if change is old_files.with_another_head else ()
         return Check(self.family.name, f"{task}: {case}", "evaluate", theirs,
-                     lambda: self.program.evaluate(folder, file), named)
+                     Ask(self.program, "evaluate", folder, file), named)
 
     def configured(self, tasks):
         """Every setting, on sentences padded right."""

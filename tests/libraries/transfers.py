@@ -2,7 +2,7 @@
 
 import itertools
 
-from checks import Check, ExpectedTensors
+from checks import Ask, Check, ExpectedTensors
 from models import DTYPES, away_from_defaults, copy_with, neighbours, save
 from reference import AUTO
 from tensors import carried, stored
@@ -51,7 +51,7 @@ class Transfers:
         case = f"{task}: {' → '.join(dict.fromkeys(formats[:2]))} on {formats[2]}, " \
                f"{'the same base' if same else 'another base'}{', shards' if shards else ''}"
         spec, file = specification(old, tuned, new, self.folder / "out"), self.place().with_suffix(".json")
-        return Check(self.name, case, "transfer", theirs, lambda: self.program.transfer(spec, file))
+        return Check(self.name, case, "transfer", theirs, Ask(self.program, "transfer", spec, file))
 
 
 def of_text(family, program, folder):
