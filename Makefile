@@ -12,7 +12,7 @@ export RETUNE_TEST_WEED ?= $(WEED)
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test test-recorder test-airflow test-schema fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres weed sqlx-prepare
+.PHONY: demo test test-recorder test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
@@ -36,6 +36,14 @@ test-airflow: postgres $(VENV)/bin/pip
 	python3 -m venv $(VENV)-airflow && $(VENV)-airflow/bin/pip install --quiet apache-airflow
 	$(CARGO) build --locked --bin retune
 	$(VENV)-airflow/bin/python -B examples/test_airflow.py $(PROGRAM)
+
+# Loss, accuracy and tensors against the libraries whose models are read, which are gigabytes. ARGS='--only bert'
+# compares one family, ARGS=--all shows what passed, too.
+LIBRARIES := $(VENV)-libraries
+test-libraries:
+	python3 -m venv $(LIBRARIES) && $(LIBRARIES)/bin/pip install --quiet torch transformers timm peft safetensors numpy pyarrow
+	$(CARGO) build --locked --bin retune
+	$(LIBRARIES)/bin/python -B tests/libraries/run.py $(PROGRAM) $(ARGS)
 
 # Files of strangers, for FUZZ_SECONDS each. Needs nightly Rust and cargo-fuzz; builds everything anew.
 FUZZ_SECONDS ?= 60
