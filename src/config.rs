@@ -62,6 +62,15 @@ pub struct Http {
     pub shutdown_timeout: Duration,
     /// Requests a second and key; 0: no limit.
     pub rate_limit: u32,
+    #[serde(rename = "header_timeout_seconds", deserialize_with = "seconds")]
+    pub header_timeout: Duration,
+    /// 0: no limit.
+    pub max_connections: usize,
+    /// Event streams and long polls of one key; 0: no limit.
+    pub streams_per_key: usize,
+    /// Whose `X-Forwarded-For` is believed.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -111,6 +120,9 @@ pub struct Worker {
     #[serde(rename = "backoff_seconds", deserialize_with = "seconds")]
     pub backoff: Duration,
     pub max_attempts: i32,
+    /// For a worker that can read a specification.
+    #[serde(rename = "unreadable_seconds", deserialize_with = "seconds")]
+    pub unreadable: Duration,
     /// Empty: `<data dir>/scratch`.
     pub scratch_dir: String,
     /// Empty: `<data dir>/cache`; `none`: no cache.
@@ -151,6 +163,12 @@ pub struct Webhooks {
     pub give_up: Duration,
     #[serde(rename = "poll_seconds", deserialize_with = "seconds")]
     pub poll: Duration,
+    /// Posts that one process has open at once.
+    pub open_posts: usize,
+    /// Of them, those of one tenant, whichever process sends them.
+    pub open_posts_per_tenant: u32,
+    /// Endpoints of one tenant; 0: no limit.
+    pub endpoints_per_tenant: u32,
     /// Addresses of any kind, and plain http.
     pub allow_private: bool,
     #[serde(deserialize_with = "networks")]
@@ -249,6 +267,9 @@ impl Settings {
         }
         if self.worker.max_attempts < 1 {
             return fault("worker", "max_attempts must be at least 1");
+        }
+        if self.webhooks.open_posts < 1 || self.webhooks.open_posts_per_tenant < 1 {
+            return fault("webhooks", "open_posts and open_posts_per_tenant must be at least 1");
         }
         // Elsewhere an empty list is the default, which is no tenant's own.
         if let Some((tenant, _)) = self.storage.tenant_roots.iter().find(|(_, own)| own.is_empty())

@@ -38,3 +38,6 @@ pub mod api;
 
 // The pages for people.
 pub mod dashboard;
+
+// Accepts connections and speaks HTTP on them, within bounds.
+pub mod listener;

@@ -1,5 +1,5 @@
 mod commands;
-mod crash;
+pub mod crash;
 mod credentials;
 mod demo;
 mod keys;

@@ -18,7 +18,8 @@ use crate::{
         api,
         arrivals::Looker,
         dashboard,
-        database::{Database, api_keys, leases, retention, workers},
+        database::{Database, api_keys, clock, leases, retention, workers},
+        listener,
         state::AppState,
         webhooks::{self, Sender},
         worker::processes::{self, Program},
@@ -27,6 +28,9 @@ use crate::{
 
 /// Beyond the worker's own grace of five seconds.
 const WORKER_PATIENCE: Duration = Duration::from_secs(8);
+
+/// How often a sign of life is given, by which outages of the database are noticed.
+const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(5);
 
 /// How often what is old is forgotten.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
@@ -84,12 +88,13 @@ async fn serve(settings: Arc<Settings>, config: Option<PathBuf>) -> anyhow::Resu
     let router = api::router(state.clone(), dashboard::router(state));
     background.spawn(figures(shutdown.clone()));
 
+    background.spawn(keep_time(settings.worker.lease, database.clone(), shutdown.clone()));
+
     announce(address)?;
-    let serving =
-        axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let serving = listener::serve(listener, router, &settings.http, shutdown.clone());
     let limit = settings.http.shutdown_timeout;
     tokio::select! {
-        served = serving.into_future() => served?,
+        () = serving => {}
         () = after(&shutdown, limit) => tracing::warn!("requests were still open at the end"),
     }
     shutdown.cancel();
@@ -162,8 +167,23 @@ async fn sweep(settings: Arc<Settings>, database: Database, shutdown: Cancellati
             Ok(count) => tracing::warn!(count, "leases had run out"),
             Err(error) => tracing::warn!(%error, "cannot sweep; trying again"),
         }
+        match leases::give_up_unreadable(&database, settings.worker.unreadable).await {
+            Ok(0) => {}
+            Ok(count) => tracing::warn!(count, "no worker could read these specifications"),
+            Err(error) => tracing::warn!(%error, "cannot give up what nobody reads; trying again"),
+        }
         if let Err(error) = workers::remove_silent(&database).await {
             tracing::debug!(%error, "cannot forget silent workers");
+        }
+    }
+}
+
+/// Gives signs of life, also while no worker does.
+async fn keep_time(lease: Duration, database: Database, shutdown: CancellationToken) {
+    let mut every = time::interval(SIGN_OF_LIFE_EVERY);
+    while shutdown.run_until_cancelled(every.tick()).await.is_some() {
+        if let Err(error) = clock::tick(&database, lease).await {
+            tracing::debug!(%error, "no sign of life could be given");
         }
     }
 }

@@ -29,7 +29,7 @@ mod workers;
 
 use std::sync::LazyLock;
 
-use axum::{Router, middleware::from_fn_with_state, routing::get};
+use axum::{Extension, Router, middleware::from_fn_with_state, routing::get};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -121,6 +121,7 @@ pub fn router(state: AppState, pages: Router) -> Router {
     let bounded = layers::bounded(bounded, http.request_timeout);
     let refusals = from_fn_with_state(state.clone(), audit_events::refusals::record);
     let guard = from_fn_with_state(state, loopback::guard);
-    let routes = bounded.merge(unbounded).layer(refusals).layer(guard);
+    let patience = Extension(extract::BodyPatience(http.request_timeout));
+    let routes = bounded.merge(unbounded).layer(refusals).layer(guard).layer(patience);
     layers::common(routes, http.body_limit)
 }

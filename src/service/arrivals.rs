@@ -28,8 +28,9 @@ use crate::{
     storage::Storage,
 };
 
-/// Models and folders looked at at once, by one process: each keeps a disk or a connection busy.
-const MOST_OPEN: usize = 4;
+/// Models and folders looked at at once, by one process: each keeps a disk or a connection busy. A tenant has few of
+/// them (`arrivals::claim`, `listings::claim`), so that one whose storage hangs keeps no other waiting.
+const MOST_OPEN: usize = 16;
 
 /// How long the record of a look, or a listing, may go on after the end.
 const GRACE: Duration = Duration::from_secs(3);

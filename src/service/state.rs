@@ -1,12 +1,15 @@
 //! What every HTTP handler shares, API and dashboard alike.
 
+mod admission;
+mod client;
 pub mod cookie;
 mod door;
 mod key_cache;
 mod rate_limit;
 mod room;
+mod streams;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -17,12 +20,15 @@ use super::{
 };
 use crate::{config::Settings, storage::Storage};
 
+pub use admission::Admission;
+pub use client::Client;
 use door::Door;
 use key_cache::KeyCache;
 pub use rate_limit::RateLimit;
 pub use room::Room;
+pub use streams::{Place, Streams};
 
-/// Keys that may be tried at the form for them, a second.
+/// Keys that may be tried at the form for them from one address, a second.
 const LOGINS: u32 = 5;
 
 /// Handed to `api::router` and `dashboard::router`; cheap to clone.
@@ -34,9 +40,11 @@ pub struct AppState {
     pub settings: Arc<Settings>,
     /// Ends streams and long polls when the service stops.
     pub shutdown: CancellationToken,
-    pub rate_limit: Arc<RateLimit>,
-    /// Of the form for keys, whoever uses it.
-    pub logins: Arc<RateLimit>,
+    pub rate_limit: Arc<RateLimit<Option<Uuid>>>,
+    /// Of the form for keys, by address.
+    pub logins: Arc<RateLimit<Option<IpAddr>>>,
+    /// Event streams and long polls, by key.
+    pub streams: Streams,
     /// For plans, and for models read through for a version.
     pub plans: Room,
     pub readings: Room,
@@ -61,6 +69,7 @@ impl AppState {
             storage,
             rate_limit: Arc::new(RateLimit::per_second(settings.http.rate_limit)),
             logins: Arc::new(RateLimit::per_second(LOGINS)),
+            streams: Streams::new(settings.http.streams_per_key),
             plans: Room::default(),
             readings: Room::default(),
             settings,
@@ -84,11 +93,24 @@ impl AppState {
         if let Some(principal) = self.keys.get(secret) {
             return Ok(Some(principal));
         }
-        let principal = api_keys::authenticate(&self.database, secret).await?;
-        if let Some(principal) = principal {
-            self.keys.put(secret, principal);
+
+        let look = self.keys.look();
+        let Some(known) = api_keys::authenticate(&self.database, secret).await? else {
+            return Ok(None);
+        };
+        self.keys.put(secret, known.principal, look, known.left);
+        Ok(Some(known.principal))
+    }
+
+    /// Whether who was let in before may still be: for what goes on long after that, as streams do.
+    ///
+    /// # Errors
+    /// From the database.
+    pub async fn still_holds(&self, principal: Principal) -> Result<bool, sqlx::Error> {
+        match principal.key_id {
+            Some(key) => api_keys::holds(&self.database, key).await,
+            None => self.is_open().await,
         }
-        Ok(principal)
     }
 
     /// Whether no key is asked for: everyone is admin of the default tenant then.

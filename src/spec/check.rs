@@ -44,6 +44,10 @@ impl std::error::Error for SpecError {}
 /// Longest accepted location, metadata key or value, in bytes.
 const TEXT_LIMIT: usize = 2048;
 const METADATA_LIMIT: usize = 64;
+/// More than there are: each is named once.
+const METHODS_LIMIT: usize = 16;
+/// Longest accepted list of means or standard deviations.
+const CHANNELS_LIMIT: usize = 16_384;
 
 impl Spec {
     /// Reads and checks a specification.
@@ -98,7 +102,10 @@ impl Spec {
         if methods.is_empty() {
             faults.push(Fault::new("/methods", "name at least one method, or say \"auto\""));
         }
-        for (i, method) in methods.iter().enumerate() {
+        if methods.len() > METHODS_LIMIT {
+            faults.push(Fault::new("/methods", format!("at most {METHODS_LIMIT} methods")));
+        }
+        for (i, method) in methods.iter().take(METHODS_LIMIT).enumerate() {
             if methods[..i].contains(method) {
                 faults.push(Fault::new(format!("/methods/{i}"), "this method is named twice"));
             }
@@ -146,6 +153,10 @@ impl Spec {
             }
         }
         if let Some(preprocess) = self.data.as_ref().and_then(|data| data.preprocess.as_ref()) {
+            if preprocess.mean.len().max(preprocess.std.len()) > CHANNELS_LIMIT {
+                let detail = format!("at most {CHANNELS_LIMIT} channels");
+                faults.push(Fault::new("/data/preprocess", detail));
+            }
             if preprocess.mean.len() != preprocess.std.len() {
                 faults.push(Fault::new("/data/preprocess", "mean and std differ in length"));
             }
@@ -175,7 +186,7 @@ impl Spec {
             texts.extend(uri.map(|uri| (format!("/data/{name}"), uri)));
         }
         texts.extend(self.callback.iter().map(|to| ("/callback/url".into(), to.url.as_str())));
-        for (key, value) in &self.metadata {
+        for (key, value) in self.metadata.iter().take(METADATA_LIMIT) {
             let pointer = format!("/metadata/{}", key.replace('~', "~0").replace('/', "~1"));
             texts.push((pointer.clone(), key));
             texts.push((pointer, value));

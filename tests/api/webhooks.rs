@@ -5,7 +5,7 @@ use retune::{
     service::{
         access::Role,
         database::{
-            deliveries::{self, AfterFailure, Attempt},
+            deliveries::{self, AfterFailure, Attempt, Room},
             terms::Terms,
             transfers::Enqueue,
         },
@@ -26,6 +26,11 @@ fn settings() -> Settings {
     settings.webhooks.backoff = Duration::from_millis(20);
     settings.webhooks.poll = Duration::from_millis(50);
     settings
+}
+
+/// Room for so many, all of one tenant.
+fn room(most: i64) -> Room {
+    Room { most, per_tenant: 1000 }
 }
 
 async fn app() -> App {
@@ -229,7 +234,7 @@ async fn what_fails_for_a_day_is_given_up_and_its_endpoint_disabled() {
     subscribe(&app, "ci", "http://127.0.0.1:9/", &["*"]).await;
     app.db.queued(1).await;
     let (database, terms) = (&app.db.database, settings().webhooks.terms());
-    let claimed = deliveries::claim(database, 10, terms).await.unwrap();
+    let claimed = deliveries::claim(database, room(10), terms).await.unwrap();
     let attempt = Attempt::unanswered("connection refused".into());
     let after = deliveries::fail(database, &claimed[0], &attempt, terms).await.unwrap();
     assert_eq!(after, AfterFailure::Pending);
@@ -239,7 +244,7 @@ async fn what_fails_for_a_day_is_given_up_and_its_endpoint_disabled() {
         "UPDATE deliveries SET retry_since = now() - interval '24 hours', next_attempt_at = now();
                UPDATE webhook_endpoints SET failing_since = now() - interval '24 hours'";
     execute(&app, day).await;
-    let claimed = deliveries::claim(database, 10, terms).await.unwrap();
+    let claimed = deliveries::claim(database, room(10), terms).await.unwrap();
     let after = deliveries::fail(database, &claimed[0], &attempt, terms).await.unwrap();
     assert_eq!(after, AfterFailure::Disabled);
     let over = &deliveries_of(&app, "ci").await[0];
@@ -255,7 +260,7 @@ async fn what_waits_at_an_endpoint_that_is_disabled_ends_and_enabling_begins_ane
         app.db.queued(1).await;
     }
     let (database, terms) = (&app.db.database, settings().webhooks.terms());
-    let claimed = deliveries::claim(database, 2, terms).await.unwrap();
+    let claimed = deliveries::claim(database, room(2), terms).await.unwrap();
     let gone = Attempt::answered(410, Some("gone".into()));
     let after = deliveries::fail(database, &claimed[0], &gone, terms).await.unwrap();
     assert_eq!(after, AfterFailure::Disabled);
@@ -295,7 +300,7 @@ async fn an_owner_who_disables_an_endpoint_ends_what_waits_there() {
     execute(&app, "UPDATE deliveries SET status = 'pending', finished_at = NULL, error = NULL")
         .await;
     let (database, terms) = (&app.db.database, settings().webhooks.terms());
-    assert_eq!(deliveries::claim(database, 10, terms).await.unwrap().len(), 1);
+    assert_eq!(deliveries::claim(database, room(10), terms).await.unwrap().len(), 1);
     assert_eq!(deliveries_of(&app, "ci").await[0]["status"], "failed");
 }
 
@@ -311,7 +316,7 @@ async fn an_endpoint_that_took_nothing_while_a_delivery_was_tried_is_disabled_wi
                UPDATE webhook_endpoints SET failing_since = now() - interval '23 hours'";
     execute(&app, day).await;
     let (database, terms) = (&app.db.database, settings().webhooks.terms());
-    let claimed = deliveries::claim(database, 10, terms).await.unwrap();
+    let claimed = deliveries::claim(database, room(10), terms).await.unwrap();
     let alive: Uuid = sqlx::query_scalar("SELECT id FROM webhook_endpoints WHERE name = 'alive'")
         .fetch_one(&database.pool)
         .await
@@ -339,7 +344,7 @@ async fn a_delivery_is_repeated_when_its_sender_died_and_recorded_by_the_holder_
     app.db.queued(1).await;
     let (database, terms) = (&app.db.database, settings().webhooks.terms());
     let over = Terms { lease: Duration::ZERO, ..terms };
-    let dead = deliveries::claim(database, 10, over).await.unwrap().remove(0);
+    let dead = deliveries::claim(database, room(10), over).await.unwrap().remove(0);
     let sending = send(&app, &settings(), lookup());
     assert_eq!(hook.post().await.header("webhook-id"), dead.envelope.id.to_string());
     let done = until(&app, "ci", |one| one["status"] == "delivered").await;
@@ -362,7 +367,7 @@ async fn several_senders_share_the_work_and_one_slow_endpoint_does_not_hold_it_u
     subscribe(&app, "two", "http://127.0.0.1:9/", &["*"]).await;
     app.db.queued(1).await;
     let (database, terms) = (&app.db.database, settings().webhooks.terms());
-    let claim = || deliveries::claim(database, 5, terms);
+    let claim = || deliveries::claim(database, room(5), terms);
     let (a, b, c) = tokio::join!(claim(), claim(), claim());
     let mut ids: Vec<_> = [a, b, c].into_iter().flat_map(Result::unwrap).map(|d| d.id).collect();
     ids.extend(claim().await.unwrap().into_iter().map(|claimed| claimed.id));

@@ -1,1 +1,15 @@
-//! Requests, tenants and workers that took more than their share, or more than their rights.
+//! Requests, tenants and workers that took more than their share, or more than their rights; and a database
+//! that was away, or told another time.
+
+mod answers;
+mod clock;
+mod connections;
+mod door;
+mod fairness;
+mod labels;
+mod logins;
+mod logs;
+mod outage;
+mod streams;
+mod versions;
+mod webhooks;

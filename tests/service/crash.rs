@@ -28,15 +28,15 @@ use uuid::Uuid;
 
 use crate::support::{Process, TestDatabase, enqueue, reachable_folder, retune, within};
 
-const LEASE: Duration = Duration::from_secs(4);
+pub const LEASE: Duration = Duration::from_secs(4);
 
-struct Case {
-    test: TestDatabase,
+pub struct Case {
+    pub test: TestDatabase,
     folder: tempfile::TempDir,
 }
 
 impl Case {
-    async fn fresh() -> Self {
+    pub async fn fresh() -> Self {
         let (folder, path) = reachable_folder();
         for name in ["old", "tuned", "new"] {
             write_model(&path.join(name), 64, name.len() as u64 * 31);
@@ -50,11 +50,11 @@ impl Case {
     }
 
     /// A transfer that takes some seconds, most of them in `aligning`, a look a timestep.
-    async fn queued(&self, timesteps: u32) -> Uuid {
+    pub async fn queued(&self, timesteps: u32) -> Uuid {
         self.queued_with("gmt", timesteps).await
     }
 
-    async fn queued_with(&self, method: &str, timesteps: u32) -> Uuid {
+    pub async fn queued_with(&self, method: &str, timesteps: u32) -> Uuid {
         let spec = json!({
             "source": {"base": self.uri("old/"), "trajectory": self.uri("tuned/")},
             "target": {"base": self.uri("new/")},
@@ -70,7 +70,7 @@ impl Case {
         Process::start(&mut self.command())
     }
 
-    fn command(&self) -> Command {
+    pub fn command(&self) -> Command {
         let mut command: Command = retune();
         command
             .args(["work", "--data-dir"])
@@ -83,7 +83,7 @@ impl Case {
         command
     }
 
-    async fn aligning(&self, id: Uuid, attempt: i32) -> Transfer {
+    pub async fn aligning(&self, id: Uuid, attempt: i32) -> Transfer {
         let wanted = |transfer: &Transfer| {
             assert!(!transfer.status.is_final(), "too early: {transfer:#?}");
             transfer.attempt >= attempt && transfer.phase == Some(Phase::Aligning)
@@ -92,7 +92,7 @@ impl Case {
     }
 
     /// The transfer ended well, once, and what lies in the store is what the row says.
-    async fn succeeded_once(&self, id: Uuid) {
+    pub async fn succeeded_once(&self, id: Uuid) {
         let ended = self.test.until(id, |transfer| transfer.status.is_final()).await;
         assert_eq!(ended.status, Status::Succeeded, "{ended:#?}");
         let kinds = self.test.event_kinds(id).await;

@@ -19,7 +19,7 @@ async fn a_key_holds_until_it_is_withdrawn_or_expires() {
         api_keys::create(database, "ci", DEFAULT_TENANT, Role::Submit, expires).await.unwrap()
     };
     let (key, secret) = make(None).await;
-    let caller = api_keys::authenticate(database, &secret).await.unwrap().unwrap();
+    let caller = api_keys::authenticate(database, &secret).await.unwrap().unwrap().principal;
     assert_eq!((caller.key_id, caller.role), (Some(key.id), Role::Submit));
     // The right prefix with another secret.
     let last = if secret.ends_with('0') { "1" } else { "0" };
@@ -49,7 +49,8 @@ async fn keys_are_made_on_the_command_line() {
     let made = run(&["keys", "create", "--role", "read", "--name", "monitor"]);
     assert!(made.status.success());
     let secret = String::from_utf8(made.stdout).unwrap();
-    let caller = api_keys::authenticate(&test.database, secret.trim()).await.unwrap().unwrap();
+    let caller =
+        api_keys::authenticate(&test.database, secret.trim()).await.unwrap().unwrap().principal;
     assert_eq!(caller.role, Role::Read);
     let listed: Value = serde_json::from_slice(&run(&["keys", "list", "--json"]).stdout).unwrap();
     assert_eq!(listed["data"][0]["name"], "monitor");

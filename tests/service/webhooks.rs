@@ -28,7 +28,7 @@ fn serve(test: &TestDatabase) -> Command {
 
 async fn subscribe(test: &TestDatabase, url: &str) -> String {
     let wanted = Wanted { url: url.to_owned(), events: vec!["*".to_owned()], enabled: true };
-    let made = webhook_endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted).await;
+    let made = webhook_endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0).await;
     made.expect("an endpoint").1.expect("a secret").reveal()
 }
 

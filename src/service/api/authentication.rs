@@ -84,7 +84,11 @@ async fn principal(parts: &Parts, state: &AppState, least: Role) -> Result<Princ
     Ok(principal)
 }
 
-fn unauthenticated(detail: &str) -> Problem {
+/// Of who was let in before: by a key that no longer holds, or by a door that has been closed since.
+pub const KEY_ENDED: &str = "what let this request in holds no more: send a key that is valid";
+
+/// 401 with a reason.
+pub fn unauthenticated(detail: &str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
 }
 

@@ -3,6 +3,8 @@
 //! [`JsonBody`] reads the body in steps, each with its own code: content type (415), size (413),
 //! JSON (400), NUL characters (422, `jsonb` cannot hold them), shape (422 with a pointer).
 
+use std::time::Duration;
+
 use axum::{
     body::{Bytes, HttpBody},
     extract::{FromRequest, FromRequestParts, Path, Request},
@@ -14,6 +16,16 @@ use uuid::Uuid;
 
 use super::problem::Problem;
 use crate::spec::{Fault, objects::Objects};
+
+/// How long a body may take to come, as the request says in its extensions; without that, as by default.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyPatience(pub Duration);
+
+impl Default for BodyPatience {
+    fn default() -> Self {
+        Self(Duration::from_secs(30))
+    }
+}
 
 /// A JSON body of shape `T`.
 pub struct JsonBody<T>(pub T);
@@ -54,7 +66,16 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Prob
             "send JSON, with content-type: application/json",
         ));
     }
-    Bytes::from_request(request, state).await.map_err(|rejection| {
+    let BodyPatience(patience) = request.extensions().get().copied().unwrap_or_default();
+    let reading = tokio::time::timeout(patience, Bytes::from_request(request, state));
+    let Ok(bytes) = reading.await else {
+        return Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_too_slow",
+            format!("the body did not come within {} s", patience.as_secs()),
+        ));
+    };
+    bytes.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,

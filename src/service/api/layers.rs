@@ -1,15 +1,17 @@
 //! What surrounds every request: request id, log line, figures, panic guard; and the answers for
 //! requests that reach no handler.
 //!
-//! Order, from outside: request id → trace → figures → panics → (bounded routes: compression,
+//! Order, from outside: request id → trace → figures → caching → panics → (bounded routes: compression,
 //! time limit) → handler. Streams and long polls bound themselves, hence the two groups.
+//!
+//! What a stranger chooses (methods, request ids) is bounded before it becomes a label or stands in the log.
 
 use std::{any::Any, time::Duration};
 
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::{HeaderName, StatusCode},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
@@ -25,6 +27,9 @@ use super::{metrics, problem::Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Longest request id that is taken from a client, in bytes.
+const REQUEST_ID_LIMIT: usize = 128;
+
 /// For routes that answer at once: compressed, and given up after `limit`.
 pub fn bounded(router: Router, limit: Duration) -> Router {
     router.layer(from_fn_with_state(limit, limit_time)).layer(CompressionLayer::new())
@@ -37,10 +42,40 @@ pub fn common(router: Router, body_limit: usize) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(body_limit))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(keep_nothing))
         .layer(from_fn(metrics::record))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(SetRequestIdLayer::new(REQUEST_ID, TimeOrdered))
+        .layer(from_fn(drop_odd_request_id))
+}
+
+/// The method's name if it is one of the known ones, else `other`: a method can be any word.
+pub fn known_method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] =
+        ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
+/// Answers are kept by nobody on their way, unless they say how.
+async fn keep_nothing(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let kept = response.headers_mut().entry(header::CACHE_CONTROL);
+    kept.or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Takes away a request id that is no id; the request gets one of ours then.
+async fn drop_odd_request_id(mut request: Request, next: Next) -> Response {
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/' | '+' | '=');
+    let is_id = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|id| id.len() <= REQUEST_ID_LIMIT && id.chars().all(plain))
+    };
+    if request.headers().get(REQUEST_ID).is_some_and(|value| !is_id(value)) {
+        request.headers_mut().remove(REQUEST_ID);
+    }
+    next.run(request).await
 }
 
 #[derive(Clone, Copy)]
@@ -58,9 +93,10 @@ impl MakeRequestId for TimeOrdered {
 fn span(request: &Request) -> tracing::Span {
     let id = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let route = request.extensions().get::<MatchedPath>();
-    tracing::info_span!(
+    // Of the highest level, so that it stands before whatever is logged at all.
+    tracing::error_span!(
         "request",
-        method = %request.method(),
+        method = known_method(request.method()),
         path = route.map_or("unmatched", MatchedPath::as_str),
         request_id = id.unwrap_or_default(),
     )
@@ -103,7 +139,7 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use axum::{body::Body, http::header, routing::get};
+    use axum::{body::Body, routing::get};
     use tower::ServiceExt;
 
     use super::*;

@@ -1,6 +1,7 @@
 //! Figures for Prometheus: requests and their seconds by route, transfers by status.
 //!
-//! The path label is the route's template, never the path itself: labels must stay few.
+//! The path label is the route's template, never the path itself, and a method that nobody knows is `other`:
+//! labels must stay few, whatever strangers send.
 
 use std::{sync::OnceLock, time::Instant};
 
@@ -13,7 +14,7 @@ use axum::{
 use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-use super::problem::Problem;
+use super::{layers, problem::Problem};
 use crate::service::{database, state::AppState};
 
 /// Upper bounds of the latency histogram, in seconds.
@@ -38,7 +39,7 @@ pub fn recorder() -> &'static PrometheusHandle {
 
 /// Counts and times one request.
 pub async fn record(request: Request, next: Next) -> Response {
-    let method = request.method().as_str().to_owned();
+    let method = layers::known_method(request.method());
     let path = request
         .extensions()
         .get::<MatchedPath>()
@@ -46,7 +47,7 @@ pub async fn record(request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let response = next.run(request).await;
     let status = response.status().as_u16().to_string();
-    histogram!("retune_http_request_duration_seconds", "method" => method.clone(), "path" => path.clone())
+    histogram!("retune_http_request_duration_seconds", "method" => method, "path" => path.clone())
         .record(begun.elapsed().as_secs_f64());
     counter!("retune_http_requests_total", "method" => method, "path" => path, "status" => status)
         .increment(1);

@@ -22,9 +22,14 @@ use uuid::Uuid;
 
 use super::{AppState, etag, problem::Problem};
 use crate::service::{
+    access::Principal,
     database::transfers::{self, TransitionError},
     jobs::Transfer,
+    state::Place,
 };
+
+/// When to ask again for a stream after one was refused, in seconds.
+const STREAM_PAUSE: u32 = 5;
 
 /// The tenant's transfer.
 ///
@@ -33,6 +38,21 @@ use crate::service::{
 async fn load(state: &AppState, tenant: Uuid, id: Uuid) -> Result<Transfer, Problem> {
     let transfer = transfers::get(&state.database, tenant, id).await?;
     transfer.ok_or_else(|| Problem::not_found("transfer"))
+}
+
+/// A place for a request that stays open.
+///
+/// # Errors
+/// 429 where the caller's key has as many open as it may.
+fn stream_place(state: &AppState, caller: Principal) -> Result<Place, Problem> {
+    state.streams.enter(caller.key_id).ok_or_else(|| {
+        Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_streams",
+            "this key has as many event streams and long polls open as it may (http.streams_per_key)",
+        )
+        .retry_after(STREAM_PAUSE)
+    })
 }
 
 /// A transfer with its weak `ETag`.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{Frame, PageError, render};
 use crate::service::{
     access::Principal,
-    state::{AppState, cookie},
+    state::{AppState, Client, cookie},
 };
 
 /// How long a browser keeps the key.
@@ -53,13 +53,14 @@ pub async fn form(State(state): State<AppState>) -> Result<Response, PageError> 
 
 pub async fn login(
     State(state): State<AppState>,
+    Client(address): Client,
     headers: HeaderMap,
     Form(entry): Form<Entry>,
 ) -> Result<Response, PageError> {
     let key = entry.key.trim();
     let open = state.is_open().await?;
-    // Each is a query, and who tries them cannot be told from others.
-    if !open && !state.logins.allows(None, Instant::now()) {
+    // Each is a query. Whoever tries many locks out nobody else.
+    if !open && !state.logins.allows(address, Instant::now()) {
         return Err(PageError::TooMany);
     }
     // Only a key that holds is put into a header, so nothing else can be written there.

@@ -1,5 +1,7 @@
 //! Bearer keys of tenants.
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -52,6 +54,14 @@ pub async fn create(
     Ok((key, secret.reveal().to_owned()))
 }
 
+/// A key that holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Authenticated {
+    pub principal: Principal,
+    /// Until it ends by itself; none: never.
+    pub left: Option<Duration>,
+}
+
 /// Whose key this is, if it is one and holds.
 ///
 /// # Errors
@@ -59,20 +69,38 @@ pub async fn create(
 pub async fn authenticate(
     database: &Database,
     secret: &str,
-) -> Result<Option<Principal>, sqlx::Error> {
+) -> Result<Option<Authenticated>, sqlx::Error> {
     let Some(secret) = Secret::parse(secret) else { return Ok(None) };
     let row = sqlx::query!(
-        r#"SELECT id, tenant, role AS "role: Role", secret_sha256 FROM api_keys
+        r#"SELECT id, tenant, role AS "role: Role", secret_sha256,
+                  extract(epoch FROM expires_at - now())::double precision AS seconds_left
+           FROM api_keys
            WHERE prefix = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"#,
         secret.prefix(),
     )
     .fetch_optional(&database.pool)
     .await?;
-    Ok(row.filter(|row| secret.matches(&row.secret_sha256)).map(|row| Principal {
-        tenant: row.tenant,
-        key_id: Some(row.id),
-        role: row.role,
+    Ok(row.filter(|row| secret.matches(&row.secret_sha256)).map(|row| Authenticated {
+        principal: Principal { tenant: row.tenant, key_id: Some(row.id), role: row.role },
+        // Beyond what a duration can be, it is as good as never.
+        left: row.seconds_left.and_then(|left| Duration::try_from_secs_f64(left.max(0.0)).ok()),
     }))
+}
+
+/// Whether a key still holds that was authenticated before.
+///
+/// # Errors
+/// From the database.
+pub async fn holds(database: &Database, id: Uuid) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM api_keys
+               WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+           ) AS "holds!""#,
+        id,
+    )
+    .fetch_one(&database.pool)
+    .await
 }
 
 /// Up to `limit` of a tenant's keys, withdrawn ones included, newest first, older than `after`.

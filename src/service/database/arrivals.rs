@@ -128,7 +128,7 @@ pub async fn list(
     .await
 }
 
-/// Takes up to `most` arrivals that are due, those that waited longest first, few of a tenant.
+/// Takes up to `most` arrivals that are due, few of a tenant, tenants in turn; of each those that waited longest.
 ///
 /// # Errors
 /// From the database.
@@ -137,23 +137,37 @@ pub async fn claim(
     most: i64,
     terms: Terms,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
-    // What is due is read twice: without locks to rank it, then with them, whoever is first.
+    // From tenant to tenant by the index, and of each the few that it may have looked at.
     sqlx::query_as!(
         Claimed,
-        r#"WITH due AS (
-               SELECT a.id, row_number() OVER (PARTITION BY a.tenant ORDER BY a.next_look_at, a.id)
-                          + (SELECT count(*) FROM arrivals f
-                             WHERE f.tenant = a.tenant AND f.lease_token IS NOT NULL
-                               AND f.next_look_at > now()) AS turn
-               FROM arrivals a WHERE a.status = 'waiting' AND a.next_look_at <= now()
+        r#"WITH RECURSIVE waiting AS (
+               (SELECT tenant FROM arrivals WHERE status = 'waiting' ORDER BY tenant LIMIT 1)
+               UNION ALL
+               SELECT further.tenant FROM waiting w CROSS JOIN LATERAL (
+                   SELECT a.tenant FROM arrivals a
+                   WHERE a.status = 'waiting' AND a.tenant > w.tenant
+                   ORDER BY a.tenant LIMIT 1
+               ) AS further
+           ), due AS (
+               SELECT d.id, d.place + (SELECT count(*) FROM arrivals f
+                                       WHERE f.tenant = w.tenant AND f.lease_token IS NOT NULL
+                                         AND f.next_look_at > now()) AS turn
+               FROM waiting w CROSS JOIN LATERAL (
+                   SELECT first.id,
+                          row_number() OVER (ORDER BY first.next_look_at, first.id) AS place
+                   FROM (SELECT id, next_look_at FROM arrivals
+                         WHERE status = 'waiting' AND tenant = w.tenant AND next_look_at <= now()
+                         ORDER BY next_look_at, id LIMIT $3) AS first
+               ) AS d
            ), next AS (
                SELECT a.id FROM arrivals a JOIN due ON due.id = a.id
                WHERE due.turn <= $3 AND a.status = 'waiting' AND a.next_look_at <= now()
-               ORDER BY a.next_look_at, a.id LIMIT $1
+               ORDER BY due.turn, a.next_look_at, a.id LIMIT $1
                FOR UPDATE OF a SKIP LOCKED
            )
            UPDATE arrivals a
            SET looks = a.looks + 1, last_look_at = clock_timestamp(),
+               announcements_seen = a.announcements,
                lease_token = gen_random_uuid(), next_look_at = now() + make_interval(secs => $2)
            FROM next, base_models m WHERE a.id = next.id AND m.id = a.base_model
            RETURNING a.id, a.lease_token AS "token!", a.tenant, m.name AS base_model, a.uri,

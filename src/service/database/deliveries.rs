@@ -13,8 +13,20 @@ pub(super) use ends::end_waiting;
 pub use ends::{AfterFailure, Attempt, fail, succeed};
 pub use history::{ListFilter, ReplayError, list, replay};
 
-/// Most posts open at once to one endpoint, whoever sends them.
-const MOST_PER_ENDPOINT: i64 = 4;
+/// Most posts open at once to one endpoint, or to all callbacks of one tenant's jobs, whoever sends them; while
+/// what is posted there fails, one at a time.
+const MOST_PER_LANE: i64 = 4;
+
+/// Most deliveries of one disabled endpoint that one claim ends.
+const MOST_ENDED: i64 = 1000;
+
+/// How much may be claimed.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    pub most: i64,
+    /// Posts that one tenant may have open, those of other processes included.
+    pub per_tenant: i64,
+}
 
 /// A claimed delivery: everything that one attempt needs.
 #[derive(Clone, Debug)]
@@ -32,39 +44,75 @@ pub struct Claimed {
     pub envelope: Envelope,
 }
 
-/// Takes up to `most` deliveries that are due, those that waited longest first, few to an endpoint.
-/// What is due at a disabled endpoint ends: it was made, or held, while that was disabled.
+/// Takes deliveries that are due, as many as there is room for: tenant by tenant and endpoint by endpoint in turn,
+/// so that whoever has little waiting waits for nobody who has much, or whose receivers hang. What is due at a
+/// disabled endpoint ends: it was made, or held, while that was disabled.
 ///
 /// # Errors
 /// From the database.
 pub async fn claim(
     database: &Database,
-    most: i64,
+    room: Room,
     terms: Terms,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
-    // What is due is read twice: without locks to rank it, then with them, whoever is first.
+    // From lane to lane by the index, and of each the few that it may have open: what it costs depends on how many
+    // receivers have something waiting, not on how much that is. Claims at the same moment do not see each
+    // other's, so that a lane may exceed its limit once.
     let rows = sqlx::query!(
-        r#"WITH due AS (
-               SELECT d.id, row_number() OVER (
-                          PARTITION BY coalesce(d.endpoint, d.id) ORDER BY d.next_attempt_at, d.id
-                      ) + (SELECT count(*) FROM deliveries f
-                           WHERE f.endpoint = d.endpoint AND f.lease_token IS NOT NULL
-                             AND f.next_attempt_at > now()) AS turn
-               FROM deliveries d LEFT JOIN webhook_endpoints e ON e.id = d.endpoint
-               WHERE d.status = 'pending' AND d.next_attempt_at <= now()
-                 AND coalesce(e.enabled, true)
+        r#"WITH RECURSIVE lanes AS (
+               (SELECT tenant, lane FROM deliveries WHERE status = 'pending'
+                ORDER BY tenant, lane LIMIT 1)
+               UNION ALL
+               SELECT further.tenant, further.lane FROM lanes l CROSS JOIN LATERAL (
+                   SELECT d.tenant, d.lane FROM deliveries d
+                   WHERE d.status = 'pending' AND (d.tenant, d.lane) > (l.tenant, l.lane)
+                   ORDER BY d.tenant, d.lane LIMIT 1
+               ) AS further
+           ), open AS (
+               SELECT tenant, lane, count(*) AS posts FROM deliveries
+               WHERE lease_token IS NOT NULL AND next_attempt_at > now()
+               GROUP BY tenant, lane
+           ), places AS (
+               SELECT l.tenant, l.lane, coalesce(o.posts, 0) AS taken,
+                      CASE WHEN e.failing_since IS NULL THEN $3::bigint ELSE 1 END
+                          - coalesce(o.posts, 0) AS free
+               FROM lanes l
+               LEFT JOIN webhook_endpoints e ON e.id = l.lane
+               LEFT JOIN open o ON o.tenant = l.tenant AND o.lane = l.lane
+               WHERE coalesce(e.enabled, true) AND coalesce(e.paused_until <= now(), true)
+           ), due AS (
+               SELECT d.id, d.next_attempt_at,
+                      row_number() OVER (PARTITION BY p.tenant
+                                         ORDER BY p.taken + d.place, d.next_attempt_at, d.id)
+                          + (SELECT coalesce(sum(o.posts), 0)::bigint FROM open o
+                             WHERE o.tenant = p.tenant) AS turn
+               FROM places p CROSS JOIN LATERAL (
+                   SELECT first.id, first.next_attempt_at,
+                          row_number() OVER (ORDER BY first.next_attempt_at, first.id) AS place
+                   FROM (SELECT id, next_attempt_at FROM deliveries
+                         WHERE status = 'pending' AND tenant = p.tenant AND lane = p.lane
+                           AND next_attempt_at <= now()
+                         ORDER BY next_attempt_at, id
+                         LIMIT greatest(p.free, 0)) AS first
+               ) AS d
            ), ended AS (
                UPDATE deliveries d
                SET status = 'failed', finished_at = now(), lease_token = NULL,
                    error = coalesce(d.error, 'the endpoint is disabled')
-               FROM (SELECT d.id FROM deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint
-                     WHERE d.status = 'pending' AND d.next_attempt_at <= now() AND NOT e.enabled
-                     FOR UPDATE OF d SKIP LOCKED) AS late
+               FROM (SELECT late.id
+                     FROM lanes l JOIN webhook_endpoints e ON e.id = l.lane AND NOT e.enabled
+                     CROSS JOIN LATERAL (
+                         SELECT id FROM deliveries
+                         WHERE status = 'pending' AND tenant = l.tenant AND lane = l.lane
+                           AND next_attempt_at <= now()
+                         LIMIT $5
+                         FOR UPDATE SKIP LOCKED
+                     ) AS late) AS late
                WHERE d.id = late.id
            ), next AS (
                SELECT d.id FROM deliveries d JOIN due ON due.id = d.id
-               WHERE due.turn <= $3 AND d.status = 'pending' AND d.next_attempt_at <= now()
-               ORDER BY d.next_attempt_at, d.id LIMIT $1
+               WHERE due.turn <= $4 AND d.status = 'pending' AND d.next_attempt_at <= now()
+               ORDER BY due.turn, d.next_attempt_at, d.id LIMIT $1
                FOR UPDATE OF d SKIP LOCKED
            ), claimed AS (
                UPDATE deliveries d
@@ -88,9 +136,11 @@ pub async fn claim(
            JOIN events v ON v.id = c.event
            JOIN tenants t ON t.id = c.tenant
            LEFT JOIN webhook_endpoints e ON e.id = c.endpoint"#,
-        most,
+        room.most,
         terms.lease.as_secs_f64(),
-        MOST_PER_ENDPOINT,
+        MOST_PER_LANE,
+        room.per_tenant,
+        MOST_ENDED,
     )
     .fetch_all(&database.pool)
     .await?;

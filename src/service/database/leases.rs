@@ -12,13 +12,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Database, events, names, retunes};
+use super::{Database, clock, events, names, retunes};
 use crate::{
     pipeline::Phase,
     service::jobs::{JobError, Status},
 };
 
-pub use ends::{AfterFailure, cancelled, fail, hand_back, succeed};
+pub use ends::{AfterFailure, cancelled, decline, fail, hand_back, succeed};
 use moves::{to_cancelled, to_failed, to_queued};
 
 /// A claimed transfer: the right to write to it until the lease ends.
@@ -68,8 +68,12 @@ impl Terms {
     }
 }
 
-/// Takes the transfer that has waited longest, or one whose lease ran out; `None` when there is
-/// nothing to do. An attempt that died is followed at once by the second, later ones wait.
+/// What says which specifications this program can read.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Takes a transfer that waits, or one whose lease ran out; `None` when there is nothing to do. The tenant with
+/// the fewest at work is served first, and among those the one that was served longest ago; of a tenant's, the
+/// one that has waited longest. An attempt that died is followed at once by the second, later ones wait.
 ///
 /// # Errors
 /// From the database.
@@ -78,15 +82,44 @@ pub async fn claim(
     worker: Uuid,
     terms: Terms,
 ) -> Result<Option<Lease>, sqlx::Error> {
+    clock::tick(database, terms.lease).await?;
     let mut transaction = database.pool.begin().await?;
+    // From tenant to tenant by the index: what it costs depends on how many tenants have something to do, not on
+    // how much that is. Only the row that is taken is locked.
     let claimed = sqlx::query!(
-        r#"WITH next AS (
-               SELECT id FROM transfers
-               WHERE status IN ('queued', 'running') AND NOT held AND available_at <= now()
-                 AND attempt < max_attempts
-               ORDER BY available_at, id
+        r#"WITH RECURSIVE waiting AS (
+               (SELECT tenant FROM transfers
+                WHERE status IN ('queued', 'running') AND NOT held
+                ORDER BY tenant LIMIT 1)
+               UNION ALL
+               SELECT further.tenant FROM waiting w CROSS JOIN LATERAL (
+                   SELECT t.tenant FROM transfers t
+                   WHERE t.status IN ('queued', 'running') AND NOT t.held AND t.tenant > w.tenant
+                   ORDER BY t.tenant LIMIT 1
+               ) AS further
+           ), turns AS (
+               SELECT w.tenant, row_number() OVER (ORDER BY
+                   (SELECT count(*) FROM transfers t
+                    WHERE t.tenant = w.tenant AND t.status IN ('running', 'cancelling')),
+                   (SELECT max(t.started_at) FROM transfers t
+                    WHERE t.tenant = w.tenant AND t.started_at IS NOT NULL) NULLS FIRST,
+                   (SELECT min(t.available_at) FROM transfers t
+                    WHERE t.tenant = w.tenant AND t.status IN ('queued', 'running') AND NOT t.held)
+               ) AS turn
+               FROM waiting w
+           ), next AS (
+               SELECT mine.id
+               FROM (SELECT tenant, turn FROM turns ORDER BY turn) AS t CROSS JOIN LATERAL (
+                   SELECT id FROM transfers
+                   WHERE status IN ('queued', 'running') AND NOT held AND tenant = t.tenant
+                     AND available_at <= now() AND attempt < max_attempts
+                     AND unreadable_to IS DISTINCT FROM $4
+                   ORDER BY available_at, id
+                   LIMIT 1
+                   FOR UPDATE SKIP LOCKED
+               ) AS mine
+               ORDER BY t.turn
                LIMIT 1
-               FOR UPDATE SKIP LOCKED
            )
            UPDATE transfers t
            SET status = 'running', worker = $1, lease_token = gen_random_uuid(),
@@ -101,6 +134,7 @@ pub async fn claim(
         worker,
         terms.lease.as_secs_f64(),
         terms.backoff.as_secs_f64(),
+        VERSION,
     )
     .fetch_optional(&mut *transaction)
     .await?;
@@ -136,6 +170,7 @@ pub async fn beat(
     lease: Duration,
     report: &Report,
 ) -> Result<Heard, sqlx::Error> {
+    clock::tick(database, lease).await?;
     let mut transaction = database.pool.begin().await?;
     let phase = report.phase.as_ref().map(names::label);
     let (done, total, unit) = match report.progress {
@@ -201,6 +236,7 @@ pub async fn release(database: &Database, worker: Uuid, terms: Terms) -> Result<
 /// # Errors
 /// From the database.
 pub async fn sweep(database: &Database, terms: Terms) -> Result<usize, sqlx::Error> {
+    clock::tick(database, terms.lease).await?;
     let mut transaction = database.pool.begin().await?;
     let expired = sqlx::query!(
         r#"SELECT id, status AS "status: Status", attempt, max_attempts FROM transfers
@@ -212,6 +248,7 @@ pub async fn sweep(database: &Database, terms: Terms) -> Result<usize, sqlx::Err
     .await?;
     let mut members = Vec::new();
     for row in &expired {
+        tracing::warn!(transfer = %row.id, attempt = row.attempt, "its lease had run out");
         let retune = if row.status == Status::Cancelling {
             to_cancelled(&mut transaction, row.id).await?
         } else if row.attempt >= row.max_attempts {
@@ -234,4 +271,35 @@ pub async fn sweep(database: &Database, terms: Terms) -> Result<usize, sqlx::Err
     retunes::settle(&mut transaction, members).await?;
     transaction.commit().await?;
     Ok(expired.len())
+}
+
+/// Fails the transfers that have waited for `patience` for a worker that can read their specification; how many.
+///
+/// # Errors
+/// From the database.
+pub async fn give_up_unreadable(
+    database: &Database,
+    patience: Duration,
+) -> Result<usize, sqlx::Error> {
+    let mut transaction = database.pool.begin().await?;
+    let late = sqlx::query!(
+        r#"SELECT id, coalesce(error_code, 'invalid_spec') AS "code!",
+                  coalesce(error_detail, 'no worker can read the specification') AS "detail!",
+                  error_pointer AS pointer
+           FROM transfers
+           WHERE unreadable_since <= now() - make_interval(secs => $1) AND status = 'queued'
+           ORDER BY unreadable_since LIMIT 100
+           FOR UPDATE SKIP LOCKED"#,
+        patience.as_secs_f64(),
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    let (count, mut members) = (late.len(), Vec::new());
+    for row in late {
+        let error = JobError { code: row.code, detail: row.detail, pointer: row.pointer };
+        members.extend(to_failed(&mut transaction, row.id, &error).await?);
+    }
+    retunes::settle(&mut transaction, members).await?;
+    transaction.commit().await?;
+    Ok(count)
 }

@@ -1,5 +1,6 @@
 //! Endpoints of webhooks, and the keys they verify by.
 
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -15,6 +16,22 @@ pub enum SecretError {
     Randomness(#[from] std::io::Error),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    #[error(
+        "this tenant has {0} endpoints, as many as it may (webhooks.endpoints_per_tenant); delete one first"
+    )]
+    Full(u32),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+impl From<sqlx::Error> for PutError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Secret(error.into())
+    }
 }
 
 /// What an owner says of an endpoint.
@@ -57,18 +74,20 @@ impl From<Row> for Endpoint {
 }
 
 /// Makes an endpoint or changes it; the secret where it was made, shown this once. A change is a new
-/// beginning: earlier failures are forgotten. Where it disables, what waits ends.
+/// beginning: earlier failures are forgotten. Where it disables, what waits ends. A tenant has at most `limit`
+/// endpoints; 0: any number.
 ///
 /// # Errors
-/// See [`SecretError`].
+/// See [`PutError`].
 pub async fn put(
     database: &Database,
     caller: impl Into<Caller>,
     name: &str,
     wanted: &Wanted,
-) -> Result<(Endpoint, Option<Secret>), SecretError> {
+    limit: u32,
+) -> Result<(Endpoint, Option<Secret>), PutError> {
     let caller = caller.into();
-    let secret = Secret::draw()?;
+    let secret = Secret::draw().map_err(SecretError::from)?;
     let mut scope = database.scope(caller.tenant).await?;
     let row = sqlx::query_as!(
         Row,
@@ -76,7 +95,7 @@ pub async fn put(
            VALUES ($1, $2, $3, $4, $5, $6, $7)
            ON CONFLICT (tenant, name) DO UPDATE
            SET url = excluded.url, events = excluded.events, enabled = excluded.enabled,
-               disabled_reason = NULL, failing_since = NULL, updated_at = now()
+               disabled_reason = NULL, failing_since = NULL, paused_until = NULL, updated_at = now()
            RETURNING id, name, url, events, enabled, disabled_reason, failing_since,
                      previous_secret_until, created_at, updated_at,
                      (xmax = 0) AS "created!""#,
@@ -90,12 +109,28 @@ pub async fn put(
     )
     .fetch_one(&mut *scope)
     .await?;
+    if row.created && limit > 0 && count(&mut scope, caller.tenant).await? > i64::from(limit) {
+        return Err(PutError::Full(limit));
+    }
     deliveries::end_waiting(&mut scope, row.id).await?;
     let subject = format!("webhook_endpoints/{name}");
     audit_events::record(&mut scope, caller, "webhook_endpoint.put", &subject).await?;
     scope.commit().await?;
     let created = row.created;
     Ok((row.into(), created.then_some(secret)))
+}
+
+/// How many endpoints a tenant has. Those who add some wait for each other from here on.
+async fn count(connection: &mut PgConnection, tenant: Uuid) -> Result<i64, sqlx::Error> {
+    sqlx::query!("SELECT id FROM tenants WHERE id = $1 FOR NO KEY UPDATE", tenant)
+        .fetch_optional(&mut *connection)
+        .await?;
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM webhook_endpoints WHERE tenant = $1"#,
+        tenant,
+    )
+    .fetch_one(connection)
+    .await
 }
 
 /// A tenant's endpoint, if it has one of this name.

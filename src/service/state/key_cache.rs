@@ -1,6 +1,8 @@
 //! Keys authenticated within the last seconds, by digest: a busy client costs no query a request.
 //!
-//! Only keys that held are remembered, so guessing fills nothing.
+//! Only keys that held are remembered, so guessing fills nothing. What is remembered counts from before the
+//! look at the database, ends with the key's own end, and is not kept at all where keys were withdrawn
+//! during the look.
 
 use std::{
     collections::HashMap,
@@ -19,27 +21,54 @@ const LIFE: Duration = Duration::from_secs(5);
 const CROWD: usize = 1024;
 
 #[derive(Debug, Default)]
-pub struct KeyCache {
-    seen: RwLock<HashMap<[u8; 32], (Principal, Instant)>>,
+pub struct KeyCache(RwLock<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// With the moment from which on the database is asked again.
+    keys: HashMap<[u8; 32], (Principal, Instant)>,
+    /// How often everything was forgotten.
+    clearings: u64,
+}
+
+/// A look at the database that has begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    began: Instant,
+    clearings: u64,
 }
 
 impl KeyCache {
     pub fn get(&self, secret: &str) -> Option<Principal> {
-        let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
-        let (principal, since) = seen.get(&digest(secret))?;
-        (since.elapsed() < LIFE).then_some(*principal)
+        let seen = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (principal, until) = seen.keys.get(&digest(secret))?;
+        (Instant::now() < *until).then_some(*principal)
     }
 
-    pub fn put(&self, secret: &str, principal: Principal) {
-        let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= CROWD {
-            seen.retain(|_, (_, since)| since.elapsed() < LIFE);
+    /// Call before the database is asked.
+    pub fn look(&self) -> Look {
+        let seen = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Look { began: Instant::now(), clearings: seen.clearings }
+    }
+
+    /// Remembers a key that the database has said to hold, for `left` at the most where it ends by itself.
+    pub fn put(&self, secret: &str, principal: Principal, look: Look, left: Option<Duration>) {
+        let mut seen = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if seen.clearings != look.clearings {
+            return;
         }
-        seen.insert(digest(secret), (principal, Instant::now()));
+        if seen.keys.len() >= CROWD {
+            let now = Instant::now();
+            seen.keys.retain(|_, (_, until)| now < *until);
+        }
+        let life = left.map_or(LIFE, |left| left.min(LIFE));
+        seen.keys.insert(digest(secret), (principal, look.began + life));
     }
 
     pub fn clear(&self) {
-        self.seen.write().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut seen = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        seen.keys.clear();
+        seen.clearings += 1;
     }
 }
 
@@ -55,10 +84,26 @@ mod tests {
     fn a_key_is_remembered_until_all_are_forgotten() {
         let cache = KeyCache::default();
         assert_eq!(cache.get("a"), None);
-        cache.put("a", Principal::OPEN);
+        cache.put("a", Principal::OPEN, cache.look(), None);
         assert_eq!(cache.get("a"), Some(Principal::OPEN));
         assert_eq!(cache.get("b"), None);
         cache.clear();
+        assert_eq!(cache.get("a"), None);
+    }
+
+    #[test]
+    fn a_key_withdrawn_while_the_database_was_asked_is_not_remembered() {
+        let cache = KeyCache::default();
+        let look = cache.look();
+        cache.clear();
+        cache.put("a", Principal::OPEN, look, None);
+        assert_eq!(cache.get("a"), None);
+    }
+
+    #[test]
+    fn a_key_is_not_remembered_beyond_its_own_end() {
+        let cache = KeyCache::default();
+        cache.put("a", Principal::OPEN, cache.look(), Some(Duration::ZERO));
         assert_eq!(cache.get("a"), None);
     }
 }

@@ -1,33 +1,32 @@
-//! Requests a second and key, as a leaky bucket: a burst of one second's worth, then evenly.
+//! Requests a second and caller, as a leaky bucket: a burst of one second's worth, then evenly.
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use uuid::Uuid;
-
 /// Entries at which those without debt are dropped.
 const CROWD: usize = 1024;
 
-/// Remembers for each key until when its requests so far are paid for.
+/// Remembers for each caller (a key, an address) until when its requests so far are paid for.
 #[derive(Debug)]
-pub struct RateLimit {
+pub struct RateLimit<Caller> {
     /// What one request costs; zero: no limit.
     cost: Duration,
-    paid_until: Mutex<HashMap<Option<Uuid>, Instant>>,
+    paid_until: Mutex<HashMap<Caller, Instant>>,
 }
 
-impl RateLimit {
-    /// `rate` requests a second and key; 0 is no limit.
+impl<Caller: Eq + Hash> RateLimit<Caller> {
+    /// `rate` requests a second and caller; 0 is no limit.
     pub fn per_second(rate: u32) -> Self {
         let cost = Duration::from_secs(1).checked_div(rate).unwrap_or_default();
         Self { cost, paid_until: Mutex::default() }
     }
 
-    /// Whether the key may make a request at `now`; if so, it is counted.
-    pub fn allows(&self, key: Option<Uuid>, now: Instant) -> bool {
+    /// Whether the caller may make a request at `now`; if so, it is counted.
+    pub fn allows(&self, caller: Caller, now: Instant) -> bool {
         if self.cost.is_zero() {
             return true;
         }
@@ -35,7 +34,7 @@ impl RateLimit {
         if paid.len() >= CROWD {
             paid.retain(|_, until| *until > now);
         }
-        let until = paid.entry(key).or_insert(now);
+        let until = paid.entry(caller).or_insert(now);
         let next = (*until).max(now) + self.cost;
         let allowed = next <= now + Duration::from_secs(1);
         if allowed {
@@ -50,9 +49,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_of_a_second_then_evenly_and_each_key_for_itself() {
+    fn a_burst_of_a_second_then_evenly_and_each_caller_for_itself() {
         let limit = RateLimit::per_second(2);
-        let (now, key) = (Instant::now(), Some(Uuid::nil()));
+        let (now, key) = (Instant::now(), Some(1));
         assert!(limit.allows(key, now) && limit.allows(key, now));
         assert!(!limit.allows(key, now));
         assert!(limit.allows(None, now));
@@ -64,6 +63,6 @@ mod tests {
     #[test]
     fn zero_is_no_limit() {
         let limit = RateLimit::per_second(0);
-        assert!((0..1000).all(|_| limit.allows(None, Instant::now())));
+        assert!((0..1000).all(|_| limit.allows((), Instant::now())));
     }
 }

@@ -1,14 +1,23 @@
 //! Posts deliveries: claims some, posts each in a task of its own, records what came of it.
 //!
 //! Several processes may do so on one database: a delivery is claimed under a lease that outlives
-//! the attempt, and only its holder records. A slow endpoint holds few of the open posts
-//! (`deliveries::claim`), so that it keeps no other waiting.
+//! the attempt, and only its holder records. A tenant and a slow endpoint hold few of the open posts
+//! (`deliveries::claim`), so that they keep no other waiting. A receiver that says when it wants to be asked
+//! again (`Retry-After`) is not asked before, within bounds.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
 use metrics::counter;
-use reqwest::{Client, StatusCode, redirect};
-use tokio::{task::JoinSet, time};
+use reqwest::{
+    Client, StatusCode,
+    header::{HeaderMap, RETRY_AFTER},
+    redirect,
+};
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -20,19 +29,20 @@ use crate::{
     service::database::{
         Database,
         bell::Bell,
-        deliveries::{self, AfterFailure, Attempt, Claimed},
+        deliveries::{self, AfterFailure, Attempt, Claimed, Room},
+        outage::is_passing,
         terms::Terms,
     },
 };
-
-/// Posts open at once, by one process.
-const MOST_OPEN: usize = 32;
 
 /// How long open posts may go on after the end; what is cut off is posted again by the next sender.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_hours(3);
+
+/// Wait before an outcome is recorded again that the database did not take.
+const RECORD_PAUSE: Duration = Duration::from_millis(500);
 
 /// Longest text of an error that is kept, in bytes.
 const ERROR_LIMIT: usize = 500;
@@ -87,7 +97,7 @@ impl Sender {
             // Before the claim: what is written between claim and waiting rings already.
             bell.listen(&self.database).await;
             while open.try_join_next().is_some() {}
-            let claimed = self.claim(MOST_OPEN.saturating_sub(open.len())).await;
+            let claimed = self.claim(self.settings.open_posts.saturating_sub(open.len())).await;
             if claimed.is_empty() {
                 // The end of a post may make room for another.
                 let end = async {
@@ -104,15 +114,18 @@ impl Sender {
             }
         }
         // What is aborted when the set is dropped keeps its lease until that runs out.
-        let _ = time::timeout(GRACE, async { while open.join_next().await.is_some() {} }).await;
+        let _ = timeout(GRACE, async { while open.join_next().await.is_some() {} }).await;
     }
 
     async fn claim(&self, room: usize) -> Vec<Claimed> {
         if room == 0 {
             return Vec::new();
         }
-        let most = i64::try_from(room).unwrap_or(i64::MAX);
-        deliveries::claim(&self.database, most, self.settings.terms()).await.unwrap_or_else(
+        let room = Room {
+            most: i64::try_from(room).unwrap_or(i64::MAX),
+            per_tenant: i64::from(self.settings.open_posts_per_tenant),
+        };
+        deliveries::claim(&self.database, room, self.settings.terms()).await.unwrap_or_else(
             |error| {
                 tracing::warn!(%error, "cannot look for deliveries; trying again");
                 Vec::new()
@@ -120,15 +133,38 @@ impl Sender {
         )
     }
 
-    /// One attempt and its record. Where that cannot be written, the lease runs out and the delivery
-    /// is attempted again.
+    /// One attempt and its record. Where that cannot be written for as long as the lease holds, it runs out and the
+    /// delivery is attempted again.
     async fn deliver(&self, claimed: Claimed) {
         let attempt = self.post(&claimed).await;
-        let outcome = self.record(&claimed, &attempt).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, delivery = %claimed.id, "the outcome of a delivery was not recorded");
-            "unrecorded"
-        });
+        // A lease outlives the post by as much as the post may take.
+        let recording = timeout(self.settings.timeout, self.record_at_last(&claimed, &attempt));
+        let outcome = match recording.await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, delivery = %claimed.id, "the outcome of a delivery was not recorded");
+                "unrecorded"
+            }
+            Err(_) => "unrecorded",
+        };
         counter!("retune_webhook_attempts_total", "outcome" => outcome).increment(1);
+    }
+
+    /// Records what an attempt came to, and tries again while the database is away; its name for the figures.
+    async fn record_at_last(
+        &self,
+        claimed: &Claimed,
+        attempt: &Attempt,
+    ) -> Result<&'static str, sqlx::Error> {
+        loop {
+            match self.record(claimed, attempt).await {
+                Err(error) if is_passing(&error) => {
+                    tracing::warn!(%error, delivery = %claimed.id, "cannot record an outcome; trying again");
+                    sleep(RECORD_PAUSE).await;
+                }
+                recorded => return recorded,
+            }
+        }
     }
 
     /// Records what an attempt came to; its name for the figures.
@@ -172,7 +208,8 @@ impl Sender {
             .await;
         match answer {
             // The answer's body is of no interest, and may be endless.
-            Ok(answer) => Attempt::answered(answer.status().as_u16(), complaint(answer.status())),
+            Ok(answer) => Attempt::answered(answer.status().as_u16(), complaint(answer.status()))
+                .retry_after(retry_after(answer.headers(), OffsetDateTime::now_utc())),
             Err(error) => Attempt::unanswered(reason(error)),
         }
     }
@@ -186,6 +223,17 @@ fn complaint(status: StatusCode) -> Option<String> {
     Some(format!("answered {status}{hint}"))
 }
 
+/// The wait that an answer asks for: seconds, or the time until a date (RFC 9110, 10.2.3). What is neither, and
+/// a date that has passed, ask for none.
+fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = OffsetDateTime::parse(text, &Rfc2822).ok()?;
+    (date - now).try_into().ok()
+}
+
 /// The chain of causes. The URL, which may have a token in it, is left out.
 fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
@@ -197,4 +245,28 @@ fn reason(error: reqwest::Error) -> String {
     }
     text.truncate(text.floor_char_boundary(ERROR_LIMIT));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn a_wait_is_read_as_seconds_or_as_a_date() {
+        let now = datetime!(2026-11-29 12:00:00 UTC);
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            retry_after(&headers, now)
+        };
+        assert_eq!(read("120"), Some(Duration::from_secs(120)));
+        let date = read("Sun, 29 Nov 2026 12:01:30 GMT");
+        assert_eq!(date, Some(Duration::from_secs(90)));
+        for none in ["", "-1", "soon", "1.5", "Sun, 29 Nov 2026 11:00:00 GMT"] {
+            assert_eq!(read(none), None, "{none}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
 }

@@ -1,4 +1,6 @@
 //! One attempt at one transfer, from the claim to the end recorded under its lease token.
+//!
+//! Every line that is logged on the way, on whatever thread of ours, stands in a span that names the transfer.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -9,12 +11,16 @@ use std::{
 
 use tokio::{sync::oneshot, time};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::{Worker, heartbeat::Heartbeat, watch::Watch};
 use crate::{
     pipeline::{self, Failure, Job, Outcome, Stop},
     service::{
-        database::leases::{self, Lease},
+        database::{
+            leases::{self, Lease},
+            outage::is_passing,
+        },
         jobs::JobError,
     },
     spec::{Spec, SpecError},
@@ -22,6 +28,11 @@ use crate::{
 
 /// How long a computation may take to notice that it should end, once the process must.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long the record of the end may be tried after that.
+const LAST_WORD: Duration = Duration::from_secs(2);
+/// Waits before the record of an end is tried again.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Graphs are walked recursively; the default of a thread is too little for deep ones.
 const STACK: usize = 16 << 20;
 
@@ -29,11 +40,19 @@ type Finished = Result<Outcome, Failure>;
 
 /// Runs the transfer claimed by a request that was sent at `asked`, and records how it ended.
 pub async fn run(worker: &Worker, lease: Lease, asked: Instant, shutdown: &CancellationToken) {
+    // Of the highest level, so that it stands before whatever is logged at all.
+    let span = tracing::error_span!("attempt", transfer = %lease.transfer, number = lease.attempt);
+    attempt(worker, lease, asked, shutdown).instrument(span).await;
+}
+
+async fn attempt(worker: &Worker, lease: Lease, asked: Instant, shutdown: &CancellationToken) {
     let watch = Arc::new(Watch::over(asked + worker.settings.lease));
-    tracing::info!(transfer = %lease.transfer, attempt = lease.attempt, "started");
+    tracing::info!("started");
     let spec = match Spec::from_json(&lease.spec) {
         Ok(spec) => spec,
-        Err(error) => return record(worker, &lease, &watch, Err(unreadable(&error))).await,
+        Err(error) => {
+            return record(worker, &lease, End::Unreadable(unreadable(&error)), shutdown).await;
+        }
     };
     let heartbeat = Heartbeat::start(
         worker.database_url.clone(),
@@ -45,7 +64,8 @@ pub async fn run(worker: &Worker, lease: Lease, asked: Instant, shutdown: &Cance
         Ok(_) => compute(worker, &lease, spec, &watch, shutdown).await,
         Err(error) => Err(internal("no_thread", format!("no heartbeat could start: {error}"))),
     };
-    record(worker, &lease, &watch, finished).await;
+    watch.end();
+    record(worker, &lease, End::Finished(finished), shutdown).await;
 }
 
 /// Runs the pipeline on a thread of its own and waits for it.
@@ -60,8 +80,10 @@ async fn compute(
     let (id, storage, progress) =
         (lease.transfer, worker.storage.of(lease.tenant), Arc::clone(watch));
     let (scratch, cache) = (worker.scratch.clone(), worker.cache.clone());
+    let span = Span::current();
     let thread =
         thread::Builder::new().name("transfer".into()).stack_size(STACK).spawn(move || {
+            let _named = span.entered();
             let (spec, storage, scratch) = (&spec, &storage, scratch.as_path());
             let (cache, progress) = (cache.as_deref(), progress.as_ref());
             let job = Job { id, spec, storage, scratch, cache, progress };
@@ -90,35 +112,71 @@ async fn compute(
     ended.unwrap_or_else(|_| Err(internal("crashed", "the computing thread vanished".into())))
 }
 
-/// Records the end; tries again while the lease holds, and drops what is no longer ours.
-async fn record(worker: &Worker, lease: &Lease, watch: &Watch, finished: Finished) {
-    loop {
-        match write(worker, lease, &finished).await {
-            Ok(true) => return,
-            Ok(false) => {
-                tracing::warn!(transfer = %lease.transfer, "the lease is lost; its new holder decides");
-                return;
-            }
-            Err(error) if Instant::now() < watch.lease_until() => {
-                tracing::warn!(%error, transfer = %lease.transfer, "cannot record the end; trying again");
-                time::sleep(Duration::from_millis(500)).await;
-            }
-            Err(error) => {
-                tracing::error!(%error, transfer = %lease.transfer, "the lease ran out before the end could be recorded");
-                return;
-            }
+/// How an attempt ended.
+enum End {
+    Finished(Finished),
+    /// The specification is of another version of this program.
+    Unreadable(JobError),
+}
+
+/// Records the end, and tries again for as long as the database does not answer: whether it is still ours to
+/// record is for the lease token to say, not for the time that has passed. An outage thus costs no attempt.
+async fn record(worker: &Worker, lease: &Lease, end: End, shutdown: &CancellationToken) {
+    end.log();
+    tokio::select! {
+        () = persist(worker, lease, &end) => {}
+        () = last_word(shutdown) => {
+            tracing::error!("the process ends before the end could be recorded; the lease will run out");
         }
     }
 }
 
-/// Writes the end under the lease token; false when that is not ours any more.
-async fn write(worker: &Worker, lease: &Lease, finished: &Finished) -> Result<bool, sqlx::Error> {
-    let database = &worker.database;
-    let (error, may_retry) = match finished {
-        Ok(outcome) => {
-            tracing::info!(transfer = %lease.transfer, verdict = ?outcome.verdict, "finished");
-            return leases::succeed(database, lease, outcome).await;
+async fn persist(worker: &Worker, lease: &Lease, end: &End) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match write(worker, lease, end).await {
+            Ok(true) => return,
+            Ok(false) => {
+                tracing::warn!("the lease is lost; its new holder decides");
+                return;
+            }
+            Err(error) if is_passing(&error) => {
+                tracing::warn!(%error, "cannot record the end; trying again");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the end cannot be recorded; the lease will run out");
+                return;
+            }
         }
+        time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn last_word(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    time::sleep(LAST_WORD).await;
+}
+
+/// Writes the end under the lease token; false when that is not ours any more.
+async fn write(worker: &Worker, lease: &Lease, end: &End) -> Result<bool, sqlx::Error> {
+    let (database, terms) = (&worker.database, worker.settings.terms());
+    let finished = match end {
+        End::Finished(finished) => finished,
+        End::Unreadable(error) => {
+            let patience = worker.settings.unreadable;
+            let after = leases::decline(database, lease, error, patience, terms).await?;
+            tracing::warn!(
+                code = error.code,
+                detail = error.detail,
+                ?after,
+                "left to other versions"
+            );
+            return Ok(after.is_some());
+        }
+    };
+    let (error, may_retry) = match finished {
+        Ok(outcome) => return leases::succeed(database, lease, outcome).await,
         Err(Failure::Stopped(Stop::Cancelled)) => return leases::cancelled(database, lease).await,
         Err(Failure::Stopped(Stop::HandedBack)) => return leases::hand_back(database, lease).await,
         Err(Failure::Input { code, pointer, detail }) => {
@@ -126,12 +184,17 @@ async fn write(worker: &Worker, lease: &Lease, finished: &Finished) -> Result<bo
         }
         Err(Failure::Internal { code, detail }) => (job_error(code, detail, None), true),
     };
-    let after = leases::fail(database, lease, &error, may_retry, worker.settings.terms()).await?;
-    tracing::warn!(
-        transfer = %lease.transfer, code = error.code, detail = error.detail, ?after,
-        "the attempt failed"
-    );
+    let after = leases::fail(database, lease, &error, may_retry, terms).await?;
+    tracing::warn!(code = error.code, detail = error.detail, ?after, "the attempt failed");
     Ok(after.is_some())
+}
+
+impl End {
+    fn log(&self) {
+        if let Self::Finished(Ok(outcome)) = self {
+            tracing::info!(verdict = ?outcome.verdict, "finished");
+        }
+    }
 }
 
 /// NUL cannot be stored; nothing else about the texts is changed.
@@ -145,12 +208,9 @@ fn internal(code: &'static str, detail: String) -> Failure {
 }
 
 /// A specification queued by another version of this program.
-fn unreadable(error: &SpecError) -> Failure {
-    Failure::Input {
-        code: error.code,
-        pointer: error.faults.first().map(|fault| fault.pointer.clone()),
-        detail: error.to_string(),
-    }
+fn unreadable(error: &SpecError) -> JobError {
+    let pointer = error.faults.first().map(|fault| &*fault.pointer);
+    job_error(error.code, &error.to_string(), pointer)
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {

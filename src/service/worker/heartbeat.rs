@@ -15,6 +15,7 @@ use std::{
 use sqlx::postgres::PgListener;
 use tokio::{runtime, time};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::watch::Watch;
 use crate::{
@@ -56,8 +57,9 @@ impl Heartbeat {
         let ended = end.clone();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let heart = Heart { url, lease, settings, watch };
+        let beating = heart.run().instrument(Span::current());
         let thread = thread::Builder::new().name("heartbeat".into()).spawn(move || {
-            runtime.block_on(ended.run_until_cancelled(heart.run()));
+            runtime.block_on(ended.run_until_cancelled(beating));
         })?;
         Ok(Self { end, thread: Some(thread) })
     }
@@ -123,8 +125,10 @@ impl Heart {
                         self.watch.stop(Stop::Cancelled);
                     }
                 }
+                // Given up, not lost: whoever records the end says so if it was lost before.
+                Ok(Ok(_)) if self.watch.has_ended() => return false,
                 Ok(Ok(_)) => {
-                    tracing::warn!(transfer = %self.lease.transfer, "the lease is lost; dropping the work");
+                    tracing::warn!("the lease is lost; dropping the work");
                     self.watch.stop(Stop::HandedBack);
                     return false;
                 }

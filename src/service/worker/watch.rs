@@ -36,6 +36,8 @@ struct State {
     pace: Option<Pace>,
     /// Something changed since the last report.
     changed: bool,
+    /// The end is being recorded.
+    ended: bool,
 }
 
 /// No estimate is longer, in seconds: the database could not hold it.
@@ -70,6 +72,7 @@ impl Watch {
                 entered: VecDeque::new(),
                 pace: None,
                 changed: false,
+                ended: false,
             }),
             news: Notify::new(),
         }
@@ -81,8 +84,13 @@ impl Watch {
         state.lease_until = state.lease_until.max(lease_until);
     }
 
-    pub fn lease_until(&self) -> Instant {
-        self.lock().lease_until
+    /// Call before the end is recorded: a heartbeat that finds no lease after that has lost nothing.
+    pub fn end(&self) {
+        self.lock().ended = true;
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.lock().ended
     }
 
     /// Tells the computing thread to end. The first reason stands, but a lost lease outweighs a

@@ -15,7 +15,7 @@ use crate::{
         access::{ApiKey, Role},
         api::{
             AppState,
-            authentication::Administrator,
+            authentication::{Administrator, KEY_ENDED, unauthenticated},
             extract::JsonBody,
             problem::{BodyRefusals, Problem, Refusals},
         },
@@ -80,6 +80,11 @@ pub async fn handle(
     Administrator(caller): Administrator,
     JsonBody(wanted): JsonBody<NewApiKey>,
 ) -> Result<Response, Problem> {
+    // The body may have taken its time, and a key may have been made meanwhile.
+    if !state.still_holds(caller).await? {
+        return Err(unauthenticated(KEY_ENDED));
+    }
+
     let name = wanted.name.trim();
     if name.is_empty() || name.len() > NAME_LIMIT {
         let detail = format!("1 to {NAME_LIMIT} bytes of text");

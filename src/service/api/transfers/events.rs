@@ -1,8 +1,9 @@
 //! `GET /v1/transfers/{id}/events`: what happened, as a page or as a stream.
 //!
 //! A stream begins after `Last-Event-ID` (the event's `seq`), sends what there is, then what comes,
-//! and ends when the transfer is final and everything was sent, or when the service stops: a
-//! client that reconnects with the last id it saw misses nothing and sees nothing twice.
+//! and ends when the transfer is final and everything was sent, when the service stops, or when what let the
+//! caller in holds no more: a client that reconnects with the last id it saw misses nothing and sees nothing
+//! twice.
 
 use std::convert::Infallible;
 
@@ -19,6 +20,7 @@ use futures::{Stream, stream};
 use uuid::Uuid;
 
 use crate::service::{
+    access::Principal,
     api::{
         AppState,
         authentication::Reader,
@@ -30,6 +32,7 @@ use crate::service::{
         events::{self, Event},
         transfers,
     },
+    state::{Admission, Place},
 };
 
 /// Events read from the database at once.
@@ -74,7 +77,8 @@ pub async fn handle(
     }
     super::load(&state, caller.tenant, id).await?;
     if wants_stream(&headers) {
-        let follower = Follower::start(state, caller.tenant, id, after);
+        let place = super::stream_place(&state, caller)?;
+        let follower = Follower::start(state, caller, place, id, after);
         let events = Sse::new(follower.events()).keep_alive(KeepAlive::default());
         return Ok(([("x-accel-buffering", "no")], events).into_response());
     }
@@ -118,6 +122,8 @@ fn wants_stream(headers: &HeaderMap) -> bool {
 struct Follower {
     state: AppState,
     tenant: Uuid,
+    admission: Admission,
+    _place: Place,
     id: Uuid,
     after: i64,
     changes: tokio::sync::broadcast::Receiver<Uuid>,
@@ -125,9 +131,17 @@ struct Follower {
 }
 
 impl Follower {
-    fn start(state: AppState, tenant: Uuid, id: Uuid, after: i64) -> Self {
-        let changes = state.changes.subscribe();
-        Self { state, tenant, id, after, changes, waiting: Vec::new().into_iter() }
+    fn start(state: AppState, caller: Principal, place: Place, id: Uuid, after: i64) -> Self {
+        Self {
+            tenant: caller.tenant,
+            admission: Admission::of(state.clone(), caller),
+            _place: place,
+            id,
+            after,
+            changes: state.changes.subscribe(),
+            waiting: Vec::new().into_iter(),
+            state,
+        }
     }
 
     fn events(self) -> impl Stream<Item = Result<sse::Event, Infallible>> {
@@ -152,6 +166,14 @@ impl Follower {
             let database = &self.state.database;
             let transfer = transfers::get(database, self.tenant, self.id).await.ok()??;
             let new = events::list(database, self.tenant, self.id, self.after, BATCH).await.ok()?;
+            let may_go_on = if new.is_empty() {
+                self.admission.held_lately().await
+            } else {
+                self.admission.holds().await
+            };
+            if !may_go_on {
+                return None;
+            }
             if new.is_empty() {
                 if transfer.status.is_final() || !self.wait().await {
                     return None;

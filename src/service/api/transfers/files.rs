@@ -7,22 +7,25 @@
 mod range;
 
 use axum::{
-    body::Body,
+    BoxError,
+    body::{Body, Bytes},
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures::{Stream, StreamExt, stream};
 
 use self::range::Wanted;
 use crate::service::{
     api::{
         AppState,
-        authentication::Reader,
+        authentication::{KEY_ENDED, Reader},
         etag,
         extract::IdAndName,
         problem::{Problem, Refusals},
     },
     results::{self, ResultError, ResultFile},
+    state::Admission,
 };
 
 /// Download a file of the result.
@@ -77,7 +80,8 @@ pub async fn handle(
     };
     let download = storage.get_stream(&place, range.clone()).await;
     let download = download.map_err(ResultError::from)?;
-    let body = Body::from_stream(download.stream);
+    let admission = Admission::of(state, caller);
+    let body = Body::from_stream(while_held(download.stream, admission));
     let sent = range.clone().unwrap_or(0..file.size);
     let mut response = (described(&file, etag), body).into_response();
     let headers = response.headers_mut();
@@ -88,6 +92,20 @@ pub async fn handle(
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
+}
+
+/// The stream for as long as its caller's key holds; one that ends before breaks the download off.
+fn while_held<E: Into<BoxError>>(
+    stream: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    admission: Admission,
+) -> impl Stream<Item = Result<Bytes, BoxError>> {
+    stream::try_unfold((stream, admission), |(mut stream, mut admission)| async move {
+        let Some(bytes) = stream.next().await else { return Ok(None) };
+        if !admission.held_lately().await {
+            return Err(BoxError::from(KEY_ENDED));
+        }
+        Ok(Some((bytes.map_err(Into::into)?, (stream, admission))))
+    })
 }
 
 /// Files come from users: they are downloads, and no browser may take them for a page.

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::service::{
     api::{
         AppState,
-        authentication::Reader,
+        authentication::{KEY_ENDED, Reader, unauthenticated},
         etag::matches,
         extract::{Id, QueryPairs},
         problem::{Missing, Problem, QueryRefusals, Refusals},
@@ -66,6 +66,7 @@ pub async fn handle(
     let transfer = if wait.is_zero() {
         super::load(&state, caller.tenant, id).await?
     } else {
+        let _place = super::stream_place(&state, caller)?;
         let mut changes = state.changes.subscribe();
         let transfer = super::load(&state, caller.tenant, id).await?;
         let is_news = known.is_some() && !matches(known, &super::etag(&transfer));
@@ -73,7 +74,12 @@ pub async fn handle(
             transfer
         } else {
             let deadline = Instant::now() + wait;
-            changed(&state, caller.tenant, transfer, &mut changes, deadline).await?
+            let transfer = changed(&state, caller.tenant, transfer, &mut changes, deadline).await?;
+            // It may have been long.
+            if !state.still_holds(caller).await? {
+                return Err(unauthenticated(KEY_ENDED));
+            }
+            transfer
         }
     };
     let etag = super::etag(&transfer);

@@ -17,7 +17,7 @@ use crate::{
             extract::{JsonBody, Name},
             problem::{BodyRefusals, Problem, Refusals},
         },
-        database::webhook_endpoints::{self, Wanted},
+        database::webhook_endpoints::{self, PutError, Wanted},
         webhooks::{Endpoint, Guard, KINDS, is_name, matches_any_kind},
     },
     spec::Fault,
@@ -82,6 +82,8 @@ impl EndpointWithSecret {
     responses(
         (status = 200, body = Endpoint, description = "Changed"),
         (status = 201, body = EndpointWithSecret, description = "Added"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+         description = "`too_many_endpoints`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "`invalid_body`, `invalid_text`, `address_not_allowed`"),
         BodyRefusals,
@@ -98,11 +100,23 @@ pub async fn handle(
     check(&name, &wanted, &Guard::from(&state.settings.webhooks))?;
     let WantedEndpoint { url, events, enabled } = wanted;
     let wanted = Wanted { url, events, enabled };
+    let limit = state.settings.webhooks.endpoints_per_tenant;
     let (endpoint, secret) =
-        webhook_endpoints::put(&state.database, caller, &name, &wanted).await?;
+        webhook_endpoints::put(&state.database, caller, &name, &wanted, limit).await?;
     let status = if secret.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     let secret = secret.map(|secret| secret.reveal());
     Ok(EndpointWithSecret { endpoint, secret }.answer(status))
+}
+
+impl From<PutError> for Problem {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::Full(_) => {
+                Self::new(StatusCode::CONFLICT, "too_many_endpoints", error.to_string())
+            }
+            PutError::Secret(error) => error.into(),
+        }
+    }
 }
 
 fn check(name: &str, wanted: &WantedEndpoint, guard: &Guard) -> Result<(), Problem> {
@@ -118,7 +132,7 @@ fn check(name: &str, wanted: &WantedEndpoint, guard: &Guard) -> Result<(), Probl
     if !(1..=PATTERN_LIMIT).contains(&wanted.events.len()) {
         faults.push(Fault::new("/events", format!("1 to {PATTERN_LIMIT} kinds of events")));
     }
-    for (i, pattern) in wanted.events.iter().enumerate() {
+    for (i, pattern) in wanted.events.iter().take(PATTERN_LIMIT).enumerate() {
         if !matches_any_kind(pattern) {
             let detail = format!("no event has this type; there are {}", KINDS.join(", "));
             faults.push(Fault::new(format!("/events/{i}"), detail));

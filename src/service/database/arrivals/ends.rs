@@ -94,7 +94,7 @@ pub async fn put_off(
         r#"UPDATE arrivals
            SET lease_token = CASE WHEN now() >= retry_since + make_interval(secs => $3)
                                   THEN lease_token END,
-               next_look_at = CASE WHEN announced_at > last_look_at THEN now()
+               next_look_at = CASE WHEN announcements > announcements_seen THEN now()
                                    ELSE least(now() + make_interval(secs => $4),
                                               greatest(now(), retry_since + make_interval(secs => $3)))
                               END,

@@ -1,4 +1,9 @@
 //! What an attempt came to, recorded under the lease token.
+//!
+//! Locks are taken in one order: the endpoint, then its deliveries. To delete an endpoint takes them so, by the
+//! cascade; who records does the same, and waits for nobody who waits for them.
+
+use std::time::Duration;
 
 use serde_json::json;
 use sqlx::PgConnection;
@@ -13,15 +18,22 @@ pub struct Attempt {
     /// HTTP status, where there was an answer.
     status: Option<u16>,
     error: Option<String>,
+    /// After which time the receiver wants to be asked again.
+    retry_after: Option<Duration>,
 }
 
 impl Attempt {
     pub fn answered(status: u16, error: Option<String>) -> Self {
-        Self { status: Some(status), error }
+        Self { status: Some(status), error, retry_after: None }
+    }
+
+    /// The same with what the answer's `Retry-After` says.
+    pub fn retry_after(self, wait: Option<Duration>) -> Self {
+        Self { retry_after: wait, ..self }
     }
 
     pub fn unanswered(error: String) -> Self {
-        Self { status: None, error: Some(error) }
+        Self { status: None, error: Some(error), retry_after: None }
     }
 
     pub fn is_success(&self) -> bool {
@@ -60,6 +72,7 @@ pub async fn succeed(
     attempt: &Attempt,
 ) -> Result<bool, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
+    lock_endpoint(&mut transaction, claimed).await?;
     let done = sqlx::query!(
         "UPDATE deliveries
          SET status = 'delivered', finished_at = now(), lease_token = NULL,
@@ -75,8 +88,8 @@ pub async fn succeed(
         return Ok(false);
     }
     sqlx::query!(
-        "UPDATE webhook_endpoints SET failing_since = NULL
-         WHERE id = $1 AND failing_since IS NOT NULL",
+        "UPDATE webhook_endpoints SET failing_since = NULL, paused_until = NULL
+         WHERE id = $1 AND (failing_since IS NOT NULL OR paused_until IS NOT NULL)",
         claimed.endpoint,
     )
     .execute(&mut *transaction)
@@ -98,6 +111,8 @@ pub async fn fail(
     terms: Terms,
 ) -> Result<AfterFailure, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
+    lock_endpoint(&mut transaction, claimed).await?;
+    let pause = attempt.retry_after.map_or(0.0, |wait| wait.min(terms.longest_wait).as_secs_f64());
     // The last attempt is made when the time is up.
     let row = sqlx::query!(
         r#"WITH fate AS (
@@ -116,7 +131,7 @@ pub async fn fail(
         claimed.token,
         attempt.is_gone(),
         terms.give_up.as_secs_f64(),
-        terms.wait_after(claimed.attempts),
+        terms.wait_after(claimed.attempts).max(pause),
         attempt.status(),
         attempt.error,
     )
@@ -125,8 +140,8 @@ pub async fn fail(
     let Some(row) = row else { return Ok(AfterFailure::Lost) };
     let mut after = if row.over { AfterFailure::Failed } else { AfterFailure::Pending };
     if let Some(endpoint) = claimed.endpoint {
-        let tried_since = row.over.then_some(row.retry_since);
-        if blame(&mut transaction, endpoint, (attempt, tried_since), terms).await? {
+        let failure = Failure { attempt, pause, tried_since: row.over.then_some(row.retry_since) };
+        if blame(&mut transaction, endpoint, failure, terms).await? {
             after = AfterFailure::Disabled;
         }
         end_waiting(&mut transaction, endpoint).await?;
@@ -135,16 +150,43 @@ pub async fn fail(
     Ok(after)
 }
 
+/// Keeps the endpoint's row until the transaction ends, before its deliveries are touched. One that has been
+/// deleted has no deliveries either.
+async fn lock_endpoint(
+    connection: &mut PgConnection,
+    claimed: &Claimed,
+) -> Result<(), sqlx::Error> {
+    if let Some(endpoint) = claimed.endpoint {
+        sqlx::query!("SELECT id FROM webhook_endpoints WHERE id = $1 FOR NO KEY UPDATE", endpoint)
+            .fetch_optional(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// A failed attempt, as far as its endpoint is concerned.
+#[derive(Clone, Copy, Debug)]
+struct Failure<'a> {
+    attempt: &'a Attempt,
+    /// Seconds in which nothing is to be posted.
+    pause: f64,
+    /// Since when the delivery was tried, where it was given up.
+    tried_since: Option<OffsetDateTime>,
+}
+
 /// Notes the endpoint's failure; true where it is disabled for it: it is gone, fails for as long as a
 /// delivery is tried, or a delivery was given up and it has taken none since that was begun.
 async fn blame(
     connection: &mut PgConnection,
     endpoint: Uuid,
-    (attempt, tried_since): (&Attempt, Option<OffsetDateTime>),
+    failure: Failure<'_>,
     terms: Terms,
 ) -> Result<bool, sqlx::Error> {
+    let Failure { attempt, pause, tried_since } = failure;
     let row = sqlx::query!(
-        r#"UPDATE webhook_endpoints e SET failing_since = coalesce(failing_since, now())
+        r#"UPDATE webhook_endpoints e
+           SET failing_since = coalesce(failing_since, now()),
+               paused_until = CASE WHEN $5::double precision > 0 THEN now() + make_interval(secs => $5) END
            WHERE id = $1
            RETURNING tenant, name,
                enabled AND ($2 OR failing_since <= now() - make_interval(secs => $3)
@@ -156,6 +198,7 @@ async fn blame(
         attempt.is_gone(),
         terms.give_up.as_secs_f64(),
         tried_since,
+        pause,
     )
     .fetch_optional(&mut *connection)
     .await?;

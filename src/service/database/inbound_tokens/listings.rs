@@ -44,7 +44,10 @@ pub(super) async fn ring(connection: &mut PgConnection) -> Result<(), sqlx::Erro
     Ok(())
 }
 
-/// Takes up to `most` listings that are due, those that waited longest first.
+/// Most listings of one tenant at once, whoever does them.
+const MOST_PER_TENANT: i64 = 2;
+
+/// Takes up to `most` listings that are due, few of a tenant, tenants in turn; of each those that waited longest.
 ///
 /// # Errors
 /// From the database.
@@ -54,11 +57,18 @@ pub async fn claim(
     terms: Terms,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"WITH next AS (
-               SELECT id, listing_asked_at > coalesce(listed_at, '-infinity') AS asked
-               FROM inbound_tokens WHERE listing_due_at <= now()
-               ORDER BY listing_due_at, id LIMIT $1
-               FOR UPDATE SKIP LOCKED
+        r#"WITH due AS (
+               SELECT t.id, row_number() OVER (PARTITION BY t.tenant ORDER BY t.listing_due_at, t.id)
+                          + (SELECT count(*) FROM inbound_tokens f
+                             WHERE f.tenant = t.tenant AND f.listing_token IS NOT NULL
+                               AND f.listing_due_at > now()) AS turn
+               FROM inbound_tokens t WHERE t.listing_due_at <= now()
+           ), next AS (
+               SELECT t.id, t.listing_asked_at > coalesce(t.listed_at, '-infinity') AS asked
+               FROM inbound_tokens t JOIN due ON due.id = t.id
+               WHERE due.turn <= $3 AND t.listing_due_at <= now()
+               ORDER BY due.turn, t.listing_due_at, t.id LIMIT $1
+               FOR UPDATE OF t SKIP LOCKED
            )
            UPDATE inbound_tokens t
            SET listing_token = gen_random_uuid(), listing_began_at = clock_timestamp(),
@@ -68,6 +78,7 @@ pub async fn claim(
                      t.listing_failures, coalesce(next.asked, false) AS "asked!""#,
         most,
         terms.lease.as_secs_f64(),
+        MOST_PER_TENANT,
     )
     .fetch_all(&database.pool)
     .await?;

@@ -1,10 +1,12 @@
 //! How an attempt ends, under its lease token.
 
+use std::time::Duration;
+
 use serde_json::json;
 use sqlx::PgConnection;
 
 use super::{
-    Lease, Terms,
+    Lease, Terms, VERSION,
     moves::{to_cancelled, to_failed, to_queued},
 };
 use crate::{
@@ -45,6 +47,7 @@ pub async fn succeed(
            SET status = 'succeeded', finished_at = now(), lease_token = NULL, lease_expires_at = NULL,
                phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
                estimated_finish = NULL, error_code = NULL, error_detail = NULL, error_pointer = NULL,
+               unreadable_since = NULL,
                result_uri = $3, manifest_sha256 = $4, verdict = $5::text::transfer_verdict,
                recommendation = $6::text::transfer_recommendation, metrics = $7,
                result_bytes = $8
@@ -157,10 +160,52 @@ pub async fn hand_back(database: &Database, held: &Lease) -> Result<bool, sqlx::
     Ok(true)
 }
 
+/// Leaves a transfer whose specification this program cannot read to workers of other versions, without costing
+/// it an attempt; failed when it has waited for one of them for `patience`. `None` when the lease is lost.
+///
+/// # Errors
+/// From the database.
+pub async fn decline(
+    database: &Database,
+    held: &Lease,
+    error: &JobError,
+    patience: Duration,
+    terms: Terms,
+) -> Result<Option<AfterFailure>, sqlx::Error> {
+    let mut transaction = database.pool.begin().await?;
+    let Some(row) = lock_held(&mut transaction, held).await? else { return Ok(None) };
+    let late = row.unreadable_seconds.is_some_and(|waited| waited >= patience.as_secs_f64());
+    let (after, retune) = if row.status == Status::Cancelling {
+        (AfterFailure::Cancelled, to_cancelled(&mut transaction, held.transfer).await?)
+    } else if late {
+        (AfterFailure::Failed, to_failed(&mut transaction, held.transfer, error).await?)
+    } else {
+        let (wait, reason) = (terms.backoff_after(1), "not_understood");
+        let retune = to_queued(&mut transaction, held.transfer, wait, reason, Some(error)).await?;
+        sqlx::query!(
+            "UPDATE transfers
+             SET attempt = attempt - 1, unreadable_to = $2,
+                 unreadable_since = now() - make_interval(secs => $3)
+             WHERE id = $1",
+            held.transfer,
+            VERSION,
+            row.unreadable_seconds.unwrap_or(0.0),
+        )
+        .execute(&mut *transaction)
+        .await?;
+        (AfterFailure::QueuedAgain, retune)
+    };
+    retunes::settle(&mut transaction, retune).await?;
+    transaction.commit().await?;
+    Ok(Some(after))
+}
+
 struct Held {
     status: Status,
     attempt: i32,
     max_attempts: i32,
+    /// For how long it has waited for a worker that can read its specification.
+    unreadable_seconds: Option<f64>,
 }
 
 /// Locks the row if the lease is still ours.
@@ -170,7 +215,9 @@ async fn lock_held(
 ) -> Result<Option<Held>, sqlx::Error> {
     sqlx::query_as!(
         Held,
-        r#"SELECT status AS "status: Status", attempt, max_attempts FROM transfers
+        r#"SELECT status AS "status: Status", attempt, max_attempts,
+                  extract(epoch FROM now() - unreadable_since)::double precision AS unreadable_seconds
+           FROM transfers
            WHERE id = $1 AND lease_token = $2 AND status IN ('running', 'cancelling')
            FOR UPDATE"#,
         held.transfer,

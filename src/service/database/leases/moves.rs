@@ -20,7 +20,7 @@ pub(super) async fn to_queued(
          SET status = 'queued', available_at = now() + make_interval(secs => $2),
              lease_token = NULL, lease_expires_at = NULL, phase = NULL, progress_done = NULL,
              progress_total = NULL, progress_unit = NULL, estimated_finish = NULL,
-             error_code = $3, error_detail = $4, error_pointer = $5
+             error_code = $3, error_detail = $4, error_pointer = $5, unreadable_since = NULL
          WHERE id = $1 RETURNING retune",
         id,
         wait_seconds,
@@ -44,7 +44,8 @@ pub(super) async fn to_failed(
         "UPDATE transfers
          SET status = 'failed', finished_at = now(), lease_token = NULL, lease_expires_at = NULL,
              phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
-             estimated_finish = NULL, error_code = $2, error_detail = $3, error_pointer = $4
+             estimated_finish = NULL, error_code = $2, error_detail = $3, error_pointer = $4,
+             unreadable_since = NULL
          WHERE id = $1 RETURNING retune",
         id,
         error.code,

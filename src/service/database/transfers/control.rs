@@ -96,7 +96,8 @@ pub async fn retry(
         "UPDATE transfers
          SET status = 'queued', attempt = 0, available_at = now(), held = retune IS NOT NULL,
              started_at = NULL, finished_at = NULL,
-             error_code = NULL, error_detail = NULL, error_pointer = NULL
+             error_code = NULL, error_detail = NULL, error_pointer = NULL,
+             unreadable_to = NULL, unreadable_since = NULL
          WHERE id = $1",
         id
     )

@@ -120,7 +120,7 @@ pub async fn handle(
     let location = storage.check_location(&new.uri).map_err(|error| {
         Problem::invalid(error.code, vec![Fault::new("/uri", error.to_string())])
     })?;
-    let place = state.readings.enter().await.ok_or_else(|| Problem::busy("models"))?;
+    let place = state.readings.enter(caller.tenant).await.ok_or_else(|| Problem::busy("models"))?;
     let ModelFiles { digest, size } = model_files::look(&storage, &location).await?;
     drop(place);
     let new = NewVersion {

@@ -1,0 +1,109 @@
+//! Accepts connections and speaks HTTP on them, within bounds: whoever connects and says nothing, or says it
+//! slowly, neither stays nor keeps others out.
+//!
+//! Order of events: a place among so many, then a connection, so that what finds no place waits in the system's
+//! queue; then requests on it, each head of which must come within a time. At the end no connection is accepted
+//! any more, idle ones are closed, and requests under way are answered.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Extension, Router, extract::ConnectInfo};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+    time,
+};
+use tokio_util::sync::CancellationToken;
+use tower::Layer;
+
+use crate::config;
+
+/// Largest head of a request, in bytes.
+const HEAD_LIMIT: usize = 64 << 10;
+
+/// Wait after a connection could not be accepted: no descriptor may be left, which takes its time.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves until `shutdown`, and then until the last connection has ended.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: &config::Http,
+    shutdown: CancellationToken,
+) {
+    let most = match settings.max_connections {
+        0 => Semaphore::MAX_PERMITS,
+        most => most.min(Semaphore::MAX_PERMITS),
+    };
+    let places = Arc::new(Semaphore::new(most));
+    let mut open = JoinSet::new();
+    while let Some(Ok(place)) =
+        shutdown.run_until_cancelled(Arc::clone(&places).acquire_owned()).await
+    {
+        while open.try_join_next().is_some() {}
+        let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await else { break };
+        match accepted {
+            Ok((stream, peer)) => {
+                let conversation = Conversation {
+                    stream,
+                    peer,
+                    header_timeout: settings.header_timeout,
+                    shutdown: shutdown.clone(),
+                };
+                let router = router.clone();
+                open.spawn(async move {
+                    conversation.hold(router).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+
+    drop(listener);
+    while open.join_next().await.is_some() {}
+}
+
+/// One connection.
+struct Conversation {
+    stream: TcpStream,
+    peer: SocketAddr,
+    header_timeout: Duration,
+    shutdown: CancellationToken,
+}
+
+impl Conversation {
+    /// Until either side ends it, or the head of a request does not come.
+    async fn hold(self, router: Router) {
+        let service = Extension(ConnectInfo(self.peer)).layer(router);
+        let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_timeout)
+            .max_buf_size(HEAD_LIMIT);
+        let io = TokioIo::new(self.stream);
+        let connection = builder.serve_connection(io, TowerToHyperService::new(service));
+        let mut connection = std::pin::pin!(connection);
+
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, peer = %self.peer, "a connection broke off");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The database's clock is set back, or the database was away: the queues go on.
+
+use std::time::Duration;
+
+use retune::{
+    config::Settings,
+    service::{
+        access::DEFAULT_TENANT,
+        database::{
+            clock,
+            deliveries::{self, Room},
+            leases::{self, Heard, Report, Terms},
+            webhook_endpoints::{self, Wanted},
+        },
+        jobs::Status,
+    },
+};
+use uuid::Uuid;
+
+use crate::support::{LONG, TestDatabase};
+
+const TERMS: Terms = Terms { lease: Duration::from_secs(30), backoff: Duration::from_secs(5) };
+
+async fn execute(test: &TestDatabase, sql: &'static str) {
+    sqlx::raw_sql(sql).execute(&test.database.pool).await.expect("our own SQL");
+}
+
+async fn claim(test: &TestDatabase) -> Option<leases::Lease> {
+    leases::claim(&test.database, Uuid::now_v7(), TERMS).await.expect("claimed")
+}
+
+/// As if everything until now had been written by a clock that was an hour ahead.
+const AN_HOUR_AHEAD: &str = "
+    UPDATE service_clock SET seen_at = seen_at + interval '1 hour';
+    UPDATE transfers SET available_at = available_at + interval '1 hour',
+                         lease_expires_at = lease_expires_at + interval '1 hour';
+    UPDATE deliveries SET next_attempt_at = next_attempt_at + interval '1 hour',
+                          retry_since = retry_since + interval '1 hour'";
+
+#[tokio::test]
+async fn what_was_queued_by_a_clock_that_was_ahead_is_claimed_at_once() {
+    let test = TestDatabase::fresh().await;
+    let id = test.queued(3).await.id;
+    execute(&test, AN_HOUR_AHEAD).await;
+    let lease = claim(&test).await.expect("it does not wait for an hour");
+    assert_eq!(lease.transfer, id);
+    // Its own lease is of the clock as it is now.
+    let left: f64 = sqlx::query_scalar(
+        "SELECT extract(epoch FROM lease_expires_at - now())::double precision FROM transfers",
+    )
+    .fetch_one(&test.database.pool)
+    .await
+    .expect("a time");
+    assert!((0.0..=30.0).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn a_worker_that_died_before_the_clock_was_set_back_is_noticed_within_its_lease() {
+    let test = TestDatabase::fresh().await;
+    let id = test.queued(3).await.id;
+    let dead = claim(&test).await.expect("something to do");
+    execute(&test, AN_HOUR_AHEAD).await;
+    assert_eq!(leases::sweep(&test.database, TERMS).await.expect("swept"), 0);
+    let left: f64 = sqlx::query_scalar(
+        "SELECT extract(epoch FROM lease_expires_at - now())::double precision FROM transfers",
+    )
+    .fetch_one(&test.database.pool)
+    .await
+    .expect("a time");
+    assert!(left <= 30.0, "{left} s");
+
+    // And one that lives goes on.
+    let heard = leases::beat(&test.database, &dead, TERMS.lease, &Report::default()).await;
+    assert_eq!(heard.expect("an answer"), Heard::GoOn);
+    assert_eq!(test.get(id).await.status, Status::Running);
+    assert!(leases::hand_back(&test.database, &dead).await.expect("recorded"));
+    assert_eq!(test.get(id).await.attempt, 0);
+}
+
+#[tokio::test]
+async fn deliveries_follow_the_clock_too() {
+    let test = TestDatabase::fresh().await;
+    let wanted =
+        Wanted { url: "http://127.0.0.1:9/".into(), events: vec!["*".into()], enabled: true };
+    webhook_endpoints::put(&test.database, DEFAULT_TENANT, "ci", &wanted, 0)
+        .await
+        .expect("an endpoint");
+    test.queued(3).await;
+    execute(&test, AN_HOUR_AHEAD).await;
+    let (room, terms) = (Room { most: 10, per_tenant: 10 }, Settings::default().webhooks.terms());
+    let claimed =
+        async || deliveries::claim(&test.database, room, terms).await.expect("claimed").len();
+    assert_eq!(claimed().await, 0);
+    clock::tick(&test.database, TERMS.lease).await.expect("a sign of life");
+    assert_eq!(claimed().await, 1);
+}
+
+#[tokio::test]
+async fn a_step_is_followed_once() {
+    let test = TestDatabase::fresh().await;
+    test.queued(3).await;
+    execute(&test, AN_HOUR_AHEAD).await;
+    let ticks = (0..8).map(|_| clock::tick(&test.database, TERMS.lease));
+    for tick in futures::future::join_all(ticks).await {
+        tick.expect("a sign of life");
+    }
+    let waited: f64 = sqlx::query_scalar(
+        "SELECT extract(epoch FROM now() - available_at)::double precision FROM transfers",
+    )
+    .fetch_one(&test.database.pool)
+    .await
+    .expect("a time");
+    assert!((0.0..600.0).contains(&waited), "{waited} s");
+}
+
+/// Nobody could prolong a lease while the database was away, so that none is taken for it.
+#[tokio::test]
+async fn leases_that_ran_out_while_the_database_was_away_are_not_taken() {
+    let test = TestDatabase::fresh().await;
+    let id = test.queued(3).await.id;
+    let held = claim(&test).await.expect("something to do");
+    let two_minutes_later = "
+        UPDATE service_clock SET seen_at = now() - interval '2 minutes';
+        UPDATE transfers SET lease_expires_at = now() - interval '95 seconds',
+                             available_at = now() - interval '95 seconds'";
+    execute(&test, two_minutes_later).await;
+    assert!(claim(&test).await.is_none());
+    assert_eq!(leases::sweep(&test.database, TERMS).await.expect("swept"), 0);
+    let heard = leases::beat(&test.database, &held, TERMS.lease, &Report::default()).await;
+    assert_eq!(heard.expect("an answer"), Heard::GoOn);
+    assert_eq!(test.get(id).await.attempt, 1);
+
+    // One whose worker was dead before that is not held for ever.
+    let long_dead = "
+        UPDATE service_clock SET seen_at = now() - interval '2 minutes';
+        UPDATE transfers SET lease_expires_at = now() - interval '3 minutes',
+                             available_at = now() - interval '3 minutes'";
+    execute(&test, long_dead).await;
+    let next = leases::claim(&test.database, Uuid::now_v7(), LONG).await.expect("claimed");
+    assert_eq!(next.expect("its lease had run out").attempt, 2);
+}
+
+#[tokio::test]
+async fn a_lost_sign_of_life_is_written_again() {
+    let test = TestDatabase::fresh().await;
+    test.queued(3).await;
+    execute(&test, "DELETE FROM service_clock").await;
+    assert!(claim(&test).await.is_some());
+    let signs: i64 = sqlx::query_scalar("SELECT count(*) FROM service_clock")
+        .fetch_one(&test.database.pool)
+        .await
+        .expect("a count");
+    assert_eq!(signs, 1);
+}
