@@ -20,7 +20,7 @@ use crate::{
     spec::{Spec, SpecError},
 };
 
-/// How long a computation may take to notice that it should end, once the process must.
+/// How long a computation may take to notice that it should end, once nobody waits for it any more.
 const GRACE: Duration = Duration::from_secs(5);
 /// Graphs are walked recursively; the default of a thread is too little for deep ones.
 const STACK: usize = 16 << 20;
@@ -77,6 +77,7 @@ async fn compute(
     let ended = tokio::select! {
         ended = &mut finished => Some(ended),
         () = shutdown.cancelled() => None,
+        () = watch.given_up() => None,
     };
     let ended = if let Some(ended) = ended {
         ended
