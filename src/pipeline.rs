@@ -27,14 +27,17 @@ mod steps;
 mod timing;
 mod update;
 
-use std::path::Path;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    artifacts::{Access, Begun, ResultWriter},
+    artifacts::{Access, Begun, ResultWriter, tensors::InputChanged},
     spec::Spec,
     storage::Storage,
 };
@@ -159,7 +162,8 @@ pub struct Job<'a> {
 /// See [`Failure`].
 pub fn run(job: Job) -> Result<Outcome, Failure> {
     let meter = Meter::start(job.progress);
-    let job = Job { progress: &meter, ..job };
+    let storage = job.storage.watching();
+    let job = Job { progress: &meter, storage: &storage, ..job };
     let scratch = meter::Scratch::create(job.scratch, job.id)?;
     let go_on = || job.progress.go_on().is_ok();
     let access = Access { storage: job.storage, scratch: scratch.path(), go_on: &go_on };
@@ -177,8 +181,8 @@ fn begin(job: &Job, access: Access, meter: &Meter) -> Result<Outcome, Failure> {
     let begun = ResultWriter::begin(access, &output, job.id).map_err(failure::at("/output"))?;
     match begun {
         Begun::Standing(standing) => publish::standing(job, &output, standing),
-        Begun::Fresh(mut writer) => match finish(job, (access, meter), &mut writer) {
-            Ok(facts) => publish::manifest(job, writer, facts),
+        Begun::Fresh(mut writer) => match finish_or_lose(job, (access, meter), &mut writer) {
+            Ok(facts) => publish::manifest(job, &output, (writer, facts)),
             Err(failure) => {
                 let ours = !matches!(job.progress.go_on(), Err(Stop::HandedBack));
                 if ours && let Err(error) = writer.discard() {
@@ -187,6 +191,26 @@ fn begin(job: &Job, access: Access, meter: &Meter) -> Result<Outcome, Failure> {
                 Err(failure)
             }
         },
+    }
+}
+
+/// The same as [`finish`], where an input that can be read no further is a failure, and no panic. What
+/// is wrong with an input that has changed meanwhile is that it has.
+fn finish_or_lose(
+    job: &Job,
+    reading: (Access, &Meter),
+    writer: &mut ResultWriter,
+) -> Result<publish::Facts, Failure> {
+    let done = catch_unwind(AssertUnwindSafe(|| finish(job, reading, writer)));
+    let done = done.unwrap_or_else(|panic| match panic.downcast::<InputChanged>() {
+        Ok(changed) => Err(failure::lost(job.spec, *changed)),
+        Err(panic) => resume_unwind(panic),
+    });
+    match (done, job.storage.check_unchanged()) {
+        (Err(Failure::Input { .. }), Err(changed)) => {
+            Err(failure::written(job.spec)(changed.into()))
+        }
+        (done, _) => done,
     }
 }
 
@@ -211,12 +235,13 @@ fn finish(
     }
     contest.few_shot = rivals::few_shot(&bench, &contest)?;
     contest.fine_tune_only = rivals::fine_tune_only(&bench, &contest)?;
+    contest.test().map_or(Ok(()), |test| failure::check_loss(test.loss))?;
     let judgement = judge::judge(&bench, &contest, diagnosed.diagnosis.identical_bases);
     let mut report = report::write(&bench, &contest, &judgement, &diagnosed, meter);
     job.progress.phase(Phase::Publishing);
     if let (Some(wanted), Verdict::Published) = (job.spec.options.update, judgement.verdict) {
         let adapter = update::run(&bench, &contest, wanted);
-        writer.adapter(&adapter.config, &adapter.tensors).map_err(failure::at("/output"))?;
+        writer.adapter(&adapter.config, &adapter.tensors).map_err(failure::written(job.spec))?;
         report["update"] = adapter.report;
     }
     let facts = publish::files(writer, &bench, &contest, judgement, &report)?;

@@ -1,10 +1,11 @@
 //! Locations in object storage: allowed roots, streaming, digests.
 //!
 //! Order of events: a text becomes a [`Location`] in [`Storage::check_location`], which is where a
-//! foreign one is refused; every access to a file looks again at where symlinks lead, because a
-//! folder may have changed since. Reads stream, and a remote object is read to its announced end
-//! or not at all. Writes create: an object that exists is never replaced by other content, so a
-//! result, once there, stays what it was.
+//! foreign one is refused; every access to a file judges again, by the descriptor, where symlinks have
+//! led, because a folder may have changed since. Reads stream, and a remote object is read to its
+//! announced end or not at all. A storage that watches ([`Storage::watching`]) knows in the end whether
+//! anything it has read is no longer what it was. Writes go aside (`staging`) or create: an object that
+//! exists is never replaced by other content, so a result, once there, stays what it was.
 //!
 //! Async callers use [`Storage`]; threads outside the runtime use [`Storage::blocking`].
 //! This module never looks inside an object, and nothing outside it names a store's client.
@@ -16,10 +17,13 @@ mod digest;
 mod error;
 mod fetch;
 mod keys;
+mod local;
 mod location;
 mod publish;
 mod read;
 mod roots;
+mod staging;
+mod watch;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
@@ -36,9 +40,11 @@ pub use keys::ResultKey;
 pub use location::{Location, LocationError};
 pub use publish::Published;
 pub use read::{Download, Listing, ObjectInfo};
+pub use staging::{ATTEMPTS, Attempt, Staged};
 
 use clients::Clients;
 use roots::Roots;
+use watch::Watched;
 
 /// Where the service may read and write.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +95,8 @@ pub struct Storage {
     inner: Arc<Inner>,
     /// As tenants reach them who have roots or keys of their own.
     of_tenants: Arc<HashMap<Uuid, Arc<Inner>>>,
+    /// What has been read, where somebody wants to know.
+    watched: Option<Arc<Watched>>,
 }
 
 #[derive(Debug)]
@@ -117,7 +125,7 @@ impl Storage {
     fn build(roots: Roots, s3: S3Config, handle: Handle) -> Self {
         let (roots, clients) = (Arc::new(roots), Arc::new(Clients::new(s3, None)));
         let inner = Inner { roots, clients, handle };
-        Self { inner: Arc::new(inner), of_tenants: Arc::default() }
+        Self { inner: Arc::new(inner), of_tenants: Arc::default(), watched: None }
     }
 
     /// The same storage, in which these tenants have roots or credentials of their own.
@@ -141,14 +149,14 @@ impl Storage {
             Ok((tenant, Arc::new(Inner { roots, clients, handle: handle.clone() })))
         };
         let of_tenants = tenants.into_iter().map(own).collect::<Result<_, LocationError>>()?;
-        Ok(Self { inner: self.inner, of_tenants: Arc::new(of_tenants) })
+        Ok(Self { of_tenants: Arc::new(of_tenants), ..self })
     }
 
     /// Storage as this tenant reaches it: within its own roots and by its own credentials where it has
     /// some, otherwise by the service's. Whatever a tenant names is checked here and nowhere else.
     pub fn of(&self, tenant: Uuid) -> Self {
         let inner = self.of_tenants.get(&tenant).unwrap_or(&self.inner);
-        Self { inner: Arc::clone(inner), of_tenants: Arc::clone(&self.of_tenants) }
+        Self { inner: Arc::clone(inner), ..self.clone() }
     }
 
     /// Reads a URI and says whether this process may use it. Touches no remote store.
@@ -170,8 +178,9 @@ impl Storage {
         Blocking { storage: self }
     }
 
-    /// The path of a file location, after looking again at where its symlinks lead.
-    fn admit(&self, location: &Location) -> Result<PathBuf, StorageError> {
-        Ok(self.inner.roots.check(location)?)
+    /// Refuses what lies outside the roots.
+    fn admit(&self, location: &Location) -> Result<(), StorageError> {
+        self.inner.roots.check(location)?;
+        Ok(())
     }
 }

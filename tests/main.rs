@@ -20,6 +20,7 @@ mod engine {
 }
 
 mod storage {
+    mod fencing;
     mod files;
     mod s3;
 }

@@ -2,8 +2,10 @@
 //! `retune` processes, and waiting for what must happen without ever sleeping.
 
 pub mod files;
+pub mod gate;
 pub mod receiver;
 pub mod s3_server;
+pub mod weed;
 
 use std::{
     future::Future,

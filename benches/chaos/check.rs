@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use retune::service::jobs::Status;
+use retune::{service::jobs::Status, storage::ATTEMPTS};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -221,7 +221,8 @@ pub fn look(folder: &Path) -> Result<Folder, Failure> {
     found.has_model = listed.iter().any(|name| name == "model.safetensors");
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if !listed.contains(&name) {
+        // What attempts leave that were killed, or wrote late, is no file of the result.
+        if !listed.contains(&name) && name != ATTEMPTS {
             found.faults.push(format!("{name} is not in the manifest"));
         }
     }

@@ -38,10 +38,13 @@ pub enum Kind {
     StorageFull,
     /// A worker's files cannot grow.
     DiskFull,
+    /// A request that writes a result is held back; its worker is killed, and another finishes before it
+    /// is let through.
+    StorageLate,
 }
 
 /// Every kind, and how often it is chosen.
-const KINDS: [(Kind, u32); 13] = [
+const KINDS: [(Kind, u32); 14] = [
     (Kind::WorkerKill, 22),
     (Kind::ServeKill, 5),
     (Kind::WorkerStop, 5),
@@ -55,6 +58,7 @@ const KINDS: [(Kind, u32); 13] = [
     (Kind::StorageReset, 8),
     (Kind::StorageFull, 5),
     (Kind::DiskFull, 6),
+    (Kind::StorageLate, 8),
 ];
 
 impl Kind {
@@ -77,6 +81,7 @@ impl Kind {
             Self::StorageReset => "storage_reset",
             Self::StorageFull => "storage_full",
             Self::DiskFull => "disk_full",
+            Self::StorageLate => "storage_late",
         }
     }
 
@@ -93,7 +98,7 @@ impl Kind {
 
     /// Whether it takes leases away from whoever holds them.
     pub fn takes_workers(self) -> bool {
-        matches!(self, Self::WorkerKill | Self::ServeKill | Self::WorkerStop)
+        matches!(self, Self::WorkerKill | Self::ServeKill | Self::WorkerStop | Self::StorageLate)
     }
 }
 
@@ -178,6 +183,7 @@ pub async fn inject(world: &World, draw: Draw) -> Result<Option<Injected>, Failu
     match draw.kind {
         Kind::WorkerKill | Kind::ServeKill => kill(world, draw).await.map(|t| t.map(fault)),
         Kind::WorkerStop => stop(world, draw).await.map(|t| t.map(fault)),
+        Kind::StorageLate => delay(world, draw).await.map(|t| t.map(fault)),
         Kind::DiskFull => fill_disk(world, draw, short).await.map(|t| t.map(fault)),
         kind => {
             // One thing at a time.
@@ -233,6 +239,28 @@ async fn kill(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
     };
     let hit = running(world, Some(&[world.fleet.pid(work)])).await;
     world.fleet.kill(work);
+    Ok(Some(hit))
+}
+
+/// Kills the worker whose request is on its way; it arrives when a successor has had time to finish.
+async fn delay(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
+    let hold = world.lease.mul_f64(1.5 + draw.length);
+    let Some(transfer) = world.store.delay_one(hold, world.lease).await else { return Ok(None) };
+    let pid = sqlx::query_scalar(
+        "SELECT w.pid FROM transfers t JOIN workers w ON w.id = t.worker WHERE t.id = $1",
+    );
+    let id: Uuid = transfer.parse()?;
+    let pid: Option<i32> = pid.bind(id).fetch_optional(&world.pool).await?;
+    let Some(pid) = pid else { return Ok(None) };
+    let hit = Hit { at: OffsetDateTime::now_utc(), touched: vec![id] };
+    let works = world.fleet.of(|role| role == Role::Work);
+    if let Some(work) = works.into_iter().find(|work| world.fleet.pid(*work) == pid) {
+        world.fleet.kill(work);
+    } else {
+        // A worker of a `serve`, which may have ended just now.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    tokio::time::sleep(hold).await;
     Ok(Some(hit))
 }
 

@@ -22,7 +22,7 @@ use futures::{StreamExt, stream};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::oneshot};
 
 use super::Failure;
 
@@ -54,6 +54,8 @@ struct State {
     rng: Mutex<ChaCha8Rng>,
     /// The folder server looks whether an object is there, then writes: one at a time.
     writing: tokio::sync::Mutex<()>,
+    /// How long the next request that writes a result is held back, and whom to tell of which.
+    late: Mutex<Option<Late>>,
     /// Manifests written, by transfer.
     manifests: Mutex<BTreeMap<String, u32>>,
 }
@@ -63,6 +65,11 @@ struct Window {
     /// Of the requests.
     share: f64,
     hits: AtomicU64,
+}
+
+struct Late {
+    hold: Duration,
+    held: oneshot::Sender<String>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -78,6 +85,7 @@ impl Store {
             windows: Mutex::default(),
             rng: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
             writing: tokio::sync::Mutex::default(),
+            late: Mutex::default(),
             manifests: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -100,6 +108,19 @@ impl Store {
         tokio::time::sleep(length).await;
         lock(&self.state.windows).retain(|other| !Arc::ptr_eq(other, &window));
         window.hits.load(Ordering::Relaxed)
+    }
+
+    /// Holds the next request that writes or deletes something of a result back for so long, after which
+    /// it is obeyed, whatever has become of its sender. Returns the transfer that it is about, unless
+    /// none comes within `patience`.
+    pub async fn delay_one(&self, hold: Duration, patience: Duration) -> Option<String> {
+        let (held, told) = oneshot::channel();
+        *lock(&self.state.late) = Some(Late { hold, held });
+        let found = tokio::time::timeout(patience, told).await;
+        if found.is_err() {
+            lock(&self.state.late).take();
+        }
+        found.ok()?.ok()
     }
 
     /// How often each transfer's manifest was written.
@@ -146,6 +167,12 @@ impl State {
 }
 
 async fn answer(state: Arc<State>, request: Request) -> Response {
+    if let Some(transfer) = transfer_of(&request) {
+        let late = lock(&state.late).take();
+        if let Some(late) = late {
+            return obey_late(state, request, (late, transfer)).await;
+        }
+    }
     match state.mishap(request.method()) {
         None => state.serve(request).await,
         Some((Mishap::Unavailable, _)) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
@@ -162,6 +189,32 @@ async fn answer(state: Arc<State>, request: Request) -> Response {
             broken(Bytes::new(), StatusCode::INTERNAL_SERVER_ERROR.into_response())
         }
     }
+}
+
+/// The transfer whose result a request writes to, or deletes from.
+fn transfer_of(request: &Request) -> Option<String> {
+    let rest = request.uri().path().split_once("/chaos/out/")?.1;
+    let writes = request.method() == Method::PUT || request.method() == Method::DELETE;
+    writes.then(|| rest.split('/').next().unwrap_or_default().to_owned())
+}
+
+/// As a network does that lost its way to the sender: the request is obeyed though nobody waits for it.
+async fn obey_late(
+    state: Arc<State>,
+    request: Request,
+    (late, transfer): (Late, String),
+) -> Response {
+    let (head, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    // Nobody may be waiting to hear of it.
+    let _ = late.held.send(transfer);
+    let obeyed = tokio::spawn(async move {
+        tokio::time::sleep(late.hold).await;
+        state.serve(Request::from_parts(head, Body::from(body))).await
+    });
+    obeyed.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 /// Half of the body under the whole one's length.

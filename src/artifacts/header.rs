@@ -21,6 +21,8 @@ pub const HEADER_LIMIT: u64 = 16 << 20;
 const TENSOR_LIMIT: usize = 100_000;
 const RANK_LIMIT: usize = 8;
 const NAME_LIMIT: usize = 1024;
+/// The longest axis of a tensor without elements: nothing in the file bears such a number out.
+const EMPTY_AXIS_LIMIT: u64 = 1 << 16;
 
 /// A tensor's place in its file, in bytes from the file's start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +127,9 @@ fn check_entry(name: &str, raw: RawEntry, start: u64) -> Result<Entry, HeaderFau
     for &axis in &raw.shape {
         shape.push(usize::try_from(axis).map_err(|_| too_large())?);
         bytes = bytes.checked_mul(axis).ok_or_else(too_large)?;
+    }
+    if bytes == 0 && raw.shape.iter().any(|&axis| axis > EMPTY_AXIS_LIMIT) {
+        return Err(fault(format!("the shape {:?} has no element, and a long axis", raw.shape)));
     }
     let [from, to] = raw.data_offsets;
     if to.checked_sub(from) != Some(bytes) {
@@ -282,7 +287,9 @@ mod tests {
             (one(entry("F99", "[2]", 0, 8)), 8, ("unknown_dtype", a.clone())),
             (one(entry("F32", "[1,1,1,1,1,1,1,1,1]", 0, 4)), 4, (malformed, a.clone())),
             (one(entry("F32", "[18446744073709551615,2]", 0, 8)), 8, (malformed, a.clone())),
-            (one(entry("U8", "[1]", u64::MAX - 1, u64::MAX)), 1, (malformed, a)),
+            (one(entry("U8", "[1]", u64::MAX - 1, u64::MAX)), 1, (malformed, a.clone())),
+            (one(entry("F32", "[1099511627776,0]", 0, 0)), 0, (malformed, a.clone())),
+            (one(entry("F32", "[0,4611686018427387904]", 0, 0)), 0, (malformed, a)),
             (one(entry("F32", "[-1]", 0, 4)), 4, (malformed, None)),
             (one(entry("F32", "[1.5]", 0, 4)), 4, (malformed, None)),
             (two(entry("U8", "[4]", 0, 4), entry("U8", "[4]", 2, 6)), 6, (malformed, b.clone())),

@@ -1,9 +1,13 @@
 //! The folder `<output>/<transfer id>/` that a transfer leaves behind.
 //!
-//! Order of events: [`ResultWriter::begin`] clears what an attempt without a manifest left; model,
-//! permutation, report and card are written; [`ResultWriter::finish`] writes the manifest, which
-//! makes the folder a result. Before that it is none, and [`ResultWriter::discard`] removes it. A
-//! folder with a whole manifest is never touched again.
+//! Order of events: [`ResultWriter::begin`] looks whether an earlier attempt has finished, or finishes
+//! what one was elected with, and clears what others left; model, permutation, report and card are
+//! written aside, where no other attempt writes; [`ResultWriter::finish`] has this attempt elected, gives
+//! the files their names and writes the manifest, which makes the folder a result. Before that it is
+//! none, and [`ResultWriter::discard`] removes what was written. A file of a result never changes again:
+//! `election` and `storage::staging` say why no late request can change it.
+//!
+//! Every float that is written is finite, or nothing is.
 //!
 //! Model and permutation hold no time, host or path of this machine: the same input gives the same
 //! bytes. The report's `timing` and `environment` vary, and with them the digests that card and
@@ -17,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     engine::network::{Checkpoint, HostTensor},
     pipeline::Verdict,
-    storage::{Location, Published, ResultKey, Sha256Hex, Storage, StorageError},
+    storage::{Attempt, Location, Published, ResultKey, Sha256Hex, Staged, Storage, StorageError},
 };
 
 use super::{
@@ -25,8 +29,11 @@ use super::{
     card::Card,
     error::ArtifactError,
     model::ModelFolder,
-    tensors::{self, Pieces},
+    tensors::{self, NotFinite},
 };
+use election::{Elected, Outcome};
+
+mod election;
 
 const FORMAT: &str = "retune-result/1";
 const MANIFEST_LIMIT: u64 = 64 << 20;
@@ -56,6 +63,12 @@ impl Standing {
         let outputs = self.manifest["outputs"].as_array().into_iter().flatten();
         outputs.filter_map(|file| file["size"].as_u64()).fold(0, u64::saturating_add)
     }
+
+    /// Of all files but the manifest.
+    fn names(&self) -> Vec<&str> {
+        let outputs = self.manifest["outputs"].as_array().into_iter().flatten();
+        outputs.filter_map(|file| file["name"].as_str()).collect()
+    }
 }
 
 /// What [`ResultWriter::begin`] found.
@@ -65,10 +78,30 @@ pub enum Begun<'a> {
     Standing(Standing),
 }
 
+/// Whose result stands in the end.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finished {
+    Own(Standing),
+    /// Another attempt's, which was first.
+    Other(Standing),
+}
+
+impl Finished {
+    pub fn standing(self) -> Standing {
+        match self {
+            Self::Own(standing) | Self::Other(standing) => standing,
+        }
+    }
+}
+
 /// A result being written.
 pub struct ResultWriter<'a> {
     access: Access<'a>,
+    /// For what is no input.
+    storage: Storage,
     folder: Location,
+    attempt: Attempt,
+    staged: Vec<Staged>,
     outputs: Vec<OutputFile>,
     /// What was copied as it is.
     carried: Vec<InputFile>,
@@ -86,27 +119,44 @@ pub struct ManifestFacts<'a> {
 }
 
 impl<'a> ResultWriter<'a> {
-    /// Starts the result of transfer `id` under `output`.
+    /// Starts the result of transfer `id` under `output`, by a first write: what cannot be written to is
+    /// found here.
     ///
     /// # Errors
-    /// What keeps the store from answering; `stopped`.
+    /// `not_a_folder`, `storage_denied`; what keeps the store from answering; `stopped`.
     pub fn begin(
         access: Access<'a>,
         output: &Location,
         id: Uuid,
     ) -> Result<Begun<'a>, ArtifactError> {
         let folder = output.child(&id.to_string())?;
-        if let Some(standing) = standing(access.storage, &folder)? {
+        let storage = access.storage.unwatched();
+        // A process that was stopped right here may wake up long after its lease, and end there.
+        let go_on = || if (access.go_on)() { Ok(()) } else { Err(StorageError::Stopped) };
+        if let Some(standing) = standing(&storage, &folder)? {
+            election::tidy(&storage, &folder, &standing.names());
             return Ok(Begun::Standing(standing));
         }
-        // A process that was stopped right here may wake up long after its lease: what lies there by
-        // then is its successor's.
-        if !(access.go_on)() {
-            return Err(StorageError::Stopped.into());
+        go_on()?;
+        if let Some(standing) = election::finish_earlier(&storage, &folder)? {
+            return Ok(Begun::Standing(standing));
         }
-        access.storage.blocking().delete_prefix(&folder)?;
-        let (outputs, carried) = (Vec::new(), Vec::new());
-        Ok(Begun::Fresh(Self { access, folder, outputs, carried, shard_size: SHARD_SIZE }))
+        let others = storage.blocking().attempts(&folder)?;
+        go_on()?;
+        for other in others {
+            storage.blocking().clear_attempt(&other)?;
+        }
+        let attempt = storage.blocking().begin_attempt(&folder)?;
+        Ok(Begun::Fresh(Self {
+            access,
+            storage,
+            folder,
+            attempt,
+            staged: Vec::new(),
+            outputs: Vec::new(),
+            carried: Vec::new(),
+            shard_size: SHARD_SIZE,
+        }))
     }
 
     /// With shards of at most `bytes` of tensors.
@@ -136,12 +186,10 @@ impl<'a> ResultWriter<'a> {
             let key = &file.key;
             let (local, input) = self.access.fetch(&file.location)?;
             self.carried.push(input);
-            let written = self.access.storage.blocking().publish_file(
-                &self.folder.at(key),
-                &local.path,
-                self.access.go_on,
-            )?;
-            self.note(key, written);
+            let (storage, name) = (self.storage.blocking(), key.to_string());
+            let written =
+                storage.stage_file((&self.attempt, &name), &local.path, self.access.go_on)?;
+            self.note(written);
         }
         Ok(())
     }
@@ -149,7 +197,7 @@ impl<'a> ResultWriter<'a> {
     fn weights(&mut self, checkpoint: &Checkpoint) -> Result<(), ArtifactError> {
         let shards = tensors::shards(checkpoint, self.shard_size);
         if let [_] = &shards[..] {
-            return self.stream(&ResultKey::Model, tensors::to_pieces(checkpoint));
+            return self.tensors(&ResultKey::Model, checkpoint);
         }
         let mut weight_map = serde_json::Map::new();
         let mut total_size = 0;
@@ -159,7 +207,7 @@ impl<'a> ResultWriter<'a> {
                 weight_map.insert(name.into(), json!(key.to_string()));
                 total_size += tensor.len() * tensor.dtype().size();
             }
-            self.stream(&key, tensors::to_pieces(shard))?;
+            self.tensors(&key, shard)?;
         }
         let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
         self.put(&ResultKey::ModelIndex, pretty(&index))
@@ -179,7 +227,7 @@ impl<'a> ResultWriter<'a> {
             (name.to_owned(), HostTensor::from_i64(vec![p.len()], &values))
         };
         let vectors: Checkpoint = groups.into_iter().map(vector).collect();
-        self.stream(&ResultKey::Permutation, tensors::to_pieces(&vectors))
+        self.tensors(&ResultKey::Permutation, &vectors)
     }
 
     /// Writes the update alone, as a PEFT adapter on the new base.
@@ -188,7 +236,7 @@ impl<'a> ResultWriter<'a> {
     /// What keeps the store from answering; `stopped`.
     pub fn adapter(&mut self, config: &Value, tensors: &Checkpoint) -> Result<(), ArtifactError> {
         self.put(&ResultKey::AdapterConfig, pretty(config))?;
-        self.stream(&ResultKey::AdapterModel, tensors::to_pieces(tensors))
+        self.tensors(&ResultKey::AdapterModel, tensors)
     }
 
     /// Writes `report.json`.
@@ -208,11 +256,12 @@ impl<'a> ResultWriter<'a> {
         self.put(&ResultKey::ModelCard, text.into())
     }
 
-    /// Writes the manifest, last: from now on the folder is a result.
+    /// Gives the files their names and writes the manifest, last: from now on the folder is a result.
     ///
     /// # Errors
-    /// `already_exists` where another attempt has finished meanwhile.
-    pub fn finish(mut self, facts: ManifestFacts<'_>) -> Result<Standing, ArtifactError> {
+    /// `input_changed` where an input is no longer what was read; `stopped`; what keeps the store from
+    /// answering.
+    pub fn finish(mut self, facts: ManifestFacts<'_>) -> Result<Finished, ArtifactError> {
         self.outputs.sort_by(|a, b| a.name.cmp(&b.name));
         let mut inputs = [facts.inputs, &self.carried].concat();
         inputs.sort();
@@ -226,47 +275,71 @@ impl<'a> ResultWriter<'a> {
             "inputs": inputs,
             "outputs": self.outputs,
         });
-        let place = self.folder.at(&ResultKey::Manifest);
-        let written = self.access.storage.blocking().publish_bytes(&place, pretty(&manifest))?;
-        let uri = format!("{}/", self.folder);
-        Ok(Standing { uri, manifest_sha256: written.sha256, manifest })
+        if let Err(error) = self.access.storage.check_unchanged() {
+            self.discard()?;
+            return Err(error.into());
+        }
+        if !(self.access.go_on)() {
+            return Err(StorageError::Stopped.into());
+        }
+        let own = Elected { attempt: self.attempt.id, files: self.staged, manifest };
+        Ok(match election::hold(own, &self.storage, &self.folder)? {
+            Outcome::Own(standing) => Finished::Own(standing),
+            Outcome::Other(standing) => Finished::Other(standing),
+        })
     }
 
-    /// Removes what has been written, after a failure or a cancellation. Not to be called by an
-    /// attempt that has lost its lease: the folder is then another's.
+    /// Removes what has been written, after a failure or a cancellation. It is this attempt's alone.
     ///
     /// # Errors
     /// What keeps the store from deleting.
-    pub fn discard(self) -> Result<(), ArtifactError> {
-        let storage = self.access.storage.blocking();
-        if !storage.exists(&self.folder.at(&ResultKey::Manifest))? {
-            storage.delete_prefix(&self.folder)?;
-        }
-        Ok(())
+    pub fn discard(&self) -> Result<(), ArtifactError> {
+        Ok(self.storage.blocking().abandon(&self.attempt)?)
     }
 
     fn put(&mut self, key: &ResultKey, bytes: Bytes) -> Result<(), ArtifactError> {
-        let size = bytes.len() as u64;
-        self.stream(key, Pieces { size, pieces: Box::new(std::iter::once(bytes)) })
-    }
-
-    /// Writes a file while it is being computed.
-    fn stream(&mut self, key: &ResultKey, file: Pieces<'_>) -> Result<(), ArtifactError> {
-        let Pieces { size, mut pieces } = file;
-        let (storage, place) = (self.access.storage.blocking(), self.folder.at(key));
-        let written = storage.publish_pieces(&place, (size, &mut pieces), self.access.go_on)?;
-        self.note(key, written);
+        let (storage, name) = (self.storage.blocking(), key.to_string());
+        let (size, mut piece) = (bytes.len() as u64, std::iter::once(Ok(bytes)));
+        let file = (&self.attempt, name.as_str());
+        let written = storage.stage(file, (size, &mut piece), self.access.go_on)?;
+        self.note(written);
         Ok(())
     }
 
-    fn note(&mut self, key: &ResultKey, written: Published) {
-        let Published { size, sha256 } = written;
-        self.outputs.push(OutputFile { name: key.to_string(), size, sha256 });
+    /// Writes tensors while they are being computed, as long as they are finite.
+    fn tensors(&mut self, key: &ResultKey, checkpoint: &Checkpoint) -> Result<(), ArtifactError> {
+        let file = tensors::to_finite_pieces(checkpoint);
+        let mut overflow = None;
+        let mut pieces = file.pieces.map(|piece| {
+            piece.map_err(|fault| {
+                let error = std::io::Error::other(fault.to_string());
+                overflow = Some(fault);
+                error
+            })
+        });
+        let (storage, name) = (self.storage.blocking(), key.to_string());
+        let place = (&self.attempt, name.as_str());
+        let written = storage.stage(place, (file.size, &mut pieces), self.access.go_on);
+        drop(pieces);
+        if let Some(NotFinite { tensor, element }) = overflow {
+            let detail = format!(
+                "element {element} of what was computed is NaN or infinite: the values of the models \
+                 (or lora_alpha) are too large for {}",
+                checkpoint[&tensor].dtype().name()
+            );
+            return Err(ArtifactError::tensor("overflow", &self.folder.at(key), &tensor, detail));
+        }
+        self.note(written?);
+        Ok(())
+    }
+
+    fn note(&mut self, written: Staged) {
+        self.outputs.push(OutputFile::from(&written));
+        self.staged.push(written);
     }
 }
 
-/// The result in a folder, if its manifest is there and tells the truth about the other files. An
-/// attempt that was overtaken may have left a manifest to files that are no longer its own.
+/// The result in a folder, if its manifest is there and tells the truth about the other files.
 fn standing(storage: &Storage, folder: &Location) -> Result<Option<Standing>, ArtifactError> {
     #[derive(Deserialize)]
     struct Outputs {

@@ -26,9 +26,9 @@ const CHUNK: usize = 1 << 16;
 /// Opens a local file of parameters whose name, in errors, is `location`. No value is read: the
 /// tensors are lazy, so that memory holds what is being looked at and no more.
 ///
-/// The file must stay as it is while its tensors are in use; a read that fails then is a panic.
-/// Remote objects are copies that nobody else knows; a `file://` input that its owner truncates
-/// during a transfer fails that attempt.
+/// A read that fails later unwinds with [`InputChanged`]: remote objects are copies that nobody else
+/// knows, but a `file://` input may be cut off by its owner. What changes without becoming shorter is
+/// found in the end (`Storage::check_unchanged`).
 ///
 /// # Errors
 /// See [`HeaderFault`].
@@ -36,7 +36,15 @@ pub fn open_lazily(path: &Path, location: &Location) -> Result<Checkpoint, Artif
     let broken = |error: io::Error| {
         ArtifactError::fault("unreadable", location, format!("cannot be opened: {error}"))
     };
-    lazily(path).map_err(broken)?.map_err(|fault| located(fault, location))
+    let name: Arc<str> = location.to_string().into();
+    lazily(path, &name).map_err(broken)?.map_err(|fault| located(fault, location))
+}
+
+/// What a thread unwinds with that cannot read on, for the pipeline to catch.
+#[derive(Clone, Debug)]
+pub struct InputChanged {
+    pub location: String,
+    pub detail: String,
 }
 
 /// As [`open_lazily`], for a file that this program has written for itself.
@@ -44,10 +52,11 @@ pub fn open_lazily(path: &Path, location: &Location) -> Result<Checkpoint, Artif
 /// # Errors
 /// When it cannot be read or is none of ours.
 pub fn open_own(path: &Path) -> io::Result<Checkpoint> {
-    lazily(path)?.map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault.detail))
+    let name: Arc<str> = path.display().to_string().into();
+    lazily(path, &name)?.map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault.detail))
 }
 
-fn lazily(path: &Path) -> io::Result<Result<Checkpoint, HeaderFault>> {
+fn lazily(path: &Path, name: &Arc<str>) -> io::Result<Result<Checkpoint, HeaderFault>> {
     let file = File::open(path)?;
     let size = file.metadata()?.len();
     let read = |range: Range<u64>| {
@@ -64,10 +73,10 @@ fn lazily(path: &Path) -> io::Result<Result<Checkpoint, HeaderFault>> {
         Err(fault) => return Ok(Err(fault)),
     };
     let file = Arc::new(file);
-    let lazy = |(name, entry): (String, super::header::Entry)| {
-        let (dtype, file) = (entry.info.dtype, Arc::clone(&file));
-        let stored = Stored { file, start: entry.range.start, dtype };
-        (name, HostTensor::lazy(dtype, entry.info.shape, Arc::new(stored)))
+    let lazy = |(tensor, entry): (String, super::header::Entry)| {
+        let (dtype, file, name) = (entry.info.dtype, Arc::clone(&file), Arc::clone(name));
+        let stored = Stored { file, name, start: entry.range.start, dtype };
+        (tensor, HostTensor::lazy(dtype, entry.info.shape, Arc::new(stored)))
     };
     Ok(Ok(header.tensors.into_iter().map(lazy).collect()))
 }
@@ -76,6 +85,8 @@ fn lazily(path: &Path) -> io::Result<Result<Checkpoint, HeaderFault>> {
 #[derive(Debug)]
 struct Stored {
     file: Arc<File>,
+    /// What the file is called, for whoever hears that it broke.
+    name: Arc<str>,
     start: u64,
     dtype: DType,
 }
@@ -83,8 +94,10 @@ struct Stored {
 impl Stored {
     fn read(&self, range: &Range<usize>, bytes: &mut [u8]) {
         let position = self.start + (range.start * self.dtype.size()) as u64;
-        let read = self.file.read_exact_at(bytes, position);
-        read.unwrap_or_else(|error| panic!("a file of parameters changed or broke: {error}"));
+        if let Err(error) = self.file.read_exact_at(bytes, position) {
+            let (location, detail) = (self.name.to_string(), error.to_string());
+            std::panic::panic_any(InputChanged { location, detail });
+        }
     }
 }
 
@@ -182,14 +195,18 @@ fn position_not_finite(tensor: &HostTensor) -> Option<usize> {
     let starts = (0..tensor.len()).into_par_iter().step_by(CHUNK);
     starts.find_map_first(|start| {
         let bytes = tensor.bytes_of(start..(start + CHUNK).min(tensor.len()));
-        let at = match tensor.dtype() {
-            DType::F32 => first(bytes.as_chunks().0, |&b| f32::from_le_bytes(b).is_finite()),
-            DType::F16 => first(bytes.as_chunks().0, |&b| f16::from_le_bytes(b).is_finite()),
-            DType::BF16 => first(bytes.as_chunks().0, |&b| bf16::from_le_bytes(b).is_finite()),
-            DType::I64 | DType::I32 | DType::U8 | DType::Bool => None,
-        };
-        at.map(|at| start + at)
+        first_among(tensor.dtype(), &bytes).map(|at| start + at)
     })
+}
+
+/// The first value of these that is NaN or infinite.
+fn first_among(dtype: DType, bytes: &[u8]) -> Option<usize> {
+    match dtype {
+        DType::F32 => first(bytes.as_chunks().0, |&b| f32::from_le_bytes(b).is_finite()),
+        DType::F16 => first(bytes.as_chunks().0, |&b| f16::from_le_bytes(b).is_finite()),
+        DType::BF16 => first(bytes.as_chunks().0, |&b| bf16::from_le_bytes(b).is_finite()),
+        DType::I64 | DType::I32 | DType::U8 | DType::Bool => None,
+    }
 }
 
 fn first<const N: usize>(values: &[[u8; N]], finite: fn(&[u8; N]) -> bool) -> Option<usize> {
@@ -204,9 +221,64 @@ pub struct Pieces<'a> {
     pub pieces: Box<dyn Iterator<Item = Bytes> + 'a>,
 }
 
+/// A value that no file of ours may hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("tensor {tensor:?}: element {element} is NaN or infinite")]
+pub struct NotFinite {
+    pub tensor: String,
+    pub element: usize,
+}
+
+/// As [`Pieces`], up to the first value that is not finite.
+pub struct FinitePieces<'a> {
+    /// Bytes in all.
+    pub size: u64,
+    pub pieces: Box<dyn Iterator<Item = Result<Bytes, NotFinite>> + 'a>,
+}
+
 /// A checkpoint as a safetensors file. Tensors are ordered by element size (largest first, so that
 /// all are aligned) and name: the same checkpoint gives the same bytes.
 pub fn to_pieces(checkpoint: &Checkpoint) -> Pieces<'_> {
+    let Front { header, size, tensors } = front(checkpoint);
+    let parts = |(_, tensor): (&str, &'_ HostTensor)| {
+        let tensor = tensor.clone();
+        tensor.pieces().map(move |range| tensor.bytes_of(range))
+    };
+    let pieces = std::iter::once(header).chain(tensors.into_iter().flat_map(parts));
+    Pieces { size, pieces: Box::new(pieces) }
+}
+
+/// The same, each value looked at before it is handed out.
+pub fn to_finite_pieces(checkpoint: &Checkpoint) -> FinitePieces<'_> {
+    let Front { header, size, tensors } = front(checkpoint);
+    let parts = |(name, tensor): (&'_ str, &'_ HostTensor)| {
+        let (name, tensor) = (name.to_owned(), tensor.clone());
+        tensor.pieces().map(move |range| {
+            let bytes = tensor.bytes_of(range.clone());
+            let step = CHUNK * tensor.dtype().size();
+            let chunks = bytes.par_chunks(step).enumerate();
+            let found = chunks.find_map_first(|(i, chunk)| {
+                first_among(tensor.dtype(), chunk).map(|at| range.start + i * CHUNK + at)
+            });
+            match found {
+                None => Ok(bytes),
+                Some(element) => Err(NotFinite { tensor: name.clone(), element }),
+            }
+        })
+    };
+    let pieces = std::iter::once(Ok(header)).chain(tensors.into_iter().flat_map(parts));
+    FinitePieces { size, pieces: Box::new(pieces) }
+}
+
+/// What stands before the tensors of a file, and their order in it.
+struct Front<'a> {
+    header: Bytes,
+    /// Bytes of the whole file.
+    size: u64,
+    tensors: Vec<(&'a str, &'a HostTensor)>,
+}
+
+fn front(checkpoint: &Checkpoint) -> Front<'_> {
     let mut tensors: Vec<_> = checkpoint.iter().collect();
     tensors.sort_by(|a, b| b.1.dtype().size().cmp(&a.1.dtype().size()).then(a.0.cmp(b.0)));
     let mut header = Map::new();
@@ -229,12 +301,7 @@ pub fn to_pieces(checkpoint: &Checkpoint) -> Pieces<'_> {
     let mut front = (json.len() as u64).to_le_bytes().to_vec();
     front.append(&mut json);
     let size = (front.len() + position) as u64;
-    let parts = |(_, tensor): (&str, &'_ HostTensor)| {
-        let tensor = tensor.clone();
-        tensor.pieces().map(move |range| tensor.bytes_of(range))
-    };
-    let pieces = std::iter::once(front.into()).chain(tensors.into_iter().flat_map(parts));
-    Pieces { size, pieces: Box::new(pieces) }
+    Front { header: front.into(), size, tensors }
 }
 
 /// A checkpoint as the bytes of a safetensors file, for small ones.

@@ -2,12 +2,13 @@
 
 use super::{Failure, Stop};
 use crate::{
-    artifacts::ArtifactError,
+    artifacts::{ArtifactError, tensors::InputChanged},
     engine::{
         network::GraphError,
         transfer::{TransferError, compatibility::Incompatible},
     },
-    storage::LocationError,
+    spec::Spec,
+    storage::{LocationError, StorageError},
 };
 
 /// An artifact's fault, at a pointer of the specification.
@@ -21,6 +22,60 @@ pub(super) fn at(pointer: &str) -> impl Fn(ArtifactError) -> Failure + use<> {
             Failure::Internal { code, detail }
         }
     }
+}
+
+/// A fault while the result was being written, which may be that of an input.
+pub(super) fn written(spec: &Spec) -> impl Fn(ArtifactError) -> Failure + use<'_> {
+    move |error| match &error {
+        ArtifactError::Storage(StorageError::Changed { location }) => Failure::Input {
+            code: error.code(),
+            pointer: pointer_to(spec, location),
+            detail: error.to_string(),
+        },
+        // No single field made it too large.
+        ArtifactError::Fault { code: "overflow", .. } => {
+            Failure::Input { code: "overflow", pointer: None, detail: error.to_string() }
+        }
+        _ => at("/output")(error),
+    }
+}
+
+/// Refuses a loss that is no number: nothing can be said of such a model on such data.
+pub(super) fn check_loss(loss: f64) -> Result<(), Failure> {
+    if loss.is_finite() {
+        return Ok(());
+    }
+    let detail = "the loss is NaN or infinite: values of the data or of the model overflow within the \
+                  network; check them, and data.preprocess";
+    Err(Failure::Input { code: "overflow", pointer: None, detail: detail.into() })
+}
+
+/// An input that could be read no further.
+pub(super) fn lost(spec: &Spec, changed: InputChanged) -> Failure {
+    let InputChanged { location, detail } = changed;
+    if !location.starts_with("file://") {
+        // A copy of our own.
+        return Failure::Internal { code: "unreadable", detail: format!("{location}: {detail}") };
+    }
+    let pointer = pointer_to(spec, &location);
+    let error = StorageError::Changed { location };
+    Failure::Input { code: error.code(), pointer, detail: format!("{error} ({detail})") }
+}
+
+/// The field of the specification that a file belongs to.
+fn pointer_to(spec: &Spec, location: &str) -> Option<String> {
+    let data = spec.data.as_ref();
+    let fields = [
+        ("/source/base", Some(&spec.source.base)),
+        ("/source/trajectory", Some(&spec.source.trajectory)),
+        ("/target/base", Some(&spec.target.base)),
+        ("/data/train", data.and_then(|data| data.train.as_ref())),
+        ("/data/validation", data.and_then(|data| data.validation.as_ref())),
+        ("/data/test", data.and_then(|data| data.test.as_ref())),
+    ];
+    let is_of = |uri: &String| location.starts_with(uri.trim_end_matches('/'));
+    let found = fields.into_iter().find(|(_, uri)| uri.is_some_and(is_of));
+    found.map(|(pointer, _)| pointer.to_owned())
 }
 
 /// A location that may not be used, at a pointer of the specification.

@@ -361,6 +361,7 @@ pub fn evaluate(
     let ledger = Ledger::new(meter::now);
     let start = ledger.now();
     let found = learner.evaluate(&checkpoint, &data);
+    failure::check_loss(found.loss)?;
     Ok(json!({"accuracy": found.accuracy, "loss": found.loss, "samples": data.len(),
               "seconds": ledger.now() - start}))
 }

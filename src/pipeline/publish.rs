@@ -12,7 +12,7 @@ use super::{
 use crate::{
     artifacts::{
         Card, InputFile, ResultWriter, licence_of,
-        result::{ManifestFacts, Standing},
+        result::{Finished, ManifestFacts, Standing},
     },
     storage::Location,
 };
@@ -65,13 +65,17 @@ pub fn files(
         writer.report(report)?;
         writer.card(&card)
     };
-    write().map_err(failure::at("/output"))?;
+    write().map_err(failure::written(spec))?;
     let (verdict, recommendation) = (judgement.verdict, judgement.recommendation);
     Ok(Facts { inputs: inputs.files.clone(), verdict, recommendation, metrics })
 }
 
-/// Makes the folder a result.
-pub fn manifest(job: &Job, writer: ResultWriter, facts: Facts) -> Result<Outcome, Failure> {
+/// Makes the folder a result, of this attempt or of one that was before it.
+pub fn manifest(
+    job: &Job,
+    output: &Location,
+    (writer, facts): (ResultWriter, Facts),
+) -> Result<Outcome, Failure> {
     // The last moment at which a lost lease or a cancellation can still be heard.
     job.progress.go_on().map_err(Failure::Stopped)?;
     let spec = serde_json::to_value(job.spec).map_err(|error| Failure::Internal {
@@ -79,9 +83,13 @@ pub fn manifest(job: &Job, writer: ResultWriter, facts: Facts) -> Result<Outcome
         detail: error.to_string(),
     })?;
     let Facts { inputs, verdict, recommendation, metrics } = facts;
-    let standing = writer
+    let finished = writer
         .finish(ManifestFacts { id: job.id, spec: &spec, verdict, inputs: &inputs })
-        .map_err(failure::at("/output"))?;
+        .map_err(failure::written(job.spec))?;
+    let standing = match finished {
+        Finished::Own(standing) => standing,
+        Finished::Other(other) => return self::standing(job, output, other),
+    };
     let (bytes, manifest_sha256) = (standing.bytes(), standing.manifest_sha256.clone());
     Ok(Outcome { uri: standing.uri, manifest_sha256, bytes, verdict, recommendation, metrics })
 }

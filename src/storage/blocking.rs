@@ -1,15 +1,24 @@
 //! [`Storage`] for threads outside the runtime: the pipeline computes and blocks.
 
-use std::{fs::File, ops::Range, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    iter,
+    ops::Range,
+    path::Path,
+};
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::{
     Storage, StorageError,
+    digest::CHUNK,
     fetch::FetchedFile,
     location::Location,
-    publish::{Published, chunks_of},
+    publish::Published,
     read::{Listing, ObjectInfo},
+    staging::{Attempt, Pieces, Staged},
 };
 
 /// The operations of [`Storage`], waiting for each. Panics inside the runtime's own threads.
@@ -85,35 +94,90 @@ impl Blocking<'_> {
         self.wait(self.storage.publish_bytes(location, bytes))
     }
 
-    /// Creates an object from a file, in parts where it is large.
+    /// Starts an attempt at a folder: its first write, which finds a place that cannot be written to.
     ///
     /// # Errors
-    /// `already_exists` where other content is there; the same content is success.
-    pub fn publish_file(
-        &self,
-        location: &Location,
-        path: &Path,
-        go_on: &dyn Fn() -> bool,
-    ) -> Result<Published, StorageError> {
-        let broken = |error| StorageError::from_io(&path.display(), &error);
-        let file = File::open(path).map_err(broken)?;
-        let size = file.metadata().map_err(broken)?.len();
-        self.wait(self.storage.publish_chunks(location, size, &mut chunks_of(file), go_on))
+    /// `not_a_folder`, `storage_denied`; what keeps the store from writing.
+    pub fn begin_attempt(&self, folder: &Location) -> Result<Attempt, StorageError> {
+        let attempt = Attempt::new(folder);
+        self.wait(self.storage.begin_attempt(&attempt))?;
+        Ok(attempt)
     }
 
-    /// Creates an object of `size` bytes from the pieces that make it up, asked for one after the
-    /// other, in parts where it is large.
+    /// The attempts that have left something in a folder.
     ///
     /// # Errors
-    /// As [`Blocking::publish_file`].
-    pub fn publish_pieces(
+    /// What keeps the store from answering.
+    pub fn attempts(&self, folder: &Location) -> Result<Vec<Attempt>, StorageError> {
+        self.wait(self.storage.attempts(folder))
+    }
+
+    /// Writes a file of an attempt's aside, from the pieces that make it up, asked for one after the
+    /// other.
+    ///
+    /// # Errors
+    /// What keeps the store from writing; `stopped`.
+    pub fn stage(
         &self,
-        location: &Location,
-        (size, pieces): (u64, &mut dyn Iterator<Item = Bytes>),
+        file: (&Attempt, &str),
+        (size, pieces): (u64, Pieces<'_>),
         go_on: &dyn Fn() -> bool,
-    ) -> Result<Published, StorageError> {
-        let mut chunks = pieces.map(Ok);
-        self.wait(self.storage.publish_chunks(location, size, &mut chunks, go_on))
+    ) -> Result<Staged, StorageError> {
+        self.wait(self.storage.stage(file, (size, pieces), go_on))
+    }
+
+    /// The same from a file of this machine.
+    ///
+    /// # Errors
+    /// As [`Blocking::stage`].
+    pub fn stage_file(
+        &self,
+        file: (&Attempt, &str),
+        path: &Path,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Staged, StorageError> {
+        let broken = |error| StorageError::from_io(&path.display(), &error);
+        let opened = File::open(path).map_err(broken)?;
+        let size = opened.metadata().map_err(broken)?.len();
+        self.stage(file, (size, &mut pieces_of(opened)), go_on)
+    }
+
+    /// Gives a file its last name. False where it is gone.
+    ///
+    /// # Errors
+    /// What keeps the store from answering.
+    pub fn put_in_place(&self, attempt: &Attempt, file: &Staged) -> Result<bool, StorageError> {
+        self.wait(self.storage.put_in_place(attempt, file))
+    }
+
+    /// Removes what an attempt has written aside, and ends its uploads.
+    ///
+    /// # Errors
+    /// What keeps the store from deleting.
+    pub fn clear_attempt(&self, attempt: &Attempt) -> Result<(), StorageError> {
+        self.wait(self.storage.clear_attempt(attempt))
+    }
+
+    /// The same, and removes the folder where nothing else is in it.
+    ///
+    /// # Errors
+    /// What keeps the store from deleting.
+    pub fn abandon(&self, attempt: &Attempt) -> Result<(), StorageError> {
+        self.wait(self.storage.abandon(attempt))
+    }
+
+    /// Removes everything from a folder but these files; of the attempts named the uploads have become
+    /// files, others' are ended.
+    ///
+    /// # Errors
+    /// What keeps the store from deleting.
+    pub fn tidy(
+        &self,
+        folder: &Location,
+        keep: &[&str],
+        finished: &[Uuid],
+    ) -> Result<(), StorageError> {
+        self.wait(self.storage.tidy(folder, keep, finished))
     }
 
     /// # Errors
@@ -125,4 +189,19 @@ impl Blocking<'_> {
     fn wait<T>(self, operation: impl Future<Output = T>) -> T {
         self.storage.inner.handle.block_on(operation)
     }
+}
+
+/// A file's bytes, a piece at a time.
+fn pieces_of(mut file: File) -> impl Iterator<Item = io::Result<Bytes>> {
+    iter::from_fn(move || {
+        let mut buffer = vec![0; CHUNK];
+        match file.read(&mut buffer) {
+            Ok(0) => None,
+            Ok(read) => {
+                buffer.truncate(read);
+                Some(Ok(buffer.into()))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    })
 }

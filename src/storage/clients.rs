@@ -11,8 +11,8 @@ use object_store::{
     aws::{AmazonS3Builder, AmazonS3ConfigKey},
     azure::MicrosoftAzureBuilder,
     gcp::GoogleCloudStorageBuilder,
-    local::LocalFileSystem,
     memory::InMemory,
+    multipart::MultipartStore,
 };
 
 use super::{
@@ -25,7 +25,27 @@ pub(super) struct Clients {
     s3: S3Config,
     /// In place of the service's own.
     credentials: Option<Credentials>,
-    open: Mutex<HashMap<Store, Arc<dyn ObjectStore>>>,
+    open: Mutex<HashMap<Store, Client>>,
+}
+
+/// A store's client, as both of its interfaces.
+#[derive(Clone)]
+struct Client {
+    objects: Arc<dyn ObjectStore>,
+    parts: Arc<dyn MultipartStore>,
+}
+
+impl Client {
+    fn new(store: impl ObjectStore + MultipartStore) -> Self {
+        let store = Arc::new(store);
+        Self { objects: Arc::clone(&store) as Arc<dyn ObjectStore>, parts: store }
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.objects.fmt(f)
+    }
 }
 
 impl Clients {
@@ -53,33 +73,51 @@ impl Clients {
         Ok(())
     }
 
+    /// The store of a location that is no file.
     pub(super) fn of(&self, location: &Location) -> Result<Arc<dyn ObjectStore>, StorageError> {
+        self.client(location).map(|client| client.objects)
+    }
+
+    /// The same, for uploads whose parts and end are told one by one.
+    pub(super) fn parts(
+        &self,
+        location: &Location,
+    ) -> Result<Arc<dyn MultipartStore>, StorageError> {
+        self.client(location).map(|client| client.parts)
+    }
+
+    fn client(&self, location: &Location) -> Result<Client, StorageError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = open.get(&location.store) {
-            return Ok(Arc::clone(client));
+            return Ok(client.clone());
         }
         let client = self
             .connect(&location.store)
             .map_err(|error| StorageError::unavailable(location, &error))?;
-        open.insert(location.store.clone(), Arc::clone(&client));
+        open.insert(location.store.clone(), client.clone());
         Ok(client)
     }
 
-    fn connect(&self, store: &Store) -> object_store::Result<Arc<dyn ObjectStore>> {
+    fn connect(&self, store: &Store) -> object_store::Result<Client> {
         // Two callers may race to be first; either is the provider that is wanted.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(match store {
-            Store::File => Arc::new(LocalFileSystem::new().with_fsync(true)),
-            Store::Memory => Arc::new(InMemory::new()),
-            Store::S3 { bucket } => Arc::new(self.s3_builder(bucket).with_retry(retry()).build()?),
-            Store::Gs { bucket } => Arc::new(
+            Store::File => {
+                let source = "files are opened, and not asked of a server".into();
+                return Err(object_store::Error::NotSupported { source });
+            }
+            Store::Memory => Client::new(InMemory::new()),
+            Store::S3 { bucket } => {
+                Client::new(self.s3_builder(bucket).with_retry(retry()).build()?)
+            }
+            Store::Gs { bucket } => Client::new(
                 GoogleCloudStorageBuilder::from_env()
                     .with_bucket_name(bucket)
                     .with_client_options(patience(ClientOptions::new()))
                     .with_retry(retry())
                     .build()?,
             ),
-            Store::Az { container } => Arc::new(
+            Store::Az { container } => Client::new(
                 MicrosoftAzureBuilder::from_env()
                     .with_container_name(container)
                     .with_client_options(patience(ClientOptions::new()))

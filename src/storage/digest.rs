@@ -19,12 +19,11 @@ pub fn sha256_of(bytes: &[u8]) -> Sha256Hex {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Size and digest of a file, or `None` when told to stop.
+/// Size and digest of what is left to read of a file, or `None` when told to stop.
 pub(super) fn of_file(
-    path: &Path,
+    mut file: &File,
     go_on: &dyn Fn() -> bool,
 ) -> io::Result<Option<(u64, Sha256Hex)>> {
-    let mut file = File::open(path)?;
     let mut running = Running::default();
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -43,7 +42,7 @@ pub(super) fn of_file(
 /// # Errors
 /// When it cannot be read.
 pub fn sha256_of_file(path: &Path) -> io::Result<Sha256Hex> {
-    let found = of_file(path, &|| true)?;
+    let found = of_file(&File::open(path)?, &|| true)?;
     Ok(found.map(|(_, digest)| digest).unwrap_or_default())
 }
 

@@ -1,5 +1,9 @@
 //! What can go wrong between this process and an object.
 
+use std::io::ErrorKind;
+
+use nix::errno::Errno;
+
 use super::LocationError;
 
 /// A fault of an access. [`StorageError::code`] is stable.
@@ -19,6 +23,10 @@ pub enum StorageError {
     Truncated { location: String, received: u64, size: u64 },
     #[error("{location} changed while it was read; keep inputs unchanged during a transfer")]
     Changed { location: String },
+    #[error("{location} is {kind}, no regular file")]
+    NotAFile { location: String, kind: &'static str },
+    #[error("{location} {detail}; name a folder, or a new one")]
+    NotAFolder { location: String, detail: String },
     #[error("stopped")]
     Stopped,
     #[error("{location}: {detail}")]
@@ -36,6 +44,8 @@ impl StorageError {
             Self::TooLarge { .. } => "too_large",
             Self::Truncated { .. } => "storage_truncated",
             Self::Changed { .. } => "input_changed",
+            Self::NotAFile { .. } => "not_a_file",
+            Self::NotAFolder { .. } => "not_a_folder",
             Self::Stopped => "stopped",
             Self::Unavailable { .. } => "storage_unavailable",
         }
@@ -67,11 +77,26 @@ impl StorageError {
     pub(super) fn from_io(location: &impl ToString, error: &std::io::Error) -> Self {
         let (location, detail) = (location.to_string(), error.to_string());
         match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-                Self::NotFound { location }
+            ErrorKind::NotFound | ErrorKind::NotADirectory => Self::NotFound { location },
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                Self::Denied { location, detail }
             }
-            std::io::ErrorKind::PermissionDenied => Self::Denied { location, detail },
+            ErrorKind::IsADirectory => Self::NotAFile { location, kind: "a folder" },
+            _ if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
+                Self::NotAFile { location, kind: "a symlink that leads to itself" }
+            }
             _ => Self::Unavailable { location, detail },
+        }
+    }
+
+    /// A folder that could not be made.
+    pub(super) fn from_folder(location: &impl ToString, error: &std::io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => Self::NotAFolder {
+                location: location.to_string(),
+                detail: "cannot be a folder: a part of the path is a file".into(),
+            },
+            _ => Self::from_io(location, error),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +14,8 @@ use object_store::{GetOptions, GetRange};
 use super::{
     Storage, StorageError,
     digest::{self, Running, Sha256Hex},
-    location::Location,
+    local::{self, Regular},
+    location::{Location, Store},
     read::ObjectInfo,
 };
 
@@ -22,16 +24,19 @@ const RETRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// An object's bytes on this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct FetchedFile {
-    /// The object itself for `file://`, a copy in the scratch folder otherwise.
+    /// A copy in the scratch folder. For `file://` the very file that the digest is of, by whatever name
+    /// it goes meanwhile: to be opened while this lives.
     pub path: PathBuf,
     pub size: u64,
     pub sha256: Sha256Hex,
+    /// What `path` leads to, for `file://`.
+    _opened: Option<Arc<File>>,
 }
 
 impl Storage {
-    /// Brings an object to this machine; files are used where they are. A download that breaks off
+    /// Brings an object to this machine; files are used where they are, opened once. A download that breaks off
     /// goes on from where it stopped, and ends whole or as an error.
     pub(super) async fn fetch(
         &self,
@@ -39,13 +44,8 @@ impl Storage {
         scratch: &Path,
         go_on: &dyn Fn() -> bool,
     ) -> Result<FetchedFile, StorageError> {
-        let path = self.admit(location)?;
-        if location.path().is_some() {
-            let found = digest::of_file(&path, go_on);
-            let (size, sha256) = found
-                .map_err(|error| StorageError::from_io(location, &error))?
-                .ok_or(StorageError::Stopped)?;
-            return Ok(FetchedFile { path, size, sha256 });
+        if location.store == Store::File {
+            return self.fetch_file(location, go_on);
         }
         let object = self.head(location).await?;
         let name = &digest::sha256_of(location.to_string().as_bytes())[..16];
@@ -56,7 +56,24 @@ impl Storage {
             let _ = std::fs::remove_file(&path);
         }
         let (size, sha256) = result?;
-        Ok(FetchedFile { path, size, sha256 })
+        Ok(FetchedFile { path, size, sha256, _opened: None })
+    }
+
+    fn fetch_file(
+        &self,
+        location: &Location,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<FetchedFile, StorageError> {
+        let broken = |error: std::io::Error| StorageError::from_io(location, &error);
+        let Regular { file, mark, .. } = self.inner.roots.open(location)?;
+        self.watch(location, Some(&mark))?;
+        let (size, sha256) =
+            digest::of_file(&file, go_on).map_err(broken)?.ok_or(StorageError::Stopped)?;
+        if local::mark_of(&file.metadata().map_err(broken)?) != mark {
+            return Err(StorageError::Changed { location: location.to_string() });
+        }
+        let path = local::path_of(&file);
+        Ok(FetchedFile { path, size, sha256, _opened: Some(Arc::new(file)) })
     }
 
     async fn download(

@@ -130,6 +130,12 @@ impl Location {
         Self { store: self.store.clone(), key }
     }
 
+    /// The folder that this lies in; the root lies in itself.
+    pub(super) fn parent(&self) -> Self {
+        let key = self.key.rsplit_once('/').map_or("", |(parent, _)| parent);
+        Self { store: self.store.clone(), key: key.into() }
+    }
+
     /// The last part; empty for the root of a store.
     pub fn name(&self) -> &str {
         self.key.rsplit('/').next().unwrap_or_default()

@@ -1,33 +1,16 @@
-//! Writing: objects are created, never replaced.
+//! Writing in one go: objects are created, never replaced.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    iter,
-};
-
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use object_store::{Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, WriteMultipart};
-use uuid::Uuid;
+use object_store::{Error, ObjectStore, PutMode, path::Path as Key};
 
 use super::{
     Storage, StorageError,
-    digest::{CHUNK, Running, Sha256Hex, sha256_of},
+    digest::{Sha256Hex, sha256_of},
+    local,
     location::{Location, Store},
     read::key,
 };
-
-/// Files up to this size go in one request, which can be conditional.
-const ONE_REQUEST: u64 = 16 << 20;
-/// Stores demand 5 MiB a part at least and 10 000 parts at most.
-const PART: u64 = 8 << 20;
-const PARTS_LIMIT: u64 = 9_000;
-/// Parts on their way at once.
-const IN_FLIGHT: usize = 4;
-
-/// The content of an object, in order.
-pub(super) type Chunks<'a> = &'a mut dyn Iterator<Item = io::Result<Bytes>>;
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,91 +23,50 @@ impl Storage {
     /// Creates an object from bytes. The same content already there is success.
     ///
     /// # Errors
-    /// `already_exists` where other content is there.
+    /// `already_exists` where other content is there; `not_a_folder`.
     pub async fn publish_bytes(
         &self,
         location: &Location,
         bytes: Bytes,
     ) -> Result<Published, StorageError> {
-        self.admit(location)?;
         let published = Published { size: bytes.len() as u64, sha256: sha256_of(&bytes) };
-        let client = self.inner.clients.of(location)?;
-        let put = client.put_opts(&key(location)?, bytes.into(), PutMode::Create.into()).await;
-        self.created(location, put.map(drop), published).await
-    }
-
-    /// Creates an object of `size` bytes from the chunks that make it up, in parts where it is
-    /// large. Memory: the chunks on their way.
-    pub(super) async fn publish_chunks(
-        &self,
-        location: &Location,
-        size: u64,
-        chunks: Chunks<'_>,
-        go_on: &dyn Fn() -> bool,
-    ) -> Result<Published, StorageError> {
-        if size <= ONE_REQUEST {
-            let mut whole = BytesMut::with_capacity(size as usize);
-            pass(location, chunks, go_on, &mut |chunk| whole.extend_from_slice(&chunk))?;
-            return self.publish_bytes(location, whole.freeze()).await;
-        }
-        self.admit(location)?;
-        if location.store != Store::File && self.exists(location).await? {
-            let published = pass(location, chunks, go_on, &mut drop)?;
-            return self.same_as_existing(location, published).await;
-        }
-        let client = self.inner.clients.of(location)?;
-        let target = key(location)?;
-        // A file system's upload ends in a rename, which replaces: so it goes beside the target
-        // first, and is linked to its name only if that is free.
-        let incoming = match location.store {
-            Store::File => key(&location.beside(&format!(".incoming-{}", Uuid::new_v4())))?,
-            _ => target.clone(),
+        let created = if location.store == Store::File {
+            let folder = self.inner.roots.hold_parent(location)?;
+            folder.create(location.name(), &mut |file| local::write_all(file, &bytes, location))?
+        } else {
+            self.admit(location)?;
+            let client = self.inner.clients.of(location)?;
+            let put = client.put_opts(&key(location)?, bytes.into(), PutMode::Create.into()).await;
+            match put {
+                Ok(_) => true,
+                Err(Error::AlreadyExists { .. }) => false,
+                Err(error) => return Err(StorageError::from_store(location, &error)),
+            }
         };
-        let store = |error: Error| StorageError::from_store(location, &error);
-        let upload = client.put_multipart(&incoming).await.map_err(store)?;
-        let published = send(location, upload, (size, chunks), go_on).await?;
-        if incoming == target {
-            return Ok(published);
-        }
-        let named = client.rename_if_not_exists(&incoming, &target).await;
-        if named.is_err() {
-            client.delete(&incoming).await.map_err(store)?;
-        }
-        self.created(location, named, published).await
-    }
-
-    /// Turns "it is there already" into success where the content is the same.
-    async fn created(
-        &self,
-        location: &Location,
-        outcome: Result<(), Error>,
-        published: Published,
-    ) -> Result<Published, StorageError> {
-        match outcome {
-            Ok(()) => Ok(published),
-            Err(Error::AlreadyExists { .. }) => self.same_as_existing(location, published).await,
-            Err(error) => Err(StorageError::from_store(location, &error)),
-        }
-    }
-
-    async fn same_as_existing(
-        &self,
-        location: &Location,
-        published: Published,
-    ) -> Result<Published, StorageError> {
-        if self.digest(location).await? == published {
+        if created || self.holds(location, &published).await? {
             return Ok(published);
         }
         Err(StorageError::AlreadyExists { location: location.to_string() })
     }
 
-    /// Deletes a folder with everything in it; one that is not there is fine. For what a failed
-    /// attempt left behind.
+    /// Whether exactly this is there.
+    pub(super) async fn holds(
+        &self,
+        location: &Location,
+        expected: &Published,
+    ) -> Result<bool, StorageError> {
+        match self.unwatched().digest(location).await {
+            Ok(found) => Ok(found == *expected),
+            Err(StorageError::NotFound { .. } | StorageError::NotAFile { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a folder with everything in it; one that is not there is fine.
     ///
     /// # Errors
     /// `location_not_allowed` for the root of a store; what keeps the store from deleting.
     pub async fn delete_prefix(&self, folder: &Location) -> Result<(), StorageError> {
-        let path = self.admit(folder)?;
         if folder.key.is_empty() {
             let error = super::LocationError::not_allowed(
                 &folder.to_string(),
@@ -133,109 +75,57 @@ impl Storage {
             return Err(error.into());
         }
         if folder.store == Store::File {
-            // By folder, not by listing: unfinished uploads are not listed.
-            return match std::fs::remove_dir_all(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    Err(StorageError::from_io(folder, &error))
-                }
-                _ => Ok(()),
-            };
+            // By folder, not by listing: what is not whole yet is not listed.
+            return self.delete_folder(folder);
         }
+        let keys = self.keys_under(folder).await?;
+        self.delete_keys(folder, keys).await
+    }
+
+    /// Removes a file or a folder of this machine, through the folder that it is in.
+    pub(super) fn delete_folder(&self, location: &Location) -> Result<(), StorageError> {
+        let parent = match self.inner.roots.hold(&location.parent()) {
+            Err(StorageError::NotFound { .. }) => return Ok(()),
+            parent => parent?,
+        };
+        let path = parent.path().join(location.name());
+        let is_folder = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
+        let removed =
+            if is_folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StorageError::from_io(location, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Every object under a folder, however deep.
+    pub(super) async fn keys_under(&self, folder: &Location) -> Result<Vec<Key>, StorageError> {
+        self.admit(folder)?;
         let client = self.inner.clients.of(folder)?;
-        let keys = client.list(Some(&key(folder)?)).map_ok(|meta| meta.location).boxed();
-        let deleted: Result<Vec<_>, Error> = client.delete_stream(keys).try_collect().await;
-        match deleted {
-            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(StorageError::from_store(folder, &error)),
+        let found = client.list(Some(&key(folder)?)).map_ok(|meta| meta.location);
+        match found.try_collect().await {
+            Err(Error::NotFound { .. }) => Ok(Vec::new()),
+            found => found.map_err(|error| StorageError::from_store(folder, &error)),
         }
     }
-}
 
-impl Location {
-    /// A name beside this one, for an object on its way to it.
-    fn beside(&self, suffix: &str) -> Self {
-        Self { store: self.store.clone(), key: format!("{}{suffix}", self.key) }
-    }
-}
-
-/// A file's bytes, a piece at a time.
-pub(super) fn chunks_of(mut file: File) -> impl Iterator<Item = io::Result<Bytes>> {
-    iter::from_fn(move || {
-        let mut buffer = vec![0; CHUNK];
-        match file.read(&mut buffer) {
-            Ok(0) => None,
-            Ok(read) => {
-                buffer.truncate(read);
-                Some(Ok(buffer.into()))
+    /// Deletes objects of a folder; those that are not there are fine.
+    pub(super) async fn delete_keys(
+        &self,
+        folder: &Location,
+        keys: Vec<Key>,
+    ) -> Result<(), StorageError> {
+        let client = self.inner.clients.of(folder)?;
+        let keys = futures::stream::iter(keys.into_iter().map(Ok)).boxed();
+        let mut deleted = client.delete_stream(keys);
+        while let Some(outcome) = deleted.next().await {
+            match outcome {
+                Ok(_) | Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(StorageError::from_store(folder, &error)),
             }
-            Err(error) => Some(Err(error)),
         }
-    })
-}
-
-/// Sends the parts of an upload and completes it, or aborts it.
-async fn send(
-    location: &Location,
-    upload: Box<dyn MultipartUpload>,
-    (size, chunks): (u64, Chunks<'_>),
-    go_on: &dyn Fn() -> bool,
-) -> Result<Published, StorageError> {
-    let part = size.div_ceil(PARTS_LIMIT).max(PART);
-    let mut parts = WriteMultipart::new_with_chunk_size(upload, part as usize);
-    match send_parts(location, &mut parts, chunks, go_on).await {
-        Ok(published) => {
-            let finished = parts.finish().await;
-            finished.map_err(|error| StorageError::from_store(location, &error))?;
-            Ok(published)
-        }
-        Err(error) => {
-            // The first error is the one to report.
-            let _ = parts.abort().await;
-            Err(error)
-        }
+        Ok(())
     }
-}
-
-async fn send_parts(
-    location: &Location,
-    parts: &mut WriteMultipart,
-    chunks: Chunks<'_>,
-    go_on: &dyn Fn() -> bool,
-) -> Result<Published, StorageError> {
-    let mut running = Running::default();
-    for chunk in chunks {
-        let mut chunk = chunk.map_err(|error| StorageError::unavailable(location, &error))?;
-        while !chunk.is_empty() {
-            if !go_on() {
-                return Err(StorageError::Stopped);
-            }
-            let ready = parts.wait_for_capacity(IN_FLIGHT).await;
-            ready.map_err(|error| StorageError::from_store(location, &error))?;
-            let piece = chunk.split_to(chunk.len().min(CHUNK));
-            running.update(&piece);
-            parts.put(piece);
-        }
-    }
-    let (size, sha256) = running.finish();
-    Ok(Published { size, sha256 })
-}
-
-/// Hands every chunk to `take`, and says what went by.
-fn pass(
-    location: &Location,
-    chunks: Chunks<'_>,
-    go_on: &dyn Fn() -> bool,
-    take: &mut dyn FnMut(Bytes),
-) -> Result<Published, StorageError> {
-    let mut running = Running::default();
-    for chunk in chunks {
-        if !go_on() {
-            return Err(StorageError::Stopped);
-        }
-        let chunk = chunk.map_err(|error| StorageError::unavailable(location, &error))?;
-        running.update(&chunk);
-        take(chunk);
-    }
-    let (size, sha256) = running.finish();
-    Ok(Published { size, sha256 })
 }

@@ -1,12 +1,19 @@
 //! Looking and reading.
 
-use std::ops::Range;
+use std::{io, ops::Range};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
-use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt, path::Path as Key};
+use object_store::{
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, path::Path as Key,
+};
 
-use super::{Storage, StorageError, digest::Running, location::Location};
+use super::{
+    Storage, StorageError,
+    digest::Running,
+    local::{self, Regular},
+    location::{Location, Store},
+};
 
 /// An object without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +47,9 @@ impl Storage {
     /// # Errors
     /// `not_found`, or what keeps the store from answering.
     pub async fn head(&self, location: &Location) -> Result<ObjectInfo, StorageError> {
+        if location.store == Store::File {
+            return self.inner.roots.hold(location)?.info();
+        }
         self.admit(location)?;
         let client = self.inner.clients.of(location)?;
         let meta = client.head(&key(location)?).await;
@@ -54,19 +64,32 @@ impl Storage {
     pub async fn exists(&self, location: &Location) -> Result<bool, StorageError> {
         match self.head(location).await {
             Ok(_) => Ok(true),
-            Err(StorageError::NotFound { .. }) => Ok(false),
+            Err(StorageError::NotFound { .. } | StorageError::NotAFile { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// The files and folders directly in a folder; empty where there is none.
+    /// The files and folders directly in a folder; empty where there is none. An object that bears the
+    /// folder's own name and a slash is no file: consoles and gateways put such markers.
     ///
     /// # Errors
     /// What keeps the store from answering.
     pub async fn list(&self, folder: &Location) -> Result<Listing, StorageError> {
-        if self.admit(folder)?.is_file() {
-            return Ok(Listing::default());
-        }
+        let mut listing = if folder.store == Store::File {
+            match self.inner.roots.hold(folder) {
+                Err(StorageError::NotFound { .. }) => Listing::default(),
+                held => held?.list()?,
+            }
+        } else {
+            self.list_objects(folder).await?
+        };
+        listing.files.sort_by(|a, b| a.location.key.cmp(&b.location.key));
+        listing.folders.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(listing)
+    }
+
+    async fn list_objects(&self, folder: &Location) -> Result<Listing, StorageError> {
+        self.admit(folder)?;
         let client = self.inner.clients.of(folder)?;
         let found = match client.list_with_delimiter(Some(&key(folder)?)).await {
             Ok(found) => found,
@@ -74,11 +97,10 @@ impl Storage {
             Err(error) => return Err(StorageError::from_store(folder, &error)),
         };
         let place = |key: &Key| Location { store: folder.store.clone(), key: key.to_string() };
-        let mut files: Vec<_> =
-            found.objects.iter().map(|meta| info(place(&meta.location), meta)).collect();
-        let mut folders: Vec<_> = found.common_prefixes.iter().map(place).collect();
-        files.sort_by(|a, b| a.location.key.cmp(&b.location.key));
-        folders.sort_by(|a, b| a.key.cmp(&b.key));
+        // A marker's key loses its slash when it is read, and so is the folder's own.
+        let objects = found.objects.iter().filter(|meta| meta.location.as_ref() != folder.key);
+        let files = objects.map(|meta| info(place(&meta.location), meta)).collect();
+        let folders = found.common_prefixes.iter().map(place).collect();
         Ok(Listing { files, folders })
     }
 
@@ -130,18 +152,43 @@ impl Storage {
         location: &Location,
         options: GetOptions,
     ) -> Result<Download, StorageError> {
-        use object_store::ObjectStore;
+        if location.store == Store::File {
+            return self.get_file(location, options.range);
+        }
         self.admit(location)?;
         let client = self.inner.clients.of(location)?;
         let found = client.get_opts(&key(location)?, options).await;
         let found = found.map_err(|error| StorageError::from_store(location, &error))?;
         let (size, etag, range) = (found.meta.size, found.meta.e_tag.clone(), found.range.clone());
+        self.watch(location, etag.as_deref())?;
         let place = location.clone();
         let stream = found
             .into_stream()
             .map_err(move |error| StorageError::from_store(&place, &error))
             .boxed();
         Ok(Download { size, range, etag, stream })
+    }
+
+    fn get_file(
+        &self,
+        location: &Location,
+        range: Option<GetRange>,
+    ) -> Result<Download, StorageError> {
+        let Regular { file, size, mark } = self.inner.roots.open(location)?;
+        self.watch(location, Some(&mark))?;
+        let range = match range {
+            None => 0..size,
+            Some(range) => {
+                let within = range.as_range(size);
+                within.map_err(|error| StorageError::unavailable(location, &error))?
+            }
+        };
+        let broken = |place: &Location, error: &io::Error| StorageError::from_io(place, error);
+        let stream = local::stream(file, range.clone());
+        let stream = stream.map_err(|error| broken(location, &error))?;
+        let place = location.clone();
+        let stream = stream.map_err(move |error| broken(&place, &error)).boxed();
+        Ok(Download { size, range, etag: Some(mark), stream })
     }
 
     /// Size and SHA-256 of an object, read through.
@@ -172,6 +219,9 @@ async fn collect(location: &Location, mut download: Download) -> Result<Bytes, S
 fn complete(location: &Location, received: u64, size: u64) -> Result<(), StorageError> {
     if received == size {
         return Ok(());
+    }
+    if location.store == Store::File {
+        return Err(StorageError::Changed { location: location.to_string() });
     }
     Err(StorageError::Truncated { location: location.to_string(), received, size })
 }

@@ -55,17 +55,23 @@ impl Roots {
     /// Returns the path of a file location (of others: an empty one).
     pub(super) fn check(&self, location: &Location) -> Result<PathBuf, LocationError> {
         let path = location.path().unwrap_or_default();
-        let Self::Bound { roots, state, objects, advice } = self else { return Ok(path) };
+        let Self::Bound { roots, advice, .. } = self else { return Ok(path) };
         let refused = |detail: String| LocationError::not_allowed(&location.to_string(), detail);
         if !roots.iter().any(|root| location.is_under(root)) {
             let shown: Vec<String> = roots.iter().map(ToString::to_string).collect();
             let detail = format!("lies outside the allowed roots ({}); {advice}", shown.join(", "));
             return Err(refused(detail));
         }
-        if location.store != Store::File {
-            return Ok(path);
+        if location.store == Store::File {
+            self.judge(location, &resolve(&path).map_err(refused)?)?;
         }
-        let real = resolve(&path).map_err(refused)?;
+        Ok(path)
+    }
+
+    /// Refuses what really lies outside the roots, or in a state folder: `real` holds no symlink.
+    pub(super) fn judge(&self, location: &Location, real: &Path) -> Result<(), LocationError> {
+        let Self::Bound { roots, state, objects, advice } = self else { return Ok(()) };
+        let refused = |detail: String| LocationError::not_allowed(&location.to_string(), detail);
         let mut inside = false;
         for root in roots.iter().filter_map(Location::path) {
             inside |= real.starts_with(resolve(&root).map_err(refused)?);
@@ -82,7 +88,7 @@ impl Roots {
                 ));
             }
         }
-        Ok(path)
+        Ok(())
     }
 }
 

@@ -55,7 +55,7 @@ fn write_all(mut writer: ResultWriter<'_>, target: &ModelFolder) -> Standing {
     writer.card(&Card { method: Some("fgmt".into()), ..Card::default() }).unwrap();
     let spec = json!({"output": "x"});
     let facts = ManifestFacts { id: ID, spec: &spec, verdict: Verdict::Published, inputs: &[] };
-    writer.finish(facts).unwrap()
+    writer.finish(facts).unwrap().standing()
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use std::{collections::HashMap, fs};
 
+use axum::Router;
 use bytes::Bytes;
 use retune::storage::{Credentials, Location, S3Config, Storage, TenantStorage};
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::support::{
@@ -34,22 +36,74 @@ fn place(storage: &Storage, path: &str) -> Location {
 fn a_large_object_goes_up_in_parts_and_comes_back_the_same() {
     let (server, test) = start();
     let storage = test.storage.blocking();
-    let location = place(&test.storage, "run/model.safetensors");
+    let folder = place(&test.storage, "run");
+    let location = folder.child("model.safetensors").unwrap();
     let local = test.scratch().join("model");
     let content = noise(LARGE);
     fs::write(&local, &content).unwrap();
 
-    let written = storage.publish_file(&location, &local, &|| true).unwrap();
+    let attempt = storage.begin_attempt(&folder).unwrap();
+    let staged = storage.stage_file((&attempt, "model.safetensors"), &local, &|| true).unwrap();
     assert_eq!(server.parts(), 3);
+    assert!(!storage.exists(&location).unwrap());
+    assert!(storage.put_in_place(&attempt, &staged).unwrap());
     assert_eq!(storage.head(&location).unwrap().size, LARGE as u64);
     let fetched = storage.fetch(&location, &test.scratch(), &|| true).unwrap();
-    assert_eq!((fetched.size, &fetched.sha256), (written.size, &written.sha256));
+    assert_eq!((fetched.size, &fetched.sha256), (staged.size, &staged.sha256));
     assert!(fs::read(&fetched.path).unwrap() == content);
 
-    assert_eq!(storage.publish_file(&location, &local, &|| true).unwrap(), written);
-    fs::write(&local, noise(LARGE - 1)).unwrap();
-    let error = storage.publish_file(&location, &local, &|| true).unwrap_err();
-    assert_eq!(error.code(), "already_exists");
+    // Whoever comes later and does not know puts the same bytes there.
+    assert!(storage.put_in_place(&attempt, &staged).unwrap());
+    storage.tidy(&folder, &["model.safetensors"], &[attempt.id]).unwrap();
+    let listing = storage.list(&folder).unwrap();
+    assert_eq!((listing.files.len(), listing.folders.len()), (1, 0));
+    assert_eq!(server.unfinished_uploads(), 0);
+}
+
+/// Of a process that was killed nobody knows the uploads but by what it wrote down.
+#[test]
+fn the_uploads_of_an_attempt_that_died_are_ended() {
+    let (server, test) = start();
+    let storage = test.storage.blocking();
+    let folder = place(&test.storage, "run");
+    let local = test.scratch().join("model");
+    fs::write(&local, noise(LARGE)).unwrap();
+    let attempt = storage.begin_attempt(&folder).unwrap();
+    storage.stage_file((&attempt, "model.safetensors"), &local, &|| true).unwrap();
+    assert_eq!(server.unfinished_uploads(), 1);
+    let [found] = &storage.attempts(&folder).unwrap()[..] else { panic!("one attempt") };
+    assert_eq!(found.id, attempt.id);
+    storage.clear_attempt(found).unwrap();
+    assert_eq!(server.unfinished_uploads(), 0);
+    assert!(storage.attempts(&folder).unwrap().is_empty());
+}
+
+/// Consoles put an empty object whose key is the folder's with its slash.
+#[test]
+fn the_marker_of_a_folder_is_no_file_of_it() {
+    let first = TestStorage::on_files();
+    let handle = first.runtime.handle().clone();
+    let listener = handle.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let answer = "<ListBucketResult><IsTruncated>false</IsTruncated>\
+        <Contents><Key>allowed/model/</Key><Size>0</Size>\
+        <LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>\
+        <Contents><Key>allowed/model/config.json</Key><Size>2</Size>\
+        <LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>\
+        <CommonPrefixes><Prefix>allowed/model/deep/</Prefix></CommonPrefixes></ListBucketResult>";
+    let app = Router::new().fallback(async move || answer);
+    handle.spawn(async move { axum::serve(listener, app).await });
+    let config = S3Config {
+        endpoint: Some(endpoint),
+        allow_http: true,
+        anonymous: true,
+        ..S3Config::default()
+    };
+    let test = TestStorage::with_runtime(first.runtime, &["s3://bucket/allowed/"], config);
+    let listing = test.storage.blocking().list(&place(&test.storage, "model")).unwrap();
+    let names: Vec<_> = listing.files.iter().map(|file| file.location.name()).collect();
+    assert_eq!(names, ["config.json"]);
+    assert_eq!(listing.folders, [place(&test.storage, "model/deep")]);
 }
 
 #[test]

@@ -105,6 +105,13 @@ impl S3Server {
         self.faults.mishaps.lock().unwrap().extend(mishaps);
     }
 
+    /// Multipart uploads that were begun, and neither completed nor ended.
+    pub fn unfinished_uploads(&self) -> usize {
+        let names = fs::read_dir(self.folder.path()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(".upload-") && name.ends_with(".json")).count()
+    }
+
     /// Parts of multipart uploads received.
     pub fn parts(&self) -> usize {
         self.faults.parts.load(Ordering::SeqCst)

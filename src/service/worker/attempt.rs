@@ -26,7 +26,7 @@ use crate::{
     spec::{Spec, SpecError},
 };
 
-/// How long a computation may take to notice that it should end, once the process must.
+/// How long a computation may take to notice that it should end, once nobody waits for it any more.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the record of the end may be tried after that.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -99,6 +99,7 @@ async fn compute(
     let ended = tokio::select! {
         ended = &mut finished => Some(ended),
         () = shutdown.cancelled() => None,
+        () = watch.given_up() => None,
     };
     let ended = if let Some(ended) = ended {
         ended

@@ -3,7 +3,9 @@
 //! On an operating-system thread of its own with its own runtime and connections, so that neither a
 //! computation that takes every core nor a full pool can delay it. It beats at the pace of the
 //! settings; when a phase begins and when somebody wants to cancel, at once; and when the progress
-//! moved, at most once a second. It ends when the attempt does or when the lease is lost.
+//! moved, at most once a second. It ends when the attempt does, when the lease is lost, or when the
+//! computation has not obeyed a cancellation for as long as a lease: then the transfer is not held for it
+//! any longer, and the worker neither.
 
 use std::{
     io,
@@ -43,6 +45,8 @@ struct Heart {
     lease: Lease,
     settings: config::Worker,
     watch: Arc<Watch>,
+    /// Since when the computation has been told to end.
+    cancelled: Option<Instant>,
 }
 
 impl Heartbeat {
@@ -56,7 +60,7 @@ impl Heartbeat {
         let end = CancellationToken::new();
         let ended = end.clone();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let heart = Heart { url, lease, settings, watch };
+        let heart = Heart { url, lease, settings, watch, cancelled: None };
         let beating = heart.run().instrument(Span::current());
         let thread = thread::Builder::new().name("heartbeat".into()).spawn(move || {
             runtime.block_on(ended.run_until_cancelled(beating));
@@ -74,7 +78,7 @@ impl Drop for Heartbeat {
 }
 
 impl Heart {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut database = None;
         let mut bell = None;
         let mut last = Instant::now();
@@ -112,8 +116,8 @@ impl Heart {
         }
     }
 
-    /// Beats until everything is told; false when the lease is lost.
-    async fn tell(&self, database: &Database) -> bool {
+    /// Beats until everything is told; false when the lease is lost, or is to be.
+    async fn tell(&mut self, database: &Database) -> bool {
         loop {
             let (report, more) = self.watch.report();
             let asked = Instant::now();
@@ -121,8 +125,8 @@ impl Heart {
             match time::timeout(self.settings.beat, beat).await {
                 Ok(Ok(heard)) if heard != Heard::Lost => {
                     self.watch.prolong(asked + self.settings.lease);
-                    if heard == Heard::Cancel {
-                        self.watch.stop(Stop::Cancelled);
+                    if heard == Heard::Cancel && !self.cancel() {
+                        return false;
                     }
                 }
                 // Given up, not lost: whoever records the end says so if it was lost before.
@@ -139,6 +143,21 @@ impl Heart {
                 return true;
             }
         }
+    }
+
+    /// Tells the computation to end; false when it has not listened for as long as a lease.
+    fn cancel(&mut self) -> bool {
+        self.watch.stop(Stop::Cancelled);
+        let since = *self.cancelled.get_or_insert_with(Instant::now);
+        if since.elapsed() < self.settings.lease {
+            return true;
+        }
+        tracing::error!(
+            transfer = %self.lease.transfer,
+            "the computation does not end though it was cancelled; it is left to itself"
+        );
+        self.watch.give_up();
+        false
     }
 }
 

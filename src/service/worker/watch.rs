@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     pipeline::{Phase, Progress, Stop},
@@ -23,6 +24,8 @@ pub struct Watch {
     state: Mutex<State>,
     /// Rung when there is something to report at once.
     news: Notify,
+    /// Nobody waits for the computing thread any longer.
+    given_up: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -75,7 +78,18 @@ impl Watch {
                 ended: false,
             }),
             news: Notify::new(),
+            given_up: CancellationToken::new(),
         }
+    }
+
+    /// Ends the waiting for a computation that does not end. It may write nothing any more.
+    pub fn give_up(&self) {
+        self.stop(Stop::HandedBack);
+        self.given_up.cancel();
+    }
+
+    pub async fn given_up(&self) {
+        self.given_up.cancelled().await;
     }
 
     /// The lease holds until then.
@@ -192,6 +206,14 @@ mod tests {
         watch.stop(Stop::HandedBack);
         assert_eq!(watch.go_on(), Err(Stop::HandedBack));
         watch.stop(Stop::Cancelled);
+        assert_eq!(watch.go_on(), Err(Stop::HandedBack));
+    }
+
+    #[test]
+    fn who_was_given_up_may_not_write() {
+        let watch = fresh();
+        watch.stop(Stop::Cancelled);
+        watch.give_up();
         assert_eq!(watch.go_on(), Err(Stop::HandedBack));
     }
 

@@ -1,0 +1,155 @@
+//! Which attempt's files become the result: decided once, by an object that only one can create.
+//!
+//! An attempt that has written everything aside creates `.attempts/elected-0.json`, which lists its
+//! files and holds the manifest to come. Whoever finds it, that attempt, a later one or an earlier one
+//! that woke up, does the same from then on: it puts those files in their places, creates the manifest
+//! and removes what is left. So a request of any of them that arrives late changes nothing.
+//!
+//! An elected attempt whose files another has cleared away before they got their places (it took the
+//! attempt for dead, and the request that elected it was on its way) can never finish, nor harm: what it
+//! would put in its places is gone. The next election has the next number.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{MANIFEST_LIMIT, OutputFile, Standing, pretty};
+use crate::{
+    artifacts::error::ArtifactError,
+    storage::{ATTEMPTS, Attempt, Location, ResultKey, Staged, Storage, StorageError},
+};
+
+/// More rounds than any job has attempts.
+const ROUNDS: usize = 1000;
+
+/// What an attempt is elected with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Elected {
+    pub attempt: Uuid,
+    pub files: Vec<Staged>,
+    pub manifest: Value,
+}
+
+/// How an election went.
+pub(super) enum Outcome {
+    Own(Standing),
+    /// Another attempt's files are the result.
+    Other(Standing),
+}
+
+/// The elections that were held at a folder, in order.
+pub(super) fn held(storage: &Storage, folder: &Location) -> Result<Vec<Elected>, ArtifactError> {
+    let mut all = Vec::new();
+    while all.len() < ROUNDS
+        && let Some(elected) = read(storage, &place(folder, all.len())?)?
+    {
+        all.push(elected);
+    }
+    Ok(all)
+}
+
+/// The result of an attempt that was elected before, finished if it was not.
+pub(super) fn finish_earlier(
+    storage: &Storage,
+    folder: &Location,
+) -> Result<Option<Standing>, ArtifactError> {
+    for elected in held(storage, folder)? {
+        if let Some(standing) = elected.finish(storage, folder)? {
+            return Ok(Some(standing));
+        }
+    }
+    Ok(None)
+}
+
+/// Has this attempt elected, unless another is, and finishes whichever it is.
+pub(super) fn hold(
+    own: Elected,
+    storage: &Storage,
+    folder: &Location,
+) -> Result<Outcome, ArtifactError> {
+    let text = serde_json::to_vec(&own)
+        .map_err(|error| ArtifactError::fault("unwritable_manifest", folder, error.to_string()))?;
+    for round in 0..ROUNDS {
+        let place = place(folder, round)?;
+        let created = storage.blocking().publish_bytes(&place, Bytes::from(text.clone()));
+        match created {
+            Ok(_) => {
+                let overtaken = || StorageError::Unavailable {
+                    location: folder.to_string(),
+                    detail: "another attempt has cleared away what this one had written".into(),
+                };
+                let standing = own.finish(storage, folder)?.ok_or_else(overtaken)?;
+                return Ok(Outcome::Own(standing));
+            }
+            Err(StorageError::AlreadyExists { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(other) = read(storage, &place)?
+            && let Some(standing) = other.finish(storage, folder)?
+        {
+            return Ok(Outcome::Other(standing));
+        }
+    }
+    let location = folder.to_string();
+    Err(StorageError::Unavailable { location, detail: "too many elections".into() }.into())
+}
+
+impl Elected {
+    /// Puts the files in their places and creates the manifest. `None` where a file is gone.
+    fn finish(
+        &self,
+        storage: &Storage,
+        folder: &Location,
+    ) -> Result<Option<Standing>, ArtifactError> {
+        let attempt = Attempt::named(folder, self.attempt);
+        for file in &self.files {
+            if !storage.blocking().put_in_place(&attempt, file)? {
+                return Ok(None);
+            }
+        }
+        let place = folder.at(&ResultKey::Manifest);
+        let written = storage.blocking().publish_bytes(&place, pretty(&self.manifest))?;
+        let names: Vec<&str> = self.files.iter().map(|file| file.name.as_str()).collect();
+        tidy(storage, folder, &names);
+        Ok(Some(Standing {
+            uri: format!("{folder}/"),
+            manifest_sha256: written.sha256,
+            manifest: self.manifest.clone(),
+        }))
+    }
+}
+
+/// Removes what attempts have left beside a result; should that fail, the result stands nevertheless.
+pub(super) fn tidy(storage: &Storage, folder: &Location, names: &[&str]) {
+    let manifest = ResultKey::Manifest.to_string();
+    let keep: Vec<&str> = names.iter().copied().chain([manifest.as_str()]).collect();
+    let tidied = held(storage, folder).and_then(|elected| {
+        let finished: Vec<Uuid> = elected.iter().map(|elected| elected.attempt).collect();
+        Ok(storage.blocking().tidy(folder, &keep, &finished)?)
+    });
+    if let Err(error) = tidied {
+        tracing::warn!(%error, %folder, "could not remove what attempts have left beside a result");
+    }
+}
+
+impl From<&Staged> for OutputFile {
+    fn from(file: &Staged) -> Self {
+        Self { name: file.name.clone(), size: file.size, sha256: file.sha256.clone() }
+    }
+}
+
+fn place(folder: &Location, round: usize) -> Result<Location, ArtifactError> {
+    Ok(folder.join(&format!("{ATTEMPTS}/elected-{round}.json"))?)
+}
+
+fn read(storage: &Storage, place: &Location) -> Result<Option<Elected>, ArtifactError> {
+    let bytes = match storage.blocking().read_small(place, MANIFEST_LIMIT) {
+        Err(StorageError::NotFound { .. }) => return Ok(None),
+        bytes => bytes?,
+    };
+    let elected = serde_json::from_slice(&bytes);
+    elected.map(Some).map_err(|error| {
+        ArtifactError::fault("unreadable_result", place, format!("is none of ours: {error}"))
+    })
+}

@@ -1,0 +1,121 @@
+//! Values that overflow on the way: nothing that holds an infinity is published, and no loss is `null`.
+
+use retune::{
+    artifacts::{Access, tensors},
+    engine::network::{Checkpoint, DType, HostTensor},
+    pipeline::{self, Failure},
+};
+use serde_json::{Value, json};
+
+use crate::pipeline::case::{Case, FEATURES, samples};
+
+/// A tensor with this value everywhere, of this dtype.
+fn filled(like: &HostTensor, dtype: DType, value: f32) -> HostTensor {
+    let bytes: Vec<u8> = match dtype {
+        DType::F16 => vec![half::f16::from_f32(value).to_le_bytes(); like.len()].concat(),
+        DType::BF16 => vec![half::bf16::from_f32(value).to_le_bytes(); like.len()].concat(),
+        _ => vec![value.to_le_bytes(); like.len()].concat(),
+    };
+    HostTensor::from_bytes(dtype, like.shape().to_vec(), bytes.into()).expect("as many values")
+}
+
+/// `old`, `tuned` and `new` with these values in one tensor.
+fn case(dtype: DType, [old, tuned, new]: [f32; 3]) -> (Case, Value) {
+    let case = Case::fresh();
+    for (name, value) in [("old", old), ("tuned", tuned), ("new", new)] {
+        let model = case.model(name);
+        let with = |(tensor, found): (&str, &HostTensor)| {
+            let value = if tensor == "fc1.bias" { value } else { 0.25 };
+            (tensor.to_owned(), filled(found, dtype, value))
+        };
+        let model: Checkpoint = model.iter().map(with).collect();
+        case.put_weights(name, &model);
+    }
+    let mut spec = case.spec();
+    spec.as_object_mut().expect("an object").remove("data");
+    spec["methods"] = json!(["identity"]);
+    (case, spec)
+}
+
+fn refused(case: &Case, spec: &Value) -> String {
+    match case.run(spec) {
+        Err(Failure::Input { code: "overflow", detail, .. }) => {
+            assert!(case.left_under_output().is_empty());
+            detail
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_sum_beyond_its_dtype_is_not_published() {
+    for (dtype, values) in [
+        (DType::F16, [0.0, 40_000.0, 40_000.0]),
+        (DType::F32, [-3e38, 3e38, 1.0]),
+        (DType::BF16, [-3e38, 3e38, 1.0]),
+    ] {
+        for methods in [json!(["identity"]), json!(["weight_matching"]), json!("auto")] {
+            let (case, mut spec) = case(dtype, values);
+            spec["methods"] = methods.clone();
+            let detail = refused(&case, &spec);
+            let named = detail.contains("fc1.bias") && detail.contains(dtype.name());
+            assert!(named, "{dtype:?} {methods}: {detail}");
+        }
+    }
+}
+
+#[test]
+fn neither_is_one_in_the_adapter_of_the_update() {
+    let (case, mut spec) = case(DType::F32, [-3e38, 3e38, 1.0]);
+    spec["options"]["update"] = json!({"format": "lora", "rank": 2});
+    refused(&case, &spec);
+}
+
+#[test]
+fn an_adapter_scaled_beyond_every_number_is_not_published() {
+    let (case, mut spec) = case(DType::F32, [0.0, 0.0, 0.0]);
+    let settings =
+        json!({"peft_type": "LORA", "r": 2, "lora_alpha": 1e39, "target_modules": ["fc1"]});
+    let [rows, columns] = case.model("old")["fc1.weight"].shape()[..] else { panic!("a matrix") };
+    let ones = |shape: Vec<usize>| {
+        let values = vec![1.0; shape.iter().product()];
+        HostTensor::from_f32(shape, values)
+    };
+    let factors: Checkpoint = [
+        ("base_model.model.fc1.lora_A.weight".to_owned(), ones(vec![2, columns])),
+        ("base_model.model.fc1.lora_B.weight".to_owned(), ones(vec![rows, 2])),
+    ]
+    .into_iter()
+    .collect();
+    case.write("lora/adapter_config.json", settings.to_string());
+    case.write("lora/adapter_model.safetensors", tensors::to_bytes(&factors));
+    spec["source"]["trajectory"] = json!(case.uri("lora/"));
+    let detail = refused(&case, &spec);
+    assert!(detail.contains("fc1.weight"), "{detail}");
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_said_and_no_null() {
+    let case = Case::fresh();
+    let (_, labels) = samples(60, 6);
+    let large = HostTensor::from_f32(vec![60, FEATURES], vec![3e38; 60 * FEATURES]);
+    case.put_data("large.safetensors", large, &labels);
+    let scratch = case.folder.path().join("scratch");
+    std::fs::create_dir_all(&scratch).expect("our own folder");
+    let access = Access { storage: &case.storage, scratch: &scratch, go_on: &|| true };
+    let evaluate =
+        |data: &str| pipeline::evaluate(access, &case.uri("tuned/"), &case.uri(data), None, None);
+    assert!(evaluate("test.safetensors").expect("sound data")["loss"].is_number());
+    let Err(Failure::Input { code, detail, .. }) = evaluate("large.safetensors") else {
+        panic!("it must be refused")
+    };
+    assert_eq!(code, "overflow");
+    assert!(detail.contains("preprocess"), "{detail}");
+    // Nor is a model published whose loss on the test split is none.
+    let mut spec = case.spec();
+    spec["methods"] = json!(["identity"]);
+    for split in ["validation", "test"] {
+        spec["data"][split] = json!(case.uri("large.safetensors"));
+    }
+    refused(&case, &spec);
+}

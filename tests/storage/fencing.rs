@@ -1,0 +1,236 @@
+//! Attempts that overlap: a request of one is held back until another has finished, and does then what it
+//! was to do. Whichever it is, the result that stands stays what its manifest says.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use retune::{
+    artifacts::{
+        Access, ArtifactError, Begun, Card, ModelFolder, ResultWriter,
+        result::{Finished, ManifestFacts},
+        tensors,
+    },
+    engine::network::{Checkpoint, HostTensor},
+    pipeline::Verdict,
+    storage::{Credentials, Location, S3Config, Storage, TenantStorage},
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{
+    files::TestStorage,
+    gate::{Asked, Choice, Gate},
+    s3_server::S3Server,
+    weed::{ACCESS_KEY, SECRET_KEY, Weed},
+};
+
+const ID: Uuid = Uuid::from_u128(9);
+const ROOT: &str = "s3://bucket/allowed/";
+/// Elements of the model: more than goes in one request.
+const LARGE: usize = 5 << 20;
+
+/// A model of which the bytes tell whose it is.
+fn model(value: f32) -> Checkpoint {
+    let of = |name: &str, len: usize| {
+        (name.to_owned(), HostTensor::from_f32(vec![len], vec![value; len]))
+    };
+    [of("large", LARGE), of("small", 4)].into_iter().collect()
+}
+
+/// A server, reached by one attempt directly and by the other through a gate.
+struct World {
+    test: TestStorage,
+    config: S3Config,
+    credentials: Option<Credentials>,
+    target: ModelFolder,
+}
+
+impl World {
+    fn new(test: TestStorage, config: S3Config) -> Self {
+        test.write("base/config.json", "{ \"model_type\": \"graph\" }\n");
+        test.write("base/model.safetensors", tensors::to_bytes(&model(0.0)));
+        test.write("base/LICENSE", "free");
+        let location = test.storage.check_location(&test.uri("base")).unwrap();
+        let target = ModelFolder::look(test.storage.blocking(), &location).unwrap();
+        Self { test, config, credentials: None, target }
+    }
+
+    fn storage(&self, endpoint: Option<&str>) -> Storage {
+        let mut config = self.config.clone();
+        if let Some(endpoint) = endpoint {
+            config.endpoint = Some(endpoint.to_owned());
+        }
+        let storage = Storage::local(config, self.test.runtime.handle().clone());
+        let (tenant, credentials) = (Uuid::nil(), self.credentials.clone());
+        let own = HashMap::from([(tenant, TenantStorage { roots: None, credentials })]);
+        storage.with_tenants(own).unwrap().of(tenant)
+    }
+
+    fn folder(&self) -> Location {
+        self.storage(None).check_location(&format!("{ROOT}out/{ID}")).unwrap()
+    }
+
+    /// One attempt from beginning to end, with a model of its own.
+    fn attempt(
+        &self,
+        storage: &Storage,
+        value: f32,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<(), ArtifactError> {
+        let scratch = self.test.scratch();
+        let access = Access { storage, scratch: &scratch, go_on };
+        let output = storage.check_location(&format!("{ROOT}out/"))?;
+        let Begun::Fresh(mut writer) = ResultWriter::begin(access, &output, ID)? else {
+            return Ok(());
+        };
+        let mut write = || {
+            writer.model(&model(value), &self.target)?;
+            writer.report(&json!({"verdict": "published", "whose": value}))?;
+            writer.card(&Card::default())
+        };
+        if let Err(error) = write() {
+            // As the pipeline does, where the lease is not lost.
+            if go_on() {
+                writer.discard()?;
+            }
+            return Err(error);
+        }
+        let spec = json!({});
+        let facts = ManifestFacts { id: ID, spec: &spec, verdict: Verdict::Published, inputs: &[] };
+        let finished = writer.finish(facts)?;
+        assert!(matches!(finished, Finished::Own(_) | Finished::Other(_)));
+        Ok(())
+    }
+
+    /// Every file of the folder with its digest, and what the manifest says they are.
+    fn judge(&self, what: &str) {
+        let storage = self.storage(None);
+        let (storage, folder) = (storage.blocking(), self.folder());
+        let manifest = storage.read_small(&folder.child("manifest.json").unwrap(), 1 << 20);
+        let manifest: Value = serde_json::from_slice(&manifest.expect(what)).unwrap();
+        let mut said = BTreeMap::new();
+        for output in manifest["outputs"].as_array().unwrap() {
+            let name = output["name"].as_str().unwrap();
+            said.insert(name.to_owned(), output["sha256"].as_str().unwrap().to_owned());
+        }
+        assert!(said.contains_key("model.safetensors"), "{what}");
+        for (name, digest) in &said {
+            let found = storage.digest(&folder.join(name).unwrap());
+            assert_eq!(
+                found.unwrap_or_else(|e| panic!("{what}: {e}")).sha256,
+                *digest,
+                "{what}: {name}"
+            );
+        }
+        for file in storage.list(&folder).unwrap().files {
+            let name = file.location.name();
+            assert!(name == "manifest.json" || said.contains_key(name), "{what}: {name}");
+        }
+    }
+
+    fn clear(&self) {
+        let storage = self.storage(None);
+        storage.blocking().delete_prefix(&self.folder()).unwrap();
+    }
+
+    /// An attempt whose chosen request is held back until another attempt has finished. What was held,
+    /// if anything was. With `alert` the first notices then that its lease is lost.
+    fn overlap(&self, alert: bool, choice: Choice) -> Option<Asked> {
+        let upstream = self.config.endpoint.clone().unwrap();
+        let gate = Gate::before(&upstream, self.test.runtime.handle(), choice);
+        let (over, lost) = (AtomicBool::new(false), AtomicBool::new(false));
+        let slow = self.storage(Some(&gate.endpoint));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let go_on = || !(alert && lost.load(Ordering::SeqCst));
+                // That it fails is one of the ways in which it may end.
+                let _ = self.attempt(&slow, 0.25, &go_on);
+                over.store(true, Ordering::SeqCst);
+            });
+            let held = gate.wait(&|| over.load(Ordering::SeqCst));
+            if held.is_some() {
+                lost.store(true, Ordering::SeqCst);
+                self.attempt(&self.storage(None), 0.5, &|| true).expect("the second attempt");
+                self.judge(&format!("before the release of {held:?}"));
+            }
+            gate.release();
+            held
+        })
+    }
+}
+
+/// Whatever a request writes, and whenever it arrives.
+#[test]
+fn no_request_that_arrives_late_changes_a_result() {
+    let files = TestStorage::on_files();
+    let server = S3Server::start(files.runtime.handle());
+    let world = World::new(files, server.config.clone());
+    for alert in [false, true] {
+        let mut number = 0;
+        loop {
+            let held = world.overlap(alert, Box::new(move |asked| asked.number == number));
+            world.judge(&format!("alert: {alert}, number {number}, after {held:?}"));
+            assert_eq!(server.unfinished_uploads(), 0, "{held:?}");
+            world.clear();
+            if held.is_none() {
+                break;
+            }
+            number += 1;
+        }
+        assert!(number > 15, "only {number} requests were held back");
+    }
+}
+
+/// The same on a real server: the kinds of requests that write under a last name, or delete.
+#[test]
+fn late_requests_on_a_real_server() {
+    let files = TestStorage::on_files();
+    let weed = files.runtime.block_on(Weed::start());
+    let config = S3Config {
+        endpoint: Some(format!("http://127.0.0.1:{}", weed.s3)),
+        region: Some("us-east-1".into()),
+        allow_http: true,
+        ..S3Config::default()
+    };
+    let credentials = Credentials {
+        access_key_id: ACCESS_KEY.into(),
+        secret_access_key: SECRET_KEY.into(),
+        session_token: None,
+    };
+    let world = World { credentials: Some(credentials), ..World::new(files, config) };
+    let kinds: [(&str, fn(&Asked) -> bool); 7] = [
+        ("the completion", |a| a.method == "POST" && a.target.contains("uploadId=")),
+        ("a part", |a| a.method == "PUT" && a.target.contains("partNumber=")),
+        ("a copy", |a| a.copies),
+        ("the election", |a| a.target.contains("elected-")),
+        ("the manifest", |a| a.target.contains("manifest.json")),
+        ("the deletion", |a| a.method == "POST" && a.target.contains("?delete")),
+        ("the first write", |a| a.number == 0),
+    ];
+    for (name, kind) in kinds {
+        let held = world.overlap(false, Box::new(kind));
+        assert!(held.is_some(), "{name} was not held back");
+        world.judge(&format!("{name}, {held:?}"));
+        world.clear();
+    }
+}
+
+/// One that was killed after its election is finished by the next, with its own files.
+#[test]
+fn who_was_elected_and_died_is_finished_by_the_next() {
+    let files = TestStorage::on_files();
+    let server = S3Server::start(files.runtime.handle());
+    let world = World::new(files, server.config.clone());
+    let storage = world.storage(None);
+    let held = world.overlap(
+        true,
+        Box::new(|asked| asked.target.contains("uploadId=") && asked.method == "POST"),
+    );
+    assert!(held.is_some());
+    let report = storage.blocking().read_small(&world.folder().child("report.json").unwrap(), 999);
+    let report: Value = serde_json::from_slice(&report.unwrap()).unwrap();
+    assert_eq!(report["whose"], 0.25);
+}
