@@ -120,6 +120,8 @@ pub struct Worker {
     #[serde(rename = "backoff_seconds", deserialize_with = "seconds")]
     pub backoff: Duration,
     pub max_attempts: i32,
+    /// What a job's plan may hold, in bytes; 0: what the machine or its control group has.
+    pub memory_bytes: u64,
     /// For a worker that can read a specification.
     #[serde(rename = "unreadable_seconds", deserialize_with = "seconds")]
     pub unreadable: Duration,

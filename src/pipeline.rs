@@ -14,6 +14,7 @@ mod fetch;
 mod fine_tune;
 mod judge;
 mod matching;
+mod memory;
 mod meter;
 mod models;
 mod plan;
@@ -46,6 +47,7 @@ use meter::Meter;
 
 pub use device::{checked_device, device};
 pub use fetch::{evaluate, groups};
+pub use memory::limit as memory_limit;
 pub use plan::plan;
 
 /// Where a running transfer is.
@@ -149,6 +151,8 @@ pub struct Job<'a> {
     /// A folder of this machine's for what other jobs and attempts can use; `None`: nothing is
     /// kept.
     pub cache: Option<&'a Path>,
+    /// Bytes that the job's plan may hold; `None`: any number.
+    pub memory: Option<u64>,
     pub progress: &'a dyn Progress,
 }
 
@@ -221,6 +225,7 @@ fn finish(
     writer: &mut ResultWriter,
 ) -> Result<publish::Facts, Failure> {
     checked_device()?;
+    memory::check(job)?;
     let inputs = fetch::inputs(job, access)?;
     let bench = compete::Bench::new(&inputs, job)?;
     job.progress.phase(Phase::Diagnosing);

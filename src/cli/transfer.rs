@@ -44,7 +44,8 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     let id = args.id.unwrap_or_else(Uuid::now_v7);
     let cache = local.cache.as_deref();
     let progress = bar.as_ref();
-    let done = pipeline::run(Job { id, spec: &spec, storage, scratch, cache, progress });
+    let memory = pipeline::memory_limit(settings.worker.memory_bytes);
+    let done = pipeline::run(Job { id, spec: &spec, storage, scratch, cache, memory, progress });
     bar.clear();
     match done {
         Ok(outcome) if args.json => println!("{}", json!(outcome)),

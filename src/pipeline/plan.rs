@@ -35,31 +35,12 @@ use samples::Samples;
 /// # Errors
 /// As [`super::run`], for what headers can show.
 pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Value, Failure> {
-    super::fetch::location(storage, "/output", &spec.output)?;
-    let models = Models::look(spec, storage)?;
-    let channels = channels("/target/base", &models.folder, &models.target)?;
-    let samples = Samples::look(spec, storage, channels)?;
-    let network = Network::of(spec, &models, &samples)?;
-    let timesteps = match spec.options.trajectory {
-        TrajectoryKind::Linear => spec.options.timesteps,
-        TrajectoryKind::Stored => spec.options.timesteps.min(models.checkpoints - 1),
-    };
-    let methods = ladder::methods(&spec.methods, samples.train > 0, models.across_widths);
-    let target = bytes_of(&models.target);
-    let job = estimate::Job {
-        spec,
-        methods: &methods,
-        timesteps,
-        parameters: network.parameters,
-        load: network.load,
-        has_batch_norm: network.graph.has_batch_norm(),
-        samples: [samples.train, samples.validation, samples.test],
-        bytes: [2 * target + bytes_of(&models.base), samples.bytes, target],
-        matching: estimate::Matching::of(&network.symmetry, &models.target),
-    };
+    let forecast = Forecast::look(spec, storage)?;
+    let job = forecast.job(spec);
+    let Forecast { network, samples, methods, timesteps, .. } = &forecast;
     let of_method = |method: &Method| {
-        let network_is = (job.has_batch_norm, models.across_widths);
-        let count = samples.candidate((*method, spec), timesteps, network_is);
+        let network_is = (job.has_batch_norm, forecast.models.across_widths);
+        let count = samples.candidate((*method, spec), *timesteps, network_is);
         json!({
             "method": method,
             "sample_gradients": count.gradients,
@@ -91,6 +72,57 @@ const ASSUMPTIONS: &str = "seconds and memory within about a factor of two; a me
     are those of its candidate, exact where validation is given (a part held out is stratified) and \
     nothing ends early; under auto gradfix masks the best so far, here its default; FLOPs count matrix \
     products";
+
+/// The most that a job is expected to hold at once, in bytes.
+///
+/// # Errors
+/// As [`plan`].
+pub fn memory(spec: &Spec, storage: &Storage) -> Result<f64, Failure> {
+    let forecast = Forecast::look(spec, storage)?;
+    Ok(forecast.job(spec).most_memory())
+}
+
+/// A job by its headers.
+struct Forecast {
+    models: Models,
+    samples: Samples,
+    network: Network,
+    methods: Vec<Method>,
+    timesteps: usize,
+}
+
+impl Forecast {
+    fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
+        super::fetch::location(storage, "/output", &spec.output)?;
+        let models = Models::look(spec, storage)?;
+        let channels = channels("/target/base", &models.folder, &models.target)?;
+        let samples = Samples::look(spec, storage, channels)?;
+        let network = Network::of(spec, &models, &samples)?;
+
+        let timesteps = match spec.options.trajectory {
+            TrajectoryKind::Linear => spec.options.timesteps,
+            TrajectoryKind::Stored => spec.options.timesteps.min(models.checkpoints - 1),
+        };
+        let methods = ladder::methods(&spec.methods, samples.train > 0, models.across_widths);
+        Ok(Self { models, samples, network, methods, timesteps })
+    }
+
+    fn job<'a>(&'a self, spec: &'a Spec) -> estimate::Job<'a> {
+        let Self { models, samples, network, methods, timesteps } = self;
+        let target = bytes_of(&models.target);
+        estimate::Job {
+            spec,
+            methods,
+            timesteps: *timesteps,
+            parameters: network.parameters,
+            load: network.load,
+            has_batch_norm: network.graph.has_batch_norm(),
+            samples: [samples.train, samples.validation, samples.test],
+            bytes: [2 * target + bytes_of(&models.base), samples.bytes, target],
+            matching: estimate::Matching::of(&network.symmetry, &models.target),
+        }
+    }
+}
 
 /// The new base's network, and what one sample asks of it.
 struct Network {

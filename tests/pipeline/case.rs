@@ -175,6 +175,16 @@ impl Case {
 
     /// The same, listened to.
     pub fn run_with(&self, spec: &Value, progress: &dyn Progress) -> Result<Outcome, Failure> {
+        self.run_within(spec, progress, None)
+    }
+
+    /// The same, by a worker that has so many bytes of memory.
+    pub fn run_within(
+        &self,
+        spec: &Value,
+        progress: &dyn Progress,
+        memory: Option<u64>,
+    ) -> Result<Outcome, Failure> {
         let spec = Spec::from_json(spec).map_err(|error| Failure::Input {
             code: error.code,
             pointer: error.faults.first().map(|fault| fault.pointer.clone()),
@@ -187,6 +197,7 @@ impl Case {
             storage: &self.storage,
             scratch: &scratch,
             cache: self.cache.as_deref(),
+            memory,
             progress,
         })
     }
@@ -267,7 +278,8 @@ pub fn plan(epochs: usize) -> FineTunePlan<'static> {
     }
 }
 
-struct Silent;
+/// Listens to nothing.
+pub struct Silent;
 
 impl Progress for Silent {
     fn phase(&self, _: Phase) {}

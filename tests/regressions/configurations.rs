@@ -17,7 +17,10 @@ use retune::{
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
-use crate::{pipeline::case::Case, support::files::TestStorage};
+use crate::{
+    pipeline::case::{Case, Silent},
+    support::files::TestStorage,
+};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
@@ -285,4 +288,18 @@ fn another_epsilon_of_the_new_base_is_told() {
     let report: Value = serde_json::from_str(&report).expect("JSON");
     let warnings = report["warnings"].to_string();
     assert!(warnings.contains("does not compute as the tuned model"), "{warnings}");
+}
+
+/// What a job's own plan puts above the worker's memory is refused before anything large is read.
+#[test]
+fn a_job_that_needs_more_memory_than_there_is_is_refused() {
+    let case = Case::fresh();
+    let run = |memory| case.run_within(&case.spec(), &Silent, Some(memory));
+
+    let Err(Failure::Input { code, detail, .. }) = run(1 << 20) else {
+        panic!("the job is refused")
+    };
+    assert_eq!(code, "needs_memory");
+    assert!(detail.contains("worker.memory_bytes"), "{detail}");
+    run(4 << 30).expect("enough memory");
 }

@@ -75,7 +75,7 @@ impl Job<'_> {
             })
         };
         let memory = self.memory();
-        let most = memory.iter().fold(0.0, |most: f64, (_, bytes)| most.max(*bytes));
+        let most = self.most_memory();
         let stage = |(name, bytes): (&str, f64)| json!({"stage": name, "bytes": bytes.round()});
         json!({
             "seconds": rounded(seconds),
@@ -292,6 +292,11 @@ impl Job<'_> {
         let solves = method != Method::Identity;
         let stages = self.stages(solves, method.needs_data());
         stages.iter().fold(0.0, |most: f64, (_, bytes)| most.max(*bytes)).round()
+    }
+
+    /// The most that is held at once, in bytes.
+    pub fn most_memory(&self) -> f64 {
+        self.memory().iter().fold(0.0, |most: f64, (_, bytes)| most.max(*bytes))
     }
 
     /// The most that each stage holds, in bytes.

@@ -80,13 +80,14 @@ async fn compute(
     let (id, storage, progress) =
         (lease.transfer, worker.storage.of(lease.tenant), Arc::clone(watch));
     let (scratch, cache) = (worker.scratch.clone(), worker.cache.clone());
+    let memory = pipeline::memory_limit(worker.settings.memory_bytes);
     let span = Span::current();
     let thread =
         thread::Builder::new().name("transfer".into()).stack_size(STACK).spawn(move || {
             let _named = span.entered();
             let (spec, storage, scratch) = (&spec, &storage, scratch.as_path());
             let (cache, progress) = (cache.as_deref(), progress.as_ref());
-            let job = Job { id, spec, storage, scratch, cache, progress };
+            let job = Job { id, spec, storage, scratch, cache, memory, progress };
             let run = || pipeline::run(job);
             let result =
                 catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(&*panic)));

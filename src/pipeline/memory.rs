@@ -1,0 +1,58 @@
+//! Whether a job fits into this machine's memory, by its own plan: before anything large is read, so that a
+//! small file that asks for much costs nothing.
+
+use std::fs;
+
+use super::{Failure, Job, plan};
+
+/// How far off a plan's memory may be: what is twice the machine's is refused, not what is near it.
+const MARGIN: f64 = 1.25;
+
+/// Bytes that a job may be expected to hold: the setting, or what the machine or the control group of this
+/// process has where it is 0. `None` where no system tells.
+pub fn limit(setting: u64) -> Option<u64> {
+    if setting > 0 {
+        return Some(setting);
+    }
+    let group = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let group = group.and_then(|text| text.trim().parse().ok());
+    [group, of_the_machine()].into_iter().flatten().min()
+}
+
+fn of_the_machine() -> Option<u64> {
+    let told = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = told.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+/// Refuses a job whose plan holds more than it may.
+///
+/// # Errors
+/// `needs_memory`.
+pub(super) fn check(job: &Job) -> Result<(), Failure> {
+    let Some(limit) = job.memory else { return Ok(()) };
+    // What cannot be planned is refused for its own fault when it is read.
+    let Ok(planned) = plan::memory(job.spec, job.storage) else { return Ok(()) };
+    if planned <= limit as f64 * MARGIN {
+        return Ok(());
+    }
+    let (needed, given) = (planned / 1e9, limit as f64 / 1e9);
+    let detail = format!(
+        "by its plan the job holds {needed:.1} GB, and this worker may hold {given:.1} GB; run it where there \
+         is more, raise worker.memory_bytes, or leave out the methods that solve for permutations of its \
+         widest layers"
+    );
+    Err(Failure::Input { code: "needs_memory", pointer: None, detail })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_comes_before_the_machine() {
+        assert_eq!(limit(7), Some(7));
+        assert!(limit(0).is_none_or(|bytes| bytes > 1 << 28));
+    }
+}
