@@ -31,7 +31,7 @@ use super::{
     model::ModelFolder,
     tensors::{self, NotFinite},
 };
-use election::{Elected, Outcome};
+use election::Elected;
 
 mod election;
 
@@ -282,11 +282,12 @@ impl<'a> ResultWriter<'a> {
         if !(self.access.go_on)() {
             return Err(StorageError::Stopped.into());
         }
+        if let Some(standing) = standing(&self.storage, &self.folder)? {
+            election::tidy(&self.storage, &self.folder, &standing.names());
+            return Ok(Finished::Other(standing));
+        }
         let own = Elected { attempt: self.attempt.id, files: self.staged, manifest };
-        Ok(match election::hold(own, &self.storage, &self.folder)? {
-            Outcome::Own(standing) => Finished::Own(standing),
-            Outcome::Other(standing) => Finished::Other(standing),
-        })
+        election::hold(own, &self.storage, &self.folder)
     }
 
     /// Removes what has been written, after a failure or a cancellation. It is this attempt's alone.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{MANIFEST_LIMIT, OutputFile, Standing, pretty};
+use super::{Finished, MANIFEST_LIMIT, OutputFile, Standing, pretty};
 use crate::{
     artifacts::error::ArtifactError,
     storage::{ATTEMPTS, Attempt, Location, ResultKey, Staged, Storage, StorageError},
@@ -29,13 +29,6 @@ pub(super) struct Elected {
     pub attempt: Uuid,
     pub files: Vec<Staged>,
     pub manifest: Value,
-}
-
-/// How an election went.
-pub(super) enum Outcome {
-    Own(Standing),
-    /// Another attempt's files are the result.
-    Other(Standing),
 }
 
 /// The elections that were held at a folder, in order.
@@ -63,11 +56,15 @@ pub(super) fn finish_earlier(
 }
 
 /// Has this attempt elected, unless another is, and finishes whichever it is.
+///
+/// The caller has seen that no result stands, after everything was written aside. Should one be finished
+/// and tidied between that look and the election, what was written aside has been cleared away too, and
+/// the election leads to nothing.
 pub(super) fn hold(
     own: Elected,
     storage: &Storage,
     folder: &Location,
-) -> Result<Outcome, ArtifactError> {
+) -> Result<Finished, ArtifactError> {
     let text = serde_json::to_vec(&own)
         .map_err(|error| ArtifactError::fault("unwritable_manifest", folder, error.to_string()))?;
     for round in 0..ROUNDS {
@@ -80,7 +77,7 @@ pub(super) fn hold(
                     detail: "another attempt has cleared away what this one had written".into(),
                 };
                 let standing = own.finish(storage, folder)?.ok_or_else(overtaken)?;
-                return Ok(Outcome::Own(standing));
+                return Ok(Finished::Own(standing));
             }
             Err(StorageError::AlreadyExists { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -88,7 +85,7 @@ pub(super) fn hold(
         if let Some(other) = read(storage, &place)?
             && let Some(standing) = other.finish(storage, folder)?
         {
-            return Ok(Outcome::Other(standing));
+            return Ok(Finished::Other(standing));
         }
     }
     let location = folder.to_string();
