@@ -29,13 +29,18 @@ def save(model, folder, dtype="f32", shards=False, edit=None):
 
 
 def change_config(folder, edit, name="config.json"):
+    """Changes keys; `a.b` is the key b within a."""
     path = folder / name
     config = json.loads(path.read_text())
     for key, value in edit.items():
+        *outer, inner = key.split(".")
+        place = config
+        for part in outer:
+            place = place[part]
         if value is ABSENT:
-            config.pop(key, None)
+            place.pop(inner, None)
         else:
-            config[key] = value
+            place[inner] = value
     path.write_text(json.dumps(config, indent=2))
 
 

@@ -6,6 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 ROWS = 8
+# Of large images fewer, for time's sake.
+ROWS_OF_LARGE, LARGE = 2, 100 * 100
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,14 @@ class Pictures:
         return path
 
 
+def rows(shape):
+    return ROWS if shape[1] * shape[2] < LARGE else ROWS_OF_LARGE
+
+
 def pictures(*shape, seed=1):
-    return Pictures(torch.randn((ROWS, *shape), generator=torch.Generator().manual_seed(seed)))
+    return Pictures(torch.randn((rows(shape), *shape), generator=torch.Generator().manual_seed(seed)))
 
 
 def bytes_of(*shape, seed=1):
-    return Pictures(torch.randint(0, 256, (ROWS, *shape), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8))
+    generator = torch.Generator().manual_seed(seed)
+    return Pictures(torch.randint(0, 256, (rows(shape), *shape), generator=generator, dtype=torch.uint8))

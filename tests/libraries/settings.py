@@ -223,7 +223,7 @@ LLAMA = [
     equal("mlp_bias", {"mlp_bias": True}),
     equal("attention_bias and mlp_bias", {"attention_bias": True, "mlp_bias": True}),
     named("pretraining_tp 2", {}, {"pretraining_tp": 2}),
-    named("a sliding_window", {}, {"sliding_window": 4}),
+    named("a sliding_window, which the library does not read", {}, {"sliding_window": 4}),
     named("attention_bias said, not in the file", {}, {"attention_bias": True}),
 ]
 MISTRAL = [

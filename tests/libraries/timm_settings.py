@@ -25,11 +25,11 @@ class Made:
 
     def __str__(self):
         said = ", ".join(f"{key} {value}" for key, value in self.arguments.items())
-        edit = ", ".join(f"{key} {'left out' if value is ABSENT else value}" for key, value in self.edit.items())
         image = "×".join(map(str, self.image)) if self.image else ""
         dtype = self.dtype if self.dtype != "f32" else ""
         if self.title:
             return f"{self.title}{', ' + dtype if dtype else ''}"
+        edit = ", ".join(f"{key.split('.')[-1]} {value}" for key, value in self.edit.items() if value is not ABSENT)
         return ", ".join(part for part in (self.name, said, edit, image, dtype) if part)
 
 
@@ -67,7 +67,8 @@ RESNET = [
     equal("resnet18", drop_rate=0.5), equal("resnet18", drop_path_rate=0.2), equal("resnet18", zero_init_last=False),
     named("resnet18", drop_block_rate=0.1),
     edited("resnet18", "global_pool max outside alone", {"global_pool": "max"}, ("global_pool",), image=(3, 96, 64)),
-    edited("resnet18", "no global_pool", {"global_pool": ABSENT}),
+    edited("resnet18", "no global_pool", {"global_pool": ABSENT, "model_args.global_pool": ABSENT}),
+    edited("resnet18", "another key of somebody's", {"my_project": {"run": 7}}),
     Made("resnet18", {"num_classes": 1}, named=("num_classes", "classes", "label"), refuse="one class"),
     Made("resnet18", {"num_classes": 0}, named=("num_classes", "fc.weight", "fc"), refuse="no classes"),
     *[named(name) for name in ("resnet26", "resnet18d", "resnet50d", "resnetv2_50", "wide_resnet50_2", "seresnet18", "resnet10t")],
@@ -77,13 +78,16 @@ VGG = [
     *[Made("vgg11_bn", dtype=dtype) for dtype in ("f16", "bf16")],
     *[equal("vgg11", image) for image in ((3, 32, 32), (3, 96, 64), (3, 224, 224), (3, 256, 256))],
     *[equal("vgg11_bn", image) for image in ((3, 50, 70), (3, 224, 300))],
+    *[Made("vgg11", {}, image, {"pretrained_cfg.input_size": [3, 64, 64]}) for image in ((3, 64, 64), (3, 32, 48), (3, 256, 288))],
     equal("vgg11", (1, 64, 64), in_chans=1),
     *[named(name, (3, 256, 288), global_pool=pool)
-      for name in ("vgg11", "vgg11_bn") for pool in ("avg", "max", "avgmax", "catavgmax")],
+      for name in ("vgg11",) for pool in ("avg", "max", "avgmax", "catavgmax")],
     equal("vgg11", drop_rate=0.5),
     Made("vgg11", {"num_classes": 1}, named=("num_classes", "classes", "label"), refuse="one class"),
     named("repvgg_a0"),
 ]
+# As a model of 224 × 224 has it.
+OF_SIZE = {"pretrained_cfg.input_size": [3, 32, 32]}
 TINY = "vit_tiny_patch16_224"
 VIT = [
     equal(TINY),
@@ -106,13 +110,16 @@ VIT = [
     equal(TINY, (1, 32, 32), in_chans=1),
     equal(TINY, (3, 32, 48), img_size=(32, 48)),
     named(TINY, (3, 32, 32), patch_size=(8, 4)),
-    *[Made(TINY, {}, image, named=TENSORS) for image in ((3, 16, 16), (3, 24, 32), (3, 40, 40), (3, 64, 64), (3, 30, 32))],
-    *[Made(TINY, {"dynamic_img_size": True}, image, named=(*TENSORS, "dynamic_img_size"))
-      for image in (None, (3, 16, 16), (3, 24, 48), (3, 64, 64))],
-    Made(TINY, {"dynamic_img_size": True, "dynamic_img_pad": True}, (3, 30, 27), named=(*TENSORS, "dynamic_img_size", "dynamic_img_pad")),
+    *[Made(TINY, {}, image, named=TENSORS) for image in ((3, 16, 16), (3, 24, 32), (3, 40, 40), (3, 64, 64), (3, 16, 64), (3, 30, 32))],
+    Made(TINY, {"dynamic_img_size": True}, title="vit_tiny_patch16_224, dynamic_img_size, its own size"),
+    *[Made(TINY, {"dynamic_img_size": True}, image, OF_SIZE, named=("dynamic_img_size",))
+      for image in ((3, 16, 16), (3, 24, 48), (3, 64, 64), (3, 16, 64))],
+    Made(TINY, {"dynamic_img_size": True, "dynamic_img_pad": True}, (3, 30, 27), OF_SIZE,
+         named=("dynamic_img_size", "dynamic_img_pad", "wrong_shape", "divisor")),
     Made(TINY, {"num_classes": 1}, named=("num_classes", "classes", "label"), refuse="one class"),
     Made(TINY, {"num_classes": 0}, named=("num_classes", "head.weight", "head"), refuse="no classes"),
-    edited(TINY, "no global_pool", {"global_pool": ABSENT}),
+    edited(TINY, "no global_pool", {"global_pool": ABSENT, "model_args.global_pool": ABSENT}),
+    Made(TINY, {}, edit={"model_args.act_layer": "silu"}, named=("act_layer",)),
     edited(TINY, "global_pool avg outside alone", {"global_pool": "avg"}, ("global_pool",)),
     *[named(name) for name in ("deit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "beit_base_patch16_224", "flexivit_small")],
 ]
