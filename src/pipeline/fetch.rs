@@ -44,6 +44,8 @@ pub struct Inputs {
     pub head: Option<AdoptedHead>,
     /// Classes and tokens that the bases number differently.
     pub shared_rows: Vec<SharedRows>,
+    /// What was read otherwise than somebody may expect.
+    pub notes: Vec<String>,
     pub splits: Splits,
     /// What was read, for the manifest.
     pub files: Vec<InputFile>,
@@ -90,6 +92,7 @@ pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
         head,
         source_graph,
         shared_rows,
+        notes,
     } = models::read(job, access, &mut files)?;
     let signature = target.checkpoint.signature();
     let graph = read_graph("/target/base", &target.folder, &signature, splits.sample().as_deref())?;
@@ -112,6 +115,7 @@ pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
         source,
         head,
         shared_rows,
+        notes,
         splits,
         files,
     };
@@ -130,7 +134,8 @@ pub(super) fn check_head(
         Err(Failure::Input { code, pointer, detail: detail.to_owned() })
     };
     if adopted.is_some() && wanted == Head::Keep {
-        let detail = "a base has no head of the task to keep; \"source\" is what can be done";
+        let detail = "a base has no head of the task, or one of other classes, so that there is none to keep; \
+                      \"source\" is what can be done";
         return refused("no_head", detail);
     }
     if graph.head().is_none() && wanted != Head::Transport {
@@ -153,14 +158,23 @@ pub(super) fn model(
     text: &str,
     files: &mut Vec<InputFile>,
 ) -> Result<(Model, Naming), Failure> {
-    let place = location(access.storage, pointer, text)?;
+    model_at(access, pointer, &location(access.storage, pointer, text)?, files)
+}
+
+/// The same of a location that has been checked: the path of one may hold what a URI may not.
+pub(super) fn model_at(
+    access: Access,
+    pointer: &str,
+    place: &Location,
+    files: &mut Vec<InputFile>,
+) -> Result<(Model, Naming), Failure> {
     let open = || {
-        let mut model = ModelFolder::look(access.storage.blocking(), &place)?.open(&access)?;
-        tensors::check_finite(&model.checkpoint, &place)?;
+        let mut model = ModelFolder::look(access.storage.blocking(), place)?.open(&access)?;
+        tensors::check_finite(&model.checkpoint, place)?;
         let naming = Naming::of(&model.folder.config, &model.checkpoint.signature());
         if let Some(copy) = naming.untied(&model.checkpoint) {
             let detail = "config.json ties it to the embedding, but their values differ";
-            return Err(ArtifactError::tensor("malformed_config", &place, copy, detail));
+            return Err(ArtifactError::tensor("malformed_config", place, copy, detail));
         }
         model.checkpoint = naming.read(&model.checkpoint);
         Ok((model, naming))
@@ -279,9 +293,17 @@ pub(super) fn headers(
     pointer: &str,
     text: &str,
 ) -> Result<(ModelFolder, Signature), Failure> {
-    let place = location(storage, pointer, text)?;
+    headers_at(storage, pointer, &location(storage, pointer, text)?)
+}
+
+/// The same of a location that has been checked.
+pub(super) fn headers_at(
+    storage: &Storage,
+    pointer: &str,
+    place: &Location,
+) -> Result<(ModelFolder, Signature), Failure> {
     let read = || {
-        let folder = ModelFolder::look(storage.blocking(), &place)?;
+        let folder = ModelFolder::look(storage.blocking(), place)?;
         let signature = folder.signature(storage.blocking())?;
         let naming = Naming::of(&folder.config, &signature);
         Ok((folder, naming.read_signature(signature)))

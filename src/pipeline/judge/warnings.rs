@@ -19,7 +19,7 @@ pub fn of(bench: &Bench, contest: &Contest, gate: &[Check]) -> Vec<String> {
     );
     warn(
         !inputs.trajectory.head().is_empty(),
-        "a base has no head of the task: the result has the old tuning's, and target_before is the \
+        "a base has no head of the task and its classes: the result has the old tuning's, and target_before is the \
          new base below that head as it is",
     );
     warn(splits.held_out, "no validation split was given: 10 % of train was held out");
@@ -50,5 +50,6 @@ pub fn of(bench: &Bench, contest: &Contest, gate: &[Check]) -> Vec<String> {
             inputs.other_start
         ));
     }
+    warnings.extend(inputs.notes.iter().cloned());
     warnings
 }
