@@ -14,6 +14,18 @@ import os
 from pathlib import Path
 
 from safetensors.torch import save_model
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+
+def unwrapped(model):
+    """The module inside what compiles or distributes it, under its own names."""
+    while True:
+        if hasattr(model, "_orig_mod"):
+            model = model._orig_mod
+        elif isinstance(model, (DataParallel, DistributedDataParallel)):
+            model = model.module
+        else:
+            return model
 
 
 class Recorder:
@@ -23,7 +35,7 @@ class Recorder:
     def record(self, model, step, last=False):
         if step in self.steps or not (last or step % self.every == 0):
             return
-        name = f"step-{step:06d}"
+        name, model = f"step-{step:06d}", unwrapped(model)
         (self.folder / name).mkdir(parents=True, exist_ok=True)
         if self.config is None:  # Hugging Face's models know their configuration
             model.save_pretrained(self.folder / name)

@@ -31,13 +31,14 @@ def plain(folder):
     inputs, labels = torch.randn(60, 8), torch.arange(60) % 3
     inputs[torch.arange(60), labels] += 2
     model, recorder = mlp(0), Recorder(folder / "trajectory", GRAPH, every=10)
+    wrapped = torch.nn.DataParallel(torch.compile(model))  # written under the names that it has inside
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for step in range(30):
-        recorder.record(model, step)
+        recorder.record(wrapped, step)
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(model(inputs), labels).backward()
         optimizer.step()
-    recorder.record(model, 30, last=True)
+    recorder.record(wrapped, 30, last=True)
     (folder / "new").mkdir()
     (folder / "new/config.json").write_text(json.dumps(GRAPH))
     save_model(mlp(1), str(folder / "new/model.safetensors"))

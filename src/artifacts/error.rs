@@ -2,6 +2,11 @@
 
 use crate::storage::{Location, LocationError, StorageError};
 
+/// Whether a file is what Git LFS leaves in place of a large one.
+pub(super) fn is_lfs_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"version https://git-lfs")
+}
+
 /// A fault of an artifact: which file, which tensor, what. [`ArtifactError::code`] is stable.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ArtifactError {
@@ -32,6 +37,21 @@ impl ArtifactError {
             tensor: Some(tensor.into()),
             detail: detail.into(),
         }
+    }
+
+    /// A JSON file that cannot be parsed, or is no such file.
+    pub(super) fn json(
+        code: &'static str,
+        location: &Location,
+        bytes: &[u8],
+        error: &serde_json::Error,
+    ) -> Self {
+        if is_lfs_pointer(bytes) {
+            let detail =
+                "is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`";
+            return Self::fault("git_lfs_pointer", location, detail);
+        }
+        Self::fault(code, location, error.to_string())
     }
 
     /// Stable name of the fault, used in reports and HTTP errors.

@@ -18,6 +18,8 @@ use crate::engine::network::{DType, Signature, TensorInfo};
 pub const PREFIX: u64 = 8;
 /// Longest accepted header, in bytes.
 pub const HEADER_LIMIT: u64 = 16 << 20;
+/// How a file of Git LFS begins that stands for a large one: `version https://git-lfs…`.
+pub(super) const LFS_POINTER: &[u8; 8] = b"version ";
 const TENSOR_LIMIT: usize = 100_000;
 const RANK_LIMIT: usize = 8;
 const NAME_LIMIT: usize = 1024;
@@ -40,7 +42,7 @@ pub struct Header {
 /// Why a header is refused; the caller adds the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderFault {
-    /// `truncated`, `header_too_large`, `unknown_dtype` or `malformed_safetensors`.
+    /// `truncated`, `header_too_large`, `unknown_dtype`, `git_lfs_pointer` or `malformed_safetensors`.
     pub code: &'static str,
     pub tensor: Option<String>,
     pub detail: String,
@@ -59,12 +61,16 @@ impl HeaderFault {
 /// Where the header ends and the tensors begin, from a file's first eight bytes and its size.
 ///
 /// # Errors
-/// `truncated` or `header_too_large`.
+/// `truncated`, `header_too_large` or `git_lfs_pointer`.
 pub fn data_start(prefix: &[u8], file_size: u64) -> Result<u64, HeaderFault> {
     let Some(prefix) = prefix.first_chunk() else {
         let detail = format!("has {file_size} bytes, too few for a safetensors file");
         return Err(HeaderFault::of_file("truncated", detail));
     };
+    if prefix == LFS_POINTER {
+        let detail = "is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`";
+        return Err(HeaderFault::of_file("git_lfs_pointer", detail));
+    }
     let length = u64::from_le_bytes(*prefix);
     if length > HEADER_LIMIT {
         let detail = format!("announces a header of {length} bytes; {HEADER_LIMIT} are allowed");

@@ -5,6 +5,8 @@
 //! headers; [`ModelFolder::open`] brings the files here, where they are read as needed. What the configuration
 //! means as a network is for `engine::network` to say.
 
+mod beside;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -15,6 +17,9 @@ use crate::{
     engine::network::{Checkpoint, Signature},
     storage::{Blocking, Listing, Location, ObjectInfo, ResultKey},
 };
+
+use beside::Beside;
+pub(super) use beside::files_beside;
 
 use super::{Access, InputFile, error::ArtifactError, tensors};
 
@@ -40,6 +45,9 @@ pub struct ModelFolder {
     pub config_bytes: Bytes,
     /// The files copied unread into a result.
     pub other_files: Vec<OtherFile>,
+    /// Files and folders (with a slash) that hold this model's weights in other forms, or may: a result
+    /// with them would be two models.
+    pub left_out: Vec<String>,
     weights: Weights,
 }
 
@@ -84,31 +92,30 @@ impl ModelFolder {
         };
         let config_bytes = storage.read_small(&config.location, CONFIG_LIMIT)?;
         let config_value: Value = serde_json::from_slice(&config_bytes).map_err(|error| {
-            ArtifactError::fault("malformed_config", &config.location, error.to_string())
+            ArtifactError::json("malformed_config", &config.location, &config_bytes, &error)
         })?;
         if !config_value.is_object() {
             let detail = "must be a JSON object";
             return Err(ArtifactError::fault("malformed_config", &config.location, detail));
         }
-        let mut other_files = Vec::new();
-        let mut carry = |folder: Option<&str>, files: &[ObjectInfo]| {
-            for file in files {
-                let name = file.location.name();
-                let name =
-                    folder.map_or_else(|| name.to_owned(), |folder| format!("{folder}/{name}"));
-                if !is_pickle(&name)
-                    && let Some(key) = ResultKey::carried(&name)
-                {
-                    other_files.push(OtherFile { key, location: file.location.clone() });
-                }
+        let mut beside = Beside::default();
+        beside.add(None, &listing.files);
+        for folder in modules(&listing) {
+            beside.add(Some(folder.name()), &storage.list(folder)?.files);
+        }
+        let known: BTreeSet<&str> = modules(&listing).map(Location::name).collect();
+        let other = listing.folders.iter().map(Location::name).filter(|name| !known.contains(name));
+        beside.left_out.extend(other.map(|name| format!("{name}/")));
+        let read: BTreeSet<&str> = match &weights {
+            Weights::Single(_) => BTreeSet::from([WEIGHTS]),
+            Weights::Sharded { shards, .. } => {
+                shards.keys().map(String::as_str).chain([INDEX]).collect()
             }
         };
-        carry(None, &listing.files);
-        for folder in modules(&listing) {
-            carry(Some(folder.name()), &storage.list(folder)?.files);
-        }
+        beside.left_out.retain(|name| !read.contains(name.as_str()));
+        let Beside { other_files, left_out } = beside;
         let location = location.clone();
-        Ok(Self { location, config: config_value, config_bytes, other_files, weights })
+        Ok(Self { location, config: config_value, config_bytes, other_files, left_out, weights })
     }
 
     /// Names, shapes and dtypes, from the headers alone.
@@ -191,6 +198,20 @@ pub(super) fn has_weights(listing: &Listing) -> bool {
     file_named(listing, WEIGHTS).is_some() || file_named(listing, INDEX).is_some()
 }
 
+/// Whether a folder holds the weights of a model or of an adapter, in whatever form libraries write them;
+/// what a Trainer leaves beside (`training_args.bin`, `optimizer.pt`) is none.
+pub(super) fn has_any_weights(listing: &Listing) -> bool {
+    let names = || listing.files.iter().map(|file| file.location.name());
+    has_weights(listing)
+        || names().any(|name| is_pickled_model(name) || name == "adapter_model.safetensors")
+}
+
+/// A pickle of weights, under the names that libraries give them.
+fn is_pickled_model(name: &str) -> bool {
+    let of_model = name.starts_with("pytorch_model") || name.starts_with("adapter_model");
+    of_model && name.ends_with(".bin")
+}
+
 pub(super) fn is_pickle(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     PICKLES.iter().any(|suffix| name.ends_with(suffix))
@@ -209,12 +230,16 @@ fn find_weights(
         let shards = read_index(storage, location, &index)?;
         return Ok(Weights::Sharded { index, shards });
     }
-    let pickle = listing.files.iter().map(|file| file.location.name()).find(|name| is_pickle(name));
+    let names = || listing.files.iter().map(|file| file.location.name());
+    let index = names().find(|name| name.ends_with(".bin.index.json"));
+    let pickle = names().find(|name| is_pickled_model(name));
+    let pickle = index.or(pickle).or_else(|| names().find(|name| is_pickle(name)));
     let given = Some(location.name()).filter(|name| is_pickle(name));
     if let Some(name) = given.or(pickle) {
+        let what =
+            if index == Some(name) { "names pickles, which are" } else { "is a pickle, which is" };
         let detail = format!(
-            "{name:?} is a pickle, which is never opened; turn it into safetensors with \
-             `retune convert {name} DIR`"
+            "{name:?} {what} never opened; turn it into safetensors with `retune convert {name} DIR`"
         );
         return Err(ArtifactError::fault("pickle_refused", location, detail));
     }
@@ -241,8 +266,8 @@ fn read_index(
     }
     let fault = |detail: String| ArtifactError::fault("malformed_index", index, detail);
     let bytes = storage.read_small(index, INDEX_LIMIT)?;
-    let Index { weight_map } =
-        serde_json::from_slice(&bytes).map_err(|error| fault(error.to_string()))?;
+    let Index { weight_map } = serde_json::from_slice(&bytes)
+        .map_err(|error| ArtifactError::json("malformed_index", index, &bytes, &error))?;
     let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (tensor, shard) in weight_map {
         if folder.child(&shard).is_err() || !shard.ends_with(".safetensors") {

@@ -13,7 +13,11 @@ use crate::{
     storage::{Blocking, sha256_of},
 };
 
-use super::{InputFile, ModelFolder, error::ArtifactError, model::OtherFile};
+use super::{
+    InputFile,
+    error::{ArtifactError, is_lfs_pointer},
+    model::OtherFile,
+};
 
 /// Files that list tokens; the first that is there counts.
 const VOCABULARIES: [&str; 3] = ["tokenizer.json", "vocab.json", "vocab.txt"];
@@ -21,7 +25,8 @@ const VOCABULARIES: [&str; 3] = ["tokenizer.json", "vocab.json", "vocab.txt"];
 const LIMIT: u64 = 128 << 20;
 
 /// Class labels of a configuration (`id2label`, timm's `label_names`) with their rows. `None` where
-/// there are none, where two are alike, or where they are a library's placeholders (`LABEL_0`).
+/// there are none, where two are alike, or where they are a library's placeholders (`LABEL_0`), or the
+/// rows' own numbers.
 pub fn labels(config: &Value) -> Option<Names> {
     let named: Vec<(usize, &str)> = if let Some(map) = config["id2label"].as_object() {
         map.iter()
@@ -40,7 +45,8 @@ pub fn labels(config: &Value) -> Option<Names> {
     let placeholder = |name: &str| {
         name.strip_prefix("LABEL_").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
     };
-    if named.iter().any(|(_, name)| placeholder(name)) {
+    let is_number = |(row, name): &(usize, &str)| name.parse() == Ok(*row);
+    if named.iter().any(|(_, name)| placeholder(name)) || named.iter().all(is_number) {
         return None;
     }
     let count = named.len();
@@ -48,17 +54,41 @@ pub fn labels(config: &Value) -> Option<Names> {
     (!rows.is_empty() && rows.len() == count).then_some(rows)
 }
 
+/// Files of a tokenizer, under the names that libraries give them.
+const TOKENIZER: [&str; 11] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "chat_template.jinja",
+];
+
+/// The files of a tokenizer among those of a folder.
+pub fn of_tokenizer(files: &[OtherFile]) -> impl Iterator<Item = &OtherFile> {
+    files.iter().filter(|file| TOKENIZER.contains(&file.key.to_string().as_str()))
+}
+
 /// Tokens by their texts, with the file that lists them. `None` where a folder has no such file, or
 /// one of a form that is not known.
 ///
 /// # Errors
-/// What keeps the store from answering.
+/// What keeps the store from answering; `git_lfs_pointer`.
 pub fn vocabulary(
     storage: Blocking<'_>,
-    folder: &ModelFolder,
+    files: &[OtherFile],
 ) -> Result<Option<(Names, InputFile)>, ArtifactError> {
-    let Some((file, name)) = list_of_tokens(folder) else { return Ok(None) };
+    let Some((file, name)) = list_of_tokens(files) else { return Ok(None) };
     let bytes = storage.read_small(&file.location, LIMIT)?;
+    if is_lfs_pointer(&bytes) {
+        let detail = "is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`";
+        return Err(ArtifactError::fault("git_lfs_pointer", &file.location, detail));
+    }
     let Some(tokens) = tokens(name, &bytes) else {
         tracing::warn!(file = %file.location, "lists tokens in a form that is not known");
         return Ok(None);
@@ -74,7 +104,7 @@ pub fn vocabulary(
 /// What keeps the store from answering.
 pub fn same_vocabulary(
     storage: Blocking<'_>,
-    [one, other]: [&ModelFolder; 2],
+    [one, other]: [&[OtherFile]; 2],
 ) -> Result<bool, ArtifactError> {
     let (Some((one, name)), Some((other, than))) = (list_of_tokens(one), list_of_tokens(other))
     else {
@@ -93,8 +123,8 @@ pub fn same_vocabulary(
     Ok(storage.digest(&one.location)?.sha256 == storage.digest(&other.location)?.sha256)
 }
 
-fn list_of_tokens(folder: &ModelFolder) -> Option<(&OtherFile, &'static str)> {
-    let named = |name: &str| folder.other_files.iter().find(|f| f.key.to_string() == name);
+fn list_of_tokens(files: &[OtherFile]) -> Option<(&OtherFile, &'static str)> {
+    let named = |name: &str| files.iter().find(|f| f.key.to_string() == name);
     VOCABULARIES.iter().find_map(|name| Some((named(name)?, *name)))
 }
 
@@ -193,6 +223,7 @@ mod tests {
             json!({}),
             json!({"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}),
             json!({"id2label": {"0": "a", "1": "a"}}),
+            json!({"id2label": {"0": "0", "1": "1"}}),
             json!({"id2label": {"x": "a"}}),
         ] {
             assert_eq!(labels(&none), None, "{none}");

@@ -6,7 +6,7 @@
 use std::{io, path::Path};
 
 use bytes::Bytes;
-use pytorch_reader::{DType as Stored, PytorchError, PytorchReader};
+use pytorch_reader::{DType as Stored, PickleValue, PytorchError, PytorchReader};
 
 use crate::engine::network::{Checkpoint, DType, HostTensor};
 
@@ -31,26 +31,23 @@ fn hint(keys: &[String]) -> String {
 const NESTED: [&str; 4] = ["state_dict", "model_state_dict", "model", "module"];
 
 /// The tensors of a file, under `key` where it nests them. Without one they are taken from the top, or
-/// from the one place where training scripts put them. f64 becomes f32.
+/// from the dictionary into which training scripts put them. f64 becomes f32.
 ///
 /// # Errors
 /// When the file is none of `PyTorch`'s, has no tensors, or some of a type that no model has.
 pub fn read(path: &Path, key: Option<&str>) -> Result<Checkpoint, PytorchFault> {
-    let reader = match key {
-        Some(key) => PytorchReader::with_top_level_key(path, key)?,
-        None => PytorchReader::new(path)?,
+    let (reader, prefix) = match key {
+        Some(key) => (PytorchReader::with_top_level_key(path, key)?, String::new()),
+        None => {
+            let nesting = nesting(&PytorchReader::read_pickle_data(path, None)?);
+            (PytorchReader::new(path)?, nesting)
+        }
     };
-    let nested = key.is_none().then(|| nested(&reader)).flatten();
     let mut tensors = Checkpoint::default();
     for (name, tensor) in reader.tensors() {
-        let name = match nested {
-            Some(key) => match name.strip_prefix(key).and_then(|rest| rest.strip_prefix('.')) {
-                Some(own) => own,
-                None => continue,
-            },
-            None => name.as_str(),
-        };
-        tensors.insert(name.to_owned(), host(name, tensor)?);
+        if let Some(own) = name.strip_prefix(&prefix) {
+            tensors.insert(own.to_owned(), host(own, tensor)?);
+        }
     }
     if tensors.is_empty() {
         return Err(PytorchFault::Empty { keys: reader.keys() });
@@ -58,20 +55,27 @@ pub fn read(path: &Path, key: Option<&str>) -> Result<Checkpoint, PytorchFault> 
     Ok(tensors)
 }
 
-/// The prefix under which a training script has put the model. One that every tensor has may be the
-/// network's own (`model.fc1.weight`): it is left.
-fn nested(reader: &PytorchReader) -> Option<&'static str> {
-    let below = |key: &&str| {
-        reader
-            .tensors()
-            .keys()
-            .any(|name| name.strip_prefix(*key).is_some_and(|rest| rest.starts_with('.')))
-    };
-    let is_certain = |key: &&str| {
-        let all = || reader.tensors().keys().all(|name| name.starts_with(*key));
-        key.ends_with("state_dict") || !all()
-    };
-    NESTED.into_iter().filter(below).find(is_certain)
+/// The prefix that flat names have of the dictionaries in which a training script has put the model. A
+/// state dict holds no dictionaries, whatever its names begin with.
+fn nesting(root: &PickleValue) -> String {
+    let (mut at, mut prefix) = (root, String::new());
+    while let PickleValue::Dict(entries) = at {
+        let nested = |key: &&str| entries.get(*key).filter(|value| holds_tensors(value));
+        let Some((key, value)) = NESTED.iter().find_map(|key| Some((key, nested(key)?))) else {
+            break;
+        };
+        prefix.push_str(key);
+        prefix.push('.');
+        at = value;
+    }
+    prefix
+}
+
+/// Whether a value is a dictionary with tensors in it, at whatever depth.
+fn holds_tensors(value: &PickleValue) -> bool {
+    let PickleValue::Dict(entries) = value else { return false };
+    let is_tensor = |value: &PickleValue| matches!(value, PickleValue::Unsupported(kind) if kind.ends_with("Tensor"));
+    entries.values().any(|value| is_tensor(value) || holds_tensors(value))
 }
 
 fn host(name: &str, tensor: &pytorch_reader::Tensor) -> Result<HostTensor, PytorchFault> {

@@ -1,8 +1,11 @@
 //! The checkpoints of a fine-tuning, in order.
 //!
 //! Four forms: a folder with `trajectory.json`; the output folder of a Hugging Face Trainer,
-//! whose `checkpoint-N/` come in order of N after the source base (a model beside them is one of
-//! them and is not read twice); a single tuned model after the source base; a LoRA adapter on it.
+//! whose `checkpoint-N/` come in order of N after the source base, and a model or an adapter beside them
+//! last of all; a single tuned model after the source base; a LoRA adapter on it.
+//!
+//! What `save_model` writes beside `checkpoint-N/` is the end of the tuning: with
+//! `load_best_model_at_end` the best of the checkpoints, which need not be the last.
 
 use serde::Deserialize;
 
@@ -11,7 +14,7 @@ use crate::storage::{Blocking, Listing, Location};
 use super::{
     error::ArtifactError,
     lora::Adapter,
-    model::{ModelFolder, file_named},
+    model::{ModelFolder, file_named, has_any_weights},
 };
 
 const LIST: &str = "trajectory.json";
@@ -26,6 +29,8 @@ pub struct Trajectory {
     pub checkpoints: Vec<TunedStep>,
     /// `trajectory.json`, where that is the form.
     pub list: Option<Location>,
+    /// Whether the last is what lies beside `checkpoint-N/`: it may be one of these once more.
+    pub ends_beside: bool,
 }
 
 /// A point of a trajectory. Opened when needed: see [`ModelFolder::look`].
@@ -66,7 +71,9 @@ impl Trajectory {
             return read_list(storage, location, &list.location);
         }
         let mut checkpoints = trainer_checkpoints(&listing);
-        if checkpoints.is_empty() {
+        let last = checkpoints.last().map(|checkpoint| checkpoint.step);
+        let ends_beside = last.is_some() && has_any_weights(&listing);
+        if last.is_none() || ends_beside {
             if listing.files.is_empty() && !is_file(storage, location)? {
                 let detail = "the trajectory is empty or does not exist: give a folder with \
                               trajectory.json, checkpoint-N/ folders or a tuned model";
@@ -76,12 +83,13 @@ impl Trajectory {
                 // Says what is missing where this is no model either.
                 ModelFolder::look(storage, location)?;
             }
-            checkpoints.push(TunedStep { step: 1, model: location.clone() });
+            let step = last.map_or(1, |last| last.saturating_add(1));
+            checkpoints.push(TunedStep { step, model: location.clone() });
         }
         if checkpoints[0].step > 0 {
             checkpoints.insert(0, TunedStep { step: 0, model: base.clone() });
         }
-        checked(location, checkpoints, None)
+        Ok(Self { ends_beside, ..checked(location, checkpoints, None)? })
     }
 
     /// The tuned model at the end.
@@ -144,5 +152,5 @@ fn checked(
         let detail = format!("steps must rise, and be at most {STEP_LIMIT}");
         return Err(ArtifactError::fault("malformed_trajectory", location, detail));
     }
-    Ok(Trajectory { location: location.clone(), checkpoints, list })
+    Ok(Trajectory { location: location.clone(), checkpoints, list, ends_beside: false })
 }

@@ -66,7 +66,9 @@ fn show(local: &Local, outcome: &Outcome) {
 }
 
 fn report(local: &Local, outcome: &Outcome) -> Option<Value> {
-    let folder = local.storage.check_location(&outcome.uri).ok()?;
+    // As a path, which may hold what a URI may not.
+    let path = outcome.uri.strip_prefix("file://").unwrap_or(&outcome.uri);
+    let folder = local.storage.check_location(path).ok()?;
     let place = folder.child("report.json").ok()?;
     let bytes = local.storage.blocking().read_small(&place, 64 << 20).ok()?;
     serde_json::from_slice(&bytes).ok()

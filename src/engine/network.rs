@@ -22,7 +22,10 @@ pub(crate) use checkpoint::CHUNK;
 pub use checkpoint::{Checkpoint, HostTensor, Signature, TensorInfo};
 pub use dtype::DType;
 pub use error::GraphError;
-pub use families::{Naming, as_classifier, is_of_a_task};
+pub use families::{
+    Naming, OUTPUT, as_classifier, is_of_a_task, is_transposed, module_of_tensor, tensor_of_module,
+    tied_embedding, vocabulary_of, wrapper_of,
+};
 pub use graph::{Graph, Input, Node, Operand, Task};
 #[cfg(test)]
 pub(crate) use lazy::Again;

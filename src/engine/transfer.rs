@@ -22,6 +22,7 @@ pub mod methods;
 pub mod rows;
 pub mod schedule;
 pub mod shelf;
+pub mod ties;
 mod trajectory;
 mod transport;
 pub mod widths;
@@ -117,7 +118,7 @@ impl Problem<'_> {
         let moved = |tensor| self.moved(transport, (name, target), tensor);
         let adopted = self.trajectory.head().contains(name);
         let is_head = adopted || self.is_head(name);
-        match (param.role, if adopted { Head::Source } else { self.head }) {
+        let carried = match (param.role, if adopted { Head::Source } else { self.head }) {
             (Role::Counter, _) => None,
             (Role::Learned, Head::Keep) if is_head => None,
             (Role::Learned, Head::Source) if is_head => {
@@ -142,6 +143,13 @@ impl Problem<'_> {
                 let shift = (alpha * fraction, orthogonal_to.as_ref());
                 Some(transport.shift((self.symmetry, name), [target, base, end], shift))
             }
+        };
+        // Rows that the tuning added are its own at every step.
+        match self.trajectory.rows_of(name) {
+            Some(rows) if !rows.own.is_empty() => {
+                Some(rows.with_own(carried.as_ref().unwrap_or(target), &moved(end)))
+            }
+            _ => carried,
         }
     }
 

@@ -48,8 +48,8 @@ pub struct Inputs {
     pub head: Option<AdoptedHead>,
     /// Classes and tokens that the bases number differently.
     pub shared_rows: Vec<SharedRows>,
-    /// What the new base computes otherwise than the tuned model, where both are of one base.
-    pub update: Option<String>,
+    /// What was read otherwise than somebody may expect.
+    pub notes: Vec<String>,
     pub splits: Splits,
     /// How the new base says that images are normalised, where the job does not.
     pub stated: Option<Stated>,
@@ -87,7 +87,7 @@ pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
         head,
         source_graph,
         shared_rows,
-        update,
+        notes,
     } = models::read(job, access, &mut files)?;
     let signature = target.checkpoint.signature();
     let stated = match spec.data.as_ref().and_then(|data| data.preprocess.as_ref()) {
@@ -116,7 +116,7 @@ pub fn inputs(job: &Job, access: Access) -> Result<Inputs, Failure> {
         source,
         head,
         shared_rows,
-        update,
+        notes,
         splits,
         stated,
         files,
@@ -136,7 +136,8 @@ pub(super) fn check_head(
         Err(Failure::Input { code, pointer, detail: detail.to_owned() })
     };
     if adopted.is_some() && wanted == Head::Keep {
-        let detail = "a base has no head of the task to keep; \"source\" is what can be done";
+        let detail = "a base has no head of the task, or one of other classes, so that there is none to keep; \
+                      \"source\" is what can be done";
         return refused("no_head", detail);
     }
     if graph.head().is_none() && wanted != Head::Transport {
@@ -159,14 +160,23 @@ pub(super) fn model(
     text: &str,
     files: &mut Vec<InputFile>,
 ) -> Result<(Model, Naming), Failure> {
-    let place = location(access.storage, pointer, text)?;
+    model_at(access, pointer, &location(access.storage, pointer, text)?, files)
+}
+
+/// The same of a location that has been checked: the path of one may hold what a URI may not.
+pub(super) fn model_at(
+    access: Access,
+    pointer: &str,
+    place: &Location,
+    files: &mut Vec<InputFile>,
+) -> Result<(Model, Naming), Failure> {
     let open = || {
-        let mut model = ModelFolder::look(access.storage.blocking(), &place)?.open(&access)?;
-        tensors::check_finite(&model.checkpoint, &place)?;
+        let mut model = ModelFolder::look(access.storage.blocking(), place)?.open(&access)?;
+        tensors::check_finite(&model.checkpoint, place)?;
         let naming = Naming::of(&model.folder.config, &model.checkpoint.signature());
         if let Some(copy) = naming.untied(&model.checkpoint) {
             let detail = "config.json ties it to the embedding, but their values differ";
-            return Err(ArtifactError::tensor("malformed_config", &place, copy, detail));
+            return Err(ArtifactError::tensor("malformed_config", place, copy, detail));
         }
         model.checkpoint = naming.read(&model.checkpoint);
         Ok((model, naming))
@@ -290,9 +300,17 @@ pub(super) fn headers(
     pointer: &str,
     text: &str,
 ) -> Result<(ModelFolder, Signature), Failure> {
-    let place = location(storage, pointer, text)?;
+    headers_at(storage, pointer, &location(storage, pointer, text)?)
+}
+
+/// The same of a location that has been checked.
+pub(super) fn headers_at(
+    storage: &Storage,
+    pointer: &str,
+    place: &Location,
+) -> Result<(ModelFolder, Signature), Failure> {
     let read = || {
-        let folder = ModelFolder::look(storage.blocking(), &place)?;
+        let folder = ModelFolder::look(storage.blocking(), place)?;
         let signature = folder.signature(storage.blocking())?;
         let naming = Naming::of(&folder.config, &signature);
         Ok((folder, naming.read_signature(signature)))

@@ -5,27 +5,32 @@
 //! ([`SharedRows`]), and bases that differ in width alone, for the methods that lead from one to the
 //! other ([`widths`]).
 
-use std::collections::BTreeSet;
+mod computation;
+mod names;
+mod tuning;
 
 use serde_json::Value;
 
-use super::{
-    Failure, Job, failure,
-    fetch::{location, model},
-};
+use computation::Configured;
+use names::{note_on_rows, notes_on_classes, put_tokenizer};
+pub use names::{other_classes, own_tokens, shared_rows, with_vocabulary};
+pub use tuning::same_body;
+use tuning::{Tuning, tuning};
+
+use super::{Failure, Job, failure, fetch::model};
 use crate::{
-    artifacts::{self, Access, InputFile, Model, ModelFolder, names},
+    artifacts::{Access, InputFile, Model, ModelFolder},
     engine::{
-        network::{Checkpoint, Graph, HostTensor, Naming, Signature, is_of_a_task},
+        network::{Checkpoint, Graph, Naming, Signature},
         transfer::{
             Trajectory,
             compatibility::{AdoptedHead, compare},
-            rows::{Axis, SharedRows, named_tensors},
+            rows::{SharedRows, tokens::OwnTokens},
+            ties::Untied,
             widths,
         },
     },
     spec::{Method, Methods, Spec, TrajectoryKind},
-    storage::Blocking,
 };
 
 /// Old and new, with the same tensors.
@@ -44,15 +49,8 @@ pub struct Models {
     pub source_graph: Option<Graph>,
     /// Classes and tokens that the bases number differently.
     pub shared_rows: Vec<SharedRows>,
-    /// What the new base computes otherwise than the tuned model (here), where both are of one base.
-    pub update: Option<String>,
-}
-
-/// Tuned models in order, with the configuration of the last.
-struct Tuning {
-    config: Value,
-    checkpoints: Vec<Checkpoint>,
-    other_start: usize,
+    /// What was read otherwise than somebody may expect, for the report's warnings.
+    pub notes: Vec<String>,
 }
 
 /// Reads the three and makes them comparable.
@@ -60,62 +58,35 @@ struct Tuning {
 /// # Errors
 /// What is wrong with one of them; `incompatible_models`.
 pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Models, Failure> {
-    let (mut target, mut naming) = model(access, "/target/base", &job.spec.target.base, files)?;
+    let (target, naming) = model(access, "/target/base", &job.spec.target.base, files)?;
     let (base, _) = model(access, "/source/base", &job.spec.source.base, files)?;
-    let mut tuning = tuning(job, access, &base, files)?;
-    let Model { checkpoint: mut base, inputs: source_base, folder: old } = base;
-    let last = tuning.checkpoints[tuning.checkpoints.len() - 1].clone();
-    let signatures = [&base, &target.checkpoint].map(Checkpoint::signature);
-    let tuned = (&tuning.config, &last.signature());
-    let head = AdoptedHead::find(tuned, signatures.each_ref(), &target.folder.config);
-    if let Some(head) = &head {
-        let own = base.signature();
-        base = head.on(&base, &last);
-        target.checkpoint = head.on(&target.checkpoint, &last);
-        // No head at the start: it is the last one throughout.
-        for checkpoint in &mut tuning.checkpoints {
-            let given =
-                |name: &&String| own.get(*name).is_none_or(|o| o.shape != last[*name].shape());
-            for name in head.tensors.iter().filter(given) {
-                checkpoint.insert(name.clone(), last[name].clone());
-            }
-        }
-        target.folder.config_bytes = format!("{:#}\n", head.config).into();
-        target.folder.config = head.config.clone();
-        naming = Naming::default();
-    }
-    let wanted = target.checkpoint.signature();
-    let graph = Graph::from_config(&target.folder.config, &wanted)
-        .and_then(|graph| graph.shapes(&wanted).map(|_| graph));
-    let shared_rows = match graph {
-        Ok(graph) => {
-            let old = (&old, &tuning.config, &base.signature());
-            let new = (&target.folder, &graph, &wanted);
-            shared_rows(access.storage.blocking(), old, new, files)?
-        }
-        // With the head of another it may not fit; what differs is named below.
-        Err(_) if head.is_some() => Vec::new(),
-        // A fault of the new base's own is named before its differences from the others.
-        Err(error) => {
-            let place = target.folder.location.to_string();
-            return Err(failure::graph("/target/base", &place)(error));
-        }
-    };
-    for rows in &shared_rows {
-        base = rows.on(&base);
-        tuning.checkpoints.iter_mut().for_each(|checkpoint| *checkpoint = rows.on(checkpoint));
-    }
-    let update = same_computation(&tuning.config, &last, (&target.folder.config, &wanted))?;
-    let own = base.signature();
+    let tuning = tuning(job, access, &base, files)?;
+    let Model { checkpoint: base, inputs: source_base, folder: old } = base;
+
+    let mut three = Three { base, old, tuning, target, naming };
+    three.untie();
+    let own_tokens = three.own_tokens(access, files)?;
+    let head = three.adopt_head()?;
+    three.name_what_is_left_out();
+    let mut shared_rows =
+        three.share_rows(access, (own_tokens.is_some(), head.is_some()), files)?;
+    shared_rows.extend(own_tokens.map(|tokens| tokens.shared));
+
+    let Three { base, old, tuning, target, naming } = three;
+    let (own, wanted) = (base.signature(), target.checkpoint.signature());
     let bases = [(&old.config, &own), (&target.folder.config, &wanted)];
     let source_graph = at_another_width(job.spec, bases)?;
+    let tuned = Configured { config: &tuning.config, signature: &tuning.last().signature() };
+    let new = Configured { config: &target.folder.config, signature: &wanted };
+    let update = computation::check(tuned, new)?;
     for checkpoint in &tuning.checkpoints {
         same_as_tuned(&checkpoint.signature(), (source_graph.as_ref(), &own), &wanted)?;
     }
     let trajectory = trajectory(job, base, tuning.checkpoints);
     let tensors = head.as_ref().map(|head| head.tensors.clone()).unwrap_or_default();
     let trajectory = trajectory.with_head(tensors).with_rows(shared_rows.clone());
-    let other_start = tuning.other_start;
+    let (other_start, mut notes) = (tuning.other_start, tuning.notes);
+    notes.extend(update);
     Ok(Models {
         target,
         naming,
@@ -125,47 +96,151 @@ pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Mod
         head,
         source_graph,
         shared_rows,
-        update,
+        notes,
     })
 }
 
-/// Classes and tokens that the old models number otherwise than the new base, which is given with its
-/// graph. The old class labels are those of the tuned configuration.
-///
-/// # Errors
-/// What keeps the store from answering.
-pub fn shared_rows(
-    storage: Blocking<'_>,
-    (old, tuned, base): (&ModelFolder, &Value, &Signature),
-    (new, graph, target): (&ModelFolder, &Graph, &Signature),
-    files: &mut Vec<InputFile>,
-) -> Result<Vec<SharedRows>, Failure> {
-    let mut found = Vec::new();
-    if let (Some(old), Some(new)) = (names::labels(tuned), names::labels(&new.config)) {
-        let tensors = named_tensors(graph, target, Axis::Classes);
-        found.extend(SharedRows::find(Axis::Classes, tensors, (&old, base), (&new, target)));
+/// The three as they were read, on their way to the same tensors.
+struct Three {
+    base: Checkpoint,
+    old: ModelFolder,
+    tuning: Tuning,
+    target: Model,
+    naming: Naming,
+}
+
+impl Three {
+    /// Gives all an output matrix of their own where some have one.
+    fn untie(&mut self) {
+        let signatures =
+            [&self.base, self.tuning.last(), &self.target.checkpoint].map(Checkpoint::signature);
+        let configs = [&self.old.config, &self.tuning.config, &self.target.folder.config];
+        let [old, tuned, new] = [0, 1, 2].map(|i| (configs[i], &signatures[i]));
+        let Some(untied) = Untied::find([old, tuned, new], tuned) else { return };
+        self.base = untied.on(&self.base);
+        self.old.config = untied.on_config(&self.old.config);
+        self.target.checkpoint = untied.on(&self.target.checkpoint);
+        put_config(&mut self.target.folder, |config| untied.on_config(config));
+        self.naming = Naming::default();
+        let Tuning { config, checkpoints, notes, .. } = &mut self.tuning;
+        *config = untied.on_config(config);
+        checkpoints.iter_mut().for_each(|checkpoint| *checkpoint = untied.on(checkpoint));
+        notes.push(UNTIED.to_owned());
     }
-    let tensors = named_tensors(graph, target, Axis::Vocabulary);
-    let rows = |of: &Signature| Some(*of.get(tensors.first()?)?.shape.first()?);
-    if rows(target).is_none() {
-        return Ok(found);
+
+    /// Makes room for the tokens that the tuning added.
+    fn own_tokens(
+        &mut self,
+        access: Access,
+        files: &mut Vec<InputFile>,
+    ) -> Result<Option<OwnTokens>, Failure> {
+        let Self { base, old, tuning, target, .. } = self;
+        let models = [
+            (&old.other_files[..], &base.signature()),
+            (&tuning.other_files[..], &tuning.last().signature()),
+            (&target.folder.other_files[..], &target.checkpoint.signature()),
+        ];
+        let found = own_tokens(access.storage.blocking(), &tuning.config, models)?;
+        let Some((tokens, read)) = found else { return Ok(None) };
+        files.extend(read);
+        *base = tokens.on_base(base, tuning.last());
+        tuning.checkpoints.iter_mut().for_each(|point| *point = tokens.on_tuned(point));
+        target.checkpoint = tokens.on_target(&target.checkpoint);
+        put_config(&mut target.folder, |config| with_vocabulary(config, tokens.len()));
+        tuning.notes.push(put_tokenizer(&mut target.folder, &tuning.other_files, &tokens));
+        Ok(Some(tokens))
     }
-    // As many tokens, by the same list: nothing is numbered otherwise, and the list need not be read.
-    if rows(base) == rows(target)
-        && names::same_vocabulary(storage, [old, new]).map_err(failure::at("/target/base"))?
-    {
-        return Ok(found);
+
+    /// Gives the bases the head that they lack.
+    fn adopt_head(&mut self) -> Result<Option<AdoptedHead>, Failure> {
+        let Self { base, old, tuning, target, naming } = self;
+        let last = tuning.last().clone();
+        let signatures = [&*base, &target.checkpoint].map(Checkpoint::signature);
+        let tuned = (&tuning.config, &last.signature());
+        let configs = [&old.config, &target.folder.config];
+        let other = other_classes(&tuning.config, configs);
+        let found = AdoptedHead::find(tuned, signatures.each_ref(), configs[1], other);
+        let Some(head) = found else { return Ok(None) };
+        is_a_network(tuned, &tuning.place)?;
+
+        let notes = notes_on_classes(&head, &tuning.config, configs.into_iter().zip(&signatures));
+        tuning.notes.extend(notes);
+        *base = head.on_old(base, &last);
+        target.checkpoint = head.on_new(&target.checkpoint, &last);
+        // No head at the start: it is the last one throughout.
+        let given = |name: &&String| {
+            signatures[0].get(*name).is_none_or(|own| own.shape != last[*name].shape())
+                || (other.than_old && head.of_other_classes.contains(*name))
+        };
+        for checkpoint in &mut tuning.checkpoints {
+            for name in head.tensors.iter().filter(given) {
+                checkpoint.insert(name.clone(), last[name].clone());
+            }
+        }
+        put_config(&mut target.folder, |_| head.config.clone());
+        *naming = Naming::default();
+        Ok(Some(head))
     }
-    let read = |folder, pointer| names::vocabulary(storage, folder).map_err(failure::at(pointer));
-    let (old, new) = (read(old, "/source/base")?, read(new, "/target/base")?);
-    if let (Some((old, old_file)), Some((new, new_file))) = (old, new)
-        && let Some(rows) =
-            SharedRows::find(Axis::Vocabulary, tensors, (&old, base), (&new, target))
-    {
-        files.extend([old_file, new_file]);
-        found.push(rows);
+
+    fn name_what_is_left_out(&mut self) {
+        let left_out = &self.target.folder.left_out;
+        if !left_out.is_empty() {
+            self.tuning.notes.push(format!(
+                "of the new base's folder these are left out, because they are, or may be, its weights \
+                 in another form: {}",
+                left_out.join(", ")
+            ));
+        }
     }
-    Ok(found)
+
+    /// Brings the old base and its tuning into the new base's order of classes and tokens.
+    fn share_rows(
+        &mut self,
+        access: Access,
+        (tokens_are_told, has_new_head): (bool, bool),
+        files: &mut Vec<InputFile>,
+    ) -> Result<Vec<SharedRows>, Failure> {
+        let Self { base, old, tuning, target, .. } = self;
+        let wanted = target.checkpoint.signature();
+        let graph = Graph::from_config(&target.folder.config, &wanted)
+            .and_then(|graph| graph.shapes(&wanted).map(|_| graph));
+        let found = match graph {
+            Ok(graph) => {
+                let old = (&*old, &tuning.config, &base.signature());
+                let new = (&target.folder, &graph, &wanted);
+                shared_rows(access.storage.blocking(), old, new, (tokens_are_told, files))?
+            }
+            // With the head of another it may not fit; what differs is named below.
+            Err(_) if has_new_head => Vec::new(),
+            // A fault of the new base's own is named before its differences from the others.
+            Err(error) => {
+                let place = target.folder.location.to_string();
+                return Err(failure::graph("/target/base", &place)(error));
+            }
+        };
+        for rows in &found {
+            tuning.notes.extend(note_on_rows(rows));
+            *base = rows.on(base);
+            tuning.checkpoints.iter_mut().for_each(|checkpoint| *checkpoint = rows.on(checkpoint));
+        }
+        Ok(found)
+    }
+}
+
+/// A head that the bases lack is the tuned model's, and so are its faults.
+pub fn is_a_network((config, tuned): (&Value, &Signature), place: &str) -> Result<(), Failure> {
+    let fault = failure::graph(TRAJECTORY, place);
+    Graph::from_config(config, tuned).map(|_| ()).map_err(fault)
+}
+
+const UNTIED: &str = "an output matrix stands beside the embedding in one of the three models, and is the \
+                      embedding in another: the result has one of its own, the new base's (or its \
+                      embedding) and what the tuning added";
+
+fn put_config(folder: &mut ModelFolder, of: impl FnOnce(&Value) -> Value) {
+    let config = of(&folder.config);
+    folder.config_bytes = format!("{config:#}\n").into();
+    folder.config = config;
 }
 
 const TRAJECTORY: &str = "/source/trajectory";
@@ -223,128 +298,6 @@ pub fn same_as_tuned(
         None => ("the target's base", target),
     };
     compare(("the tuned model", tuned), than).map_err(failure::incompatible(TRAJECTORY))
-}
-
-fn tuning(
-    job: &Job,
-    access: Access,
-    base: &Model,
-    files: &mut Vec<InputFile>,
-) -> Result<Tuning, Failure> {
-    let storage = access.storage.blocking();
-    let place = location(access.storage, TRAJECTORY, &job.spec.source.trajectory)?;
-    let stored = artifacts::Trajectory::look(storage, &place, &base.folder.location)
-        .map_err(failure::at(TRAJECTORY))?;
-    if let Some(list) = &stored.list {
-        files.push(access.digest(list).map_err(failure::at(TRAJECTORY))?);
-    }
-    let wanted = match job.spec.options.trajectory {
-        TrajectoryKind::Linear => std::slice::from_ref(stored.last()),
-        TrajectoryKind::Stored => &stored.checkpoints[1..],
-    };
-    let other_start = other_start(access, &stored, base, files)?;
-    let mut config = base.folder.config.clone();
-    let mut checkpoints = Vec::with_capacity(wanted.len());
-    for step in wanted {
-        let adapter =
-            artifacts::Adapter::look(storage, &step.model).map_err(failure::at(TRAJECTORY))?;
-        checkpoints.push(if let Some(adapter) = adapter {
-            let base = (&base.folder.config, &base.checkpoint);
-            let (tuned, own, read) =
-                adapter.open(&access, base).map_err(failure::at(TRAJECTORY))?;
-            files.extend(read);
-            config = own;
-            tuned
-        } else {
-            let (tuned, _) = model(access, TRAJECTORY, &step.model.to_string(), files)?;
-            config = tuned.folder.config;
-            tuned.checkpoint
-        });
-    }
-    Ok(Tuning { config, checkpoints, other_start })
-}
-
-/// Refuses a tuned model that computes otherwise than the new base from tensors of the same shapes: another
-/// number of heads, epsilon or padding. It would be judged, and its steps taken, as another function.
-///
-/// What two releases of one base may differ in is told instead: the update can be carried, but the old
-/// models are judged as the new base computes.
-///
-/// # Errors
-/// `incompatible_models`, `malformed_config`.
-fn same_computation(
-    tuned: &Value,
-    checkpoint: &Checkpoint,
-    (config, target): (&Value, &Signature),
-) -> Result<Option<String>, Failure> {
-    let own = checkpoint.signature();
-    let shapes = |of: &Signature| of.values().map(|info| info.shape.len()).collect::<Vec<_>>();
-    // What has other tensors is compared by them.
-    if !own.keys().eq(target.keys()) || shapes(&own) != shapes(target) {
-        return Ok(None);
-    }
-    let graph =
-        Graph::from_config(tuned, &own).map_err(failure::graph(TRAJECTORY, "the tuned model"))?;
-    let of_target = Graph::from_config(config, target)
-        .map_err(failure::graph("/target/base", "the new base"))?;
-
-    match graph.difference(&of_target) {
-        None => Ok(None),
-        Some(difference) if difference.is_an_update => Ok(Some(difference.detail)),
-        Some(difference) => Err(Failure::Input {
-            code: "incompatible_models",
-            pointer: Some(TRAJECTORY.into()),
-            detail: format!(
-                "the tuned model (here) does not compute as the new base (there): {}; their \
-                 configurations must agree",
-                difference.detail
-            ),
-        }),
-    }
-}
-
-/// How many tensors of the first checkpoint that a list names are not the old base's. A head that only
-/// one of the two has, or in another shape, is no difference: it may be new with the tuning.
-///
-/// # Errors
-/// What is wrong with that checkpoint; `incompatible_models` where its body is another's.
-fn other_start(
-    access: Access,
-    stored: &artifacts::Trajectory,
-    base: &Model,
-    files: &mut Vec<InputFile>,
-) -> Result<usize, Failure> {
-    let first = &stored.checkpoints[0].model;
-    if stored.list.is_none() || *first == base.folder.location {
-        return Ok(0);
-    }
-    let (first, _) = model(access, TRAJECTORY, &first.to_string(), files)?;
-    same_body((&first.folder.config, &first.checkpoint.signature()), &base.checkpoint.signature())?;
-    let digests = |model: &Model| -> BTreeSet<String> {
-        model.inputs.iter().map(|file| file.sha256.clone()).collect()
-    };
-    if digests(&first) == digests(base) {
-        return Ok(0);
-    }
-    let differs = |(name, tensor): (&str, &HostTensor)| {
-        let other = base.checkpoint.get(name).filter(|other| other.shape() == tensor.shape());
-        other.is_some_and(|other| !other.same_values(tensor))
-    };
-    Ok(first.checkpoint.iter().filter(|tensor| differs(*tensor)).count())
-}
-
-/// Refuses a first checkpoint whose tensors below the head are not the old base's.
-pub fn same_body((config, first): (&Value, &Signature), base: &Signature) -> Result<(), Failure> {
-    let graph = Graph::from_config(config, first).ok();
-    let output = graph.as_ref().and_then(Graph::head);
-    let body = |of: &Signature| -> Signature {
-        let mut body = of.clone();
-        body.retain(|name, _| !is_of_a_task(config, output, name));
-        body
-    };
-    let names = ["the first checkpoint of trajectory.json", "the source's base"];
-    compare((names[0], &body(first)), (names[1], &body(base)))
-        .map_err(failure::incompatible(TRAJECTORY))
 }
 
 fn trajectory(job: &Job, base: Checkpoint, mut checkpoints: Vec<Checkpoint>) -> Trajectory {

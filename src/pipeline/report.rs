@@ -58,7 +58,9 @@ pub fn write(
             "source": rows.of,
             "target": rows.rows.len(),
             "shared": rows.shared(),
+            "own": rows.own,
         })).collect::<Vec<_>>(),
+        "left_out": bench.inputs.target.folder.left_out,
         "splits": splits(&bench.inputs.splits),
         "baselines": {
             "source_tuned": baselines.source_tuned.as_ref().map(|s| scores(s, "as_deployed")),

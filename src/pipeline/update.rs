@@ -1,8 +1,12 @@
 //! The transferred update alone, as a PEFT LoRA adapter on the new base.
 //!
 //! Linear layers' updates are truncated to the wanted rank, `W + B A` with the singular values shared by
-//! both; their biases are B's. What is no linear layer and has changed (norms, embeddings, the head) is
-//! saved whole, under `modules_to_save`.
+//! both; their biases are saved as they are (`bias: "lora_only"`). What is no linear layer and has changed
+//! (norms, embeddings, the head) is saved whole, under `modules_to_save`.
+//!
+//! peft takes a module for one of `modules_to_save` where its name ends with an entry's letters, and with it all
+//! that is below; under `SEQ_CLS` it adds `classifier` and `score`. A tensor of such a module that is not in the
+//! file is an error there, so that all of them are written. Names are those of the library's modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +15,7 @@ use serde_json::{Value, json};
 use super::{compete::Bench, judge::Contest};
 use crate::{
     engine::{
-        network::{Checkpoint, HostTensor, Op},
+        network::{Checkpoint, HostTensor, Op, module_of_tensor},
         transfer::low_rank::Matrix,
     },
     spec::Update,
@@ -44,24 +48,35 @@ pub fn run(bench: &Bench, contest: &Contest, wanted: Update) -> Adapter {
             .or_default()
             .push(name);
     }
-    for (module, names) in modules {
+    let task = task_type(&inputs.target.folder.config);
+    let of_layer = |module: &str| layers.iter().find(|layer| layer.module == module);
+    let has_changed = |names: &[&str]| {
         let adopted = names.iter().any(|name| inputs.trajectory.head().contains(*name));
         let same = |name: &&str| base.get(name).is_some_and(|b| b.bytes() == model[name].bytes());
-        if names.iter().all(same) && !adopted {
-            continue;
+        adopted || !names.iter().all(same)
+    };
+    for (module, names) in &modules {
+        let is_saved = of_layer(module).is_none() && has_changed(names);
+        if is_saved && module.is_empty() {
+            adapter.left_out.extend(names.iter().map(ToString::to_string));
+        } else if is_saved {
+            adapter.saved.insert((*module).to_owned());
         }
-        match layers.iter().find(|layer| layer.module == module) {
-            Some(layer) => adapter.layer(layer, (base, model), wanted.rank),
-            None if module.is_empty() => {
-                adapter.left_out.extend(names.iter().map(ToString::to_string));
-            }
-            None => adapter.whole(module, &names, model),
+    }
+    if task == Some("SEQ_CLS") {
+        adapter.saved.extend(SAVED_BY_TASK.map(str::to_owned));
+    }
+    adapter.save(model);
+    for (module, names) in &modules {
+        if let Some(layer) = of_layer(module).filter(|_| has_changed(names))
+            && !adapter.holds(module)
+        {
+            adapter.layer(layer, (base, model), wanted.rank);
         }
     }
     adapter.tied_output(bench, model);
     let transposed = layers.first().is_some_and(|layer| layer.transposed);
     let base_name = &bench.job.spec.target.base;
-    let task = task_type(&inputs.target.folder.config);
     adapter.finish(
         wanted.rank,
         json!({
@@ -72,7 +87,6 @@ pub fn run(bench: &Bench, contest: &Contest, wanted: Update) -> Adapter {
             "r": wanted.rank,
             "lora_alpha": wanted.rank,
             "lora_dropout": 0.0,
-            "bias": "none",
             "fan_in_fan_out": transposed,
         }),
     )
@@ -107,6 +121,9 @@ fn task_type(config: &Value) -> Option<&'static str> {
     known.iter().find(|(suffix, _)| name.ends_with(suffix)).map(|(_, task)| *task)
 }
 
+/// What peft saves whole for a classifier of sequences, whatever its configuration says.
+const SAVED_BY_TASK: [&str; 2] = ["classifier", "score"];
+
 #[derive(Default)]
 struct Building {
     tensors: Checkpoint,
@@ -125,7 +142,7 @@ impl Building {
         let factors = update.truncated(rank);
         let error = update.relative_error(&factors.left, &factors.right);
         self.errors.push(json!({"tensor": weight, "relative_error": error}));
-        let prefix = format!("base_model.model.{module}");
+        let prefix = format!("base_model.model.{}", module_of_tensor(module));
         // A is [r, in]; B is [out, r], whose columns are the left vectors.
         let a: Vec<f32> = factors.right.iter().flatten().map(|&v| v as f32).collect();
         let b = (0..update.rows).flat_map(|row| factors.left.iter().map(move |l| l[row] as f32));
@@ -137,19 +154,38 @@ impl Building {
         self.tensors.insert(format!("{prefix}.lora_A.weight"), a);
         self.tensors.insert(format!("{prefix}.lora_B.weight"), b);
         let bias = format!("{module}.bias");
-        if let (Some(from), Some(to)) = (base.get(&bias), model.get(&bias)) {
-            let zero = HostTensor::from_f32(vec![from.len()], vec![0.0; from.len()]);
-            self.tensors.insert(format!("{prefix}.lora_B.bias"), zero.shifted(from, to, 1.0));
+        if let (Some(from), Some(to)) = (base.get(&bias), model.get(&bias))
+            && from.bytes() != to.bytes()
+        {
+            self.tensors.insert(format!("{prefix}.base_layer.bias"), to.clone());
             self.has_bias = true;
         }
         self.targets.insert((*module).to_owned());
     }
 
-    fn whole(&mut self, module: &str, names: &[&str], model: &Checkpoint) {
-        for name in names {
-            self.tensors.insert(format!("base_model.model.{name}"), model[name].clone());
+    /// Writes all tensors of the modules that are to be saved, and keeps the names of the outermost.
+    fn save(&mut self, model: &Checkpoint) {
+        let mut found = BTreeSet::new();
+        for (name, tensor) in model.iter() {
+            let saved: Vec<&str> =
+                modules_above(name).filter(|module| self.is_to_be_saved(module)).collect();
+            if let Some(outermost) = saved.last() {
+                let key = format!("base_model.model.{}", module_of_tensor(name));
+                self.tensors.insert(key, tensor.clone());
+                found.insert((*outermost).to_owned());
+            }
         }
-        self.saved.insert(module.to_owned());
+        self.saved = found;
+    }
+
+    /// As peft decides it.
+    fn is_to_be_saved(&self, module: &str) -> bool {
+        self.saved.iter().any(|entry| module.ends_with(entry.as_str()))
+    }
+
+    /// Whether a module, or one that it is part of, is saved whole.
+    fn holds(&self, module: &str) -> bool {
+        self.saved.contains(module) || modules_above(module).any(|above| self.saved.contains(above))
     }
 
     /// Libraries untie what they save whole: an embedding that is the output matrix too is saved once
@@ -166,9 +202,12 @@ impl Building {
     }
 
     fn finish(self, rank: usize, mut config: Value) -> Adapter {
-        config["target_modules"] = json!(self.targets);
-        config["modules_to_save"] = json!(self.saved);
-        config["lora_bias"] = json!(self.has_bias);
+        let modules = |names: &BTreeSet<String>| -> BTreeSet<String> {
+            names.iter().map(|name| module_of_tensor(name)).collect()
+        };
+        config["target_modules"] = json!(modules(&self.targets));
+        config["modules_to_save"] = json!(modules(&self.saved));
+        config["bias"] = json!(if self.has_bias { "lora_only" } else { "none" });
         let report = json!({
             "format": "lora",
             "rank": rank,
@@ -179,6 +218,11 @@ impl Building {
         });
         Adapter { config, tensors: self.tensors, report }
     }
+}
+
+/// The modules that a name is part of, the innermost first.
+fn modules_above(name: &str) -> impl Iterator<Item = &str> {
+    name.rmatch_indices('.').map(|(at, _)| &name[..at])
 }
 
 /// `to − from` as `[out, in]`, in f64.

@@ -72,7 +72,7 @@ fn classes_follow_their_labels() {
     assert_eq!(
         report["shared_rows"],
         json!([{"axis": "classes", "tensors": ["fc2.bias", "fc2.weight"], "source": 3,
-                "target": 4, "shared": 3}])
+                "target": 4, "shared": 3, "own": {}}])
     );
     let found = read_tensors(&folder.join("model.safetensors"));
     assert_same(&found, &with_rows(&case.model("tuned"), &HEAD, &ORDER, 0.25));

@@ -9,11 +9,19 @@ pub enum GraphError {
     Malformed { detail: String },
     #[error("config.json: node {node}: unknown op {op:?}; known are {known}")]
     UnknownOp { node: usize, op: String, known: String },
-    #[error("config.json: the architecture {name:?} is not known; known are {known}")]
+    #[error(
+        "config.json: the architecture {name:?} is not known; known are {known}. Any other network can be \
+         spelt out as data: \"model_type\": \"graph\" with its \"nodes\"; a network that computes as a known \
+         one does, under the same names, may be called by that one's name in a copy of config.json"
+    )]
     UnknownArchitecture { name: String, known: String },
     #[error("the tensor {tensor:?} that node {node:?} reads is missing")]
     MissingTensor { tensor: String, node: String },
-    #[error("the tensor {tensor:?} is not used by the graph; remove it or name it in config.json")]
+    #[error(
+        "the tensor {tensor:?} is not read by the network that config.json names. Where the model needs it, \
+         config.json names another network than the model's (model_type, architecture); of a graph as \
+         data, a node is missing that reads it. Remove it only if nothing needs it"
+    )]
     UnexpectedTensor { tensor: String },
     #[error("the tensor {tensor:?} has shape {found:?}, but {expected} is needed")]
     WrongShape { tensor: String, expected: String, found: Vec<usize> },

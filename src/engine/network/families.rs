@@ -17,7 +17,10 @@ mod vit;
 use serde_json::Value;
 
 pub use classifier::as_classifier;
-pub use naming::{Naming, is_of_a_task};
+pub use naming::{
+    Naming, OUTPUT, is_of_a_task, is_transposed, module_of_tensor, tensor_of_module,
+    tied_embedding, vocabulary_of, wrapper_of,
+};
 
 use naming::Names;
 use settings::Settings;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::rows::{Axis, named_tensors};
 use crate::engine::network::{Checkpoint, Graph, HostTensor, Signature, is_of_a_task};
 
 /// The first differences between two models.
@@ -66,13 +67,23 @@ impl Incompatible {
     }
 }
 
-/// The head of the tuned model, where a base has none, or the old base one of other classes: the
+/// Whether the tuned model's classes are others than a base's, by their names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OtherClasses {
+    pub than_old: bool,
+    pub than_new: bool,
+}
+
+/// The head of the tuned model, where a base has none, or one of other classes: the
 /// commonest case, a body that was tuned below a new head. The bases are given the tuned model's
 /// tensors, the new base its task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdoptedHead {
     /// What a base lacks.
     pub tensors: BTreeSet<String>,
+    /// Of these, what has the same shape in a base and tells other classes there.
+    pub of_other_classes: BTreeSet<String>,
+    pub other: OtherClasses,
     /// What the bases have of other tasks, and the result does not.
     pub left_out: BTreeSet<String>,
     /// The new base's configuration, with the tuned model's task.
@@ -100,12 +111,13 @@ const TASK: [&str; 14] = [
 ];
 
 impl AdoptedHead {
-    /// The head that a base lacks; `None` where neither lacks one. A tensor that belongs to no head
-    /// is left to [`compare`].
+    /// The head that a base lacks; `None` where neither lacks one, and both have the tuned model's classes.
+    /// A tensor that belongs to no head is left to [`compare`].
     pub fn find(
         tuned: (&Value, &Signature),
         bases: [&Signature; 2],
         target_config: &Value,
+        other: OtherClasses,
     ) -> Option<Self> {
         let graph = Graph::from_config(tuned.0, tuned.1).ok();
         let output = graph.as_ref().and_then(Graph::head);
@@ -117,8 +129,15 @@ impl AdoptedHead {
             layers.iter().any(|of| !of.contains(&layer(name)))
                 || bases[0].get(*name).is_some_and(|own| own.shape != tuned.1[*name].shape)
         };
-        let tensors: BTreeSet<String> =
+        let mut tensors: BTreeSet<String> =
             tuned.1.keys().filter(of_task).filter(lacking).cloned().collect();
+        let of_other_classes = match &graph {
+            Some(graph) if other != OtherClasses::default() => {
+                named_tensors(graph, tuned.1, Axis::Classes)
+            }
+            _ => BTreeSet::new(),
+        };
+        tensors.extend(of_other_classes.iter().cloned());
         if tensors.is_empty() {
             return None;
         }
@@ -140,7 +159,7 @@ impl AdoptedHead {
                 fields.insert("pad_token_id".into(), padding.clone());
             }
         }
-        Some(Self { tensors, left_out, config })
+        Some(Self { tensors, of_other_classes, other, left_out, config })
     }
 
     /// A base's headers with the head in the place of other tasks' tensors.
@@ -156,15 +175,26 @@ impl AdoptedHead {
         base
     }
 
-    /// A base with the head in the place of other tasks' tensors, in the base's dtype.
+    /// The old base with the head in the place of other tasks' tensors, in its dtype.
     #[must_use]
-    pub fn on(&self, base: &Checkpoint, tuned: &Checkpoint) -> Checkpoint {
+    pub fn on_old(&self, base: &Checkpoint, tuned: &Checkpoint) -> Checkpoint {
+        self.on(base, tuned, self.other.than_old)
+    }
+
+    /// The same of the new base.
+    #[must_use]
+    pub fn on_new(&self, base: &Checkpoint, tuned: &Checkpoint) -> Checkpoint {
+        self.on(base, tuned, true)
+    }
+
+    fn on(&self, base: &Checkpoint, tuned: &Checkpoint, has_other_classes: bool) -> Checkpoint {
         let kept = base.iter().filter(|(name, _)| !self.left_out.contains(*name));
         let mut with: Checkpoint = kept.map(|(name, t)| (name.to_owned(), t.clone())).collect();
         let dtype = with.iter().map(|(_, t)| t.dtype()).find(|dtype| dtype.is_float());
         for name in &self.tensors {
             let Some(tensor) = tuned.get(name) else { continue };
-            if base.get(name).is_some_and(|own| own.shape() == tensor.shape()) {
+            let replaced = has_other_classes && self.of_other_classes.contains(name);
+            if !replaced && base.get(name).is_some_and(|own| own.shape() == tensor.shape()) {
                 continue;
             }
             let tensor = match dtype.filter(|_| tensor.dtype().is_float()) {
@@ -216,6 +246,7 @@ mod tests {
 
     #[test]
     fn a_head_that_the_bases_lack_is_adopted_with_its_task() {
+        let same = OtherClasses::default();
         let config =
             json!({"model_type": "bert", "architectures": ["BertForMaskedLM"], "vocab_size": 9});
         let task = json!({"model_type": "bert", "architectures": ["BertForSequenceClassification"],
@@ -223,7 +254,7 @@ mod tests {
         let body = ("bert.x.weight", DType::BF16, &[2usize, 2][..]);
         let base = model(&[body, ("cls.bias", DType::F32, &[9])]);
         let tuned = model(&[body, ("classifier.weight", DType::F32, &[2, 2])]);
-        let head = AdoptedHead::find((&task, &tuned), [&base, &base], &config).unwrap();
+        let head = AdoptedHead::find((&task, &tuned), [&base, &base], &config, same).unwrap();
         assert_eq!(head.tensors, BTreeSet::from(["classifier.weight".to_owned()]));
         assert_eq!(head.left_out, BTreeSet::from(["cls.bias".to_owned()]));
         assert_eq!(head.config["architectures"][0], "BertForSequenceClassification");
@@ -238,15 +269,15 @@ mod tests {
                 .into_iter()
                 .collect();
         let from: Checkpoint = [pair("classifier.weight", 3.0, DType::F32)].into_iter().collect();
-        let with = head.on(&plain, &from);
+        let with = head.on_old(&plain, &from);
         let found: Vec<_> = with.iter().map(|(n, t)| (n, t.dtype(), t.f32()[0])).collect();
         assert_eq!(
             found,
             [("bert.x.weight", DType::BF16, 1.0), ("classifier.weight", DType::BF16, 3.0)]
         );
         // A head that both have, and a body's tensor that is missing, are no such case.
-        assert_eq!(AdoptedHead::find((&task, &tuned), [&tuned, &tuned], &task), None);
+        assert_eq!(AdoptedHead::find((&task, &tuned), [&tuned, &tuned], &task, same), None);
         let deeper = model(&[body, ("bert.y.weight", DType::F32, &[2, 2])]);
-        assert_eq!(AdoptedHead::find((&task, &deeper), [&tuned, &tuned], &task), None);
+        assert_eq!(AdoptedHead::find((&task, &deeper), [&tuned, &tuned], &task, same), None);
     }
 }

@@ -6,6 +6,10 @@
 //! and in every point of its tuning, so that nothing is added to it; where the old one's tensor is
 //! taken or compared as a whole, it is completed ([`SharedRows::completed`]). Such a row stays as the
 //! new base has it.
+//!
+//! A tuning may have added tokens ([`tokens`]): rows of its own, which the result takes from it.
+
+pub mod tokens;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,6 +45,8 @@ pub struct SharedRows {
     pub rows: Arc<[Option<usize>]>,
     /// Rows of the old model.
     pub of: usize,
+    /// Rows that the tuning added, with the texts of their tokens where they are known.
+    pub own: BTreeMap<usize, Option<String>>,
 }
 
 /// The tensors of a network whose rows are classes or tokens.
@@ -68,10 +74,31 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
     outputs.cloned().chain([table.clone()]).collect()
 }
 
+/// The names of both in small letters; `None` where two of one model would then be alike.
+fn folded(one: &Names, other: &Names) -> Option<(Names, Names)> {
+    let fold = |names: &Names| -> Option<Names> {
+        let folded: Names =
+            names.iter().map(|(name, &row)| (name.trim().to_lowercase(), row)).collect();
+        (folded.len() == names.len()).then_some(folded)
+    };
+    Some((fold(one)?, fold(other)?))
+}
+
+/// Whether two models tell no class of the same name, ignoring case.
+pub fn none_is_shared(one: &Names, other: &Names) -> bool {
+    let (one, other) = folded(one, other).unwrap_or_else(|| (one.clone(), other.clone()));
+    !one.keys().any(|name| other.contains_key(name))
+}
+
+/// Whether two models give the same rows the same names, ignoring case.
+pub fn same_numbering(one: &Names, other: &Names) -> bool {
+    let (one, other) = folded(one, other).unwrap_or_else(|| (one.clone(), other.clone()));
+    one == other
+}
+
 impl SharedRows {
-    /// `None` where the numbering is the same, where no name is shared, or where `tensors` differ in
-    /// more than their rows. Names that are not those of one another's rows do not reorder axes of
-    /// equal length: labels are often left at their defaults.
+    /// `None` where the numbering is the same, where no name is shared ([`none_is_shared`]), or where
+    /// `tensors` differ in more than their rows. Classes are matched ignoring case.
     pub fn find(
         axis: Axis,
         tensors: BTreeSet<String>,
@@ -92,9 +119,9 @@ impl SharedRows {
         if !tensors.iter().all(alike) {
             return None;
         }
-        if of == len && axis == Axis::Classes && !old_names.keys().eq(new_names.keys()) {
-            return None;
-        }
+        let folded = (axis == Axis::Classes).then(|| folded(old_names, new_names)).flatten();
+        let (old_names, new_names) =
+            folded.as_ref().map_or((old_names, new_names), |(old, new)| (old, new));
         let mut rows = vec![None; len];
         for (name, &row) in new_names.iter().filter(|(_, row)| **row < len) {
             rows[row] = old_names.get(name).copied().filter(|&row| row < of);
@@ -103,12 +130,32 @@ impl SharedRows {
         let unnamed = new_names.iter().any(|(name, _)| !old_names.contains_key(name));
         let same = of == len && !moved && !unnamed;
         let any = rows.iter().any(Option::is_some);
-        (any && !same).then(|| Self { axis, tensors, rows: rows.into(), of })
+        let own = BTreeMap::new();
+        (any && !same).then(|| Self { axis, tensors, rows: rows.into(), of, own })
     }
 
     /// Rows that both have.
     pub fn shared(&self) -> usize {
-        self.rows.iter().flatten().count()
+        self.rows.iter().flatten().count() - self.own.len()
+    }
+
+    /// A tensor of the result with the rows that the tuning added, moved already, in its dtype.
+    ///
+    /// # Panics
+    /// When the shapes differ.
+    #[must_use]
+    pub fn with_own(&self, result: &HostTensor, moved: &HostTensor) -> HostTensor {
+        if self.own.is_empty() {
+            return result.clone();
+        }
+        assert_eq!(result.shape(), moved.shape(), "shapes agree");
+        let width = result.shape()[1..].iter().product();
+        let own = |row| self.own.contains_key(&row).then_some(row);
+        let (rows, shape) = ((0..self.rows.len()).map(own).collect(), result.shape().to_vec());
+        let (brought, new) = (moved.clone(), result.clone());
+        let completed = Completed { brought, new, rows, width, dtype: result.dtype() };
+        let lazy = HostTensor::lazy(result.dtype(), shape, Arc::new(completed));
+        if moved.is_lazy() || result.is_lazy() { lazy } else { lazy.held() }
     }
 
     /// The old model's headers, in the new one's order.
@@ -144,19 +191,26 @@ impl SharedRows {
         assert_eq!(brought.shape(), new.shape(), "shapes agree");
         let width = new.shape()[1..].iter().product();
         let (rows, shape) = (Arc::clone(&self.rows), new.shape().to_vec());
-        let completed = Completed { brought: brought.clone(), new: new.clone(), rows, width };
+        let (brought, new, dtype) = (brought.clone(), new.clone(), DType::F32);
+        let completed = Completed { brought, new, rows, width, dtype };
+        let is_lazy = completed.brought.is_lazy() || completed.new.is_lazy();
         let lazy = HostTensor::lazy(DType::F32, shape, Arc::new(completed));
-        if brought.is_lazy() || new.is_lazy() { lazy } else { lazy.held() }
+        if is_lazy { lazy } else { lazy.held() }
     }
 
     fn gathered(&self, tensor: &HostTensor) -> HostTensor {
-        let width = tensor.shape()[1..].iter().product();
-        let mut shape = tensor.shape().to_vec();
-        shape[0] = self.rows.len();
-        let gathered = Gathered { of: tensor.clone(), rows: Arc::clone(&self.rows), width };
-        let lazy = HostTensor::lazy(tensor.dtype(), shape, Arc::new(gathered));
-        if tensor.is_lazy() { lazy } else { lazy.held() }
+        gathered(tensor, &self.rows)
     }
+}
+
+/// Rows of a tensor in another order; zero where there is none.
+fn gathered(tensor: &HostTensor, rows: &Arc<[Option<usize>]>) -> HostTensor {
+    let width = tensor.shape()[1..].iter().product();
+    let mut shape = tensor.shape().to_vec();
+    shape[0] = rows.len();
+    let gathered = Gathered { of: tensor.clone(), rows: Arc::clone(rows), width };
+    let lazy = HostTensor::lazy(tensor.dtype(), shape, Arc::new(gathered));
+    if tensor.is_lazy() { lazy } else { lazy.held() }
 }
 
 /// Rows of a tensor, in another order.
@@ -217,6 +271,7 @@ struct Completed {
     new: HostTensor,
     rows: Arc<[Option<usize>]>,
     width: usize,
+    dtype: DType,
 }
 
 impl Elements for Completed {
@@ -230,7 +285,7 @@ impl Elements for Completed {
     }
 
     fn bytes(&self, range: Range<usize>) -> Bytes {
-        DType::F32.encode(&self.floats(range))
+        self.dtype.encode(&self.floats(range))
     }
 }
 
@@ -284,12 +339,13 @@ mod tests {
     #[test]
     fn the_same_numbering_is_left_alone() {
         assert_eq!(find(&["a", "b"], &["a", "b"]), None);
-        assert_eq!(
-            find(&["a", "b"], &["no", "yes"]),
-            None,
-            "labels of equal number and other names"
-        );
+        assert_eq!(find(&["a", "b"], &["no", "yes"]), None, "nothing is shared");
         assert_eq!(find(&["a", "b"], &["x", "y", "z"]), None, "nothing is shared");
+        assert!(none_is_shared(&names(&["a", "b"]), &names(&["no", "yes"])));
+        assert_eq!(find(&["a", "b"], &["A", "B"]), None, "the same numbering");
+        assert_eq!(*find(&["A", "b"], &["B", "a"]).unwrap().rows, [Some(1), Some(0)]);
+        assert_eq!(*find(&["a", "b"], &["a", "c"]).unwrap().rows, [Some(0), None]);
+        assert_eq!(*find(&["a", "A"], &["A", "a"]).unwrap().rows, [Some(1), Some(0)]);
         assert_eq!(*find(&["a", "b"], &["b", "a"]).unwrap().rows, [Some(1), Some(0)]);
     }
 }

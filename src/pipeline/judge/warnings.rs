@@ -22,7 +22,7 @@ pub fn of(bench: &Bench, contest: &Contest, gate: &[Check]) -> Vec<String> {
     );
     warn(
         !inputs.trajectory.head().is_empty(),
-        "a base has no head of the task: the result has the old tuning's, and target_before is the \
+        "a base has no head of the task and its classes: the result has the old tuning's, and target_before is the \
          new base below that head as it is",
     );
     warn(splits.held_out, "no validation split was given: 10 % of train was held out");
@@ -56,12 +56,6 @@ pub fn of(bench: &Bench, contest: &Contest, gate: &[Check]) -> Vec<String> {
             stated.file
         ));
     }
-    if let Some(update) = &inputs.update {
-        warnings.push(format!(
-            "the new base (there) does not compute as the tuned model (here): {update}; the old models were \
-             judged as the new base computes"
-        ));
-    }
     if inputs.other_start > 0 {
         warnings.push(format!(
             "the first checkpoint of trajectory.json is not source.base: {} tensors differ; the update \
@@ -69,5 +63,6 @@ pub fn of(bench: &Bench, contest: &Contest, gate: &[Check]) -> Vec<String> {
             inputs.other_start
         ));
     }
+    warnings.extend(inputs.notes.iter().cloned());
     warnings
 }

@@ -4,14 +4,14 @@
 use serde_json::Value;
 
 use crate::{
-    artifacts::{self, ModelFolder},
+    artifacts::{self, ModelFolder, model::OtherFile},
     engine::{
         network::{Graph, Signature},
-        transfer::compatibility::AdoptedHead,
+        transfer::{compatibility::AdoptedHead, ties::Untied},
     },
     pipeline::{
         Failure, failure,
-        fetch::{headers, location},
+        fetch::{headers, headers_at, location},
         models,
     },
     spec::Spec,
@@ -34,18 +34,40 @@ pub struct Models {
 impl Models {
     pub fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
         let (mut folder, mut target) = headers(storage, "/target/base", &spec.target.base)?;
-        let (old, mut base) = headers(storage, "/source/base", &spec.source.base)?;
-        let (tuned_config, mut tuned, checkpoints) = tuned(spec, storage, (&old, &base))?;
-        let head = AdoptedHead::find((&tuned_config, &tuned), [&base, &target], &folder.config);
+        let (mut old, mut base) = headers(storage, "/source/base", &spec.source.base)?;
+        let Tuned { config: mut tuned_config, signature: mut tuned, beside, checkpoints } =
+            tuned(spec, storage, (&old, &base))?;
+        let models = [(&old.config, &base), (&folder.config, &target), (&tuned_config, &tuned)];
+        if let Some(untied) = Untied::find(models, models[2]) {
+            (base, target) = (untied.on_signature(base), untied.on_signature(target));
+            tuned = untied.on_signature(tuned);
+            for config in [&mut old.config, &mut folder.config, &mut tuned_config] {
+                *config = untied.on_config(config);
+            }
+        }
+        let files = [&old.other_files[..], &beside[..], &folder.other_files[..]];
+        let lists = [(files[0], &base), (files[1], &tuned), (files[2], &target)];
+        let tokens = models::own_tokens(storage.blocking(), &tuned_config, lists)?;
+        let tokens = tokens.map(|(tokens, _)| tokens);
+        if let Some(tokens) = &tokens {
+            (base, target) = (tokens.on_signature(base), tokens.on_signature(target));
+            tuned = tokens.on_signature(tuned);
+            folder.config = models::with_vocabulary(&folder.config, tokens.len());
+        }
+        let configs = [&old.config, &folder.config];
+        let other = models::other_classes(&tuned_config, configs);
+        let tuned_model = (&tuned_config, &tuned);
+        let head = AdoptedHead::find(tuned_model, [&base, &target], &folder.config, other);
         if let Some(head) = &head {
+            models::is_a_network(tuned_model, &spec.source.trajectory)?;
             (base, target) = (head.on_signature(base, &tuned), head.on_signature(target, &tuned));
             folder.config = head.config.clone();
         }
         if let Ok(graph) = Graph::from_config(&folder.config, &target) {
             let before = (&old, &tuned_config, &base);
             let after = (&folder, &graph, &target);
-            let files = &mut Vec::new();
-            for rows in models::shared_rows(storage.blocking(), before, after, files)? {
+            let told = (tokens.is_some(), &mut Vec::new());
+            for rows in models::shared_rows(storage.blocking(), before, after, told)? {
                 base = rows.on_signature(base);
                 tuned = rows.on_signature(tuned);
             }
@@ -58,29 +80,40 @@ impl Models {
     }
 }
 
-/// Configuration and headers of the tuned model, and how many points its trajectory has.
+/// The tuned model by its headers.
+struct Tuned {
+    config: Value,
+    signature: Signature,
+    /// What lies beside it.
+    beside: Vec<OtherFile>,
+    /// Points of its trajectory.
+    checkpoints: usize,
+}
+
 fn tuned(
     spec: &Spec,
     storage: &Storage,
     (old, base): (&ModelFolder, &Signature),
-) -> Result<(Value, Signature, usize), Failure> {
+) -> Result<Tuned, Failure> {
     let place = location(storage, TRAJECTORY, &spec.source.trajectory)?;
     let trajectory = artifacts::Trajectory::look(storage.blocking(), &place, &old.location)
         .map_err(failure::at(TRAJECTORY))?;
     let (last, checkpoints) = (&trajectory.last().model, trajectory.checkpoints.len());
     let first = &trajectory.checkpoints[0].model;
     if trajectory.list.is_some() && *first != old.location {
-        let (folder, own) = headers(storage, TRAJECTORY, &first.to_string())?;
+        let (folder, own) = headers_at(storage, TRAJECTORY, first)?;
         models::same_body((&folder.config, &own), base)?;
     }
     let adapter =
         artifacts::Adapter::look(storage.blocking(), last).map_err(failure::at(TRAJECTORY))?;
-    let (config, signature) = if let Some(adapter) = adapter {
+    let (config, signature, beside) = if let Some(adapter) = adapter {
         let base = (&old.config, base);
-        adapter.check(storage.blocking(), base).map_err(failure::at(TRAJECTORY))?
+        let (config, signature) =
+            adapter.check(storage.blocking(), base).map_err(failure::at(TRAJECTORY))?;
+        (config, signature, adapter.other_files)
     } else {
-        let (folder, signature) = headers(storage, TRAJECTORY, &last.to_string())?;
-        (folder.config, signature)
+        let (folder, signature) = headers_at(storage, TRAJECTORY, last)?;
+        (folder.config, signature, folder.other_files)
     };
-    Ok((config, signature, checkpoints))
+    Ok(Tuned { config, signature, beside, checkpoints })
 }

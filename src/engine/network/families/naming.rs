@@ -6,9 +6,16 @@
 //! names of a file onto those of the graph and back; buffers and the copy of a tied tensor are not
 //! read at all, nor are they written into a result.
 
+mod modules;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+
+use modules::file_of_module;
+pub use modules::{
+    is_transposed, module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
+};
 
 use super::MODEL_TYPES;
 use crate::engine::network::checkpoint::{Checkpoint, Signature};
@@ -27,7 +34,7 @@ pub(super) struct Names {
 }
 
 /// The output matrix of the language models.
-const OUTPUT: &str = "lm_head.weight";
+pub const OUTPUT: &str = "lm_head.weight";
 /// How the oldest files end the names of norms, and how all others do.
 const OLD_SUFFIXES: [(&str, &str); 2] =
     [(".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias")];
@@ -53,19 +60,28 @@ pub struct Naming {
 }
 
 impl Naming {
-    /// The naming of a file with these tensors. A configuration of no known family, or of one
-    /// without other names, leaves everything as it is.
+    /// The naming of a file with these tensors. Of a configuration of no known family only a wrapper's
+    /// prefix is taken away.
     pub fn of(config: &Value, signature: &Signature) -> Self {
         let mut naming = Self::default();
-        let Some(names) = Names::of(config) else { return naming };
+        let wrapper = wrapper_of(config, &signature.keys().map(String::as_str).collect::<Vec<_>>());
+        let unwrapped = |name: &str| name.strip_prefix(wrapper.as_str()).unwrap_or(name).to_owned();
+        let Some(names) = Names::of(config) else {
+            if !wrapper.is_empty() {
+                naming.outside =
+                    signature.keys().map(|name| (unwrapped(name), name.clone())).collect();
+            }
+            return naming;
+        };
         let prefix = format!("{}.", names.body);
-        let is_bare = !signature.keys().any(|name| name.starts_with(&prefix));
+        let is_bare = !signature.keys().any(|name| unwrapped(name).starts_with(&prefix));
         let tied = names.tied_to(config);
         for name in signature.keys() {
-            let mut inside = name.clone();
-            if is_bare && !names.is_head(name) {
-                inside = format!("{prefix}{name}");
+            let mut inside = unwrapped(name);
+            if is_bare && !names.is_head(&inside) {
+                inside = format!("{prefix}{inside}");
             }
+            inside = file_of_module(&inside);
             for (old, new) in OLD_SUFFIXES {
                 if let Some(stem) = inside.strip_suffix(old) {
                     inside = format!("{stem}{new}");
@@ -203,6 +219,28 @@ mod tests {
         let back = naming.written(&naming.read(&file));
         let back: Vec<&str> = back.iter().map(|(name, _)| name).collect();
         assert_eq!(back, ["cls.bias", "embeddings.LayerNorm.gamma"]);
+    }
+
+    #[test]
+    fn a_wrappers_prefix_is_taken_away_and_given_back() {
+        for wrapper in ["_orig_mod.", "module.", "module._orig_mod."] {
+            let wrapped = |name: &str| format!("{wrapper}{name}");
+            let names = [wrapped("embeddings.x"), wrapped("classifier.bias")];
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            assert_eq!(read("bert", &names), ["bert.embeddings.x", "classifier.bias"]);
+            assert_eq!(read("of timm", &names), ["classifier.bias", "embeddings.x"]);
+            let naming = Naming::of(&json!({"model_type": "bert"}), &signature(&names));
+            let one = HostTensor::from_f32(vec![1], vec![1.0]);
+            let file: Checkpoint = names.iter().map(|n| ((*n).to_owned(), one.clone())).collect();
+            let back = naming.written(&naming.read(&file));
+            assert_eq!(back.signature(), file.signature());
+        }
+        // One name without it, or a graph's own name: nothing is taken away.
+        assert_eq!(read("of timm", &["_orig_mod.a", "b"]), ["_orig_mod.a", "b"]);
+        let graph =
+            json!({"model_type": "graph", "nodes": [{"op": "linear", "param": "module.a"}]});
+        let names = signature(&["module.a.weight"]);
+        assert_eq!(Naming::of(&graph, &names), Naming::default());
     }
 
     #[test]

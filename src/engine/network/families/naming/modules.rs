@@ -1,0 +1,141 @@
+//! Modules as the library has them in memory, beside the tensors of files: what they are called, how their
+//! weights are stored, which of them are the vocabulary's, and what wraps them.
+
+use serde_json::Value;
+
+use super::Names;
+
+/// What wraps a module while it is trained, and puts its own name before all others: `torch.compile`,
+/// and PyTorch's data parallel modules.
+const WRAPPERS: [&str; 2] = ["_orig_mod.", "module."];
+/// Modules of the library in memory, and what they are called in files; `#` stands for a number.
+const MODULES: [(&str, &str); 8] = [
+    ("vit.layers.#.attention.q_proj", "vit.encoder.layer.#.attention.attention.query"),
+    ("vit.layers.#.attention.k_proj", "vit.encoder.layer.#.attention.attention.key"),
+    ("vit.layers.#.attention.v_proj", "vit.encoder.layer.#.attention.attention.value"),
+    ("vit.layers.#.attention.o_proj", "vit.encoder.layer.#.attention.output.dense"),
+    ("vit.layers.#.mlp.fc1", "vit.encoder.layer.#.intermediate.dense"),
+    ("vit.layers.#.mlp.fc2", "vit.encoder.layer.#.output.dense"),
+    ("vit.layers.#.layernorm_before", "vit.encoder.layer.#.layernorm_before"),
+    ("vit.layers.#.layernorm_after", "vit.encoder.layer.#.layernorm_after"),
+];
+/// By `model_type`, the prefix of the linear layers that are stored `[in, out]`.
+const TRANSPOSED: [(&str, &str); 1] = [("gpt2", "transformer.h.")];
+/// By `model_type`, the embedding of tokens.
+const VOCABULARIES: [(&str, &str); 7] = [
+    ("bert", "bert.embeddings.word_embeddings.weight"),
+    ("roberta", "roberta.embeddings.word_embeddings.weight"),
+    ("distilbert", "distilbert.embeddings.word_embeddings.weight"),
+    ("gpt2", "transformer.wte.weight"),
+    ("llama", "model.embed_tokens.weight"),
+    ("mistral", "model.embed_tokens.weight"),
+    ("qwen2", "model.embed_tokens.weight"),
+];
+/// Whether a linear layer's weight is `[in, out]`.
+pub fn is_transposed(config: &Value, module: &str) -> bool {
+    let of_graph = config["nodes"].as_array().into_iter().flatten();
+    TRANSPOSED
+        .iter()
+        .any(|(family, prefix)| config["model_type"] == *family && module.starts_with(prefix))
+        || of_graph.into_iter().any(|node| node["param"] == module && node["transposed"] == true)
+}
+
+/// The embedding of tokens in a configuration's family.
+pub fn vocabulary_of(config: &Value) -> Option<&'static str> {
+    let found = VOCABULARIES.iter().find(|(family, _)| config["model_type"] == *family);
+    found.map(|(_, tensor)| *tensor)
+}
+
+/// The embedding that is the output matrix too.
+pub fn tied_embedding(config: &Value) -> Option<String> {
+    let embedding = Names::of(config)?.tied_to(config)?;
+    Some(format!("{embedding}.weight"))
+}
+
+/// What the tensor `name` of a module is called in the graph, where `has` tells what a model has. A body
+/// that was wrapped alone lacks the prefix that it has in files.
+pub fn tensor_of_module(config: &Value, name: &str, has: impl Fn(&str) -> bool) -> String {
+    let whole = file_of_module(name);
+    if has(&whole) {
+        return whole;
+    }
+    let prefixed = Names::of(config).map(|names| format!("{}.{name}", names.body));
+    prefixed.map(|name| file_of_module(&name)).filter(|name| has(name)).unwrap_or(whole)
+}
+
+/// The name in files of a module, or of one of its tensors.
+pub(super) fn file_of_module(name: &str) -> String {
+    renamed(name, |(module, file)| (module, file))
+}
+
+/// The name in memory of a module or tensor of the graph.
+pub fn module_of_tensor(name: &str) -> String {
+    renamed(name, |(module, file)| (file, module))
+}
+
+/// A name by the first pair of [`MODULES`] that fits its beginning, read in a direction.
+fn renamed(
+    name: &str,
+    direction: impl Fn((&'static str, &'static str)) -> (&'static str, &'static str),
+) -> String {
+    for pair in MODULES {
+        let (from, to) = direction(pair);
+        if let Some(found) = substituted(name, from, to) {
+            return found;
+        }
+    }
+    name.to_owned()
+}
+
+fn substituted(name: &str, from: &str, to: &str) -> Option<String> {
+    let mut parts = name.split('.');
+    let mut number = "";
+    for part in from.split('.') {
+        let found = parts.next()?;
+        if part == "#" && !found.is_empty() && found.bytes().all(|b| b.is_ascii_digit()) {
+            number = found;
+        } else if part != found {
+            return None;
+        }
+    }
+    let to = to.replace('#', number);
+    Some(parts.fold(to, |name, part| format!("{name}.{part}")))
+}
+
+/// What all names begin with because the module was saved inside its wrapper: `_orig_mod.`, `module.`, or
+/// one in the other. A graph whose own parameters begin so is not wrapped.
+pub fn wrapper_of(config: &Value, names: &[&str]) -> String {
+    let own = |wrapper: &str| {
+        let nodes = config["nodes"].as_array().into_iter().flatten();
+        nodes.filter_map(|node| node["param"].as_str()).any(|param| param.starts_with(wrapper))
+    };
+    let mut found = String::new();
+    loop {
+        let next = WRAPPERS.iter().map(|wrapper| format!("{found}{wrapper}")).find(|prefix| {
+            !names.is_empty() && names.iter().all(|name| name.starts_with(prefix.as_str()))
+        });
+        match next {
+            Some(prefix) if !own(&prefix) => found = prefix,
+            _ => return found,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_module_and_its_tensor_in_files_lead_to_each_other() {
+        let config = json!({"model_type": "vit"});
+        let (module, file) =
+            ("vit.layers.3.attention.q_proj", "vit.encoder.layer.3.attention.attention.query");
+        assert_eq!(tensor_of_module(&config, module, |name| name == file), file);
+        assert_eq!(tensor_of_module(&config, &module[4..], |name| name == file), file);
+        assert_eq!(module_of_tensor(&format!("{file}.bias")), format!("{module}.bias"));
+        assert_eq!(module_of_tensor("vit.layernorm"), "vit.layernorm");
+        assert_eq!(file_of_module(&format!("{module}.bias")), format!("{file}.bias"));
+    }
+}

@@ -1,0 +1,61 @@
+//! Output matrices that are the embedding in one model and their own in another.
+
+use serde_json::Value;
+
+use crate::engine::network::{Checkpoint, Graph, OUTPUT, Signature, Task, tied_embedding};
+
+/// An output matrix of its own, where another of the three models has its embedding in its place.
+///
+/// All are given one then, which starts as a copy of the embedding, so that the result's is the new base's
+/// embedding and what the tuning added to its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untied {
+    embedding: String,
+}
+
+impl Untied {
+    /// Whether some of these have an output matrix and the others its embedding; `tuned` is among them and
+    /// predicts tokens.
+    pub fn find(models: [(&Value, &Signature); 3], tuned: (&Value, &Signature)) -> Option<Self> {
+        let graph = Graph::from_config(tuned.0, tuned.1).ok();
+        if graph.is_none_or(|graph| graph.task != Task::NextToken) {
+            return None;
+        }
+        let own = models.map(|(_, signature)| signature.contains_key(OUTPUT));
+        let embeddings = models.map(|(config, signature)| {
+            tied_embedding(config).filter(|name| signature.contains_key(name))
+        });
+        let all = own.iter().zip(&embeddings).all(|(own, embedding)| *own || embedding.is_some());
+        if !all || !own.contains(&true) {
+            return None;
+        }
+        let tied = own.into_iter().zip(embeddings).find(|(own, _)| !own)?;
+        Some(Self { embedding: tied.1? })
+    }
+
+    #[must_use]
+    pub fn on_config(&self, config: &Value) -> Value {
+        let mut config = config.clone();
+        if let Some(fields) = config.as_object_mut() {
+            fields.insert("tie_word_embeddings".into(), Value::Bool(false));
+        }
+        config
+    }
+
+    #[must_use]
+    pub fn on_signature(&self, mut of: Signature) -> Signature {
+        if let Some(info) = of.get(&self.embedding).cloned() {
+            of.entry(OUTPUT.to_owned()).or_insert(info);
+        }
+        of
+    }
+
+    #[must_use]
+    pub fn on(&self, of: &Checkpoint) -> Checkpoint {
+        let mut with = of.clone();
+        if let (None, Some(embedding)) = (of.get(OUTPUT), of.get(&self.embedding)) {
+            with.insert(OUTPUT, embedding.clone());
+        }
+        with
+    }
+}
