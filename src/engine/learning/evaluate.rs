@@ -136,9 +136,10 @@ mod tests {
         };
         check(&[2], &[0.0, 3.0, 1.0, -1.0]).unwrap();
         assert_eq!(check(&[4], &[0.0; 4]).unwrap_err().code(), "wrong_input_shape");
-        for id in [4.0, -2.0, 0.5] {
-            let found = check(&[2], &[0.0, 3.0, 1.0, id]).unwrap_err();
-            let expected = DataFault::TokenId { position: 1, id: id.to_string(), vocabulary: 4 };
+        // Also where it is masked: its row is read there too.
+        for (packed, id) in [(4.0, "4"), (-5.0, "4"), (0.5, "0.5")] {
+            let found = check(&[2], &[0.0, 3.0, 1.0, packed]).unwrap_err();
+            let expected = DataFault::TokenId { position: 1, id: id.into(), vocabulary: 4 };
             assert_eq!(found, expected);
         }
     }

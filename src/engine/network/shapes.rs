@@ -16,6 +16,9 @@ pub type SampleShape = Vec<usize>;
 /// more memory than a machine has before anybody has looked at it.
 const MOST_VALUES: usize = 1 << 31;
 
+/// The most of a window's size, padding, stride and dilation, in pixels.
+const MOST_PIXELS: usize = 1 << 16;
+
 /// Channels of a sample: last in tokens, first elsewhere.
 pub fn channels(shape: &[usize]) -> usize {
     if let [_, channels] = shape { *channels } else { shape[0] }
@@ -230,6 +233,7 @@ impl Step<'_> {
         let weight = self.weight(param, 4)?;
         self.positive(stride, "stride")?;
         self.positive(dilation, "dilation")?;
+        self.moderate(padding, "padding")?;
         if groups == 0 || !channels.is_multiple_of(groups) || !weight[0].is_multiple_of(groups) {
             return Err(self.fault(format!(
                 "groups {groups} must divide the channels {channels} and {}",
@@ -277,6 +281,7 @@ impl Step<'_> {
         let [channels, height, width] = self.image()?;
         self.positive(kernel, "kernel")?;
         self.positive(stride, "stride")?;
+        self.moderate(padding, "padding")?;
         // PyTorch's rule: a window must start inside the input or its left padding.
         let size = |n: usize, k: usize, p: usize, s: usize| {
             if p > k / 2 {
@@ -313,6 +318,14 @@ impl Step<'_> {
     fn positive(&self, pair: Pair, what: &str) -> Result<(), GraphError> {
         if pair.0 == 0 || pair.1 == 0 {
             return Err(self.fault(format!("{what} must be at least 1")));
+        }
+        self.moderate(pair, what)
+    }
+
+    fn moderate(&self, pair: Pair, what: &str) -> Result<(), GraphError> {
+        if pair.0.max(pair.1) > MOST_PIXELS {
+            let detail = format!("{what} {:?} is more than {MOST_PIXELS}", pair.array());
+            return Err(self.fault(detail));
         }
         Ok(())
     }

@@ -190,6 +190,8 @@ mod tests {
                 ("cls_token", &[1, 1, 512]),
                 ("pos_embed", &[1, 197, 512]),
                 ("blocks.0.attn.qkv.weight", &[1536, 512]),
+                ("blocks.0.norm1.bias", &[512]),
+                ("blocks.0.norm2.bias", &[512]),
             ],
             &[],
         );
