@@ -85,8 +85,10 @@ ADAPTERS = [
     named("lora_bias", "lora_bias", lora_bias=True),
     named("use_dora", use_dora=True),
     named("use_dora on all layers", on=ALL, use_dora=True),
-    *[named(f"init_lora_weights {kind}", "init_lora_weights", init_lora_weights=kind)
-      for kind in ("pissa", "pissa_niter_4", "olora", "orthogonal")],
+    *[
+        named(f"init_lora_weights {kind}", "init_lora_weights", init_lora_weights=kind)
+        for kind in ("pissa", "pissa_niter_4", "olora", "orthogonal")
+    ],
     named("on the embedding", "embed", on=("embedding",)),
     named("on the embedding and attention", "embed", on=("embedding", "attention")),
     named("on the head", on=("head",)),
@@ -101,11 +103,31 @@ ADAPTERS = [
     named("language: on lm_head alone", "lm_head", on=("lm_head",), task="language"),
     named("language, tied: on lm_head", "lm_head", "tie", on=("lm_head", "attention"), task="language", tied=True),
     named("language: on the embedding", "embed", on=("embedding", "attention"), task="language"),
-    named("language, tied: on the embedding", "embed", "tie", on=("embedding", "attention"), task="language", tied=True),
-    named("language: embedding and lm_head saved", "modules_to_save", modules_to_save=["embedding", "lm_head"], task="language"),
-    named("language, tied: embedding saved", "modules_to_save", "tie", modules_to_save=["embedding"], task="language", tied=True),
-    named("language, tied: trainable_token_indices", "token_adapter", "trainable_token_indices", trainable_token_indices=[4, 7],
-          task="language", tied=True),
+    named(
+        "language, tied: on the embedding", "embed", "tie", on=("embedding", "attention"), task="language", tied=True
+    ),
+    named(
+        "language: embedding and lm_head saved",
+        "modules_to_save",
+        modules_to_save=["embedding", "lm_head"],
+        task="language",
+    ),
+    named(
+        "language, tied: embedding saved",
+        "modules_to_save",
+        "tie",
+        modules_to_save=["embedding"],
+        task="language",
+        tied=True,
+    ),
+    named(
+        "language, tied: trainable_token_indices",
+        "token_adapter",
+        "trainable_token_indices",
+        trainable_token_indices=[4, 7],
+        task="language",
+        tied=True,
+    ),
     named("IA3", "peft_type", kind=peft.IA3Config, feedforward_modules=[]),
     named("VeRA", "peft_type", kind=peft.VeraConfig),
     named("AdaLoRA", "peft_type", kind=peft.AdaLoraConfig, total_step=10),
@@ -115,13 +137,24 @@ OF_GPT2 = [
     equal("fan_in_fan_out true, all layers", on=ALL, fan_in_fan_out=True),
     named("fan_in_fan_out false in the file", on=ALL, edit={"fan_in_fan_out": False}),
     named("fan_in_fan_out false in the file, square layers", on=("square",), edit={"fan_in_fan_out": False}),
-    named("language: fan_in_fan_out with lm_head", "lm_head", on=("attention", "lm_head"), task="language", fan_in_fan_out=True),
+    named(
+        "language: fan_in_fan_out with lm_head",
+        "lm_head",
+        on=("attention", "lm_head"),
+        task="language",
+        fan_in_fan_out=True,
+    ),
 ]
 OF_LLAMA = [named("layer_replication", layer_replication=[[0, 2], [1, 2]])]
 # The names of modules before transformers 5.
-OLD_VIT = [("vit.layers.", "vit.encoder.layer."), ("attention.q_proj", "attention.attention.query"),
-           ("attention.v_proj", "attention.attention.value"), ("attention.o_proj", "attention.output.dense"),
-           ("mlp.fc1", "intermediate.dense"), ("mlp.fc2", "output.dense")]
+OLD_VIT = [
+    ("vit.layers.", "vit.encoder.layer."),
+    ("attention.q_proj", "attention.attention.query"),
+    ("attention.v_proj", "attention.attention.value"),
+    ("attention.o_proj", "attention.output.dense"),
+    ("mlp.fc1", "intermediate.dense"),
+    ("mlp.fc2", "output.dense"),
+]
 OF_VIT = [
     equal("by the names of transformers 4", renamed=OLD_VIT),
     equal("by the names of transformers 4, all layers", on=ALL, renamed=OLD_VIT),

@@ -66,7 +66,11 @@ class Ask:
         return getattr(self.program, self.what)(self.given, self.file)
 
     def __str__(self):
-        return f"retune evaluate {self.given} --data {self.file}" if self.what == "evaluate" else f"retune transfer {self.file}"
+        return (
+            f"retune evaluate {self.given} --data {self.file}"
+            if self.what == "evaluate"
+            else f"retune transfer {self.file}"
+        )
 
 
 @dataclass(frozen=True)

@@ -51,35 +51,101 @@ class Image:
 
 
 PLAIN = {
-    "hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "intermediate_size": INNER,
-    "vocab_size": VOCABULARY, "max_position_embeddings": POSITIONS,
+    "hidden_size": HIDDEN,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "intermediate_size": INNER,
+    "vocab_size": VOCABULARY,
+    "max_position_embeddings": POSITIONS,
 }
 DECODER = PLAIN | {"num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-DISTILBERT = {"dim": HIDDEN, "n_layers": LAYERS, "n_heads": HEADS, "hidden_dim": INNER, "vocab_size": VOCABULARY,
-              "max_position_embeddings": POSITIONS}
-GPT2 = {"n_embd": HIDDEN, "n_layer": LAYERS, "n_head": HEADS, "vocab_size": VOCABULARY, "n_positions": POSITIONS,
-        "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+DISTILBERT = {
+    "dim": HIDDEN,
+    "n_layers": LAYERS,
+    "n_heads": HEADS,
+    "hidden_dim": INNER,
+    "vocab_size": VOCABULARY,
+    "max_position_embeddings": POSITIONS,
+}
+GPT2 = {
+    "n_embd": HIDDEN,
+    "n_layer": LAYERS,
+    "n_head": HEADS,
+    "vocab_size": VOCABULARY,
+    "n_positions": POSITIONS,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 ROBERTA = PLAIN | {"max_position_embeddings": POSITIONS + 2, "type_vocab_size": 1}
 
-BERT_TARGETS = {"attention": ["query", "value"], "rest": ["dense"], "embedding": ["word_embeddings"], "head": "classifier"}
-LLAMA_TARGETS = {"attention": ["q_proj", "v_proj"], "rest": ["o_proj", "gate_proj", "up_proj", "down_proj"],
-                 "embedding": ["embed_tokens"], "head": "score"}
+BERT_TARGETS = {
+    "attention": ["query", "value"],
+    "rest": ["dense"],
+    "embedding": ["word_embeddings"],
+    "head": "classifier",
+}
+LLAMA_TARGETS = {
+    "attention": ["q_proj", "v_proj"],
+    "rest": ["o_proj", "gate_proj", "up_proj", "down_proj"],
+    "embedding": ["embed_tokens"],
+    "head": "score",
+}
 
 TEXT = [
     Text("bert", t.BertConfig, PLAIN, settings.BERT, types=2, targets=BERT_TARGETS),
-    Text("roberta", t.RobertaConfig, ROBERTA, settings.ROBERTA, types=1, targets=BERT_TARGETS | {"head": "out_proj"}, offset=2),
-    Text("distilbert", t.DistilBertConfig, DISTILBERT, settings.DISTILBERT, targets={
-        "attention": ["q_lin", "v_lin"], "rest": ["lin1", "lin2"], "embedding": ["word_embeddings"],
-        "head": "classifier"}),
-    Text("gpt2", t.GPT2Config, GPT2, settings.GPT2, language=True, targets={
-        "attention": ["c_attn"], "rest": ["c_proj", "c_fc"], "embedding": ["wte"], "head": "score"}),
+    Text(
+        "roberta",
+        t.RobertaConfig,
+        ROBERTA,
+        settings.ROBERTA,
+        types=1,
+        targets=BERT_TARGETS | {"head": "out_proj"},
+        offset=2,
+    ),
+    Text(
+        "distilbert",
+        t.DistilBertConfig,
+        DISTILBERT,
+        settings.DISTILBERT,
+        targets={
+            "attention": ["q_lin", "v_lin"],
+            "rest": ["lin1", "lin2"],
+            "embedding": ["word_embeddings"],
+            "head": "classifier",
+        },
+    ),
+    Text(
+        "gpt2",
+        t.GPT2Config,
+        GPT2,
+        settings.GPT2,
+        language=True,
+        targets={"attention": ["c_attn"], "rest": ["c_proj", "c_fc"], "embedding": ["wte"], "head": "score"},
+    ),
     Text("llama", t.LlamaConfig, DECODER, settings.LLAMA, language=True, targets=LLAMA_TARGETS),
     Text("mistral", t.MistralConfig, DECODER, settings.MISTRAL, language=True, targets=LLAMA_TARGETS),
     Text("qwen2", t.Qwen2Config, DECODER, settings.QWEN2, language=True, targets=LLAMA_TARGETS),
 ]
-VIT = {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "intermediate_size": INNER,
-       "image_size": 8, "patch_size": 4}
+VIT = {
+    "hidden_size": HIDDEN,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "intermediate_size": INNER,
+    "image_size": 8,
+    "patch_size": 4,
+}
 IMAGE = [
-    Image("vit", t.ViTConfig, VIT, settings.VIT, targets={
-        "attention": ["q_proj", "v_proj"], "rest": ["o_proj", "fc1", "fc2"], "embedding": ["projection"], "head": "classifier"}),
+    Image(
+        "vit",
+        t.ViTConfig,
+        VIT,
+        settings.VIT,
+        targets={
+            "attention": ["q_proj", "v_proj"],
+            "rest": ["o_proj", "fc1", "fc2"],
+            "embedding": ["projection"],
+            "head": "classifier",
+        },
+    ),
 ]

@@ -84,5 +84,6 @@ class Cases:
         old = self.loaded(old, classes, torch.float64).state_dict()
         new = self.loaded(new, classes, torch.float64).state_dict()
         return {
-            name: tuned[name] if name in said["missing_keys"] else new[name] + (tuned[name] - old[name]) for name in tuned
+            name: tuned[name] if name in said["missing_keys"] else new[name] + (tuned[name] - old[name])
+            for name in tuned
         }

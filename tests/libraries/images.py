@@ -34,12 +34,24 @@ class HuggingFace:
 
     def all(self):
         for dtype, shards in itertools.product(DTYPES, (False, True)):
-            yield self.check(f"{dtype}{', shards' if shards else ''}", self.model(dtype=dtype, shards=shards), pictures(3, 8, 8))
+            yield self.check(
+                f"{dtype}{', shards' if shards else ''}", self.model(dtype=dtype, shards=shards), pictures(3, 8, 8)
+            )
         for classes in (2, 3, 7):
             yield self.check(f"{classes} classes", self.model({"num_labels": classes}), pictures(3, 8, 8))
         model = self.model()
         yield self.check("bytes", model, bytes_of(3, 8, 8))
-        for size in ((3, 4, 4), (3, 8, 4), (3, 4, 8), (3, 12, 12), (3, 16, 4), (3, 7, 8), (3, 9, 9), (1, 8, 8), (4, 8, 8)):
+        for size in (
+            (3, 4, 4),
+            (3, 8, 4),
+            (3, 4, 8),
+            (3, 12, 12),
+            (3, 16, 4),
+            (3, 7, 8),
+            (3, 9, 9),
+            (1, 8, 8),
+            (4, 8, 8),
+        ):
             yield self.check("images " + "×".join(map(str, size)), model, pictures(*size))
         for setting in self.family.settings:
             yield self.set(setting)
@@ -149,7 +161,9 @@ def every_vit():
         side, heads = 2 * arguments.get("patch_size", 16), arguments.get("num_heads", 12)
         small = {"img_size": side, "embed_dim": 4 * heads, "depth": 1}
         unusual = [key for key in arguments if key not in SIZES]
-        yield Made(name, small, (3, side, side), named=(*unusual, *timm_settings.TENSORS) if unusual else (), title=name)
+        yield Made(
+            name, small, (3, side, side), named=(*unusual, *timm_settings.TENSORS) if unusual else (), title=name
+        )
 
 
 NAMED = {made.name for made in every_vit()} - {timm_settings.TINY}

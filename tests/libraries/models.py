@@ -49,7 +49,8 @@ def neighbours(state, seed, noise):
     generator = torch.Generator().manual_seed(seed)
     return {
         name: (tensor.double() + noise * torch.randn(tensor.shape, generator=generator)).to(tensor.dtype)
-        if tensor.is_floating_point() else tensor
+        if tensor.is_floating_point()
+        else tensor
         for name, tensor in state.items()
     }
 
@@ -60,6 +61,9 @@ def copy_with(folder, target, state):
     for name in ("config.json", "generation_config.json"):
         if (folder / name).exists():
             shutil.copy(folder / name, target / name)
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, target / "model.safetensors",
-              metadata={"format": "pt"})
+    save_file(
+        {name: tensor.contiguous() for name, tensor in state.items()},
+        target / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     return target

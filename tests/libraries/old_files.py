@@ -39,8 +39,17 @@ def with_frequencies(state):
     return state | {name.replace("q_proj.weight", "rotary_emb.inv_freq"): torch.ones(2) for name in layers}
 
 
+def mixed(state):
+    """Norms and biases in f32, matrices in bf16, as mixed-precision training leaves them."""
+    return {name: tensor.bfloat16() if tensor.ndim > 1 else tensor for name, tensor in state.items()}
+
+
 def embedding(state):
     return next(tensor for name, tensor in state.items() if name.endswith(("wte.weight", "embed_tokens.weight")))
+
+
+def without_head(state):
+    return {name: tensor for name, tensor in state.items() if name != "lm_head.weight"}
 
 
 def with_copied_head(state):
@@ -51,14 +60,19 @@ def with_another_head(state):
     return state | {"lm_head.weight": embedding(state).flip(0).contiguous()}
 
 
-DECODER = {"rotary frequencies in the file": with_frequencies}
+EVERY = {"norms in f32, matrices in bf16": mixed}
+DECODER = EVERY | {"rotary frequencies in the file": with_frequencies}
 BY_FAMILY = {
-    "bert": {"gamma and beta": gamma_and_beta, "position_ids in the file": with_positions("bert")},
-    "roberta": {"position_ids in the file": with_positions("roberta")},
-    "distilbert": {"position_ids in the file": with_positions("distilbert")},
-    "gpt2": {"masks in the file": with_masks},
+    "bert": EVERY | {"gamma and beta": gamma_and_beta, "position_ids in the file": with_positions("bert")},
+    "roberta": EVERY | {"position_ids in the file": with_positions("roberta")},
+    "distilbert": EVERY | {"position_ids in the file": with_positions("distilbert")},
+    "gpt2": EVERY | {"masks in the file": with_masks},
     "llama": DECODER,
     "mistral": DECODER,
     "qwen2": DECODER,
 }
-OF_LANGUAGE = {"a copy of the embedding as lm_head": with_copied_head, "another lm_head in the file": with_another_head}
+OF_LANGUAGE = {
+    "no lm_head in the file": without_head,
+    "a copy of the embedding as lm_head": with_copied_head,
+    "another lm_head in the file": with_another_head,
+}

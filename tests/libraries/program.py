@@ -53,10 +53,12 @@ class Program:
     def __init__(self, path, folder):
         self.path = path
         (folder / "scratch").mkdir()
-        self.environment = {
-            name: value for name, value in os.environ.items() if not name.startswith("RETUNE_")
-        } | {"RETUNE_WORKER_SCRATCH_DIR": str(folder / "scratch"), "RETUNE_WORKER_CACHE_DIR": "none",
-             "RETUNE_LOG_LEVEL": "error", "RAYON_NUM_THREADS": "1"}
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("RETUNE_")} | {
+            "RETUNE_WORKER_SCRATCH_DIR": str(folder / "scratch"),
+            "RETUNE_WORKER_CACHE_DIR": "none",
+            "RETUNE_LOG_LEVEL": "error",
+            "RAYON_NUM_THREADS": "1",
+        }
 
     def evaluate(self, model, data):
         """`Numbers`, `Refused` or `Crashed`."""

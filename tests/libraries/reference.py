@@ -1,6 +1,7 @@
 """The library's own loss and accuracy of a folder, in f64."""
 
 import inspect
+import math
 
 import timm
 import torch
@@ -30,7 +31,8 @@ class Reference:
         """Of all rows; one row at a time where the library takes no more without a padding id."""
         columns = {
             name: column.double() if column.is_floating_point() else column
-            for name, column in columns.items() if name in self.read
+            for name, column in columns.items()
+            if name in self.read
         }
         try:
             return self.forward(columns).logits
@@ -68,11 +70,6 @@ class Reference:
         close = ((best[:, 0] - best[:, 1]).abs() < CLOSE).double().mean().item()
         return Expected(loss, (logits.argmax(-1)[kept] == labels[kept]).double().mean().item(), close)
 
-    def own_loss(self, columns, labels):
-        """What the model returns as its loss, to see that `judged` means the same."""
-        columns = {name: column for name, column in columns.items() if name in self.read}
-        return self.forward(columns, labels=labels).loss.item()
-
 
 class TimmReference(Reference):
     """A folder as timm reads it back."""
@@ -93,15 +90,18 @@ def expectation(folder, task, data):
     """`Expected` or `LibraryRefuses`, with labels for the data."""
     try:
         model = TimmReference(folder) if task == "timm" else Reference(folder, task)
-        labels = data.labels
-        if labels is None:
-            labels = model.next_tokens(data.columns) if task == "language" else model.labels(data.columns)
-        found = model.judged(data.columns, labels)
+        if data.labels is None:
+            draw = model.next_tokens if task == "language" else model.labels
+            data = data.labelled(draw(data.columns))
+        found = model.judged(data.columns, data.labels)
     except Exception as error:  # Whatever it raises, it does not read this.
         why = str(error).strip().splitlines()
+        found = LibraryRefuses(f"{type(error).__name__}: {why[0] if why else ''}")
+    else:
+        if not math.isfinite(found.loss):
+            found = LibraryRefuses("the loss is not finite")
+    if data.labels is None:
         rows = next(iter(data.columns.values()))
-        labels = torch.zeros(rows.shape if task == "language" else rows.shape[:1], dtype=torch.int64)
-        return LibraryRefuses(f"{type(error).__name__}: {why[0] if why else ''}"), data.labelled(labels)
-    if not torch.isfinite(torch.tensor(found.loss)):
-        return LibraryRefuses("the loss is not finite"), data.labelled(labels)
-    return found, data.labelled(labels)
+        shape = rows.shape if task == "language" else rows.shape[:1]
+        data = data.labelled(torch.zeros(shape, dtype=torch.int64))
+    return found, data

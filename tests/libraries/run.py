@@ -80,7 +80,9 @@ def run(program, folder, only):
             start = time.monotonic()
             of_family = rows(checks(), pool)
             failed = sum(not row.passed for row in of_family)
-            print(f"{name}: {len(of_family)} checks, {failed} failed, {time.monotonic() - start:.0f} s", file=sys.stderr)
+            print(
+                f"{name}: {len(of_family)} checks, {failed} failed, {time.monotonic() - start:.0f} s", file=sys.stderr
+            )
             found += of_family
     return found
 

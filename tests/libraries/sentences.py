@@ -28,7 +28,10 @@ class Sentences:
         if self.parquet:
             return self.write_parquet(path.with_suffix(".parquet"))
         path = path.with_suffix(".safetensors")
-        save_file({name: column.clone().contiguous() for name, column in (self.columns | {"labels": self.labels}).items()}, path)
+        save_file(
+            {name: column.clone().contiguous() for name, column in (self.columns | {"labels": self.labels}).items()},
+            path,
+        )
         return path
 
     def write_parquet(self, path):
@@ -97,37 +100,52 @@ def every_kind(pad, vocabulary, types, positions):
         "padded right, no mask": Sentences({"input_ids": right}, named=mask),
         "padded left, no mask": Sentences({"input_ids": left}, named=mask),
         "padded right, sentences end in the padding id": Sentences(
-            {"input_ids": with_last_word(right, right_mask, pad), "attention_mask": right_mask}, named=mask),
+            {"input_ids": with_last_word(right, right_mask, pad), "attention_mask": right_mask}, named=mask
+        ),
         "padded left, sentences end in the padding id": Sentences(
-            {"input_ids": with_last_word(left, left_mask, pad), "attention_mask": left_mask}, named=mask),
+            {"input_ids": with_last_word(left, left_mask, pad), "attention_mask": left_mask}, named=mask
+        ),
         "the padding id within sentences": Sentences(
             {"input_ids": ids.clone().index_fill(1, torch.tensor([4, 9]), pad), "attention_mask": torch.ones_like(ids)},
-            named=mask),
+            named=mask,
+        ),
         "other ids under the mask": Sentences(
-            dict(zip(("input_ids", "attention_mask"), padded(ids, pad, "right", fill=other))), named=mask),
+            dict(zip(("input_ids", "attention_mask"), padded(ids, pad, "right", fill=other))), named=mask
+        ),
         "holes in the mask": Sentences({"input_ids": ids, "attention_mask": holes}, named=mask),
         "a row that is padding": Sentences(
-            {"input_ids": torch.cat([right, torch.full_like(right[:1], pad)]),
-             "attention_mask": torch.cat([right_mask, torch.zeros_like(right_mask[:1])])}, named=mask),
+            {
+                "input_ids": torch.cat([right, torch.full_like(right[:1], pad)]),
+                "attention_mask": torch.cat([right_mask, torch.zeros_like(right_mask[:1])]),
+            },
+            named=mask,
+        ),
         "one token": Sentences({"input_ids": ids[:, :1]}),
         "as long as the positions": Sentences({"input_ids": words(3, vocabulary, 4, positions)}),
         "longer than the positions": Sentences(
             {"input_ids": words(3, vocabulary, 4, positions + 1)},
-            named=("max_position_embeddings", "n_positions", "wrong_input_shape")),
+            named=("max_position_embeddings", "n_positions", "wrong_input_shape"),
+        ),
         "all token types 0": Sentences(
             {"input_ids": right, "attention_mask": right_mask, "token_type_ids": torch.zeros_like(right)},
-            named=() if types in (1, 2) else ("token_type_ids",)),
+            named=() if types in (1, 2) else ("token_type_ids",),
+        ),
         "pairs": Sentences(
             {"input_ids": right, "attention_mask": right_mask, "token_type_ids": pairs(right_mask)},
-            named=() if types == 2 else ("token_type_ids",)),
+            named=() if types == 2 else ("token_type_ids",),
+        ),
         "pairs padded left": Sentences(
             {"input_ids": left, "attention_mask": left_mask, "token_type_ids": pairs(left_mask)},
-            named=mask + ("token_type_ids",)),
+            named=mask + ("token_type_ids",),
+        ),
         "positions of one's own": Sentences(
-            {"input_ids": ids, "position_ids": torch.arange(LENGTH).flip(0).expand(ROWS, -1)}, named=("position_ids",)),
+            {"input_ids": ids, "position_ids": torch.arange(LENGTH).flip(0).expand(ROWS, -1)}, named=("position_ids",)
+        ),
         "Parquet, ragged": Sentences({"input_ids": right, "attention_mask": right_mask}, parquet=True),
         "Parquet, pairs": Sentences(
             {"input_ids": right, "attention_mask": right_mask, "token_type_ids": pairs(right_mask)},
-            named=() if types == 2 else ("token_type_ids",), parquet=True),
+            named=() if types == 2 else ("token_type_ids",),
+            parquet=True,
+        ),
     }
     return kinds

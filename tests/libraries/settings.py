@@ -44,8 +44,26 @@ def refused(name, why, config=None, edit=None, *, words=(), **more):
 
 
 ACTIVATIONS = (
-    "gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_accurate", "gelu_python", "gelu_python_tanh", "gelu_10", "quick_gelu",
-    "relu", "relu2", "relu6", "silu", "swish", "mish", "tanh", "sigmoid", "linear", "leaky_relu", "hardswish",
+    "gelu",
+    "gelu_new",
+    "gelu_pytorch_tanh",
+    "gelu_fast",
+    "gelu_accurate",
+    "gelu_python",
+    "gelu_python_tanh",
+    "gelu_10",
+    "quick_gelu",
+    "relu",
+    "relu2",
+    "relu6",
+    "silu",
+    "swish",
+    "mish",
+    "tanh",
+    "sigmoid",
+    "linear",
+    "leaky_relu",
+    "hardswish",
 )
 
 
@@ -59,12 +77,23 @@ LABELS = {"id2label": {0: "bad", 1: "fair", 2: "good"}, "label2id": {"bad": 0, "
 OTHER_HEADS = ("ForMaskedLM", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice", "Model")
 COMMON = [
     equal("class names", LABELS, tasks=CLASSIFIER),
-    equal("problem_type single_label_classification", {"problem_type": "single_label_classification"}, tasks=CLASSIFIER),
+    equal(
+        "problem_type single_label_classification", {"problem_type": "single_label_classification"}, tasks=CLASSIFIER
+    ),
     refused("problem_type regression", "a regression", {"problem_type": "regression"}, tasks=CLASSIFIER),
-    refused("problem_type multi_label_classification", "many labels", {"problem_type": "multi_label_classification"},
-            tasks=CLASSIFIER),
-    refused("num_labels 1", "a regression", {"num_labels": 1}, words=("num_labels", "id2label", "problem_type", "one label", "regression"),
-            tasks=CLASSIFIER),
+    refused(
+        "problem_type multi_label_classification",
+        "many labels",
+        {"problem_type": "multi_label_classification"},
+        tasks=CLASSIFIER,
+    ),
+    refused(
+        "num_labels 1",
+        "a regression",
+        {"num_labels": 1},
+        words=("num_labels", "id2label", "problem_type", "one label", "regression"),
+        tasks=CLASSIFIER,
+    ),
     equal("no dtype", {}, {"dtype": ABSENT}),
     equal("torch_dtype, as older versions write it", {}, {"dtype": ABSENT, "torch_dtype": "float32"}),
     equal("no architectures", {}, {"architectures": ABSENT}, tasks=CLASSIFIER),
@@ -73,13 +102,23 @@ COMMON = [
     equal("use_cache false", {"use_cache": False}),
     equal("chunk_size_feed_forward 2", {"chunk_size_feed_forward": 2}),
     named("is_encoder_decoder", {}, {"is_encoder_decoder": True}),
-    equal("a user's own keys", {}, {"my_project": {"run": 7}, "_name_or_path": "somebody/model", "transformers_version": "4.30.0"}),
+    equal(
+        "a user's own keys",
+        {},
+        {"my_project": {"run": 7}, "_name_or_path": "somebody/model", "transformers_version": "4.30.0"},
+    ),
 ]
 
 
 def other_heads(prefix, suffixes):
     return [
-        refused(f"architectures {prefix}{suffix}", "another head", {}, {"architectures": [prefix + suffix]}, tasks=CLASSIFIER)
+        refused(
+            f"architectures {prefix}{suffix}",
+            "another head",
+            {},
+            {"architectures": [prefix + suffix]},
+            tasks=CLASSIFIER,
+        )
         for suffix in suffixes
     ]
 
@@ -127,7 +166,12 @@ DISTILBERT = [
     equal("tie_weights_", {"tie_weights_": False}),
     equal("one head", {"n_heads": 1}),
     *left_out("activation", "n_heads", "pad_token_id"),
-    named("num_attention_heads for n_heads", {}, {"n_heads": ABSENT, "num_attention_heads": 2}, words=("n_heads", "num_attention_heads")),
+    named(
+        "num_attention_heads for n_heads",
+        {},
+        {"n_heads": ABSENT, "num_attention_heads": 2},
+        words=("n_heads", "num_attention_heads"),
+    ),
 ]
 CAUSAL = [
     equal("pad_token_id is the end", {"pad_token_id": 2}),
@@ -150,15 +194,28 @@ GPT2 = [
     named("scale_attn_weights false", {"scale_attn_weights": False}),
     named("scale_attn_by_inverse_layer_idx", {"scale_attn_by_inverse_layer_idx": True}),
     named("reorder_and_upcast_attn", {"reorder_and_upcast_attn": True}),
-    named("reorder_and_upcast_attn and scale_attn_by_inverse_layer_idx",
-          {"reorder_and_upcast_attn": True, "scale_attn_by_inverse_layer_idx": True}),
+    named(
+        "reorder_and_upcast_attn and scale_attn_by_inverse_layer_idx",
+        {"reorder_and_upcast_attn": True, "scale_attn_by_inverse_layer_idx": True},
+    ),
     named("add_cross_attention", {"add_cross_attention": True}, words=("add_cross_attention", "crossattention")),
-    named("num_attention_heads for n_head", {}, {"n_head": ABSENT, "num_attention_heads": 2}, words=("n_head", "num_attention_heads")),
+    named(
+        "num_attention_heads for n_head",
+        {},
+        {"n_head": ABSENT, "num_attention_heads": 2},
+        words=("n_head", "num_attention_heads"),
+    ),
     named("n_head and num_attention_heads differ", {}, {"num_attention_heads": 2}),
     *left_out("activation_function", "layer_norm_epsilon", "n_head", "n_inner", "scale_attn_weights"),
 ]
 THETA = {"rope_theta": 10000.0}
-LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8,
+}
 ROPE = ("rope", "max_position_embeddings")
 # The key of rotary settings since transformers 5.
 NEW_ROPE = "rope_parameters"
@@ -183,21 +240,41 @@ ROTARY = [
     rope("rope dynamic beyond the positions", {"rope_type": "dynamic", "factor": 2.0}, length=24),
     rope("rope llama3", LLAMA3),
     rope("rope yarn", {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8}),
-    rope("rope yarn with its own attention_factor",
-         {"rope_type": "yarn", "factor": 4.0, "attention_factor": 0.7, "beta_fast": 16, "beta_slow": 2,
-          "original_max_position_embeddings": 8}),
-    rope("rope longrope", {"rope_type": "longrope", "factor": 2.0, "short_factor": [1.0, 1.1], "long_factor": [2.0, 3.0],
-                           "original_max_position_embeddings": 8}),
+    rope(
+        "rope yarn with its own attention_factor",
+        {
+            "rope_type": "yarn",
+            "factor": 4.0,
+            "attention_factor": 0.7,
+            "beta_fast": 16,
+            "beta_slow": 2,
+            "original_max_position_embeddings": 8,
+        },
+    ),
+    rope(
+        "rope longrope",
+        {
+            "rope_type": "longrope",
+            "factor": 2.0,
+            "short_factor": [1.0, 1.1],
+            "long_factor": [2.0, 3.0],
+            "original_max_position_embeddings": 8,
+        },
+    ),
     rope("rope proportional", {"rope_type": "proportional"}),
     rope("partial_rotary_factor within rope_parameters", {"rope_type": "default", "partial_rotary_factor": 0.5}),
     old_rope("rope_theta, as older versions write it", {"rope_theta": 100.0}),
     old_rope("rope_scaling null", {"rope_theta": 100.0, "rope_scaling": None}),
     old_rope("rope_scaling type linear", {"rope_theta": 100.0, "rope_scaling": {"type": "linear", "factor": 4.0}}),
-    old_rope("rope_scaling rope_type linear", {"rope_theta": 100.0, "rope_scaling": {"rope_type": "linear", "factor": 4.0}}),
+    old_rope(
+        "rope_scaling rope_type linear", {"rope_theta": 100.0, "rope_scaling": {"rope_type": "linear", "factor": 4.0}}
+    ),
     old_rope("rope_scaling llama3", {"rope_theta": 100.0, "rope_scaling": LLAMA3}),
     old_rope("rope_scaling dynamic", {"rope_theta": 100.0, "rope_scaling": {"type": "dynamic", "factor": 2.0}}),
-    old_rope("rope_scaling yarn", {"rope_theta": 100.0, "rope_scaling": {"type": "yarn", "factor": 4.0,
-                                                                       "original_max_position_embeddings": 8}}),
+    old_rope(
+        "rope_scaling yarn",
+        {"rope_theta": 100.0, "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8}},
+    ),
     old_rope("no rotary keys", {}),
     named("both rope_scaling and rope_parameters", {}, {"rope_scaling": {"type": "linear", "factor": 4.0}}, words=ROPE),
     named("partial_rotary_factor beside rope_parameters", {}, {"partial_rotary_factor": 0.5}),
@@ -236,18 +313,33 @@ MISTRAL = [
 QWEN2 = [
     *ROTARY,
     equal("a window that is not used", {"use_sliding_window": False, "sliding_window": 4}),
-    named("a window in every layer", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0},
-          words=("sliding_window", "layer_types", "wrong_input_shape")),
-    named("a window in the upper layer", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1},
-          words=("sliding_window", "max_window_layers", "layer_types", "wrong_input_shape")),
-    named("a window above all layers", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 2},
-          words=("sliding_window", "max_window_layers", "layer_types", "wrong_input_shape")),
-    named("layer_types with a window", {}, {"layer_types": ["full_attention", "sliding_attention"], "sliding_window": 4,
-                                            "use_sliding_window": True},
-          words=("sliding_window", "layer_types", "wrong_input_shape")),
-    named("layer_types with a window that is not used",
-          {}, {"layer_types": ["full_attention", "sliding_attention"], "sliding_window": 4, "use_sliding_window": False},
-          words=("sliding_window", "layer_types", "wrong_input_shape")),
+    named(
+        "a window in every layer",
+        {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0},
+        words=("sliding_window", "layer_types", "wrong_input_shape"),
+    ),
+    named(
+        "a window in the upper layer",
+        {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1},
+        words=("sliding_window", "max_window_layers", "layer_types", "wrong_input_shape"),
+    ),
+    named(
+        "a window above all layers",
+        {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 2},
+        words=("sliding_window", "max_window_layers", "layer_types", "wrong_input_shape"),
+    ),
+    named(
+        "layer_types with a window",
+        {},
+        {"layer_types": ["full_attention", "sliding_attention"], "sliding_window": 4, "use_sliding_window": True},
+        words=("sliding_window", "layer_types", "wrong_input_shape"),
+    ),
+    named(
+        "layer_types with a window that is not used",
+        {},
+        {"layer_types": ["full_attention", "sliding_attention"], "sliding_window": 4, "use_sliding_window": False},
+        words=("sliding_window", "layer_types", "wrong_input_shape"),
+    ),
     named("use_mrope", {}, {"use_mrope": True}),
 ]
 VIT = [
@@ -264,6 +356,8 @@ VIT = [
     named("patches that are not square", {"patch_size": (4, 2)}),
     equal("one channel", {"num_channels": 1}),
     *left_out("hidden_act", "layer_norm_eps", "num_attention_heads", "qkv_bias", "num_channels"),
-    refused("architectures ViTForMaskedImageModeling", "another head", {}, {"architectures": ["ViTForMaskedImageModeling"]}),
+    refused(
+        "architectures ViTForMaskedImageModeling", "another head", {}, {"architectures": ["ViTForMaskedImageModeling"]}
+    ),
     refused("architectures ViTModel", "no head", {}, {"architectures": ["ViTModel"]}),
 ]

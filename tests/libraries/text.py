@@ -49,8 +49,9 @@ class Cases:
         theirs, data = expectation(model, task, data)
         theirs, named = settled(theirs, named, refuse)
         file = data.write(self.place())
-        return Check(self.family.name, f"{task}: {case}", "evaluate", theirs,
-                     Ask(self.program, "evaluate", model, file), named)
+        return Check(
+            self.family.name, f"{task}: {case}", "evaluate", theirs, Ask(self.program, "evaluate", model, file), named
+        )
 
     def kinds(self, pad):
         family = self.family
@@ -67,6 +68,28 @@ class Cases:
                 yield self.check(kind, task, model, data, data.named)
             if task == "language":
                 yield from self.labels(model, pad)
+            else:
+                yield from self.odd(model)
+
+    def odd(self, model):
+        """Labels and ids that the library ignores or refuses."""
+        ids = words(1, self.family.sizes["vocab_size"])
+        labels = torch.arange(len(ids)) % 3
+        for label in (IGNORED, -1, 3):
+            some = labels.clone()
+            some[4] = label
+            yield self.check(
+                f"a label {label}", "classifier", model, Sentences({"input_ids": ids}, labels=some), named=("label",)
+            )
+        beyond = ids.clone()
+        beyond[2, 3] = self.family.sizes["vocab_size"]
+        yield self.check(
+            "an id beyond the vocabulary",
+            "classifier",
+            model,
+            Sentences({"input_ids": beyond}),
+            named=("token", "input_ids"),
+        )
 
     def labels(self, model, pad):
         """Labels as people have them for language models."""
@@ -74,15 +97,30 @@ class Cases:
         columns = {"input_ids": ids, "attention_mask": mask}
         question = ids.masked_fill(mask == 0, IGNORED)
         question[:, :3] = IGNORED
-        yield self.check("labels are the ids, no loss on padding", "language", model,
-                         Sentences(columns, labels=ids.masked_fill(mask == 0, IGNORED)))
+        yield self.check(
+            "labels are the ids, no loss on padding",
+            "language",
+            model,
+            Sentences(columns, labels=ids.masked_fill(mask == 0, IGNORED)),
+        )
         yield self.check("labels of the answer alone", "language", model, Sentences(columns, labels=question))
-        yield self.check("labels count padding", "language", model, Sentences(columns, labels=ids),
-                         named=("attention_mask", "padded", "-100"))
+        yield self.check(
+            "labels count padding",
+            "language",
+            model,
+            Sentences(columns, labels=ids),
+            named=("attention_mask", "padded", "-100"),
+        )
         left, left_mask = padded(words(1, self.family.sizes["vocab_size"]), pad, "left")
-        yield self.check("labels are the ids, padded left", "language", model, Sentences(
-            {"input_ids": left, "attention_mask": left_mask}, labels=left.masked_fill(left_mask == 0, IGNORED)),
-            named=("attention_mask", "padded"))
+        yield self.check(
+            "labels are the ids, padded left",
+            "language",
+            model,
+            Sentences(
+                {"input_ids": left, "attention_mask": left_mask}, labels=left.masked_fill(left_mask == 0, IGNORED)
+            ),
+            named=("attention_mask", "padded"),
+        )
 
     def padding_ids(self):
         """A classifier whose padding is the end of a sentence, another id, or nothing."""
@@ -132,14 +170,14 @@ class Cases:
 
     def changed(self, case, task, model, change, data):
         """A model in a file that was changed; the library reads classifiers as they were."""
-        theirs, data = expectation(model, task, data)
         folder = copy_with(model, self.place(), change(stored(model)))
-        if task == "language":
-            theirs, _ = expectation(folder, task, data)
+        by_itself = task == "language" or change is old_files.mixed
+        theirs, data = expectation(folder if by_itself else model, task, data)
         file = data.write(self.place())
         named = ("lm_head", "tie_word_embeddings") if change is old_files.with_another_head else ()
-        return Check(self.family.name, f"{task}: {case}", "evaluate", theirs,
-                     Ask(self.program, "evaluate", folder, file), named)
+        return Check(
+            self.family.name, f"{task}: {case}", "evaluate", theirs, Ask(self.program, "evaluate", folder, file), named
+        )
 
     def configured(self, tasks):
         """Every setting, on sentences padded right."""

@@ -14,8 +14,10 @@ FORMATS = [(dtype,) * 3 for dtype in DTYPES] + [("f16", "f32", "f16"), ("f32", "
 
 def specification(old, tuned, new, output):
     return {
-        "source": {"base": str(old), "trajectory": str(tuned)}, "target": {"base": str(new)},
-        "methods": ["identity"], "output": str(output),
+        "source": {"base": str(old), "trajectory": str(tuned)},
+        "target": {"base": str(new)},
+        "methods": ["identity"],
+        "output": str(output),
     }
 
 
@@ -48,8 +50,10 @@ class Transfers:
         old = old if shards else copy_with(old, self.place(), old_state)
         tuned, new = copy_with(old, self.place(), tuned_state), copy_with(old, self.place(), new_state)
         theirs = ExpectedTensors(carried(old_state, tuned_state, new_state), roundings=1)
-        case = f"{task}: {' → '.join(dict.fromkeys(formats[:2]))} on {formats[2]}, " \
-               f"{'the same base' if same else 'another base'}{', shards' if shards else ''}"
+        case = (
+            f"{task}: {' → '.join(dict.fromkeys(formats[:2]))} on {formats[2]}, "
+            f"{'the same base' if same else 'another base'}{', shards' if shards else ''}"
+        )
         spec, file = specification(old, tuned, new, self.folder / "out"), self.place().with_suffix(".json")
         return Check(self.name, case, "transfer", theirs, Ask(self.program, "transfer", spec, file))
 
@@ -64,4 +68,6 @@ def of_text(family, program, folder):
 
 
 def of_images(family, program, folder):
-    return Transfers(family.name, {"classifier": lambda: AUTO["image"].from_config(family.configured())}, program, folder).all()
+    return Transfers(
+        family.name, {"classifier": lambda: AUTO["image"].from_config(family.configured())}, program, folder
+    ).all()
