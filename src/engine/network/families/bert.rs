@@ -51,10 +51,11 @@ pub(super) fn bert(source: &Source<'_>) -> Result<Graph, GraphError> {
 pub(super) fn roberta(source: &Source<'_>) -> Result<Graph, GraphError> {
     let padding = match source.padding()? {
         Some(padding) => padding,
-        None if source.config["pad_token_id"].is_null() => 1,
+        // The library's own, where the key is missing.
+        None if source.config.get("pad_token_id").is_none() => 1,
         None => {
             let detail =
-                "pad_token_id: positions are counted from it, so it must not be below zero";
+                "pad_token_id: positions are counted from it; give an id, not null or below zero";
             return Err(GraphError::Malformed { detail: detail.into() });
         }
     };

@@ -106,9 +106,13 @@ impl Defaults {
 fn longest(source: &Source<'_>) -> Result<usize, GraphError> {
     let positions = source.count("max_position_embeddings")?;
     let config = source.config;
-    // Qwen2 states a window that it does not use unless told to.
-    let ignored =
-        config["model_type"] == "qwen2" && config["use_sliding_window"].as_bool() != Some(true);
+    // Llama has no window, whatever its configuration says; Qwen2 states one that it does not use unless
+    // told to.
+    let ignored = match config["model_type"].as_str() {
+        Some("mistral") => false,
+        Some("qwen2") => config["use_sliding_window"].as_bool() != Some(true),
+        _ => true,
+    };
     let window = match config.get("sliding_window") {
         _ if ignored => None,
         Some(Value::Null) => None,
@@ -120,8 +124,13 @@ fn longest(source: &Source<'_>) -> Result<usize, GraphError> {
 
 /// `rope_parameters` since transformers 5; `rope_theta` and `rope_scaling` before.
 fn rotary(source: &Source<'_>) -> Result<Rotary, GraphError> {
-    let key =
-        if source.config["rope_parameters"].is_null() { "rope_scaling" } else { "rope_parameters" };
+    let [scaling, parameters] = ["rope_scaling", "rope_parameters"].map(|key| &source.config[key]);
+    if !scaling.is_null() && !parameters.is_null() && scaling != parameters {
+        let detail =
+            "rope_scaling: stands beside rope_parameters and says otherwise; keep one of them";
+        return Err(GraphError::Malformed { detail: detail.into() });
+    }
+    let key = if parameters.is_null() { "rope_scaling" } else { "rope_parameters" };
     let scaling = &source.config[key];
     let number = |name: &str| {
         let detail = format!("{key}.{name}: give a number above 0, not {}", scaling[name]);

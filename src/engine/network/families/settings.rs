@@ -194,7 +194,8 @@ const LLAMA_TENSORS: &[&str] = &["hidden_size", "intermediate_size", "head_dim"]
 pub(super) const LLAMA: Settings = Settings {
     read: LLAMA_READ,
     tensors: &["hidden_size", "intermediate_size", "head_dim", "attention_bias", "mlp_bias"],
-    neutral: &["attention_dropout"],
+    // Windows are other families': Llama reads none.
+    neutral: &["attention_dropout", "sliding_window", "use_sliding_window", "max_window_layers"],
     only: &[("partial_rotary_factor", &["1", "1.0"]), ("is_causal", &["true"])],
 };
 

@@ -13,7 +13,13 @@ use crate::engine::network::{
 };
 
 /// timm's configuration does not say how many heads a model has; its name does.
-const HEADS: [(&str, usize); 15] = [
+/// The first that fits holds.
+const HEADS: [(&str, usize); 20] = [
+    ("vit_base_patch16_plus_", 14),
+    ("vit_base_patch32_plus_", 14),
+    ("vit_base_patch16_gap_", 16),
+    ("vit_giant_patch14_dinov2", 24),
+    ("vit_giant_patch14_reg", 24),
     ("vit_wee_", 4),
     ("vit_tiny_", 3),
     ("vit_little_", 5),
@@ -37,6 +43,11 @@ pub(super) fn is_timm(name: &str) -> bool {
     name.starts_with("vit_")
 }
 
+/// How many heads an architecture has by its name.
+pub(super) fn heads_of(name: &str) -> Option<usize> {
+    HEADS.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, heads)| *heads)
+}
+
 /// timm's `vit_*`: the class is read from the class token. `model_args.num_heads` overrides the
 /// name's number of heads, and is needed where the name tells none.
 pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
@@ -47,7 +58,7 @@ pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
         return Err(GraphError::Malformed { detail });
     }
     let given = source.config["model_args"]["num_heads"].as_u64();
-    let named = HEADS.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, heads)| *heads);
+    let named = heads_of(name);
     let Some(heads) = given.and_then(|v| usize::try_from(v).ok()).or(named) else {
         let known = HEADS.map(|(prefix, _)| format!("{prefix}*")).join(", ");
         let detail = format!(

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{super::MODEL_TYPES, *};
+use super::{
+    super::{MODEL_TYPES, vit::heads_of},
+    *,
+};
 
 /// What the libraries' sources read, and what is neutral all the same.
 const READ_AND_NEUTRAL: [&str; 23] = [
@@ -88,18 +91,14 @@ fn what_the_libraries_read_is_read_or_refused() {
     for family in &MODEL_TYPES {
         for (_, reads) in values(&fixture["transformers"][family.model_type]["reads"]) {
             for (key, _) in values(reads) {
-                let known = match key.split_once('.') {
-                    Some((_, inner)) => {
-                        ROPE.knows(inner) || ROPE.values(inner).is_some() || inner_of_others(inner)
-                    }
-                    None => {
-                        let tables = [family.settings, &COMMON];
-                        let neutral =
-                            tables.iter().any(|table| table.neutral.contains(&key.as_str()));
-                        let told = tables.iter().any(|t| t.knows(key) || t.values(key).is_some());
-                        let excepted = READ_AND_NEUTRAL.contains(&key.as_str());
-                        key.starts_with('_') || excepted || (told && !neutral)
-                    }
+                let known = if let Some((_, inner)) = key.split_once('.') {
+                    ROPE.knows(inner) || ROPE.values(inner).is_some() || inner_of_others(inner)
+                } else {
+                    let tables = [family.settings, &COMMON];
+                    let neutral = tables.iter().any(|table| table.neutral.contains(&key.as_str()));
+                    let told = tables.iter().any(|t| t.knows(key) || t.values(key).is_some());
+                    let excepted = READ_AND_NEUTRAL.contains(&key.as_str());
+                    key.starts_with('_') || excepted || (told && !neutral)
                 };
                 assert!(known, "{}: {key} is read by the library", family.model_type);
             }
@@ -176,6 +175,23 @@ fn no_architecture_of_timm_computes_otherwise_under_tensors_that_look_the_same()
         assert!(shown || odd.next().is_none(), "{name}: {}", architecture["model_args"]);
     }
     assert!(looked_at > 100, "{looked_at}");
+}
+
+/// A name tells nothing, or rightly, whatever else the architecture has.
+#[test]
+fn no_architecture_has_other_heads_than_its_name_tells() {
+    let fixture = fixture();
+    let mut told = 0;
+    for (name, architecture) in values(&fixture["timm"]["architectures"]) {
+        let given = architecture["model_args"]["num_heads"].as_u64();
+        if let (true, Some(given), Some(heads)) = (name.starts_with("vit_"), given, heads_of(name))
+            && architecture["constructor"] == "VisionTransformer"
+        {
+            assert_eq!(heads as u64, given, "{name}");
+            told += 1;
+        }
+    }
+    assert!(told > 80, "{told}");
 }
 
 #[test]
