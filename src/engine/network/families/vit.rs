@@ -14,12 +14,14 @@ use crate::engine::network::{
 
 /// timm's configuration does not say how many heads a model has; its name does.
 /// The first that fits holds.
-const HEADS: [(&str, usize); 20] = [
+const HEADS: [(&str, usize); 22] = [
     ("vit_base_patch16_plus_", 14),
     ("vit_base_patch32_plus_", 14),
     ("vit_base_patch16_gap_", 16),
     ("vit_giant_patch14_dinov2", 24),
     ("vit_giant_patch14_reg", 24),
+    ("vit_giant_patch16_radio", 24),
+    ("vit_small_resnet", 8),
     ("vit_wee_", 4),
     ("vit_tiny_", 3),
     ("vit_little_", 5),
