@@ -103,20 +103,22 @@ mod tests {
 
     #[test]
     fn statistics_are_the_mean_over_batches_with_unbiased_variance() {
-        let graph = testing::graph(&[1], json!([{"op":"batch_norm","param":"n"}]));
-        let signature = testing::signature(&[("n.running_mean", &[1]), ("n.running_var", &[1])]);
+        let graph = testing::graph(&[2], json!([{"op":"batch_norm","param":"n"}]));
+        let signature = testing::signature(&[("n.running_mean", &[2]), ("n.running_var", &[2])]);
         let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
         let params = testing::random_params(&signature, 0);
-        let batch =
-            Batch { inputs: vec![1.0, 2.0, 6.0], sample_shape: vec![1], labels: vec![0, 0, 0] };
+        // Two channels of the same values.
+        let inputs = vec![1.0, 1.0, 2.0, 2.0, 6.0, 6.0];
+        let batch = Batch { inputs, sample_shape: vec![2], labels: vec![0, 0, 0] };
         let data = testing::dataset(&batch);
         let whole = learner.with_statistics(&params, &data, 100, 3);
         assert!((whole["n.running_mean"].f32()[0] - 3.0).abs() < 1e-6);
         assert!((whole["n.running_var"].f32()[0] - 7.0).abs() < 1e-5, "14 / 2");
         // The training forward pass uses the batch's own statistics, evaluation the running ones.
         let logits = learner.predict(&whole, &batch);
-        assert!((logits[2] - 3.0 / (7f32 + 1e-5).sqrt()).abs() < 1e-5);
-        let pairs = Batch { inputs: vec![1.0, 3.0, 1.0, 3.0], labels: vec![0; 4], ..batch };
+        assert!((logits[4] - 3.0 / (7f32 + 1e-5).sqrt()).abs() < 1e-5);
+        let inputs = vec![1.0, 1.0, 3.0, 3.0, 1.0, 1.0, 3.0, 3.0];
+        let pairs = Batch { inputs, labels: vec![0; 4], ..batch };
         let halves = learner.with_statistics(&params, &testing::dataset(&pairs), 4, 2);
         assert!((halves["n.running_mean"].f32()[0] - 2.0).abs() < 1e-6);
     }
