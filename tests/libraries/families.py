@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import transformers as t
 
 import settings
+import settings_decoders
 
 HIDDEN, HEADS, LAYERS, INNER, VOCABULARY, POSITIONS = 16, 4, 2, 24, 40, 16
 
@@ -119,13 +120,13 @@ TEXT = [
         "gpt2",
         t.GPT2Config,
         GPT2,
-        settings.GPT2,
+        settings_decoders.GPT2,
         language=True,
         targets={"attention": ["c_attn"], "rest": ["c_proj", "c_fc"], "embedding": ["wte"], "head": "score"},
     ),
-    Text("llama", t.LlamaConfig, DECODER, settings.LLAMA, language=True, targets=LLAMA_TARGETS),
-    Text("mistral", t.MistralConfig, DECODER, settings.MISTRAL, language=True, targets=LLAMA_TARGETS),
-    Text("qwen2", t.Qwen2Config, DECODER, settings.QWEN2, language=True, targets=LLAMA_TARGETS),
+    Text("llama", t.LlamaConfig, DECODER, settings_decoders.LLAMA, language=True, targets=LLAMA_TARGETS),
+    Text("mistral", t.MistralConfig, DECODER, settings_decoders.MISTRAL, language=True, targets=LLAMA_TARGETS),
+    Text("qwen2", t.Qwen2Config, DECODER, settings_decoders.QWEN2, language=True, targets=LLAMA_TARGETS),
 ]
 VIT = {
     "hidden_size": HIDDEN,
