@@ -83,7 +83,7 @@ async fn carry(mut client: UnixStream, server: PathBuf, mut is_open: watch::Rece
 async fn an_outage_costs_a_transfer_no_attempt() {
     let case = Case::fresh().await;
     let line = Line::to(&case.test.url);
-    let id = case.queued(300).await;
+    let id = case.queued(100).await;
     let mut command = case.command();
     let worker = Process::start(command.env("DATABASE_URL", &line.url));
     case.aligning(id, 1).await;
