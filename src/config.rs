@@ -66,9 +66,11 @@ pub struct Http {
     pub header_timeout: Duration,
     /// 0: no limit.
     pub max_connections: usize,
+    /// 0: no limit.
+    pub connections_per_address: usize,
     /// Event streams and long polls of one key; 0: no limit.
     pub streams_per_key: usize,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Whose `X-Forwarded-For` is believed, and who connect for many.
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
 }

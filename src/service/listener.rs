@@ -2,8 +2,9 @@
 //! slowly, neither stays nor keeps others out.
 //!
 //! Order of events: a place among so many, then a connection, so that what finds no place waits in the system's
-//! queue; then requests on it, each head of which must come within a time. At the end no connection is accepted
-//! any more, idle ones are closed, and requests under way are answered.
+//! queue; one address has a part of the places, and what exceeds that is closed at once. Then requests, each head
+//! of which must come within a time. At the end no connection is accepted any more, idle ones are closed, and
+//! requests under way are answered.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,6 +14,7 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -22,7 +24,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
 
-use crate::config;
+use crate::{
+    config,
+    service::state::{Shares, site},
+};
 
 /// Largest head of a request, in bytes.
 const HEAD_LIMIT: usize = 64 << 10;
@@ -37,40 +42,53 @@ pub async fn serve(
     settings: &config::Http,
     shutdown: CancellationToken,
 ) {
-    let most = match settings.max_connections {
-        0 => Semaphore::MAX_PERMITS,
-        most => most.min(Semaphore::MAX_PERMITS),
-    };
-    let places = Arc::new(Semaphore::new(most));
+    let places = Arc::new(Semaphore::new(most_connections(settings)));
+    let addresses = Shares::new(settings.connections_per_address);
     let mut open = JoinSet::new();
     while let Some(Ok(place)) =
         shutdown.run_until_cancelled(Arc::clone(&places).acquire_owned()).await
     {
         while open.try_join_next().is_some() {}
         let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await else { break };
-        match accepted {
-            Ok((stream, peer)) => {
-                let conversation = Conversation {
-                    stream,
-                    peer,
-                    header_timeout: settings.header_timeout,
-                    shutdown: shutdown.clone(),
-                };
-                let router = router.clone();
-                open.spawn(async move {
-                    conversation.hold(router).await;
-                    drop(place);
-                });
-            }
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 time::sleep(ACCEPT_PAUSE).await;
+                continue;
             }
+        };
+        // Proxies connect for many.
+        let is_proxy = settings.trusted_proxies.iter().any(|proxy| proxy.contains(&peer.ip()));
+        let share = addresses.take(site(peer.ip()));
+        if share.is_none() && !is_proxy {
+            tracing::debug!(%peer, "an address has as many connections as it may");
+            continue;
         }
+
+        let header_timeout = settings.header_timeout;
+        let conversation =
+            Conversation { stream, peer, header_timeout, shutdown: shutdown.clone() };
+        let router = router.clone();
+        open.spawn(async move {
+            conversation.hold(router).await;
+            drop((share, place));
+        });
     }
 
     drop(listener);
     while open.join_next().await.is_some() {}
+}
+
+/// As the settings say, and not more than the system gives descriptors for: a quarter of them is for the database,
+/// for storage and for webhooks.
+fn most_connections(settings: &config::Http) -> usize {
+    let descriptors = getrlimit(Resource::RLIMIT_NOFILE)
+        .ok()
+        .and_then(|(soft, _)| usize::try_from(soft).ok())
+        .map_or(Semaphore::MAX_PERMITS, |soft| soft / 4 * 3);
+    let wanted = if settings.max_connections == 0 { usize::MAX } else { settings.max_connections };
+    wanted.min(descriptors).clamp(1, Semaphore::MAX_PERMITS)
 }
 
 /// One connection.

@@ -7,7 +7,7 @@ mod door;
 mod key_cache;
 mod rate_limit;
 mod room;
-mod streams;
+mod shares;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -21,12 +21,12 @@ use super::{
 use crate::{config::Settings, storage::Storage};
 
 pub use admission::Admission;
-pub use client::Client;
+pub use client::{Client, site};
 use door::Door;
 use key_cache::KeyCache;
 pub use rate_limit::RateLimit;
 pub use room::Room;
-pub use streams::{Place, Streams};
+pub use shares::{Share, Shares};
 
 /// Keys that may be tried at the form for them from one address, a second.
 const LOGINS: u32 = 5;
@@ -44,7 +44,7 @@ pub struct AppState {
     /// Of the form for keys, by address.
     pub logins: Arc<RateLimit<Option<IpAddr>>>,
     /// Event streams and long polls, by key.
-    pub streams: Streams,
+    pub streams: Shares<Option<Uuid>>,
     /// For plans, and for models read through for a version.
     pub plans: Room,
     pub readings: Room,
@@ -69,7 +69,7 @@ impl AppState {
             storage,
             rate_limit: Arc::new(RateLimit::per_second(settings.http.rate_limit)),
             logins: Arc::new(RateLimit::per_second(LOGINS)),
-            streams: Streams::new(settings.http.streams_per_key),
+            streams: Shares::new(settings.http.streams_per_key),
             plans: Room::default(),
             readings: Room::default(),
             settings,

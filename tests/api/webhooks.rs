@@ -311,12 +311,12 @@ async fn an_endpoint_that_took_nothing_while_a_delivery_was_tried_is_disabled_wi
     subscribe(&app, "alive", "http://127.0.0.1:9/", &["*"]).await;
     app.db.queued(1).await;
     app.db.queued(1).await;
+    let (database, terms) = (&app.db.database, settings().webhooks.terms());
+    let claimed = deliveries::claim(database, room(10), terms).await.unwrap();
     // A day later, each failing for a little less: since the first attempt.
     let day = "UPDATE deliveries SET retry_since = now() - interval '24 hours';
                UPDATE webhook_endpoints SET failing_since = now() - interval '23 hours'";
     execute(&app, day).await;
-    let (database, terms) = (&app.db.database, settings().webhooks.terms());
-    let claimed = deliveries::claim(database, room(10), terms).await.unwrap();
     let alive: Uuid = sqlx::query_scalar("SELECT id FROM webhook_endpoints WHERE name = 'alive'")
         .fetch_one(&database.pool)
         .await

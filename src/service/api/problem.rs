@@ -72,22 +72,22 @@ impl Problem {
         Self { retry_after: seconds, ..self }
     }
 
-    /// 422 with the faulty fields, of which the first [`MOST_FAULTS`] are named.
+    /// 422 with the faulty fields, of which so many are named and no more.
     pub fn invalid(code: &'static str, mut faults: Vec<Fault>) -> Self {
-        let detail = match faults.as_slice() {
-            [] => "the request cannot be processed".to_owned(),
-            [one] if one.pointer.is_empty() => one.detail.clone(),
-            [one] => format!("{}: {}", one.pointer, one.detail),
-            many if many.len() <= MOST_FAULTS => format!("{} fields are at fault", many.len()),
-            many => {
-                format!("{} fields are at fault; the first {MOST_FAULTS} are named", many.len())
-            }
-        };
+        let count = faults.len();
         faults.truncate(MOST_FAULTS);
         for fault in &mut faults {
             shorten(&mut fault.pointer);
             shorten(&mut fault.detail);
         }
+
+        let detail = match faults.as_slice() {
+            [] => "the request cannot be processed".to_owned(),
+            [one] if one.pointer.is_empty() => one.detail.clone(),
+            [one] => format!("{}: {}", one.pointer, one.detail),
+            _ if count <= MOST_FAULTS => format!("{count} fields are at fault"),
+            _ => format!("{count} fields are at fault; the first {MOST_FAULTS} are named"),
+        };
         Self { errors: faults, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail) }
     }
 

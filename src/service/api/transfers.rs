@@ -25,7 +25,7 @@ use crate::service::{
     access::Principal,
     database::transfers::{self, TransitionError},
     jobs::Transfer,
-    state::Place,
+    state::Share,
 };
 
 /// When to ask again for a stream after one was refused, in seconds.
@@ -40,12 +40,12 @@ async fn load(state: &AppState, tenant: Uuid, id: Uuid) -> Result<Transfer, Prob
     transfer.ok_or_else(|| Problem::not_found("transfer"))
 }
 
-/// A place for a request that stays open.
+/// A share in the requests that a key may have open for long.
 ///
 /// # Errors
 /// 429 where the caller's key has as many open as it may.
-fn stream_place(state: &AppState, caller: Principal) -> Result<Place, Problem> {
-    state.streams.enter(caller.key_id).ok_or_else(|| {
+fn stream_share(state: &AppState, caller: Principal) -> Result<Share<Option<Uuid>>, Problem> {
+    state.streams.take(caller.key_id).ok_or_else(|| {
         Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too_many_streams",

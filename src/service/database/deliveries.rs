@@ -4,6 +4,8 @@
 mod ends;
 mod history;
 
+use serde_json::Value;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Database, audit_events, events, terms::Terms};
@@ -58,7 +60,8 @@ pub async fn claim(
     // From lane to lane by the index, and of each the few that it may have open: what it costs depends on how many
     // receivers have something waiting, not on how much that is. Claims at the same moment do not see each
     // other's, so that a lane may exceed its limit once.
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Row,
         r#"WITH RECURSIVE lanes AS (
                (SELECT tenant, lane FROM deliveries WHERE status = 'pending'
                 ORDER BY tenant, lane LIMIT 1)
@@ -144,27 +147,52 @@ pub async fn claim(
     )
     .fetch_all(&database.pool)
     .await?;
-    let claimed = rows.into_iter().map(|row| Claimed {
-        id: row.id,
-        token: row.token,
-        attempts: row.attempts,
-        endpoint: row.endpoint,
-        url: row.url,
-        secrets: [Some(row.secret), row.previous_secret]
-            .into_iter()
-            .flatten()
-            .filter_map(|bytes| Secret::from_stored(&bytes))
-            .collect(),
-        timestamp: row.timestamp,
-        envelope: Envelope {
-            id: row.event,
-            tenant: row.tenant,
-            transfer: row.transfer,
-            kind: row.kind,
-            subject: row.subject,
-            created_at: row.created_at,
-            data: row.data,
-        },
-    });
-    Ok(claimed.collect())
+    Ok(rows.into_iter().map(Claimed::from).collect())
+}
+
+/// What the claim reads, flat.
+struct Row {
+    id: Uuid,
+    token: Uuid,
+    attempts: i32,
+    endpoint: Option<Uuid>,
+    url: String,
+    secret: Vec<u8>,
+    previous_secret: Option<Vec<u8>>,
+    timestamp: i64,
+    event: Uuid,
+    tenant: Uuid,
+    transfer: Option<Uuid>,
+    kind: String,
+    subject: String,
+    created_at: OffsetDateTime,
+    data: Value,
+}
+
+impl From<Row> for Claimed {
+    fn from(row: Row) -> Self {
+        let secrets = [Some(row.secret), row.previous_secret];
+        Self {
+            id: row.id,
+            token: row.token,
+            attempts: row.attempts,
+            endpoint: row.endpoint,
+            url: row.url,
+            secrets: secrets
+                .into_iter()
+                .flatten()
+                .filter_map(|bytes| Secret::from_stored(&bytes))
+                .collect(),
+            timestamp: row.timestamp,
+            envelope: Envelope {
+                id: row.event,
+                tenant: row.tenant,
+                transfer: row.transfer,
+                kind: row.kind,
+                subject: row.subject,
+                created_at: row.created_at,
+                data: row.data,
+            },
+        }
+    }
 }

@@ -31,7 +31,7 @@ async fn claim(test: &TestDatabase) -> Option<leases::Lease> {
 
 /// As if everything until now had been written by a clock that was an hour ahead.
 const AN_HOUR_AHEAD: &str = "
-    UPDATE service_clock SET seen_at = seen_at + interval '1 hour';
+    UPDATE service_clock SET seen_at = clock_timestamp() + interval '1 hour';
     UPDATE transfers SET available_at = available_at + interval '1 hour',
                          lease_expires_at = lease_expires_at + interval '1 hour';
     UPDATE deliveries SET next_attempt_at = next_attempt_at + interval '1 hour',

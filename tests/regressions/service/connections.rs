@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, routing::get};
-use retune::{config::Settings, service::listener};
+use retune::{
+    config::{self, Settings},
+    service::listener,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -12,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{PATIENCE, http};
+use crate::support::{PATIENCE, http, within};
 
 struct Service {
     address: SocketAddr,
@@ -22,11 +25,15 @@ struct Service {
 
 impl Service {
     async fn start(header_timeout: Duration, max_connections: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("bound");
         let mut settings = Settings::default().http;
         settings.header_timeout = header_timeout;
         settings.max_connections = max_connections;
+        Self::by(settings).await
+    }
+
+    async fn by(settings: config::Http) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
         let shutdown = CancellationToken::new();
         let end = shutdown.clone();
         let router = Router::new().route("/", get(|| async { "here" }));
@@ -94,6 +101,32 @@ async fn those_who_say_nothing_keep_others_out_for_a_bounded_time() {
     let (one, two) = (service.connect("").await, service.connect("GET /").await);
     let (further, ..) = futures::join!(service.ask(), closed(one), closed(two));
     assert_eq!(further, "here");
+}
+
+#[tokio::test]
+async fn one_address_has_a_part_of_the_connections() {
+    let mut settings = Settings::default().http;
+    settings.header_timeout = PATIENCE;
+    settings.connections_per_address = 2;
+    let service = Service::by(settings.clone()).await;
+    let (one, two) = (service.connect("").await, service.connect("").await);
+    let third = TcpStream::connect(service.address).await.expect("a connection");
+    assert_eq!(closed(third).await, "");
+    drop((one, two));
+    within("there is room again", async || {
+        let answer = http().get(format!("http://{}/", service.address)).send().await;
+        answer.is_ok().then_some(())
+    })
+    .await;
+
+    // A proxy connects for many.
+    settings.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    let service = Service::by(settings).await;
+    let mut open = Vec::new();
+    for _ in 0..5 {
+        open.push(service.connect("").await);
+    }
+    assert_eq!(service.ask().await, "here");
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ use crate::service::{
         events::{self, Event},
         transfers,
     },
-    state::{Admission, Place},
+    state::{Admission, Share},
 };
 
 /// Events read from the database at once.
@@ -77,8 +77,8 @@ pub async fn handle(
     }
     super::load(&state, caller.tenant, id).await?;
     if wants_stream(&headers) {
-        let place = super::stream_place(&state, caller)?;
-        let follower = Follower::start(state, caller, place, id, after);
+        let share = super::stream_share(&state, caller)?;
+        let follower = Follower::start(state, caller, share, id, after);
         let events = Sse::new(follower.events()).keep_alive(KeepAlive::default());
         return Ok(([("x-accel-buffering", "no")], events).into_response());
     }
@@ -123,7 +123,7 @@ struct Follower {
     state: AppState,
     tenant: Uuid,
     admission: Admission,
-    _place: Place,
+    _share: Share<Option<Uuid>>,
     id: Uuid,
     after: i64,
     changes: tokio::sync::broadcast::Receiver<Uuid>,
@@ -131,11 +131,17 @@ struct Follower {
 }
 
 impl Follower {
-    fn start(state: AppState, caller: Principal, place: Place, id: Uuid, after: i64) -> Self {
+    fn start(
+        state: AppState,
+        caller: Principal,
+        share: Share<Option<Uuid>>,
+        id: Uuid,
+        after: i64,
+    ) -> Self {
         Self {
             tenant: caller.tenant,
             admission: Admission::of(state.clone(), caller),
-            _place: place,
+            _share: share,
             id,
             after,
             changes: state.changes.subscribe(),

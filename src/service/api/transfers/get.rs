@@ -66,7 +66,7 @@ pub async fn handle(
     let transfer = if wait.is_zero() {
         super::load(&state, caller.tenant, id).await?
     } else {
-        let _place = super::stream_place(&state, caller)?;
+        let _share = super::stream_share(&state, caller)?;
         let mut changes = state.changes.subscribe();
         let transfer = super::load(&state, caller.tenant, id).await?;
         let is_news = known.is_some() && !matches(known, &super::etag(&transfer));
