@@ -16,6 +16,7 @@ pub mod bell;
 pub mod changes;
 pub mod deliveries;
 pub mod events;
+pub mod figures;
 pub mod fine_tunes;
 pub mod idempotency;
 pub mod inbound_tokens;
