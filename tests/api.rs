@@ -1,7 +1,7 @@
 mod access;
 mod again;
 mod aliases;
-mod app;
+pub mod app;
 mod documentation;
 mod follow;
 mod inbound;
