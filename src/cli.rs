@@ -1,8 +1,14 @@
 //! The command line: reads it, loads the settings, hands over to one file a command.
 //!
-//! Exit codes: 0 done, 1 a job failed, 2 bad usage or input. Answers go to stdout, everything else
-//! to stderr.
+//! Exit codes: 0 done, 1 a job failed or was cancelled, 2 bad usage or input, 3 a job is done and its model
+//! was rejected. Answers go to stdout, everything else to stderr, both by the macros of [`output`].
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+pub mod output;
+
+mod bar;
 pub mod base_models;
 pub mod cancel;
 pub mod client;
@@ -29,7 +35,7 @@ pub mod transfer;
 pub mod watch;
 pub mod work;
 
-use std::{collections::HashMap, future::Future, io::Write, path::PathBuf, process::ExitCode};
+use std::{collections::HashMap, future::Future, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -37,19 +43,27 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     runtime::{self, Handle, Runtime},
     signal::unix::{SignalKind, signal},
+    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     config::Settings,
-    service::{database::Database, private_cluster::PrivateCluster},
+    pipeline::Verdict,
+    service::{
+        database::Database,
+        private_cluster::{self, ClusterError, PrivateCluster},
+    },
     storage::{Credentials, S3Config, Storage, StorageConfig, TenantStorage},
     telemetry,
 };
 
 /// What the process exits with when something was wrong with its input or surroundings.
 const REFUSED: u8 = 2;
+
+/// What the process exits with when a job is done and its model was not published.
+pub const REJECTED: u8 = 3;
 
 /// Carries the tuning of a neural network over to a new base model.
 #[derive(Debug, Parser)]
@@ -102,11 +116,21 @@ pub fn main() -> ExitCode {
     allow_many_files();
     // Exits with 2 on bad usage and 0 on --help.
     let cli = Cli::parse();
-    run(cli).unwrap_or_else(|error| {
+    let done = run(cli)
+        .and_then(|code| output::finish().context("the answer cannot be written").map(|()| code));
+    done.unwrap_or_else(|error| {
         // Where even this cannot be written, the exit code still says it.
-        let _ = writeln!(std::io::stderr(), "retune: {error:#}");
+        tellln!("retune: {error:#}");
         ExitCode::from(REFUSED)
     })
+}
+
+/// How a command ends whose job is done: a model that was not published is no success to a script.
+pub fn judged(verdict: Verdict) -> ExitCode {
+    match verdict {
+        Verdict::Published => ExitCode::SUCCESS,
+        Verdict::Rejected => ExitCode::from(REJECTED),
+    }
 }
 
 /// Models of many shards keep them open while they are transferred; the default of 1024 files is for
@@ -160,7 +184,7 @@ pub fn small_runtime() -> std::io::Result<Runtime> {
 /// none. Runs before any runtime: it blocks.
 ///
 /// # Errors
-/// See [`crate::service::private_cluster::ClusterError`].
+/// See [`ClusterError`].
 pub fn name_database(settings: &mut Settings) -> anyhow::Result<Option<PrivateCluster>> {
     if !settings.database.url.is_empty() {
         return Ok(None);
@@ -168,6 +192,19 @@ pub fn name_database(settings: &mut Settings) -> anyhow::Result<Option<PrivateCl
     let cluster = PrivateCluster::open(&settings.data_dir(), &settings.database.pg_bin)?;
     settings.database.url = cluster.url();
     Ok(Some(cluster))
+}
+
+/// Watches over the private database, if there is one, until `shutdown`. Call within a runtime.
+pub fn keep(
+    cluster: Option<Arc<PrivateCluster>>,
+    shutdown: CancellationToken,
+) -> JoinHandle<Result<(), ClusterError>> {
+    tokio::spawn(async move {
+        match cluster {
+            Some(cluster) => private_cluster::keep(cluster, shutdown).await,
+            None => Ok(()),
+        }
+    })
 }
 
 /// Ends our use of the private database; what went wrong before that matters more.

@@ -278,6 +278,7 @@ mod search {
 /// A bounded budget of ordinary training after the transfer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = FineTuneStage)]
 pub struct FineTune {
     #[serde(default = "default_epochs")]
     pub epochs: usize,

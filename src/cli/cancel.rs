@@ -28,9 +28,9 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let seen = Client::open(args.connection)?.cancel(args.id).await?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&seen.document)?);
+        outln!("{}", serde_json::to_string_pretty(&seen.document)?);
     } else {
-        println!("{} {}", seen.transfer.id, word(&seen.transfer.status));
+        outln!("{} {}", seen.transfer.id, word(&seen.transfer.status));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -74,15 +74,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         let (tensors, configuration) = (checkpoint.len(), is_configured.then_some(form.config));
         let path = model.display().to_string();
-        println!(
+        outln!(
             "{}",
             json!({"model": path, "tensors": tensors, "values": values, "config": configuration})
         );
     } else {
-        println!("{}: {} tensors, {values} values", model.display(), checkpoint.len());
+        outln!("{}: {} tensors, {values} values", model.display(), checkpoint.len());
     }
     if !is_configured {
-        eprintln!(
+        tellln!(
             "no {} stands beside {}; write {} before you use the model",
             form.config,
             args.file.display(),

@@ -97,7 +97,7 @@ struct Demo<'a> {
 impl Demo<'_> {
     async fn tell(&self, service: &mut Service) -> anyhow::Result<()> {
         let seed = self.args.seed;
-        eprintln!("Fashion-MNIST at 14 × 14, a network of {WIDTH} hidden units, seed {seed}");
+        tellln!("Fashion-MNIST at 14 × 14, a network of {WIDTH} hidden units, seed {seed}");
         let network = Network::describe()?;
         let trainer = Trainer::new(&network, self.stop)?;
         let case = Case::make(&network, &trainer, seed)?;
@@ -105,7 +105,7 @@ impl Demo<'_> {
         case.store(&network, &folder)?;
         let connection = Connection { url: service.url.clone(), api_key: None };
         let client = Client::open(connection)?;
-        eprintln!("  submitting to {}", service.url);
+        tellln!("  submitting to {}", service.url);
         let methods = ["identity", "weight_matching", "fgmt"];
         let (done, report) = self.transfer(&client, &folder, &methods).await?;
         let mut rows = comparison::of_report(&report, &case.tuned)?;
@@ -120,7 +120,7 @@ impl Demo<'_> {
         self.show(&rows, &report, rate);
         self.places(&done, &folder, service);
         if self.args.keep_serving {
-            eprintln!("serving until Ctrl-C");
+            tellln!("serving until Ctrl-C");
             self.stop.run_until_cancelled(service.ended()).await.unwrap_or(Ok(()))?;
         }
         Ok(())
@@ -148,18 +148,18 @@ impl Demo<'_> {
 
     fn show(&self, rows: &[Row], report: &Value, rate: f64) {
         if self.args.json {
-            println!("{:#}", json!({"seed": self.args.seed, "rows": rows}));
+            outln!("{:#}", json!({"seed": self.args.seed, "rows": rows}));
             return;
         }
-        println!("\n{}", comparison::lines(rows));
-        println!(
+        outln!("\n{}", comparison::lines(rows));
+        outln!(
             "Accuracy on 1500 turned test images that chose nothing. Plain fine-tuning had the best \
              of the rates\n{:?} on the validation images ({rate}; the search is not counted), the \
              epoch after a transfer {AFTERWARDS}.\n",
             comparison::RATES,
         );
         for line in table::verdict(report) {
-            println!("{line}");
+            outln!("{line}");
         }
     }
 
@@ -178,9 +178,9 @@ impl Demo<'_> {
             format!("dashboard  retune serve --data-dir {dir}   (or demo --keep-serving)\n")
         };
         if self.args.json {
-            eprint!("{text}{dashboard}");
+            tell!("{text}{dashboard}");
         } else {
-            print!("{text}{dashboard}");
+            out!("{text}{dashboard}");
         }
     }
 }

@@ -17,6 +17,6 @@ pub fn run(_: &Args) -> anyhow::Result<ExitCode> {
     let device = pipeline::device();
     known_answers::check(&device)
         .map_err(|wrong| anyhow::anyhow!("{device:?} computes wrong: {wrong}"))?;
-    println!("{device:?} gives the answers of the CPU");
+    outln!("{device:?} gives the answers of the CPU");
     Ok(ExitCode::SUCCESS)
 }

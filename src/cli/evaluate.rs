@@ -38,8 +38,8 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         pipeline::evaluate(access, &args.model, &args.data, preprocess.as_ref(), statistics)
     })?;
     match found {
-        Ok(found) if args.json => println!("{found}"),
-        Ok(found) => println!(
+        Ok(found) if args.json => outln!("{found}"),
+        Ok(found) => outln!(
             "accuracy {}  loss {:.4}  samples {}",
             super::table::percent(&found["accuracy"]),
             found["loss"].as_f64().unwrap_or(f64::NAN),

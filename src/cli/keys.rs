@@ -80,9 +80,9 @@ pub fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
                 let tenant = known(&database, &tenant).await?;
                 ensure!(api_keys::revoke(&database, tenant, id).await?, "no key has the id {id}");
                 if json {
-                    println!("{}", json!({"id": id, "state": "withdrawn"}));
+                    outln!("{}", json!({"id": id, "state": "withdrawn"}));
                 } else {
-                    eprintln!("withdrawn");
+                    tellln!("withdrawn");
                 }
             }
         }
@@ -92,10 +92,10 @@ pub fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
 
 fn show_made((key, secret): &(ApiKey, String), json: bool) {
     if json {
-        println!("{}", json!({"key": key, "secret": secret}));
+        outln!("{}", json!({"key": key, "secret": secret}));
     } else {
-        eprintln!("a key with the role {:?}; it is shown this once:", key.role);
-        println!("{secret}");
+        tellln!("a key with the role {:?}; it is shown this once:", key.role);
+        outln!("{secret}");
     }
 }
 
@@ -107,20 +107,14 @@ async fn known(database: &Database, tenant: &str) -> anyhow::Result<Uuid> {
 async fn list(database: &Database, tenant: Uuid, json: bool) -> anyhow::Result<()> {
     let keys = api_keys::list(database, tenant, None, i64::MAX).await?;
     if json {
-        println!("{}", json!({"data": keys, "next": null}));
+        outln!("{}", json!({"data": keys, "next": null}));
         return Ok(());
     }
-    println!("{:36}  {:15}  {:6}  {:20}  {:9}  NAME", "ID", "PREFIX", "ROLE", "CREATED", "STATE");
+    outln!("{:36}  {:15}  {:6}  {:20}  {:9}  NAME", "ID", "PREFIX", "ROLE", "CREATED", "STATE");
     for key in keys {
         let created = key.created_at.replace_nanosecond(0)?.format(&Rfc3339)?;
         let role = format!("{:?}", key.role).to_lowercase();
-        println!(
-            "{}  {}  {role:6}  {created}  {:9}  {}",
-            key.id,
-            key.prefix,
-            state(&key),
-            key.name
-        );
+        outln!("{}  {}  {role:6}  {created}  {:9}  {}", key.id, key.prefix, state(&key), key.name);
     }
     Ok(())
 }

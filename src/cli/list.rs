@@ -36,18 +36,20 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut query = vec![("limit", args.limit.to_string())];
     query.extend(args.status.map(|status| ("status", status)));
     query.extend(args.base.map(|base| ("base", base)));
+    let wanted: String = query.iter().map(|(name, value)| format!(" --{name} {value}")).collect();
     query.extend(args.after.map(|after| ("after", after)));
     let page = Client::open(args.connection)?.list(&query).await?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&page)?);
+        outln!("{}", serde_json::to_string_pretty(&page)?);
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{:36}  {:10}  {:9}  {:20}  TARGET", "ID", "STATUS", "VERDICT", "CREATED");
+    outln!("{:36}  {:10}  {:9}  {:20}  TARGET", "ID", "STATUS", "VERDICT", "CREATED");
     for transfer in page["data"].as_array().into_iter().flatten() {
-        println!("{}", line(transfer));
+        outln!("{}", line(transfer));
     }
     if let Some(next) = page["next"].as_str() {
-        println!("more: retune list --after {next}");
+        // Not among the rows, which a script may read.
+        tellln!("more: retune list{wanted} --after {next}");
     }
     Ok(ExitCode::SUCCESS)
 }

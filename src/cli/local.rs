@@ -2,17 +2,17 @@
 
 use std::{
     fs,
-    io::{IsTerminal, Read},
+    io::Read,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use tokio::runtime::{self, Runtime};
 
+use super::{bar::Bar, watch::word};
 use crate::{
     artifacts::Access,
     config::Settings,
@@ -105,7 +105,7 @@ pub fn refused(error: anyhow::Error, json: bool) -> anyhow::Result<ExitCode> {
         "detail": refusal.to_string(),
         "errors": refusal.faults,
     }});
-    println!("{said}");
+    outln!("{said}");
     Ok(ExitCode::from(2))
 }
 
@@ -118,33 +118,26 @@ pub fn failed(failure: &Failure, json: bool) -> ExitCode {
     };
     if json {
         let detail = failure.to_string();
-        println!(
+        outln!(
             "{}",
             serde_json::json!({"error": {"code": code, "pointer": pointer, "detail": detail}})
         );
     } else {
         let place = pointer.filter(|p| !p.is_empty()).map(|p| format!("{p}: ")).unwrap_or_default();
-        eprintln!("retune: {place}{failure} [{code}]");
+        tellln!("retune: {place}{failure} [{code}]");
     }
     ExitCode::from(exit)
 }
 
 /// Draws a transfer's progress on a terminal and ends it on Ctrl-C.
-pub struct Bar {
-    bar: ProgressBar,
+pub struct Watcher {
+    bar: Option<Bar>,
     stopped: AtomicBool,
 }
 
-impl Bar {
+impl Watcher {
     pub fn new() -> Self {
-        let bar = if std::io::stderr().is_terminal() {
-            ProgressBar::new(0)
-        } else {
-            ProgressBar::hidden()
-        };
-        let style = ProgressStyle::with_template("{msg:14} {bar:32} {pos}/{len} {elapsed}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, stopped: AtomicBool::new(false) }
+        Self { bar: Bar::open(), stopped: AtomicBool::new(false) }
     }
 
     /// Ends the transfer at its next step.
@@ -153,33 +146,30 @@ impl Bar {
     }
 
     pub fn clear(&self) {
-        self.bar.finish_and_clear();
+        if let Some(bar) = &self.bar {
+            bar.clear();
+        }
     }
 }
 
-impl Default for Bar {
+impl Default for Watcher {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Progress for Bar {
+impl Progress for Watcher {
     fn phase(&self, phase: Phase) {
-        let name = match phase {
-            Phase::Fetching => "fetching",
-            Phase::Diagnosing => "diagnosing",
-            Phase::Aligning => "aligning",
-            Phase::Transferring => "transferring",
-            Phase::Evaluating => "evaluating",
-            Phase::FineTuning => "fine-tuning",
-            Phase::Publishing => "publishing",
-        };
-        self.bar.set_message(name);
+        if let Some(bar) = &self.bar {
+            bar.say(word(&phase));
+            bar.uncounted();
+        }
     }
 
     fn advance(&self, done: u64, total: u64, _unit: &'static str) {
-        self.bar.set_length(total);
-        self.bar.set_position(done);
+        if let Some(bar) = &self.bar {
+            bar.count(done, total);
+        }
     }
 
     fn go_on(&self) -> Result<(), Stop> {

@@ -19,11 +19,21 @@ pub struct Args {
 /// No database, or a step that fails.
 pub fn run(args: &Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let json = args.json;
-    super::on_database(settings, |_migrated| async move {
+    let is_private = settings.database.url.is_empty();
+    super::on_database(settings, |migrated| async move {
         if json {
-            println!("{}", json!({"schema": Database::schema_version()}));
+            outln!("{}", json!({"schema": Database::schema_version()}));
         } else {
-            eprintln!("the schema is up to date");
+            tellln!("the schema is up to date");
+        }
+        // Written nowhere else, and needed for a back-up.
+        let reached = migrated.pool.connect_options();
+        if let Some(sockets) = reached.get_socket().filter(|_| is_private) {
+            let (sockets, user) = (sockets.display(), reached.get_username());
+            let database = reached.get_database().unwrap_or(user);
+            tellln!(
+                "the private database, while it runs: psql --host {sockets} --username {user} {database}"
+            );
         }
         Ok(ExitCode::SUCCESS)
     })

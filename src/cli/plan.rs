@@ -25,8 +25,8 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     };
     let local = Local::open(settings)?;
     match pipeline::plan(&spec, &local.storage, local.cache.as_deref()) {
-        Ok(plan) if args.json => println!("{plan}"),
-        Ok(plan) => println!("{plan:#}"),
+        Ok(plan) if args.json => outln!("{plan}"),
+        Ok(plan) => outln!("{plan:#}"),
         Err(failure) => return Ok(failed(&failure, args.json)),
     }
     Ok(ExitCode::SUCCESS)

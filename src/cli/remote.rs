@@ -65,9 +65,9 @@ impl Remote {
         let mut rows = vec![columns.iter().map(|(head, _)| (*head).to_owned()).collect()];
         let data = page["data"].as_array().into_iter().flatten();
         rows.extend(data.map(|row| columns.iter().map(|(_, at)| cell(row, at)).collect()));
-        print!("{}", left(&rows));
+        out!("{}", left(&rows));
         if let Some(next) = page["next"].as_str() {
-            println!("more: the same with --after {next}");
+            tellln!("more: the same with --after {next}");
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -83,13 +83,13 @@ impl Remote {
         let fields = thing.as_object().into_iter().flatten();
         let rows: Vec<_> =
             fields.map(|(name, _)| vec![name.clone(), cell(thing, &format!("/{name}"))]).collect();
-        print!("{}", left(&rows));
+        out!("{}", left(&rows));
         Ok(ExitCode::SUCCESS)
     }
 }
 
 fn print(document: &Value) -> anyhow::Result<ExitCode> {
-    println!("{}", serde_json::to_string_pretty(document)?);
+    outln!("{}", serde_json::to_string_pretty(document)?);
     Ok(ExitCode::SUCCESS)
 }
 

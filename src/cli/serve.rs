@@ -57,18 +57,28 @@ pub fn run(
 ) -> anyhow::Result<ExitCode> {
     settings.http.listen = args.listen.unwrap_or(settings.http.listen);
     settings.worker.processes = args.workers.unwrap_or(settings.worker.processes);
-    let cluster = super::name_database(&mut settings)?;
+    let cluster = super::name_database(&mut settings)?.map(Arc::new);
     let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let served = runtime.block_on(serve(Arc::new(settings), config));
+    let served = runtime.block_on(async {
+        let shutdown = super::on_signal()?;
+        let keeper = super::keep(cluster.clone(), shutdown.clone());
+        let served = serve(Arc::new(settings), config, &shutdown).await;
+        shutdown.cancel();
+        // What ended the database ended the service.
+        keeper.await?.context("the service has ended with its database").and(served)
+    });
     runtime.shutdown_timeout(Duration::from_secs(1));
-    super::close(cluster);
+    super::close(cluster.and_then(Arc::into_inner));
     served.map(|()| ExitCode::SUCCESS)
 }
 
-async fn serve(settings: Arc<Settings>, config: Option<PathBuf>) -> anyhow::Result<()> {
-    let shutdown = super::on_signal()?;
+async fn serve(
+    settings: Arc<Settings>,
+    config: Option<PathBuf>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
     let database = Database::connect(&settings).await?;
-    database.migrate().await.context("the schema cannot be brought up to date")?;
+    database.migrate().await?;
     let open = may_run_open(&database, settings.http.listen).await?;
     let storage = super::open_storage(&settings)?;
     let listener = TcpListener::bind(settings.http.listen)
@@ -76,7 +86,7 @@ async fn serve(settings: Arc<Settings>, config: Option<PathBuf>) -> anyhow::Resu
         .with_context(|| format!("cannot listen on {}", settings.http.listen))?;
     let address = listener.local_addr()?;
 
-    let mut background = start_workers(&settings, config, &database, &shutdown)?;
+    let mut background = start_workers(&settings, config, &database, shutdown)?;
     background.spawn(sweep(Arc::clone(&settings), database.clone(), shutdown.clone()));
     background.spawn(prune(settings.retention, database.clone(), shutdown.clone()));
     let sender = Sender::new(database.clone(), &settings.webhooks, webhooks::lookup())?;
@@ -95,7 +105,7 @@ async fn serve(settings: Arc<Settings>, config: Option<PathBuf>) -> anyhow::Resu
     let limit = settings.http.shutdown_timeout;
     tokio::select! {
         () = serving => {}
-        () = after(&shutdown, limit) => tracing::warn!("requests were still open at the end"),
+        () = after(shutdown, limit) => tracing::warn!("requests were still open at the end"),
     }
     shutdown.cancel();
     while background.join_next().await.is_some() {}

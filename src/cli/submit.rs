@@ -50,14 +50,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     if args.wait {
         if !args.json {
-            println!("{}", seen.transfer.id);
+            outln!("{}", seen.transfer.id);
         }
         return watch::follow(&client, seen, args.json).await;
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&seen.document)?);
+        outln!("{}", serde_json::to_string_pretty(&seen.document)?);
     } else {
-        println!("{}", seen.transfer.id);
+        outln!("{}", seen.transfer.id);
     }
     Ok(ExitCode::SUCCESS)
 }

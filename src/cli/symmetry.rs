@@ -25,8 +25,8 @@ pub struct Args {
 pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     let local = Local::open(settings)?;
     match local.with_access(|access| pipeline::groups(access.storage, &args.model))? {
-        Ok(groups) if args.json => println!("{groups}"),
-        Ok(groups) => print!("{}", text(&groups)),
+        Ok(groups) if args.json => outln!("{groups}"),
+        Ok(groups) => out!("{}", text(&groups)),
         Err(failure) => return Ok(failed(&failure, args.json)),
     }
     Ok(ExitCode::SUCCESS)

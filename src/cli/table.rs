@@ -93,9 +93,13 @@ pub fn candidates(report: &Value) -> String {
 /// Verdict, recommendation and warnings.
 pub fn verdict(report: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    // A rejected model is no success: nothing that reads as one stands beside it.
+    let end = match report["verdict"].as_str() {
+        Some("rejected") => "rejected, no model was published; best candidate",
+        _ => "published; winner",
+    };
     let mut lines = vec![format!(
-        "{}; winner {}; recommendation: {}",
-        text(&report["verdict"]),
+        "{end} {}; recommendation: {}",
         text(&report["winner"]),
         text(&report["recommendation"]["action"]),
     )];

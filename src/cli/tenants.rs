@@ -93,20 +93,20 @@ pub fn run(command: &Command, settings: Settings) -> anyhow::Result<ExitCode> {
 async fn list(database: &Database, json: bool) -> anyhow::Result<ExitCode> {
     let tenants = tenants::list(database).await?;
     if json {
-        println!("{}", json!({"data": tenants, "next": null}));
+        outln!("{}", json!({"data": tenants, "next": null}));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{:36}  {:20}  NAME", "ID", "CREATED");
+    outln!("{:36}  {:20}  NAME", "ID", "CREATED");
     for tenant in tenants {
         let created = tenant.created_at.replace_nanosecond(0)?.format(&Rfc3339)?;
-        println!("{}  {created}  {}", tenant.id, tenant.name);
+        outln!("{}  {created}  {}", tenant.id, tenant.name);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn show(tenant: &Tenant, json: bool) {
     if json {
-        println!("{}", json!(tenant));
+        outln!("{}", json!(tenant));
         return;
     }
     let rows = [
@@ -115,7 +115,7 @@ fn show(tenant: &Tenant, json: bool) {
         ("result_bytes_per_day", tenant.result_bytes_per_day),
     ];
     for (name, bound) in rows {
-        println!("{name:24}  {}", bound.map_or_else(|| "default".to_owned(), |n| n.to_string()));
+        outln!("{name:24}  {}", bound.map_or_else(|| "default".to_owned(), |n| n.to_string()));
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    local::{Bar, Local, failed, read_spec, refused},
+    local::{Local, Watcher, failed, read_spec, refused},
     table,
 };
 use crate::{
@@ -14,7 +14,8 @@ use crate::{
     pipeline::{self, Job, Outcome},
 };
 
-/// Run a transfer on this machine, without service or database.
+/// Run a transfer on this machine, without service or database: exit 0 when the model was published, 3
+/// when it was rejected, 1 when the transfer failed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The job specification; `-` reads stdin.
@@ -37,32 +38,36 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         Err(error) => return refused(error, args.json),
     };
     let local = Local::open(settings)?;
-    let bar = Arc::new(Bar::new());
-    let interrupted = Arc::clone(&bar);
+    let watcher = Arc::new(Watcher::new());
+    let interrupted = Arc::clone(&watcher);
     local.on_interrupt(move || interrupted.stop());
     let (storage, scratch) = (&local.storage, local.scratch.as_path());
     let id = args.id.unwrap_or_else(Uuid::now_v7);
     let cache = local.cache.as_deref();
-    let progress = bar.as_ref();
+    let progress = watcher.as_ref();
     let memory = pipeline::memory_limit(settings.worker.memory_bytes);
     let done = pipeline::run(Job { id, spec: &spec, storage, scratch, cache, memory, progress });
-    bar.clear();
-    match done {
-        Ok(outcome) if args.json => println!("{}", json!(outcome)),
-        Ok(outcome) => show(&local, &outcome),
+    watcher.clear();
+    let outcome = match done {
+        Ok(outcome) => outcome,
         Err(failure) => return Ok(failed(&failure, args.json)),
+    };
+    if args.json {
+        outln!("{}", json!(outcome));
+    } else {
+        show(&local, &outcome);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(super::judged(outcome.verdict))
 }
 
 fn show(local: &Local, outcome: &Outcome) {
     if let Some(report) = report(local, outcome) {
-        print!("{}", table::candidates(&report));
+        out!("{}", table::candidates(&report));
         for line in table::verdict(&report) {
-            println!("{line}");
+            outln!("{line}");
         }
     }
-    println!("{}", outcome.uri);
+    outln!("{}", outcome.uri);
 }
 
 fn report(local: &Local, outcome: &Outcome) -> Option<Value> {

@@ -3,16 +3,19 @@
 //! A bar on a terminal, one line a change elsewhere. A service that is away for a moment (a
 //! restart, too many requests) is waited for; one that refuses ends the command.
 
-use std::{io::IsTerminal, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use uuid::Uuid;
 
 use super::{
+    bar::Bar,
     client::{Client, Connection, Refused, Seen},
     patience::Patience,
 };
-use crate::service::jobs::{Status, Transfer};
+use crate::{
+    pipeline::Verdict,
+    service::jobs::{Status, Transfer},
+};
 
 /// Between two looks at a transfer.
 const PACE: Duration = Duration::from_millis(400);
@@ -20,7 +23,8 @@ const PACE: Duration = Duration::from_millis(400);
 /// How long the service is asked to wait for a change of status, in seconds.
 const LONG_POLL: u64 = 30;
 
-/// Follow a transfer until it ends: exit 0 when it succeeded, 1 when it failed or was cancelled.
+/// Follow a transfer until it ends: exit 0 when its model was published, 3 when it was rejected, 1 when
+/// the transfer failed or was cancelled.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The transfer's id.
@@ -58,14 +62,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 pub async fn follow(client: &Client, seen: Seen, json: bool) -> anyhow::Result<ExitCode> {
     let seen = to_the_end(client, seen, json).await?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&seen.document)?);
+        outln!("{}", serde_json::to_string_pretty(&seen.document)?);
     } else {
-        println!("{}", ending(&seen.transfer));
+        outln!("{}", ending(&seen.transfer));
     }
-    Ok(if seen.transfer.status == Status::Succeeded {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    Ok(match (seen.transfer.status, seen.transfer.verdict) {
+        (Status::Succeeded, Some(verdict)) => super::judged(verdict),
+        (Status::Succeeded, None) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     })
 }
 
@@ -97,24 +101,16 @@ pub async fn to_the_end(client: &Client, mut seen: Seen, silent: bool) -> anyhow
 
 enum Display {
     Silent,
-    Bar(ProgressBar),
+    Bar(Bar),
     Lines(String),
 }
 
 impl Display {
     fn open(silent: bool) -> Self {
-        if silent {
-            Self::Silent
-        } else if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::new(0);
-            let style = "{spinner} {msg:14} [{wide_bar}] {pos}/{len}  {elapsed}";
-            if let Ok(style) = ProgressStyle::with_template(style) {
-                bar.set_style(style.progress_chars("━╸ "));
-            }
-            bar.enable_steady_tick(Duration::from_millis(120));
-            Self::Bar(bar)
-        } else {
-            Self::Lines(String::new())
+        match (silent, Bar::open()) {
+            (true, _) => Self::Silent,
+            (false, Some(bar)) => Self::Bar(bar),
+            (false, None) => Self::Lines(String::new()),
         }
     }
 
@@ -128,19 +124,16 @@ impl Display {
         match self {
             Self::Silent => {}
             Self::Bar(bar) => {
-                bar.set_message(stage(transfer));
-                if let Some(progress) = &transfer.progress {
-                    bar.set_length(u64::try_from(progress.total).unwrap_or(0));
-                    bar.set_position(u64::try_from(progress.done).unwrap_or(0));
-                } else {
-                    bar.set_length(0);
-                    bar.set_position(0);
+                bar.say(stage(transfer));
+                match &transfer.progress {
+                    Some(progress) => bar.count(unsigned(progress.done), unsigned(progress.total)),
+                    None => bar.uncounted(),
                 }
             }
             Self::Lines(last) => {
                 let now = stage(transfer);
                 if *last != now {
-                    eprintln!("{now}");
+                    tellln!("{now}");
                     *last = now;
                 }
             }
@@ -149,9 +142,13 @@ impl Display {
 
     fn close(&self) {
         if let Self::Bar(bar) = self {
-            bar.finish_and_clear();
+            bar.clear();
         }
     }
+}
+
+fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
 }
 
 /// `"aligning"` while running, the status otherwise.
@@ -175,10 +172,13 @@ pub fn ending(transfer: &Transfer) -> String {
     let id = transfer.id;
     match (transfer.status, &transfer.error, &transfer.result) {
         (Status::Succeeded, _, Some(result)) => {
-            let verdict = transfer.verdict.as_ref().map(word).unwrap_or_default();
+            let verdict = match transfer.verdict {
+                Some(Verdict::Rejected) => "rejected, no model was published",
+                _ => "published",
+            };
             let advice = transfer.recommendation.as_ref();
-            let advice = advice.map(|advice| format!(", recommendation {}", word(advice)));
-            format!("{id} succeeded: {verdict}{}\n{}", advice.unwrap_or_default(), result.uri)
+            let advice = advice.map(|advice| format!("; recommendation: {}", word(advice)));
+            format!("{id} done: {verdict}{}\n{}", advice.unwrap_or_default(), result.uri)
         }
         (Status::Failed, Some(error), _) => {
             let place = error.pointer.as_ref().map(|p| format!(" at {p}")).unwrap_or_default();
@@ -297,6 +297,8 @@ mod tests {
             "status": "succeeded", "verdict": "published", "recommendation": "transfer+fine_tune",
             "result": {"uri": "file:///out/x/", "manifest_sha256": "00"}
         }));
-        assert!(ending(&succeeded).contains("published, recommendation transfer+fine tune"));
+        assert!(ending(&succeeded).contains("done: published; recommendation: transfer+fine tune"));
+        let rejected = Transfer { verdict: Some(Verdict::Rejected), ..succeeded };
+        assert!(ending(&rejected).contains("done: rejected, no model was published"));
     }
 }

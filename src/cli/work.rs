@@ -1,7 +1,8 @@
 //! `retune work`: one worker process, for a database that others share.
 
-use std::{io::Read, process::ExitCode, thread};
+use std::{io::Read, process::ExitCode, sync::Arc, thread};
 
+use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -32,34 +33,42 @@ pub struct Args {
 pub fn run(args: &Args, mut settings: Settings) -> anyhow::Result<ExitCode> {
     // A device that computes wrong would publish guesses.
     pipeline::checked_device()?;
-    let cluster = super::name_database(&mut settings)?;
+    let cluster = super::name_database(&mut settings)?.map(Arc::new);
     let worked = super::small_runtime()?.block_on(async {
         let shutdown = super::on_signal()?;
-        if args.child_id.is_some() {
-            end_with_stdin(shutdown.clone())?;
-        }
-        let url = settings.database.url.clone();
-        let database = Database::connect_to(&url, CONNECTIONS).await?;
-        if args.child_id.is_none() {
-            database.migrate().await?;
-        }
-        let id = args.child_id.unwrap_or_else(Uuid::now_v7);
-        let worker = Worker {
-            id,
-            database: database.clone(),
-            database_url: url,
-            storage: super::open_storage(&settings)?,
-            // One of its own: a predecessor that lost its lease may still be about.
-            scratch: settings.scratch_dir().join(id.to_string()),
-            cache: settings.cache_dir(),
-            settings: settings.worker,
-        };
-        Box::pin(worker::run(worker, shutdown)).await;
-        database.pool.close().await;
-        anyhow::Ok(())
+        let keeper = super::keep(cluster.clone(), shutdown.clone());
+        let worked = work(args, settings, &shutdown).await;
+        shutdown.cancel();
+        // What ended the database ended the work.
+        keeper.await?.context("the worker has ended with its database").and(worked)
     });
-    super::close(cluster);
+    super::close(cluster.and_then(Arc::into_inner));
     worked.map(|()| ExitCode::SUCCESS)
+}
+
+async fn work(args: &Args, settings: Settings, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    if args.child_id.is_some() {
+        end_with_stdin(shutdown.clone())?;
+    }
+    let url = settings.database.url.clone();
+    let database = Database::connect_to(&url, CONNECTIONS).await?;
+    if args.child_id.is_none() {
+        database.migrate().await?;
+    }
+    let id = args.child_id.unwrap_or_else(Uuid::now_v7);
+    let worker = Worker {
+        id,
+        database: database.clone(),
+        database_url: url,
+        storage: super::open_storage(&settings)?,
+        // One of its own: a predecessor that lost its lease may still be about.
+        scratch: settings.scratch_dir().join(id.to_string()),
+        cache: settings.cache_dir(),
+        settings: settings.worker,
+    };
+    Box::pin(worker::run(worker, shutdown.clone())).await;
+    database.pool.close().await;
+    Ok(())
 }
 
 /// Ends the work when the pipe from the parent closes.

@@ -23,7 +23,7 @@ use crate::{
         transfer::{
             Alignment, Candidate, InMemory, Problem, STATISTICS_SAMPLES,
             candidate::{self, Selection},
-            ladder::{self, Known, RUNGS},
+            ladder::{self, Known},
             methods,
         },
     },
@@ -137,8 +137,8 @@ pub struct Field {
     pub ladder: Option<Vec<ladder::Step>>,
 }
 
-/// One candidate a method. Progress counts timesteps over all methods: those matched while
-/// `aligning` and those evaluated while `transferring`.
+/// One candidate a method. Progress counts within the phase of one method: timesteps evaluated while
+/// `transferring`, and while `aligning` what each takes (see [`Work`]).
 pub fn run(bench: &Bench, diagnosed: &Diagnosed, baselines: &Baselines) -> Result<Field, Failure> {
     let before = bench.cost();
     let mut found = Found { bench, alignments: Vec::new(), cpu_seconds: Vec::new(), shifts: false };
@@ -184,13 +184,43 @@ fn climb(
         if step.taken {
             let leader = ladder::best(&candidates).map(|best| candidates[best].method);
             let on = leader.unwrap_or(Method::Identity);
-            let candidate = found.candidate((step.method, on), (steps.len(), RUNGS.len()))?;
+            let candidate = found.candidate(step.method, on)?;
             step.validation_accuracy = candidate.validation.as_ref().map(|v| v.accuracy);
             candidates.push(candidate);
         }
         steps.push(step);
     }
     Ok((candidates, steps))
+}
+
+/// What a timestep of a method takes, so that progress grows with time and its pace tells the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// The same at every step.
+    Even,
+    /// GMT draws and compares the pairs of all steps before, at every step anew.
+    Growing,
+}
+
+impl Work {
+    fn of(method: Method) -> Self {
+        if method == Method::Gmt { Self::Growing } else { Self::Even }
+    }
+
+    /// What the first so many timesteps take, in [`Work::unit`]s.
+    fn within(self, timesteps: usize) -> usize {
+        match self {
+            Self::Even => timesteps,
+            Self::Growing => timesteps.saturating_mul(timesteps + 1) / 2,
+        }
+    }
+
+    fn unit(self) -> &'static str {
+        match self {
+            Self::Even => "timesteps",
+            Self::Growing => "gradient pairs",
+        }
+    }
 }
 
 /// The alignments found so far: a method that builds upon another's need not find it again.
@@ -214,30 +244,26 @@ struct Aligned {
 impl Found<'_, '_> {
     fn named(&mut self, methods: &[Method]) -> Result<Vec<Candidate>, Failure> {
         let gradfix_on = self.bench.job.spec.options.gradfix_on;
-        let count = methods.len();
-        let candidate =
-            |(position, &method)| self.candidate((method, gradfix_on), (position, count));
-        methods.iter().enumerate().map(candidate).collect()
+        methods.iter().map(|method| self.candidate(*method, gradfix_on)).collect()
     }
 
     /// A method's alignment, found now or before, on that which it builds upon.
-    fn aligned(
-        &mut self,
-        (method, gradfix_on): (Method, Method),
-        go_on: &dyn Fn(usize, usize) -> ControlFlow<()>,
-    ) -> Result<Aligned, Failure> {
+    fn aligned(&mut self, method: Method, gradfix_on: Method) -> Result<Aligned, Failure> {
         if let Some((_, aligned)) = self.alignments.iter().find(|(m, _)| *m == method) {
             return Ok(aligned.clone());
         }
         let bench = self.bench;
         let on = match methods::builds_on(method, gradfix_on, bench.source.is_some()) {
-            Some(on) => Some(self.aligned((on, gradfix_on), go_on)?),
+            Some(on) => Some(self.aligned(on, gradfix_on)?),
             None => None,
         };
         let (before, start) = (bench.cost(), Seconds::read());
         let steps = Rc::new(Steps::of(bench, method));
         bench.steps.borrow_mut().push(Rc::clone(&steps));
-        let problem = Problem { shelf: &*steps, start: self.start(), ..bench.problem(go_on) };
+        let work = Work::of(method);
+        let progress =
+            |done, total| bench.advance(work.within(done), work.within(total), work.unit());
+        let problem = Problem { shelf: &*steps, start: self.start(), ..bench.problem(&progress) };
         let alignment = if method == Method::WeightMatching {
             matching::weight_matching(bench, &problem)?
         } else {
@@ -262,22 +288,16 @@ impl Found<'_, '_> {
         found.and_then(|(_, aligned)| aligned.alignment.transports.last()?.permutation())
     }
 
-    /// One method's candidate, `(position, methods)` of the whole.
-    fn candidate(
-        &mut self,
-        (method, gradfix_on): (Method, Method),
-        (position, methods): (usize, usize),
-    ) -> Result<Candidate, Failure> {
+    /// One method's candidate.
+    fn candidate(&mut self, method: Method, gradfix_on: Method) -> Result<Candidate, Failure> {
         let bench = self.bench;
         let options = &bench.job.spec.options;
         let selection = Selection { step: options.step, alpha: options.alpha };
-        let progress = |done: usize, total: usize| {
-            bench.advance(position * total + done, methods * total, "timesteps")
-        };
         bench.job.progress.phase(Phase::Aligning);
-        let Aligned { alignment, cost, seconds } = self.aligned((method, gradfix_on), &progress)?;
+        let Aligned { alignment, cost, seconds } = self.aligned(method, gradfix_on)?;
         bench.job.progress.phase(Phase::Transferring);
         let (before, start) = (bench.cost(), Seconds::read());
+        let progress = |done, total| bench.advance(done, total, "timesteps");
         let problem = bench.problem(&progress);
         let mut candidate = candidate::select(method, &problem, alignment.clone(), selection)?;
         if self.shifts && method == Method::Identity && !problem.orthogonal_shift {
@@ -298,5 +318,20 @@ impl Found<'_, '_> {
             "candidate"
         );
         Ok(candidate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At T = 400, 6 steps are no 6/400 of the time: the pace of pairs tells the end.
+    #[test]
+    fn progress_of_gmt_grows_with_its_pairs_of_gradients() {
+        let gmt = Work::of(Method::Gmt);
+        assert_eq!((gmt.within(0), gmt.within(6), gmt.within(400)), (0, 21, 80_200));
+        assert_eq!(gmt.unit(), "gradient pairs");
+        let others = Work::of(Method::Fgmt);
+        assert_eq!((others.within(6), others.within(400), others.unit()), (6, 400, "timesteps"));
     }
 }

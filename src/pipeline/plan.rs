@@ -70,7 +70,8 @@ pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Valu
 
 const ASSUMPTIONS: &str = "seconds and memory within about a factor of two; a method's sample counts \
     are those of its candidate, exact where validation is given (a part held out is stratified) and \
-    nothing ends early; under auto gradfix masks the best so far, here its default; FLOPs count matrix \
+    nothing ends early; seconds are the most, every rung of auto, and seconds_least its first rung \
+    alone; under auto gradfix masks the best so far, here its default; FLOPs count matrix \
     products";
 
 /// The most that a job is expected to hold at once, in bytes.

@@ -63,7 +63,7 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(fine_tunes::versions::rollback::handle))
         .routes(routes!(fine_tunes::aliases::get::handle))
         .routes(routes!(fine_tunes::aliases::moves::handle))
-        .routes(routes!(inbound::handle))
+        .routes(routes!(inbound::handle, inbound::allow))
         .routes(routes!(retunes::list::handle, retunes::create::handle))
         .routes(routes!(retunes::get::handle))
         .routes(routes!(retunes::pause::handle))

@@ -17,15 +17,19 @@ pub mod changes;
 pub mod clock;
 pub mod deliveries;
 pub mod events;
+pub mod figures;
 pub mod fine_tunes;
 pub mod idempotency;
 pub mod inbound_tokens;
 pub mod leases;
 mod names;
 pub mod outage;
+mod pooling;
 pub mod quotas;
 pub mod retention;
 pub mod retunes;
+pub mod rights;
+mod schema;
 pub mod tenants;
 pub mod terms;
 pub mod transfers;
@@ -35,19 +39,25 @@ pub mod workers;
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, PgPool, Postgres, Transaction,
-    migrate::{MigrateError, Migrator},
+    AssertSqlSafe, Executor, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use uuid::Uuid;
 
 use crate::config::Settings;
 
-/// The schema, embedded in the binary.
-static MIGRATIONS: Migrator = sqlx::migrate!();
+pub use schema::{Readiness, SchemaError};
 
 /// How long a query may wait for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How each connection begins. Not in the startup packet, where PgBouncer refuses what it does not know.
+const FIRST_WORDS: &str = "\
+    -- \"Already exists, skipping\" is no news.
+    SET client_min_messages = warning;
+    -- Nothing of ours thinks in the middle of a transaction. A process that was stopped there would
+    -- keep its locks, and a transfer's next worker from it.
+    SET idle_in_transaction_session_timeout = '10s'";
 
 /// See [`Database::scope`].
 pub type Scope = Transaction<'static, Postgres>;
@@ -93,16 +103,14 @@ impl Database {
         let options = PgConnectOptions::from_str(url)
             .map_err(ConnectError::Url)?
             .application_name("retune")
-            .options([
-                // "Already exists, skipping" is no news.
-                ("client_min_messages", "warning"),
-                // Nothing of ours thinks in the middle of a transaction. A process that was stopped
-                // there would keep its locks, and a transfer's next worker from it.
-                ("idle_in_transaction_session_timeout", "10s"),
-            ]);
+            // What every PostgreSQL since 12 does by itself; another word that PgBouncer refuses.
+            .extra_float_digits(None);
         let pool = PgPoolOptions::new()
             .max_connections(connections.max(1))
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(|connection, _| {
+                Box::pin(async move { connection.execute(FIRST_WORDS).await.map(|_| ()) })
+            })
             .connect_with(options)
             .await
             .map_err(ConnectError::Unreachable)?;
@@ -119,31 +127,5 @@ impl Database {
         // A UUID's text has nothing to quote.
         let begin = format!("BEGIN; SELECT enter_tenant('{tenant}')");
         self.pool.begin_with(AssertSqlSafe(begin)).await
-    }
-
-    /// Brings the schema up to this version. Safe to run from several processes at once.
-    ///
-    /// # Errors
-    /// When the database is newer than this program, or a step fails.
-    pub async fn migrate(&self) -> Result<(), MigrateError> {
-        MIGRATIONS.run(&self.pool).await
-    }
-
-    /// The last step of the schema of this program.
-    pub fn schema_version() -> Option<i64> {
-        MIGRATIONS.iter().map(|step| step.version).max()
-    }
-
-    /// Whether the database answers and has this version's schema.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub async fn is_ready(&self) -> Result<bool, sqlx::Error> {
-        // Not checked at compile time: the table is the migrator's, not the schema's.
-        let applied: Option<i64> =
-            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
-                .fetch_one(&self.pool)
-                .await?;
-        Ok(applied == Self::schema_version())
     }
 }

@@ -10,6 +10,7 @@
 
 mod account;
 mod error;
+mod keeper;
 mod programs;
 mod server;
 
@@ -18,6 +19,7 @@ use std::{
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, Command},
+    sync::{Mutex, PoisonError},
 };
 
 use sha2::{Digest, Sha256};
@@ -25,6 +27,7 @@ use sha2::{Digest, Sha256};
 use account::Account;
 pub use error::ClusterError;
 use error::at;
+pub use keeper::keep;
 use programs::Programs;
 
 /// Longest path of a Unix socket, in bytes.
@@ -41,7 +44,9 @@ pub struct PrivateCluster {
     /// Locked shared while we use the server.
     users: File,
     /// The server, where this process started it.
-    child: Option<Child>,
+    child: Mutex<Option<Child>>,
+    programs: Programs,
+    account: Account,
 }
 
 impl PrivateCluster {
@@ -65,7 +70,33 @@ impl PrivateCluster {
         programs.check_version(&home.join("data"))?;
         let sockets = socket_folder(&home, &account)?;
         let child = server::start_or_join(&home, &sockets, &programs, &account)?;
-        Ok(Self { home, sockets, users, child })
+        Ok(Self { home, sockets, users, child: Mutex::new(child), programs, account })
+    }
+
+    /// Whether the server's process lives.
+    fn is_alive(&self) -> bool {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        server::is_running(&self.home, child.as_mut())
+    }
+
+    /// Starts the server anew, or joins the one that another process has started meanwhile.
+    fn revive(&self) -> Result<(), ClusterError> {
+        let _turn = lock_turn(&self.home)?;
+        let child =
+            server::start_or_join(&self.home, &self.sockets, &self.programs, &self.account)?;
+        *self.child.lock().unwrap_or_else(PoisonError::into_inner) = child;
+        Ok(())
+    }
+
+    /// Where the server writes its log.
+    fn log(&self) -> PathBuf {
+        self.home.join("log")
+    }
+
+    /// The folder of the server's socket, as `psql -h` and `pg_dump -h` take it; the user is `app`, the
+    /// database `postgres`.
+    pub fn sockets(&self) -> &Path {
+        &self.sockets
     }
 
     /// The URL under which this process and its children reach the server.
@@ -79,14 +110,15 @@ impl PrivateCluster {
     ///
     /// # Errors
     /// When it does not stop in time.
-    pub fn close(mut self) -> Result<(), ClusterError> {
+    pub fn close(self) -> Result<(), ClusterError> {
         let _turn = lock_turn(&self.home)?;
         self.users.unlock().map_err(|error| at(&self.home, error))?;
         if self.users.try_lock().is_err() {
             tracing::debug!("another process uses the private database; leaving it running");
             return Ok(());
         }
-        server::stop(&self.home, self.child.as_mut())
+        let mut child = self.child.into_inner().unwrap_or_else(PoisonError::into_inner);
+        server::stop(&self.home, child.as_mut())
     }
 }
 

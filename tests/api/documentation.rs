@@ -1,10 +1,10 @@
 use retune::service::api;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::app::App;
 
 /// What is promised to clients; a route missing here or there fails.
-const ROUTES: [&str; 55] = [
+const ROUTES: [&str; 56] = [
     "DELETE /v1/api_keys/{id}",
     "DELETE /v1/base_models/{name}/inbound_tokens/{id}",
     "DELETE /v1/webhook_endpoints/{name}",
@@ -39,6 +39,7 @@ const ROUTES: [&str; 55] = [
     "GET /v1/webhook_endpoints/{name}",
     "GET /v1/webhook_endpoints/{name}/deliveries",
     "GET /v1/workers",
+    "OPTIONS /v1/inbound/{sender}/{token}",
     "POST /v1/api_keys",
     "POST /v1/base_models/{name}/inbound_tokens",
     "POST /v1/base_models/{name}/versions",
@@ -106,12 +107,96 @@ fn what_is_not_open_asks_for_a_key_and_tells_its_errors() {
     for (name, operation) in operations(&document()) {
         // A notification's key is the token in its path.
         let open = !name.contains("/v1/") || name.contains("/v1/inbound/");
-        assert_eq!(operation["security"].is_null(), open, "{name}");
+        assert_eq!(operation["security"] == json!([]), open, "{name}");
         for status in ["401", "403", "default"].into_iter().filter(|_| !open) {
             let problem = &operation["responses"][status]["content"]["application/problem+json"];
             assert!(problem.is_object(), "{name} {status}");
         }
     }
+}
+
+#[test]
+fn every_response_is_described_and_pages_name_their_items() {
+    let document = document();
+    for (name, operation) in operations(&document) {
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let described = response["description"].as_str().is_some_and(|text| !text.is_empty());
+            assert!(described, "{name} {status}");
+        }
+    }
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let pages: Vec<_> = schemas.iter().filter(|(name, _)| name.ends_with("Page")).collect();
+    assert!(pages.len() >= 16, "{}", pages.len());
+    for (name, page) in pages {
+        let item = format!("#/components/schemas/{}", name.trim_end_matches("Page"));
+        assert_eq!(page["properties"]["data"]["items"], json!({"$ref": item}), "{name}");
+    }
+    assert!(
+        schemas.keys().all(|name| name.bytes().all(|b| b.is_ascii_alphanumeric())),
+        "{schemas:?}"
+    );
+    assert_eq!(document["servers"][0]["url"], "/");
+}
+
+#[test]
+fn the_stage_of_a_job_and_the_registrys_fine_tune_are_two_schemas() {
+    let document = document();
+    let schemas = &document["components"]["schemas"];
+    let stage = schemas["FineTuneStage"]["properties"].as_object().unwrap();
+    assert!(stage.contains_key("epochs") && !stage.contains_key("aliases"), "{stage:?}");
+    let registered = schemas["FineTune"]["properties"].as_object().unwrap();
+    assert!(
+        registered.contains_key("aliases") && !registered.contains_key("epochs"),
+        "{registered:?}"
+    );
+    let asked = schemas["Spec"]["properties"]["fine_tune"].to_string();
+    assert!(asked.contains("#/components/schemas/FineTuneStage\""), "{asked}");
+}
+
+/// Two types of one name would share a schema, and the later one win.
+#[test]
+fn no_two_types_share_the_name_of_a_schema() {
+    let mut names = std::collections::BTreeMap::<String, Vec<String>>::new();
+    for path in sources(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (at, _) in text.match_indices("ToSchema") {
+            // From the derive to the type's own name, by way of `#[schema(as = …)]`.
+            let Some(derive) =
+                text[..at].rfind("#[derive(").filter(|from| !text[*from..at].contains(']'))
+            else {
+                continue;
+            };
+            let Some(declared) = ["pub struct ", "pub enum ", "struct ", "enum "]
+                .iter()
+                .filter_map(|word| {
+                    text[derive..].find(word).map(|found| derive + found + word.len())
+                })
+                .min()
+            else {
+                continue;
+            };
+            let renamed = text[derive..declared].split("schema(as = ").nth(1);
+            let name = renamed.unwrap_or(&text[declared..]);
+            let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
+            names.entry(name).or_default().push(path.display().to_string());
+        }
+    }
+    assert!(names.len() > 40, "{}", names.len());
+    names.retain(|_, places| places.len() > 1);
+    assert!(names.is_empty(), "give one of them #[schema(as = …)]: {names:#?}");
+}
+
+fn sources(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+    found
 }
 
 #[tokio::test]

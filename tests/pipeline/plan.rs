@@ -59,6 +59,24 @@ fn phases_add_up_and_the_machines_speed_is_remembered() {
     }
 }
 
+/// Nobody knows how many rungs `auto` needs: the sum of all is the most, the first alone the least.
+#[test]
+fn the_ladder_is_estimated_from_its_first_rung_to_its_last() {
+    let case = Case::fresh();
+    let seconds = |methods: Value| {
+        let mut spec = case.spec();
+        spec["methods"] = methods;
+        let plan = case.plan(&spec).expect("a sound job");
+        ["seconds_least", "seconds"].map(|name| plan["estimate"][name].as_f64().expect("a number"))
+    };
+    let [least, most] = seconds(json!("auto"));
+    assert!(0.0 < least && 2.0 * least < most, "{least} … {most}");
+    for methods in [json!(["identity"]), json!(["identity", "gmt"])] {
+        let [least, most] = seconds(methods);
+        assert_eq!(least, most, "named methods all run");
+    }
+}
+
 /// What a candidate takes is told before, to the sample.
 #[test]
 fn sample_counts_are_those_of_the_report() {

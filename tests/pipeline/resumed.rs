@@ -20,7 +20,7 @@ impl Progress for Until {
     fn phase(&self, _: Phase) {}
 
     fn advance(&self, _: u64, _: u64, unit: &'static str) {
-        if unit == "timesteps" {
+        if ["timesteps", "gradient pairs"].contains(&unit) {
             self.0.fetch_sub(1, Relaxed);
         }
     }

@@ -107,7 +107,7 @@ pub fn derived(seed: u64, number: u64) -> u64 {
 
 fn say(title: &str, accuracy: f64, trained: &Trained) {
     let percent = 100.0 * accuracy;
-    eprintln!("  {title:<32} {percent:5.1} % of the test  {:5.1} s", trained.seconds);
+    tellln!("  {title:<32} {percent:5.1} % of the test  {:5.1} s", trained.seconds);
 }
 
 /// A folder of its own for every run: what an earlier one left is never touched.

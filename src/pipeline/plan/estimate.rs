@@ -3,7 +3,8 @@
 //!
 //! What headers cannot show is assumed: descents of [`SWEEPS`] sweeps, of which the first adds the
 //! new pair and the others correct as much as one pass over all pairs; a fine-tuning that runs all
-//! its epochs; under `auto` every rung.
+//! its epochs. Under `auto` nobody knows how many rungs are needed: the most is every rung and all that
+//! is compared with them, the least is the first one.
 
 mod work;
 
@@ -61,10 +62,20 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// `{"seconds", "memory_bytes", "read_bytes", "written_bytes", "flops", "phases": […]}`.
+    /// `{"seconds", "seconds_least", "memory_bytes", "read_bytes", "written_bytes", "flops", "phases": […]}`;
+    /// phases, and everything without another word, are those of the most that it can take.
     pub fn estimate(&self, speeds: &Speeds) -> Value {
-        let phases = self.phases();
-        let seconds: f64 = phases.iter().map(|(_, w)| w.seconds(&self.load, speeds)).sum();
+        let total = |phases: &[(&str, Work)]| -> f64 {
+            phases.iter().map(|(_, work)| work.seconds(&self.load, speeds)).sum()
+        };
+        let phases = self.phases(self.methods, self.few_shot());
+        let seconds = total(&phases);
+        let least = if self.is_auto() {
+            let first = &self.methods[..self.methods.len().min(1)];
+            total(&self.phases(first, Work::default()))
+        } else {
+            seconds
+        };
         let flops: f64 = phases.iter().map(|(_, work)| work.flops(&self.load)).sum();
         let phase = |(name, work): &(&str, Work)| {
             json!({
@@ -79,6 +90,7 @@ impl Job<'_> {
         let stage = |(name, bytes): (&str, f64)| json!({"stage": name, "bytes": bytes.round()});
         json!({
             "seconds": rounded(seconds),
+            "seconds_least": rounded(least),
             "memory_bytes": most.round(),
             "read_bytes": self.bytes[0] + self.bytes[1],
             "written_bytes": self.bytes[2],
@@ -88,13 +100,14 @@ impl Job<'_> {
         })
     }
 
-    fn phases(&self) -> [(&'static str, Work); 6] {
+    /// Of a job that runs these methods and is compared with such plain training.
+    fn phases(&self, methods: &[Method], few_shot: Work) -> [(&'static str, Work); 6] {
         let [models, data, result] = self.bytes.map(|bytes| bytes as f64);
         // A model's file is digested and then looked through.
         let fetching = Work { bytes: models + data, ..Work::default() };
         let publishing = Work { bytes: result, elements: self.elements(1.0), ..Work::default() };
         let (mut aligning, mut transferring) = (Work::default(), Work::default());
-        for method in self.methods {
+        for method in methods {
             aligning += self.aligning(*method);
             transferring += self.transferring();
         }
@@ -103,7 +116,7 @@ impl Job<'_> {
             ("diagnosing", self.diagnosing()),
             ("aligning", aligning),
             ("transferring", transferring),
-            ("fine_tuning", self.fine_tuning()),
+            ("fine_tuning", self.fine_tuning(few_shot)),
             ("publishing", publishing),
         ]
     }
@@ -245,8 +258,8 @@ impl Job<'_> {
         work
     }
 
-    fn fine_tuning(&self) -> Work {
-        let mut work = self.few_shot();
+    fn fine_tuning(&self, few_shot: Work) -> Work {
+        let mut work = few_shot;
         if self.spec.fine_tune.is_none() {
             return work;
         }
@@ -420,6 +433,7 @@ mod tests {
             matching,
         };
         let seconds = |of: &str| job.estimate(&speeds(of))["seconds"].as_f64().unwrap();
+        assert_eq!(job.estimate(&speeds("product"))["seconds_least"], seconds("product"));
         // Three solves of one new pair each and the anchor; 2 · 3 · 8 gradients of 3 · 2 · 20 FLOPs.
         assert!((seconds("similarity") - 4.0 * 192.0).abs() < 1e-6);
         assert!((seconds("product") - 48.0 * 120.0).abs() < 1e-6);

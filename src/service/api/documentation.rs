@@ -1,5 +1,7 @@
 //! The OpenAPI document, generated from the handlers, and the page that shows it.
 
+mod finish;
+
 use axum::{
     Json, Router,
     http::header,
@@ -8,7 +10,7 @@ use axum::{
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        Components, Info, License,
+        Components, Info, License, Server,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -33,9 +35,12 @@ use utoipa_swagger_ui::SwaggerUi;
 pub struct Document;
 
 impl Document {
-    /// What is known only when all routes are in: nothing refers to another document.
+    /// What is known only when all routes are in.
     pub fn finish(document: &mut utoipa::openapi::OpenApi) {
-        document.servers = None;
+        let mut here = Server::new("/");
+        here.description = Some("The service that gives this document".to_owned());
+        document.servers = Some(vec![here]);
+        finish::finish(document);
     }
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{AppState, problem::Problem};
+use crate::service::database::Readiness;
 
 /// `{"status": "ok"}`
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,7 +30,8 @@ pub async fn live() -> Json<Health> {
     Json(OK)
 }
 
-/// Whether the service can work: its database answers and has this version's schema.
+/// Whether the service can work: its database answers, has this version's schema, and gives its rows to
+/// the service and to a tenant.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -47,8 +49,14 @@ pub async fn ready(State(state): State<AppState>) -> Result<Json<Health>, Proble
         return Err(refuse("the service is stopping"));
     }
     match state.database.is_ready().await {
-        Ok(true) => Ok(Json(OK)),
-        Ok(false) => Err(refuse("the database has another schema; run `retune migrate`")),
-        Err(_) => Err(refuse("the database does not answer")),
+        Ok(Readiness::Ready) => Ok(Json(OK)),
+        Ok(Readiness::OtherSchema) => {
+            Err(refuse("the database has another schema; run `retune migrate`"))
+        }
+        Ok(Readiness::Rights(error)) => Err(refuse(&error.to_string())),
+        Err(error) => {
+            tracing::debug!(%error, "the database does not answer");
+            Err(refuse("the database does not answer"))
+        }
     }
 }

@@ -36,6 +36,12 @@ pub enum ClusterError {
     ForeignFolder(PathBuf),
     #[error("the private PostgreSQL did not start; the end of {}:\n{tail}", .log.display())]
     DidNotStart { log: PathBuf, tail: String },
+    #[error(
+        "the private PostgreSQL ended again after {times} restarts; {} says why. Mend that and start retune \
+         again, or set DATABASE_URL to a database that runs elsewhere",
+        .log.display()
+    )]
+    DiesAgain { times: u32, log: PathBuf },
     #[error("the private PostgreSQL (process {pid}) does not stop")]
     DoesNotStop { pid: i32 },
     #[error("{}: {source}", .path.display())]

@@ -118,6 +118,13 @@ pub fn stop(home: &Path, child: Option<&mut Child>) -> Result<(), ClusterError> 
     Err(ClusterError::DoesNotStop { pid })
 }
 
+/// Whether the server lives, be it ours or one that we joined. By its process, not by its socket: one
+/// that is stopped or overworked does not answer, and is not dead.
+pub fn is_running(home: &Path, child: Option<&mut Child>) -> bool {
+    // Ours must be waited for, else it stays in the list of processes.
+    !child.is_some_and(has_ended) && state(home).is_some_and(|(pid, _)| is_alive(pid))
+}
+
 fn has_ended(child: &mut Child) -> bool {
     child.try_wait().is_ok_and(|status| status.is_some())
 }

@@ -23,7 +23,7 @@ pub enum ArrivalStatus {
     Registered,
     /// It was a version already.
     Known,
-    /// Its name cannot be a version's.
+    /// Its name cannot be a version's, or it is no folder that can be looked at; the reason says what to do.
     Ignored,
     /// Given up: no whole model in time, or another model's version. A further announcement begins anew.
     Failed,
@@ -61,6 +61,8 @@ pub struct Arrival {
 pub struct Announcement {
     pub uri: String,
     pub version: String,
+    /// Why it is only written down.
+    note: Option<String>,
 }
 
 impl Announcement {
@@ -69,12 +71,19 @@ impl Announcement {
     pub fn of(folder: &str, version: String) -> Option<Self> {
         let uri = format!("{}/", folder.trim_end_matches('/'));
         let fits = uri.len() <= URI_LIMIT && version.len() <= VERSION_LIMIT;
-        fits.then_some(Self { uri, version })
+        fits.then_some(Self { uri, version, note: None })
+    }
+
+    /// Of something that is no folder of ours, written down for the administrator with what to do about it.
+    pub fn noted(uri: String, version: String, note: String) -> Option<Self> {
+        let fits = uri.len() <= URI_LIMIT && version.len() <= VERSION_LIMIT;
+        fits.then_some(Self { uri, version, note: Some(note) })
     }
 
     /// Why it is no version whatever the folder holds.
-    pub fn fault(&self) -> Option<&'static str> {
-        (!is_name(&self.version)).then_some("its name cannot be a version's")
+    pub fn fault(&self) -> Option<&str> {
+        let unnamed = (!is_name(&self.version)).then_some("its name cannot be a version's");
+        self.note.as_deref().or(unnamed)
     }
 }
 

@@ -3,6 +3,11 @@
 //! A notification proves nothing: it may come twice, late, out of order, or before the last file. What
 //! it names is looked at in storage before it counts.
 
+//!
+//! Senders that ask first whether this address is meant are answered from what they sent (Event Grid), or
+//! their question is kept for the administrator (SNS): no address that a stranger names is ever fetched.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -34,14 +39,14 @@ pub struct InboundToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sender {
-    /// S3's own events, or the same by `EventBridge`.
+    /// S3's own events, the same by `EventBridge`, or by an SNS topic.
     S3,
-    /// `CloudEvents` 1.0, structured, binary or a batch: `data.uri`, or an object of Google's, Azure's or
-    /// S3's.
+    /// `CloudEvents` 1.0, structured, binary or a batch, and Event Grid's own schema: `data.uri`, or an
+    /// object of Google's, Azure's or S3's. Google's notifications by Pub/Sub are read too.
     Cloudevents,
     /// The hub's webhooks. The hub is no object store: whatever has come to the folder is looked at.
     Huggingface,
-    /// A model version's `source`.
+    /// A model version's `source`, or its tag `retune.uri` where only `MLflow` can find the source.
     Mlflow,
 }
 
@@ -60,6 +65,10 @@ pub enum Announced {
     Places(Vec<Hint>),
     /// Everything in the folder.
     Everything,
+    /// Nothing yet: a sender asks to open this address to confirm that it may notify.
+    Confirmation(String),
+    /// Nothing yet: Event Grid wants to hear this code again.
+    Validation(String),
 }
 
 impl Sender {
@@ -67,8 +76,11 @@ impl Sender {
     /// no places.
     pub fn announced(self, body: &Value) -> Announced {
         match self {
-            Self::S3 => Announced::Places(s3(body)),
-            Self::Cloudevents => Announced::Places(cloudevents(body)),
+            Self::S3 => sns(body).unwrap_or_else(|| Announced::Places(s3(body))),
+            Self::Cloudevents => match validation(body) {
+                Some(code) => Announced::Validation(code.to_owned()),
+                None => Announced::Places(cloudevents(body)),
+            },
             Self::Mlflow => Announced::Places(mlflow(body).into_iter().collect()),
             Self::Huggingface => Announced::Everything,
         }
@@ -95,11 +107,70 @@ fn s3(body: &Value) -> Vec<Hint> {
     records.chain(bridged).collect()
 }
 
+/// What a topic of Amazon's SNS says: S3's event as a text, or a question. Without its envelope (raw
+/// delivery) it is the event itself.
+fn sns(body: &Value) -> Option<Announced> {
+    match body["Type"].as_str()? {
+        "Notification" => {
+            let message = serde_json::from_str(body["Message"].as_str()?).ok()?;
+            Some(Announced::Places(s3(&message)))
+        }
+        "SubscriptionConfirmation" => {
+            let address = body["SubscribeURL"].as_str().filter(|address| is_of_sns(address))?;
+            Some(Announced::Confirmation(address.to_owned()))
+        }
+        _ => None,
+    }
+}
+
+/// Whether an address is one of SNS itself; a stranger could name any.
+fn is_of_sns(address: &str) -> bool {
+    let Ok(url) = Url::parse(address) else { return false };
+    let host = url.host_str().unwrap_or_default();
+    let region = host.strip_prefix("sns.").and_then(|rest| {
+        rest.strip_suffix(".amazonaws.com").or(rest.strip_suffix(".amazonaws.com.cn"))
+    });
+    url.scheme() == "https"
+        && url.port().is_none()
+        && region.is_some_and(|region| {
+            !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        })
+}
+
+/// The code that Event Grid's own schema wants to hear again before it notifies.
+fn validation(body: &Value) -> Option<&str> {
+    let event = body.as_array().map_or(body, |events| events.first().unwrap_or(body));
+    let kind = event["eventType"].as_str()?;
+    (kind == "Microsoft.EventGrid.SubscriptionValidationEvent")
+        .then(|| event["data"]["validationCode"].as_str())?
+}
+
 fn cloudevents(body: &Value) -> Vec<Hint> {
     if let Some(batch) = body.as_array() {
-        return batch.iter().flat_map(|event| cloudevent(&event["data"])).collect();
+        return batch.iter().flat_map(structured).collect();
     }
-    cloudevent(&body["data"])
+    if let Some(hint) = pubsub(&body["message"]) {
+        return vec![hint];
+    }
+    structured(body)
+}
+
+/// The data of an event may be JSON, JSON as a text, or that text in base64.
+fn structured(event: &Value) -> Vec<Hint> {
+    let text = match (&event["data"], &event["data_base64"]) {
+        (Value::String(text), _) => text.clone().into_bytes(),
+        (Value::Null, Value::String(encoded)) => {
+            BASE64_STANDARD.decode(encoded).unwrap_or_default()
+        }
+        (data, _) => return cloudevent(data),
+    };
+    serde_json::from_slice(&text).map_or_else(|_| Vec::new(), |data| cloudevent(&data))
+}
+
+/// What Cloud Storage says through Pub/Sub.
+fn pubsub(message: &Value) -> Option<Hint> {
+    let attributes = &message["attributes"];
+    object("gs", &attributes["bucketId"], attributes["objectId"].as_str()?)
 }
 
 fn cloudevent(data: &Value) -> Vec<Hint> {
@@ -130,9 +201,16 @@ fn azure(address: &str) -> Option<String> {
     Some(format!("az:/{path}"))
 }
 
+/// Whether only `MLflow` knows where this is: a logged model (the usual `source` since `MLflow` 3), a run's
+/// artifact, or what its server passes through.
+pub fn is_known_to_mlflow_alone(uri: &str) -> bool {
+    ["models:", "runs:", "mlflow-artifacts:"].iter().any(|scheme| uri.starts_with(scheme))
+}
+
 fn mlflow(body: &Value) -> Option<Hint> {
     let data = &body["data"];
-    let uri = data["source"].as_str()?.to_owned();
+    let located = data["tags"]["retune.uri"].as_str();
+    let uri = located.or(data["source"].as_str())?.to_owned();
     let version = match &data["version"] {
         Value::String(version) => Some(version.clone()),
         Value::Number(version) => Some(version.to_string()),
@@ -150,7 +228,7 @@ mod tests {
     fn uris(sender: Sender, body: &Value) -> Vec<(String, Option<String>)> {
         match sender.announced(body) {
             Announced::Places(hints) => hints.into_iter().map(|h| (h.uri, h.version)).collect(),
-            Announced::Everything => panic!("everything"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -179,6 +257,56 @@ mod tests {
             "data": {"name": "llama", "version": 2, "source": "s3://models/llama/2/"}});
         assert_eq!(uris(Sender::Mlflow, &mlflow), named);
         assert_eq!(Sender::Huggingface.announced(&json!({})), Announced::Everything);
+    }
+
+    #[test]
+    fn data_may_be_text_or_base64_and_topics_wrap_their_events() {
+        let named = vec![("s3://models/llama/2/".to_owned(), Some("2".to_owned()))];
+        let data = json!({"uri": "s3://models/llama/2/", "version": "2"}).to_string();
+        let text = json!({"specversion": "1.0", "datacontenttype": "text/plain", "data": data});
+        assert_eq!(uris(Sender::Cloudevents, &text), named);
+        let encoded = json!({"specversion": "1.0", "data_base64": BASE64_STANDARD.encode(&data)});
+        assert_eq!(uris(Sender::Cloudevents, &encoded), named);
+        assert_eq!(uris(Sender::Cloudevents, &json!([encoded, {"data": "no JSON"}])), named);
+
+        let pushed = json!({"message": {"attributes": {"eventType": "OBJECT_FINALIZE",
+            "bucketId": "models", "objectId": "llama/2/config.json"}, "data": "e30="}});
+        let google = vec![("gs://models/llama/2/config.json".to_owned(), None)];
+        assert_eq!(uris(Sender::Cloudevents, &pushed), google);
+
+        let record = json!({"Records": [{"s3": {
+            "bucket": {"name": "models"}, "object": {"key": "llama/2/config.json"}}}]});
+        let topic = json!({"Type": "Notification", "Message": record.to_string()});
+        let amazon = vec![("s3://models/llama/2/config.json".to_owned(), None)];
+        assert_eq!(uris(Sender::S3, &topic), amazon);
+
+        let tagged = json!({"data": {"name": "llama", "version": "2", "source": "models:/m-1",
+            "tags": {"retune.uri": "s3://models/llama/2/"}}});
+        assert_eq!(uris(Sender::Mlflow, &tagged), named);
+    }
+
+    #[test]
+    fn senders_that_ask_first_are_understood() {
+        let asks = |url: &str| json!({"Type": "SubscriptionConfirmation", "SubscribeURL": url});
+        let own = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&Token=x";
+        assert_eq!(Sender::S3.announced(&asks(own)), Announced::Confirmation(own.into()));
+        for foreign in [
+            "http://sns.eu-west-1.amazonaws.com/",
+            "https://sns.eu-west-1.amazonaws.com.example.org/",
+            "https://sns.example.org/?sns.eu.amazonaws.com",
+            "https://sns.x.y.amazonaws.com/",
+            "https://sns.eu-west-1.amazonaws.com:8443/",
+            "https://169.254.169.254/",
+        ] {
+            assert_eq!(
+                Sender::S3.announced(&asks(foreign)),
+                Announced::Places(vec![]),
+                "{foreign}"
+            );
+        }
+        let grid = json!([{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
+            "data": {"validationCode": "512d38b6", "validationUrl": "https://rp.example/"}}]);
+        assert_eq!(Sender::Cloudevents.announced(&grid), Announced::Validation("512d38b6".into()));
     }
 
     #[test]

@@ -166,7 +166,9 @@ impl Progress for Watch {
 
     fn advance(&self, done: u64, total: u64, unit: &'static str) {
         let mut state = self.lock();
-        let first = state.pace.map_or_else(|| (Instant::now(), done), |pace| pace.first);
+        // Another unit is another count, with a pace of its own.
+        let pace = state.pace.filter(|pace| pace.unit == unit);
+        let first = pace.map_or_else(|| (Instant::now(), done), |pace| pace.first);
         state.pace = Some(Pace { done, total, unit, first });
         state.changed = true;
     }

@@ -14,6 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::{Stream, StreamExt, stream};
+use utoipa::ToSchema;
 
 use self::range::Wanted;
 use crate::service::{
@@ -27,6 +28,12 @@ use crate::service::{
     results::{self, ResultError, ResultFile},
     state::Admission,
 };
+
+/// The bytes of a file, for the documentation.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "documents what is streamed")]
+struct FileContents(Vec<u8>);
 
 /// Download a file of the result.
 #[utoipa::path(
@@ -42,8 +49,10 @@ use crate::service::{
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` at hand"),
     ),
     responses(
-        (status = 200, description = "The file", content_type = "*/*", headers(("ETag" = String))),
-        (status = 206, description = "The part asked for", content_type = "*/*", headers(("Content-Range" = String))),
+        (status = 200, description = "The file", headers(("ETag" = String)), content(
+            (FileContents = "application/octet-stream"), (serde_json::Value = "application/json"), (String = "text/plain"))),
+        (status = 206, description = "The part asked for", headers(("Content-Range" = String)), content(
+            (FileContents = "application/octet-stream"), (serde_json::Value = "application/json"), (String = "text/plain"))),
         (status = 304, description = "Unchanged"),
         (status = 404, body = Problem, content_type = "application/problem+json",
          description = "`not_found`, `no_result`, `result_gone`"),

@@ -1,0 +1,196 @@
+//! `/metrics`: every series at every scrape, helpful, and answered when the database is away.
+
+use std::process::Stdio;
+
+use retune::{
+    pipeline::{Outcome, Verdict},
+    service::{
+        access::DEFAULT_TENANT,
+        database::{figures, leases, transfers},
+        jobs::{JobError, Status},
+    },
+};
+use serde_json::json;
+use tokio::{io::AsyncWriteExt, process::Command};
+use uuid::Uuid;
+
+use super::server::run;
+use crate::support::{LONG, OVER, Served, TestDatabase, http, retune};
+
+async fn serve(test: &TestDatabase) -> Served {
+    let mut command = retune();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "0", "--data-dir"])
+        .arg(std::env::temp_dir().join("retune-tests-unused"))
+        .env("DATABASE_URL", &test.url);
+    Served::start(&mut command).await
+}
+
+async fn scrape(served: &Served) -> String {
+    let answer = http().get(format!("{}/metrics", served.url)).send().await.expect("it answers");
+    assert_eq!(answer.status(), 200);
+    answer.text().await.expect("text")
+}
+
+/// The value of a series.
+fn value(figures: &str, series: &str) -> Option<f64> {
+    let line = figures
+        .lines()
+        .find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_that_empties_falls_to_zero_and_every_status_has_its_series() {
+    let test = TestDatabase::fresh().await;
+    let served = serve(&test).await;
+    let empty = scrape(&served).await;
+    for status in Status::ALL {
+        let series = format!("retune_transfers{{status=\"{}\"}}", status.name());
+        assert_eq!(value(&empty, &series), Some(0.0), "{series}");
+    }
+    for (series, expected) in [
+        ("retune_oldest_queued_seconds", 0.0),
+        ("retune_webhook_deliveries_waiting", 0.0),
+        ("retune_webhook_lag_seconds", 0.0),
+        ("retune_arrivals_waiting", 0.0),
+        ("retune_workers{state=\"busy\"}", 0.0),
+        ("retune_workers{state=\"idle\"}", 0.0),
+        ("retune_attempts_total{outcome=\"lost\"}", 0.0),
+        ("retune_lease_losses_total", 0.0),
+        ("retune_database_up", 1.0),
+    ] {
+        assert_eq!(value(&empty, series), Some(expected), "{series}\n{empty}");
+    }
+    assert!(value(&empty, "retune_database_pool{state=\"used\"}").is_some());
+    let build = format!("retune_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(value(&empty, &build), Some(1.0));
+
+    let queued = test.queued(3).await.id;
+    let aged = "UPDATE transfers SET available_at = now() - interval '100 seconds'";
+    run(&test.url, aged).await;
+    let filled = scrape(&served).await;
+    assert_eq!(value(&filled, "retune_transfers{status=\"queued\"}"), Some(1.0));
+    let waited = value(&filled, "retune_oldest_queued_seconds").expect("an age");
+    assert!((100.0..200.0).contains(&waited), "{waited}");
+    transfers::request_cancel(&test.database, DEFAULT_TENANT, queued).await.expect("cancelled");
+    let cancelled = scrape(&served).await;
+    assert_eq!(value(&cancelled, "retune_transfers{status=\"queued\"}"), Some(0.0));
+    assert_eq!(value(&cancelled, "retune_transfers{status=\"cancelled\"}"), Some(1.0));
+    assert_eq!(value(&cancelled, "retune_oldest_queued_seconds"), Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_database_the_last_figures_stand_with_their_age() {
+    let test = TestDatabase::fresh().await;
+    test.queued(3).await;
+    let served = serve(&test).await;
+    assert_eq!(value(&scrape(&served).await, "retune_transfers{status=\"queued\"}"), Some(1.0));
+
+    let name =
+        test.url.split("/t_").nth(1).and_then(|rest| rest.split('?').next()).expect("a name");
+    let server = test.url.replace(&format!("/t_{name}?"), "/postgres?");
+    test.database.pool.close().await;
+    run(&server, &format!("ALTER DATABASE t_{name} WITH ALLOW_CONNECTIONS false")).await;
+    run(
+        &server,
+        &format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 't_{name}'"
+        ),
+    )
+    .await;
+    let blind = scrape(&served).await;
+    assert_eq!(value(&blind, "retune_database_up"), Some(0.0), "{blind}");
+    assert_eq!(value(&blind, "retune_transfers{status=\"queued\"}"), Some(1.0));
+    assert!(value(&blind, "retune_figures_age_seconds").expect("an age") > 0.0);
+    assert!(
+        value(
+            &blind,
+            "retune_http_requests_total{method=\"GET\",path=\"/metrics\",status=\"200\"}"
+        )
+        .is_some()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prometheus_own_checker_has_nothing_to_complain_of() {
+    let test = TestDatabase::fresh().await;
+    let served = serve(&test).await;
+    scrape(&served).await;
+    let figures = scrape(&served).await;
+    for line in figures.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let family = line.split(' ').next().expect("a name");
+        assert!(figures.contains(&format!("# HELP {family} ")), "{family} has no help");
+        assert!(family.starts_with("retune_"), "{family}");
+    }
+
+    let checker = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut checker) = checker else {
+        eprintln!("promtool is not installed: the figures were not checked by it");
+        return;
+    };
+    let mut input = checker.stdin.take().expect("a pipe");
+    input.write_all(figures.as_bytes()).await.expect("it reads");
+    drop(input);
+    let done = checker.wait_with_output().await.expect("it ends");
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success() && said.is_empty(), "{said}");
+}
+
+#[tokio::test]
+async fn attempts_are_counted_by_how_they_ended() {
+    let test = TestDatabase::fresh().await;
+    let database = &test.database;
+    let claim = async |terms| {
+        leases::claim(database, Uuid::now_v7(), terms).await.unwrap().expect("something to do")
+    };
+    let error = JobError { code: "bad".into(), detail: "bad".into(), pointer: None };
+    let outcome = Outcome {
+        uri: "file:///out/x/".into(),
+        manifest_sha256: "ab".into(),
+        bytes: 1,
+        verdict: Verdict::Published,
+        recommendation: None,
+        metrics: json!({}),
+    };
+    let since = figures::look(database, None).await.unwrap().seen;
+
+    test.queued(9).await;
+    // Taken over by another worker, swept, handed back, failed, and done.
+    claim(OVER).await;
+    claim(OVER).await;
+    leases::sweep(database, LONG).await.unwrap();
+    run(&test.url, "UPDATE transfers SET available_at = now()").await;
+    assert!(leases::hand_back(database, &claim(LONG).await).await.unwrap());
+    leases::fail(database, &claim(LONG).await, &error, true, LONG).await.unwrap();
+    run(&test.url, "UPDATE transfers SET available_at = now()").await;
+    assert!(leases::succeed(database, &claim(LONG).await, &outcome).await.unwrap());
+    let cancelled = test.queued(9).await.id;
+    let held = claim(LONG).await;
+    transfers::request_cancel(database, DEFAULT_TENANT, cancelled).await.unwrap();
+    assert!(leases::cancelled(database, &held).await.unwrap());
+
+    // As if written some time ago.
+    run(
+        &test.url,
+        "UPDATE attempts SET id = overlay(id::text PLACING
+             substring(lpad(to_hex(((extract(epoch FROM now()) - 12.5) * 1000)::bigint), 12, '0') FROM 1 FOR 8)
+             || '-' || substring(lpad(to_hex(((extract(epoch FROM now()) - 12.5) * 1000)::bigint), 12, '0') FROM 9)
+             FROM 1 FOR 13)::uuid",
+    )
+    .await;
+    let counted = figures::look(database, Some(since)).await.unwrap();
+    let mut counts: Vec<_> = counted.attempts.iter().map(|(name, n)| (name.as_str(), *n)).collect();
+    counts.sort_unstable();
+    assert_eq!(
+        counts,
+        [("cancelled", 1), ("failed", 1), ("handed_back", 1), ("lost", 2), ("succeeded", 1)]
+    );
+    let again = figures::look(database, Some(counted.seen)).await.unwrap();
+    assert!(again.attempts.is_empty(), "{:?}", again.attempts);
+}

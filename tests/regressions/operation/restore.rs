@@ -1,0 +1,174 @@
+//! A dump of a private cluster, restored into a server that has none of its roles.
+
+use std::collections::BTreeMap;
+
+use retune::{
+    pipeline::{Outcome, Recommendation, Verdict},
+    service::{
+        access::{DEFAULT_TENANT, Role},
+        database::{
+            Database, Readiness, api_keys,
+            leases::{self, Lease, Terms},
+            transfers::{self, ListFilter},
+        },
+        jobs::{JobError, Status},
+    },
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::server::{BOSS, Server, run};
+use crate::support::{LONG, OVER, Served, enqueue, http, retune};
+
+/// As dumps are that were made before policies stopped naming a user.
+const OLD_POLICIES: &str = "DO $$ DECLARE t text; BEGIN
+    FOR t IN SELECT polrelid::regclass FROM pg_policy WHERE polname = 'of_the_service' LOOP
+        EXECUTE format('ALTER POLICY of_the_service ON %s TO app', t);
+    END LOOP;
+END $$";
+
+async fn claim(database: &Database, terms: Terms) -> Option<Lease> {
+    leases::claim(database, Uuid::now_v7(), terms).await.expect("the database answers")
+}
+
+/// One transfer in every state, and a key.
+async fn fill(database: &Database) {
+    let queue = async || transfers::enqueue(database, enqueue()).await.expect("queued").transfer.id;
+    let claimed = async || claim(database, LONG).await.expect("something to do");
+
+    queue().await;
+    let outcome = Outcome {
+        uri: "file:///out/x/".into(),
+        manifest_sha256: "ab".into(),
+        bytes: 1000,
+        verdict: Verdict::Published,
+        recommendation: Some(Recommendation::Transfer),
+        metrics: json!({}),
+    };
+    assert!(leases::succeed(database, &claimed().await, &outcome).await.expect("recorded"));
+    queue().await;
+    let error = JobError { code: "bad".into(), detail: "bad".into(), pointer: None };
+    leases::fail(database, &claimed().await, &error, false, LONG).await.expect("recorded");
+    let cancelled = queue().await;
+    transfers::request_cancel(database, DEFAULT_TENANT, cancelled).await.expect("cancelled");
+    queue().await;
+    let cancelling = claimed().await.transfer;
+    transfers::request_cancel(database, DEFAULT_TENANT, cancelling).await.expect("cancelling");
+    queue().await;
+    // Whoever ran it has died with the old server.
+    claim(database, OVER).await.expect("something to do");
+    queue().await;
+    api_keys::create(database, "key", DEFAULT_TENANT, Role::Admin, None).await.expect("a key");
+}
+
+/// How many transfers a tenant sees, by status.
+async fn seen(database: &Database) -> BTreeMap<&'static str, usize> {
+    let filter = ListFilter { limit: 100, ..ListFilter::default() };
+    let listed = transfers::list(database, DEFAULT_TENANT, &filter).await.expect("a tenant reads");
+    let mut counts = BTreeMap::new();
+    for transfer in listed {
+        *counts.entry(transfer.status.name()).or_default() += 1;
+    }
+    counts
+}
+
+/// A dump of a private cluster with a transfer in every state, of today's form or of the old one.
+async fn dump(old: bool) -> (Server, std::path::PathBuf) {
+    let server = Server::private().await;
+    let url = server.url("app", "postgres");
+    let database = Database::connect_to(&url, 4).await.expect("the server answers");
+    database.migrate().await.expect("the schema");
+    fill(&database).await;
+    assert_eq!(seen(&database).await.len(), Status::ALL.len());
+    database.pool.close().await;
+    if old {
+        run(&url, OLD_POLICIES).await;
+    }
+    let file = server.dump("app", "postgres").await;
+    (server, file)
+}
+
+/// What begins with a restored database: the service is ready, tenants read and write, workers claim.
+async fn goes_on(url: &str) {
+    let database = Database::connect_to(url, 4).await.expect("the server answers");
+    let readiness = database.is_ready().await.expect("it answers");
+    assert!(matches!(readiness, Readiness::Rights(_)), "before the start: {readiness:?}");
+    database.migrate().await.expect("rights are put in order");
+    // As at every start.
+    database.migrate().await.expect("nothing is left to do");
+
+    let mut command = retune();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "0", "--data-dir"])
+        .arg(std::env::temp_dir().join("retune-tests-unused"))
+        .env("DATABASE_URL", url);
+    let served = Served::start(&mut command).await;
+    let get = async |path: &str| {
+        http().get(format!("{}{path}", served.url)).send().await.expect("it answers")
+    };
+    assert_eq!(get("/readyz").await.status(), 200);
+    assert_eq!(get("/v1/transfers").await.status(), 401, "the key of the dump is asked for");
+    let figures = get("/metrics").await.text().await.expect("text");
+    assert!(figures.contains("retune_transfers{status=\"succeeded\"} 1"), "{figures}");
+
+    assert_eq!(seen(&database).await.values().sum::<usize>(), 6);
+    let found: Vec<_> = [claim(&database, LONG).await, claim(&database, LONG).await]
+        .into_iter()
+        .flatten()
+        .collect();
+    assert_eq!(found.len(), 2, "what waited and what was running when the dump was made");
+    assert_eq!(claim(&database, LONG).await.map(|lease| lease.transfer), None);
+    assert!(leases::hand_back(&database, &found[0]).await.expect("recorded"));
+    let added = transfers::enqueue(&database, enqueue()).await.expect("a tenant writes").transfer;
+    assert_eq!(added.status, Status::Queued);
+    database.pool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_restored_by_a_superuser_goes_on() {
+    let (_old, file) = dump(false).await;
+    let server = Server::foreign().await;
+    let url = server.database("restored", BOSS).await;
+    let complaints = server.restore(BOSS, "restored", &file).await;
+    assert!(complaints.contains("role \"retune_tenant\" does not exist"), "{complaints}");
+    goes_on(&url).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_of_before_restored_by_a_superuser_goes_on() {
+    let (_old, file) = dump(true).await;
+    let server = Server::foreign().await;
+    let url = server.database("restored", BOSS).await;
+    let complaints = server.restore(BOSS, "restored", &file).await;
+    assert!(complaints.contains("role \"app\" does not exist"), "{complaints}");
+    goes_on(&url).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_restored_by_an_ordinary_owner_goes_on() {
+    let (_old, file) = dump(true).await;
+    let server = Server::foreign().await;
+    run(&server.url(BOSS, "postgres"), "CREATE ROLE plain LOGIN").await;
+    let url = server.database("restored", "plain").await;
+    server.restore("plain", "restored", &file).await;
+    goes_on(&url).await;
+}
+
+/// `--no-owner --no-privileges` is what hosted databases ask for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_of_today_without_owners_is_restored_without_a_complaint() {
+    let (old, _) = dump(false).await;
+    let file = old.folder.join("bare.sql");
+    let mut command = old.tool("pg_dump", "app", "postgres");
+    let done = command.args(["--no-owner", "--no-privileges", "-f"]).arg(&file).output().await;
+    assert!(done.expect("pg_dump runs").status.success());
+
+    let server = Server::foreign().await;
+    run(&server.url(BOSS, "postgres"), "CREATE ROLE plain LOGIN").await;
+    let url = server.database("restored", "plain").await;
+    assert_eq!(server.restore("plain", "restored", &file).await, "");
+    let database = Database::connect_to(&url, 2).await.expect("the server answers");
+    assert!(matches!(database.is_ready().await.expect("it answers"), Readiness::Ready));
+    let state: Value = json!(seen(&database).await);
+    assert_eq!(state["queued"], 1);
+}
