@@ -113,6 +113,15 @@ fn longest(source: &Source<'_>) -> Result<usize, GraphError> {
         Some("qwen2") => config["use_sliding_window"].as_bool() != Some(true),
         _ => true,
     };
+    if let Some(types) = config["layer_types"].as_array() {
+        let windowed = config["model_type"] == "mistral" || !ignored;
+        let known =
+            |kind: &Value| kind == "full_attention" || (kind == "sliding_attention" && windowed);
+        if let Some(other) = types.iter().find(|kind| !known(kind)) {
+            let detail = format!("layer_types: {other} is not supported with these settings");
+            return Err(GraphError::Malformed { detail });
+        }
+    }
     let window = match config.get("sliding_window") {
         _ if ignored => None,
         Some(Value::Null) => None,

@@ -47,11 +47,24 @@ pub(in super::super) fn attention(op: &Op, operands: Operands) -> Tensor<3> {
     if *causal {
         scores = scores.clone() + causal_mask(length, &scores.device());
     }
-    if let Some(ids) = ids {
-        let padded = ids.lower_elem(0.0).float() * AWAY;
-        scores = scores + padded.reshape([batch, 1, 1, length]);
-    }
-    softmax(scores, 3).matmul(values).swap_dims(1, 2).reshape([batch, length, width])
+    let Some(ids) = ids else {
+        let attended = softmax(scores, 3).matmul(values);
+        return attended.swap_dims(1, 2).reshape([batch, length, width]);
+    };
+
+    let padded = ids.clone().lower_elem(0.0).float() * AWAY;
+    scores = scores + padded.reshape([batch, 1, 1, length]);
+    let attended = softmax(scores, 3).matmul(values) * sees_something(ids, *causal);
+    attended.swap_dims(1, 2).reshape([batch, length, width])
+}
+
+/// `[B, 1, S, 1]`: 0 at a query that no key may be seen from, else 1. `PyTorch` (since 2.5) attends to
+/// nothing there.
+fn sees_something(ids: Tensor<2>, causal: bool) -> Tensor<4> {
+    let [batch, length] = ids.dims();
+    let seen = ids.greater_equal_elem(0.0).float();
+    let keys = if causal { seen.cumsum(1) } else { seen.sum_dim(1).expand([batch, length]) };
+    keys.greater_elem(0.0).float().reshape([batch, 1, length, 1])
 }
 
 /// `[B, S, heads · d]` to `[B, heads, S, d]`.
@@ -162,7 +175,9 @@ mod tests {
         close(attention(&op(true, None), operands(&[5.0, 6.0])), [4.0, 4.0, 7.0, 6.0]);
         close(attention(&op(false, None), operands(&[5.0, -1.0])), [4.0; 4]);
         let nothing = floats(attention(&op(true, None), operands(&[-1.0, -1.0])));
-        assert!(nothing.iter().all(|v| v.is_finite()));
+        assert_eq!(nothing, [0.0; 4], "torch.nn.functional.scaled_dot_product_attention");
+        // Padded on the left: the first query sees nothing, the second itself.
+        close(attention(&op(true, None), operands(&[-1.0, 6.0])), [0.0, 0.0, 8.0, 8.0]);
     }
 
     #[test]
