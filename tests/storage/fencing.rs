@@ -30,7 +30,7 @@ use crate::support::{
 const ID: Uuid = Uuid::from_u128(9);
 const ROOT: &str = "s3://bucket/allowed/";
 /// Elements of the model: more than goes in one request.
-const LARGE: usize = 5 << 20;
+const LARGE: usize = (17 << 20) / 4;
 
 /// A model of which the bytes tell whose it is.
 fn model(value: f32) -> Checkpoint {
@@ -168,20 +168,19 @@ fn no_request_that_arrives_late_changes_a_result() {
     let files = TestStorage::on_files();
     let server = S3Server::start(files.runtime.handle());
     let world = World::new(files, server.config.clone());
-    for alert in [false, true] {
-        let mut number = 0;
-        loop {
-            let held = world.overlap(alert, Box::new(move |asked| asked.number == number));
-            world.judge(&format!("alert: {alert}, number {number}, after {held:?}"));
-            assert_eq!(server.unfinished_uploads(), 0, "{held:?}");
-            world.clear();
-            if held.is_none() {
-                break;
-            }
-            number += 1;
+    let mut number = 0;
+    loop {
+        // It does not notice that its lease is lost: what holds then holds for one that does.
+        let held = world.overlap(false, Box::new(move |asked| asked.number == number));
+        world.judge(&format!("number {number}, after {held:?}"));
+        assert_eq!(server.unfinished_uploads(), 0, "{held:?}");
+        world.clear();
+        if held.is_none() {
+            break;
         }
-        assert!(number > 15, "only {number} requests were held back");
+        number += 1;
     }
+    assert!(number > 15, "only {number} requests were held back");
 }
 
 /// The same on a real server: the kinds of requests that write under a last name, or delete.

@@ -1,7 +1,7 @@
 //! An S3 server in this process, over a folder, that can be told to misbehave.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     fs,
     sync::{
         Arc, Mutex,
@@ -105,11 +105,17 @@ impl S3Server {
         self.faults.mishaps.lock().unwrap().extend(mishaps);
     }
 
-    /// Multipart uploads that were begun, and neither completed nor ended.
+    /// Multipart uploads of which there are parts, neither completed nor ended. One without parts, of a
+    /// request that was sent twice, takes no room.
     pub fn unfinished_uploads(&self) -> usize {
         let names = fs::read_dir(self.folder.path()).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name.starts_with(".upload-") && name.ends_with(".json")).count()
+        let ids: BTreeSet<String> = names
+            .filter_map(|name| {
+                Some(name.strip_prefix(".upload_id-")?.split_once(".part-")?.0.into())
+            })
+            .collect();
+        ids.len()
     }
 
     /// Parts of multipart uploads received.
