@@ -261,7 +261,7 @@ mod tests {
             headers.insert(RETRY_AFTER, text.parse().unwrap());
             retry_after(&headers, now)
         };
-        assert_eq!(read("120"), Some(Duration::from_secs(120)));
+        assert_eq!(read("120"), Some(Duration::from_mins(2)));
         let date = read("Sun, 29 Nov 2026 12:01:30 GMT");
         assert_eq!(date, Some(Duration::from_secs(90)));
         for none in ["", "-1", "soon", "1.5", "Sun, 29 Nov 2026 11:00:00 GMT"] {

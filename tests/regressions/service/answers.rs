@@ -68,7 +68,7 @@ async fn an_answer_names_so_many_faults_and_no_more() {
     let key = "k".repeat(500_000);
     let answer = app.post("/v1/transfers", &json!({key: 1}), &[]).await;
     assert!(answer.body.len() < 10_000, "{} bytes", answer.body.len());
-    answer.problem(422, "invalid_body");
+    answer.problem(422, "invalid_spec");
 }
 
 /// A body that comes byte by byte once held a route without a time limit for ever.

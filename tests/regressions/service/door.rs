@@ -1,5 +1,7 @@
 //! A service that runs open, and the first key.
 
+use std::sync::Arc;
+
 use axum::{body::Body, http::Method};
 use futures::{StreamExt, future::join_all, stream};
 use retune::service::access::Role;
@@ -32,10 +34,8 @@ async fn nobody_becomes_administrator_without_a_key_once_there_is_one() {
 #[tokio::test]
 async fn a_body_that_comes_late_is_judged_by_what_holds_then() {
     let app = App::open().await;
-    let (asked, made) = (Notify::new(), Notify::new());
-    let asked_for = std::sync::Arc::new(asked);
-    let made = std::sync::Arc::new(made);
-    let (reading, go_on) = (std::sync::Arc::clone(&asked_for), std::sync::Arc::clone(&made));
+    let (asked, made) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (reading, go_on) = (Arc::clone(&asked), Arc::clone(&made));
     let body = stream::once(async move {
         reading.notify_one();
         go_on.notified().await;
@@ -46,7 +46,7 @@ async fn a_body_that_comes_late_is_judged_by_what_holds_then() {
     let late = app.send(request(Method::POST, "/v1/api_keys", &headers, body));
 
     let first = async {
-        asked_for.notified().await;
+        asked.notified().await;
         app.key(Role::Read).await;
         made.notify_one();
     };

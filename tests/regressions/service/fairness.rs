@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Far below the time after which a post that hangs is given up here.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 fn settings() -> Settings {
     let mut settings = Settings::default();

@@ -47,9 +47,9 @@ async fn rest(mut stream: BodyDataStream) -> String {
 
 #[tokio::test]
 async fn a_stream_ends_with_the_key_that_opened_it() {
-    for (sql, is_expiry) in [
-        ("UPDATE api_keys SET revoked_at = now() WHERE role = 'read'", false),
-        ("UPDATE api_keys SET expires_at = now() WHERE role = 'read'", true),
+    for (sql, what) in [
+        ("UPDATE api_keys SET revoked_at = now() WHERE role = 'read'", "withdrawn"),
+        ("UPDATE api_keys SET expires_at = now() WHERE role = 'read'", "expired"),
     ] {
         let app = App::closed().await;
         let id = app.db.queued(1).await.id;
@@ -61,7 +61,7 @@ async fn a_stream_ends_with_the_key_that_opened_it() {
         sqlx::query(sql).execute(&app.db.database.pool).await.expect("withdrawn");
         transfers::request_cancel(&app.db.database, DEFAULT_TENANT, id).await.expect("cancelled");
         let said = rest(stream).await;
-        assert!(!said.contains("cancelled"), "expiry: {is_expiry}; it went on telling: {said}");
+        assert!(!said.contains("cancelled"), "{what}: it went on telling: {said}");
     }
 }
 
@@ -88,12 +88,9 @@ async fn a_long_poll_is_answered_to_who_may_still_know() {
     let path = format!("/v1/transfers/{id}?wait=60");
     let headers = [("authorization", key.as_str())];
     let mut poll = std::pin::pin!(app.get_with(&path, &headers));
+    let known = api_keys::authenticate(&app.db.database, &secret).await.expect("an answer");
+    let key_id = known.expect("the key holds").principal.key_id.expect("a key");
     // It waits from here on.
-    let open = async {
-        let known = api_keys::authenticate(&app.db.database, &secret).await.expect("an answer");
-        known.expect("the key holds").principal.key_id.expect("a key")
-    };
-    let key_id = open.await;
     assert!(
         time::timeout(Duration::from_millis(500), &mut poll).await.is_err(),
         "nothing happened"
