@@ -162,38 +162,37 @@ impl Adapter {
             }
         }
         if has_new_head {
-            self.with_head(place, (&mut config, &mut signature))?;
+            with_head(place, (&mut config, &mut signature))?;
             changes.retain(|name, _| signature.contains_key(name));
         }
         Ok(Tuned { config, signature, changes })
     }
+}
 
-    /// The configuration of a base's classifier, and its headers without those of other tasks.
-    fn with_head(
-        &self,
-        place: &Location,
-        (config, signature): (&mut Value, &mut Signature),
-    ) -> Result<(), ArtifactError> {
-        let Some(classifier) = as_classifier(config, signature) else {
-            let detail = format!(
-                "holds a head that the base does not have, and that is not that of a classifier of \
-                 the base's model_type, {}",
-                config["model_type"]
-            );
-            return Err(ArtifactError::fault("not_implemented", place, detail));
-        };
-        *config = classifier;
-        let fault = |error: GraphError| {
-            let detail = format!("and its base do not make a classifier: {error}");
-            ArtifactError::fault(error.code(), place, detail)
-        };
-        let graph = Graph::from_config(config, signature).map_err(fault)?;
-        // What the base has of other tasks is no part of it.
-        let read: BTreeSet<String> = graph.learned().into_iter().collect();
-        signature.retain(|name, _| read.contains(name) || !is_of_a_task(config, None, name));
-        graph.shapes(signature).map_err(fault)?;
-        Ok(())
-    }
+/// The configuration of a base's classifier, and its headers without those of other tasks.
+fn with_head(
+    place: &Location,
+    (config, signature): (&mut Value, &mut Signature),
+) -> Result<(), ArtifactError> {
+    let Some(classifier) = as_classifier(config, signature) else {
+        let detail = format!(
+            "holds a head that the base does not have, and that is not that of a classifier of \
+             the base's model_type, {}",
+            config["model_type"]
+        );
+        return Err(ArtifactError::fault("not_implemented", place, detail));
+    };
+    *config = classifier;
+    let fault = |error: GraphError| {
+        let detail = format!("and its base do not make a classifier: {error}");
+        ArtifactError::fault(error.code(), place, detail)
+    };
+    let graph = Graph::from_config(config, signature).map_err(fault)?;
+    // What the base has of other tasks is no part of it.
+    let read: BTreeSet<String> = graph.learned().into_iter().collect();
+    signature.retain(|name, _| read.contains(name) || !is_of_a_task(config, None, name));
+    graph.shapes(signature).map_err(fault)?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -209,7 +209,7 @@ pub(super) fn has_any_weights(listing: &Listing) -> bool {
 /// A pickle of weights, under the names that libraries give them.
 fn is_pickled_model(name: &str) -> bool {
     let of_model = name.starts_with("pytorch_model") || name.starts_with("adapter_model");
-    of_model && name.ends_with(".bin")
+    of_model && is_pickle(name)
 }
 
 pub(super) fn is_pickle(name: &str) -> bool {

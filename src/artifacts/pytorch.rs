@@ -36,12 +36,11 @@ const NESTED: [&str; 4] = ["state_dict", "model_state_dict", "model", "module"];
 /// # Errors
 /// When the file is none of `PyTorch`'s, has no tensors, or some of a type that no model has.
 pub fn read(path: &Path, key: Option<&str>) -> Result<Checkpoint, PytorchFault> {
-    let (reader, prefix) = match key {
-        Some(key) => (PytorchReader::with_top_level_key(path, key)?, String::new()),
-        None => {
-            let nesting = nesting(&PytorchReader::read_pickle_data(path, None)?);
-            (PytorchReader::new(path)?, nesting)
-        }
+    let (reader, prefix) = if let Some(key) = key {
+        (PytorchReader::with_top_level_key(path, key)?, String::new())
+    } else {
+        let nesting = nesting(&PytorchReader::read_pickle_data(path, None)?);
+        (PytorchReader::new(path)?, nesting)
     };
     let mut tensors = Checkpoint::default();
     for (name, tensor) in reader.tensors() {

@@ -189,7 +189,7 @@ fn trajectories_that_lead_nowhere_are_refused() {
         ("{}", "malformed_config"),
         (r#"{"peft_type":"LORA","r":0,"lora_alpha":1}"#, "malformed_config"),
         (r#"{"peft_type":"LOHA","r":1,"lora_alpha":1}"#, "not_implemented"),
-        (r#"{"peft_type":"LORA","r":1,"lora_alpha":1,"use_dora":true}"#, "not_implemented"),
+        (r#"{"peft_type":"LORA","r":1,"lora_alpha":1,"use_qalora":true}"#, "not_implemented"),
     ] {
         test.write("lora/adapter_config.json", settings);
         assert_eq!(trajectory(&test, "lora").unwrap_err().code(), code, "{settings}");

@@ -31,7 +31,7 @@ pub(super) struct Change {
     pub rows: Option<Rows>,
 }
 
-/// `+ s · B A`, rescaled by DoRA's magnitude where there is one.
+/// `+ s · B A`, rescaled by `DoRA`'s magnitude where there is one.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Product {
     pub a: String,

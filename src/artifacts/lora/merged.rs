@@ -35,7 +35,7 @@ impl Change {
 
 impl Product {
     /// `W + s · B A` (its transpose where the base is `[in, out]`), summed in f64, rounded to f32; lazy
-    /// where the base's tensor is. With a magnitude `m` (DoRA, Liu et al. 2024) each output's weights are
+    /// where the base's tensor is. With a magnitude `m` (`DoRA`, Liu et al. 2024) each output's weights are
     /// brought to that length.
     fn added(&self, weight: &HostTensor, own: &Checkpoint) -> HostTensor {
         let shape = weight.shape().to_vec();
@@ -79,7 +79,7 @@ struct Merged {
     columns: usize,
     scale: f64,
     transposed: bool,
-    /// DoRA's, by output.
+    /// `DoRA`'s, by output.
     factors: Option<Arc<Vec<f64>>>,
 }
 

@@ -79,12 +79,14 @@ fn a_class_that_only_one_has_is_left_out_and_the_report_says_so() {
 
 #[test]
 fn where_no_class_is_shared_the_head_is_the_old_tunings() {
-    let (case, mut spec) = case([0, 1, 2], [CAPITALS, CAPITALS, ["a", "b", "c"]]);
+    let other = [CAPITALS, CAPITALS, ["a", "b", "c"]];
+    let (case, spec) = case([0, 1, 2], other);
     let (found, report, config) = run(&case, &spec);
     same_head(&found, &case.model("tuned"));
     assert_eq!(report["head"]["adopted"], json!(["fc2.bias", "fc2.weight"]));
     assert_eq!(config["id2label"]["0"], "CONTRADICTION");
     assert!(report["warnings"].to_string().contains("a, b, c"), "{}", report["warnings"]);
+    let (case, mut spec) = self::case([0, 1, 2], other);
     spec["options"]["head"] = json!("keep");
     assert_eq!(refused(&case, &spec), ("no_head", "/options/head".into()));
 }

@@ -103,7 +103,7 @@ fn the_added_rows_move_with_the_channels() {
     let (_, folder) = case.done(&spec);
     let found = read_tensors(&folder.join("model.safetensors"));
     assert_eq!(found[WORDS].shape(), [42, 8]);
-    let ids: Vec<f32> = [3, 40, 41, 7, 40, 1].map(|id: u8| f32::from(id)).into();
+    let ids: Vec<f32> = [3u8, 40, 41, 7, 40, 1].map(f32::from).into();
     let input: Checkpoint =
         [("input".to_owned(), HostTensor::from_f32(vec![1, 6], ids))].into_iter().collect();
     let off = off(&logits(&folder, &input), &logits(&case.path("tuned"), &input));

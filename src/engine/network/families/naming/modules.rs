@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Names;
 
 /// What wraps a module while it is trained, and puts its own name before all others: `torch.compile`,
-/// and PyTorch's data parallel modules.
+/// and `PyTorch`'s data parallel modules.
 const WRAPPERS: [&str; 2] = ["_orig_mod.", "module."];
 /// Modules of the library in memory, and what they are called in files; `#` stands for a number.
 const MODULES: [(&str, &str); 8] = [
