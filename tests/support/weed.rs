@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 use super::{Process, http, within};
 
+/// What marks a folder in the mode of an entry.
+const FOLDER: u64 = 1 << 31;
+
 pub const ACCESS_KEY: &str = "tests";
 pub const SECRET_KEY: &str = "of-retune";
 
@@ -91,7 +94,21 @@ impl Weed {
         got.bytes().await.expect("a body").to_vec()
     }
 
+    /// What lies directly in a folder. A folder that has become empty is none for S3, though the server's
+    /// own interface shows it for a while.
     pub async fn names(&self, folder: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        for (name, is_folder) in self.entries(folder).await {
+            let inside = format!("{}/{name}/", folder.trim_end_matches('/'));
+            if !is_folder || !Box::pin(self.names(&inside)).await.is_empty() {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// The names in a folder, and whether they are folders.
+    async fn entries(&self, folder: &str) -> Vec<(String, bool)> {
         let ask = http().get(self.filer_url(folder)).header("accept", "application/json");
         let listing = ask.send().await.expect("an answer");
         if listing.status().as_u16() == 404 {
@@ -99,8 +116,11 @@ impl Weed {
         }
         let listing: Value = listing.json().await.expect("a listing");
         let entries = listing["Entries"].as_array().cloned().unwrap_or_default();
-        let name = |entry: &Value| entry["FullPath"].as_str()?.rsplit('/').next().map(Into::into);
-        entries.iter().filter_map(name).collect()
+        let of = |entry: &Value| {
+            let name = entry["FullPath"].as_str()?.rsplit('/').next()?.to_owned();
+            Some((name, entry["Mode"].as_u64().is_some_and(|mode| mode & FOLDER != 0)))
+        };
+        entries.iter().filter_map(of).collect()
     }
 }
 
