@@ -42,7 +42,7 @@ type Finished = Result<Outcome, Failure>;
 pub async fn run(worker: &Worker, lease: Lease, asked: Instant, shutdown: &CancellationToken) {
     // Of the highest level, so that it stands before whatever is logged at all.
     let span = tracing::error_span!("attempt", transfer = %lease.transfer, number = lease.attempt);
-    attempt(worker, lease, asked, shutdown).instrument(span).await;
+    Box::pin(attempt(worker, lease, asked, shutdown)).instrument(span).await;
 }
 
 async fn attempt(worker: &Worker, lease: Lease, asked: Instant, shutdown: &CancellationToken) {
