@@ -172,3 +172,26 @@ async fn a_dump_of_today_without_owners_is_restored_without_a_complaint() {
     let state: Value = json!(seen(&database).await);
     assert_eq!(state["queued"], 1);
 }
+
+/// The policies hold an ordinary owner too; `pg_dump` must be told that they hide nothing from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ordinary_owner_dumps_everything() {
+    let server = Server::foreign().await;
+    run(&server.url(BOSS, "postgres"), "CREATE ROLE plain LOGIN").await;
+    let url = server.database("service", "plain").await;
+    let database = Database::connect_to(&url, 4).await.expect("the server answers");
+    database.migrate().await.expect("the schema");
+    fill(&database).await;
+    let before = seen(&database).await;
+
+    let file = server.folder.join("own.sql");
+    let mut command = server.tool("pg_dump", "plain", "service");
+    let options = ["--enable-row-security", "--no-owner", "--no-privileges", "-f"];
+    let done = command.args(options).arg(&file).output().await.expect("pg_dump runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let url = server.database("restored", "plain").await;
+    assert_eq!(server.restore("plain", "restored", &file).await, "");
+    let restored = Database::connect_to(&url, 4).await.expect("the server answers");
+    restored.migrate().await.expect("nothing is missing");
+    assert_eq!(seen(&restored).await, before);
+}
