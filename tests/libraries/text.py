@@ -174,7 +174,9 @@ class Cases:
         by_itself = task == "language" or change is old_files.mixed
         theirs, data = expectation(folder if by_itself else model, task, data)
         file = data.write(self.place())
-        named = ("lm_head", "tie_word_embeddings") if change is old_files.with_another_head else ()
+        # Without its own head an untied model's would be drawn at random.
+        told = (old_files.with_another_head, old_files.without_head)
+        named = ("lm_head", "tie_word_embeddings") if change in told else ()
         return Check(
             self.family.name, f"{task}: {case}", "evaluate", theirs, Ask(self.program, "evaluate", folder, file), named
         )

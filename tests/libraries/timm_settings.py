@@ -94,7 +94,7 @@ RESNET = [
     named("resnet18", drop_block_rate=0.1),
     edited("resnet18", "global_pool max outside alone", {"global_pool": "max"}, ("global_pool",), image=(3, 96, 64)),
     edited("resnet18", "no global_pool", {"global_pool": ABSENT, "model_args.global_pool": ABSENT}),
-    edited("resnet18", "another key of somebody's", {"my_project": {"run": 7}}),
+    edited("resnet18", "another key of somebody's", {"my_project": {"run": 7}}, ("my_project",)),
     Made("resnet18", {"num_classes": 1}, named=("num_classes", "classes", "label"), refuse="one class"),
     Made("resnet18", {"num_classes": 0}, named=("num_classes", "fc.weight", "fc"), refuse="no classes"),
     *[
@@ -165,7 +165,12 @@ VIT = [
         Made(TINY, {}, image, named=TENSORS)
         for image in ((3, 16, 16), (3, 24, 32), (3, 40, 40), (3, 64, 64), (3, 16, 64), (3, 30, 32))
     ],
-    Made(TINY, {"dynamic_img_size": True}, title="vit_tiny_patch16_224, dynamic_img_size, its own size"),
+    Made(
+        TINY,
+        {"dynamic_img_size": True},
+        named=("dynamic_img_size",),
+        title="vit_tiny_patch16_224, dynamic_img_size, its own size",
+    ),
     *[
         Made(TINY, {"dynamic_img_size": True}, image, OF_SIZE, named=("dynamic_img_size",))
         for image in ((3, 16, 16), (3, 24, 48), (3, 64, 64), (3, 16, 64))

@@ -133,7 +133,9 @@ impl Settings {
         if !document.contains_key("peft_type") {
             return Err(malformed("peft_type is missing; \"LORA\" is what can be read".into()));
         }
-        for (key, value) in &document {
+        // Another kind of adapter has keys of its own: what it is comes first.
+        let kind_first = document.iter().filter(|(key, _)| *key == "peft_type");
+        for (key, value) in kind_first.chain(&document) {
             match KEYS.iter().find(|(known, _)| known == key) {
                 None => {
                     let what = format!("the setting {key:?} ({}) is not known", shown(value));

@@ -79,6 +79,16 @@ pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
         for norm in ["norm1.bias", "norm2.bias"] {
             source.shape::<1>(&name(norm))?;
         }
+        let [up, down] = [name("mlp.fc1.weight"), name("mlp.fc2.weight")];
+        if let ([hidden, _], [_, read]) = (source.shape(&up)?, source.shape(&down)?)
+            && hidden != read
+        {
+            let detail = format!(
+                "architecture: its mlp_layer is gated ({up} has {hidden} rows, {down} reads {read}), which is \
+                 not supported"
+            );
+            return Err(GraphError::Malformed { detail });
+        }
         let normed = builder.layer_norm(&name("norm1"), eps, x);
         let fused = builder.linear(&name("attn.qkv"), normed);
         let attended = builder.attention(name("attn"), &heads, &[fused]);
@@ -205,6 +215,8 @@ mod tests {
                 ("blocks.0.attn.qkv.weight", &[1536, 512]),
                 ("blocks.0.norm1.bias", &[512]),
                 ("blocks.0.norm2.bias", &[512]),
+                ("blocks.0.mlp.fc1.weight", &[2048, 512]),
+                ("blocks.0.mlp.fc2.weight", &[512, 2048]),
             ],
             &[],
         );
