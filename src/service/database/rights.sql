@@ -38,6 +38,8 @@ WITH me AS (
     UNION ALL
     SELECT to_regclass('workers'), home.name || '.workers', 'SELECT', 'SELECT, INSERT, UPDATE, DELETE' FROM home
     UNION ALL
+    SELECT to_regclass('service_clock'), home.name || '.service_clock', NULL, 'SELECT, INSERT, UPDATE' FROM home
+    UNION ALL
     SELECT to_regclass('_sqlx_migrations'), home.name || '._sqlx_migrations', NULL, 'SELECT' FROM home
 ), functions AS (
     SELECT to_regprocedure(signature) AS oid, home.name || '.' || signature AS name
