@@ -27,6 +27,9 @@ use crate::support::{
     weed::{ACCESS_KEY, SECRET_KEY, Weed},
 };
 
+/// A kind of request: what it is called, and which requests are of it.
+type Kind = (&'static str, fn(&Asked) -> bool);
+
 const ID: Uuid = Uuid::from_u128(9);
 const ROOT: &str = "s3://bucket/allowed/";
 /// Elements of the model: more than goes in one request.
@@ -200,7 +203,7 @@ fn late_requests_on_a_real_server() {
         session_token: None,
     };
     let world = World { credentials: Some(credentials), ..World::new(files, config) };
-    let kinds: [(&str, fn(&Asked) -> bool); 7] = [
+    let kinds: [Kind; 7] = [
         ("the completion", |a| a.method == "POST" && a.target.contains("uploadId=")),
         ("a part", |a| a.method == "PUT" && a.target.contains("partNumber=")),
         ("a copy", |a| a.copies),
