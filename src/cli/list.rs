@@ -36,7 +36,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut query = vec![("limit", args.limit.to_string())];
     query.extend(args.status.map(|status| ("status", status)));
     query.extend(args.base.map(|base| ("base", base)));
-    let wanted: String = query.iter().map(|(name, value)| format!(" --{name} {value}")).collect();
+    let mut wanted = String::new();
+    for (name, value) in &query {
+        wanted += &format!(" --{name} {value}");
+    }
     query.extend(args.after.map(|after| ("after", after)));
     let page = Client::open(args.connection)?.list(&query).await?;
     if args.json {

@@ -34,7 +34,7 @@ pub fn run(args: &Args, mut settings: Settings) -> anyhow::Result<ExitCode> {
     let worked = super::small_runtime()?.block_on(async {
         let shutdown = super::on_signal()?;
         let keeper = super::keep(cluster.clone(), shutdown.clone());
-        let worked = work(args, settings, &shutdown).await;
+        let worked = Box::pin(work(args, settings, &shutdown)).await;
         shutdown.cancel();
         // What ended the database ended the work.
         keeper.await?.context("the worker has ended with its database").and(worked)

@@ -49,7 +49,7 @@ pub use schema::{Readiness, SchemaError};
 /// How long a query may wait for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How each connection begins. Not in the startup packet, where PgBouncer refuses what it does not know.
+/// How each connection begins. Not in the startup packet, where `PgBouncer` refuses what it does not know.
 const FIRST_WORDS: &str = "\
     -- \"Already exists, skipping\" is no news.
     SET client_min_messages = warning;

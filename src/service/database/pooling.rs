@@ -1,7 +1,7 @@
 //! Whether a pooler stands between us and the server, and shares its connections between transactions.
 //!
 //! A listening connection, a prepared statement and a lock of the migrator belong to one connection of
-//! the server. PgBouncer's `pool_mode = session` keeps them; `transaction` and `statement` hand the
+//! the server. `PgBouncer`'s `pool_mode = session` keeps them; `transaction` and `statement` hand the
 //! connection to somebody else between two of our sentences. That shows late and as something else
 //! ("prepared statement does not exist"), so that it is looked for at the start.
 
