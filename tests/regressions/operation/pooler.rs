@@ -1,4 +1,4 @@
-//! PgBouncer between the service and its database, where it is installed.
+//! `PgBouncer` between the service and its database, where it is installed.
 
 use std::{
     path::{Path, PathBuf},

@@ -131,7 +131,7 @@ async fn what_is_lost_is_named_while_it_is_lost_and_comes_back_at_the_next_start
         run(&url, loss).await;
         match database.is_ready().await.expect("it answers") {
             Readiness::Rights(error) => {
-                assert!(error.to_string().contains(named), "{loss}: {error}")
+                assert!(error.to_string().contains(named), "{loss}: {error}");
             }
             other => panic!("{loss}: {other:?}"),
         }
