@@ -60,9 +60,11 @@ async fn nothing_is_lost_or_published_twice() {
     let struck = |kind| outcome.injected.iter().any(|fault| fault.kind == kind);
     let missing: Vec<_> = faults::Kind::all().filter(|kind| !struck(*kind)).collect();
     assert!(missing.len() <= 2, "{missing:?} were not injected");
-    // Beside other tests a process may wait long for a processor.
+    // Beside other tests, and unoptimised, a process may wait long for a processor; an outage of the database
+    // gives held leases a whole lease again. `make chaos` judges the time alone.
     let p99 = table::recovery_p99(&outcome).expect("faults hit transfers");
-    assert!(p99 <= table::aim(plan.size.lease) + 10.0, "{text}");
+    let aim = table::aim(plan.size.lease) + 40.0;
+    assert!(p99 <= aim, "{text}\nlogs in {}", folder.keep().display());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
