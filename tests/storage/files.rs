@@ -207,6 +207,8 @@ fn a_link_swapped_between_check_and_opening_leads_nowhere() {
     let storage = test.storage.blocking();
     let place = test.storage.check_location(&test.uri("model/x")).unwrap();
     let folder = test.storage.check_location(&test.uri("model")).unwrap();
+    // There from the start: where nothing has the name, a folder is made for what is written.
+    symlink("honest", objects.join("model")).unwrap();
     let (mut honest, mut refused) = (0, 0);
     thread::scope(|scope| {
         scope.spawn(|| {
