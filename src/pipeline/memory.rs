@@ -5,7 +5,7 @@ use std::fs;
 
 use super::{Failure, Job, plan};
 
-/// How far off a plan's memory may be: what is twice the machine's is refused, not what is near it.
+/// A plan's memory is an estimate: a job is refused only where it is more than this many times the limit.
 const MARGIN: f64 = 1.25;
 
 /// Bytes that a job may be expected to hold: the setting, or what the machine or the control group of this

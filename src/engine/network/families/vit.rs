@@ -12,8 +12,8 @@ use crate::engine::network::{
     op::{Op, Pair},
 };
 
-/// timm's configuration does not say how many heads a model has; its name does.
-/// The first that fits holds.
+/// How many heads a model has by the beginning of its name, for timm's configuration does not say. The first
+/// entry that fits counts.
 const HEADS: [(&str, usize); 22] = [
     ("vit_base_patch16_plus_", 14),
     ("vit_base_patch32_plus_", 14),
