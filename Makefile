@@ -87,10 +87,12 @@ bench-digits:
 bench-service: postgres
 	$(BENCH) service
 
-# Thousands of faults over real processes, about half an hour; ARGS='--faults 200 --seed 7' is shorter,
-# ARGS=--month plays new bases arriving by every route, ARGS=--rolling restarts everything in turn.
+# Thousands of faults over real processes, about half an hour; FAULTS=200 SEED=7 is shorter. FORM=month plays new
+# bases arriving by every route, FORM=rolling restarts everything in turn.
+FORM ?= faults
 chaos: postgres
-	$(BENCH) chaos -- $(ARGS)
+	CHAOS_SEED=$(SEED) CHAOS_FAULTS=$(FAULTS) CHAOS_TRANSFERS=$(TRANSFERS) CHAOS_MINUTES=$(MINUTES) \
+	  $(CARGO) test --locked --test main chaos::long::$(FORM) -- --exact --ignored --nocapture
 
 # Every method on real image pairs. Hours in all; a row that is there is not measured again, so it
 # may be stopped and run again. ARGS='--only mnist-mlp' measures some rows, ARGS=--auto what auto comes

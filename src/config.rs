@@ -64,6 +64,8 @@ pub struct Http {
     pub rate_limit: u32,
     #[serde(rename = "header_timeout_seconds", deserialize_with = "seconds")]
     pub header_timeout: Duration,
+    #[serde(rename = "write_timeout_seconds", deserialize_with = "seconds")]
+    pub write_timeout: Duration,
     /// 0: no limit.
     pub max_connections: usize,
     /// 0: no limit.

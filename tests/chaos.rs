@@ -1,30 +1,29 @@
-//! The chaos run in short: every kind of fault once and some more, with leases of three seconds.
+//! Real processes under faults, and nothing lost.
+//!
+//! `serve` and `work` processes on a PostgreSQL and an S3 server of the run's own, under small transfers; each
+//! fault is drawn from the seed (its moment is the machine's). A recovery is the time from a fault to the next
+//! claim or the end of each transfer that was running under it. Short forms are among the tests; [`long`] has
+//! those that take half an hour.
 
-#[path = "../benches/chaos/case.rs"]
+mod arrivals;
 mod case;
-#[path = "../benches/chaos/check.rs"]
 mod check;
-#[path = "../benches/chaos/client.rs"]
 mod client;
-#[path = "../benches/chaos/faults.rs"]
 mod faults;
-#[path = "../benches/chaos/fleet.rs"]
 mod fleet;
-#[path = "../benches/chaos/postgres.rs"]
-mod postgres;
-#[path = "../benches/chaos/recovery.rs"]
-mod recovery;
-#[path = "../benches/chaos/run.rs"]
-mod run;
-#[path = "../benches/chaos/store.rs"]
-mod store;
-#[path = "../benches/chaos/table.rs"]
-mod table;
-#[path = "../benches/chaos/world.rs"]
-mod world;
-
-#[path = "chaos/judgement.rs"]
+mod inputs;
 mod judgement;
+mod long;
+mod month;
+mod month_check;
+mod postgres;
+mod receiver;
+mod record;
+mod recovery;
+mod run;
+mod store;
+mod table;
+mod world;
 
 use std::time::Duration;
 
@@ -44,9 +43,10 @@ async fn nothing_is_lost_or_published_twice() {
             serves: 1,
             own_workers: 1,
             works: 2,
+            guests: true,
             more: Vec::new(),
         },
-        faults: 26,
+        faults: 32,
         transfers: 30,
         limit: Duration::from_mins(1),
         pace: Duration::from_millis(500),
@@ -59,7 +59,7 @@ async fn nothing_is_lost_or_published_twice() {
     assert!(outcome.judgement.is_clean(), "{text}\nlogs in {}", folder.keep().display());
     let struck = |kind| outcome.injected.iter().any(|fault| fault.kind == kind);
     let missing: Vec<_> = faults::Kind::all().filter(|kind| !struck(*kind)).collect();
-    assert!(missing.len() <= 2, "{missing:?} were not injected");
+    assert!(missing.len() <= 3, "{missing:?} were not injected");
     // Beside other tests, and unoptimised, a process may wait long for a processor; an outage of the database
     // gives held leases a whole lease again. `make chaos` judges the time alone.
     let p99 = table::recovery_p99(&outcome).expect("faults hit transfers");
@@ -76,6 +76,7 @@ async fn a_rolling_restart_loses_nothing_and_costs_no_attempt() {
             serves: 2,
             own_workers: 0,
             works: 3,
+            guests: false,
             more: Vec::new(),
         },
         faults: 0,

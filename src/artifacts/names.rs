@@ -74,6 +74,11 @@ pub fn of_tokenizer(files: &[OtherFile]) -> impl Iterator<Item = &OtherFile> {
     files.iter().filter(|file| TOKENIZER.contains(&file.key.to_string().as_str()))
 }
 
+/// Whether a folder lists its tokens.
+pub fn lists_tokens(files: &[OtherFile]) -> bool {
+    list_of_tokens(files).is_some()
+}
+
 /// Tokens by their texts, with the file that lists them. `None` where a folder has no such file, or
 /// one of a form that is not known.
 ///

@@ -187,7 +187,7 @@ impl Three {
         if !left_out.is_empty() {
             self.tuning.notes.push(format!(
                 "of the new base's folder these are left out, because they are, or may be, its weights \
-                 in another form: {}",
+                 in another form, or those of a module that reads channels which were moved: {}",
                 left_out.join(", ")
             ));
         }

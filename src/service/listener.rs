@@ -3,7 +3,7 @@
 //!
 //! Order of events: a place among so many, then a connection, so that what finds no place waits in the system's
 //! queue; one address has a part of the places, and what exceeds that is closed at once. Then requests, each head
-//! of which must come within a time. At the end no connection is accepted any more, idle ones are closed, and
+//! of which must come within a time, and answers, of which the other side must take some within a time. At the end no connection is accepted any more, idle ones are closed, and
 //! requests under way are answered.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -21,6 +21,7 @@ use tokio::{
     task::JoinSet,
     time,
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
 
@@ -66,9 +67,13 @@ pub async fn serve(
             continue;
         }
 
-        let header_timeout = settings.header_timeout;
-        let conversation =
-            Conversation { stream, peer, header_timeout, shutdown: shutdown.clone() };
+        let conversation = Conversation {
+            stream,
+            peer,
+            header_timeout: settings.header_timeout,
+            write_timeout: settings.write_timeout,
+            shutdown: shutdown.clone(),
+        };
         let router = router.clone();
         open.spawn(async move {
             conversation.hold(router).await;
@@ -96,11 +101,12 @@ struct Conversation {
     stream: TcpStream,
     peer: SocketAddr,
     header_timeout: Duration,
+    write_timeout: Duration,
     shutdown: CancellationToken,
 }
 
 impl Conversation {
-    /// Until either side ends it, or the head of a request does not come.
+    /// Until either side ends it, the head of a request does not come, or an answer is not taken.
     async fn hold(self, router: Router) {
         let service = Extension(ConnectInfo(self.peer)).layer(router);
         let mut builder = Builder::new(TokioExecutor::new()).http1_only();
@@ -109,7 +115,9 @@ impl Conversation {
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
             .max_buf_size(HEAD_LIMIT);
-        let io = TokioIo::new(self.stream);
+        let mut stream = TimeoutStream::new(self.stream);
+        stream.set_write_timeout(Some(self.write_timeout));
+        let io = TokioIo::new(Box::pin(stream));
         let connection = builder.serve_connection(io, TowerToHyperService::new(service));
         let mut connection = std::pin::pin!(connection);
 

@@ -44,6 +44,7 @@ fn clean() -> Evidence {
         folders: [(row.id.to_string(), folder)].into(),
         submitted: vec![submitted],
         rows: vec![row],
+        complaints: Vec::new(),
         answers: [("202".to_owned(), 3), ("503".to_owned(), 1)].into(),
     }
 }
@@ -82,9 +83,27 @@ fn an_end_that_should_not_be_is_seen() {
     complains(|e| e.folders.clear());
     complains(|e| e.submitted[0].ids.push(Uuid::from_u128(9)));
     complains(|e| e.submitted[0].expected = Expected::Rejected);
-    complains(|e| e.submitted[0].expected = Expected::Failed);
+    complains(|e| e.submitted[0].expected = Expected::Failed("empty_trajectory"));
+    complains(|e| e.complaints.push("seen".into()));
     complains(|e| e.answers.extend([("500".into(), 1)]));
     complains(|e| e.folders.extend([("stray".into(), Folder::default())]));
+}
+
+#[test]
+fn a_job_whose_input_was_changed_ends_as_one_of_two() {
+    let end = |status, error_code: Option<&str>| {
+        after(|e| {
+            e.submitted[0].expected = Expected::PublishedOr(&["input_changed"]);
+            if status == Status::Failed {
+                e.folders.clear();
+            }
+            e.rows[0].status = status;
+            e.rows[0].error_code = error_code.map(str::to_owned);
+        })
+    };
+    assert!(end(Status::Succeeded, None).is_clean());
+    assert!(end(Status::Failed, Some("input_changed")).is_clean());
+    assert!(!end(Status::Failed, Some("not_found")).is_clean());
 }
 
 #[test]

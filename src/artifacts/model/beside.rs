@@ -38,12 +38,15 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    /// Files of the folder, or of a folder in it.
-    pub fn add(&mut self, folder: Option<&str>, files: &[ObjectInfo]) {
+    /// Files of the model's folder, or of the folder of a module behind it.
+    pub fn add(&mut self, module: Option<&str>, files: &[ObjectInfo]) {
         for file in files {
             let name = file.location.name();
-            let name = folder.map_or_else(|| name.to_owned(), |folder| format!("{folder}/{name}"));
-            if may_be_weights(&name, file.size) {
+            let name = module.map_or_else(|| name.to_owned(), |module| format!("{module}/{name}"));
+            // A module behind the network reads its channels as the old base numbered them, and no graph knows
+            // of it: what π does to its input is not undone there.
+            let is_of_module = module.is_some() && is_safetensors(&name);
+            if is_of_module || may_be_weights(&name, file.size) {
                 self.left_out.push(name);
             } else if let Some(key) = ResultKey::carried(&name) {
                 self.other_files.push(OtherFile { key, location: file.location.clone() });

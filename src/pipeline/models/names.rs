@@ -20,8 +20,8 @@ use crate::{
     storage::Blocking,
 };
 
-/// The tokens that the tuning added, where its table has other rows than the old base's, with the lists that
-/// were read. Models are given in the order old base, tuned, new base: what lies beside them, and their headers.
+/// The tokens that the tuning added, in rows of its own or in the padding of a table, with the lists that were
+/// read. Models are given in the order old base, tuned, new base: what lies beside them, and their headers.
 ///
 /// # Errors
 /// What keeps the store from answering.
@@ -45,7 +45,8 @@ pub fn own_tokens(
         }
     };
     let [Some(old), Some(own), Some(new)] = models.map(rows) else { return Ok(None) };
-    if old == own {
+    // Without a list of its own it names no token that the old base lacks.
+    if old == own && !names::lists_tokens(models[1].0) {
         return Ok(None);
     }
     let pointers = ["/source/base", TRAJECTORY, "/target/base"];
@@ -89,7 +90,7 @@ pub fn put_tokenizer(folder: &mut ModelFolder, tuned: &[OtherFile], tokens: &Own
         "the result's tokenizer is the new base's: add them to it in these rows"
     };
     format!(
-        "the tuned model's table has other rows than the old base's {of}: {} rows are shared, and {own} that \
+        "the tuned model has tokens that the old base lacks: {} of the old base's {of} rows are shared, and {own} that \
          the tuning added are its own, moved into the rows that the report names (shared_rows, own); {tokenizer}",
         tokens.shared.shared()
     )

@@ -159,6 +159,11 @@ async fn attempts_are_counted_by_how_they_ended() {
         metrics: json!({}),
     };
     let since = figures::look(database, None).await.unwrap().seen;
+    let began: i64 =
+        sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+            .fetch_one(&database.pool)
+            .await
+            .unwrap();
 
     test.queued(9).await;
     // Taken over by another worker, swept, handed back, failed, and done.
@@ -175,13 +180,14 @@ async fn attempts_are_counted_by_how_they_ended() {
     transfers::request_cancel(database, DEFAULT_TENANT, cancelled).await.unwrap();
     assert!(leases::cancelled(database, &held).await.unwrap());
 
-    // As if written some time ago.
+    // As if written just after the first look, long enough ago to be counted by now.
+    let written = format!("{:012x}", began - 12_000);
+    let written = format!("{}-{}", &written[..8], &written[8..]);
     run(
         &test.url,
-        "UPDATE attempts SET id = overlay(id::text PLACING
-             substring(lpad(to_hex(((extract(epoch FROM now()) - 12.5) * 1000)::bigint), 12, '0') FROM 1 FOR 8)
-             || '-' || substring(lpad(to_hex(((extract(epoch FROM now()) - 12.5) * 1000)::bigint), 12, '0') FROM 9)
-             FROM 1 FOR 13)::uuid",
+        &format!(
+            "UPDATE attempts SET id = overlay(id::text PLACING '{written}' FROM 1 FOR 13)::uuid"
+        ),
     )
     .await;
     let counted = figures::look(database, Some(since)).await.unwrap();

@@ -36,7 +36,9 @@ impl Service {
         let address = listener.local_addr().expect("bound");
         let shutdown = CancellationToken::new();
         let end = shutdown.clone();
-        let router = Router::new().route("/", get(|| async { "here" }));
+        // More than the buffers on the way hold.
+        let much = get(|| async { vec![0; 256 << 20] });
+        let router = Router::new().route("/", get(|| async { "here" })).route("/much", much);
         let task = tokio::spawn(async move {
             listener::serve(listener, router, &settings, end).await;
         });
@@ -101,6 +103,20 @@ async fn those_who_say_nothing_keep_others_out_for_a_bounded_time() {
     let (one, two) = (service.connect("").await, service.connect("GET /").await);
     let (further, ..) = futures::join!(service.ask(), closed(one), closed(two));
     assert_eq!(further, "here");
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_is_given_up() {
+    let mut settings = Settings::default().http;
+    settings.write_timeout = Duration::from_millis(300);
+    settings.max_connections = 1;
+    let service = Service::by(settings).await;
+    let mut silent = service.connect("GET /much HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut begun = [0; 12];
+    silent.read_exact(&mut begun).await.expect("the answer begins");
+    assert_eq!(&begun, b"HTTP/1.1 200");
+    // It has the one place for a bounded time.
+    assert_eq!(service.ask().await, "here");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Tokens that a tuning added: rows of its embedding and of its output matrix that no base has.
 //!
-//! The tuned model's table then has other rows than the old base's. Rows that the old base, the tuned model and
+//! The tuned model's table then has other rows than the old base's, or texts for rows of it that are none of the
+//! old base's tokens (tables are padded). A row that both name, each by a text that the other lacks, is one token
+//! that was renamed: reserved tokens are used so. Rows that the old base, the tuned model and
 //! the new base share are brought into the new base's order, as everywhere; the tuning's own come into the
 //! result as the tuned model has them, moved with the channels: in the row of the token where the new base
 //! has it, in the tuned model's own row where that is free, else after all others. Rows without a token
@@ -35,17 +37,21 @@ pub struct OwnTokens {
 }
 
 impl OwnTokens {
-    /// `None` where the tuned model has as many rows as the old base, or the bases' tokens cannot be told to
-    /// be the same: `same` says that they list them alike, or not at all.
+    /// `None` where the tuned model has as many rows as the old base and names no more of them, or the bases'
+    /// tokens cannot be told to be the same: `same` says that they list them alike, or not at all.
     pub fn find(
         tensors: BTreeSet<String>,
         [old, tuned, new]: [Numbering; 3],
         same: bool,
     ) -> Option<Self> {
-        if old.rows == tuned.rows || (!same && (old.names.is_none() || new.names.is_none())) {
+        if !same && (old.names.is_none() || new.names.is_none()) {
             return None;
         }
         let in_tuned = tuned_rows(old, tuned);
+        let own_in_tuned = own_rows(old, tuned, &in_tuned);
+        if old.rows == tuned.rows && own_in_tuned.is_empty() {
+            return None;
+        }
         let old_of = |row: usize, name: Option<&str>| match name {
             _ if same => (row < old.rows).then_some(row),
             Some(name) => old.names?.get(name).copied().filter(|&row| row < old.rows),
@@ -60,7 +66,7 @@ impl OwnTokens {
             .collect();
         let mut own = BTreeMap::new();
         let mut keeps_numbers = true;
-        for (at, name) in own_rows(old, tuned, &in_tuned) {
+        for (at, name) in own_in_tuned {
             let named = name.as_ref().and_then(|name| new.names?.get(name).copied());
             let is_free = |row: &usize| {
                 same && !own.contains_key(row)
@@ -159,15 +165,21 @@ fn by_row(of: Numbering<'_>) -> BTreeMap<usize, &str> {
     names.map(|(name, &row)| (row, name.as_str())).filter(|(row, _)| *row < of.rows).collect()
 }
 
-/// The tuned model's row of each of the old base's: by text where both list them, else by number.
+/// The tuned model's row of each of the old base's: by text where both list them, else by number, and by number
+/// where a token was renamed.
 fn tuned_rows(old: Numbering<'_>, tuned: Numbering<'_>) -> BTreeMap<usize, usize> {
     let common = old.rows.min(tuned.rows);
     let (Some(old_names), Some(tuned_names)) = (old.names, tuned.names) else {
         return (0..common).map(|row| (row, row)).collect();
     };
-    let named = [by_row(old), by_row(tuned)];
-    let unnamed = (0..common).filter(|row| named.iter().all(|named| !named.contains_key(row)));
-    let mut rows: BTreeMap<usize, usize> = unnamed.map(|row| (row, row)).collect();
+    let [of_old, of_tuned] = [by_row(old), by_row(tuned)];
+    let by_number = |row: &usize| match (of_old.get(row), of_tuned.get(row)) {
+        (None, None) => true,
+        (Some(&was), Some(&is)) => !tuned_names.contains_key(was) && !old_names.contains_key(is),
+        _ => false,
+    };
+    let mut rows: BTreeMap<usize, usize> =
+        (0..common).filter(by_number).map(|row| (row, row)).collect();
     for (name, &row) in old_names.iter().filter(|(_, row)| **row < old.rows) {
         if let Some(&at) = tuned_names.get(name).filter(|at| **at < tuned.rows) {
             rows.insert(row, at);
@@ -210,12 +222,18 @@ mod tests {
         of["words"].f32().into_owned()
     }
 
-    fn find(old: (&[&str], usize), tuned: (&[&str], usize), new: (&[&str], usize)) -> OwnTokens {
+    type Listed<'a> = (&'a [&'a str], usize);
+
+    fn find(old: Listed, tuned: Listed, new: Listed) -> OwnTokens {
+        search(old, tuned, new).expect("added tokens")
+    }
+
+    fn search(old: Listed, tuned: Listed, new: Listed) -> Option<OwnTokens> {
         let lists = [old, tuned, new].map(|(list, _)| names(list));
         let of = |i: usize, rows| Numbering { rows, names: Some(&lists[i]) };
         let same = lists[0] == lists[2];
         let tensors = BTreeSet::from(["words".to_owned()]);
-        OwnTokens::find(tensors, [of(0, old.1), of(1, tuned.1), of(2, new.1)], same).unwrap()
+        OwnTokens::find(tensors, [of(0, old.1), of(1, tuned.1), of(2, new.1)], same)
     }
 
     #[test]
@@ -243,6 +261,29 @@ mod tests {
         assert_eq!(values(&found.on_tuned(&tuned)), [10.0, 20.0, 30.0, 0.0, 0.0, 0.0]);
         let base = table(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(values(&found.on_base(&base, &tuned)), [1.0, 2.0, 30.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_token_in_the_padding_of_a_table_of_one_size_is_added() {
+        let (bases, tuned): (&[&str], &[&str]) = (&["a", "b"], &["a", "b", "x"]);
+        let found = find((bases, 4), (tuned, 4), (bases, 4));
+        assert_eq!(found.shared.own, BTreeMap::from([(2, Some("x".to_owned()))]));
+        assert!(found.keeps_numbers && found.len() == 4);
+        // The new base has a token of its own there.
+        let found = find((bases, 4), (tuned, 4), (&["b", "a", "c"], 4));
+        assert_eq!(found.shared.own, BTreeMap::from([(4, Some("x".to_owned()))]));
+        let row = table(&[10.0, 20.0, 30.0, 40.0]);
+        assert_eq!(values(&found.on_tuned(&row)), [20.0, 10.0, 0.0, 0.0, 30.0]);
+    }
+
+    #[test]
+    fn a_token_that_was_renamed_keeps_its_row() {
+        let bases: &[&str] = &["a", "reserved_0", "reserved_1"];
+        let renamed = ["a", "user", "reserved_1", "x"];
+        assert_eq!(search((bases, 3), (&renamed[..3], 3), (bases, 3)), None);
+        let found = find((bases, 3), (&renamed, 4), (bases, 3));
+        assert_eq!(found.shared.own, BTreeMap::from([(3, Some("x".to_owned()))]));
+        assert_eq!(found.shared.shared(), 3);
     }
 
     #[test]

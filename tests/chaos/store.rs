@@ -67,7 +67,19 @@ struct Window {
     hits: AtomicU64,
 }
 
+/// Which request of a result is held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// One that writes or deletes, whichever comes next.
+    Any,
+    /// The completion of an upload in parts.
+    Completion,
+    /// A deletion.
+    Deletion,
+}
+
 struct Late {
+    which: Held,
     hold: Duration,
     held: oneshot::Sender<String>,
 }
@@ -110,12 +122,16 @@ impl Store {
         window.hits.load(Ordering::Relaxed)
     }
 
-    /// Holds the next request that writes or deletes something of a result back for so long, after which
-    /// it is obeyed, whatever has become of its sender. Returns the transfer that it is about, unless
-    /// none comes within `patience`.
-    pub async fn delay_one(&self, hold: Duration, patience: Duration) -> Option<String> {
+    /// Holds the next such request of a result back for so long, after which it is obeyed, whatever has
+    /// become of its sender. Returns the transfer that it is about, unless none comes within `patience`.
+    pub async fn delay_one(
+        &self,
+        which: Held,
+        hold: Duration,
+        patience: Duration,
+    ) -> Option<String> {
         let (held, told) = oneshot::channel();
-        *lock(&self.state.late) = Some(Late { hold, held });
+        *lock(&self.state.late) = Some(Late { which, hold, held });
         let found = tokio::time::timeout(patience, told).await;
         if found.is_err() {
             lock(&self.state.late).take();
@@ -167,12 +183,11 @@ impl State {
 }
 
 async fn answer(state: Arc<State>, request: Request) -> Response {
-    if let Some(transfer) = transfer_of(&request) {
-        let late = lock(&state.late).take();
-        if let Some(late) = late {
-            return obey_late(state, request, (late, transfer)).await;
-        }
-    }
+    let request = match held_back(&state, request).await {
+        Ok(Sorted::Late(letter)) => return letter.deliver(state).await,
+        Ok(Sorted::InTime(request)) => request,
+        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
     match state.mishap(request.method()) {
         None => state.serve(request).await,
         Some((Mishap::Unavailable, _)) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
@@ -191,30 +206,66 @@ async fn answer(state: Arc<State>, request: Request) -> Response {
     }
 }
 
-/// The transfer whose result a request writes to, or deletes from.
-fn transfer_of(request: &Request) -> Option<String> {
-    let rest = request.uri().path().split_once("/chaos/out/")?.1;
-    let writes = request.method() == Method::PUT || request.method() == Method::DELETE;
-    writes.then(|| rest.split('/').next().unwrap_or_default().to_owned())
+/// A request that is held back, whole.
+struct Letter {
+    request: Request,
+    late: Late,
+    transfer: String,
 }
 
-/// As a network does that lost its way to the sender: the request is obeyed though nobody waits for it.
-async fn obey_late(
-    state: Arc<State>,
-    request: Request,
-    (late, transfer): (Late, String),
-) -> Response {
-    let (head, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
-        return StatusCode::BAD_REQUEST.into_response();
+/// What becomes of a request.
+enum Sorted {
+    InTime(Request),
+    Late(Letter),
+}
+
+/// Takes the request that somebody waits to hold back.
+async fn held_back(state: &State, request: Request) -> Result<Sorted, axum::Error> {
+    let which = lock(&state.late).as_ref().map(|late| late.which);
+    let (Some(which), Some(kind)) = (which, kind_of(&request)) else {
+        return Ok(Sorted::InTime(request));
     };
-    // Nobody may be waiting to hear of it.
-    let _ = late.held.send(transfer);
-    let obeyed = tokio::spawn(async move {
-        tokio::time::sleep(late.hold).await;
-        state.serve(Request::from_parts(head, Body::from(body))).await
-    });
-    obeyed.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    if which != Held::Any && which != kind {
+        return Ok(Sorted::InTime(request));
+    }
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await?;
+    // Of a deletion of many the body has the keys.
+    let place = format!("{}{}", head.uri.path(), String::from_utf8_lossy(&body));
+    let transfer = place.split_once("chaos/out/").and_then(|(_, rest)| rest.get(..36));
+    let transfer = transfer.map(str::to_owned);
+    let request = Request::from_parts(head, Body::from(body));
+    let late = if transfer.is_some() { lock(&state.late).take() } else { None };
+    Ok(match (late, transfer) {
+        (Some(late), Some(transfer)) => Sorted::Late(Letter { request, late, transfer }),
+        _ => Sorted::InTime(request),
+    })
+}
+
+/// What a request does to objects; `None` where it only reads.
+fn kind_of(request: &Request) -> Option<Held> {
+    let query = request.uri().query().unwrap_or_default();
+    match *request.method() {
+        Method::PUT => Some(Held::Any),
+        Method::DELETE => Some(Held::Deletion),
+        Method::POST if query.starts_with("delete") => Some(Held::Deletion),
+        Method::POST if query.contains("uploadId=") => Some(Held::Completion),
+        _ => None,
+    }
+}
+
+impl Letter {
+    /// As a network does that lost its way to the sender: obeyed though nobody waits for it.
+    async fn deliver(self, state: Arc<State>) -> Response {
+        let Self { request, late, transfer } = self;
+        // Nobody may be waiting to hear of it.
+        let _ = late.held.send(transfer);
+        let obeyed = tokio::spawn(async move {
+            tokio::time::sleep(late.hold).await;
+            state.serve(request).await
+        });
+        obeyed.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    }
 }
 
 /// Half of the body under the whole one's length.

@@ -31,6 +31,7 @@ pub struct Submitted {
 pub struct Book {
     submitted: Mutex<Vec<Submitted>>,
     answers: Mutex<BTreeMap<String, u64>>,
+    complaints: Mutex<Vec<String>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -45,6 +46,15 @@ impl Book {
     /// How often each kind of answer came: a status, or `no answer`.
     pub fn answers(&self) -> BTreeMap<String, u64> {
         lock(&self.answers).clone()
+    }
+
+    /// What somebody saw that must not be.
+    pub fn complaints(&self) -> Vec<String> {
+        lock(&self.complaints).clone()
+    }
+
+    pub fn complain(&self, of: String) {
+        lock(&self.complaints).push(of);
     }
 
     fn answered(&self, kind: String) {

@@ -12,7 +12,8 @@ use uuid::Uuid;
 use super::{
     Failure,
     fleet::{Role, children_of},
-    store::Mishap,
+    inputs,
+    store::{Held, Mishap},
     world::World,
 };
 
@@ -41,10 +42,20 @@ pub enum Kind {
     /// A request that writes a result is held back; its worker is killed, and another finishes before it
     /// is let through.
     StorageLate,
+    /// The same of the completion of an upload in parts.
+    CompletionLate,
+    /// The same of a deletion.
+    DeletionLate,
+    /// An input has the name of a file and is a pipe.
+    InputPipe,
+    /// An input is replaced by a link to a file outside the roots, and back, again and again.
+    InputLink,
+    /// An input becomes another while it is read.
+    InputChanged,
 }
 
 /// Every kind, and how often it is chosen.
-const KINDS: [(Kind, u32); 14] = [
+const KINDS: [(Kind, u32); 19] = [
     (Kind::WorkerKill, 22),
     (Kind::ServeKill, 5),
     (Kind::WorkerStop, 5),
@@ -59,6 +70,11 @@ const KINDS: [(Kind, u32); 14] = [
     (Kind::StorageFull, 5),
     (Kind::DiskFull, 6),
     (Kind::StorageLate, 8),
+    (Kind::CompletionLate, 3),
+    (Kind::DeletionLate, 3),
+    (Kind::InputPipe, 2),
+    (Kind::InputLink, 3),
+    (Kind::InputChanged, 4),
 ];
 
 impl Kind {
@@ -82,6 +98,11 @@ impl Kind {
             Self::StorageFull => "storage_full",
             Self::DiskFull => "disk_full",
             Self::StorageLate => "storage_late",
+            Self::CompletionLate => "completion_late",
+            Self::DeletionLate => "deletion_late",
+            Self::InputPipe => "input_pipe",
+            Self::InputLink => "input_link",
+            Self::InputChanged => "input_changed",
         }
     }
 
@@ -96,9 +117,28 @@ impl Kind {
         }
     }
 
+    /// The request that it holds back.
+    fn held(self) -> Option<Held> {
+        match self {
+            Self::StorageLate => Some(Held::Any),
+            Self::CompletionLate => Some(Held::Completion),
+            Self::DeletionLate => Some(Held::Deletion),
+            _ => None,
+        }
+    }
+
+    /// Whether it brings a job of its own.
+    fn is_a_guest(self) -> bool {
+        matches!(
+            self,
+            Self::CompletionLate | Self::InputPipe | Self::InputLink | Self::InputChanged
+        )
+    }
+
     /// Whether it takes leases away from whoever holds them.
     pub fn takes_workers(self) -> bool {
-        matches!(self, Self::WorkerKill | Self::ServeKill | Self::WorkerStop | Self::StorageLate)
+        matches!(self, Self::WorkerKill | Self::ServeKill | Self::WorkerStop)
+            || self.held().is_some()
     }
 }
 
@@ -162,9 +202,9 @@ pub struct Injected {
 }
 
 /// Whom a fault hits, and when.
-struct Hit {
-    at: OffsetDateTime,
-    touched: Vec<Uuid>,
+pub struct Hit {
+    pub at: OffsetDateTime,
+    pub touched: Vec<Uuid>,
 }
 
 /// Injects the fault and waits for its end. `None`: there was nothing that it could hit.
@@ -180,10 +220,21 @@ pub async fn inject(world: &World, draw: Draw) -> Result<Option<Injected>, Failu
         let requests = world.store.misbehave(mishap, share, length).await;
         return Ok((requests > 0).then(|| Injected { requests, ..fault(hit) }));
     }
+    if draw.kind.is_a_guest() && !world.takes_guests {
+        return Ok(None);
+    }
     match draw.kind {
         Kind::WorkerKill | Kind::ServeKill => kill(world, draw).await.map(|t| t.map(fault)),
         Kind::WorkerStop => stop(world, draw).await.map(|t| t.map(fault)),
-        Kind::StorageLate => delay(world, draw).await.map(|t| t.map(fault)),
+        Kind::StorageLate | Kind::DeletionLate => delay(world, draw).await.map(|t| t.map(fault)),
+        Kind::CompletionLate => {
+            let (done, hit) = tokio::join!(inputs::large(world), delay(world, draw));
+            done?;
+            hit.map(|t| t.map(fault))
+        }
+        Kind::InputPipe => inputs::pipe(world, draw).await.map(|t| Some(fault(t))),
+        Kind::InputLink => inputs::link(world, draw).await.map(|t| Some(fault(t))),
+        Kind::InputChanged => inputs::change(world, draw).await.map(|t| Some(fault(t))),
         Kind::DiskFull => fill_disk(world, draw, short).await.map(|t| t.map(fault)),
         kind => {
             // One thing at a time.
@@ -245,7 +296,11 @@ async fn kill(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
 /// Kills the worker whose request is on its way; it arrives when a successor has had time to finish.
 async fn delay(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
     let hold = world.lease.mul_f64(1.5 + draw.length);
-    let Some(transfer) = world.store.delay_one(hold, world.lease).await else { return Ok(None) };
+    let held = draw.kind.held().unwrap_or(Held::Any);
+    let patience = world.lease * 3;
+    let Some(transfer) = world.store.delay_one(held, hold, patience).await else {
+        return Ok(None);
+    };
     let pid = sqlx::query_scalar(
         "SELECT w.pid FROM transfers t JOIN workers w ON w.id = t.worker WHERE t.id = $1",
     );

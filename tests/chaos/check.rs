@@ -52,6 +52,8 @@ pub struct Evidence {
     pub rows: Vec<Row>,
     pub folders: BTreeMap<String, Folder>,
     pub answers: BTreeMap<String, u64>,
+    /// What the faults themselves saw.
+    pub complaints: Vec<String>,
 }
 
 /// What does not hold, in words.
@@ -83,12 +85,12 @@ impl Evidence {
         .await?;
         let folders = results(store)?;
         let (submitted, answers) = (book.submitted(), book.answers());
-        Ok(Self { submitted, rows, folders, answers })
+        Ok(Self { submitted, rows, folders, answers, complaints: book.complaints() })
     }
 
     /// Everything that does not hold.
     pub fn judge(&self) -> Judgement {
-        let mut judgement = Judgement::default();
+        let mut judgement = Judgement { other: self.complaints.clone(), ..Judgement::default() };
         for submitted in &self.submitted {
             self.judge_submitted(submitted, &mut judgement);
         }
@@ -143,21 +145,25 @@ fn faults(expected: Expected, row: &Row, folder: &Folder) -> Vec<String> {
         }
     };
     demand(row.ends == 1, "not one event of its end");
-    if expected == Expected::Failed {
+    let refused = match &expected {
+        Expected::Failed(code) => Some(std::slice::from_ref(code)),
+        Expected::PublishedOr(codes) if row.status == Status::Failed => Some(*codes),
+        _ => None,
+    };
+    if let Some(codes) = refused {
         demand(row.status == Status::Failed, "did not fail");
-        demand(row.error_code.as_deref() == Some("empty_trajectory"), "failed for another reason");
+        let of_these = |code: &str| codes.contains(&code);
+        demand(row.error_code.as_deref().is_some_and(of_these), "failed for another reason");
         demand(folder.manifest_sha256.is_none(), "failed, and has a manifest");
     } else {
-        let verdict = if expected == Expected::Published { "published" } else { "rejected" };
+        let rejected = expected == Expected::Rejected;
+        let verdict = if rejected { "rejected" } else { "published" };
         demand(row.status == Status::Succeeded, "did not succeed");
         demand(row.successes == 1, "not one event of success");
         demand(row.verdict.as_deref() == Some(verdict), "has another verdict");
         demand(folder.manifest_sha256.is_some(), "has no manifest");
         demand(row.manifest_sha256 == folder.manifest_sha256, "has another manifest than it says");
-        demand(
-            folder.has_model == (expected == Expected::Published),
-            "a model against the verdict",
-        );
+        demand(folder.has_model != rejected, "a model against the verdict");
         demand(folder.manifests == 1, "not one manifest written");
     }
     let about = |fault: String| {

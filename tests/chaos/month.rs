@@ -20,7 +20,7 @@ use super::{
     Failure,
     arrivals::{Arrival, ROUTES, Route, folder},
     case::{self, uri},
-    client::{Book, Client},
+    client::Client,
     faults::Injected,
     fleet::is_defect,
     month_check::{self, Finding},
@@ -67,7 +67,6 @@ pub struct Outcome {
 /// What a month's tasks share.
 struct Month {
     world: Arc<World>,
-    book: Book,
     tokens: Vec<String>,
     seed: u64,
 }
@@ -77,9 +76,8 @@ pub async fn play(plan: &Plan, folder: &Path) -> Result<Outcome, Failure> {
     let begun = Instant::now();
     let world = Arc::new(World::open(folder, &plan.size).await?);
     let receiver = Receiver::start(plan.size.seed).await?;
-    let book = Book::default();
-    let tokens = people(&world, &book, &receiver).await?;
-    let month = Arc::new(Month { world: Arc::clone(&world), book, tokens, seed: plan.size.seed });
+    let tokens = people(&world, &receiver).await?;
+    let month = Arc::new(Month { world: Arc::clone(&world), tokens, seed: plan.size.seed });
     let mut couriers = JoinSet::new();
     for courier in 0..COURIERS {
         couriers.spawn(deliver(Arc::clone(&month), courier));
@@ -97,7 +95,7 @@ pub async fn play(plan: &Plan, folder: &Path) -> Result<Outcome, Failure> {
     let (injected, quiet) = tokio::join!(strike(&world, plan, &over), quiet);
     quiet?;
     let received = told(&world, &receiver).await?;
-    let answers = month.book.answers();
+    let answers = month.world.book.answers();
     let mut finding = month_check::find(&world, &received, &answers).await?;
     drop(month);
     let world = Arc::into_inner(world).ok_or("a task still runs")?;
@@ -110,8 +108,8 @@ pub async fn play(plan: &Plan, folder: &Path) -> Result<Outcome, Failure> {
 }
 
 /// What people do before the month begins; the tokens of the models' addresses.
-async fn people(world: &World, book: &Book, receiver: &Receiver) -> Result<Vec<String>, Failure> {
-    let client = Client::new(&world.urls, book)?;
+async fn people(world: &World, receiver: &Receiver) -> Result<Vec<String>, Failure> {
+    let client = Client::new(&world.urls, &world.book)?;
     let put =
         async |path: &str, body: Value| client.ask(Method::PUT, path, Some(("", &body))).await;
     let hook = json!({"url": receiver.url});
@@ -119,7 +117,7 @@ async fn people(world: &World, book: &Book, receiver: &Receiver) -> Result<Vec<S
     receiver.expect(made["secret"].as_str().ok_or("a secret")?);
     let mut tokens = Vec::new();
     for model in MODELS {
-        case::put_model(&world.store, &folder(model, "1"), 1).await?;
+        case::put_model(&world.store, &folder(model, "1"), case::model(1)).await?;
         put(&format!("/v1/base_models/{model}"), json!({})).await?;
         let first = json!({"version": "1", "uri": uri(&format!("{}/", folder(model, "1")))});
         let path = format!("/v1/base_models/{model}");
@@ -156,7 +154,7 @@ fn arrivals() -> Vec<Arrival> {
 
 /// One courier: its share of the arrivals in any order, every second one twice.
 async fn deliver(month: Arc<Month>, courier: usize) -> Result<(), Failure> {
-    let client = Client::new(&month.world.urls, &month.book)?;
+    let client = Client::new(&month.world.urls, &month.world.book)?;
     let mut rng = ChaCha8Rng::seed_from_u64(month.seed);
     rng.set_stream(courier as u64 + 1);
     let own = || arrivals().into_iter().enumerate().filter(|(i, _)| i % COURIERS == courier);
@@ -165,7 +163,8 @@ async fn deliver(month: Arc<Month>, courier: usize) -> Result<(), Failure> {
     let mut landed = BTreeSet::new();
     for (i, arrival) in news {
         if landed.insert(i) {
-            case::put_model(&month.world.store, &arrival.folder(), 10 + i as u64).await?;
+            case::put_model(&month.world.store, &arrival.folder(), case::model(10 + i as u64))
+                .await?;
         }
         let model = MODELS.iter().position(|model| *model == arrival.model).ok_or("a model")?;
         arrival.announce((&client, &month.world.urls), &month.tokens[model]).await?;

@@ -14,6 +14,8 @@ use super::{Failure, store::Store};
 
 const FEATURES: usize = 16;
 const WIDTH: usize = 64;
+/// The width of a model whose file, of 24 MB, is read for a while and written in several parts.
+const LARGE: usize = 300_000;
 const CLASSES: usize = 4;
 const SAMPLES: usize = 256;
 const PUT_TRIES: u32 = 60;
@@ -25,8 +27,11 @@ pub enum Expected {
     Published,
     /// Succeeded, with a report only: its gate fails.
     Rejected,
-    /// Failed for its input.
-    Failed,
+    /// Failed for its input, with this code.
+    Failed(&'static str),
+    /// Either, with one of these codes: whether its input was still whole when it was read is not known
+    /// beforehand.
+    PublishedOr(&'static [&'static str]),
 }
 
 /// Where an object of the run lies.
@@ -34,8 +39,23 @@ pub fn uri(name: &str) -> String {
     format!("s3://bucket/chaos/{name}")
 }
 
-/// Puts a model whose numbers depend on `seed` into the store.
-pub async fn put_model(store: &Store, name: &str, seed: u64) -> Result<(), Failure> {
+/// A folder's files.
+pub struct Files {
+    pub config: Vec<u8>,
+    pub weights: Vec<u8>,
+}
+
+/// A model whose numbers depend on `seed`.
+pub fn model(seed: u64) -> Files {
+    model_of(WIDTH, seed)
+}
+
+/// A large one.
+pub fn large_model(seed: u64) -> Files {
+    model_of(LARGE, seed)
+}
+
+fn model_of(width: usize, seed: u64) -> Files {
     let config = json!({
         "model_type": "graph", "input": {"kind": "features", "shape": [FEATURES]},
         "task": "classification",
@@ -45,15 +65,20 @@ pub async fn put_model(store: &Store, name: &str, seed: u64) -> Result<(), Failu
         (name.to_owned(), HostTensor::from_f32(shape.to_vec(), floats(shape, seed)))
     };
     let model: Checkpoint = [
-        tensor("fc1.weight", &[WIDTH, FEATURES], seed * 4),
-        tensor("fc1.bias", &[WIDTH], seed * 4 + 1),
-        tensor("fc2.weight", &[CLASSES, WIDTH], seed * 4 + 2),
+        tensor("fc1.weight", &[width, FEATURES], seed * 4),
+        tensor("fc1.bias", &[width], seed * 4 + 1),
+        tensor("fc2.weight", &[CLASSES, width], seed * 4 + 2),
         tensor("fc2.bias", &[CLASSES], seed * 4 + 3),
     ]
     .into_iter()
     .collect();
-    put(store, &format!("{name}/config.json"), config.to_string().into_bytes()).await?;
-    put(store, &format!("{name}/model.safetensors"), tensors::to_bytes(&model)).await
+    Files { config: config.to_string().into_bytes(), weights: tensors::to_bytes(&model) }
+}
+
+/// Puts a model into the store.
+pub async fn put_model(store: &Store, name: &str, model: Files) -> Result<(), Failure> {
+    put(store, &format!("{name}/config.json"), model.config).await?;
+    put(store, &format!("{name}/model.safetensors"), model.weights).await
 }
 
 /// Puts the training samples into the store.
@@ -85,12 +110,12 @@ async fn put(store: &Store, name: &str, bytes: Vec<u8>) -> Result<(), Failure> {
     }
 }
 
-/// Numbers in (−0.5, 0.5).
+/// Numbers in (−0.5, 0.5), of so few digits that sums of some are exact.
 fn floats(shape: &[usize], seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
+        (state >> 44) as f32 / (1_u64 << 20) as f32 - 0.5
     };
     (0..shape.iter().product()).map(|_| next()).collect()
 }
@@ -110,7 +135,7 @@ pub fn job(rng: &mut ChaCha8Rng) -> (Value, Expected) {
     match rng.random_range(0..20) {
         0 => {
             spec["source"]["trajectory"] = json!(uri("nowhere/"));
-            (spec, Expected::Failed)
+            (spec, Expected::Failed("empty_trajectory"))
         }
         1 | 2 => {
             spec["gate"] = json!({"min": 0.99});
@@ -118,4 +143,43 @@ pub fn job(rng: &mut ChaCha8Rng) -> (Value, Expected) {
         }
         _ => (spec, Expected::Published),
     }
+}
+
+/// A job of the large models whose new base lies elsewhere: what it comes to is known ([`is_the_sum`]).
+pub fn large_job(target: &str) -> Value {
+    json!({
+        "source": {"base": uri("large-old/"), "trajectory": uri("large-tuned/")},
+        "target": {"base": target},
+        "methods": ["identity"],
+        "options": {"alpha": 1.0, "step": "last"},
+        "output": uri("out/"),
+    })
+}
+
+/// The seeds of the large models that every large job reads.
+pub const LARGE_OLD: u64 = 101;
+pub const LARGE_TUNED: u64 = 102;
+
+/// Whether a model's values are those of the new base of this seed and what the tuning added, to the bit.
+pub fn is_the_sum(weights: &[u8], target: u64) -> Result<bool, Failure> {
+    let read = |bytes: &[u8]| -> Result<Vec<(String, Vec<f32>)>, Failure> {
+        let parsed = safetensors::SafeTensors::deserialize(bytes)?;
+        let floats = |bytes: &[u8]| {
+            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        };
+        let mut tensors: Vec<(String, Vec<f32>)> =
+            parsed.iter().map(|(name, view)| (name.to_owned(), floats(view.data()))).collect();
+        tensors.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(tensors)
+    };
+    let [old, tuned, new] =
+        [LARGE_OLD, LARGE_TUNED, target].map(|seed| read(&large_model(seed).weights));
+    let (old, tuned, new, result) = (old?, tuned?, new?, read(weights)?);
+    Ok(result.len() == new.len()
+        && (0..new.len()).all(|i| {
+            let sum = |at: usize| new[i].1[at] + (tuned[i].1[at] - old[i].1[at]);
+            result[i].0 == new[i].0
+                && result[i].1.len() == new[i].1.len()
+                && result[i].1.iter().enumerate().all(|(at, &value)| value == sum(at))
+        }))
 }

@@ -16,7 +16,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use super::{
     Failure, case,
     check::{Evidence, Judgement},
-    client::{Book, Client},
+    client::Client,
     faults::{Deck, Draw, Injected, inject},
     fleet::is_defect,
     recovery::{self, Step},
@@ -54,7 +54,6 @@ pub struct Outcome {
 /// What the tasks of a run share.
 struct Run {
     world: Arc<World>,
-    book: Book,
     seed: u64,
     next: AtomicUsize,
     enough: AtomicBool,
@@ -87,7 +86,6 @@ async fn under_load(
     let begun = Instant::now();
     let run = Arc::new(Run {
         world: Arc::new(World::open(folder, &plan.size).await?),
-        book: Book::default(),
         seed: plan.size.seed,
         next: AtomicUsize::new(0),
         enough: AtomicBool::new(false),
@@ -109,9 +107,8 @@ async fn under_load(
 }
 
 async fn conclude(run: Run, injected: Vec<Injected>, begun: Instant) -> Result<Outcome, Failure> {
-    let Run { world, book, .. } = run;
-    let world = Arc::into_inner(world).ok_or("a task still runs")?;
-    let evidence = Evidence::gather(&book, &world.pool, &world.store).await?;
+    let world = Arc::into_inner(run.world).ok_or("a task still runs")?;
+    let evidence = Evidence::gather(&world.book, &world.pool, &world.store).await?;
     let steps = recovery::steps(&world.pool).await?;
     let mut judgement = evidence.judge();
     let ends = world.fleet.stop().await?;
@@ -124,7 +121,7 @@ async fn conclude(run: Run, injected: Vec<Injected>, begun: Instant) -> Result<O
 
 /// One client: job after job until it is enough.
 async fn submit(run: Arc<Run>) -> Result<(), Failure> {
-    let client = Client::new(&run.world.urls, &run.book)?;
+    let client = Client::new(&run.world.urls, &run.world.book)?;
     while !run.enough.load(Ordering::SeqCst) {
         let number = run.next.fetch_add(1, Ordering::SeqCst);
         let mut rng = ChaCha8Rng::seed_from_u64(run.seed);

@@ -31,6 +31,8 @@ pub struct Settings {
     pub folder: PathBuf,
     pub database_url: String,
     pub endpoint: String,
+    /// Where jobs may read and write.
+    pub roots: String,
     pub lease: Duration,
     pub max_attempts: u32,
     /// More settings, as the environment has them.
@@ -215,7 +217,7 @@ fn spawn(settings: &Settings, role: Role) -> std::io::Result<Child> {
         .arg("--data-dir")
         .arg(settings.folder.join("state"))
         .env("DATABASE_URL", &settings.database_url)
-        .env("RETUNE_STORAGE_ROOTS", "s3://bucket/")
+        .env("RETUNE_STORAGE_ROOTS", &settings.roots)
         .env("RETUNE_STORAGE_S3_ENDPOINT", &settings.endpoint)
         .env("RETUNE_STORAGE_S3_ALLOW_HTTP", "true")
         .env("AWS_SKIP_SIGNATURE", "true")

@@ -1,6 +1,7 @@
 //! Everything that a run needs: database, storage, processes.
 
 use std::{
+    fs,
     net::TcpListener,
     path::{Path, PathBuf},
     process::ExitStatus,
@@ -13,6 +14,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::{
     Failure, case,
+    client::Book,
     fleet::{Fleet, Role, Settings},
     postgres::Postgres,
     store::Store,
@@ -28,6 +30,12 @@ pub struct World {
     /// Of the `serve` processes.
     pub urls: Vec<String>,
     pub lease: Duration,
+    /// What clients sent and were answered.
+    pub book: Book,
+    /// Whether faults may bring jobs of their own: no key is asked for.
+    pub takes_guests: bool,
+    /// Files that jobs read on this machine.
+    pub inputs: PathBuf,
     /// Faults of the database come one at a time.
     pub database_turn: Mutex<()>,
     /// How many workers may be stopped at once.
@@ -45,6 +53,8 @@ pub struct Size {
     pub own_workers: usize,
     /// `work` processes.
     pub works: usize,
+    /// Whether faults bring jobs of their own.
+    pub guests: bool,
     /// More settings for them, as the environment has them.
     pub more: Vec<(&'static str, String)>,
 }
@@ -63,13 +73,20 @@ impl World {
             .await??;
         let store = Store::start(&folder.join("objects"), size.seed).await?;
         for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
-            case::put_model(&store, name, seed).await?;
+            case::put_model(&store, name, case::model(seed)).await?;
+        }
+        if size.guests {
+            case::put_model(&store, "large-old", case::large_model(case::LARGE_OLD)).await?;
+            case::put_model(&store, "large-tuned", case::large_model(case::LARGE_TUNED)).await?;
         }
         case::put_data(&store).await?;
+        let inputs = folder.join("inputs");
+        fs::create_dir(&inputs)?;
         let settings = Settings {
             folder: folder.to_owned(),
             database_url: postgres.url.clone(),
             endpoint: store.endpoint.clone(),
+            roots: format!("s3://bucket/,file://{}/", inputs.display()),
             lease: size.lease,
             max_attempts: 100,
             more: size.more.clone(),
@@ -84,6 +101,9 @@ impl World {
             fleet: Fleet::start(settings, &roles)?,
             urls: ports.iter().map(|port| format!("http://127.0.0.1:{port}")).collect(),
             lease: size.lease,
+            book: Book::default(),
+            takes_guests: size.guests,
+            inputs,
             database_turn: Mutex::new(()),
             stops: Semaphore::new((size.works / 3).max(1)),
             folder: folder.to_owned(),
