@@ -1,11 +1,14 @@
 //! The numerics: pure functions of tensors. No tokio, SQL, HTTP, object store, clock or global
 //! randomness; device, seed and data come in as arguments.
 
-// A model as data: its graph, its parameters, its forward pass.
+// Parameters in host memory, and the arithmetic on them.
+pub mod tensors;
+
+// A model as data: its graph, its forward pass.
 pub mod network;
 
-// Products of f32 matrices in host memory.
-pub mod matmul;
+// Old paths, until every reader has moved.
+pub use tensors::matmul;
 
 // The permutation group of a graph, and the search for the permutation that aligns two models.
 pub mod symmetry;

@@ -44,10 +44,11 @@ pub use products::{Products, Rows, Side};
 use cross_entropy::IGNORED;
 
 use super::network::{
-    Graph, GraphError, Op, Signature, Task, Token,
+    Graph, GraphError, Op, Task, Token,
     forward::{Activation, BatchStatistics, Statistics, Weights, floats, forward},
     host::{self, Keep, Mode, Moments, Signal},
 };
+use crate::engine::tensors::Signature;
 
 /// Samples that one evaluation step holds on the device.
 const EVALUATION_BATCH: usize = 256;

@@ -16,7 +16,6 @@ pub mod candidate;
 pub mod compatibility;
 pub mod diagnosis;
 pub mod ladder;
-pub mod low_rank;
 pub mod maps;
 pub mod methods;
 pub mod rows;
@@ -29,6 +28,8 @@ pub mod widths;
 
 use std::ops::ControlFlow;
 
+// Old paths, until every reader has moved.
+pub use super::tensors::low_rank;
 pub use candidate::{Candidate, Score};
 pub use methods::{Alignment, Evidence};
 pub use shelf::{InMemory, Shelf};
@@ -38,9 +39,10 @@ pub use transport::Transport;
 use super::{
     learning::{Dataset, Learner},
     ledger::{Ledger, Work},
-    network::{Checkpoint, HostTensor, ParamUse, Role},
+    network::{ParamUse, Role},
     symmetry::{Permutation, Symmetry, assignment::NotFinite},
 };
+use crate::engine::tensors::{Checkpoint, HostTensor};
 use crate::spec::Head;
 
 /// Training samples from which running statistics are re-estimated before an evaluation.

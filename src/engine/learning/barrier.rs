@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Dataset, Learner};
-use crate::engine::network::Checkpoint;
+use crate::engine::tensors::Checkpoint;
 
 /// Points on the segment, both ends included.
 const POINTS: usize = 25;

@@ -9,10 +9,13 @@ use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Dataset, Learner};
-use crate::engine::network::{
-    Checkpoint, HostTensor, Op,
-    forward::Weights,
-    host::{Mode, Moments},
+use crate::engine::{
+    network::{
+        Op,
+        forward::Weights,
+        host::{Mode, Moments},
+    },
+    tensors::{Checkpoint, HostTensor},
 };
 
 /// Sums over batches of a norm's mean and unbiased variance.

@@ -4,7 +4,8 @@
 
 use serde::Serialize;
 
-use super::super::network::{Graph, GraphError, Op, Signature, shapes::channels};
+use super::super::network::{Graph, GraphError, Op, shapes::channels};
+use crate::engine::tensors::Signature;
 
 /// Work done, in samples and in floating-point operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -78,7 +79,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::network::{DType, TensorInfo};
+    use crate::engine::tensors::{DType, TensorInfo};
 
     #[test]
     fn multiplications_are_counted_by_hand() {

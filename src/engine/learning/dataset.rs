@@ -4,7 +4,8 @@ use bytes::Bytes;
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-use super::{super::network::HostTensor, cross_entropy::IGNORED};
+use super::cross_entropy::IGNORED;
+use crate::engine::tensors::HostTensor;
 
 /// Samples with their labels. Cloning and [`Dataset::subset`] share the values.
 #[derive(Clone, Debug)]

@@ -4,7 +4,10 @@ use super::{
     Batch, Dataset, EVALUATION_BATCH, Learner,
     cross_entropy::{Scores, scores},
 };
-use crate::engine::network::{Checkpoint, forward::Weights, host::Mode};
+use crate::engine::{
+    network::{forward::Weights, host::Mode},
+    tensors::Checkpoint,
+};
 
 /// How well a checkpoint does.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +64,7 @@ mod tests {
 
     use super::super::{DataFault, testing};
     use super::*;
-    use crate::engine::network::{HostTensor, Task};
+    use crate::engine::{network::Task, tensors::HostTensor};
 
     #[test]
     fn batches_do_not_change_the_result_and_faults_are_found_first() {

@@ -16,7 +16,10 @@ use super::{
     cross_entropy::counted,
     optimizer::{Memory, Optimizer, cosine},
 };
-use crate::engine::network::{Checkpoint, HostTensor, forward::Weights, host::Mode};
+use crate::engine::{
+    network::{forward::Weights, host::Mode},
+    tensors::{Checkpoint, HostTensor},
+};
 
 /// How to train.
 #[derive(Clone, Debug)]
@@ -213,7 +216,7 @@ mod tests {
 
     use super::super::{Batch, testing};
     use super::*;
-    use crate::engine::network::{Graph, Signature};
+    use crate::engine::{network::Graph, tensors::Signature};
 
     fn network() -> (Graph, Signature) {
         let graph = testing::graph(

@@ -8,10 +8,12 @@ use super::{
     Batch, Learner,
     cross_entropy::{self, Scores, scores},
 };
-use crate::engine::network::{
-    Checkpoint, HostTensor,
-    forward::{Activation, Statistics, Weights, floats, forward},
-    host::{self, Keep, Mode, Signal},
+use crate::engine::{
+    network::{
+        forward::{Activation, Statistics, Weights, floats, forward},
+        host::{self, Keep, Mode, Signal},
+    },
+    tensors::{Checkpoint, HostTensor},
 };
 
 /// The mean loss of a batch and its gradient, f32, under the names of the learned tensors.

@@ -10,7 +10,10 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::{Batch, Learner};
-use crate::engine::network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo, Token};
+use crate::engine::{
+    network::{Graph, Token},
+    tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
+};
 
 /// How far a value may be from the CPU's, over the largest of its tensor: sums in another order differ
 /// by some 1e-6, a wrong kernel by the value itself.

@@ -1,6 +1,9 @@
 //! What one sample asks of a machine, by the kinds of kernels that run it: an estimate for plans.
 
-use crate::engine::network::{Graph, GraphError, Op, Operand, Signature, host, shapes::channels};
+use crate::engine::{
+    network::{Graph, GraphError, Op, Operand, host, shapes::channels},
+    tensors::Signature,
+};
 
 /// Work and memory of one sample's forward pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -5,10 +5,13 @@ use std::collections::HashMap;
 use faer::{Accum, Mat, Par, linalg::matmul::matmul};
 
 use super::{Batch, Learner, cross_entropy};
-use crate::engine::network::{
-    Checkpoint, Operand,
-    forward::Weights,
-    host::{self, Keep, Mode, Signal},
+use crate::engine::{
+    network::{
+        Operand,
+        forward::Weights,
+        host::{self, Keep, Mode, Signal},
+    },
+    tensors::Checkpoint,
 };
 
 /// A place of the graph where rows are taken.

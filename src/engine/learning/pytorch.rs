@@ -9,7 +9,10 @@ use bytes::Bytes;
 use safetensors::SafeTensors;
 
 use super::{Batch, Learner, dataset::next_labels, testing};
-use crate::engine::network::{Checkpoint, DType, Graph, HostTensor, Input, Task, Token};
+use crate::engine::{
+    network::{Graph, Input, Task, Token},
+    tensors::{Checkpoint, DType, HostTensor},
+};
 
 /// A fixture file: a network, a batch and what `PyTorch` made of it.
 struct Reference {

@@ -5,7 +5,10 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::{Batch, Dataset};
-use crate::engine::network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo};
+use crate::engine::{
+    network::Graph,
+    tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
+};
 
 /// A graph over samples of this shape.
 pub fn graph(sample_shape: &[usize], nodes: Value) -> Graph {

@@ -1,10 +1,12 @@
 //! How many samples would raise a parameter, and how many would lower it.
 
 use super::{Dataset, Learner};
-use crate::engine::network::{
-    Checkpoint, HostTensor,
-    forward::{Weights, floats},
-    host::Mode,
+use crate::engine::{
+    network::{
+        forward::{Weights, floats},
+        host::Mode,
+    },
+    tensors::{Checkpoint, HostTensor},
 };
 
 impl Learner<'_> {

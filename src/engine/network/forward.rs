@@ -13,12 +13,12 @@ use std::{
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{
-    checkpoint::{Checkpoint, HostTensor},
     graph::{Graph, Operand},
     host,
     op::{Op, Role},
     ops,
 };
+use crate::engine::tensors::{Checkpoint, HostTensor};
 
 /// What flows along an edge, batch first.
 #[derive(Clone, Debug)]

@@ -1,11 +1,11 @@
 //! Checks a graph against its tensors' headers and infers the shape every node puts out.
 
 use super::{
-    checkpoint::{Signature, TensorInfo},
     error::GraphError,
     graph::{Graph, Input, Node, Operand, Task},
     op::{Op, Pair},
 };
+use crate::engine::tensors::{Signature, TensorInfo};
 
 mod tokens;
 
@@ -340,7 +340,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::network::DType;
+    use crate::engine::tensors::DType;
 
     fn signature(tensors: &[(&str, &[usize])]) -> Signature {
         tensors

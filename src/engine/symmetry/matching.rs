@@ -26,7 +26,8 @@ use super::{
 };
 use crate::engine::{
     ledger::{Ledger, Work},
-    network::{Checkpoint, HostTensor, Role},
+    network::Role,
+    tensors::{Checkpoint, HostTensor},
 };
 
 pub use stages::{Stage, Stages};

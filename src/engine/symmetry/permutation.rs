@@ -13,7 +13,7 @@ use super::{
     groups::{Member, Symmetry},
     rows::Rows,
 };
-use crate::engine::network::{CHUNK, Checkpoint, HostTensor};
+use crate::engine::tensors::{CHUNK, Checkpoint, HostTensor};
 
 /// One order of units for each group of a [`Symmetry`], in its order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range};
 use bytes::Bytes;
 
 use super::gather::{Offsets, View};
-use crate::engine::network::{Elements, HostTensor};
+use crate::engine::tensors::{Elements, HostTensor};
 
 /// Shorter rows are not worth fetching one by one.
 const SHORTEST: usize = 64;

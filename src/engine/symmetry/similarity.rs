@@ -16,8 +16,11 @@ use super::{
     permutation::Permutation,
 };
 use crate::engine::{
-    matmul::{accumulate, matrix, product},
-    network::{Checkpoint, HostTensor, Role, forward::floats},
+    network::{Role, forward::floats},
+    tensors::{
+        Checkpoint, HostTensor,
+        matmul::{accumulate, matrix, product},
+    },
 };
 
 /// Two sets of tensors that a permutation should bring together.

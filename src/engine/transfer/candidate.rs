@@ -10,7 +10,7 @@ use crate::{
     engine::{
         learning::{Cost, Dataset, Evaluation},
         ledger::Work,
-        network::Checkpoint,
+        tensors::Checkpoint,
     },
     spec::{Alpha, Method, Step},
 };

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::rows::{Axis, named_tensors};
-use crate::engine::network::{Checkpoint, Graph, HostTensor, Signature, is_of_a_task};
+use crate::engine::{
+    network::{Graph, is_of_a_task},
+    tensors::{Checkpoint, HostTensor, Signature},
+};
 
 /// The first differences between two models.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -215,7 +218,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::network::{DType, TensorInfo};
+    use crate::engine::tensors::{DType, TensorInfo};
 
     fn model(tensors: &[(&str, DType, &[usize])]) -> Signature {
         let info = |(name, dtype, shape): &(&str, DType, &[usize])| {

@@ -12,8 +12,8 @@ use super::{Alignment, Problem, Transport};
 use crate::engine::{
     learning::{Barrier, BarrierPlan, Batch},
     ledger::Work,
-    network::Checkpoint,
     symmetry::Permutation,
+    tensors::Checkpoint,
 };
 
 /// Samples of either kind at each point of the barrier: a diagnosis must cost less than a method.
@@ -146,7 +146,7 @@ fn barrier(problem: &Problem) -> Option<Barrier> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::network::HostTensor;
+    use crate::engine::tensors::HostTensor;
 
     fn model(weight: [f32; 2], bias: f32) -> Checkpoint {
         let tensor = |shape, values| HostTensor::from_f32(shape, values);

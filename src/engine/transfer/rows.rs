@@ -20,8 +20,9 @@ use std::{
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::engine::network::{
-    Checkpoint, DType, Elements, Graph, HostTensor, Op, Signature, Task, TensorInfo,
+use crate::engine::{
+    network::{Graph, Op, Task},
+    tensors::{Checkpoint, DType, Elements, HostTensor, Signature, TensorInfo},
 };
 
 /// Rows by their names: class labels, or the texts of tokens.

@@ -7,8 +7,8 @@ use std::fmt;
 
 use super::Evidence;
 use crate::engine::{
-    network::Checkpoint,
     symmetry::{Stage, assignment::Prices},
+    tensors::Checkpoint,
 };
 
 /// Which model a gradient is of.

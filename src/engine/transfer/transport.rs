@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::maps::Maps;
 use crate::engine::{
-    network::{Checkpoint, HeldBack, HostTensor},
     symmetry::{Permutation, Symmetry},
+    tensors::{Checkpoint, HostTensor, Projection, Update, UpdateMask},
 };
 
 /// From the source's coordinates to the target's.
@@ -47,7 +47,7 @@ impl Transport {
     }
 
     /// The same, keeping only those entries of an update whose step the votes ask for
-    /// ([`HeldBack`]).
+    /// ([`UpdateMask`]).
     #[must_use]
     pub fn masked(self, votes: Arc<Checkpoint>) -> Self {
         Self { votes: Some(votes), ..self }
@@ -80,10 +80,14 @@ impl Transport {
                 (HostTensor::from_f32(update.shape().to_vec(), zeros), update)
             }
         };
-        let along = orthogonal_to
-            .and_then(|base| Some((share_along([target, base], [&from, &to])?, base.clone())));
+        let projection = orthogonal_to.and_then(|base| {
+            let share = share_along([target, base], [&from, &to])?;
+            Some(Projection { share, origin: base.clone() })
+        });
         let votes = self.votes.as_ref().and_then(|votes| votes.get(name)).cloned();
-        let shifted = target.shifted_but((&from, &to), scale, HeldBack { along, votes });
+        let update = Update { from: &from, to: &to, scale };
+        let shifted = target.shifted_masked(update, UpdateMask { projection, votes });
+
         match &self.frame {
             Frame::Permutation(_) => shifted,
             // Its update is in memory, and would stay there.
@@ -111,7 +115,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::network::{Again, Graph};
+    use crate::engine::{network::Graph, tensors::Deferred};
 
     const NAME: &str = "a.weight";
 
@@ -139,7 +143,7 @@ mod tests {
     }
 
     fn lazy(tensor: &HostTensor) -> HostTensor {
-        let again = Arc::new(Again(tensor.clone()));
+        let again = Arc::new(Deferred(tensor.clone()));
         HostTensor::lazy(tensor.dtype(), tensor.shape().to_vec(), again)
     }
 

@@ -18,7 +18,7 @@ pub use modules::{
 };
 
 use super::MODEL_TYPES;
-use crate::engine::network::checkpoint::{Checkpoint, Signature};
+use crate::engine::tensors::{Checkpoint, Signature};
 
 /// What a family declares of its names.
 pub(super) struct Names {
@@ -179,7 +179,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::network::{DType, HostTensor, TensorInfo};
+    use crate::engine::tensors::{DType, HostTensor, TensorInfo};
 
     fn signature(names: &[&str]) -> Signature {
         let info = TensorInfo { dtype: DType::F32, shape: vec![1] };

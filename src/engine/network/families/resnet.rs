@@ -71,7 +71,7 @@ mod tests {
 
     use super::super::tests::signature;
     use super::*;
-    use crate::engine::network::Signature;
+    use crate::engine::tensors::Signature;
 
     /// A `ResNet` of this width and these depths.
     fn tensors(width: usize, depths: [usize; 4], bottleneck: bool, kernel: usize) -> Signature {

@@ -16,7 +16,7 @@ use super::{
     },
     Gradients, Signal,
 };
-use crate::engine::matmul::{matrix, product};
+use crate::engine::tensors::matmul::{matrix, product};
 
 /// Columns of one product: enough to keep the multiplication busy, few enough for the cache.
 const COLUMNS: usize = 512;

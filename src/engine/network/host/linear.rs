@@ -9,7 +9,7 @@ use super::{
     super::{forward::Weights, op::Op},
     Gradients, Signal,
 };
-use crate::engine::matmul::{matrix, product};
+use crate::engine::tensors::matmul::{matrix, product};
 
 /// A linear layer.
 pub(super) struct Linear<'a> {

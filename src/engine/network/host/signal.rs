@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use faer::MatRef;
 use rayon::prelude::*;
 
-use crate::engine::matmul::matrix;
+use crate::engine::tensors::matmul::matrix;
 
 /// Elements a task handles at a time.
 const CHUNK: usize = 1 << 15;

@@ -186,12 +186,12 @@ fn weighted_sum(x: Tensor<3>, shares: Tensor<2>) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::super::super::{
-        checkpoint::HostTensor,
         forward::floats,
         graph::{Graph, Input, Node, Operand, Task},
         token::ABSENT,
     };
     use super::*;
+    use crate::engine::tensors::HostTensor;
 
     fn tensor<const D: usize>(values: &[f32], dims: [usize; D]) -> Tensor<D> {
         Tensor::from_data(TensorData::new(values.to_vec(), dims), &Device::flex())

@@ -6,7 +6,10 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::engine::network::{DType, Graph, HostTensor, Signature, TensorInfo};
+use crate::engine::{
+    network::Graph,
+    tensors::{DType, HostTensor, Signature, TensorInfo},
+};
 
 mod transformers;
 

@@ -20,8 +20,8 @@ use super::{Alignment, Evidence, GroupEvidence};
 use crate::engine::{
     learning::{Batch, Dataset},
     ledger::Work,
-    network::Checkpoint,
     symmetry::{Fit, Group, Kind, Matcher, Permutation, Solution, Start, assignment::Certificate},
+    tensors::Checkpoint,
     transfer::{
         Problem, TransferError, Transport, learned,
         shelf::{Reached, Side},

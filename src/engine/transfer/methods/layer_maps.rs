@@ -23,8 +23,9 @@ use super::Alignment;
 use crate::engine::{
     learning::{Products, Side},
     ledger::Work,
-    network::{Axis, Checkpoint, Graph, Op, Operand, ParamUse, Role},
+    network::{Axis, Graph, Op, Operand, ParamUse, Role},
     symmetry::Permutation,
+    tensors::Checkpoint,
     transfer::{Problem, STATISTICS_SAMPLES, TransferError, Transport, maps::Maps},
 };
 

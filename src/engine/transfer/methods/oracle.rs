@@ -7,7 +7,7 @@ use super::{Alignment, weight_matching::match_pair};
 use crate::engine::{
     learning::{End, Event, FineTunePlan},
     ledger::Work,
-    network::Checkpoint,
+    tensors::Checkpoint,
     transfer::{Problem, TransferError, learned},
 };
 

@@ -10,8 +10,8 @@ use super::{
     gradient_matching::{certificate_names, group_evidence},
 };
 use crate::engine::{
-    network::Checkpoint,
     symmetry::{Kind, Matcher, Permutation, Stage, Stages, Start},
+    tensors::Checkpoint,
     transfer::{Problem, TransferError, learned},
 };
 

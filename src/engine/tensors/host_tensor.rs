@@ -1,4 +1,4 @@
-//! The one home of parameters: host tensors under the names users already have.
+//! A tensor of parameters in host memory.
 //!
 //! Values are read as f32 whatever the dtype; arithmetic accumulates in f64 and rounds once to the
 //! result's dtype, because in f32 `a + (b − a) ≠ b` for one value in twenty.
@@ -7,15 +7,12 @@
 //! ([`Elements`]) and exist only while somebody looks at them. What is computed from lazy tensors is
 //! lazy again, so that a model larger than memory can be transferred a range at a time.
 
-use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use rayon::prelude::*;
 
-use super::{
-    dtype::DType,
-    lazy::{Elements, HeldBack, Shifted},
-};
+use super::{dtype::DType, lazy::Elements};
 
 /// What a header says of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +20,6 @@ pub struct TensorInfo {
     pub dtype: DType,
     pub shape: Vec<usize>,
 }
-
-/// The headers of a checkpoint: enough to check a graph and to plan, without reading a value.
-pub type Signature = BTreeMap<String, TensorInfo>;
 
 /// A tensor in host memory, or one that is lazy. Cloning shares the data.
 #[derive(Clone, Debug)]
@@ -194,34 +188,6 @@ impl HostTensor {
         (0..len).step_by(step).map(move |start| start..start.saturating_add(step).min(len))
     }
 
-    /// `self + scale · (to − from)`, exact but for one rounding to this tensor's dtype: with
-    /// `from == self` and `scale = 1` the result is `to`, bit for bit.
-    ///
-    /// # Panics
-    /// When the shapes differ; callers have checked them.
-    #[must_use]
-    pub fn shifted(&self, from: &Self, to: &Self, scale: f64) -> Self {
-        self.shifted_but((from, to), scale, HeldBack::default())
-    }
-
-    /// `self + scale · (to − from)`, less what is held back of the update, rounded once to this
-    /// tensor's dtype.
-    ///
-    /// # Panics
-    /// When the shapes differ; callers have checked them.
-    #[must_use]
-    pub fn shifted_but(&self, (from, to): (&Self, &Self), scale: f64, held_back: HeldBack) -> Self {
-        let others = || [from, to].into_iter().chain(held_back.tensors());
-        assert!(others().all(|other| self.shape == other.shape), "shapes agree");
-        let is_lazy = self.len() > CHUNK && (self.is_lazy() || others().any(Self::is_lazy));
-        let shifted = Shifted::new([self, from, to].map(Clone::clone), scale, held_back);
-        if is_lazy {
-            return Self::lazy(self.dtype, self.shape.clone(), Arc::new(shifted));
-        }
-        let values = shifted.exact(0..self.len());
-        Self::from_f32_as(self.dtype, self.shape.clone(), values)
-    }
-
     /// `factor · self`, f32.
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
@@ -304,121 +270,9 @@ impl AsRef<[u8]> for FloatBytes {
     }
 }
 
-/// Parameters by name.
-#[derive(Clone, Debug, Default)]
-pub struct Checkpoint {
-    tensors: BTreeMap<String, HostTensor>,
-}
-
-impl Checkpoint {
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    pub fn get(&self, name: &str) -> Option<&HostTensor> {
-        self.tensors.get(name)
-    }
-
-    pub fn insert(&mut self, name: impl Into<String>, tensor: HostTensor) {
-        self.tensors.insert(name.into(), tensor);
-    }
-
-    pub fn remove(&mut self, name: &str) -> Option<HostTensor> {
-        self.tensors.remove(name)
-    }
-
-    /// In order of name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &HostTensor)> {
-        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
-    }
-
-    pub fn len(&self) -> usize {
-        self.tensors.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.tensors.is_empty()
-    }
-
-    pub fn signature(&self) -> Signature {
-        self.iter().map(|(name, tensor)| (name.to_owned(), tensor.info())).collect()
-    }
-
-    /// `self + scale · (to − from)`, tensor by tensor ([`HostTensor::shifted`]). Tensors that are
-    /// no floats are this checkpoint's own.
-    ///
-    /// # Panics
-    /// When a float tensor is missing in `from` or `to`; callers have compared the signatures.
-    #[must_use]
-    pub fn shifted(&self, from: &Self, to: &Self, scale: f64) -> Self {
-        let shift = |(name, tensor): (&str, &HostTensor)| {
-            let shifted = if tensor.dtype.is_float() {
-                tensor.shifted(&from[name], &to[name], scale)
-            } else {
-                tensor.clone()
-            };
-            (name.to_owned(), shifted)
-        };
-        self.iter().map(shift).collect()
-    }
-
-    /// `factor · self`, tensor by tensor, f32.
-    #[must_use]
-    pub fn scaled(&self, factor: f64) -> Self {
-        self.iter().map(|(name, tensor)| (name.to_owned(), tensor.scaled(factor))).collect()
-    }
-
-    /// The same in memory.
-    #[must_use]
-    pub fn held(&self) -> Self {
-        self.iter().map(|(name, tensor)| (name.to_owned(), tensor.held())).collect()
-    }
-
-    /// `(1 − fraction) · self + fraction · other`; exactly `other` at fraction 1.
-    #[must_use]
-    pub fn interpolated(&self, other: &Self, fraction: f64) -> Self {
-        self.shifted(self, other, fraction)
-    }
-
-    /// `Σ self · other` over this checkpoint's float tensors, in f64.
-    ///
-    /// # Panics
-    /// When a tensor is missing in `other`.
-    pub fn inner(&self, other: &Self) -> f64 {
-        self.iter().filter(|(_, t)| t.dtype.is_float()).map(|(name, t)| t.inner(&other[name])).sum()
-    }
-
-    /// Euclidean norm over the float tensors.
-    pub fn norm(&self) -> f64 {
-        self.inner(self).sqrt()
-    }
-}
-
-impl std::ops::Index<&str> for Checkpoint {
-    type Output = HostTensor;
-
-    /// # Panics
-    /// When there is no such tensor: for names that a signature check has established.
-    fn index(&self, name: &str) -> &HostTensor {
-        self.tensors.get(name).unwrap_or_else(|| panic!("no tensor {name:?}"))
-    }
-}
-
-impl FromIterator<(String, HostTensor)> for Checkpoint {
-    fn from_iter<I: IntoIterator<Item = (String, HostTensor)>>(iter: I) -> Self {
-        Self { tensors: iter.into_iter().collect() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn scalar(value: f32) -> HostTensor {
-        HostTensor::from_f32(vec![1], vec![value])
-    }
 
     #[test]
     fn bytes_and_values_agree_in_every_float_dtype() {
@@ -443,21 +297,5 @@ mod tests {
         let a = HostTensor::from_f32(vec![3], vec![1.0, 2.0, 3.0]);
         let b = HostTensor::from_f32(vec![3], vec![4.0, -5.0, 6.0]);
         assert!((a.inner(&b) - 12.0).abs() < 1e-12);
-    }
-
-    proptest! {
-        #[test]
-        fn from_the_same_base_the_tuned_value_comes_back_bit_for_bit(
-            a in -1e6f32..1e6, exponent in -40i32..10, mantissa in -1f32..1.0,
-        ) {
-            let tuned = mantissa * 2f32.powi(exponent);
-            prop_assert_eq!(scalar(a).shifted(&scalar(a), &scalar(tuned), 1.0).f32()[0].to_bits(),
-                            (tuned + 0.0).to_bits());
-        }
-
-        #[test]
-        fn without_a_change_the_base_stays(b in -1e6f32..1e6, a in -1e6f32..1e6, alpha in -2f64..2.0) {
-            prop_assert_eq!(scalar(b).shifted(&scalar(a), &scalar(a), alpha).f32()[0], b);
-        }
     }
 }
