@@ -4,8 +4,11 @@
 // Parameters in host memory, and the arithmetic on them.
 pub mod tensors;
 
-// A model as data: its graph, its forward pass.
+// A model as data: its graph, the known families.
 pub mod network;
+
+// Forward pass and gradients, on the CPU and by burn.
+pub mod execution;
 
 // Old paths, until every reader has moved.
 pub use tensors::matmul;

@@ -43,10 +43,14 @@ pub use products::{Products, Rows, Side};
 
 use cross_entropy::IGNORED;
 
-use super::network::{
-    Graph, GraphError, Op, Task, Token,
-    forward::{Activation, BatchStatistics, Statistics, Weights, floats, forward},
-    host::{self, Keep, Mode, Moments, Signal},
+use super::{
+    execution::{
+        BatchNormMode, BatchStatistics, Executor, Moments, Statistics, Weights,
+        burn::{BurnActivation, forward as forward_by_burn},
+        cpu::{self, CpuActivation, Stored},
+        floats,
+    },
+    network::{Graph, GraphError, Op, Task, Token},
 };
 use crate::engine::tensors::Signature;
 
@@ -58,7 +62,7 @@ const LOGITS_AT_ONCE: usize = 1 << 26;
 /// A graph on a device, with what has been spent on it.
 pub struct Learner<'a> {
     graph: &'a Graph,
-    device: Device,
+    executor: Executor,
     classes: usize,
     /// Rows of the smallest table that ids are looked up in.
     vocabulary: Option<usize>,
@@ -138,11 +142,10 @@ impl<'a> Learner<'a> {
             Op::TokenTypeEmbedding { param } => Some(param),
             _ => None,
         });
-        let device = device.inner();
         let (sample_gradients, sample_forwards) = (AtomicU64::new(0), AtomicU64::new(0));
         Ok(Self {
             graph,
-            device,
+            executor: Executor::on(device),
             classes,
             vocabulary,
             token_types,
@@ -159,9 +162,9 @@ impl<'a> Learner<'a> {
         self.graph
     }
 
-    /// Where everything is computed.
-    pub fn device(&self) -> Device {
-        self.device.clone()
+    /// What runs the graph.
+    pub fn executor(&self) -> &Executor {
+        &self.executor
     }
 
     /// Width of the output: classes, or tokens of the vocabulary.
@@ -252,31 +255,46 @@ impl<'a> Learner<'a> {
         self.sample_forwards.fetch_add(samples as u64, Ordering::Relaxed);
     }
 
-    /// Whether the graph runs on the CPU (`network::host`) or by burn on its device.
-    fn on_host(&self) -> bool {
-        self.device == Device::flex()
+    /// Row-major logits `[B, classes]` or `[B, S, vocabulary]`, and what the batch-norm nodes saw in
+    /// [`BatchNormMode::Batch`].
+    fn logits(&self, weights: &Weights, batch: Batch, mode: BatchNormMode) -> (Vec<f32>, Seen) {
+        self.spent_forwards(batch.len());
+        match &self.executor {
+            Executor::Cpu => self.logits_on_cpu(weights, batch, mode),
+            Executor::Burn(device) => self.logits_by_burn(weights, batch, mode, device),
+        }
     }
 
-    /// Row-major logits `[B, classes]` or `[B, S, vocabulary]`, and what the batch-norm nodes saw in [`Mode::Batch`].
-    fn logits(&self, weights: &Weights, batch: Batch, mode: Mode) -> (Vec<f32>, Seen) {
-        self.spent_forwards(batch.len());
-        if self.on_host() {
-            let input = Signal::new(batch.inputs, &batch.sample_shape);
-            let trace = host::forward(self.graph, weights, input, mode, Keep::Nothing);
-            return (trace.logits, trace.moments);
-        }
-        let input = Activation::upload(batch.inputs, &batch.sample_shape, &self.device);
+    fn logits_on_cpu(
+        &self,
+        weights: &Weights,
+        batch: Batch,
+        mode: BatchNormMode,
+    ) -> (Vec<f32>, Seen) {
+        let input = CpuActivation::new(batch.inputs, &batch.sample_shape);
+        let trace = cpu::forward(self.graph, weights, input, mode, Stored::Nothing);
+        (trace.logits, trace.moments)
+    }
+
+    fn logits_by_burn(
+        &self,
+        weights: &Weights,
+        batch: Batch,
+        mode: BatchNormMode,
+        device: &Device,
+    ) -> (Vec<f32>, Seen) {
+        let input = BurnActivation::upload(batch.inputs, &batch.sample_shape, device);
         let mut seen = Seen::new();
         let mut observe = |found: BatchStatistics| {
-            let values = |t| floats(t).into_iter().map(f64::from).collect();
-            let (mean, variance) = (values(found.mean), values(found.variance));
-            seen.insert(found.node, Moments { mean, variance, count: found.count });
+            seen.insert(found.node, found.download());
         };
         let statistics = match mode {
-            Mode::Running => Statistics::Running,
-            Mode::Batch => Statistics::Batch(&mut observe),
+            BatchNormMode::Running => Statistics::Running,
+            BatchNormMode::Batch => Statistics::Batch(&mut observe),
         };
-        (floats(forward(self.graph, weights, input, statistics)), seen)
+
+        let logits = forward_by_burn(self.graph, weights, input, statistics);
+        (floats(logits), seen)
     }
 }
 

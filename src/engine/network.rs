@@ -1,17 +1,14 @@
-//! A model as data: a [`Graph`] says how it computes, a [`Checkpoint`] holds its parameters.
+//! A model as data: a [`Graph`] says how it computes, a `Checkpoint` holds its parameters.
 //!
-//! One graph gives both the forward pass (`forward`) and the permutation symmetry
+//! One graph gives both the forward pass (`crate::engine::execution`) and the permutation symmetry
 //! (`crate::engine::symmetry`), so the two cannot disagree. Nothing here knows a file or a store.
 
 pub mod document;
 pub mod error;
 mod families;
-pub mod forward;
 pub mod graph;
-pub mod host;
 mod initial;
 pub mod op;
-mod ops;
 pub mod shapes;
 pub mod token;
 

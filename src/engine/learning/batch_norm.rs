@@ -10,11 +10,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Dataset, Learner};
 use crate::engine::{
-    network::{
-        Op,
-        forward::Weights,
-        host::{Mode, Moments},
-    },
+    execution::{BatchNormMode, Moments, Weights},
+    network::Op,
     tensors::{Checkpoint, HostTensor},
 };
 
@@ -45,10 +42,10 @@ impl Learner<'_> {
         if !self.graph.has_batch_norm() {
             return params.clone();
         }
-        let weights = Weights::upload(self.graph, params, &self.device);
+        let weights = Weights::upload(self.graph, params, &self.executor);
         let mut sums = BTreeMap::<String, Sums>::new();
         for positions in draw(data.len(), samples, batch_size) {
-            let (_, seen) = self.logits(&weights, data.batch(&positions), Mode::Batch);
+            let (_, seen) = self.logits(&weights, data.batch(&positions), BatchNormMode::Batch);
             for (node, moments) in seen {
                 let Op::BatchNorm { param, .. } = &self.graph.nodes[node].op else {
                     unreachable!("only batch norm has moments")

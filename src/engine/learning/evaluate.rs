@@ -5,7 +5,7 @@ use super::{
     cross_entropy::{Scores, scores},
 };
 use crate::engine::{
-    network::{forward::Weights, host::Mode},
+    execution::{BatchNormMode, Weights},
     tensors::Checkpoint,
 };
 
@@ -26,7 +26,7 @@ impl Learner<'_> {
     /// # Panics
     /// When [`Learner::check`] would have refused the data.
     pub fn evaluate(&self, params: &Checkpoint, data: &Dataset) -> Evaluation {
-        let weights = Weights::upload(self.graph, params, &self.device);
+        let weights = Weights::upload(self.graph, params, &self.executor);
         self.evaluate_weights(&weights, data)
     }
 
@@ -34,7 +34,7 @@ impl Learner<'_> {
         let mut all = Scores::default();
         for batch in batches(data, self.held_at_once(data.sample_shape())) {
             let labels = batch.labels.clone();
-            let some = scores(&self.logits(weights, batch, Mode::Running).0, &labels);
+            let some = scores(&self.logits(weights, batch, BatchNormMode::Running).0, &labels);
             all.losses.extend(some.losses);
             all.predictions.extend(some.predictions);
         }
@@ -44,8 +44,8 @@ impl Learner<'_> {
 
     /// Row-major logits `[B, classes]` with the running statistics.
     pub fn predict(&self, params: &Checkpoint, batch: &Batch) -> Vec<f32> {
-        let weights = Weights::upload(self.graph, params, &self.device);
-        self.logits(&weights, batch.clone(), Mode::Running).0
+        let weights = Weights::upload(self.graph, params, &self.executor);
+        self.logits(&weights, batch.clone(), BatchNormMode::Running).0
     }
 }
 

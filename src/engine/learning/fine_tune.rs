@@ -17,7 +17,7 @@ use super::{
     optimizer::{Memory, Optimizer, cosine},
 };
 use crate::engine::{
-    network::{forward::Weights, host::Mode},
+    execution::{BatchNormMode, Weights},
     tensors::{Checkpoint, HostTensor},
 };
 
@@ -112,7 +112,7 @@ impl Learner<'_> {
             start: params,
             train,
             plan,
-            weights: Weights::upload(self.graph, params, &self.device),
+            weights: Weights::upload(self.graph, params, &self.executor),
             memory: Memory::new(plan.optimizer, plan.weight_decay),
             done: 0,
             snapshots: Vec::new(),
@@ -178,7 +178,7 @@ impl Run<'_, '_> {
     /// The batch's mean loss, and over how many labels it was taken.
     fn step(&mut self, positions: &[usize], rate: f64) -> (f64, usize) {
         let batch = self.train.batch(positions);
-        let (loss, gradients) = self.learner.backward(&self.weights, &batch, Mode::Batch);
+        let (loss, gradients) = self.learner.backward(&self.weights, &batch, BatchNormMode::Batch);
         for (name, gradient) in gradients {
             let memory = &mut self.memory;
             self.weights.update(&name, |value| memory.step(&name, value, gradient, rate));

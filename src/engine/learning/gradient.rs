@@ -9,9 +9,11 @@ use super::{
     cross_entropy::{self, Scores, scores},
 };
 use crate::engine::{
-    network::{
-        forward::{Activation, Statistics, Weights, floats, forward},
-        host::{self, Keep, Mode, Signal},
+    execution::{
+        BatchNormMode, Executor, Statistics, Weights,
+        burn::{BurnActivation, forward as forward_by_burn},
+        cpu::{self, CpuActivation, Stored},
+        floats,
     },
     tensors::{Checkpoint, HostTensor},
 };
@@ -30,8 +32,8 @@ impl Learner<'_> {
     /// # Panics
     /// When [`Learner::check`] would have refused the batch.
     pub fn gradient(&self, params: &Checkpoint, batch: &Batch) -> Gradient {
-        let weights = Weights::upload(self.graph, params, &self.device);
-        let (loss, gradients) = self.backward(&weights, batch, Mode::Batch);
+        let weights = Weights::upload(self.graph, params, &self.executor);
+        let (loss, gradients) = self.backward(&weights, batch, BatchNormMode::Batch);
         let part = |(name, values): (String, Tensor<1>)| {
             let shape = params[&name].shape().to_vec();
             (name, HostTensor::from_f32(shape, floats(values)))
@@ -45,16 +47,15 @@ impl Learner<'_> {
         &self,
         weights: &Weights,
         batch: &Batch,
-        mode: Mode,
+        mode: BatchNormMode,
     ) -> (f64, HashMap<String, Tensor<1>>) {
         self.spent_gradients(batch.len());
         let share = cross_entropy::share(&batch.labels);
         let (mut all, mut sums) = (Scores::default(), HashMap::new());
         for part in batch.parts(self.held_on_the_way_back(batch)) {
-            let (some, gradients) = if self.on_host() {
-                self.backward_on_host(weights, part, (mode, share))
-            } else {
-                self.backward_by_burn(&weights.leaves(), part, (mode, share))
+            let (some, gradients) = match self.executor {
+                Executor::Cpu => self.backward_on_cpu(weights, part, mode, share),
+                Executor::Burn(_) => self.backward_by_burn(&weights.leaves(), part, mode, share),
             };
             all.losses.extend(some.losses);
             for (name, gradient) in gradients {
@@ -69,14 +70,15 @@ impl Learner<'_> {
     }
 
     /// Scores of a part of a batch, and its gradients where every counted row has `share` of the mean.
-    fn backward_on_host(
+    fn backward_on_cpu(
         &self,
         weights: &Weights,
         part: Batch,
-        (mode, share): (Mode, f64),
+        mode: BatchNormMode,
+        share: f64,
     ) -> (Scores, HashMap<String, Tensor<1>>) {
-        let input = Signal::new(part.inputs, &part.sample_shape);
-        let mut trace = host::forward(self.graph, weights, input, mode, Keep::WayBack);
+        let input = CpuActivation::new(part.inputs, &part.sample_shape);
+        let mut trace = cpu::forward(self.graph, weights, input, mode, Stored::ForBackward);
         let logits = std::mem::take(&mut trace.logits);
         let found = scores(&logits, &part.labels);
         let factor = cross_entropy::shared_gradient(logits, &part.labels, share);
@@ -88,18 +90,21 @@ impl Learner<'_> {
         &self,
         leaves: &Weights,
         part: Batch,
-        (mode, share): (Mode, f64),
+        mode: BatchNormMode,
+        share: f64,
     ) -> (Scores, HashMap<String, Tensor<1>>) {
-        let device = self.device.clone().autodiff();
-        let input = Activation::upload(part.inputs, &part.sample_shape, &device);
+        let device = self.executor.device().autodiff();
+        let input = BurnActivation::upload(part.inputs, &part.sample_shape, &device);
         let mut unheard = |_| {};
         let statistics = match mode {
-            Mode::Batch => Statistics::Batch(&mut unheard),
-            Mode::Running => Statistics::Running,
+            BatchNormMode::Batch => Statistics::Batch(&mut unheard),
+            BatchNormMode::Running => Statistics::Running,
         };
-        let logits = forward(self.graph, leaves, input, statistics);
+
+        let logits = forward_by_burn(self.graph, leaves, input, statistics);
         let values = floats(logits.clone().inner());
         let found = scores(&values, &part.labels);
+
         // d loss / d θ = Σ (d loss / d logits) · d logits / d θ, the first factor a constant.
         let factor = cross_entropy::shared_gradient(values, &part.labels, share);
         let factor = Tensor::from_data(TensorData::new(factor, logits.dims()), &device);
@@ -134,10 +139,10 @@ mod tests {
         let learner = Learner::new(graph, &signature, Device::flex()).unwrap();
         let params = testing::random_params(&signature, 2);
         let gradient = learner.gradient(&params, batch);
-        let weights = Weights::upload(graph, &params, &Device::flex());
+        let weights = Weights::upload(graph, &params, &Executor::Cpu);
         let share = cross_entropy::share(&batch.labels);
         let (scores, by_burn) =
-            learner.backward_by_burn(&weights.leaves(), batch.clone(), (Mode::Batch, share));
+            learner.backward_by_burn(&weights.leaves(), batch.clone(), BatchNormMode::Batch, share);
         assert!((gradient.loss - scores.mean_loss()).abs() < 1e-5);
         agree_with_running_statistics(&learner, &weights, batch);
         assert_eq!(by_burn.len(), gradient.parts.len());
@@ -159,10 +164,14 @@ mod tests {
     }
 
     fn agree_with_running_statistics(learner: &Learner, weights: &Weights, batch: &Batch) {
-        let (loss, here) = learner.backward(weights, batch, Mode::Running);
+        let (loss, here) = learner.backward(weights, batch, BatchNormMode::Running);
         let share = cross_entropy::share(&batch.labels);
-        let (by_burn, there) =
-            learner.backward_by_burn(&weights.leaves(), batch.clone(), (Mode::Running, share));
+        let (by_burn, there) = learner.backward_by_burn(
+            &weights.leaves(),
+            batch.clone(),
+            BatchNormMode::Running,
+            share,
+        );
         assert!((loss - by_burn.mean_loss()).abs() < 1e-5);
         for (name, tensor) in &there {
             let pairs = floats(here[name].clone()).into_iter().zip(floats(tensor.clone()));
@@ -232,7 +241,7 @@ mod tests {
 
     /// `z` is computed once more from `a`, when `b`, the only one to read `a`, has been passed.
     #[test]
-    fn a_sum_that_is_had_again() {
+    fn a_sum_that_is_recomputed() {
         check(
             &[2, 4, 3],
             json!([{"op":"conv2d","param":"a","padding":1},{"op":"relu","id":"r"},

@@ -1,7 +1,8 @@
 //! What one sample asks of a machine, by the kinds of kernels that run it: an estimate for plans.
 
 use crate::engine::{
-    network::{Graph, GraphError, Op, Operand, host, shapes::channels},
+    execution::cpu::stored_for_backward,
+    network::{Graph, GraphError, Op, Operand, shapes::channels},
     tensors::Signature,
 };
 
@@ -36,7 +37,7 @@ impl Load {
     pub fn of(graph: &Graph, signature: &Signature) -> Result<Self, GraphError> {
         let shapes = graph.shapes(signature)?;
         let size = |shape: &[usize]| shape.iter().product::<usize>() as f64;
-        let kept = host::kept(graph).into_iter().map(|operand| match operand {
+        let kept = stored_for_backward(graph).into_iter().map(|operand| match operand {
             Operand::Input => size(graph.input.shape()),
             Operand::Node(position) => size(&shapes[position]),
         });

@@ -100,7 +100,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::engine::network::forward::floats;
+    use crate::engine::execution::floats;
 
     /// Two steps from 1 with the gradients 0.5 and 0.25.
     fn two_steps(optimizer: Optimizer, decay: f64) -> f32 {

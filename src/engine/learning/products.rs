@@ -6,11 +6,11 @@ use faer::{Accum, Mat, Par, linalg::matmul::matmul};
 
 use super::{Batch, Learner, cross_entropy};
 use crate::engine::{
-    network::{
-        Operand,
-        forward::Weights,
-        host::{self, Keep, Mode, Signal},
+    execution::{
+        BatchNormMode, Executor, Weights,
+        cpu::{self, CpuActivation, Stored},
     },
+    network::Operand,
     tensors::Checkpoint,
 };
 
@@ -24,7 +24,7 @@ pub enum Side {
 }
 
 /// One model's rows on one batch.
-pub struct Rows(HashMap<Side, Signal>);
+pub struct Rows(HashMap<Side, CpuActivation>);
 
 /// `Σ_rows x_Aᵀ x_B` by place, f64, `[d_A, d_B]`: rows are samples × positions, uncentred.
 #[derive(Default)]
@@ -37,9 +37,10 @@ impl Learner<'_> {
     /// # Panics
     /// When [`Learner::check`] would have refused the batch.
     pub fn rows(&self, params: &Checkpoint, batch: &Batch, places: &[Side]) -> Rows {
-        let weights = Weights::upload(self.graph, params, &burn::tensor::Device::flex());
-        let input = Signal::new(batch.inputs.clone(), &batch.sample_shape);
-        let trace = host::forward(self.graph, &weights, input, Mode::Running, Keep::Everything);
+        let weights = Weights::upload(self.graph, params, &Executor::Cpu);
+        let input = CpuActivation::new(batch.inputs.clone(), &batch.sample_shape);
+        let trace =
+            cpu::forward(self.graph, &weights, input, BatchNormMode::Running, Stored::Everything);
         let mut rows = HashMap::new();
         for place in places {
             if let Side::Activation(operand) = place {
@@ -85,7 +86,7 @@ impl Products {
 }
 
 /// `[rows, channels]`: channels are an image's first axis and otherwise the last.
-fn matrix(signal: &Signal) -> Mat<f64> {
+fn matrix(signal: &CpuActivation) -> Mat<f64> {
     let values = signal.values();
     if let [channels, _, _] = signal.shape() {
         let (positions, size) = (signal.positions(), signal.size());
@@ -105,7 +106,7 @@ mod tests {
     #[test]
     fn rows_are_samples_times_positions() {
         // Two samples, two channels, 1 × 2 positions.
-        let image = Signal::new((1u8..=8).map(f32::from).collect(), &[2, 1, 2]);
+        let image = CpuActivation::new((1u8..=8).map(f32::from).collect(), &[2, 1, 2]);
         let expected = [[1.0, 3.0], [2.0, 4.0], [5.0, 7.0], [6.0, 8.0]];
         let found = matrix(&image);
         assert_eq!((found.nrows(), found.ncols()), (4, 2));
@@ -114,15 +115,16 @@ mod tests {
                 assert!((found[(row, channel)] - expected).abs() < 1e-12);
             }
         }
-        let tokens = Signal::new(vec![1.0, 2.0, 3.0, 4.0], &[2, 2]);
+        let tokens = CpuActivation::new(vec![1.0, 2.0, 3.0, 4.0], &[2, 2]);
         assert!((matrix(&tokens)[(1, 0)] - 3.0).abs() < 1e-12);
     }
 
     #[test]
     fn products_are_summed_over_batches() {
         let place = Side::Activation(Operand::Input);
-        let rows =
-            |values: &[f32]| Rows(HashMap::from([(place, Signal::new(values.to_vec(), &[2]))]));
+        let rows = |values: &[f32]| {
+            Rows(HashMap::from([(place, CpuActivation::new(values.to_vec(), &[2]))]))
+        };
         let mut products = Products::default();
         products.add(&rows(&[1.0, 2.0]), &rows(&[3.0, 4.0]));
         products.add(&rows(&[0.0, 1.0]), &rows(&[1.0, 1.0]));

@@ -2,10 +2,7 @@
 
 use super::{Dataset, Learner};
 use crate::engine::{
-    network::{
-        forward::{Weights, floats},
-        host::Mode,
-    },
+    execution::{BatchNormMode, Weights, floats},
     tensors::{Checkpoint, HostTensor},
 };
 
@@ -22,14 +19,14 @@ impl Learner<'_> {
         data: &Dataset,
         positions: &[usize],
     ) -> Checkpoint {
-        let weights = Weights::upload(self.graph, params, &self.device);
+        let weights = Weights::upload(self.graph, params, &self.executor);
         let mut votes: Vec<(String, Vec<f32>)> = Vec::new();
         for name in self.graph.learned() {
             votes.extend(params.get(&name).map(|tensor| (name, vec![0.0; tensor.len()])));
         }
         for &position in positions {
             let (_, mut gradients) =
-                self.backward(&weights, &data.batch(&[position]), Mode::Running);
+                self.backward(&weights, &data.batch(&[position]), BatchNormMode::Running);
             for (name, votes) in &mut votes {
                 let Some(gradient) = gradients.remove(name) else { continue };
                 votes.iter_mut().zip(floats(gradient)).for_each(|(vote, g)| *vote += sign(g));

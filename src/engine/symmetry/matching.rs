@@ -14,7 +14,6 @@ mod stages;
 
 use std::sync::Arc;
 
-use burn::tensor::Device;
 use rand::{Rng, seq::SliceRandom};
 
 use super::{
@@ -25,6 +24,7 @@ use super::{
     similarity::{Pair, Similarity, Task},
 };
 use crate::engine::{
+    execution::Executor,
     ledger::{Ledger, Work},
     network::Role,
     tensors::{Checkpoint, HostTensor},
@@ -90,7 +90,7 @@ impl Kept {
 #[derive(Debug)]
 pub struct Matcher<'a> {
     symmetry: &'a Symmetry,
-    device: Device,
+    executor: Executor,
     ledger: &'a Ledger,
     pairs: Vec<Pair>,
     /// Of the pairs, in order.
@@ -102,11 +102,11 @@ pub struct Matcher<'a> {
 }
 
 impl<'a> Matcher<'a> {
-    /// Matrix products run on `device`.
-    pub fn new(symmetry: &'a Symmetry, device: Device, ledger: &'a Ledger) -> Self {
+    /// Matrix products run where the executor runs.
+    pub fn new(symmetry: &'a Symmetry, executor: &Executor, ledger: &'a Ledger) -> Self {
         Self {
             symmetry,
-            device,
+            executor: executor.clone(),
             ledger,
             pairs: Vec::new(),
             known: Vec::new(),
@@ -313,7 +313,7 @@ impl<'a> Matcher<'a> {
     }
 
     fn task<'t>(&'t self, group: usize, solved: Option<&'t [bool]>) -> Task<'t> {
-        Task { symmetry: self.symmetry, group, device: &self.device, solved }
+        Task { symmetry: self.symmetry, group, executor: &self.executor, solved }
     }
 
     /// `A_g`, up to date; of only those members that `solved` groups anchor, if there are such.
@@ -323,7 +323,7 @@ impl<'a> Matcher<'a> {
         permutation: &Permutation,
         solved: Option<&[bool]>,
     ) -> Arc<Vec<f32>> {
-        let task = Task { symmetry: self.symmetry, group, device: &self.device, solved };
+        let task = Task { symmetry: self.symmetry, group, executor: &self.executor, solved };
         let pairs = &self.pairs;
         self.ledger.book(Work::Similarity, || {
             if solved.is_none() {

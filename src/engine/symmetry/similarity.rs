@@ -16,7 +16,8 @@ use super::{
     permutation::Permutation,
 };
 use crate::engine::{
-    network::{Role, forward::floats},
+    execution::{Executor, floats},
+    network::Role,
     tensors::{
         Checkpoint, HostTensor,
         matmul::{accumulate, matrix, product},
@@ -130,11 +131,11 @@ impl Similarity {
     }
 }
 
-/// A group of a symmetry on a device.
+/// A group of a symmetry, and what multiplies its matrices.
 pub struct Task<'a> {
     pub symmetry: &'a Symmetry,
     pub group: usize,
-    pub device: &'a Device,
+    pub executor: &'a Executor,
     /// Only members whose other axes are fixed or belong to these groups take part; `None`: all.
     pub solved: Option<&'a [bool]>,
 }
@@ -190,7 +191,7 @@ const NARROWEST: usize = 1024;
 /// Blocks `[units, k]` of target and source, to be multiplied and added to a matrix.
 struct Product<'a> {
     units: usize,
-    device: &'a Device,
+    executor: &'a Executor,
     matrix: &'a mut Option<Matrix>,
     /// Of target and source.
     blocks: Vec<[Block<'a>; 2]>,
@@ -198,8 +199,8 @@ struct Product<'a> {
 
 impl<'a> Product<'a> {
     fn new(task: &Task<'a>, matrix: &'a mut Option<Matrix>) -> Self {
-        let (units, device) = (task.group().units, task.device);
-        Self { units, device, matrix, blocks: Vec::new() }
+        let (units, executor) = (task.group().units, task.executor);
+        Self { units, executor, matrix, blocks: Vec::new() }
     }
 
     fn add(&mut self, coupling: &Coupling, pair: &'a Pair, change: Option<Change>) {
@@ -269,8 +270,8 @@ impl<'a> Product<'a> {
             buffer.resize(self.units * width, 0.0);
             lay_out(views, width, buffer);
         }
-        if *self.device != Device::flex() {
-            let product = self.on_device(std::mem::take(buffers), width);
+        if let Executor::Burn(device) = self.executor {
+            let product = self.on_device(std::mem::take(buffers), width, device);
             *self.matrix = Some(Matrix::Device(Box::new(match self.matrix.take() {
                 Some(Matrix::Device(sum)) => sum.add(product),
                 _ => product,
@@ -287,9 +288,9 @@ impl<'a> Product<'a> {
         }));
     }
 
-    fn on_device(&self, sides: [Vec<f32>; 2], width: usize) -> Tensor<2> {
+    fn on_device(&self, sides: [Vec<f32>; 2], width: usize, device: &Device) -> Tensor<2> {
         let [target, source] = sides.map(|values| -> Tensor<2> {
-            Tensor::from_data(TensorData::new(values, [self.units, width]), self.device)
+            Tensor::from_data(TensorData::new(values, [self.units, width]), device)
         });
         target.matmul(source.transpose())
     }

@@ -92,7 +92,7 @@ impl<'a> Run<'a> {
         Self {
             problem,
             train: problem.train.expect("a checked specification gives gradient methods data"),
-            matcher: Matcher::new(problem.symmetry, problem.learner.device(), problem.ledger),
+            matcher: Matcher::new(problem.symmetry, problem.learner.executor(), problem.ledger),
             permutation: Permutation::identity(problem.symmetry),
             rng: ChaCha8Rng::seed_from_u64(problem.seed),
         }

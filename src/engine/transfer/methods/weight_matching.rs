@@ -35,7 +35,7 @@ pub fn match_pair(
 ) -> Result<Alignment, TransferError> {
     problem.step(0, 1)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut matcher = Matcher::new(problem.symmetry, problem.learner.device(), problem.ledger);
+    let mut matcher = Matcher::new(problem.symmetry, problem.learner.executor(), problem.ledger);
     matcher.push(Kind::Matched, target, source);
     let identity = Permutation::identity(problem.symmetry);
     let reached = |stage: &Stage| {

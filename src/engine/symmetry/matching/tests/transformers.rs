@@ -132,7 +132,7 @@ fn biases_of_keys_follow_their_channels_and_take_no_part_in_the_matching() {
             }
         }
         let ledger = ledger();
-        let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &ledger);
         matcher.push(Kind::Matched, target, source.clone());
         let solution = matcher.solve(Start::Anchored, &mut rng).unwrap();
         assert_eq!(solution.permutation, planted, "{projection:?}");
@@ -154,7 +154,7 @@ fn a_planted_permutation_of_twelve_blocks_is_found() {
         let source = random(&signature, &mut rng);
         let planted = Permutation::random(&symmetry, &mut rng);
         let ledger = ledger();
-        let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &ledger);
         let target = planted.apply(&symmetry, &source);
         matcher.push(Kind::Matched, target.clone(), source.clone());
         let identity = Permutation::identity(&symmetry);
@@ -175,7 +175,7 @@ fn corrected_matrices_equal_those_built_anew() {
         let symmetry = Symmetry::derive(&graph, &signature).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(22);
         let ledger = ledger();
-        let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &ledger);
         for _ in 0..2 {
             matcher.push(Kind::Matched, random(&signature, &mut rng), random(&signature, &mut rng));
         }

@@ -2,10 +2,13 @@
 
 use burn::tensor::{Tensor, module::batch_norm_train};
 
-use super::super::forward::{BatchStatistics, Statistics, Weights};
+use crate::engine::execution::{
+    statistics::{BatchStatistics, Statistics},
+    weights::Weights,
+};
 
 /// One batch-norm node with its tensors.
-pub(in super::super) struct BatchNorm<'a> {
+pub(super) struct BatchNorm<'a> {
     pub node: usize,
     pub param: &'a str,
     pub eps: f64,
@@ -32,16 +35,18 @@ impl BatchNorm<'_> {
         }
     }
 
-    /// One multiplication and one addition an element: the statistics are folded into γ and β.
+    /// One multiplication and one addition per element: the statistics are folded into γ and β.
     fn running<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let (gamma, beta) = self.affine(&x);
-        let statistic =
-            |suffix| self.weights.get::<1>(self.param, suffix).expect("shapes have been checked");
-        let scale = gamma / (statistic("running_var") + self.eps).sqrt();
-        let shift = beta - statistic("running_mean") * scale.clone();
+        let scale = gamma / (self.statistic("running_var") + self.eps).sqrt();
+        let shift = beta - self.statistic("running_mean") * scale.clone();
         let mut dims = [1; D];
         dims[1] = x.dims()[1];
         x * scale.reshape(dims) + shift.reshape(dims)
+    }
+
+    fn statistic(&self, suffix: &str) -> Tensor<1> {
+        self.weights.get(self.param, suffix).expect("shapes have been checked")
     }
 
     /// γ and β; one and zero where the checkpoint has none.

@@ -1,15 +1,16 @@
-//! `x Wᵀ + b` and its way back, on samples or on every token of them.
+//! `x Wᵀ + b` and its backward pass, on samples or on every token of them.
 
 use std::borrow::Cow;
 
 use faer::MatRef;
 use rayon::prelude::*;
 
-use super::{
-    super::{forward::Weights, op::Op},
-    Gradients, Signal,
+use super::{activation::CpuActivation, gradients::Gradients};
+use crate::engine::{
+    execution::weights::Weights,
+    network::Op,
+    tensors::matmul::{matrix, product},
 };
-use crate::engine::tensors::matmul::{matrix, product};
 
 /// A linear layer.
 pub(super) struct Linear<'a> {
@@ -44,26 +45,27 @@ impl<'a> Linear<'a> {
     }
 
     /// `[B, in]` to `[B, out]`, `[B, S, in]` to `[B, S, out]`.
-    pub fn forward(&self, x: &Signal) -> Signal {
+    pub fn forward(&self, x: &CpuActivation) -> CpuActivation {
         let mut y = product(x.rows(), self.weight().transpose());
         if let Some(bias) = &self.bias {
             y.par_chunks_mut(self.outputs).with_min_len(16).for_each(|row| {
                 row.iter_mut().zip(bias.iter()).for_each(|(v, bias)| *v += bias);
             });
         }
+
         let mut shape = x.shape().to_vec();
         *shape.last_mut().expect("a sample has an axis") = self.outputs;
-        Signal::new(y, &shape)
+        CpuActivation::new(y, &shape)
     }
 
     /// `dW = dyᵀ x`, `db = Σ dy`, `dx = dy W`.
     pub fn backward(
         &self,
-        x: &Signal,
-        dy: &Signal,
+        x: &CpuActivation,
+        dy: &CpuActivation,
         gradients: &mut Gradients,
         wanted: bool,
-    ) -> Option<Signal> {
+    ) -> Option<CpuActivation> {
         let (x_rows, dy_rows) = (x.rows(), dy.rows());
         let weight = if self.transposed {
             product(x_rows.transpose(), dy_rows)
@@ -71,6 +73,7 @@ impl<'a> Linear<'a> {
             product(dy_rows.transpose(), x_rows)
         };
         gradients.add(self.param, "weight", weight);
+
         if self.bias.is_some() {
             let mut sums = vec![0f64; self.outputs];
             for row in dy.values().chunks(self.outputs) {
@@ -79,6 +82,7 @@ impl<'a> Linear<'a> {
             let sums = sums.into_iter().map(|sum| sum as f32).collect();
             gradients.add(self.param, "bias", sums);
         }
-        wanted.then(|| Signal::new(product(dy_rows, self.weight()), x.shape()))
+
+        wanted.then(|| CpuActivation::new(product(dy_rows, self.weight()), x.shape()))
     }
 }

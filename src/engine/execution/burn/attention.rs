@@ -5,14 +5,14 @@ use std::f64::consts::TAU;
 
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 
-use super::super::op::{Llama3Scaling, Op, Rotary};
+use crate::engine::network::op::{Llama3Scaling, Op, Rotary};
 
 /// What is added to the score of a position that is not attended to: far below any score, yet
 /// finite, so that a row without any position left gives no NaN.
 const AWAY: f32 = -1e30;
 
 /// Queries, keys and values `[B, S, heads · d]` and, for a mask, the ids `[B, S]`.
-pub(in super::super) struct Operands {
+pub(super) struct Operands {
     pub queries: Tensor<3>,
     pub keys: Tensor<3>,
     pub values: Tensor<3>,
@@ -23,13 +23,13 @@ impl Operands {
     /// From one `[q|k|v]`, `[B, S, 3 D]`.
     pub fn of_fused(fused: Tensor<3>, ids: Option<Tensor<2>>) -> Self {
         let width = fused.dims()[2] / 3;
-        let part = |i: usize| fused.clone().narrow(2, i * width, width);
-        Self { queries: part(0), keys: part(1), values: part(2), ids }
+        let [queries, keys, values] = [0, 1, 2].map(|i| fused.clone().narrow(2, i * width, width));
+        Self { queries, keys, values, ids }
     }
 }
 
 /// `[B, S, heads · d]`.
-pub(in super::super) fn attention(op: &Op, operands: Operands) -> Tensor<3> {
+pub(super) fn attention(op: &Op, operands: Operands) -> Tensor<3> {
     let Op::Attention { heads, kv_heads, causal, rotary, .. } = op else {
         unreachable!("called for attention")
     };
@@ -121,7 +121,7 @@ impl Angles {
     }
 }
 
-/// Radians a position, for each of the `size / 2` pairs.
+/// Radians per position, for each of the `size / 2` pairs.
 fn frequencies(rotary: &Rotary, size: usize) -> Vec<f64> {
     let frequency = |pair: usize| {
         let frequency = rotary.theta.powf(-((2 * pair) as f64) / size as f64);
@@ -142,8 +142,8 @@ fn stretched(frequency: f64, scaling: &Llama3Scaling) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::forward::floats;
     use super::*;
+    use crate::engine::execution::floats;
 
     fn tensor<const D: usize>(values: &[f32], dims: [usize; D]) -> Tensor<D> {
         Tensor::from_data(TensorData::new(values.to_vec(), dims), &Device::flex())

@@ -2,33 +2,36 @@
 
 use burn::tensor::{Device, Tensor, TensorData, module, ops::ConvOptions};
 
-use super::super::{
-    forward::{Activation, Weights},
-    op::{Op, Position},
-    token::Tokens as Packed,
+use super::{
+    activation::BurnActivation,
+    attention::{Operands, attention},
+    packed_tokens::PackedTokens,
 };
-use super::attention::{Operands, attention};
+use crate::engine::{
+    execution::weights::Weights,
+    network::{Op, op::Position},
+};
 
 /// Runs an op of tokens.
-pub(in super::super) fn run(op: &Op, mut inputs: Vec<Activation>, weights: &Weights) -> Activation {
-    use Activation::{Features, Tokens};
+pub(super) fn run(op: &Op, mut inputs: Vec<BurnActivation>, weights: &Weights) -> BurnActivation {
+    use BurnActivation::{Features, Tokens};
     let x = inputs.remove(0);
     match op {
         Op::LayerNorm { .. } | Op::RmsNorm { .. } => norm(op, x, weights),
         Op::LayerScale { param } => Tokens(x.tokens() * along(weights, param, "gamma", 2)),
         Op::Embedding { param } => Tokens(embedding(x.features(), weights, param)),
         Op::PositionEmbedding { param, padding: Some(padding), .. } => {
-            Tokens(counted_positions(x.features(), weights, (param, *padding)))
+            Tokens(counted_positions(x.features(), weights, param, *padding))
         }
         Op::PositionEmbedding { .. } => Tokens(position_embedding(op, &x, weights)),
         Op::TokenTypeEmbedding { param } => {
-            Tokens(rows(Packed::of(x.features()).types, weights, param))
+            Tokens(rows(PackedTokens::of(x.features()).types, weights, param))
         }
         Op::ClassToken { param } => Tokens(class_token(x.tokens(), weights, param)),
         Op::PatchEmbed { param } => Tokens(patch_embed(x.image(), weights, param)),
         Op::Attention { mask, .. } => {
-            let ids = if *mask { inputs.pop().map(Activation::features) } else { None };
-            let operands = match <[Activation; 2]>::try_from(inputs) {
+            let ids = if *mask { inputs.pop().map(BurnActivation::features) } else { None };
+            let operands = match <[BurnActivation; 2]>::try_from(inputs) {
                 Ok([keys, values]) => Operands {
                     queries: x.tokens(),
                     keys: keys.tokens(),
@@ -40,10 +43,10 @@ pub(in super::super) fn run(op: &Op, mut inputs: Vec<Activation>, weights: &Weig
             Tokens(attention(op, operands))
         }
         Op::SelectToken { position, padding } => {
-            let ids = inputs.pop().map(Activation::features);
-            Features(select(x.tokens(), (*position, *padding), ids))
+            let ids = inputs.pop().map(BurnActivation::features);
+            Features(select(x.tokens(), *position, *padding, ids))
         }
-        Op::MeanTokens {} => Features(mean(x.tokens(), inputs.pop().map(Activation::features))),
+        Op::MeanTokens {} => Features(mean(x.tokens(), inputs.pop().map(BurnActivation::features))),
         other => unreachable!("{} is no op of tokens", other.name()),
     }
 }
@@ -56,11 +59,11 @@ fn along<const D: usize>(weights: &Weights, param: &str, suffix: &str, axis: usi
     vector.reshape(dims)
 }
 
-fn norm(op: &Op, x: Activation, weights: &Weights) -> Activation {
+fn norm(op: &Op, x: BurnActivation, weights: &Weights) -> BurnActivation {
     match x {
-        Activation::Features(x) => Activation::Features(norm_along(op, x, 1, weights)),
-        Activation::Tokens(x) => Activation::Tokens(norm_along(op, x, 2, weights)),
-        Activation::Image(x) => Activation::Image(norm_along(op, x, 1, weights)),
+        BurnActivation::Features(x) => BurnActivation::Features(norm_along(op, x, 1, weights)),
+        BurnActivation::Tokens(x) => BurnActivation::Tokens(norm_along(op, x, 2, weights)),
+        BurnActivation::Image(x) => BurnActivation::Image(norm_along(op, x, 1, weights)),
     }
 }
 
@@ -81,7 +84,7 @@ fn norm_along<const D: usize>(op: &Op, x: Tensor<D>, axis: usize, weights: &Weig
 
 /// `[B, S]` to `[B, S, D]`; a masked position reads its id's row, one without a token that of id 0.
 fn embedding(packed: Tensor<2>, weights: &Weights, param: &str) -> Tensor<3> {
-    rows(Packed::of(packed).ids, weights, param)
+    rows(PackedTokens::of(packed).ids, weights, param)
 }
 
 /// Rows of a table by their numbers, `[B, S]` to `[B, S, D]`.
@@ -95,24 +98,20 @@ fn rows(numbers: Tensor<2>, weights: &Weights, param: &str) -> Tensor<3> {
 
 /// Positions counted over the ids that are not `padding`, from the row after its own; the others read
 /// that row itself.
-fn counted_positions(
-    packed: Tensor<2>,
-    weights: &Weights,
-    (param, padding): (&str, u32),
-) -> Tensor<3> {
-    let counts = Packed::of(packed).other_than(padding);
+fn counted_positions(packed: Tensor<2>, weights: &Weights, param: &str, padding: u32) -> Tensor<3> {
+    let counts = PackedTokens::of(packed).other_than(padding);
     let numbers = counts.clone().cumsum(1) * counts + padding as f32;
     rows(numbers, weights, param)
 }
 
-fn position_embedding(op: &Op, x: &Activation, weights: &Weights) -> Tensor<3> {
+fn position_embedding(op: &Op, x: &BurnActivation, weights: &Weights) -> Tensor<3> {
     let Op::PositionEmbedding { param, bare, offset, constant, .. } = op else {
         unreachable!("called for position embeddings")
     };
     let [batch, length] = match x {
-        Activation::Features(ids) => ids.dims(),
-        Activation::Tokens(tokens) => [tokens.dims()[0], tokens.dims()[1]],
-        Activation::Image(_) => unreachable!("shapes have been checked"),
+        BurnActivation::Features(ids) => ids.dims(),
+        BurnActivation::Tokens(tokens) => [tokens.dims()[0], tokens.dims()[1]],
+        BurnActivation::Image(_) => unreachable!("shapes have been checked"),
     };
     let table: Tensor<3> = if *bare {
         weights.bare(param).expect("shapes have been checked")
@@ -142,7 +141,8 @@ fn patch_embed(x: Tensor<4>, weights: &Weights, param: &str) -> Tensor<3> {
 /// `[B, S, D]` to `[B, D]`.
 fn select(
     x: Tensor<3>,
-    (position, padding): (Position, Option<u32>),
+    position: Position,
+    padding: Option<u32>,
     packed: Option<Tensor<2>>,
 ) -> Tensor<2> {
     let [batch, length, width] = x.dims();
@@ -151,7 +151,7 @@ fn select(
         return x.narrow(1, at, 1).reshape([batch, width]);
     };
     let positions = positions(length, &packed.device());
-    let tokens = Packed::of(packed);
+    let tokens = PackedTokens::of(packed);
     let counted = match (position, padding) {
         (Position::End, Some(padding)) => tokens.other_than(padding),
         (Position::End, None) => tokens.present,
@@ -185,13 +185,12 @@ fn weighted_sum(x: Tensor<3>, shares: Tensor<2>) -> Tensor<2> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{
-        forward::floats,
-        graph::{Graph, Input, Node, Operand, Task},
-        token::ABSENT,
-    };
     use super::*;
-    use crate::engine::tensors::HostTensor;
+    use crate::engine::{
+        execution::{Executor, floats},
+        network::{Graph, Input, Node, Operand, Task, token::ABSENT},
+        tensors::HostTensor,
+    };
 
     fn tensor<const D: usize>(values: &[f32], dims: [usize; D]) -> Tensor<D> {
         Tensor::from_data(TensorData::new(values.to_vec(), dims), &Device::flex())
@@ -203,7 +202,7 @@ mod tests {
         let ids = || Some(tensor(&[7.0, 0.0, -1.0, -1.0, -1.0, 2.0], [2, 3]));
         assert_eq!(floats(mean(x(), None)), [2.0, 5.0]);
         assert_eq!(floats(mean(x(), ids())), [1.5, 6.0]);
-        let select = |position, padding, ids| floats(select(x(), (position, padding), ids));
+        let select = |position, padding, ids| floats(select(x(), position, padding, ids));
         assert_eq!(select(Position::First, None, None), [1.0, 4.0]);
         assert_eq!(select(Position::Last, None, None), [3.0, 6.0]);
         assert_eq!(select(Position::Last, None, ids()), [2.0, 6.0]);
@@ -232,10 +231,11 @@ mod tests {
             nodes: vec![Node { id: "p".into(), op: op.clone(), inputs: vec![Operand::Input] }],
         };
         let params = [("p.weight".to_owned(), table)].into_iter().collect();
-        let weights = Weights::upload(&graph, &params, &Device::flex());
+        let weights = Weights::upload(&graph, &params, &Executor::Cpu);
         // Padded on the left; then a masked token that is no padding, and a filled position.
         let ids = tensor(&[-2.0, -2.0, 5.0, 6.0, 5.0, -7.0, 1.0, ABSENT], [2, 4]);
-        let Activation::Tokens(found) = run(&op, vec![Activation::Features(ids)], &weights) else {
+        let BurnActivation::Tokens(found) = run(&op, vec![BurnActivation::Features(ids)], &weights)
+        else {
             panic!("tokens")
         };
         assert_eq!(floats(found), [1.0, 1.0, 2.0, 3.0, 2.0, 3.0, 1.0, 1.0]);

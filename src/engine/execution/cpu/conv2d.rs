@@ -1,7 +1,7 @@
 //! Convolution as matrix products: `Y = W · columns(x)` for a few samples at a time.
 //!
 //! `columns(x)` is `[in · kh · kw, samples · positions]`: row `(c, i, j)` holds what kernel position
-//! `(i, j)` of channel `c` meets at every output position. On the way back
+//! `(i, j)` of channel `c` meets at every output position. In the backward pass
 //! `dW += dY · columns(x)ᵀ`, and `Wᵀ · dY` is spread back over `dx`.
 
 use std::{borrow::Cow, ops::Range};
@@ -9,14 +9,12 @@ use std::{borrow::Cow, ops::Range};
 use faer::MatRef;
 use rayon::prelude::*;
 
-use super::{
-    super::{
-        forward::Weights,
-        op::{Op, Pair},
-    },
-    Gradients, Signal,
+use super::{activation::CpuActivation, gradients::Gradients};
+use crate::engine::{
+    execution::weights::Weights,
+    network::{Op, op::Pair},
+    tensors::matmul::{matrix, product},
 };
-use crate::engine::tensors::matmul::{matrix, product};
 
 /// Columns of one product: enough to keep the multiplication busy, few enough for the cache.
 const COLUMNS: usize = 512;
@@ -38,7 +36,7 @@ pub(super) struct Convolution<'a> {
 }
 
 impl<'a> Convolution<'a> {
-    pub fn new(op: &'a Op, x: &Signal, weights: &'a Weights) -> Self {
+    pub fn new(op: &'a Op, x: &CpuActivation, weights: &'a Weights) -> Self {
         let Op::Conv2d { param, stride, padding, dilation, .. } = op else {
             unreachable!("called for convolutions")
         };
@@ -83,7 +81,7 @@ impl<'a> Convolution<'a> {
         (self.input.iter().product(), self.output.iter().product(), group)
     }
 
-    pub fn forward(&self, x: &Signal) -> Signal {
+    pub fn forward(&self, x: &CpuActivation) -> CpuActivation {
         let (read, written, group) = self.sizes();
         let bias = self.weights.host(self.param, "bias").map(|(_, bias)| bias);
         let mut y = vec![0.0; x.batch() * written];
@@ -99,17 +97,17 @@ impl<'a> Convolution<'a> {
                 }
             }
         });
-        Signal::new(y, &self.output)
+        CpuActivation::new(y, &self.output)
     }
 
     /// The gradient of the input, if it is wanted; weight's and bias's are added up.
     pub fn backward(
         &self,
-        x: &Signal,
-        dy: &Signal,
+        x: &CpuActivation,
+        dy: &CpuActivation,
         gradients: &mut Gradients,
         wanted: bool,
-    ) -> Option<Signal> {
+    ) -> Option<CpuActivation> {
         let (read, written, group) = self.sizes();
         let mut dx = vec![0.0; if wanted { x.values().len() } else { 0 }];
         // Without a wanted gradient there is nothing to write into: an empty slice a group.
@@ -146,10 +144,10 @@ impl<'a> Convolution<'a> {
         if self.weights.contains(&format!("{}.bias", self.param)) {
             gradients.add(self.param, "bias", self.bias_gradient(dy));
         }
-        wanted.then(|| Signal::new(dx, &self.input))
+        wanted.then(|| CpuActivation::new(dx, &self.input))
     }
 
-    fn bias_gradient(&self, dy: &Signal) -> Vec<f32> {
+    fn bias_gradient(&self, dy: &CpuActivation) -> Vec<f32> {
         let mut sums = vec![0f64; self.output[0]];
         for (i, plane) in dy.values().chunks(self.positions()).enumerate() {
             sums[i % self.output[0]] += plane.iter().map(|&v| f64::from(v)).sum::<f64>();
@@ -304,7 +302,7 @@ impl Path {
         self.gaps.iter().for_each(|&gap| out[gap] = 0.0);
     }
 
-    /// The way back of `gather`, where gaps are zero: adds to what was met.
+    /// The backward pass of `gather`, where gaps are zero: adds to what was met.
     fn scatter(&self, from: &[f32], plane: &mut [f32]) {
         for &(source, target) in &self.runs {
             let from = &from[source..source + self.length];

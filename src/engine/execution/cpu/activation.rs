@@ -14,12 +14,12 @@ const CHUNK: usize = 1 << 15;
 /// `[B, …shape]`, row-major. Cloning shares the values; functions that take `self` work in place
 /// where nobody else holds them.
 #[derive(Clone, Debug)]
-pub struct Signal {
+pub struct CpuActivation {
     values: Arc<Vec<f32>>,
     shape: Vec<usize>,
 }
 
-impl Signal {
+impl CpuActivation {
     /// Samples of this shape, as many as the values fill.
     pub fn new(values: Vec<f32>, shape: &[usize]) -> Self {
         Self { values: Arc::new(values), shape: shape.to_vec() }
@@ -31,9 +31,8 @@ impl Signal {
 
     /// The values, without a copy where nobody else holds them.
     pub fn into_values(self) -> Vec<f32> {
-        let copied =
-            |shared: Arc<Vec<f32>>| shared.par_iter().with_min_len(CHUNK).copied().collect();
-        Arc::try_unwrap(self.values).unwrap_or_else(copied)
+        Arc::try_unwrap(self.values)
+            .unwrap_or_else(|shared| shared.par_iter().with_min_len(CHUNK).copied().collect())
     }
 
     /// Of one sample.
@@ -123,18 +122,19 @@ impl Signal {
     #[must_use]
     pub fn mean_over_space(&self) -> Self {
         let positions = self.positions();
-        let mean = |plane: &[f32]| {
+        let means = self.values.chunks(positions).map(|plane| {
             let sum: f64 = plane.iter().map(|&v| f64::from(v)).sum();
             (sum / positions as f64) as f32
-        };
-        Self::new(self.values.chunks(positions).map(mean).collect(), &[self.channels()])
+        });
+        Self::new(means.collect(), &[self.channels()])
     }
 
-    /// The way back of [`Signal::mean_over_space`]: `[C]` to `[C, H, W]`.
+    /// The backward pass of [`CpuActivation::mean_over_space`]: `[C]` to `[C, H, W]`.
     #[must_use]
     pub fn spread_over_space(&self, shape: &[usize]) -> Self {
         let positions: usize = shape[1..].iter().product();
-        let each = |&v: &f32| std::iter::repeat_n(v / positions as f32, positions);
-        Self::new(self.values.iter().flat_map(each).collect(), shape)
+        let values =
+            self.values.iter().flat_map(|&v| std::iter::repeat_n(v / positions as f32, positions));
+        Self::new(values.collect(), shape)
     }
 }

@@ -1,11 +1,12 @@
 //! Batch normalisation in two passes each way: sums per channel, then one multiplication and one
-//! addition an element.
+//! addition per element.
 
 use rayon::prelude::*;
 
-use super::{
-    super::{forward::Weights, op::Op},
-    Gradients, Moments, Signal,
+use super::{activation::CpuActivation, gradients::Gradients};
+use crate::engine::{
+    execution::{statistics::Moments, weights::Weights},
+    network::Op,
 };
 
 /// One norm's tensors on the host.
@@ -19,8 +20,8 @@ struct Norm<'a> {
 impl<'a> Norm<'a> {
     fn new(op: &'a Op, channels: usize, weights: &Weights) -> Self {
         let Op::BatchNorm { param, eps, .. } = op else { unreachable!("called for batch norm") };
-        let vector = |suffix, default| read(weights, param, suffix, (channels, default));
-        let (gamma, beta) = (vector("weight", 1.0), vector("bias", 0.0));
+        let gamma = vector(weights, param, "weight").unwrap_or_else(|| vec![1.0; channels]);
+        let beta = vector(weights, param, "bias").unwrap_or_else(|| vec![0.0; channels]);
         Self { param, eps: *eps, gamma, beta }
     }
 
@@ -40,35 +41,34 @@ impl<'a> Norm<'a> {
     }
 }
 
-fn read(
-    weights: &Weights,
-    param: &str,
-    suffix: &str,
-    (channels, default): (usize, f64),
-) -> Vec<f64> {
-    match weights.host(param, suffix) {
-        Some((_, values)) => values.iter().map(|&v| f64::from(v)).collect(),
-        None => vec![default; channels],
-    }
+/// One value per channel; `None` where the checkpoint has no such tensor.
+fn vector(weights: &Weights, param: &str, suffix: &str) -> Option<Vec<f64>> {
+    let (_, values) = weights.host(param, suffix)?;
+    Some(values.iter().map(|&v| f64::from(v)).collect())
 }
 
 /// The running statistics of the checkpoint.
-pub(super) fn running(op: &Op, x: &Signal, weights: &Weights) -> Moments {
+pub(super) fn running(op: &Op, x: &CpuActivation, weights: &Weights) -> Moments {
     let Op::BatchNorm { param, .. } = op else { unreachable!("called for batch norm") };
     let channels = x.channels();
-    let mean = read(weights, param, "running_mean", (channels, 0.0));
-    let variance = read(weights, param, "running_var", (channels, 1.0));
+    let mean = vector(weights, param, "running_mean").unwrap_or_else(|| vec![0.0; channels]);
+    let variance = vector(weights, param, "running_var").unwrap_or_else(|| vec![1.0; channels]);
     Moments { mean, variance, count: 0 }
 }
 
 /// With these statistics.
-pub(super) fn forward(op: &Op, x: Signal, weights: &Weights, seen: &Moments) -> Signal {
+pub(super) fn forward(
+    op: &Op,
+    x: CpuActivation,
+    weights: &Weights,
+    seen: &Moments,
+) -> CpuActivation {
     let norm = Norm::new(op, x.channels(), weights);
     scaled(x, &norm.folded(&seen.mean, &seen.variance))
 }
 
 /// Every channel scaled and shifted; in place where nobody else holds the values.
-fn scaled(x: Signal, folded: &[(f32, f32)]) -> Signal {
+fn scaled(x: CpuActivation, folded: &[(f32, f32)]) -> CpuActivation {
     let positions = x.positions();
     x.map_samples(|sample| {
         for (plane, (scale, shift)) in sample.chunks_mut(positions).zip(folded) {
@@ -81,7 +81,7 @@ fn scaled(x: Signal, folded: &[(f32, f32)]) -> Signal {
 
 /// Mean and variance per channel. Values are taken relative to the channel's first, so that the
 /// one-pass variance loses nothing to a large mean.
-pub(super) fn moments(x: &Signal) -> Moments {
+pub(super) fn moments(x: &CpuActivation) -> Moments {
     let (positions, count) = (x.positions(), x.batch() * x.positions());
     let origin: Vec<f32> = x.values()[..x.size()].iter().step_by(positions).copied().collect();
     let (first, squares) = channel_sums(x, |_, channel, plane| {
@@ -95,13 +95,22 @@ pub(super) fn moments(x: &Signal) -> Moments {
     Moments { mean, variance, count }
 }
 
+/// A norm's input, and the statistics that normalised it.
+#[derive(Clone, Copy)]
+pub(super) struct Normalised<'a> {
+    pub op: &'a Op,
+    pub x: &'a CpuActivation,
+    pub seen: &'a Moments,
+}
+
 /// The gradient of the input; γ's and β's are added up.
 pub(super) fn backward(
-    (op, x, seen): (&Op, &Signal, &Moments),
-    dy: Signal,
+    normalised: Normalised<'_>,
+    dy: CpuActivation,
     weights: &Weights,
     gradients: &mut Gradients,
-) -> Signal {
+) -> CpuActivation {
+    let Normalised { op, x, seen } = normalised;
     let (channels, positions) = (x.channels(), x.positions());
     let norm = Norm::new(op, channels, weights);
     let inverse = norm.inverse_deviation(&seen.variance);
@@ -114,6 +123,7 @@ pub(super) fn backward(
             sums(dy, plane, |d, v| (d, d * (v - mean)))
         })
     };
+
     // dγ = Σ dy x̂, dβ = Σ dy, dx = γ/σ (dy − dβ/n − x̂ dγ/n), linear in dy and x. Running
     // statistics do not depend on x: only γ/σ dy is left.
     let gamma: Vec<f64> = products.iter().zip(&inverse).map(|(p, i)| p * i).collect();
@@ -126,11 +136,13 @@ pub(super) fn backward(
             [scale, slope, shift].map(|v| v as f32)
         })
         .collect();
+
     for (suffix, values) in [("weight", &gamma), ("bias", &beta)] {
         if weights.contains(&format!("{}.{suffix}", norm.param)) {
             gradients.add(norm.param, suffix, values.iter().map(|&v| v as f32).collect());
         }
     }
+
     let mut values = dy.into_values();
     values.par_chunks_mut(size).zip(x.values().par_chunks(size)).for_each(|(dy, sample)| {
         let planes = dy.chunks_mut(positions).zip(sample.chunks(positions));
@@ -138,7 +150,7 @@ pub(super) fn backward(
             dy.iter_mut().zip(plane).for_each(|(d, v)| *d = *d * scale + v * slope + shift);
         }
     });
-    Signal::new(values, x.shape())
+    CpuActivation::new(values, x.shape())
 }
 
 /// Elements summed in f32 before f64 takes over.
@@ -162,15 +174,18 @@ fn sums(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> (f32, f32)) -> (f64, f64) 
             lanes.0[lane] += first;
             lanes.1[lane] += second;
         }
-        let sum = |lanes: [f32; 16]| lanes.into_iter().map(f64::from).sum::<f64>();
         totals = (totals.0 + sum(lanes.0), totals.1 + sum(lanes.1));
     }
     totals
 }
 
+fn sum(lanes: [f32; 16]) -> f64 {
+    lanes.into_iter().map(f64::from).sum()
+}
+
 /// Sums over the samples, in their order, of two figures of every (sample, channel) plane.
 fn channel_sums(
-    x: &Signal,
+    x: &CpuActivation,
     of_plane: impl Fn(usize, usize, &[f32]) -> (f64, f64) + Sync,
 ) -> (Vec<f64>, Vec<f64>) {
     let positions = x.positions();

@@ -1,29 +1,26 @@
 //! The ops that are a line or two of burn; longer ones have a file of their own.
 
-pub mod attention;
-pub mod batch_norm;
-pub mod tokens;
-
 use burn::tensor::{
     Tensor, activation, module,
     ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions},
 };
 
-use super::{
-    forward::{Activation, Weights},
-    op::{Op, Pair},
+use super::activation::BurnActivation;
+use crate::engine::{
+    execution::weights::Weights,
+    network::{Op, op::Pair},
 };
 
 /// `x Wᵀ + b`: `[B, in]` to `[B, out]`, `[B, S, in]` to `[B, S, out]`.
-pub(super) fn linear(x: Activation, weights: &Weights, op: &Op) -> Activation {
+pub(super) fn linear(x: BurnActivation, weights: &Weights, op: &Op) -> BurnActivation {
     match x {
-        Activation::Tokens(x) => {
+        BurnActivation::Tokens(x) => {
             let [batch, length, _] = x.dims();
             let y = affine(x.flatten(0, 1), weights, op);
             let out = y.dims()[1];
-            Activation::Tokens(y.reshape([batch, length, out]))
+            BurnActivation::Tokens(y.reshape([batch, length, out]))
         }
-        x => Activation::Features(affine(x.features(), weights, op)),
+        x => BurnActivation::Features(affine(x.features(), weights, op)),
     }
 }
 
@@ -49,13 +46,12 @@ pub(super) fn conv2d(x: Tensor<4>, weights: &Weights, op: &Op) -> Tensor<4> {
 
 /// Max or average pooling.
 pub(super) fn pool(x: Tensor<4>, op: &Op) -> Tensor<4> {
-    let both = |Pair(h, w): Pair| [(h, h), (w, w)];
     match *op {
         Op::MaxPool { kernel, stride, padding, ceil_mode } => {
             let options = MaxPoolOptions {
                 kernel_size: kernel.array(),
                 stride: stride.unwrap_or(kernel).array(),
-                padding: both(padding),
+                padding: both_sides(padding),
                 dilation: [1, 1],
                 ceil_mode,
             };
@@ -65,7 +61,7 @@ pub(super) fn pool(x: Tensor<4>, op: &Op) -> Tensor<4> {
             let options = AvgPoolOptions {
                 kernel_size: kernel.array(),
                 stride: stride.unwrap_or(kernel).array(),
-                padding: both(padding),
+                padding: both_sides(padding),
                 count_include_pad,
                 ceil_mode,
             };
@@ -75,36 +71,45 @@ pub(super) fn pool(x: Tensor<4>, op: &Op) -> Tensor<4> {
     }
 }
 
+/// Of both axes, before and after.
+fn both_sides(Pair(height, width): Pair) -> [(usize, usize); 2] {
+    [(height, height), (width, width)]
+}
+
 /// `[B, C, H, W]` to `[B, C]`.
 pub(super) fn global_avg_pool(x: Tensor<4>) -> Tensor<2> {
     let [batch, channels, height, width] = x.dims();
     x.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels])
 }
 
-pub(super) fn add(a: Activation, b: Activation) -> Activation {
+pub(super) fn add(a: BurnActivation, b: BurnActivation) -> BurnActivation {
     match (a, b) {
-        (Activation::Features(a), Activation::Features(b)) => Activation::Features(a + b),
-        (Activation::Tokens(a), Activation::Tokens(b)) => Activation::Tokens(a + b),
-        (Activation::Image(a), Activation::Image(b)) => Activation::Image(a + b),
+        (BurnActivation::Features(a), BurnActivation::Features(b)) => {
+            BurnActivation::Features(a + b)
+        }
+        (BurnActivation::Tokens(a), BurnActivation::Tokens(b)) => BurnActivation::Tokens(a + b),
+        (BurnActivation::Image(a), BurnActivation::Image(b)) => BurnActivation::Image(a + b),
         _ => unreachable!("shapes have been checked"),
     }
 }
 
-pub(super) fn gate(a: Activation, b: Activation) -> Activation {
+pub(super) fn gate(a: BurnActivation, b: BurnActivation) -> BurnActivation {
     match (a, b) {
-        (Activation::Features(a), Activation::Features(b)) => Activation::Features(a * b),
-        (Activation::Tokens(a), Activation::Tokens(b)) => Activation::Tokens(a * b),
-        (Activation::Image(a), Activation::Image(b)) => Activation::Image(a * b),
+        (BurnActivation::Features(a), BurnActivation::Features(b)) => {
+            BurnActivation::Features(a * b)
+        }
+        (BurnActivation::Tokens(a), BurnActivation::Tokens(b)) => BurnActivation::Tokens(a * b),
+        (BurnActivation::Image(a), BurnActivation::Image(b)) => BurnActivation::Image(a * b),
         _ => unreachable!("shapes have been checked"),
     }
 }
 
 /// An activation function, on whatever shape.
-pub(super) fn elementwise(x: Activation, op: &Op) -> Activation {
+pub(super) fn elementwise(x: BurnActivation, op: &Op) -> BurnActivation {
     match x {
-        Activation::Features(x) => Activation::Features(activated(x, op)),
-        Activation::Tokens(x) => Activation::Tokens(activated(x, op)),
-        Activation::Image(x) => Activation::Image(activated(x, op)),
+        BurnActivation::Features(x) => BurnActivation::Features(activated(x, op)),
+        BurnActivation::Tokens(x) => BurnActivation::Tokens(activated(x, op)),
+        BurnActivation::Image(x) => BurnActivation::Image(activated(x, op)),
     }
 }
 
