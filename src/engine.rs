@@ -10,17 +10,19 @@ pub mod network;
 // Forward pass and gradients, on the CPU and by burn.
 pub mod execution;
 
-// Old paths, until every reader has moved.
-pub use tensors::matmul;
-
 // The permutation group of a graph, and the search for the permutation that aligns two models.
 pub mod symmetry;
 
 // Loss and gradient of a graph on a batch, evaluation, fine-tuning.
-pub mod learning;
+pub mod training;
 
 // Seconds by kind of work, by a clock that comes in from outside.
-pub mod ledger;
+pub mod profiler;
 
 // Learning transfer: methods, schedules, the choice among candidates.
 pub mod transfer;
+
+// Old paths, until every reader has moved.
+pub use profiler as ledger;
+pub use tensors::matmul;
+pub use training as learning;

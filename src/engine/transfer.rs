@@ -37,12 +37,14 @@ pub use trajectory::Trajectory;
 pub use transport::Transport;
 
 use super::{
-    learning::{Dataset, Learner},
-    ledger::{Ledger, Work},
     network::{ParamUse, Role},
     symmetry::{Permutation, Symmetry, assignment::NotFinite},
 };
 use crate::engine::tensors::{Checkpoint, HostTensor};
+use crate::engine::{
+    profiler::{Profiler, Work},
+    training::{Dataset, Learner},
+};
 use crate::spec::Head;
 
 /// Training samples from which running statistics are re-estimated before an evaluation.
@@ -72,7 +74,7 @@ pub struct Problem<'a> {
     /// A π that is known already, from which gradient matching may start too.
     pub start: Option<&'a Permutation>,
     pub seed: u64,
-    pub ledger: &'a Ledger,
+    pub ledger: &'a Profiler,
     /// Where gradient pairs are kept.
     pub shelf: &'a dyn Shelf,
     /// Asked before every timestep with `(done, total)`.
@@ -172,14 +174,14 @@ impl Problem<'_> {
 
     /// [`Problem::carried`], ready to be evaluated or published.
     pub fn finished(&self, transport: &Transport, t: usize, alpha: f64) -> Checkpoint {
-        let carried = self.ledger.book(Work::Arithmetic, || self.carried(transport, t, alpha));
+        let carried = self.ledger.time(Work::Arithmetic, || self.carried(transport, t, alpha));
         self.with_statistics(&carried)
     }
 
     /// With running statistics re-estimated on training samples, where there are any.
     pub fn with_statistics(&self, model: &Checkpoint) -> Checkpoint {
         let Some(train) = self.train else { return model.clone() };
-        self.ledger.book(Work::Statistics, || {
+        self.ledger.time(Work::Statistics, || {
             self.learner.with_statistics(model, train, STATISTICS_SAMPLES, self.batch_size)
         })
     }

@@ -25,8 +25,8 @@ use super::{
 };
 use crate::engine::{
     execution::Executor,
-    ledger::{Ledger, Work},
     network::Role,
+    profiler::{Profiler, Work},
     tensors::{Checkpoint, HostTensor},
 };
 
@@ -91,7 +91,7 @@ impl Kept {
 pub struct Matcher<'a> {
     symmetry: &'a Symmetry,
     executor: Executor,
-    ledger: &'a Ledger,
+    profiler: &'a Profiler,
     pairs: Vec<Pair>,
     /// Of the pairs, in order.
     known: Vec<Known>,
@@ -103,11 +103,11 @@ pub struct Matcher<'a> {
 
 impl<'a> Matcher<'a> {
     /// Matrix products run where the executor runs.
-    pub fn new(symmetry: &'a Symmetry, executor: &Executor, ledger: &'a Ledger) -> Self {
+    pub fn new(symmetry: &'a Symmetry, executor: &Executor, profiler: &'a Profiler) -> Self {
         Self {
             symmetry,
             executor: executor.clone(),
-            ledger,
+            profiler,
             pairs: Vec::new(),
             known: Vec::new(),
             similarities: Kept::of(symmetry, KEPT),
@@ -120,7 +120,7 @@ impl<'a> Matcher<'a> {
     pub fn push(&mut self, kind: Kind, target: Checkpoint, source: Checkpoint) {
         let [target, source] = [target, source].map(|side| self.symmetry.matched(side));
         let pair = Pair { target, source };
-        self.known.push(self.ledger.book(Work::Similarity, || Known::of(kind, &pair)));
+        self.known.push(self.profiler.time(Work::Similarity, || Known::of(kind, &pair)));
         self.pairs.push(pair);
     }
 
@@ -253,7 +253,7 @@ impl<'a> Matcher<'a> {
             known.sums.iter().map(product).collect()
         };
         let pairs = self.pairs.iter().zip(&self.known);
-        self.ledger.book(Work::Similarity, || pairs.map(of_pair).collect())
+        self.profiler.time(Work::Similarity, || pairs.map(of_pair).collect())
     }
 
     /// Solves one group with the others held; whether it moved.
@@ -299,7 +299,7 @@ impl<'a> Matcher<'a> {
         let attention = self.symmetry.attentions.iter().find(|a| a.groups() == groups);
         let Some(attention) = attention else { return Ok(false) };
         let current: Vec<&[u32]> = groups.iter().map(|&group| permutation.sigma(group)).collect();
-        let found = self.ledger.book(Work::Assignment, || attention.solve(matrices, &current))?;
+        let found = self.profiler.time(Work::Assignment, || attention.solve(matrices, &current))?;
         let (mut gain, mut scale) = (0.0, 0.0);
         for (matrix, (group, sigma)) in matrices.iter().zip(&found) {
             gain += value(matrix, sigma) - value(matrix, permutation.sigma(*group));
@@ -325,7 +325,7 @@ impl<'a> Matcher<'a> {
     ) -> Arc<Vec<f32>> {
         let task = Task { symmetry: self.symmetry, group, executor: &self.executor, solved };
         let pairs = &self.pairs;
-        self.ledger.book(Work::Similarity, || {
+        self.profiler.time(Work::Similarity, || {
             if solved.is_none() {
                 // The anchored start's matrix lacks members, but may be nearer in what it has.
                 let [kept, anchored] = [&mut self.similarities, &mut self.anchored]
@@ -356,7 +356,7 @@ impl<'a> Matcher<'a> {
         current: &[u32],
     ) -> Result<Assignment, NotFinite> {
         let prices = &mut self.prices[group];
-        self.ledger.book(Work::Assignment, || {
+        self.profiler.time(Work::Assignment, || {
             assignment::solve(matrix, current.len(), Some(current), Some(prices))
         })
     }

@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     engine::{
-        learning::{Cost, Dataset, Evaluation},
-        ledger::Work,
+        profiler::Work,
         tensors::Checkpoint,
+        training::{Cost, Dataset, Evaluation},
     },
     spec::{Alpha, Method, Step},
 };
@@ -162,7 +162,7 @@ impl Trials<'_> {
         let problem = self.problem;
         let model = problem.finished(&self.transports[step - 1], step, alpha);
         let evaluate = || problem.learner.evaluate(&model, self.validation);
-        let evaluation = problem.ledger.book(Work::Evaluation, evaluate);
+        let evaluation = problem.ledger.time(Work::Evaluation, evaluate);
         Trial { model, evaluation }
     }
 }

@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::{Alignment, Problem, Transport};
 use crate::engine::{
-    learning::{Barrier, BarrierPlan, Batch},
-    ledger::Work,
+    profiler::Work,
     symmetry::Permutation,
     tensors::Checkpoint,
+    training::{Barrier, BarrierPlan, Batch},
 };
 
 /// Samples of either kind at each point of the barrier: a diagnosis must cost less than a method.
@@ -120,7 +120,7 @@ fn gradients(problem: &Problem) -> Option<(Checkpoint, Checkpoint)> {
     let drawn = rand::seq::index::sample(&mut rng, train.len(), size).into_vec();
     let batch: Batch = train.batch(&drawn);
     let gradient = |base: &Checkpoint| {
-        problem.ledger.book(Work::Gradients, || problem.learner.gradient(base, &batch).parts)
+        problem.ledger.time(Work::Gradients, || problem.learner.gradient(base, &batch).parts)
     };
     Some((gradient(problem.trajectory.base()), gradient(problem.target)))
 }
@@ -128,7 +128,7 @@ fn gradients(problem: &Problem) -> Option<(Checkpoint, Checkpoint)> {
 /// On validation, or where there is no validation split not at all.
 fn barrier(problem: &Problem) -> Option<Barrier> {
     let validation = problem.validation?;
-    let few = |data: &crate::engine::learning::Dataset| {
+    let few = |data: &crate::engine::training::Dataset| {
         data.subset(&(0..data.len().min(BARRIER_SAMPLES)).collect::<Vec<_>>())
     };
     // Statistics read no label: where there are no training samples these will do.
@@ -140,7 +140,7 @@ fn barrier(problem: &Problem) -> Option<Barrier> {
         batch_size: problem.batch_size,
     };
     let (from, to) = (problem.trajectory.base(), problem.target);
-    Some(problem.ledger.book(Work::Evaluation, || problem.learner.barrier(from, to, &plan)))
+    Some(problem.ledger.time(Work::Evaluation, || problem.learner.barrier(from, to, &plan)))
 }
 
 #[cfg(test)]

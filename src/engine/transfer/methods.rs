@@ -22,8 +22,8 @@ use serde::Serialize;
 use super::{Problem, TransferError, Transport};
 use crate::{
     engine::{
-        learning::FineTunePlan,
         symmetry::{Fit, Permutation, Solution},
+        training::FineTunePlan,
     },
     spec::Method,
 };

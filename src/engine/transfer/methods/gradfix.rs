@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::Alignment;
 use crate::engine::{
-    ledger::Work,
+    profiler::Work,
     transfer::{Problem, TransferError, Transport},
 };
 
@@ -48,7 +48,7 @@ pub fn align(problem: &Problem, on: &Alignment) -> Result<Alignment, TransferErr
     let start = problem.carried(last, timesteps, 0.0);
     let votes = problem
         .ledger
-        .book(Work::Gradients, || Arc::new(learner.sign_votes(&start, train, &positions)));
+        .time(Work::Gradients, || Arc::new(learner.sign_votes(&start, train, &positions)));
     let loss = learner.evaluate(&start, &train.subset(&positions)).loss;
     problem.step(1, 1)?;
     let masked = |transport: &Transport| transport.clone().masked(Arc::clone(&votes));

@@ -18,10 +18,10 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Alignment, Evidence, GroupEvidence};
 use crate::engine::{
-    learning::{Batch, Dataset},
-    ledger::Work,
+    profiler::Work,
     symmetry::{Fit, Group, Kind, Matcher, Permutation, Solution, Start, assignment::Certificate},
     tensors::Checkpoint,
+    training::{Batch, Dataset},
     transfer::{
         Problem, TransferError, Transport, learned,
         shelf::{Reached, Side},
@@ -146,8 +146,8 @@ impl<'a> Run<'a> {
                 learner.spent_gradients(batch.len());
                 return found;
             }
-            let point = ledger.book(Work::Arithmetic, point);
-            let parts = ledger.book(Work::Gradients, || learner.gradient(&point, &batch).parts);
+            let point = ledger.time(Work::Arithmetic, point);
+            let parts = ledger.time(Work::Gradients, || learner.gradient(&point, &batch).parts);
             shelf.keep((t, side), parts, lasting)
         };
         let transport = Transport::from(self.permutation.clone());

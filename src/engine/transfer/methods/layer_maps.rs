@@ -21,11 +21,11 @@ use serde::Serialize;
 
 use super::Alignment;
 use crate::engine::{
-    learning::{Products, Side},
-    ledger::Work,
     network::{Axis, Graph, Op, Operand, ParamUse, Role},
+    profiler::Work,
     symmetry::Permutation,
     tensors::Checkpoint,
+    training::{CrossCovariances, Place},
     transfer::{Problem, STATISTICS_SAMPLES, TransferError, Transport, maps::Maps},
 };
 
@@ -67,13 +67,13 @@ pub fn align(
     weight_matching: Option<&Alignment>,
 ) -> Result<Alignment, TransferError> {
     let uses = mapped_axes(problem, outputs);
-    let mut places: Vec<Side> = uses.iter().map(|u| u.place).collect();
+    let mut places: Vec<Place> = uses.iter().map(|u| u.place).collect();
     places.sort_unstable_by_key(|place| format!("{place:?}"));
     places.dedup();
     let placed = weight_matching.and_then(|found| found.transports.last());
     let permutation = placed.and_then(Transport::permutation);
     let (products, samples) = products(problem, placed, &places)?;
-    let mut found: HashMap<Side, Mat<f64>> = HashMap::new();
+    let mut found: HashMap<Place, Mat<f64>> = HashMap::new();
     let mut evidence = MapEvidence { samples, maps: 0, completed: 0 };
     let mut maps = Maps::default();
     for one in &uses {
@@ -83,7 +83,7 @@ pub fn align(
                 problem.step(evidence.maps, places.len())?;
                 let open = one.left_open(problem, permutation);
                 let solve = || orthogonal_map(products.get(one.place), &open);
-                let (map, completed) = problem.ledger.book(Work::Assignment, solve)?;
+                let (map, completed) = problem.ledger.time(Work::Assignment, solve)?;
                 evidence.maps += 1;
                 evidence.completed += usize::from(completed);
                 entry.insert(map)
@@ -104,7 +104,7 @@ pub fn align(
 struct MappedAxis {
     tensor: String,
     axis: usize,
-    place: Side,
+    place: Place,
     /// A scale per channel: `(R∘R)ᵀ τ`.
     squared: bool,
 }
@@ -157,7 +157,7 @@ fn mapped_axes(problem: &Problem, outputs: Outputs) -> Vec<MappedAxis> {
         for (axis, kind) in param.axes.iter().enumerate() {
             let is_free = problem.symmetry.axes(&param.name).any(|(m, _)| m.axis == axis);
             let place = match kind {
-                Axis::Input => Side::Activation(graph.nodes[node].inputs[0]),
+                Axis::Input => Place::Activation(graph.nodes[node].inputs[0]),
                 Axis::Output => output(graph, node, outputs),
                 Axis::Fixed => continue,
             };
@@ -172,7 +172,7 @@ fn mapped_axes(problem: &Problem, outputs: Outputs) -> Vec<MappedAxis> {
 
 /// Where a node's outputs are looked at. The rows of a table of positions or token types are few
 /// or the same for every sample: they are looked at in the sum that they enter.
-fn output(graph: &Graph, node: usize, outputs: Outputs) -> Side {
+fn output(graph: &Graph, node: usize, outputs: Outputs) -> Place {
     let sum = || {
         graph.nodes.iter().position(|reader| {
             matches!(reader.op, Op::Add {}) && reader.inputs.contains(&Operand::Node(node))
@@ -183,8 +183,8 @@ fn output(graph: &Graph, node: usize, outputs: Outputs) -> Side {
         _ => node,
     };
     match outputs {
-        Outputs::Gradients => Side::Gradient(at),
-        Outputs::Activations => Side::Activation(Operand::Node(at)),
+        Outputs::Gradients => Place::Gradient(at),
+        Outputs::Activations => Place::Activation(Operand::Node(at)),
     }
 }
 
@@ -204,8 +204,8 @@ fn is_bias(name: &str) -> bool {
 fn products(
     problem: &Problem,
     placed: Option<&Transport>,
-    places: &[Side],
-) -> Result<(Products, usize), TransferError> {
+    places: &[Place],
+) -> Result<(CrossCovariances, usize), TransferError> {
     let train = problem.train.expect("a checked specification gives the maps data");
     let samples = STATISTICS_SAMPLES.min(train.len());
     let mut rng = ChaCha8Rng::seed_from_u64(problem.seed);
@@ -214,13 +214,13 @@ fn products(
     // The target as it is, but for a head that is the source's.
     let target = placed.map(|placed| problem.carried(placed, 0, 1.0));
     let target = target.as_ref().unwrap_or(problem.target);
-    let mut products = Products::default();
+    let mut products = CrossCovariances::default();
     for (done, positions) in batches.iter().enumerate() {
         problem.step(done, batches.len())?;
         let batch = train.batch(positions);
-        problem.ledger.book(Work::Gradients, || {
-            let source = problem.source().rows(problem.trajectory.base(), &batch, places);
-            products.add(&source, &problem.learner.rows(target, &batch, places));
+        problem.ledger.time(Work::Gradients, || {
+            let source = problem.source().layer_rows(problem.trajectory.base(), &batch, places);
+            products.add(&source, &problem.learner.layer_rows(target, &batch, places));
         });
     }
     Ok((products, samples))

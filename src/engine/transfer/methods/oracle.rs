@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 
 use super::{Alignment, weight_matching::match_pair};
 use crate::engine::{
-    learning::{End, Event, FineTunePlan},
-    ledger::Work,
+    profiler::Work,
     tensors::Checkpoint,
+    training::{End, Event, FineTunePlan},
     transfer::{Problem, TransferError, learned},
 };
 
@@ -17,7 +17,7 @@ pub fn align(problem: &Problem, plan: &FineTunePlan) -> Result<Alignment, Transf
         Event::Step { done, total, .. } => (problem.go_on)(done, total),
         Event::Epoch(_) => ControlFlow::Continue(()),
     };
-    let tuned = problem.ledger.book(Work::FineTuning, || {
+    let tuned = problem.ledger.time(Work::FineTuning, || {
         problem.learner.fine_tune(problem.target, train, plan, &mut observe)
     });
     if tuned.end == End::Interrupted {

@@ -17,16 +17,15 @@ pub struct Load {
     pub light: f64,
     /// Elements that go through burn: norms of tokens, smooth activations, scores of attention.
     pub heavy: f64,
-    /// Elements that are held on the way back, at most: activations that were kept, and a few on the
-    /// way.
+    /// Elements held during the backward pass, at most: the stored activations, and a few on the way.
     pub held: f64,
     /// Elements of the largest activation.
     pub largest: f64,
     pub nodes: f64,
 }
 
-/// Activations of the largest size that the way back holds beside the kept ones: the gradients of
-/// a residual sum's two sides, of an input, and an activation that is had again.
+/// Activations of the largest size that the backward pass holds beside the stored ones: the gradients
+/// of a residual sum's two sides, of an input, and a recomputed activation.
 const ON_THE_WAY: f64 = 4.0;
 
 impl Load {
@@ -78,8 +77,8 @@ impl Load {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing;
-    use super::*;
+    use crate::engine::training::cost_model::*;
+    use crate::engine::training::testing;
 
     #[test]
     fn a_small_network_by_hand() {

@@ -1,31 +1,31 @@
 //! How much of a batch is gone through at a time: activations and logits of all of it may be too
 //! many to be held at once.
 
-use super::{Batch, Learner};
 use crate::engine::network::{Input, Node, Op, Task};
+use crate::engine::training::{Batch, Learner};
 
-/// Bytes of activations that the way back may hold.
-pub(super) const ACTIVATIONS: usize = 512 << 20;
+/// Bytes of activations that the backward pass may hold.
+pub(super) const ACTIVATION_BYTES: usize = 512 << 20;
 
 impl Learner<'_> {
     /// Samples of this shape whose logits are held at once. A sequence's are large; where batch norm
     /// ties the samples of a batch together they cannot be parted.
-    pub(super) fn held_at_once(&self, sample_shape: &[usize]) -> usize {
+    pub(super) fn logits_batch_size(&self, sample_shape: &[usize]) -> usize {
         match (self.graph.task, sample_shape) {
             (Task::NextToken, &[length]) if !self.graph.has_batch_norm() => {
-                (self.logits_at_once / (length * self.classes).max(1)).max(1)
+                (self.max_logits / (length * self.classes).max(1)).max(1)
             }
             _ => usize::MAX,
         }
     }
 
     /// Samples of a batch that go forward and back at once.
-    pub(super) fn held_on_the_way_back(&self, batch: &Batch) -> usize {
+    pub(super) fn micro_batch_size(&self, batch: &Batch) -> usize {
         if self.graph.has_batch_norm() {
             return batch.len();
         }
-        let activations = self.activations_at_once / self.sample_bytes(&batch.sample_shape).max(1);
-        activations.min(self.held_at_once(&batch.sample_shape)).clamp(1, batch.len().max(1))
+        let activations = self.activation_bytes / self.sample_bytes(&batch.sample_shape).max(1);
+        activations.min(self.logits_batch_size(&batch.sample_shape)).clamp(1, batch.len().max(1))
     }
 
     /// What one sample's activations take: every node's output once, attention's scores three
@@ -51,8 +51,8 @@ mod tests {
     use burn::tensor::Device;
     use serde_json::json;
 
-    use super::*;
-    use crate::engine::learning::testing;
+    use crate::engine::training::parts::*;
+    use crate::engine::training::testing;
 
     #[test]
     fn parts_add_up_to_the_whole() {
@@ -67,8 +67,8 @@ mod tests {
         let batch = testing::random_batch(&[3], 20, 2, 2);
         assert_eq!(learner.sample_bytes(&[3]), 4 * (5 + 5 + 2));
         let whole = learner.gradient(&params, &batch);
-        learner.activations_at_once = 8 * learner.sample_bytes(&[3]);
-        assert_eq!(learner.held_on_the_way_back(&batch), 8);
+        learner.activation_bytes = 8 * learner.sample_bytes(&[3]);
+        assert_eq!(learner.micro_batch_size(&batch), 8);
         let parts = learner.gradient(&params, &batch);
         assert!((whole.loss - parts.loss).abs() < 1e-5);
         for (name, tensor) in whole.parts.iter() {

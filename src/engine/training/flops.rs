@@ -78,8 +78,8 @@ pub fn forward_flops(graph: &Graph, signature: &Signature) -> Result<f64, GraphE
 mod tests {
     use serde_json::json;
 
-    use super::*;
     use crate::engine::tensors::{DType, TensorInfo};
+    use crate::engine::training::flops::*;
 
     #[test]
     fn multiplications_are_counted_by_hand() {

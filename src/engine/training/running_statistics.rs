@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Dataset, Learner};
+use crate::engine::training::{Dataset, Learner};
 use crate::engine::{
     execution::{BatchNormMode, Moments, Weights},
     network::Op,
@@ -98,8 +98,8 @@ mod tests {
     use burn::tensor::Device;
     use serde_json::json;
 
-    use super::super::{Batch, testing};
-    use super::*;
+    use crate::engine::training::batch_norm::*;
+    use crate::engine::training::{Batch, testing};
 
     #[test]
     fn statistics_are_the_mean_over_batches_with_unbiased_variance() {

@@ -1,28 +1,28 @@
 //! Loss and gradient of a graph on a batch, evaluation, fine-tuning.
 //!
-//! A [`Learner`] holds a graph, a device and a ledger of what was computed; each of its functions
-//! takes parameters as a [`Checkpoint`](super::network::Checkpoint) and gives host values back, so
+//! A [`Learner`] holds a graph, a device and a count of what was computed; each of its functions
+//! takes parameters as a [`Checkpoint`](super::tensors::Checkpoint) and gives host values back, so
 //! that nothing outside sees a device tensor. Data are checked once by [`Learner::check`]; after
 //! that nothing here fails. Nothing here reads a clock or a random source: seeds come in.
 
 pub mod barrier;
-mod batch_norm;
-pub mod cost;
+pub mod cost_model;
+mod cross_covariance;
 pub mod cross_entropy;
 pub mod dataset;
 mod evaluate;
 pub mod fine_tune;
+pub mod flops;
 mod gradient;
 pub mod known_answers;
-pub mod load;
+mod micro_batch;
 pub mod optimizer;
-mod parts;
-mod products;
 #[cfg(test)]
 mod pytorch;
+mod running_statistics;
+mod sign_votes;
 #[cfg(test)]
 mod testing;
-mod votes;
 
 use std::{
     collections::HashMap,
@@ -32,14 +32,17 @@ use std::{
 use burn::tensor::Device;
 
 pub use barrier::{Barrier, BarrierPlan};
-pub use cost::Cost;
+pub use cost_model::Load;
+pub use cross_covariance::{CrossCovariances, LayerRows, Place};
 pub use dataset::{Batch, Dataset};
 pub use evaluate::Evaluation;
 pub use fine_tune::{End, Epoch, Event, FineTunePlan, FineTuned};
+pub use flops::Cost;
 pub use gradient::Gradient;
-pub use load::Load;
 pub use optimizer::Optimizer;
-pub use products::{Products, Rows, Side};
+
+// Old paths, until every reader has moved.
+pub use flops as cost;
 
 use cross_entropy::IGNORED;
 
@@ -57,7 +60,7 @@ use crate::engine::tensors::Signature;
 /// Samples that one evaluation step holds on the device.
 const EVALUATION_BATCH: usize = 256;
 /// Logits of a language model that are held at once: 256 MB.
-const LOGITS_AT_ONCE: usize = 1 << 26;
+const MAX_LOGITS: usize = 1 << 26;
 
 /// A graph on a device, with what has been spent on it.
 pub struct Learner<'a> {
@@ -71,8 +74,8 @@ pub struct Learner<'a> {
     forward_flops: f64,
     /// What each node puts out for a sample.
     shapes: Vec<Vec<usize>>,
-    logits_at_once: usize,
-    activations_at_once: usize,
+    max_logits: usize,
+    activation_bytes: usize,
     sample_gradients: AtomicU64,
     sample_forwards: AtomicU64,
 }
@@ -132,7 +135,7 @@ impl<'a> Learner<'a> {
         device: Device,
     ) -> Result<Self, GraphError> {
         let classes = graph.classes(signature)?;
-        let forward_flops = cost::forward_flops(graph, signature)?;
+        let forward_flops = flops::forward_flops(graph, signature)?;
         let shapes = graph.shapes(signature)?;
         let vocabulary = smallest_table(graph, signature, |op| match op {
             Op::Embedding { param } => Some(param),
@@ -151,8 +154,8 @@ impl<'a> Learner<'a> {
             token_types,
             forward_flops,
             shapes,
-            logits_at_once: LOGITS_AT_ONCE,
-            activations_at_once: parts::ACTIVATIONS,
+            max_logits: MAX_LOGITS,
+            activation_bytes: micro_batch::ACTIVATION_BYTES,
             sample_gradients,
             sample_forwards,
         })

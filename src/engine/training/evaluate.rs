@@ -1,6 +1,6 @@
 //! Loss and accuracy of a checkpoint on a data set, with its running statistics.
 
-use super::{
+use crate::engine::training::{
     Batch, Dataset, EVALUATION_BATCH, Learner,
     cross_entropy::{Scores, scores},
 };
@@ -32,7 +32,7 @@ impl Learner<'_> {
 
     pub(super) fn evaluate_weights(&self, weights: &Weights, data: &Dataset) -> Evaluation {
         let mut all = Scores::default();
-        for batch in batches(data, self.held_at_once(data.sample_shape())) {
+        for batch in batches(data, self.logits_batch_size(data.sample_shape())) {
             let labels = batch.labels.clone();
             let some = scores(&self.logits(weights, batch, BatchNormMode::Running).0, &labels);
             all.losses.extend(some.losses);
@@ -62,8 +62,8 @@ mod tests {
     use burn::tensor::Device;
     use serde_json::json;
 
-    use super::super::{DataFault, testing};
-    use super::*;
+    use crate::engine::training::evaluate::*;
+    use crate::engine::training::{DataFault, testing};
     use crate::engine::{network::Task, tensors::HostTensor};
 
     #[test]

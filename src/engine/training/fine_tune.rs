@@ -11,7 +11,7 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::{
+use crate::engine::training::{
     Dataset, Learner,
     cross_entropy::counted,
     optimizer::{Memory, Optimizer, cosine},
@@ -214,8 +214,8 @@ mod tests {
     use burn::tensor::Device;
     use serde_json::json;
 
-    use super::super::{Batch, testing};
-    use super::*;
+    use crate::engine::training::fine_tune::*;
+    use crate::engine::training::{Batch, testing};
     use crate::engine::{network::Graph, tensors::Signature};
 
     fn network() -> (Graph, Signature) {

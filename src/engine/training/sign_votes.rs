@@ -1,6 +1,6 @@
 //! How many samples would raise a parameter, and how many would lower it.
 
-use super::{Dataset, Learner};
+use crate::engine::training::{Dataset, Learner};
 use crate::engine::{
     execution::{BatchNormMode, Weights, floats},
     tensors::{Checkpoint, HostTensor},
@@ -50,8 +50,8 @@ mod tests {
     use burn::tensor::Device;
     use serde_json::json;
 
-    use super::*;
-    use crate::engine::learning::testing;
+    use crate::engine::training::sign_votes::*;
+    use crate::engine::training::testing;
 
     #[test]
     fn votes_are_counted_sample_by_sample() {

@@ -1,10 +1,10 @@
-//! What single layers see: activations and output gradients, as matrices of rows.
+//! Uncentred cross-covariances of two models' activations and output gradients, layer by layer.
 
 use std::collections::HashMap;
 
 use faer::{Accum, Mat, Par, linalg::matmul::matmul};
 
-use super::{Batch, Learner, cross_entropy};
+use crate::engine::training::{Batch, Learner, cross_entropy};
 use crate::engine::{
     execution::{
         BatchNormMode, Executor, Weights,
@@ -16,7 +16,7 @@ use crate::engine::{
 
 /// A place of the graph where rows are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
+pub enum Place {
     /// What flows there.
     Activation(Operand),
     /// The gradient of the summed loss by the node's output.
@@ -24,11 +24,11 @@ pub enum Side {
 }
 
 /// One model's rows on one batch.
-pub struct Rows(HashMap<Side, CpuActivation>);
+pub struct LayerRows(HashMap<Place, CpuActivation>);
 
 /// `Σ_rows x_Aᵀ x_B` by place, f64, `[d_A, d_B]`: rows are samples × positions, uncentred.
 #[derive(Default)]
-pub struct Products(HashMap<Side, Mat<f64>>);
+pub struct CrossCovariances(HashMap<Place, Mat<f64>>);
 
 impl Learner<'_> {
     /// The rows of a model at these places, batch norm with its running statistics. Runs on the
@@ -36,41 +36,41 @@ impl Learner<'_> {
     ///
     /// # Panics
     /// When [`Learner::check`] would have refused the batch.
-    pub fn rows(&self, params: &Checkpoint, batch: &Batch, places: &[Side]) -> Rows {
+    pub fn layer_rows(&self, params: &Checkpoint, batch: &Batch, places: &[Place]) -> LayerRows {
         let weights = Weights::upload(self.graph, params, &Executor::Cpu);
         let input = CpuActivation::new(batch.inputs.clone(), &batch.sample_shape);
         let trace =
             cpu::forward(self.graph, &weights, input, BatchNormMode::Running, Stored::Everything);
         let mut rows = HashMap::new();
         for place in places {
-            if let Side::Activation(operand) = place {
+            if let Place::Activation(operand) = place {
                 rows.insert(*place, trace.activation(*operand).clone());
             }
         }
-        if !places.iter().any(|place| matches!(place, Side::Gradient(_))) {
+        if !places.iter().any(|place| matches!(place, Place::Gradient(_))) {
             self.spent_forwards(batch.len());
-            return Rows(rows);
+            return LayerRows(rows);
         }
         self.spent_gradients(batch.len());
         // The loss is summed, so that batches of any size weigh by their samples.
         let mut factor = cross_entropy::gradient(&trace.logits, &batch.labels);
         factor.iter_mut().for_each(|v| *v *= batch.len() as f32);
         trace.backward_through(factor, |node, gradient| {
-            let place = Side::Gradient(node);
+            let place = Place::Gradient(node);
             if places.contains(&place) {
                 rows.insert(place, gradient.clone());
             }
         });
-        Rows(rows)
+        LayerRows(rows)
     }
 }
 
-impl Products {
+impl CrossCovariances {
     /// Adds the products of two models' rows on the same batch.
     ///
     /// # Panics
     /// When they have not the same number of rows.
-    pub fn add(&mut self, a: &Rows, b: &Rows) {
+    pub fn add(&mut self, a: &LayerRows, b: &LayerRows) {
         for (place, a) in &a.0 {
             let Some(b) = b.0.get(place) else { continue };
             let (a, b) = (matrix(a), matrix(b));
@@ -80,7 +80,7 @@ impl Products {
     }
 
     /// `[d_A, d_B]`; `None` where no row was seen: a gradient that the loss does not depend on.
-    pub fn get(&self, place: Side) -> Option<&Mat<f64>> {
+    pub fn get(&self, place: Place) -> Option<&Mat<f64>> {
         self.0.get(&place)
     }
 }
@@ -101,7 +101,7 @@ fn matrix(signal: &CpuActivation) -> Mat<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::engine::training::cross_covariance::*;
 
     #[test]
     fn rows_are_samples_times_positions() {
@@ -121,11 +121,11 @@ mod tests {
 
     #[test]
     fn products_are_summed_over_batches() {
-        let place = Side::Activation(Operand::Input);
+        let place = Place::Activation(Operand::Input);
         let rows = |values: &[f32]| {
-            Rows(HashMap::from([(place, CpuActivation::new(values.to_vec(), &[2]))]))
+            LayerRows(HashMap::from([(place, CpuActivation::new(values.to_vec(), &[2]))]))
         };
-        let mut products = Products::default();
+        let mut products = CrossCovariances::default();
         products.add(&rows(&[1.0, 2.0]), &rows(&[3.0, 4.0]));
         products.add(&rows(&[0.0, 1.0]), &rows(&[1.0, 1.0]));
         let sum = products.get(place).unwrap();

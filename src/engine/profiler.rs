@@ -39,19 +39,19 @@ impl Work {
 
 /// Adds up seconds by kind of work.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct Profiler {
     now: fn() -> f64,
     seconds: Mutex<[f64; Work::ALL.len()]>,
 }
 
-impl Ledger {
+impl Profiler {
     /// `now` gives seconds since any fixed moment.
     pub fn new(now: fn() -> f64) -> Self {
         Self { now, seconds: Mutex::default() }
     }
 
-    /// Runs `task` and books its time.
-    pub fn book<T>(&self, work: Work, task: impl FnOnce() -> T) -> T {
+    /// Runs `task` and adds its time.
+    pub fn time<T>(&self, work: Work, task: impl FnOnce() -> T) -> T {
         let start = (self.now)();
         let result = task();
         let took = (self.now)() - start;
@@ -59,30 +59,38 @@ impl Ledger {
         result
     }
 
+    /// [`Profiler::time`] by its old name, until every caller has moved.
+    pub fn book<T>(&self, work: Work, task: impl FnOnce() -> T) -> T {
+        self.time(work, task)
+    }
+
     /// Seconds since the clock's fixed moment.
     pub fn now(&self) -> f64 {
         (self.now)()
     }
 
-    /// Seconds booked so far.
+    /// Seconds so far.
     pub fn seconds(&self, work: Work) -> f64 {
         self.seconds.lock().unwrap_or_else(PoisonError::into_inner)[work as usize]
     }
 }
 
+// Old name, until every reader has moved.
+pub use Profiler as Ledger;
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use super::*;
+    use crate::engine::profiler::*;
 
     #[test]
-    fn time_is_booked_under_its_kind() {
+    fn time_is_added_under_its_kind() {
         static TICKS: AtomicU32 = AtomicU32::new(0);
-        let ledger = Ledger::new(|| f64::from(TICKS.fetch_add(3, Ordering::Relaxed)));
-        assert_eq!(ledger.book(Work::Similarity, || 7), 7);
-        ledger.book(Work::Similarity, || ());
-        assert!((ledger.seconds(Work::Similarity) - 6.0).abs() < 1e-12);
-        assert!(ledger.seconds(Work::Assignment).abs() < 1e-12);
+        let profiler = Profiler::new(|| f64::from(TICKS.fetch_add(3, Ordering::Relaxed)));
+        assert_eq!(profiler.time(Work::Similarity, || 7), 7);
+        profiler.time(Work::Similarity, || ());
+        assert!((profiler.seconds(Work::Similarity) - 6.0).abs() < 1e-12);
+        assert!(profiler.seconds(Work::Assignment).abs() < 1e-12);
     }
 }

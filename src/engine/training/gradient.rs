@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::{
+use crate::engine::training::{
     Batch, Learner,
     cross_entropy::{self, Scores, scores},
 };
@@ -52,7 +52,7 @@ impl Learner<'_> {
         self.spent_gradients(batch.len());
         let share = cross_entropy::share(&batch.labels);
         let (mut all, mut sums) = (Scores::default(), HashMap::new());
-        for part in batch.parts(self.held_on_the_way_back(batch)) {
+        for part in batch.parts(self.micro_batch_size(batch)) {
             let (some, gradients) = match self.executor {
                 Executor::Cpu => self.backward_on_cpu(weights, part, mode, share),
                 Executor::Burn(_) => self.backward_by_burn(&weights.leaves(), part, mode, share),
@@ -122,9 +122,9 @@ mod tests {
     use burn::tensor::Device;
     use serde_json::{Value, json};
 
-    use super::super::{dataset::next_labels, testing};
-    use super::*;
     use crate::engine::network::{Graph, Task};
+    use crate::engine::training::gradient::*;
+    use crate::engine::training::{dataset::next_labels, testing};
 
     /// Every element's gradient against a central difference of the loss.
     fn check(sample_shape: &[usize], nodes: Value, shapes: &[(&str, &[usize])]) {
@@ -383,8 +383,8 @@ mod tests {
         let mut learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
         let whole = learner.gradient(&params, &batch);
         // Two samples of five tokens over seven words.
-        learner.logits_at_once = 75;
-        assert_eq!(learner.held_at_once(&batch.sample_shape), 2);
+        learner.max_logits = 75;
+        assert_eq!(learner.logits_batch_size(&batch.sample_shape), 2);
         let parts = learner.gradient(&params, &batch);
         assert!((whole.loss - parts.loss).abs() < 1e-9);
         let norm = whole.parts.norm();
