@@ -82,7 +82,7 @@ pub use Profiler as Ledger;
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use crate::engine::profiler::*;
+    use super::*;
 
     #[test]
     fn time_is_added_under_its_kind() {

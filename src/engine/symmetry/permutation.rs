@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     gather::{Offsets, along, gather, strides},
     groups::{Member, Symmetry},
-    rows::Rows,
 };
+use crate::engine::symmetry::permuted_tensor::Rows;
 use crate::engine::tensors::{CHUNK, Checkpoint, HostTensor};
 
 /// One order of units for each group of a [`Symmetry`], in its order.

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use super::{Dataset, Learner};
 use crate::engine::tensors::Checkpoint;
-use crate::engine::training::{Dataset, Learner};
 
 /// Points on the segment, both ends included.
 const POINTS: usize = 25;
@@ -58,7 +58,7 @@ impl Barrier {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::training::barrier::*;
+    use super::*;
 
     #[test]
     fn the_height_is_taken_above_the_chord() {

@@ -77,7 +77,7 @@ impl Load {
 mod tests {
     use serde_json::json;
 
-    use crate::engine::training::cost_model::*;
+    use super::*;
     use crate::engine::training::testing;
 
     #[test]

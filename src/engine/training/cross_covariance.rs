@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use faer::{Accum, Mat, Par, linalg::matmul::matmul};
 
-use crate::engine::training::{Batch, Learner, cross_entropy};
+use super::{Batch, Learner, cross_entropy};
 use crate::engine::{
     execution::{
         BatchNormMode, Executor, Weights,
@@ -101,7 +101,7 @@ fn matrix(signal: &CpuActivation) -> Mat<f64> {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::training::cross_covariance::*;
+    use super::*;
 
     #[test]
     fn rows_are_samples_times_positions() {

@@ -97,7 +97,7 @@ fn normaliser(row: &[f32]) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::training::cross_entropy::*;
+    use super::*;
 
     #[test]
     fn even_logits_cost_the_log_of_the_classes() {

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
+use super::cross_entropy::IGNORED;
 use crate::engine::tensors::HostTensor;
-use crate::engine::training::cross_entropy::IGNORED;
 
 /// Samples with their labels. Cloning and [`Dataset::subset`] share the values.
 #[derive(Clone, Debug)]
@@ -260,7 +260,7 @@ impl Dataset {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::training::dataset::*;
+    use super::*;
 
     fn tiny() -> Dataset {
         let bytes = Bytes::from((0u8..20).map(|v| v * 5).collect::<Vec<_>>());

@@ -1,6 +1,6 @@
 //! Loss and accuracy of a checkpoint on a data set, with its running statistics.
 
-use crate::engine::training::{
+use super::{
     Batch, Dataset, EVALUATION_BATCH, Learner,
     cross_entropy::{Scores, scores},
 };
@@ -62,7 +62,7 @@ mod tests {
     use burn::tensor::Device;
     use serde_json::json;
 
-    use crate::engine::training::evaluate::*;
+    use super::*;
     use crate::engine::training::{DataFault, testing};
     use crate::engine::{network::Task, tensors::HostTensor};
 

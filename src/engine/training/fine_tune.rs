@@ -11,7 +11,7 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::engine::training::{
+use super::{
     Dataset, Learner,
     cross_entropy::counted,
     optimizer::{Memory, Optimizer, cosine},
@@ -214,7 +214,7 @@ mod tests {
     use burn::tensor::Device;
     use serde_json::json;
 
-    use crate::engine::training::fine_tune::*;
+    use super::*;
     use crate::engine::training::{Batch, testing};
     use crate::engine::{network::Graph, tensors::Signature};
 

@@ -4,8 +4,10 @@
 
 use serde::Serialize;
 
-use super::super::network::{Graph, GraphError, Op, shapes::channels};
-use crate::engine::tensors::Signature;
+use crate::engine::{
+    network::{Graph, GraphError, Op, shapes::channels},
+    tensors::Signature,
+};
 
 /// Work done, in samples and in floating-point operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -78,8 +80,8 @@ pub fn forward_flops(graph: &Graph, signature: &Signature) -> Result<f64, GraphE
 mod tests {
     use serde_json::json;
 
+    use super::*;
     use crate::engine::tensors::{DType, TensorInfo};
-    use crate::engine::training::flops::*;
 
     #[test]
     fn multiplications_are_counted_by_hand() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::engine::training::{
+use super::{
     Batch, Learner,
     cross_entropy::{self, Scores, scores},
 };
@@ -122,8 +122,8 @@ mod tests {
     use burn::tensor::Device;
     use serde_json::{Value, json};
 
+    use super::*;
     use crate::engine::network::{Graph, Task};
-    use crate::engine::training::gradient::*;
     use crate::engine::training::{dataset::next_labels, testing};
 
     /// Every element's gradient against a central difference of the loss.

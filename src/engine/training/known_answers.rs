@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use crate::engine::training::{Batch, Learner};
+use super::{Batch, Learner};
 use crate::engine::{
     network::{Graph, Token},
     tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
@@ -242,7 +242,7 @@ impl Case {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::training::known_answers::*;
+    use super::*;
 
     #[test]
     fn the_cpu_gives_its_own_answers() {

@@ -1,8 +1,8 @@
 //! How much of a batch is gone through at a time: activations and logits of all of it may be too
 //! many to be held at once.
 
+use super::{Batch, Learner};
 use crate::engine::network::{Input, Node, Op, Task};
-use crate::engine::training::{Batch, Learner};
 
 /// Bytes of activations that the backward pass may hold.
 pub(super) const ACTIVATION_BYTES: usize = 512 << 20;
@@ -51,7 +51,7 @@ mod tests {
     use burn::tensor::Device;
     use serde_json::json;
 
-    use crate::engine::training::parts::*;
+    use super::*;
     use crate::engine::training::testing;
 
     #[test]

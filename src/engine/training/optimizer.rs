@@ -99,8 +99,8 @@ pub(super) fn cosine(rate: f64, step: usize, steps: usize) -> f64 {
 mod tests {
     use burn::tensor::Device;
 
+    use super::*;
     use crate::engine::execution::floats;
-    use crate::engine::training::optimizer::*;
 
     /// Two steps from 1 with the gradients 0.5 and 0.25.
     fn two_steps(optimizer: Optimizer, decay: f64) -> f32 {

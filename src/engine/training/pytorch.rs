@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use bytes::Bytes;
 use safetensors::SafeTensors;
 
-use crate::engine::training::{Batch, Learner, dataset::next_labels, testing};
+use super::{Batch, Learner, dataset::next_labels, testing};
 use crate::engine::{
     network::{Graph, Input, Task, Token},
     tensors::{Checkpoint, DType, HostTensor},

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 
-use crate::engine::training::{Dataset, Learner};
+use super::{Dataset, Learner};
 use crate::engine::{
     execution::{BatchNormMode, Moments, Weights},
     network::Op,
@@ -98,7 +98,7 @@ mod tests {
     use burn::tensor::Device;
     use serde_json::json;
 
-    use crate::engine::training::batch_norm::*;
+    use super::*;
     use crate::engine::training::{Batch, testing};
 
     #[test]

@@ -1,6 +1,6 @@
 //! How many samples would raise a parameter, and how many would lower it.
 
-use crate::engine::training::{Dataset, Learner};
+use super::{Dataset, Learner};
 use crate::engine::{
     execution::{BatchNormMode, Weights, floats},
     tensors::{Checkpoint, HostTensor},
@@ -50,7 +50,7 @@ mod tests {
     use burn::tensor::Device;
     use serde_json::json;
 
-    use crate::engine::training::sign_votes::*;
+    use super::*;
     use crate::engine::training::testing;
 
     #[test]

@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use crate::engine::training::{Batch, Dataset};
+use super::{Batch, Dataset};
 use crate::engine::{
     network::Graph,
     tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},

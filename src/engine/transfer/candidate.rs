@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use super::{
-    Alignment, Evidence, Problem, TransferError, Transport,
-    methods::{GroupEvidence, gradfix::Mask, layer_maps::MapEvidence},
+    alignment::Alignment,
+    evidence::{Evidence, GroupEvidence, MapEvidence, Mask},
+    problem::{Problem, TransferError},
+    transport::Transport,
 };
 use crate::{
     engine::{

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::rows::{Axis, named_tensors};
+use crate::engine::transfer::shared_vocabulary::{Axis, named_tensors};
 use crate::engine::{
     network::{Graph, is_of_a_task},
     tensors::{Checkpoint, HostTensor, Signature},

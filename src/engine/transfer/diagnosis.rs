@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Alignment, Problem, Transport};
+use super::{alignment::Alignment, problem::Problem, transport::Transport};
 use crate::engine::{
     profiler::Work,
     symmetry::Permutation,
@@ -128,11 +128,10 @@ fn gradients(problem: &Problem) -> Option<(Checkpoint, Checkpoint)> {
 /// On validation, or where there is no validation split not at all.
 fn barrier(problem: &Problem) -> Option<Barrier> {
     let validation = problem.validation?;
-    let few = |data: &crate::engine::training::Dataset| {
-        data.subset(&(0..data.len().min(BARRIER_SAMPLES)).collect::<Vec<_>>())
-    };
-    // Statistics read no label: where there are no training samples these will do.
-    let (data, statistics) = (few(validation), problem.train.unwrap_or(validation));
+    let positions: Vec<usize> = (0..validation.len().min(BARRIER_SAMPLES)).collect();
+    let data = validation.subset(&positions);
+    // Statistics read no label: without training samples the validation samples will do.
+    let statistics = problem.train.unwrap_or(validation);
     let plan = BarrierPlan {
         data: &data,
         statistics,

@@ -8,7 +8,7 @@
 
 use serde::Serialize;
 
-use super::Candidate;
+use super::candidate::Candidate;
 use crate::spec::{Method, Methods};
 
 /// The rungs, from the cheapest.

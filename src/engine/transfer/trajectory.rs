@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{rows::SharedRows, schedule::fractions};
+use super::schedule::fractions;
+use crate::engine::transfer::shared_vocabulary::SharedRows;
 use crate::{engine::tensors::Checkpoint, spec::Schedule};
 
 /// A base and the points after it. Point `t` is `(1 − λ_t) θ_A⁰ + λ_t end_t`: on a linear trajectory

@@ -17,16 +17,20 @@ use std::{
 use faer::Mat;
 use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
 
-use super::Alignment;
 use crate::engine::{
     network::{Axis, Graph, Op, Operand, ParamUse, Role},
     profiler::Work,
     symmetry::Permutation,
     tensors::Checkpoint,
     training::{CrossCovariances, Place},
-    transfer::{Problem, STATISTICS_SAMPLES, TransferError, Transport, maps::Maps},
+    transfer::{
+        alignment::Alignment,
+        evidence::MapEvidence,
+        maps::Maps,
+        problem::{Problem, STATISTICS_SAMPLES, TransferError},
+        transport::Transport,
+    },
 };
 
 /// What the map of a layer's outputs is taken from.
@@ -36,18 +40,6 @@ pub enum Outputs {
     Gradients,
     /// What the layer puts out: theseus.
     Activations,
-}
-
-/// How well the samples determined the maps.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct MapEvidence {
-    /// Samples that were looked at.
-    pub samples: usize,
-    /// Places of the graph that have a map.
-    pub maps: usize,
-    /// Those that the samples did not span: completed by the weight-matching π, or between different
-    /// widths left without what no sample shows.
-    pub completed: usize,
 }
 
 /// Weight of the weight-matching π beside the largest singular value, and the share of it below
@@ -82,8 +74,9 @@ pub fn align(
             Entry::Vacant(entry) => {
                 problem.step(evidence.maps, places.len())?;
                 let open = one.left_open(problem, permutation);
-                let solve = || orthogonal_map(products.get(one.place), &open);
-                let (map, completed) = problem.ledger.time(Work::Assignment, solve)?;
+                let (map, completed) = problem
+                    .ledger
+                    .time(Work::Assignment, || orthogonal_map(products.get(one.place), &open))?;
                 evidence.maps += 1;
                 evidence.completed += usize::from(completed);
                 entry.insert(map)
@@ -112,12 +105,15 @@ struct MappedAxis {
 impl MappedAxis {
     /// By weight matching, where there is one.
     fn left_open(&self, problem: &Problem, permutation: Option<&Permutation>) -> LeftOpen {
-        let entries = |model: &Checkpoint| model[&self.tensor].shape()[self.axis];
-        let (from, to) = (entries(problem.trajectory.base()), entries(problem.target));
-        permutation.map_or(LeftOpen::Nothing { from, to }, |permutation| {
-            let axis = (self.axis, to);
-            LeftOpen::Matched(permutation.sources((problem.symmetry, &self.tensor), axis))
-        })
+        let [from, to] = [problem.trajectory.base(), problem.target]
+            .map(|model| model[&self.tensor].shape()[self.axis]);
+        match permutation {
+            Some(permutation) => {
+                let axis = (self.axis, to);
+                LeftOpen::Matched(permutation.sources((problem.symmetry, &self.tensor), axis))
+            }
+            None => LeftOpen::Nothing { from, to },
+        }
     }
 }
 
@@ -173,13 +169,14 @@ fn mapped_axes(problem: &Problem, outputs: Outputs) -> Vec<MappedAxis> {
 /// Where a node's outputs are looked at. The rows of a table of positions or token types are few
 /// or the same for every sample: they are looked at in the sum that they enter.
 fn output(graph: &Graph, node: usize, outputs: Outputs) -> Place {
-    let sum = || {
-        graph.nodes.iter().position(|reader| {
-            matches!(reader.op, Op::Add {}) && reader.inputs.contains(&Operand::Node(node))
-        })
-    };
     let at = match graph.nodes[node].op {
-        Op::PositionEmbedding { .. } | Op::TokenTypeEmbedding { .. } => sum().unwrap_or(node),
+        Op::PositionEmbedding { .. } | Op::TokenTypeEmbedding { .. } => graph
+            .nodes
+            .iter()
+            .position(|reader| {
+                matches!(reader.op, Op::Add {}) && reader.inputs.contains(&Operand::Node(node))
+            })
+            .unwrap_or(node),
         _ => node,
     };
     match outputs {
@@ -232,9 +229,7 @@ fn orthogonal_map(
     open: &LeftOpen,
 ) -> Result<(Mat<f64>, bool), TransferError> {
     let Some(product) = product else { return Ok((open.map(), true)) };
-    let decomposed =
-        |matrix: &Mat<f64>| matrix.thin_svd().map_err(|_| TransferError::NoSingularValues);
-    let svd = decomposed(product)?;
+    let svd = product.thin_svd().map_err(|_| TransferError::NoSingularValues)?;
     let values = svd.S().column_vector();
     let (largest, smallest) = (values[0], values[values.nrows() - 1]);
     if largest == 0.0 {
@@ -249,7 +244,7 @@ fn orthogonal_map(
         return Ok((left * right.transpose(), true));
     }
     let completed = product + open.map() * faer::Scale(COMPLETION * largest);
-    let svd = decomposed(&completed)?;
+    let svd = completed.thin_svd().map_err(|_| TransferError::NoSingularValues)?;
     Ok((svd.U() * svd.V().transpose(), true))
 }
 

@@ -1,11 +1,11 @@
 //! Where gradient pairs are kept while π is solved over them: in memory, or wherever the caller
-//! has room for two parameter sets a timestep. What an interrupted run left there is found again,
-//! and so is what it had solved, where that is all that the next step needs, and the stage of a
-//! weight matching.
+//! has room for two parameter sets per timestep. A later run finds the pairs of an interrupted one.
+//! It also finds the end of a step, where the next step needs nothing else, and the stage of a weight
+//! matching.
 
 use std::fmt;
 
-use super::Evidence;
+use super::evidence::Evidence;
 use crate::engine::{
     symmetry::{Stage, assignment::Prices},
     tensors::Checkpoint,
@@ -35,7 +35,7 @@ pub struct Reached {
 }
 
 /// A place for gradients, by the step whose pair they belong to (from 1).
-pub trait Shelf: fmt::Debug + Sync {
+pub trait GradientStore: fmt::Debug + Sync {
     /// The gradient that an earlier run with the same inputs left to be found.
     fn find(&self, at: (usize, Side)) -> Option<Checkpoint>;
 
@@ -64,7 +64,7 @@ pub trait Shelf: fmt::Debug + Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct InMemory;
 
-impl Shelf for InMemory {
+impl GradientStore for InMemory {
     fn find(&self, _: (usize, Side)) -> Option<Checkpoint> {
         None
     }
@@ -73,3 +73,6 @@ impl Shelf for InMemory {
         gradient
     }
 }
+
+// Old name, until every reader has moved.
+pub use GradientStore as Shelf;
