@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{descent::value, stages::SWEEP_LIMIT, *};
 use crate::engine::{
     network::Graph,
     tensors::{DType, HostTensor, Signature, TensorInfo},
@@ -124,7 +124,7 @@ proptest! {
                 (sigma, objective(&symmetry, &pairs, &held))
             }).collect();
             // A_g, kept up to date across the sweeps, reproduces every difference of the objective.
-            let matrix = matcher.matrix(group, &solution.permutation, None);
+            let matrix = matcher.matrix(group, &solution.permutation);
             let by_matrix = |sigma: &[u32]| -> f64 {
                 sigma.iter().enumerate().map(|(j, &i)| f64::from(matrix[j * units + i as usize])).sum()
             };

@@ -183,14 +183,14 @@ fn corrected_matrices_equal_those_built_anew() {
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
         assert!(solution.objective > matcher.objective(&start));
         for group in 0..symmetry.groups.len() {
-            let kept = matcher.matrix(group, &solution.permutation, None);
-            matcher.similarities.by_group[group].clear();
-            let anew = matcher.matrix(group, &solution.permutation, None);
+            let kept = matcher.matrix(group, &solution.permutation);
+            matcher.matrices.whole.by_group[group].clear();
+            let anew = matcher.matrix(group, &solution.permutation);
             let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-3;
             assert!(kept.iter().zip(anew.iter()).all(close), "{projection:?}, group {group}");
             // Its diagonal value is the group's share of the objective.
             let share = value(&anew, solution.permutation.sigma(group));
-            let others = matcher.partial(group, &solution.permutation);
+            let others = matcher.pairs.objective_of(group, &solution.permutation);
             let fused = !matches!(projection, Projection::Separate | Projection::Grouped);
             assert!(fused || (share - others).abs() < 1e-2, "{share} against {others}");
         }
