@@ -82,13 +82,14 @@ impl Attention {
         let position = |group: usize| {
             groups.iter().position(|g| *g == group).expect("a group of this attention")
         };
-        let [queries, keys, value, output] = [self.queries, self.keys, self.values, self.output]
-            .map(|group| matrices[position(group)].borrow().as_slice());
+        let [queries, keys, of_values, output] =
+            [self.queries, self.keys, self.values, self.output]
+                .map(|group| matrices[position(group)].borrow().as_slice());
         let current = self.arrangement(|group| current[position(group)]);
         let matrices = Matrices {
             queries,
             keys: (self.keys != self.queries).then_some(keys),
-            values: value,
+            values: of_values,
             output: (self.output != self.values).then_some(output),
         };
 

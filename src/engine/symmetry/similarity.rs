@@ -67,6 +67,7 @@ impl Similarity {
     pub fn update(&mut self, task: &Task, permutation: &Permutation, pairs: &[Pair]) {
         let couplings = task.couplings();
         self.built.resize(couplings.len(), Built::default());
+
         let usable = |(coupling, _): &(&Coupling, _)| task.is_usable(coupling);
         let mut product = Product::new(task, &mut self.matrix);
         for (t, pair) in pairs.iter().enumerate() {
@@ -82,7 +83,9 @@ impl Similarity {
                 }
             }
         }
+
         product.accumulate();
+
         for (coupling, built) in couplings.iter().zip(&mut self.built) {
             if !task.is_usable(coupling) {
                 continue;
@@ -249,6 +252,7 @@ impl<'a> Product<'a> {
         let columns = (AT_ONCE / self.units.max(1)).max(NARROWEST);
         let (mut sides, mut width) = ([Vec::new(), Vec::new()], 0);
         let mut buffers = [Vec::new(), Vec::new()];
+
         for block in &blocks {
             for parts in parts(block.each_ref().map(Block::view), columns) {
                 width += parts[0].width();
@@ -259,6 +263,7 @@ impl<'a> Product<'a> {
                 }
             }
         }
+
         if width > 0 {
             self.multiply(&sides, width, &mut buffers);
         }
@@ -270,6 +275,7 @@ impl<'a> Product<'a> {
             buffer.resize(self.units * width, 0.0);
             lay_out(views, width, buffer);
         }
+
         if let Executor::Burn(device) = self.executor {
             let product = self.on_device(std::mem::take(buffers), width, device);
             *self.matrix = Some(Matrix::Device(Box::new(match self.matrix.take() {
@@ -278,6 +284,7 @@ impl<'a> Product<'a> {
             })));
             return;
         }
+
         let [target, source] = buffers.each_ref().map(|side| matrix(side, width));
         *self.matrix = Some(Matrix::Host(match self.matrix.take() {
             Some(Matrix::Host(mut sum)) => {

@@ -243,6 +243,7 @@ impl HostTensor {
             };
             (0..range.len()).step_by(CHUNK).map(of_chunk).collect()
         };
+
         let starts = (0..len).into_par_iter().step_by(RANGE);
         let sums: Vec<Vec<f64>> = starts.map(of_range).collect();
         sums.iter().flatten().sum()

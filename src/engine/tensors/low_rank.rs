@@ -40,6 +40,7 @@ impl Matrix {
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let mut start = || (0..self.columns).map(|_| rng.random_range(-1.0..1.0)).collect();
         let mut right: Vec<Vec<f64>> = (0..count).map(|_| start()).collect();
+
         let mut left = Vec::new();
         let mut captured = 0.0;
         for _ in 0..ITERATIONS {
@@ -52,10 +53,12 @@ impl Matrix {
             captured = energy;
             right = orthonormal(right);
         }
+
         right = self.transposed_times(&left);
         let gram: Vec<Vec<f64>> =
             right.iter().map(|a| right.iter().map(|b| dot(a, b)).collect()).collect();
         let (values, vectors) = eigen(gram);
+
         let largest = values.first().copied().unwrap_or(0.0).max(0.0).sqrt();
         let (rows, columns) = (self.rows, self.columns);
         let mut factors = Factors { left: Vec::new(), right: Vec::new(), singular: Vec::new() };
@@ -136,6 +139,7 @@ fn orthonormal(mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
                 vector.iter_mut().zip(other).for_each(|(v, o)| *v -= along * o);
             }
         }
+
         let norm = dot(vector, vector).sqrt();
         let scale = if norm > 1e-12 * before { 1.0 / norm } else { 0.0 };
         vector.iter_mut().for_each(|v| *v *= scale);
@@ -149,6 +153,7 @@ fn eigen(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
     let size = a.len();
     let identity = |i: usize| (0..size).map(|j| f64::from(u8::from(i == j))).collect();
     let mut vectors: Vec<Vec<f64>> = (0..size).map(identity).collect();
+
     for _ in 0..ITERATIONS {
         let norm: f64 = a.iter().flatten().map(|v| v * v).sum();
         let diagonal: f64 = (0..size).map(|i| a[i][i] * a[i][i]).sum();
@@ -161,6 +166,7 @@ fn eigen(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
             }
         }
     }
+
     let mut order: Vec<usize> = (0..size).collect();
     order.sort_by(|&i, &j| a[j][j].total_cmp(&a[i][i]));
     let values = order.iter().map(|&i| a[i][i]).collect();
@@ -177,6 +183,7 @@ fn rotate(a: &mut [Vec<f64>], vectors: &mut [Vec<f64>], (p, q): (usize, usize)) 
     let cosine = 1.0 / tangent.hypot(1.0);
     let sine = tangent * cosine;
     let turn = |x: f64, y: f64| (cosine * x - sine * y, sine * x + cosine * y);
+
     for row in a.iter_mut() {
         (row[p], row[q]) = turn(row[p], row[q]);
     }

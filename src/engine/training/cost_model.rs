@@ -40,6 +40,7 @@ impl Load {
             Operand::Input => size(graph.input.shape()),
             Operand::Node(position) => size(&shapes[position]),
         });
+
         let mut load = Self { held: kept.sum(), ..Self::default() };
         for (node, shape) in graph.nodes.iter().zip(&shapes) {
             let elements = size(shape);
@@ -65,6 +66,7 @@ impl Load {
                 Op::Flatten {} | Op::Dropout { .. } => {}
                 _ => load.heavy += elements,
             }
+
             load.largest = load.largest.max(held);
             load.nodes += 1.0;
         }

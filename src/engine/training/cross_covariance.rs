@@ -41,6 +41,7 @@ impl Learner<'_> {
         let input = CpuActivation::new(batch.inputs.clone(), &batch.sample_shape);
         let trace =
             cpu::forward(self.graph, &weights, input, BatchNormMode::Running, Stored::Everything);
+
         let mut rows = HashMap::new();
         for place in places {
             if let Place::Activation(operand) = place {
@@ -51,10 +52,12 @@ impl Learner<'_> {
             self.spent_forwards(batch.len());
             return LayerRows(rows);
         }
+
         self.spent_gradients(batch.len());
         // The loss is summed, so that batches of any size weigh by their samples.
         let mut factor = cross_entropy::gradient(&trace.logits, &batch.labels);
         factor.iter_mut().for_each(|v| *v *= batch.len() as f32);
+
         trace.backward_through(factor, |node, gradient| {
             let place = Place::Gradient(node);
             if places.contains(&place) {

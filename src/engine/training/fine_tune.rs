@@ -117,9 +117,11 @@ impl Learner<'_> {
             done: 0,
             snapshots: Vec::new(),
         };
+
         let mut order: Vec<usize> = (0..train.len()).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
         let (mut epochs, mut end, mut reached) = (Vec::new(), End::Finished, params.clone());
+
         for epoch in 1..=plan.epochs {
             order.shuffle(&mut rng);
             let (train_loss, flow) = run.pass(&order, observe);
@@ -128,6 +130,7 @@ impl Learner<'_> {
                 end = End::Interrupted;
                 break;
             }
+
             let validation = plan.validation.map(|data| self.evaluate(&reached, data));
             epochs.push(Epoch {
                 epoch,
@@ -135,6 +138,7 @@ impl Learner<'_> {
                 validation_loss: validation.as_ref().map(|v| v.loss),
                 validation_accuracy: validation.as_ref().map(|v| v.accuracy),
             });
+
             let result = &epochs[epoch - 1];
             let interrupted = observe(Event::Epoch(result)).is_break();
             if plan.stop_at.zip(result.validation_accuracy).is_some_and(|(at, is)| is >= at) {
@@ -146,6 +150,7 @@ impl Learner<'_> {
                 break;
             }
         }
+
         let (steps, snapshots) = (run.done, run.snapshots);
         FineTuned { checkpoint: reached, epochs, steps, end, snapshots }
     }
@@ -167,6 +172,7 @@ impl Run<'_, '_> {
             met += count;
             self.done += 1;
             self.keep_snapshot(total);
+
             let flow = observe(Event::Step { done: self.done, total, loss });
             if flow.is_break() {
                 return (sum / met.max(1) as f64, flow);
@@ -204,6 +210,7 @@ impl Run<'_, '_> {
             let values = host.f32().into_owned();
             checkpoint.insert(name, HostTensor::from_f32_as(dtype, shape, values));
         }
+
         let (samples, batch) = (self.plan.statistics_samples, self.plan.batch_size);
         self.learner.with_statistics(&checkpoint, self.train, samples, batch)
     }

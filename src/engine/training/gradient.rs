@@ -52,6 +52,7 @@ impl Learner<'_> {
         self.spent_gradients(batch.len());
         let share = cross_entropy::share(&batch.labels);
         let (mut all, mut sums) = (Scores::default(), HashMap::new());
+
         for part in batch.parts(self.micro_batch_size(batch)) {
             let (some, gradients) = match self.executor {
                 Executor::Cpu => self.backward_on_cpu(weights, part, mode, share),
@@ -66,6 +67,7 @@ impl Learner<'_> {
                 sums.insert(name, sum);
             }
         }
+
         (all.mean_loss(), sums)
     }
 
@@ -80,6 +82,7 @@ impl Learner<'_> {
         let input = CpuActivation::new(part.inputs, &part.sample_shape);
         let mut trace = cpu::forward(self.graph, weights, input, mode, Stored::ForBackward);
         let logits = std::mem::take(&mut trace.logits);
+
         let found = scores(&logits, &part.labels);
         let factor = cross_entropy::shared_gradient(logits, &part.labels, share);
         (found, trace.backward(factor).into_tensors())
@@ -102,6 +105,7 @@ impl Learner<'_> {
         };
 
         let logits = forward_by_burn(self.graph, leaves, input, statistics);
+
         let values = floats(logits.clone().inner());
         let found = scores(&values, &part.labels);
 

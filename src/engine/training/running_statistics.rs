@@ -43,6 +43,7 @@ impl Learner<'_> {
             return params.clone();
         }
         let weights = Weights::upload(self.graph, params, &self.executor);
+
         let mut sums = BTreeMap::<String, Sums>::new();
         for positions in draw(data.len(), samples, batch_size) {
             let (_, seen) = self.logits(&weights, data.batch(&positions), BatchNormMode::Batch);
@@ -53,6 +54,7 @@ impl Learner<'_> {
                 sums.entry(param.clone()).or_default().add(&moments);
             }
         }
+
         let mut result = params.clone();
         for (param, sums) in sums {
             for (suffix, sum) in [("running_mean", &sums.mean), ("running_var", &sums.variance)] {

@@ -24,6 +24,7 @@ impl Learner<'_> {
         for name in self.graph.learned() {
             votes.extend(params.get(&name).map(|tensor| (name, vec![0.0; tensor.len()])));
         }
+
         for &position in positions {
             let (_, mut gradients) =
                 self.backward(&weights, &data.batch(&[position]), BatchNormMode::Running);
@@ -32,6 +33,7 @@ impl Learner<'_> {
                 votes.iter_mut().zip(floats(gradient)).for_each(|(vote, g)| *vote += sign(g));
             }
         }
+
         let tensor = |(name, votes): (String, Vec<f32>)| {
             let shape = params[&name].shape().to_vec();
             (name, HostTensor::from_f32(shape, votes))

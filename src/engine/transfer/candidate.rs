@@ -89,12 +89,14 @@ pub fn select(
             alphas = trials.over_alphas(&mut pick)?;
         }
     }
+
     let Pick { step, alpha, best } = pick;
     let transport = alignment.transports[step - 1].clone();
     let (model, validation) = match best {
         Some(trial) => (trial.model, Some(trial.evaluation)),
         None => (problem.finished(&transport, step, alpha), None),
     };
+
     let Alignment { evidence, groups, mask, maps, .. } = alignment;
     Ok(Candidate {
         method,

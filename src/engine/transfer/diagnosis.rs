@@ -69,6 +69,7 @@ impl Products {
 pub fn cosines(names: &[String], a: &Checkpoint, b: &Checkpoint) -> Cosines {
     let mut layers: Vec<(String, Products)> = Vec::new();
     let mut positions = BTreeMap::new();
+
     let [mut all, mut matrices] = [Products::default(); 2];
     for name in names {
         let Some(tensor) = a.get(name) else { continue };
@@ -80,12 +81,14 @@ pub fn cosines(names: &[String], a: &Checkpoint, b: &Checkpoint) -> Cosines {
             layers.push((layer.to_owned(), Products::default()));
             layers.len() - 1
         });
+
         layers[position].1.add(products);
         all.add(products);
         if tensor.shape().len() > 1 {
             matrices.add(products);
         }
     }
+
     let layers = layers.into_iter().map(|(name, sums)| (name, sums.cosine())).collect();
     Cosines { layers, all: all.cosine(), matrices: matrices.cosine() }
 }
@@ -95,6 +98,7 @@ pub fn relation(problem: &Problem, alignment: &Alignment) -> Relation {
     let identity = Permutation::identity(problem.symmetry);
     let last = alignment.transports.last().and_then(Transport::permutation);
     let permutation = last.unwrap_or(&identity);
+
     // Without a head of its own the new base has no loss.
     let has_head = problem.trajectory.head().is_empty();
     let gradients = has_head.then(|| gradients(problem)).flatten();
@@ -104,6 +108,7 @@ pub fn relation(problem: &Problem, alignment: &Alignment) -> Relation {
         let names: Vec<String> = moved.iter().map(|(name, _)| name.to_owned()).collect();
         cosines(&names, &moved, target).all
     };
+
     Relation {
         fixed_points: permutation.fixed_points(),
         gradient_cosine_at_identity: cosine(&identity),
@@ -117,8 +122,10 @@ fn gradients(problem: &Problem) -> Option<(Checkpoint, Checkpoint)> {
     let train = problem.train?;
     let size = problem.batch_size.min(train.len());
     let mut rng = <rand_chacha::ChaCha8Rng as rand::SeedableRng>::seed_from_u64(problem.seed);
+
     let drawn = rand::seq::index::sample(&mut rng, train.len(), size).into_vec();
     let batch: Batch = train.batch(&drawn);
+
     let gradient = |base: &Checkpoint| {
         problem.ledger.time(Work::Gradients, || problem.learner.gradient(base, &batch).parts)
     };
@@ -132,6 +139,7 @@ fn barrier(problem: &Problem) -> Option<Barrier> {
     let data = validation.subset(&positions);
     // Statistics read no label: without training samples the validation samples will do.
     let statistics = problem.train.unwrap_or(validation);
+
     let plan = BarrierPlan {
         data: &data,
         statistics,

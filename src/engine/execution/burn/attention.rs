@@ -36,17 +36,21 @@ pub(super) fn attention(op: &Op, operands: Operands) -> Tensor<3> {
     let Operands { queries, keys, values, ids } = operands;
     let [batch, length, width] = queries.dims();
     let kv_heads = kv_heads.unwrap_or(*heads);
+
     let (mut queries, mut keys) = (split(queries, *heads), split(keys, kv_heads));
     if let Some(rotary) = rotary {
         let angles = Angles::new(rotary, length, width / heads, &queries.device());
         (queries, keys) = (angles.turn(queries), angles.turn(keys));
     }
+
     let (keys, values) = (repeated(keys, *heads), repeated(split(values, kv_heads), *heads));
     let scale = ((width / heads) as f64).sqrt().recip();
+
     let mut scores = queries.matmul(keys.swap_dims(2, 3)) * scale;
     if *causal {
         scores = scores.clone() + causal_mask(length, &scores.device());
     }
+
     let Some(ids) = ids else {
         let attended = softmax(scores, 3).matmul(values);
         return attended.swap_dims(1, 2).reshape([batch, length, width]);

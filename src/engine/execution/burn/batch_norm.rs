@@ -40,6 +40,7 @@ impl BatchNorm<'_> {
         let (gamma, beta) = self.affine(&x);
         let scale = gamma / (self.statistic("running_var") + self.eps).sqrt();
         let shift = beta - self.statistic("running_mean") * scale.clone();
+
         let mut dims = [1; D];
         dims[1] = x.dims()[1];
         x * scale.reshape(dims) + shift.reshape(dims)

@@ -15,6 +15,7 @@ use crate::engine::{
 /// Runs an op of tokens.
 pub(super) fn run(op: &Op, mut inputs: Vec<BurnActivation>, weights: &Weights) -> BurnActivation {
     use BurnActivation::{Features, Tokens};
+
     let x = inputs.remove(0);
     match op {
         Op::LayerNorm { .. } | Op::RmsNorm { .. } => norm(op, x, weights),
@@ -73,6 +74,7 @@ fn norm_along<const D: usize>(op: &Op, x: Tensor<D>, axis: usize, weights: &Weig
         Op::RmsNorm { param, eps } => (param, *eps, x),
         _ => unreachable!("called for norms"),
     };
+
     let variance = (x.clone() * x.clone()).mean_dim(axis);
     let scaled = x / (variance + eps).sqrt() * along(weights, param, "weight", axis);
     // RMS norm has no bias.
@@ -118,6 +120,7 @@ fn position_embedding(op: &Op, x: &BurnActivation, weights: &Weights) -> Tensor<
     } else {
         weights.get::<2>(param, "weight").expect("shapes have been checked").unsqueeze()
     };
+
     let width = table.dims()[2];
     let rows = table.narrow(1, *offset, if *constant { 1 } else { length });
     rows.expand([batch, length, width])
@@ -150,6 +153,7 @@ fn select(
         let at = if position == Position::First { 0 } else { length - 1 };
         return x.narrow(1, at, 1).reshape([batch, width]);
     };
+
     let positions = positions(length, &packed.device());
     let tokens = PackedTokens::of(packed);
     let counted = match (position, padding) {
@@ -157,6 +161,7 @@ fn select(
         (Position::End, None) => tokens.present,
         _ => tokens.seen,
     };
+
     let last = (positions.clone() * counted).max_dim(1);
     let chosen = positions.expand([batch, length]).equal(last.expand([batch, length])).float();
     weighted_sum(x, chosen)

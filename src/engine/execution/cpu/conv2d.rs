@@ -46,14 +46,17 @@ impl<'a> Convolution<'a> {
         let size = |n: usize, k: usize, p: usize, d: usize, s: usize| {
             (n + 2 * p - d * (k - 1) - 1) / s + 1
         };
+
         let height = size(input[1], kh, padding.0, dilation.0, stride.0);
         let width = size(input[2], kw, padding.1, dilation.1, stride.1);
+
         let path = |at: usize| {
             Path::new(
                 Axis::of(at / kw, [input[1], height], [stride.0, padding.0, dilation.0]),
                 Axis::of(at % kw, [input[2], width], [stride.1, padding.1, dilation.1]),
             )
         };
+
         Self {
             param,
             weights,
@@ -84,6 +87,7 @@ impl<'a> Convolution<'a> {
     pub fn forward(&self, x: &CpuActivation) -> CpuActivation {
         let (read, written, group) = self.sizes();
         let bias = self.weights.host(self.param, "bias").map(|(_, bias)| bias);
+
         let mut y = vec![0.0; x.batch() * written];
         let groups = y.par_chunks_mut(group * written).zip(x.values().par_chunks(group * read));
         groups.for_each_init(Vec::new, |buffer, (out, x)| {
@@ -118,6 +122,7 @@ impl<'a> Convolution<'a> {
             .zip(dy.values().chunks(group * written))
             .zip(x.values().chunks(group * read))
             .collect();
+
         let at_once = (PRODUCTS / self.weight.len()).max(rayon::current_num_threads());
         let mut sum = vec![0.0; self.weight.len()];
         let mut waiting = groups.into_iter().peekable();
@@ -140,10 +145,12 @@ impl<'a> Convolution<'a> {
                 sum.iter_mut().zip(product).for_each(|(sum, v)| *sum += v);
             }
         }
+
         gradients.add(self.param, "weight", sum);
         if self.weights.contains(&format!("{}.bias", self.param)) {
             gradients.add(self.param, "bias", self.bias_gradient(dy));
         }
+
         wanted.then(|| CpuActivation::new(dx, &self.input))
     }
 

@@ -79,12 +79,13 @@ impl<'a> Pairs<'a> {
 
     /// The objective over the tensors of one group.
     pub fn objective_of(&self, group: usize, permutation: &Permutation) -> f64 {
-        let of_pair = |pair| {
-            self.matched(group, pair).into_iter().map(|Matched { name, target, source }| {
+        self.pairs
+            .iter()
+            .flat_map(|pair| self.matched(group, pair))
+            .map(|Matched { name, target, source }| {
                 permutation.inner((self.symmetry, name), source, target)
             })
-        };
-        self.pairs.iter().flat_map(of_pair).sum()
+            .sum()
     }
 
     /// A group's learned tensors in a pair, each once.

@@ -64,6 +64,7 @@ pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, Transfer
     let mut transports = Vec::with_capacity(timesteps);
     let mut evidence = Vec::with_capacity(timesteps);
     let mut groups = Vec::new();
+
     for step in 1..=timesteps {
         problem.step(step - 1, timesteps)?;
         if variant.freeze_after.is_none_or(|last| step <= last) {
@@ -78,6 +79,7 @@ pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, Transfer
         }
         transports.push(Transport::from(run.permutation.clone()));
     }
+
     problem.step(timesteps, timesteps)?;
     Ok(Alignment { transports, evidence, groups, ..Alignment::default() })
 }
@@ -118,6 +120,7 @@ impl<'a> Run<'a> {
         for t in first..=step {
             self.add_pair(t, !variant.redraw);
         }
+
         let solution = self.solve(step)?;
         let groups = 0..self.problem.symmetry.groups.len();
         let reached = Reached {
@@ -127,6 +130,7 @@ impl<'a> Run<'a> {
             certificates: certificate_names(&solution),
             prices: self.matcher.prices().to_vec(),
         };
+
         if variant.redraw {
             self.problem.shelf.reach(step, &reached);
         }
@@ -137,10 +141,12 @@ impl<'a> Run<'a> {
     /// pairs last the gradients are, and solving is repeated.
     fn resumed(&mut self, step: usize, variant: &Variant) -> Option<Reached> {
         let Problem { symmetry, learner, shelf, .. } = self.problem;
+
         let reached = variant.redraw.then(|| shelf.reached(step))??;
         self.permutation = Permutation::from_sigmas(symmetry, reached.sigmas.clone())?;
         self.rng.set_word_pos(reached.position);
         self.matcher.start_from(reached.prices.clone());
+
         let samples = self.problem.batch_size.min(self.train.len());
         learner.spent_gradients(2 * step * samples);
         Some(reached)

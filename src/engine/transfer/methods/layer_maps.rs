@@ -65,9 +65,11 @@ pub fn align(
     let placed = weight_matching.and_then(|found| found.transports.last());
     let permutation = placed.and_then(Transport::permutation);
     let (products, samples) = products(problem, placed, &places)?;
+
     let mut found: HashMap<Place, Mat<f64>> = HashMap::new();
     let mut evidence = MapEvidence { samples, maps: 0, completed: 0 };
     let mut maps = Maps::default();
+
     for one in &uses {
         let map = match found.entry(one.place) {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -85,6 +87,7 @@ pub fn align(
         let map = if one.squared { square(map) } else { map.clone() };
         maps.insert(&one.tensor, one.axis, map);
     }
+
     let transport = Transport::from(Arc::new(maps));
     Ok(Alignment {
         transports: vec![transport; problem.trajectory.timesteps()],
@@ -208,9 +211,11 @@ fn products(
     let mut rng = ChaCha8Rng::seed_from_u64(problem.seed);
     let positions = index::sample(&mut rng, train.len(), samples).into_vec();
     let batches: Vec<&[usize]> = positions.chunks(problem.batch_size).collect();
+
     // The target as it is, but for a head that is the source's.
     let target = placed.map(|placed| problem.carried(placed, 0, 1.0));
     let target = target.as_ref().unwrap_or(problem.target);
+
     let mut products = CrossCovariances::default();
     for (done, positions) in batches.iter().enumerate() {
         problem.step(done, batches.len())?;
@@ -230,6 +235,7 @@ fn orthogonal_map(
 ) -> Result<(Mat<f64>, bool), TransferError> {
     let Some(product) = product else { return Ok((open.map(), true)) };
     let svd = product.thin_svd().map_err(|_| TransferError::NoSingularValues)?;
+
     let values = svd.S().column_vector();
     let (largest, smallest) = (values[0], values[values.nrows() - 1]);
     if largest == 0.0 {

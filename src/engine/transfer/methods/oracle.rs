@@ -23,9 +23,11 @@ pub fn align(problem: &Problem, plan: &FineTunePlan) -> Result<Alignment, Transf
     let tuned = problem.ledger.time(Work::FineTuning, || {
         problem.learner.fine_tune(problem.target, train, plan, &mut observe)
     });
+
     if tuned.end == End::Interrupted {
         return Err(TransferError::Interrupted);
     }
+
     let target = difference(&problem.learned(problem.target), &tuned.checkpoint);
     let base = problem.learned(problem.trajectory.base());
     let source = difference(&base, problem.trajectory.tuned());

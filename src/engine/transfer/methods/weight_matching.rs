@@ -36,6 +36,7 @@ pub fn match_pair(
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut matcher = Matcher::new(problem.symmetry, problem.learner.executor(), problem.ledger);
     matcher.push(Kind::Matched, target, source);
+
     let identity = Permutation::identity(problem.symmetry);
     let stages = Stages {
         from: problem.shelf.stage(),
@@ -44,6 +45,7 @@ pub fn match_pair(
             problem.step(0, 1)
         },
     };
+
     let solution = matcher.solve_in_stages(Start::Best(&[&identity]), &mut rng, stages)?;
     problem.step(1, 1)?;
 
