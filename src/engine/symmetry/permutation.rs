@@ -120,7 +120,8 @@ impl Permutation {
     /// `⟨target, π source⟩` on one tensor, in f64.
     pub fn inner(
         &self,
-        (symmetry, name): (&Symmetry, &str),
+        symmetry: &Symmetry,
+        name: &str,
         source: &HostTensor,
         target: &HostTensor,
     ) -> f64 {
@@ -159,8 +160,10 @@ impl Permutation {
     /// When the axis does not have that many entries.
     pub fn sources(
         &self,
-        (symmetry, name): (&Symmetry, &str),
-        (axis, entries): (usize, usize),
+        symmetry: &Symmetry,
+        name: &str,
+        axis: usize,
+        entries: usize,
     ) -> Vec<usize> {
         let mut sources = along(entries, 1);
         for (member, group) in symmetry.axes(name).filter(|(member, _)| member.axis == axis) {

@@ -53,7 +53,7 @@ impl Rows {
         let mut axes: Vec<Offsets> = vec![first];
         axes.extend(self.inside.iter().cloned());
         let mut seen = vec![0.0; rows.len() * self.width];
-        View::new(&values, &axes).write_rows(0..rows.len(), &mut seen, (self.width, 0));
+        View::new(&values, &axes).write_rows(0..rows.len(), &mut seen, self.width, 0);
         seen
     }
 }

@@ -381,7 +381,7 @@ fn lay_out(views: &[View], width: usize, out: &mut [f32]) {
     out.par_chunks_mut((at_once * width).max(1)).enumerate().for_each(|(chunk, rows)| {
         let (first, mut start) = (chunk * at_once, 0);
         for view in views {
-            view.write_rows(first..first + rows.len() / width, rows, (width, start));
+            view.write_rows(first..first + rows.len() / width, rows, width, start);
             start += view.width();
         }
     });

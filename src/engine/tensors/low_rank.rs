@@ -162,7 +162,7 @@ fn eigen(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
         }
         for p in 0..size {
             for q in p + 1..size {
-                rotate(&mut a, &mut vectors, (p, q));
+                rotate(&mut a, &mut vectors, p, q);
             }
         }
     }
@@ -174,7 +174,7 @@ fn eigen(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
 }
 
 /// Makes `a[p][q]` zero.
-fn rotate(a: &mut [Vec<f64>], vectors: &mut [Vec<f64>], (p, q): (usize, usize)) {
+fn rotate(a: &mut [Vec<f64>], vectors: &mut [Vec<f64>], p: usize, q: usize) {
     if a[p][q] == 0.0 {
         return;
     }

@@ -137,7 +137,7 @@ fn transformers_agree_with_pytorch() {
         };
         let batch = Batch { inputs, sample_shape, labels };
         if is_language {
-            compare_loss(&reference, (&learner, &params), &batch);
+            compare_loss(&reference, &learner, &params, &batch);
             languages += 1;
         } else {
             learner.check(&testing::dataset(&batch)).unwrap();
@@ -159,11 +159,7 @@ fn transformers_agree_with_pytorch() {
 }
 
 /// A language model's loss, and its gradients where the fixture has them.
-fn compare_loss(
-    reference: &Reference,
-    (learner, params): (&Learner<'_>, &Checkpoint),
-    batch: &Batch,
-) {
+fn compare_loss(reference: &Reference, learner: &Learner<'_>, params: &Checkpoint, batch: &Batch) {
     let loss = f64::from(reference.tensors["loss"].f32()[0]);
     let gradient = learner.gradient(params, batch);
     assert!((gradient.loss - loss).abs() < 1e-5 * loss, "{} and {loss}", gradient.loss);

@@ -91,13 +91,13 @@ pub fn next(known: &Known, steps: &[Step]) -> Option<Step> {
         _ if known.across_widths && needs_equal_widths(method) => {
             (false, "the bases differ in width: no permutation leads from one to the other".into())
         }
-        Some(source) => by_validation(known, method, (source, steps)),
+        Some(source) => by_validation(known, method, source, steps),
         None => by_diagnosis(known, method),
     };
     Some(Step { method, taken, reason, validation_accuracy: None })
 }
 
-fn by_validation(known: &Known, method: Method, (source, steps): (f64, &[Step])) -> (bool, String) {
+fn by_validation(known: &Known, method: Method, source: f64, steps: &[Step]) -> (bool, String) {
     let reached = |step: &Step| Some((step.method, step.validation_accuracy?));
     let best = steps.iter().filter_map(reached).reduce(|a, b| if b.1 > a.1 { b } else { a });
 

@@ -62,7 +62,7 @@ impl<'a> Pairs<'a> {
             .sums
             .iter()
             .map(|(name, _)| {
-                permutation.inner((self.symmetry, name), &pair.source[name], &pair.target[name])
+                permutation.inner(self.symmetry, name, &pair.source[name], &pair.target[name])
             })
             .collect()
     }
@@ -74,7 +74,7 @@ impl<'a> Pairs<'a> {
 
     /// How well the pairs of a kind match, given their products; `None` where there is no such pair.
     pub fn fit(&self, kind: Kind, products: &Products) -> Option<Fit> {
-        Fit::of(kind, self.symmetry, (&self.known, products))
+        Fit::of(kind, self.symmetry, &self.known, products)
     }
 
     /// The objective over the tensors of one group.
@@ -83,7 +83,7 @@ impl<'a> Pairs<'a> {
             .iter()
             .flat_map(|pair| self.matched(group, pair))
             .map(|Matched { name, target, source }| {
-                permutation.inner((self.symmetry, name), source, target)
+                permutation.inner(self.symmetry, name, source, target)
             })
             .sum()
     }

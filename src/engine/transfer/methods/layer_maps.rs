@@ -22,7 +22,6 @@ use crate::engine::{
     network::{Axis, Graph, Op, Operand, ParamUse, Role},
     profiler::Work,
     symmetry::Permutation,
-    tensors::Checkpoint,
     training::{CrossCovariances, Place},
     transfer::{
         alignment::Alignment,
@@ -112,8 +111,8 @@ impl MappedAxis {
             .map(|model| model[&self.tensor].shape()[self.axis]);
         match permutation {
             Some(permutation) => {
-                let axis = (self.axis, to);
-                LeftOpen::Matched(permutation.sources((problem.symmetry, &self.tensor), axis))
+                let (symmetry, tensor) = (problem.symmetry, &self.tensor);
+                LeftOpen::Matched(permutation.sources(symmetry, tensor, self.axis, to))
             }
             None => LeftOpen::Nothing { from, to },
         }
