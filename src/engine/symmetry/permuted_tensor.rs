@@ -8,7 +8,7 @@ use super::gather::{Offsets, View};
 use crate::engine::tensors::{Elements, HostTensor};
 
 /// Shorter rows are not worth fetching one by one.
-const SHORTEST: usize = 64;
+const MIN_ROW_LENGTH: usize = 64;
 
 /// A tensor seen along other axes; a row is what one index of the first axis holds.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Rows {
 impl Rows {
     /// Whether a tensor has rows worth fetching one by one.
     pub fn suit(source: &HostTensor) -> bool {
-        source.shape().iter().skip(1).product::<usize>() >= SHORTEST
+        source.shape().iter().skip(1).product::<usize>() >= MIN_ROW_LENGTH
     }
 
     /// The tensor whose entry at `(i, j, …)` is the source's at `axes[0][i] + axes[1][j] + …`,

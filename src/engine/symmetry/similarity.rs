@@ -186,10 +186,10 @@ type Change<'a> = (&'a [u32], Option<&'a [u32]>);
 
 /// Elements of one side that are held, and laid out, at a time: a bound on memory where a group runs
 /// through a whole model.
-const AT_ONCE: usize = 1 << 22;
+const MAX_BLOCK_ELEMENTS: usize = 1 << 22;
 
 /// Columns at least that are worth going over a matrix once more for.
-const NARROWEST: usize = 1024;
+const MIN_COLUMNS: usize = 1024;
 
 /// Blocks `[units, k]` of target and source, to be multiplied and added to a matrix.
 struct Product<'a> {
@@ -241,7 +241,7 @@ impl<'a> Product<'a> {
             Cow::Owned(_) => block.values.len(),
             Cow::Borrowed(_) => 0,
         };
-        if self.blocks.iter().flatten().map(read).sum::<usize>() >= 2 * AT_ONCE {
+        if self.blocks.iter().flatten().map(read).sum::<usize>() >= 2 * MAX_BLOCK_ELEMENTS {
             self.accumulate();
         }
     }
@@ -249,7 +249,7 @@ impl<'a> Product<'a> {
     /// `matrix + target · sourceᵀ` over the blocks.
     fn accumulate(&mut self) {
         let blocks = std::mem::take(&mut self.blocks);
-        let columns = (AT_ONCE / self.units.max(1)).max(NARROWEST);
+        let columns = (MAX_BLOCK_ELEMENTS / self.units.max(1)).max(MIN_COLUMNS);
         let (mut sides, mut width) = ([Vec::new(), Vec::new()], 0);
         let mut buffers = [Vec::new(), Vec::new()];
 
@@ -307,7 +307,9 @@ impl<'a> Product<'a> {
 /// on it.
 fn slices(tensor: &HostTensor, member: &Member) -> impl Iterator<Item = Range<usize>> + use<> {
     let rows = tensor.shape().first().copied().unwrap_or(1);
-    let step = if member.axis == 0 { rows } else { AT_ONCE * rows / tensor.len().max(1) }.max(1);
+    let step =
+        if member.axis == 0 { rows } else { MAX_BLOCK_ELEMENTS * rows / tensor.len().max(1) }
+            .max(1);
     (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
 }
 

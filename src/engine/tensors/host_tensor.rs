@@ -43,7 +43,7 @@ pub(crate) const CHUNK: usize = 1 << 14;
 /// Elements a task handles at a time.
 pub(crate) const RANGE: usize = 4 * CHUNK;
 /// Elements of a lazy tensor that are worth having in memory at a time.
-const PIECE: usize = 1 << 20;
+const PIECE_ELEMENTS: usize = 1 << 20;
 
 impl HostTensor {
     /// A tensor over little-endian bytes; `None` when their number does not fit the shape.
@@ -184,7 +184,7 @@ impl HostTensor {
 
     /// All positions, in ranges that are worth having in memory one at a time.
     pub fn pieces(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (len, step) = (self.len(), if self.is_lazy() { PIECE } else { usize::MAX });
+        let (len, step) = (self.len(), if self.is_lazy() { PIECE_ELEMENTS } else { usize::MAX });
         (0..len).step_by(step).map(move |start| start..start.saturating_add(step).min(len))
     }
 

@@ -9,10 +9,10 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 /// Vectors beside those that are wanted; they make the wanted ones converge.
-const SPARE: usize = 8;
-const ITERATIONS: usize = 60;
+const SPARE_VECTORS: usize = 8;
+const MAX_ITERATIONS: usize = 60;
 /// The captured energy has settled when it grows by less than this share.
-const SETTLED: f64 = 1e-13;
+const RELATIVE_GAIN: f64 = 1e-13;
 
 /// `[rows, columns]`, row-major.
 #[derive(Clone, Debug)]
@@ -36,18 +36,18 @@ pub struct Factors {
 impl Matrix {
     /// Its best approximation of this rank, with the singular value shared evenly by both factors.
     pub fn truncated(&self, rank: usize) -> Factors {
-        let count = (rank + SPARE).min(self.rows).min(self.columns);
+        let count = (rank + SPARE_VECTORS).min(self.rows).min(self.columns);
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let mut start = || (0..self.columns).map(|_| rng.random_range(-1.0..1.0)).collect();
         let mut right: Vec<Vec<f64>> = (0..count).map(|_| start()).collect();
 
         let mut left = Vec::new();
         let mut captured = 0.0;
-        for _ in 0..ITERATIONS {
+        for _ in 0..MAX_ITERATIONS {
             left = orthonormal(self.times(&right));
             right = self.transposed_times(&left);
             let energy: f64 = right.iter().map(|v| dot(v, v)).sum();
-            if energy - captured <= SETTLED * energy {
+            if energy - captured <= RELATIVE_GAIN * energy {
                 break;
             }
             captured = energy;
@@ -154,7 +154,7 @@ fn eigen(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
     let identity = |i: usize| (0..size).map(|j| f64::from(u8::from(i == j))).collect();
     let mut vectors: Vec<Vec<f64>> = (0..size).map(identity).collect();
 
-    for _ in 0..ITERATIONS {
+    for _ in 0..MAX_ITERATIONS {
         let norm: f64 = a.iter().flatten().map(|v| v * v).sum();
         let diagonal: f64 = (0..size).map(|i| a[i][i] * a[i][i]).sum();
         if norm - diagonal <= f64::EPSILON * f64::EPSILON * norm {

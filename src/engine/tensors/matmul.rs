@@ -7,11 +7,11 @@
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 
 /// Multiplications and additions that are worth a task of their own.
-const PART: usize = 1 << 25;
-/// A product is halved so often at most.
-const HALVINGS: u32 = 6;
-/// Rows or columns of the result that a part has at least.
-const NARROWEST: usize = 64;
+const TASK_OPERATIONS: usize = 1 << 25;
+/// At most so many halvings of a product.
+const MAX_HALVINGS: u32 = 6;
+/// At least so many rows or columns of the result make a part.
+const MIN_PART_WIDTH: usize = 64;
 
 /// Row-major values as a matrix of this width.
 ///
@@ -43,13 +43,13 @@ pub fn accumulate(sum: &mut [f32], a: MatRef<f32>, b: MatRef<f32>) {
 }
 
 fn halvings(a: MatRef<f32>, b: MatRef<f32>) -> u32 {
-    let parts = a.nrows() * a.ncols() * b.ncols() / PART;
-    parts.checked_ilog2().map_or(0, |log| log + 1).min(HALVINGS)
+    let parts = a.nrows() * a.ncols() * b.ncols() / TASK_OPERATIONS;
+    parts.checked_ilog2().map_or(0, |log| log + 1).min(MAX_HALVINGS)
 }
 
 fn multiply(result: MatMut<f32>, accum: Accum, a: MatRef<f32>, b: MatRef<f32>, halvings: u32) {
     let (rows, columns) = (result.nrows(), result.ncols());
-    if halvings == 0 || rows.max(columns) < 2 * NARROWEST {
+    if halvings == 0 || rows.max(columns) < 2 * MIN_PART_WIDTH {
         matmul(result, accum, a, b, 1.0, Par::Seq);
     } else if rows >= columns {
         let at = rows / 2;

@@ -6,7 +6,7 @@ use super::{Dataset, Learner};
 use crate::engine::tensors::Checkpoint;
 
 /// Points on the segment, both ends included.
-const POINTS: usize = 25;
+const SEGMENT_POINTS: usize = 25;
 
 /// The loss along the straight line between two checkpoints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -35,12 +35,12 @@ impl Learner<'_> {
     /// When the signatures differ, or [`Learner::check`] would have refused the data.
     pub fn barrier(&self, a: &Checkpoint, b: &Checkpoint, plan: &BarrierPlan<'_>) -> Barrier {
         let loss = |point: usize| {
-            let params = a.interpolated(b, point as f64 / (POINTS - 1) as f64);
+            let params = a.interpolated(b, point as f64 / (SEGMENT_POINTS - 1) as f64);
             let (samples, batch) = (plan.statistics_samples, plan.batch_size);
             let params = self.with_statistics(&params, plan.statistics, samples, batch);
             self.evaluate(&params, plan.data).loss
         };
-        Barrier::of((0..POINTS).map(loss).collect())
+        Barrier::of((0..SEGMENT_POINTS).map(loss).collect())
     }
 }
 

@@ -25,7 +25,7 @@ const ROWS: &str = ". Classes and tokens may differ in number where both models 
                     config.json (id2label), tokens in tokenizer.json, vocab.json or vocab.txt";
 
 /// Differences named in a message.
-const NAMED: usize = 3;
+const MAX_NAMED_DIFFERENCES: usize = 3;
 
 /// Names and shapes must agree; dtypes may differ between float types.
 ///
@@ -61,8 +61,8 @@ pub fn compare(of: (&str, &Signature), than: (&str, &Signature)) -> Result<(), I
 impl Incompatible {
     /// Names the first of the differences, and counts the rest.
     pub(super) fn new(of: &str, than: &str, mut differences: Vec<String>) -> Self {
-        let more = differences.len().saturating_sub(NAMED);
-        differences.truncate(NAMED);
+        let more = differences.len().saturating_sub(MAX_NAMED_DIFFERENCES);
+        differences.truncate(MAX_NAMED_DIFFERENCES);
         if more > 0 {
             differences.push(format!("and {more} more"));
         }

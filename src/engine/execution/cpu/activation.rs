@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::engine::tensors::matmul::matrix;
 
 /// Elements a task handles at a time.
-const CHUNK: usize = 1 << 15;
+const TASK_ELEMENTS: usize = 1 << 15;
 
 /// `[B, …shape]`, row-major. Cloning shares the values; functions that take `self` work in place
 /// where nobody else holds them.
@@ -31,8 +31,9 @@ impl CpuActivation {
 
     /// The values, without a copy where nobody else holds them.
     pub fn into_values(self) -> Vec<f32> {
-        Arc::try_unwrap(self.values)
-            .unwrap_or_else(|shared| shared.par_iter().with_min_len(CHUNK).copied().collect())
+        Arc::try_unwrap(self.values).unwrap_or_else(|shared| {
+            shared.par_iter().with_min_len(TASK_ELEMENTS).copied().collect()
+        })
     }
 
     /// Of one sample.
@@ -73,7 +74,9 @@ impl CpuActivation {
     pub fn map(self, f: impl Fn(f32) -> f32 + Sync) -> Self {
         let shape = self.shape.clone();
         let mut values = self.into_values();
-        values.par_chunks_mut(CHUNK).for_each(|part| part.iter_mut().for_each(|v| *v = f(*v)));
+        values
+            .par_chunks_mut(TASK_ELEMENTS)
+            .for_each(|part| part.iter_mut().for_each(|v| *v = f(*v)));
         Self { values: Arc::new(values), shape }
     }
 
@@ -91,9 +94,11 @@ impl CpuActivation {
     pub fn zip(self, other: &Self, f: impl Fn(f32, f32) -> f32 + Sync) -> Self {
         let shape = self.shape.clone();
         let mut values = self.into_values();
-        values.par_chunks_mut(CHUNK).zip(other.values.par_chunks(CHUNK)).for_each(|(a, b)| {
-            a.iter_mut().zip(b).for_each(|(a, &b)| *a = f(*a, b));
-        });
+        values.par_chunks_mut(TASK_ELEMENTS).zip(other.values.par_chunks(TASK_ELEMENTS)).for_each(
+            |(a, b)| {
+                a.iter_mut().zip(b).for_each(|(a, &b)| *a = f(*a, b));
+            },
+        );
         Self { values: Arc::new(values), shape }
     }
 

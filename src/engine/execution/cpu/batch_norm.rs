@@ -154,12 +154,12 @@ pub(super) fn backward(
 }
 
 /// Elements summed in f32 before f64 takes over.
-const RUN: usize = 1024;
+const F32_RUN: usize = 1024;
 
 /// `Σ f(a, b)`, two figures at once, in independent lanes that the compiler turns into vectors.
 fn sums(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> (f32, f32)) -> (f64, f64) {
     let mut totals = (0.0, 0.0);
-    for (a, b) in a.chunks(RUN).zip(b.chunks(RUN)) {
+    for (a, b) in a.chunks(F32_RUN).zip(b.chunks(F32_RUN)) {
         let mut lanes = ([0f32; 16], [0f32; 16]);
         let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
         for (a, b) in a.iter().zip(b) {

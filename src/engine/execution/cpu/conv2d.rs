@@ -17,10 +17,10 @@ use crate::engine::{
 };
 
 /// Columns of one product: enough to keep the multiplication busy, few enough for the cache.
-const COLUMNS: usize = 512;
+const PRODUCT_COLUMNS: usize = 512;
 
 /// Elements of the groups' weight gradients that may wait to be added up.
-const PRODUCTS: usize = 1 << 21;
+const MAX_WAITING_ELEMENTS: usize = 1 << 21;
 
 /// One convolution node for inputs of one size.
 pub(super) struct Convolution<'a> {
@@ -80,7 +80,7 @@ impl<'a> Convolution<'a> {
 
     /// Values of one input sample, of one output sample, and how many samples make a group.
     fn sizes(&self) -> (usize, usize, usize) {
-        let group = (COLUMNS / self.positions()).max(1);
+        let group = (PRODUCT_COLUMNS / self.positions()).max(1);
         (self.input.iter().product(), self.output.iter().product(), group)
     }
 
@@ -123,7 +123,7 @@ impl<'a> Convolution<'a> {
             .zip(x.values().chunks(group * read))
             .collect();
 
-        let at_once = (PRODUCTS / self.weight.len()).max(rayon::current_num_threads());
+        let at_once = (MAX_WAITING_ELEMENTS / self.weight.len()).max(rayon::current_num_threads());
         let mut sum = vec![0.0; self.weight.len()];
         let mut waiting = groups.into_iter().peekable();
         while waiting.peek().is_some() {
@@ -203,7 +203,7 @@ impl<'a> Convolution<'a> {
         });
     }
 
-    /// The way back of `columns`: adds every entry to the input value that it was.
+    /// The backward pass of `columns`: adds every entry to the input value that it was.
     fn spread(&self, mut columns: Vec<f32>, dx: &mut [f32]) {
         let [channels, height, width] = self.input;
         let Pair(kh, kw) = self.kernel;

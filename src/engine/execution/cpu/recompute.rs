@@ -7,7 +7,7 @@ use crate::engine::network::{Graph, Node, Op, Operand};
 /// An activation more than this many elementwise ops from the nearest stored one is stored too;
 /// otherwise a long residual stream would be recomputed from its start at every step. The end of the
 /// second residual block after a convolution is six away.
-const PASSES: usize = 6;
+const MAX_PASSES: usize = 6;
 
 /// The activations that the backward pass needs.
 pub(super) struct BackwardPlan {
@@ -38,7 +38,7 @@ impl BackwardPlan {
             let source = recomputed_from(graph, operand).and_then(|node| {
                 let inputs = node.inputs.iter().map(|input| distance.get(input).copied());
                 let farthest = inputs.collect::<Option<Vec<usize>>>()?.into_iter().max()?;
-                (farthest < PASSES).then_some((node, farthest + 1))
+                (farthest < MAX_PASSES).then_some((node, farthest + 1))
             });
             if let Some((node, passes)) = source {
                 recomputed.push((operand, &node.inputs));

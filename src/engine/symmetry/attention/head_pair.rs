@@ -4,7 +4,7 @@ use super::{Attention, Inside};
 use crate::engine::symmetry::assignment::{self, NotFinite};
 
 /// Alternations inside a pair of heads; each raises the value, so this is never met in practice.
-const ROUNDS: usize = 50;
+const MAX_ROUNDS: usize = 50;
 
 /// `[units, units]` similarities of the four spaces; `None` where another space has the same matrix.
 pub(super) struct Matrices<'a> {
@@ -41,7 +41,7 @@ impl HeadPair<'_> {
         }
 
         let mut value = f64::NEG_INFINITY;
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let of_queries = self.query_dimensions(&inside.queries);
             if !self.attention.rotary {
                 inside.query_dimensions = of_queries.best(&inside.query_dimensions)?;

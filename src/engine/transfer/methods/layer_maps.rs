@@ -43,7 +43,7 @@ pub enum Outputs {
 
 /// Weight of the weight-matching π beside the largest singular value, and the share of it below
 /// which a singular value counts as not determined.
-const COMPLETION: f64 = 1e-6;
+const COMPLETION_WEIGHT: f64 = 1e-6;
 
 /// The maps of one method.
 ///
@@ -240,15 +240,15 @@ fn orthogonal_map(
     if largest == 0.0 {
         return Ok((open.map(), true));
     }
-    if smallest > COMPLETION * largest {
+    if smallest > COMPLETION_WEIGHT * largest {
         return Ok((svd.U() * svd.V().transpose(), false));
     }
     if let LeftOpen::Nothing { .. } = open {
-        let seen = values.iter().filter(|value| **value > COMPLETION * largest).count();
+        let seen = values.iter().filter(|value| **value > COMPLETION_WEIGHT * largest).count();
         let (left, right) = (svd.U().subcols(0, seen), svd.V().subcols(0, seen));
         return Ok((left * right.transpose(), true));
     }
-    let completed = product + open.map() * faer::Scale(COMPLETION * largest);
+    let completed = product + open.map() * faer::Scale(COMPLETION_WEIGHT * largest);
     let svd = completed.thin_svd().map_err(|_| TransferError::NoSingularValues)?;
     Ok((svd.U() * svd.V().transpose(), true))
 }
