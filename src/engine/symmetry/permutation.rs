@@ -38,7 +38,7 @@ impl Permutation {
         permutation
     }
 
-    /// The element with these σ, one a group; `None` where they are no bijections of the groups'
+    /// The element with these σ, one per group; `None` where they are no bijections of the groups'
     /// units, or tear an attention's heads apart.
     pub fn from_sigmas(symmetry: &Symmetry, sigmas: Vec<Vec<u32>>) -> Option<Self> {
         Some(Self { sigmas }).filter(|permutation| permutation.fits(symmetry))
@@ -172,7 +172,7 @@ impl Permutation {
         sources
     }
 
-    /// One vector a group, one entry a channel of the tensor that opens it, repeats of a
+    /// One vector per group, one entry per channel of the tensor that opens it, repeats of a
     /// flatten unexpanded: `(group name, p)` with `p[i] = j`: the target's `i` receives the
     /// source's `j`.
     pub fn named<'a>(

@@ -39,11 +39,11 @@ impl Maps {
 /// Contracts one axis with the map's rows: for each block of what follows the axis, `Rᵀ · block`.
 fn along(values: &[f64], shape: &[usize], axis: usize, map: &Mat<f64>) -> Vec<f64> {
     let (from, to) = (shape[axis], map.ncols());
-    assert_eq!(from, map.nrows(), "one row of the map an entry of the axis");
+    assert_eq!(from, map.nrows(), "one row of the map per entry of the axis");
     let before: usize = shape[..axis].iter().product();
     let after: usize = shape[axis + 1..].iter().product();
     if after == 1 {
-        // One product instead of one a row.
+        // One product instead of one per row.
         return row_major(MatRef::from_row_major_slice(values, before, from) * map);
     }
     let block = |values: &[f64]| {

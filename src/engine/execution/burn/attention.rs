@@ -7,8 +7,8 @@ use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 
 use crate::engine::network::op::{Llama3Scaling, Op, Rotary};
 
-/// What is added to the score of a position that is not attended to: far below any score, yet
-/// finite, so that a row without any position left gives no NaN.
+/// Added to the score of a position that is not attended to. It is far below any score, yet finite,
+/// so that a row with every position masked gives no NaN.
 const AWAY: f32 = -1e30;
 
 /// Queries, keys and values `[B, S, heads · d]` and, for a mask, the ids `[B, S]`.
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn positions_turn_pairs_of_channels() {
         let rotary = Rotary { theta: 100.0, llama3: None, linear_factor: Some(2.0) };
-        // Pairs (0, 2) and (1, 3) turn by 1/2 and by 1/20 a position.
+        // Pairs (0, 2) and (1, 3) turn by 1/2 and by 1/20 per position.
         let angles = Angles::new(&rotary, 2, 4, &Device::flex());
         let x = tensor(&[1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0], [1, 1, 2, 4]);
         let (c, s) = (0.5f32.cos(), 0.5f32.sin());
