@@ -249,7 +249,7 @@ impl<'a> Learner<'a> {
         )
     }
 
-    /// Books gradients, also those that an earlier run has left.
+    /// Counts gradients, also those that an earlier run has left.
     pub fn spent_gradients(&self, samples: usize) {
         self.sample_gradients.fetch_add(samples as u64, Ordering::Relaxed);
     }
