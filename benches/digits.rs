@@ -16,12 +16,13 @@ use burn::tensor::Device;
 use bytes::Bytes;
 use retune::{
     engine::{
-        learning::{Dataset, FineTunePlan, Learner, Optimizer},
-        ledger::Ledger,
-        network::{Checkpoint, DType, Graph, Signature, TensorInfo},
+        network::Graph,
+        profiler::Profiler,
         symmetry::Symmetry,
+        tensors::{Checkpoint, DType, Signature, TensorInfo},
+        training::{Dataset, FineTunePlan, Learner, Optimizer},
         transfer::{
-            Alignment, InMemory, Problem, Trajectory,
+            Alignment, Problem, Trajectory,
             candidate::{Selection, select},
             methods::{
                 self, align,
@@ -29,7 +30,7 @@ use retune::{
             },
         },
     },
-    spec::{Alpha, Head, Method, Schedule, Step},
+    spec::{Alpha, Method, Schedule, Step},
 };
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -171,24 +172,14 @@ impl Case {
         let (old, tuned) = (self.old_base.clone(), self.tuned.clone());
         let trajectory = Trajectory::linear(old, tuned, Schedule::Uniform, timesteps);
         let symmetry = Symmetry::derive(&self.graph, &self.signature)?;
-        let ledger = Ledger::new(seconds);
+        let ledger = Profiler::new(seconds);
         let problem = Problem {
-            learner,
-            source: None,
-            symmetry: &symmetry,
-            trajectory: &trajectory,
-            target: &self.new_base,
-            head: Head::Transport,
-            orthogonal_shift: false,
             weight_anchor,
-            start: None,
             train: Some(&self.train),
             validation: Some(&self.held),
             batch_size: 256,
             seed: self.seed,
-            ledger: &ledger,
-            shelf: &InMemory,
-            go_on: &|_, _| ControlFlow::Continue(()),
+            ..Problem::new(learner, &symmetry, &trajectory, &self.new_base, &ledger)
         };
         let weights =
             from_weights.then(|| methods::align(Method::WeightMatching, &problem, None, None));

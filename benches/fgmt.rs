@@ -17,13 +17,14 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retune::{
     engine::{
-        learning::{Dataset, FineTunePlan, Learner, Optimizer},
-        ledger::{Ledger, Work},
-        network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo},
+        network::Graph,
+        profiler::{Profiler, Work},
         symmetry::Symmetry,
-        transfer::{InMemory, Problem, Trajectory, methods::align},
+        tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
+        training::{Dataset, FineTunePlan, Learner, Optimizer},
+        transfer::{Problem, Trajectory, methods::align},
     },
-    spec::{Head, Method, Schedule},
+    spec::{Method, Schedule},
 };
 use serde_json::{Value, json};
 
@@ -61,24 +62,12 @@ impl Case {
         let learner = Learner::new(&self.graph, &self.signature, Device::flex())?;
         let symmetry = Symmetry::derive(&self.graph, &self.signature)?;
         let trajectory = Trajectory::linear(self.old, self.tuned, Schedule::Uniform, timesteps);
-        let ledger = Ledger::new(seconds);
+        let ledger = Profiler::new(seconds);
         let problem = Problem {
-            learner: &learner,
-            source: None,
-            symmetry: &symmetry,
-            trajectory: &trajectory,
-            target: &self.new,
-            head: Head::Transport,
-            orthogonal_shift: false,
             weight_anchor: 0.0,
-            start: None,
             train: Some(&self.data),
-            validation: None,
             batch_size: BATCH,
-            seed: 0,
-            ledger: &ledger,
-            shelf: &InMemory,
-            go_on: &|_, _| ControlFlow::Continue(()),
+            ..Problem::new(&learner, &symmetry, &trajectory, &self.new, &ledger)
         };
         let start = seconds();
         align(Method::Fgmt, &problem, None, None)?;

@@ -7,8 +7,9 @@ use burn::tensor::Device;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retune::engine::{
-    learning::{Batch, Learner},
-    network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo},
+    network::Graph,
+    tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
+    training::{Batch, Learner},
 };
 use serde_json::json;
 

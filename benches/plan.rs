@@ -20,7 +20,10 @@ use std::{
 
 use retune::{
     artifacts::tensors,
-    engine::network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo},
+    engine::{
+        network::Graph,
+        tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
+    },
 };
 use serde_json::{Value, json};
 

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use retune::{
     artifacts::tensors,
-    engine::network::{Checkpoint, DType, Elements, HostTensor},
+    engine::tensors::{Checkpoint, DType, Elements, HostTensor},
 };
 use serde_json::{Value, json};
 

@@ -1,20 +1,28 @@
 //! The numerics: pure functions of tensors. No tokio, SQL, HTTP, object store, clock or global
 //! randomness; device, seed and data come in as arguments.
 
-// A model as data: its graph, its parameters, its forward pass.
+// Parameters in host memory, and the arithmetic on them.
+pub mod tensors;
+
+// A model as data: its graph, the known families.
 pub mod network;
 
-// Products of f32 matrices in host memory.
-pub mod matmul;
+// Forward pass and gradients, on the CPU and by burn.
+pub mod execution;
 
 // The permutation group of a graph, and the search for the permutation that aligns two models.
 pub mod symmetry;
 
 // Loss and gradient of a graph on a batch, evaluation, fine-tuning.
-pub mod learning;
+pub mod training;
 
 // Seconds by kind of work, by a clock that comes in from outside.
-pub mod ledger;
+pub mod profiler;
 
 // Learning transfer: methods, schedules, the choice among candidates.
 pub mod transfer;
+
+// Old paths, until every reader has moved.
+pub use profiler as ledger;
+pub use tensors::matmul;
+pub use training as learning;

@@ -45,7 +45,7 @@ fn naming(folder: &str, words: &[&str]) -> Vec<String> {
 
 #[test]
 fn the_search_finds_what_is_there() {
-    assert!(!naming("engine/learning", &["burn::"]).is_empty());
+    assert!(!naming("engine/training", &["burn::"]).is_empty());
     assert!(!naming("service/database", &["sqlx::query"]).is_empty());
 }
 

@@ -9,8 +9,8 @@ use burn::tensor::Device;
 use retune::{
     artifacts::tensors,
     engine::{
-        learning::{Dataset, FineTunePlan, FineTuned, Learner, Optimizer},
-        network::Checkpoint,
+        tensors::Checkpoint,
+        training::{Dataset, FineTunePlan, FineTuned, Learner, Optimizer},
     },
 };
 use serde::{Deserialize, Serialize};

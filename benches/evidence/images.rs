@@ -4,8 +4,8 @@ use std::{error::Error, fs, path::Path};
 
 use bytes::Bytes;
 use retune::engine::{
-    learning::Dataset,
-    network::{Checkpoint, DType, HostTensor},
+    tensors::{Checkpoint, DType, HostTensor},
+    training::Dataset,
 };
 use safetensors::SafeTensors;
 

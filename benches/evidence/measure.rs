@@ -6,7 +6,7 @@
 //! validation for each), and by what it takes to reach a share of full fine-tuning. The search for
 //! fine-tuning's own learning rate is not counted against it.
 
-use std::{error::Error, ops::ControlFlow};
+use std::error::Error;
 
 use burn::tensor::Device;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -14,17 +14,17 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use retune::{
     engine::{
-        learning::{Cost, Dataset, Evaluation, FineTunePlan, Learner},
-        ledger::Ledger,
-        network::Checkpoint,
+        profiler::Profiler,
         symmetry::{Permutation, Symmetry},
+        tensors::Checkpoint,
+        training::{Cost, Dataset, Evaluation, FineTunePlan, Learner},
         transfer::{
-            Alignment, InMemory, Problem, STATISTICS_SAMPLES, Trajectory, Transport,
+            Alignment, Problem, STATISTICS_SAMPLES, Trajectory, Transport,
             candidate::{Selection, select},
             methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
         },
     },
-    spec::{Alpha, Head, Method, Schedule, Step},
+    spec::{Alpha, Method, Schedule, Step},
 };
 use serde_json::{Value, json};
 
@@ -89,7 +89,7 @@ struct Bench<'a> {
     train: Dataset,
     validation: Dataset,
     test: Dataset,
-    ledger: Ledger,
+    ledger: Profiler,
     /// The old tuned model on the test split.
     kept: Evaluation,
     untouched: Evaluation,
@@ -174,7 +174,7 @@ impl<'a> Bench<'a> {
             train,
             validation: case.validation.dataset(),
             test,
-            ledger: Ledger::new(cpu_seconds),
+            ledger: Profiler::new(cpu_seconds),
             kept,
             untouched,
             full: Full { learning_rate: 0.0, accuracy: 0.0 },
@@ -263,22 +263,19 @@ impl<'a> Bench<'a> {
         };
         let orthogonal_shift = matches!(way, Way::OrthogonalShift);
         let problem = Problem {
-            learner: &self.learner,
-            source: None,
-            symmetry: &self.symmetry,
-            trajectory: &self.trajectory,
-            target: &case.new_base,
-            head: Head::Transport,
             orthogonal_shift,
             weight_anchor,
-            start: None,
             train: Some(&self.train),
             validation: Some(&self.validation),
             batch_size: SAMPLES,
             seed: case.seed,
-            ledger: &self.ledger,
-            shelf: &InMemory,
-            go_on: &|_, _| ControlFlow::Continue(()),
+            ..Problem::new(
+                &self.learner,
+                &self.symmetry,
+                &self.trajectory,
+                &case.new_base,
+                &self.ledger,
+            )
         };
         let alignment = if matches!(way, Way::RandomPermutation) {
             let mut rng = ChaCha8Rng::seed_from_u64(case.seed);

@@ -2,7 +2,10 @@
 
 use std::error::Error;
 
-use retune::engine::network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo};
+use retune::engine::{
+    network::Graph,
+    tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
+};
 use serde_json::{Value, json};
 
 pub const SIDE: usize = 28;

@@ -3,11 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use retune::engine::{
-    learning::Load,
-    network::{DType, Graph, Signature, TensorInfo},
-    symmetry::Symmetry,
-};
+use retune::engine::{network::Graph, symmetry::Symmetry, training::Load, tensors::{DType, Signature, TensorInfo}};
 use serde_json::Value;
 
 /// A header proves its shapes by the size of its file; ours has none.

@@ -8,10 +8,7 @@ use std::sync::Once;
 
 use folder::FOLDER;
 use libfuzzer_sys::fuzz_target;
-use retune::{
-    artifacts::{ModelFolder, tensors},
-    engine::network::HostTensor,
-};
+use retune::{artifacts::{ModelFolder, tensors}, engine::tensors::HostTensor};
 
 static SHARDS: Once = Once::new();
 

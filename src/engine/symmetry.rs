@@ -13,7 +13,7 @@ mod gather;
 mod groups;
 mod matching;
 mod permutation;
-mod rows;
+mod permuted_tensor;
 mod similarity;
 
 pub use attention::Attention;

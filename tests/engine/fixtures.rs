@@ -5,8 +5,9 @@ use std::{fs, path::Path};
 
 use bytes::Bytes;
 use retune::engine::{
-    learning::Dataset,
-    network::{Checkpoint, DType, Graph, HostTensor, Input, Task, Token},
+    network::{Graph, Input, Task, Token},
+    tensors::{Checkpoint, DType, HostTensor},
+    training::Dataset,
 };
 use safetensors::{Dtype, SafeTensors};
 

@@ -4,9 +4,10 @@ use burn::tensor::Device;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retune::engine::{
-    learning::{Dataset, Learner},
-    network::{Checkpoint, DType, Graph, HostTensor, Input, Op, Signature, Task, TensorInfo},
+    network::{Graph, Input, Op, Task},
     symmetry::Symmetry,
+    tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
+    training::{Dataset, Learner},
 };
 use serde_json::{Value, json};
 

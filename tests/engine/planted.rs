@@ -1,23 +1,23 @@
 //! A planted permutation: where the new base is the old one with its units reordered, the order is
 //! found exactly, and the transfer is exact.
 
-use std::{ops::ControlFlow, sync::OnceLock, time::Instant};
+use std::{sync::OnceLock, time::Instant};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use retune::{
     engine::{
-        learning::{Dataset, Learner},
-        ledger::Ledger,
-        network::Checkpoint,
+        profiler::Profiler,
         symmetry::{Permutation, Symmetry},
+        tensors::Checkpoint,
+        training::{Dataset, Learner},
         transfer::{
-            Candidate, InMemory, Problem, STATISTICS_SAMPLES, Trajectory,
+            Candidate, Problem, STATISTICS_SAMPLES, Trajectory,
             candidate::{Selection, select},
             methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
         },
     },
-    spec::{Alpha, Head, Method, Schedule, Step},
+    spec::{Alpha, Method, Schedule, Step},
 };
 
 use super::{
@@ -61,24 +61,13 @@ impl Case {
     fn transfer(&self, learner: &Learner, target: &Checkpoint, method: Method) -> Candidate {
         let (base, tuned) = (self.base.clone(), self.tuned.clone());
         let trajectory = Trajectory::linear(base, tuned, Schedule::Uniform, TIMESTEPS);
-        let ledger = Ledger::new(seconds);
+        let ledger = Profiler::new(seconds);
         let problem = Problem {
-            learner,
-            source: None,
-            symmetry: &self.symmetry,
-            trajectory: &trajectory,
-            target,
-            head: Head::Transport,
             train: Some(&self.train),
-            validation: None,
-            orthogonal_shift: false,
             weight_anchor: self.weight_anchor,
-            start: None,
             batch_size: self.batch_size,
             seed: 6,
-            ledger: &ledger,
-            shelf: &InMemory,
-            go_on: &|_, _| ControlFlow::Continue(()),
+            ..Problem::new(learner, &self.symmetry, &trajectory, target, &ledger)
         };
         let on = builds_on(method, Method::Identity, false)
             .map(|on| align(on, &problem, None, None).expect("finite"));

@@ -3,9 +3,10 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use retune::engine::{
-    learning::Dataset,
-    network::{Checkpoint, HostTensor, Input},
+    network::Input,
     symmetry::Permutation,
+    tensors::{Checkpoint, HostTensor},
+    training::Dataset,
 };
 
 use super::{

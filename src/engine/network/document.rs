@@ -38,6 +38,7 @@ impl Graph {
             let detail = format!("nodes: give between 1 and {NODE_LIMIT} nodes");
             return Err(GraphError::Malformed { detail });
         }
+
         let mut ids = HashMap::new();
         let mut nodes = Vec::with_capacity(document.nodes.len());
         for (position, fields) in document.nodes.into_iter().enumerate() {
@@ -49,6 +50,7 @@ impl Graph {
             }
             nodes.push(node);
         }
+
         Ok(Self { input: document.input, task: document.task, nodes })
     }
 

@@ -92,7 +92,7 @@ pub enum Op {
     Embedding {
         param: String,
     },
-    /// One row a position, `[S, D]`, for the positions of its input (ids `[S]` or tokens `[S, D]`).
+    /// One row per position, `[S, D]`, for the positions of its input (ids `[S]` or tokens `[S, D]`).
     PositionEmbedding {
         param: String,
         /// The tensor is the parameter `param` itself, `[1, S, D]`, not `param.weight`, `[P, D]`.

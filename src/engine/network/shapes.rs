@@ -1,11 +1,11 @@
 //! Checks a graph against its tensors' headers and infers the shape every node puts out.
 
 use super::{
-    checkpoint::{Signature, TensorInfo},
     error::GraphError,
     graph::{Graph, Input, Node, Operand, Task},
     op::{Op, Pair},
 };
+use crate::engine::tensors::{Signature, TensorInfo};
 
 mod tokens;
 
@@ -14,10 +14,10 @@ pub type SampleShape = Vec<usize>;
 
 /// Values that a node may put out for one sample: 8 GiB in f32. A number in a small file must not ask for
 /// more memory than a machine has before anybody has looked at it.
-const MOST_VALUES: usize = 1 << 31;
+const MAX_VALUES: usize = 1 << 31;
 
 /// The most of a window's size, padding, stride and dilation, in pixels.
-const MOST_PIXELS: usize = 1 << 16;
+const MAX_PIXELS: usize = 1 << 16;
 
 /// Channels of a sample: last in tokens, first elsewhere.
 pub fn channels(shape: &[usize]) -> usize {
@@ -34,7 +34,7 @@ impl Graph {
         self.check_left_over(signature)?;
         if values_of(self.input.shape()).is_none() {
             let shape = self.input.shape();
-            let detail = format!("the input {shape:?} has more than {MOST_VALUES} values a sample");
+            let detail = format!("the input {shape:?} has more than {MAX_VALUES} values a sample");
             return Err(GraphError::Malformed { detail });
         }
         let mut shapes: Vec<SampleShape> = Vec::with_capacity(self.nodes.len());
@@ -50,7 +50,7 @@ impl Graph {
             let of_images = matches!(self.input, Input::Image { .. });
             let shape = Step { node, inputs, signature, of_images }.output()?;
             if values_of(&shape).is_none() {
-                let detail = format!("puts out {shape:?}, more than {MOST_VALUES} values a sample");
+                let detail = format!("puts out {shape:?}, more than {MAX_VALUES} values a sample");
                 return Err(GraphError::wiring(node, detail));
             }
             shapes.push(shape);
@@ -103,7 +103,7 @@ impl Graph {
 /// How many values a sample of this shape has, if they are not too many.
 fn values_of(shape: &[usize]) -> Option<usize> {
     let values = shape.iter().try_fold(1usize, |values, &axis| values.checked_mul(axis));
-    values.filter(|values| *values <= MOST_VALUES)
+    values.filter(|values| *values <= MAX_VALUES)
 }
 
 /// One node with what it reads.
@@ -323,8 +323,8 @@ impl Step<'_> {
     }
 
     fn moderate(&self, pair: Pair, what: &str) -> Result<(), GraphError> {
-        if pair.0.max(pair.1) > MOST_PIXELS {
-            let detail = format!("{what} {:?} is more than {MOST_PIXELS}", pair.array());
+        if pair.0.max(pair.1) > MAX_PIXELS {
+            let detail = format!("{what} {:?} is more than {MAX_PIXELS}", pair.array());
             return Err(self.fault(detail));
         }
         Ok(())
@@ -340,7 +340,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::network::DType;
+    use crate::engine::tensors::DType;
 
     fn signature(tensors: &[(&str, &[usize])]) -> Signature {
         tensors

@@ -159,7 +159,7 @@ pub fn solve(
     Ok(found)
 }
 
-/// Lent prices, if there is one a column and none would drown the matrix in rounding.
+/// Lent prices, if there is one per column and none would drown the matrix in rounding.
 fn usable(warm: Option<&Prices>, n: usize, scale: f64) -> Option<Vec<f64>> {
     let prices = &warm?.0;
     let limit = 1e6 * scale;

@@ -11,14 +11,14 @@
 //! between dimensions and query heads until neither moves. Both levels keep the present arrangement
 //! where nothing is gained: dead heads, dead dimensions and ties stay.
 
+mod head_pair;
+
 use std::borrow::Borrow;
 
 use rand::{Rng, seq::SliceRandom};
 
 use super::assignment::{self, NotFinite};
-
-/// Alternations inside a pair of heads; each raises the value, so this is never met in practice.
-const ROUNDS: usize = 50;
+use head_pair::{HeadPair, Heads, Matrices};
 
 /// An attention's channel groups, by their positions in the symmetry, and what may move in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Attention {
     pub rotary: bool,
 }
 
-/// Where heads and dimensions come from, one entry a target key/value head.
+/// Where heads and dimensions come from, one entry per target key/value head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Arrangement {
     heads: Vec<u32>,
@@ -52,14 +52,6 @@ struct Inside {
     query_dimensions: Vec<u32>,
     /// Dimensions of values and output.
     value_dimensions: Vec<u32>,
-}
-
-/// `[units, units]` similarities of the four spaces; `None` for what another already holds.
-struct Matrices<'a> {
-    queries: &'a [f32],
-    keys: Option<&'a [f32]>,
-    values: &'a [f32],
-    output: Option<&'a [f32]>,
 }
 
 impl Attention {
@@ -90,48 +82,51 @@ impl Attention {
         let position = |group: usize| {
             groups.iter().position(|g| *g == group).expect("a group of this attention")
         };
-        let of = |group: usize| matrices[position(group)].borrow().as_slice();
+        let [queries, keys, of_values, output] =
+            [self.queries, self.keys, self.values, self.output]
+                .map(|group| matrices[position(group)].borrow().as_slice());
         let current = self.arrangement(|group| current[position(group)]);
         let matrices = Matrices {
-            queries: of(self.queries),
-            keys: (self.keys != self.queries).then(|| of(self.keys)),
-            values: of(self.values),
-            output: (self.output != self.values).then(|| of(self.output)),
+            queries,
+            keys: (self.keys != self.queries).then_some(keys),
+            values: of_values,
+            output: (self.output != self.values).then_some(output),
         };
+
         let n = self.kv_heads;
         let mut insides = Vec::with_capacity(n * n);
         let mut values = Vec::with_capacity(n * n);
         for target in 0..n {
             for source in 0..n {
-                let kept = current.inside[target].clone();
-                let (inside, value) = self.pair(&matrices, (target, source), kept)?;
+                let heads = Heads { target, source };
+                let pair = HeadPair { attention: self, matrices: &matrices, heads };
+                let (inside, value) = pair.solve(current.inside[target].clone())?;
                 insides.push(inside);
                 values.push(value as f32);
             }
         }
+
         let heads = assignment::solve(&values, n, Some(&current.heads), None)?.sigma;
-        let pair = |(target, &source): (usize, &u32)| insides[target * n + source as usize].clone();
-        let inside = heads.iter().enumerate().map(pair).collect();
+        let inside = heads
+            .iter()
+            .enumerate()
+            .map(|(target, &source)| insides[target * n + source as usize].clone())
+            .collect();
         Ok(self.channels(&Arrangement { heads, inside }))
     }
 
     /// A uniformly random element.
     pub fn random(&self, rng: &mut impl Rng) -> Vec<(usize, Vec<u32>)> {
-        let mut shuffled = |n: usize| {
-            let mut order: Vec<u32> = (0..n as u32).collect();
-            order.shuffle(rng);
-            order
-        };
-        let heads = shuffled(self.kv_heads);
+        let heads = shuffled(self.kv_heads, rng);
         let inside = (0..self.kv_heads)
             .map(|_| Inside {
-                queries: shuffled(self.served()),
+                queries: shuffled(self.served(), rng),
                 query_dimensions: if self.rotary {
                     (0..self.head_size as u32).collect()
                 } else {
-                    shuffled(self.head_size)
+                    shuffled(self.head_size, rng)
                 },
-                value_dimensions: shuffled(self.head_size),
+                value_dimensions: shuffled(self.head_size, rng),
             })
             .collect();
         self.channels(&Arrangement { heads, inside })
@@ -141,10 +136,10 @@ impl Attention {
     /// move only what may move.
     pub fn admits(&self, sigmas: &[Vec<u32>]) -> bool {
         let arrangement = self.arrangement(|group| &sigmas[group]);
-        let still = |order: &[u32]| (0u32..).zip(order).all(|(j, i)| j == *i);
-        let rotated = self.rotary && !arrangement.inside.iter().all(|i| still(&i.query_dimensions));
+        let moves_tied_dimensions = self.rotary
+            && !arrangement.inside.iter().all(|inside| is_identity(&inside.query_dimensions));
         let rebuilt = self.channels(&arrangement);
-        !rotated && rebuilt.iter().all(|(group, sigma)| *sigma == sigmas[*group])
+        !moves_tied_dimensions && rebuilt.iter().all(|(group, sigma)| *sigma == sigmas[*group])
     }
 
     /// The arrangement that orders of the groups' channels come from, if they keep heads together.
@@ -165,77 +160,6 @@ impl Attention {
         };
         let inside = (0..self.kv_heads as u32).map(of_head).collect();
         Arrangement { heads, inside }
-    }
-
-    /// The inside that fits one target head to one source head best, and its value. `inside`, the
-    /// target head's present one, stays where nothing is gained.
-    fn pair(
-        &self,
-        matrices: &Matrices,
-        (target, source): (usize, usize),
-        mut inside: Inside,
-    ) -> Result<(Inside, f64), NotFinite> {
-        let (served, size) = (self.served(), self.head_size);
-        let block =
-            |matrix: &[f32], heads: usize, at: (usize, usize)| Block::of(matrix, (heads, size), at);
-        let query = |r: usize, from: usize| (target * served + r, source * served + from);
-        // Summed over the query heads as they are matched at present.
-        let total = |own: Option<&[f32]>, of_queries: &[f32], queries: &[u32]| {
-            let each = queries
-                .iter()
-                .enumerate()
-                .map(|(r, &from)| block(of_queries, self.heads, query(r, from as usize)));
-            let own = own.map(|matrix| block(matrix, self.kv_heads, (target, source)));
-            own.into_iter().chain(each).reduce(Block::plus).expect("a head has queries")
-        };
-        if self.rotary && served > 1 {
-            // Dimensions of queries are known, so queries alone give the first matching of heads.
-            let value =
-                |at| block(matrices.queries, self.heads, at).value(&inside.query_dimensions);
-            inside.queries = self.match_queries(&query, value, &inside.queries)?;
-        }
-        let mut value = f64::NEG_INFINITY;
-        for _ in 0..ROUNDS {
-            let of_keys = total(matrices.keys, matrices.queries, &inside.queries);
-            if !self.rotary {
-                inside.query_dimensions = of_keys.best(&inside.query_dimensions)?;
-            }
-            let of_values = match matrices.output {
-                Some(output) => total(Some(matrices.values), output, &inside.queries),
-                None => block(matrices.values, self.kv_heads, (target, source)),
-            };
-            inside.value_dimensions = of_values.best(&inside.value_dimensions)?;
-            value =
-                of_keys.value(&inside.query_dimensions) + of_values.value(&inside.value_dimensions);
-            if served == 1 {
-                break;
-            }
-            let value = |at| {
-                let output = matrices.output.map_or(0.0, |output| {
-                    block(output, self.heads, at).value(&inside.value_dimensions)
-                });
-                block(matrices.queries, self.heads, at).value(&inside.query_dimensions) + output
-            };
-            let queries = self.match_queries(&query, value, &inside.queries)?;
-            if queries == inside.queries {
-                break;
-            }
-            inside.queries = queries;
-        }
-        Ok((inside, value))
-    }
-
-    /// The best order of a block's query heads, given the value of each pair and the present order.
-    fn match_queries(
-        &self,
-        at: &impl Fn(usize, usize) -> (usize, usize),
-        value: impl Fn((usize, usize)) -> f64,
-        current: &[u32],
-    ) -> Result<Vec<u32>, NotFinite> {
-        let served = self.served();
-        let values: Vec<f32> =
-            (0..served * served).map(|i| value(at(i / served, i % served)) as f32).collect();
-        Ok(assignment::solve(&values, served, Some(current), None)?.sigma)
     }
 
     /// The order of the channels of every group.
@@ -266,33 +190,14 @@ impl Attention {
     }
 }
 
-/// The similarities of two heads' dimensions, `[size, size]`.
-struct Block {
-    values: Vec<f32>,
-    size: usize,
+fn shuffled(n: usize, rng: &mut impl Rng) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    order.shuffle(rng);
+    order
 }
 
-impl Block {
-    fn of(matrix: &[f32], (heads, size): (usize, usize), (target, source): (usize, usize)) -> Self {
-        let width = heads * size;
-        let rows = (target * size..(target + 1) * size)
-            .flat_map(|row| &matrix[row * width + source * size..][..size]);
-        Self { values: rows.copied().collect(), size }
-    }
-
-    fn plus(mut self, other: Self) -> Self {
-        self.values.iter_mut().zip(&other.values).for_each(|(a, b)| *a += b);
-        self
-    }
-
-    fn best(&self, current: &[u32]) -> Result<Vec<u32>, NotFinite> {
-        Ok(assignment::solve(&self.values, self.size, Some(current), None)?.sigma)
-    }
-
-    fn value(&self, sigma: &[u32]) -> f64 {
-        let rows = self.values.chunks(self.size).zip(sigma);
-        rows.map(|(row, &column)| f64::from(row[column as usize])).sum()
-    }
+fn is_identity(order: &[u32]) -> bool {
+    (0u32..).zip(order).all(|(j, i)| j == *i)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::{Symmetry, similarity::Pair};
-use crate::engine::network::{HostTensor, Role};
+use crate::engine::{network::Role, tensors::HostTensor};
 
 /// What a pair is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,12 +95,13 @@ impl Fit {
     pub(super) fn of(
         kind: Kind,
         symmetry: &Symmetry,
-        pairs: (&[Known], &Products),
+        known: &[Known],
+        products: &Products,
     ) -> Option<Self> {
         let mut fit = Self::default();
         let mut groups = vec![GroupSums::default(); symmetry.groups.len()];
         let mut some = false;
-        for (known, products) in pairs.0.iter().zip(pairs.1).filter(|(k, _)| k.kind == kind) {
+        for (known, products) in known.iter().zip(products).filter(|(k, _)| k.kind == kind) {
             some = true;
             fit.bound += known.bound();
             fit.objective += products.iter().sum::<f64>();

@@ -97,12 +97,7 @@ impl<'a> View<'a> {
 
     /// Writes the entries at some indices of the first axis, those of each to a row of `out` of
     /// this width, from column `start` on.
-    pub fn write_rows(
-        &self,
-        indices: Range<usize>,
-        out: &mut [f32],
-        (width, start): (usize, usize),
-    ) {
+    pub fn write_rows(&self, indices: Range<usize>, out: &mut [f32], width: usize, start: usize) {
         let columns = start..start + self.width();
         if columns.is_empty() {
             return;
@@ -203,7 +198,7 @@ pub fn gather(source: &[f32], axes: &[Offsets]) -> Vec<f32> {
         let rows = rows_at_once(axes[0].len());
         result.par_chunks_mut(rows * width).enumerate().for_each(|(chunk, out)| {
             let first = chunk * rows;
-            view.write_rows(first..first + out.len() / width, out, (width, 0));
+            view.write_rows(first..first + out.len() / width, out, width, 0);
         });
     }
     result
@@ -297,13 +292,13 @@ mod tests {
         let (rows, width) = (view.first.len(), view.width());
         assert_eq!(expected.len(), rows * width);
         let mut whole = vec![0.0; rows * width];
-        view.write_rows(0..rows, &mut whole, (width, 0));
+        view.write_rows(0..rows, &mut whole, width, 0);
         assert_eq!(whole, expected);
         let mut parts = vec![-1.0; rows * (width + 2)];
         for start in (0..width).step_by(view.grain()) {
             let part = view.columns(start..start + view.grain());
             for (row, out) in parts.chunks_mut(width + 2).enumerate() {
-                part.write_rows(row..row + 1, out, (width + 2, 1 + start));
+                part.write_rows(row..row + 1, out, width + 2, 1 + start);
             }
         }
         for (found, row) in parts.chunks(width + 2).zip(expected.chunks(width)) {

@@ -15,8 +15,9 @@ mod spaces;
 use std::{collections::BTreeMap, ops::Range};
 
 use super::attention::Attention;
-use crate::engine::network::{
-    Checkpoint, Graph, GraphError, HostTensor, Op, Operand, Role, Signature, shapes::channels,
+use crate::engine::{
+    network::{Graph, GraphError, Op, Operand, Role, shapes::channels},
+    tensors::{Checkpoint, HostTensor, Signature},
 };
 use spaces::{Space, Spaces};
 
@@ -140,7 +141,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::engine::network::{DType, TensorInfo};
+    use crate::engine::tensors::{DType, TensorInfo};
 
     pub fn derive(input: &Value, nodes: &Value, tensors: &[(&str, &[usize])]) -> Symmetry {
         let graph = Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap();

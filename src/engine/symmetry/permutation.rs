@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     gather::{Offsets, along, gather, strides},
     groups::{Member, Symmetry},
-    rows::Rows,
 };
-use crate::engine::network::{CHUNK, Checkpoint, HostTensor};
+use crate::engine::symmetry::permuted_tensor::Rows;
+use crate::engine::tensors::{CHUNK, Checkpoint, HostTensor};
 
 /// One order of units for each group of a [`Symmetry`], in its order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ impl Permutation {
         permutation
     }
 
-    /// The element with these σ, one a group; `None` where they are no bijections of the groups'
+    /// The element with these σ, one per group; `None` where they are no bijections of the groups'
     /// units, or tear an attention's heads apart.
     pub fn from_sigmas(symmetry: &Symmetry, sigmas: Vec<Vec<u32>>) -> Option<Self> {
         Some(Self { sigmas }).filter(|permutation| permutation.fits(symmetry))
@@ -120,7 +120,8 @@ impl Permutation {
     /// `⟨target, π source⟩` on one tensor, in f64.
     pub fn inner(
         &self,
-        (symmetry, name): (&Symmetry, &str),
+        symmetry: &Symmetry,
+        name: &str,
         source: &HostTensor,
         target: &HostTensor,
     ) -> f64 {
@@ -159,8 +160,10 @@ impl Permutation {
     /// When the axis does not have that many entries.
     pub fn sources(
         &self,
-        (symmetry, name): (&Symmetry, &str),
-        (axis, entries): (usize, usize),
+        symmetry: &Symmetry,
+        name: &str,
+        axis: usize,
+        entries: usize,
     ) -> Vec<usize> {
         let mut sources = along(entries, 1);
         for (member, group) in symmetry.axes(name).filter(|(member, _)| member.axis == axis) {
@@ -169,7 +172,7 @@ impl Permutation {
         sources
     }
 
-    /// One vector a group, one entry a channel of the tensor that opens it, repeats of a
+    /// One vector per group, one entry per channel of the tensor that opens it, repeats of a
     /// flatten unexpanded: `(group name, p)` with `p[i] = j`: the target's `i` receives the
     /// source's `j`.
     pub fn named<'a>(

@@ -16,8 +16,12 @@ use super::{
     permutation::Permutation,
 };
 use crate::engine::{
-    matmul::{accumulate, matrix, product},
-    network::{Checkpoint, HostTensor, Role, forward::floats},
+    execution::{Executor, floats},
+    network::Role,
+    tensors::{
+        Checkpoint, HostTensor,
+        matmul::{accumulate, matrix, product},
+    },
 };
 
 /// Two sets of tensors that a permutation should bring together.
@@ -63,6 +67,7 @@ impl Similarity {
     pub fn update(&mut self, task: &Task, permutation: &Permutation, pairs: &[Pair]) {
         let couplings = task.couplings();
         self.built.resize(couplings.len(), Built::default());
+
         let usable = |(coupling, _): &(&Coupling, _)| task.is_usable(coupling);
         let mut product = Product::new(task, &mut self.matrix);
         for (t, pair) in pairs.iter().enumerate() {
@@ -78,7 +83,9 @@ impl Similarity {
                 }
             }
         }
+
         product.accumulate();
+
         for (coupling, built) in couplings.iter().zip(&mut self.built) {
             if !task.is_usable(coupling) {
                 continue;
@@ -127,11 +134,11 @@ impl Similarity {
     }
 }
 
-/// A group of a symmetry on a device.
+/// A group of a symmetry, and what multiplies its matrices.
 pub struct Task<'a> {
     pub symmetry: &'a Symmetry,
     pub group: usize,
-    pub device: &'a Device,
+    pub executor: &'a Executor,
     /// Only members whose other axes are fixed or belong to these groups take part; `None`: all.
     pub solved: Option<&'a [bool]>,
 }
@@ -179,15 +186,15 @@ type Change<'a> = (&'a [u32], Option<&'a [u32]>);
 
 /// Elements of one side that are held, and laid out, at a time: a bound on memory where a group runs
 /// through a whole model.
-const AT_ONCE: usize = 1 << 22;
+const MAX_BLOCK_ELEMENTS: usize = 1 << 22;
 
 /// Columns at least that are worth going over a matrix once more for.
-const NARROWEST: usize = 1024;
+const MIN_COLUMNS: usize = 1024;
 
 /// Blocks `[units, k]` of target and source, to be multiplied and added to a matrix.
 struct Product<'a> {
     units: usize,
-    device: &'a Device,
+    executor: &'a Executor,
     matrix: &'a mut Option<Matrix>,
     /// Of target and source.
     blocks: Vec<[Block<'a>; 2]>,
@@ -195,8 +202,8 @@ struct Product<'a> {
 
 impl<'a> Product<'a> {
     fn new(task: &Task<'a>, matrix: &'a mut Option<Matrix>) -> Self {
-        let (units, device) = (task.group().units, task.device);
-        Self { units, device, matrix, blocks: Vec::new() }
+        let (units, executor) = (task.group().units, task.executor);
+        Self { units, executor, matrix, blocks: Vec::new() }
     }
 
     fn add(&mut self, coupling: &Coupling, pair: &'a Pair, change: Option<Change>) {
@@ -234,7 +241,7 @@ impl<'a> Product<'a> {
             Cow::Owned(_) => block.values.len(),
             Cow::Borrowed(_) => 0,
         };
-        if self.blocks.iter().flatten().map(read).sum::<usize>() >= 2 * AT_ONCE {
+        if self.blocks.iter().flatten().map(read).sum::<usize>() >= 2 * MAX_BLOCK_ELEMENTS {
             self.accumulate();
         }
     }
@@ -242,9 +249,10 @@ impl<'a> Product<'a> {
     /// `matrix + target · sourceᵀ` over the blocks.
     fn accumulate(&mut self) {
         let blocks = std::mem::take(&mut self.blocks);
-        let columns = (AT_ONCE / self.units.max(1)).max(NARROWEST);
+        let columns = (MAX_BLOCK_ELEMENTS / self.units.max(1)).max(MIN_COLUMNS);
         let (mut sides, mut width) = ([Vec::new(), Vec::new()], 0);
         let mut buffers = [Vec::new(), Vec::new()];
+
         for block in &blocks {
             for parts in parts(block.each_ref().map(Block::view), columns) {
                 width += parts[0].width();
@@ -255,6 +263,7 @@ impl<'a> Product<'a> {
                 }
             }
         }
+
         if width > 0 {
             self.multiply(&sides, width, &mut buffers);
         }
@@ -266,14 +275,16 @@ impl<'a> Product<'a> {
             buffer.resize(self.units * width, 0.0);
             lay_out(views, width, buffer);
         }
-        if *self.device != Device::flex() {
-            let product = self.on_device(std::mem::take(buffers), width);
+
+        if let Executor::Burn(device) = self.executor {
+            let product = self.on_device(std::mem::take(buffers), width, device);
             *self.matrix = Some(Matrix::Device(Box::new(match self.matrix.take() {
                 Some(Matrix::Device(sum)) => sum.add(product),
                 _ => product,
             })));
             return;
         }
+
         let [target, source] = buffers.each_ref().map(|side| matrix(side, width));
         *self.matrix = Some(Matrix::Host(match self.matrix.take() {
             Some(Matrix::Host(mut sum)) => {
@@ -284,9 +295,9 @@ impl<'a> Product<'a> {
         }));
     }
 
-    fn on_device(&self, sides: [Vec<f32>; 2], width: usize) -> Tensor<2> {
+    fn on_device(&self, sides: [Vec<f32>; 2], width: usize, device: &Device) -> Tensor<2> {
         let [target, source] = sides.map(|values| -> Tensor<2> {
-            Tensor::from_data(TensorData::new(values, [self.units, width]), self.device)
+            Tensor::from_data(TensorData::new(values, [self.units, width]), device)
         });
         target.matmul(source.transpose())
     }
@@ -296,7 +307,9 @@ impl<'a> Product<'a> {
 /// on it.
 fn slices(tensor: &HostTensor, member: &Member) -> impl Iterator<Item = Range<usize>> + use<> {
     let rows = tensor.shape().first().copied().unwrap_or(1);
-    let step = if member.axis == 0 { rows } else { AT_ONCE * rows / tensor.len().max(1) }.max(1);
+    let step =
+        if member.axis == 0 { rows } else { MAX_BLOCK_ELEMENTS * rows / tensor.len().max(1) }
+            .max(1);
     (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
 }
 
@@ -370,7 +383,7 @@ fn lay_out(views: &[View], width: usize, out: &mut [f32]) {
     out.par_chunks_mut((at_once * width).max(1)).enumerate().for_each(|(chunk, rows)| {
         let (first, mut start) = (chunk * at_once, 0);
         for view in views {
-            view.write_rows(first..first + rows.len() / width, rows, (width, start));
+            view.write_rows(first..first + rows.len() / width, rows, width, start);
             start += view.width();
         }
     });

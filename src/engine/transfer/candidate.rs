@@ -3,14 +3,16 @@
 use serde::Serialize;
 
 use super::{
-    Alignment, Evidence, Problem, TransferError, Transport,
-    methods::{GroupEvidence, gradfix::Mask, layer_maps::MapEvidence},
+    alignment::Alignment,
+    evidence::{Evidence, GroupEvidence, MapEvidence, Mask},
+    problem::{Problem, TransferError},
+    transport::Transport,
 };
 use crate::{
     engine::{
-        learning::{Cost, Dataset, Evaluation},
-        ledger::Work,
-        network::Checkpoint,
+        profiler::Work,
+        tensors::Checkpoint,
+        training::{Cost, Dataset, Evaluation},
     },
     spec::{Alpha, Method, Step},
 };
@@ -87,12 +89,14 @@ pub fn select(
             alphas = trials.over_alphas(&mut pick)?;
         }
     }
+
     let Pick { step, alpha, best } = pick;
     let transport = alignment.transports[step - 1].clone();
     let (model, validation) = match best {
         Some(trial) => (trial.model, Some(trial.evaluation)),
         None => (problem.finished(&transport, step, alpha), None),
     };
+
     let Alignment { evidence, groups, mask, maps, .. } = alignment;
     Ok(Candidate {
         method,
@@ -162,7 +166,7 @@ impl Trials<'_> {
         let problem = self.problem;
         let model = problem.finished(&self.transports[step - 1], step, alpha);
         let evaluate = || problem.learner.evaluate(&model, self.validation);
-        let evaluation = problem.ledger.book(Work::Evaluation, evaluate);
+        let evaluation = problem.ledger.time(Work::Evaluation, evaluate);
         Trial { model, evaluation }
     }
 }

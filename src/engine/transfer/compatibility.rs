@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::rows::{Axis, named_tensors};
-use crate::engine::network::{Checkpoint, Graph, HostTensor, Signature, is_of_a_task};
+use crate::engine::transfer::shared_vocabulary::{Axis, named_tensors};
+use crate::engine::{
+    network::{Graph, is_of_a_task},
+    tensors::{Checkpoint, HostTensor, Signature},
+};
 
 /// The first differences between two models.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +25,7 @@ const ROWS: &str = ". Classes and tokens may differ in number where both models 
                     config.json (id2label), tokens in tokenizer.json, vocab.json or vocab.txt";
 
 /// Differences named in a message.
-const NAMED: usize = 3;
+const MAX_NAMED_DIFFERENCES: usize = 3;
 
 /// Names and shapes must agree; dtypes may differ between float types.
 ///
@@ -58,8 +61,8 @@ pub fn compare(of: (&str, &Signature), than: (&str, &Signature)) -> Result<(), I
 impl Incompatible {
     /// Names the first of the differences, and counts the rest.
     pub(super) fn new(of: &str, than: &str, mut differences: Vec<String>) -> Self {
-        let more = differences.len().saturating_sub(NAMED);
-        differences.truncate(NAMED);
+        let more = differences.len().saturating_sub(MAX_NAMED_DIFFERENCES);
+        differences.truncate(MAX_NAMED_DIFFERENCES);
         if more > 0 {
             differences.push(format!("and {more} more"));
         }
@@ -110,6 +113,31 @@ const TASK: [&str; 14] = [
     "input",
 ];
 
+/// The layer that a tensor belongs to, by its name.
+fn layer_of(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(layer, _)| layer)
+}
+
+/// A body's configuration with the task of another.
+fn with_task_of(task: &Value, body: &Value) -> Value {
+    let mut config = body.clone();
+    let Some(fields) = config.as_object_mut() else { return config };
+    for key in TASK {
+        match task.get(key) {
+            Some(value) => fields.insert(key.into(), value.clone()),
+            None => fields.remove(key),
+        };
+    }
+
+    // Which token pads is the body's, if it says so.
+    if fields.get("pad_token_id").is_none_or(Value::is_null)
+        && let Some(padding) = task.get("pad_token_id")
+    {
+        fields.insert("pad_token_id".into(), padding.clone());
+    }
+    config
+}
+
 impl AdoptedHead {
     /// The head that a base lacks; `None` where neither lacks one, and both have the tuned model's classes.
     /// A tensor that belongs to no head is left to [`compare`].
@@ -123,12 +151,13 @@ impl AdoptedHead {
         let output = graph.as_ref().and_then(Graph::head);
         let of_task = |name: &&String| is_of_a_task(tuned.0, output, name);
         // A layer is lacked whole; a part of one is a fault.
-        let layer = |name: &str| name.rsplit_once('.').map_or(name, |(layer, _)| layer).to_owned();
-        let layers = bases.map(|base| base.keys().map(|n| layer(n)).collect::<BTreeSet<_>>());
+        let layers =
+            bases.map(|base| base.keys().map(|name| layer_of(name)).collect::<BTreeSet<&str>>());
         let lacking = |name: &&String| {
-            layers.iter().any(|of| !of.contains(&layer(name)))
+            layers.iter().any(|layers| !layers.contains(layer_of(name)))
                 || bases[0].get(*name).is_some_and(|own| own.shape != tuned.1[*name].shape)
         };
+
         let mut tensors: BTreeSet<String> =
             tuned.1.keys().filter(of_task).filter(lacking).cloned().collect();
         let of_other_classes = match &graph {
@@ -141,24 +170,15 @@ impl AdoptedHead {
         if tensors.is_empty() {
             return None;
         }
-        let foreign = |name: &&String| !tuned.1.contains_key(*name);
-        let all = bases.into_iter().flat_map(Signature::keys);
-        let left_out = all.filter(foreign).filter(of_task).cloned().collect();
-        let mut config = target_config.clone();
-        if let Some(fields) = config.as_object_mut() {
-            for key in TASK {
-                match tuned.0.get(key) {
-                    Some(value) => fields.insert(key.into(), value.clone()),
-                    None => fields.remove(key),
-                };
-            }
-            // Which token pads is the body's, if it says so.
-            if fields.get("pad_token_id").is_none_or(Value::is_null)
-                && let Some(padding) = tuned.0.get("pad_token_id")
-            {
-                fields.insert("pad_token_id".into(), padding.clone());
-            }
-        }
+
+        let left_out = bases
+            .into_iter()
+            .flat_map(Signature::keys)
+            .filter(|name| !tuned.1.contains_key(*name))
+            .filter(of_task)
+            .cloned()
+            .collect();
+        let config = with_task_of(tuned.0, target_config);
         Some(Self { tensors, of_other_classes, other, left_out, config })
     }
 
@@ -215,7 +235,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::network::{DType, TensorInfo};
+    use crate::engine::tensors::{DType, TensorInfo};
 
     fn model(tensors: &[(&str, DType, &[usize])]) -> Signature {
         let info = |(name, dtype, shape): &(&str, DType, &[usize])| {

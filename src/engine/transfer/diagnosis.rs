@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Alignment, Problem, Transport};
+use super::{alignment::Alignment, problem::Problem, transport::Transport};
 use crate::engine::{
-    learning::{Barrier, BarrierPlan, Batch},
-    ledger::Work,
-    network::Checkpoint,
+    profiler::Work,
     symmetry::Permutation,
+    tensors::Checkpoint,
+    training::{Barrier, BarrierPlan, Batch},
 };
 
 /// Samples of either kind at each point of the barrier: a diagnosis must cost less than a method.
@@ -69,6 +69,7 @@ impl Products {
 pub fn cosines(names: &[String], a: &Checkpoint, b: &Checkpoint) -> Cosines {
     let mut layers: Vec<(String, Products)> = Vec::new();
     let mut positions = BTreeMap::new();
+
     let [mut all, mut matrices] = [Products::default(); 2];
     for name in names {
         let Some(tensor) = a.get(name) else { continue };
@@ -80,12 +81,14 @@ pub fn cosines(names: &[String], a: &Checkpoint, b: &Checkpoint) -> Cosines {
             layers.push((layer.to_owned(), Products::default()));
             layers.len() - 1
         });
+
         layers[position].1.add(products);
         all.add(products);
         if tensor.shape().len() > 1 {
             matrices.add(products);
         }
     }
+
     let layers = layers.into_iter().map(|(name, sums)| (name, sums.cosine())).collect();
     Cosines { layers, all: all.cosine(), matrices: matrices.cosine() }
 }
@@ -95,6 +98,7 @@ pub fn relation(problem: &Problem, alignment: &Alignment) -> Relation {
     let identity = Permutation::identity(problem.symmetry);
     let last = alignment.transports.last().and_then(Transport::permutation);
     let permutation = last.unwrap_or(&identity);
+
     // Without a head of its own the new base has no loss.
     let has_head = problem.trajectory.head().is_empty();
     let gradients = has_head.then(|| gradients(problem)).flatten();
@@ -104,6 +108,7 @@ pub fn relation(problem: &Problem, alignment: &Alignment) -> Relation {
         let names: Vec<String> = moved.iter().map(|(name, _)| name.to_owned()).collect();
         cosines(&names, &moved, target).all
     };
+
     Relation {
         fixed_points: permutation.fixed_points(),
         gradient_cosine_at_identity: cosine(&identity),
@@ -117,10 +122,12 @@ fn gradients(problem: &Problem) -> Option<(Checkpoint, Checkpoint)> {
     let train = problem.train?;
     let size = problem.batch_size.min(train.len());
     let mut rng = <rand_chacha::ChaCha8Rng as rand::SeedableRng>::seed_from_u64(problem.seed);
+
     let drawn = rand::seq::index::sample(&mut rng, train.len(), size).into_vec();
     let batch: Batch = train.batch(&drawn);
+
     let gradient = |base: &Checkpoint| {
-        problem.ledger.book(Work::Gradients, || problem.learner.gradient(base, &batch).parts)
+        problem.ledger.time(Work::Gradients, || problem.learner.gradient(base, &batch).parts)
     };
     Some((gradient(problem.trajectory.base()), gradient(problem.target)))
 }
@@ -128,11 +135,11 @@ fn gradients(problem: &Problem) -> Option<(Checkpoint, Checkpoint)> {
 /// On validation, or where there is no validation split not at all.
 fn barrier(problem: &Problem) -> Option<Barrier> {
     let validation = problem.validation?;
-    let few = |data: &crate::engine::learning::Dataset| {
-        data.subset(&(0..data.len().min(BARRIER_SAMPLES)).collect::<Vec<_>>())
-    };
-    // Statistics read no label: where there are no training samples these will do.
-    let (data, statistics) = (few(validation), problem.train.unwrap_or(validation));
+    let positions: Vec<usize> = (0..validation.len().min(BARRIER_SAMPLES)).collect();
+    let data = validation.subset(&positions);
+    // Statistics read no label: without training samples the validation samples will do.
+    let statistics = problem.train.unwrap_or(validation);
+
     let plan = BarrierPlan {
         data: &data,
         statistics,
@@ -140,13 +147,13 @@ fn barrier(problem: &Problem) -> Option<Barrier> {
         batch_size: problem.batch_size,
     };
     let (from, to) = (problem.trajectory.base(), problem.target);
-    Some(problem.ledger.book(Work::Evaluation, || problem.learner.barrier(from, to, &plan)))
+    Some(problem.ledger.time(Work::Evaluation, || problem.learner.barrier(from, to, &plan)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::network::HostTensor;
+    use crate::engine::tensors::HostTensor;
 
     fn model(weight: [f32; 2], bias: f32) -> Checkpoint {
         let tensor = |shape, values| HostTensor::from_f32(shape, values);

@@ -8,7 +8,7 @@
 
 use serde::Serialize;
 
-use super::Candidate;
+use super::candidate::Candidate;
 use crate::spec::{Method, Methods};
 
 /// The rungs, from the cheapest.
@@ -91,20 +91,22 @@ pub fn next(known: &Known, steps: &[Step]) -> Option<Step> {
         _ if known.across_widths && needs_equal_widths(method) => {
             (false, "the bases differ in width: no permutation leads from one to the other".into())
         }
-        Some(source) => by_validation(known, method, (source, steps)),
+        Some(source) => by_validation(known, method, source, steps),
         None => by_diagnosis(known, method),
     };
     Some(Step { method, taken, reason, validation_accuracy: None })
 }
 
-fn by_validation(known: &Known, method: Method, (source, steps): (f64, &[Step])) -> (bool, String) {
+fn by_validation(known: &Known, method: Method, source: f64, steps: &[Step]) -> (bool, String) {
     let reached = |step: &Step| Some((step.method, step.validation_accuracy?));
     let best = steps.iter().filter_map(reached).reduce(|a, b| if b.1 > a.1 { b } else { a });
+
     let old = format!("{} of the old tuned model", percent(source));
     let Some((leader, accuracy)) = best else {
         return (true, "the first rung: it costs nothing but its evaluation".into());
     };
     let standing = format!("{} has {} on validation", leader.name(), percent(accuracy));
+
     // A hair of room: 0.96 − 0.95 is above 0.01 in f64.
     if accuracy >= source - AS_GOOD - 1e-9 {
         return (false, format!("{standing}, within a point of the {old}: enough"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use faer::{Mat, MatRef};
 
-use crate::engine::network::HostTensor;
+use crate::engine::tensors::HostTensor;
 
 /// `R` `[d_A, d_B]` for axes of tensors; an axis without one keeps its coordinates.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +29,7 @@ impl Maps {
         let mut shape = tensor.shape().to_vec();
         let mut values: Vec<f64> = tensor.f32().iter().map(|&v| f64::from(v)).collect();
         for (axis, map) in maps {
-            values = along((&values, &shape), *axis, map);
+            values = along(&values, &shape, *axis, map);
             shape[*axis] = map.ncols();
         }
         HostTensor::from_f32(shape, values.into_iter().map(|v| v as f32).collect())
@@ -37,13 +37,13 @@ impl Maps {
 }
 
 /// Contracts one axis with the map's rows: for each block of what follows the axis, `Rᵀ · block`.
-fn along((values, shape): (&[f64], &[usize]), axis: usize, map: &Mat<f64>) -> Vec<f64> {
+fn along(values: &[f64], shape: &[usize], axis: usize, map: &Mat<f64>) -> Vec<f64> {
     let (from, to) = (shape[axis], map.ncols());
-    assert_eq!(from, map.nrows(), "one row of the map an entry of the axis");
+    assert_eq!(from, map.nrows(), "one row of the map per entry of the axis");
     let before: usize = shape[..axis].iter().product();
     let after: usize = shape[axis + 1..].iter().product();
     if after == 1 {
-        // One product instead of one a row.
+        // One product instead of one per row.
         return row_major(MatRef::from_row_major_slice(values, before, from) * map);
     }
     let block = |values: &[f64]| {

@@ -17,73 +17,19 @@ pub mod layer_maps;
 mod oracle;
 mod weight_matching;
 
-use serde::Serialize;
-
-use super::{Problem, TransferError, Transport};
+use super::{
+    alignment::Alignment,
+    problem::{Problem, TransferError},
+};
 use crate::{
-    engine::{
-        learning::FineTunePlan,
-        symmetry::{Fit, Permutation, Solution},
-    },
+    engine::{symmetry::Permutation, training::FineTunePlan},
     spec::Method,
 };
-use gradfix::Mask;
 use gradient_matching::Variant;
-use layer_maps::{MapEvidence, Outputs};
+use layer_maps::Outputs;
 
-/// What a method found: a transport for each step, and the evidence for it.
-#[derive(Clone, Debug, Default)]
-pub struct Alignment {
-    /// `π_1 … π_T`, or what a method has in their place.
-    pub transports: Vec<Transport>,
-    /// One a solved step; none for a method that solves nothing.
-    pub evidence: Vec<Evidence>,
-    /// By group, at the last step; empty for a method that solves nothing.
-    pub groups: Vec<GroupEvidence>,
-    /// Of gradfix.
-    pub mask: Option<Mask>,
-    /// Of bico and theseus.
-    pub maps: Option<MapEvidence>,
-}
-
-/// How well the tensors matched at one step.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Evidence {
-    pub step: usize,
-    /// Over the pairs so far, by group in the order of [`Alignment::groups`].
-    #[serde(flatten)]
-    pub fit: Fit,
-    /// That of the bases' own parameters, where they settle what gradients leave open; `fit` is
-    /// without them.
-    pub weight_anchor: Option<Fit>,
-    pub sweeps: usize,
-    /// Groups whose σ is proved optimal given the others.
-    pub certified_groups: usize,
-}
-
-/// How well one group's tensors match, over all pairs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct GroupEvidence {
-    pub group: String,
-    pub units: usize,
-    /// Cosine of target and source before any permutation.
-    pub cosine_at_identity: f64,
-    /// Cosine of target and permuted source.
-    pub cosine: f64,
-    /// `row_maxima`, `dual`, or null where the objective is quadratic in σ.
-    pub certificate: Option<&'static str>,
-    /// Units that stay in their place.
-    pub fixed_points: usize,
-}
-
-impl Alignment {
-    /// The same permutation at every step.
-    pub fn constant(problem: &Problem, permutation: &Permutation) -> Self {
-        let transport = Transport::from(permutation.clone());
-        let transports = vec![transport; problem.trajectory.timesteps()];
-        Self { transports, ..Self::default() }
-    }
-}
+// Old paths, until every reader has moved.
+pub use super::evidence::GroupEvidence;
 
 /// The method whose alignment another builds upon: gradfix masks that of `gradfix_on`, bico and
 /// theseus are completed by weight matching, unless the bases differ in width.
@@ -123,12 +69,5 @@ pub fn align(
         Method::Bico => layer_maps::align(problem, Outputs::Gradients, on),
         Method::Theseus => layer_maps::align(problem, Outputs::Activations, on),
         Method::Oracle => oracle::align(problem, plan.expect("a checked oracle has a budget")),
-    }
-}
-
-impl Evidence {
-    fn of(step: usize, solution: &Solution, fit: Fit, weight_anchor: Option<Fit>) -> Self {
-        let certified_groups = solution.certificates.iter().flatten().count();
-        Self { step, fit, weight_anchor, sweeps: solution.sweeps, certified_groups }
     }
 }

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::engine::network::{Checkpoint, Graph, OUTPUT, Signature, Task, tied_embedding};
+use crate::engine::{
+    network::{Graph, OUTPUT, Task, tied_embedding},
+    tensors::{Checkpoint, Signature},
+};
 
 /// An output matrix of its own, where another of the three models has its embedding in its place.
 ///

@@ -1,4 +1,4 @@
-//! How what the tuning did to the source's parameters is carried into the target's coordinates.
+//! Maps the source's task vector into the target's coordinates.
 //!
 //! A [`Transport`] changes coordinates by a permutation or by maps layer by layer ([`Maps`]). What
 //! comes out may then be held back where it does not help the target: by the votes of single
@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::maps::Maps;
 use crate::engine::{
-    network::{Checkpoint, HeldBack, HostTensor},
     symmetry::{Permutation, Symmetry},
+    tensors::{Checkpoint, HostTensor, Projection, Update, UpdateMask},
 };
 
 /// From the source's coordinates to the target's.
@@ -37,6 +37,15 @@ impl From<Arc<Maps>> for Transport {
     }
 }
 
+/// A tensor of the source before and after the tuning.
+#[derive(Clone, Copy)]
+pub(super) struct Tuned<'t> {
+    pub symmetry: &'t Symmetry,
+    pub name: &'t str,
+    pub from: &'t HostTensor,
+    pub to: &'t HostTensor,
+}
+
 impl Transport {
     /// π, where there is one.
     pub fn permutation(&self) -> Option<&Permutation> {
@@ -47,7 +56,7 @@ impl Transport {
     }
 
     /// The same, keeping only those entries of an update whose step the votes ask for
-    /// ([`HeldBack`]).
+    /// ([`UpdateMask`]).
     #[must_use]
     pub fn masked(self, votes: Arc<Checkpoint>) -> Self {
         Self { votes: Some(votes), ..self }
@@ -66,24 +75,31 @@ impl Transport {
     /// where the tensors are.
     pub(super) fn shift(
         &self,
-        (symmetry, name): (&Symmetry, &str),
-        [target, from, to]: [&HostTensor; 3],
-        (scale, orthogonal_to): (f64, Option<&HostTensor>),
+        tuned: Tuned<'_>,
+        target: &HostTensor,
+        scale: f64,
+        orthogonal_to: Option<&HostTensor>,
     ) -> HostTensor {
-        let moved = |tensor: &HostTensor| self.moved(symmetry, name, tensor);
+        let Tuned { symmetry, name, from, to } = tuned;
         let (from, to) = match &self.frame {
-            Frame::Permutation(_) => (moved(from), moved(to)),
-            // Of what is mapped little cancels: the difference is, not its ends.
+            Frame::Permutation(_) => {
+                (self.moved(symmetry, name, from), self.moved(symmetry, name, to))
+            }
+            // Little cancels between mapped ends: the difference is mapped instead.
             Frame::Maps(_) => {
-                let update = moved(&to.minus(from));
+                let update = self.moved(symmetry, name, &to.minus(from));
                 let zeros = vec![0.0; update.len()];
                 (HostTensor::from_f32(update.shape().to_vec(), zeros), update)
             }
         };
-        let along = orthogonal_to
-            .and_then(|base| Some((share_along([target, base], [&from, &to])?, base.clone())));
+        let projection = orthogonal_to.and_then(|base| {
+            let share = share_along([target, base], [&from, &to])?;
+            Some(Projection { share, origin: base.clone() })
+        });
         let votes = self.votes.as_ref().and_then(|votes| votes.get(name)).cloned();
-        let shifted = target.shifted_but((&from, &to), scale, HeldBack { along, votes });
+        let update = Update { from: &from, to: &to, scale };
+        let shifted = target.shifted_masked(update, UpdateMask { projection, votes });
+
         match &self.frame {
             Frame::Permutation(_) => shifted,
             // Its update is in memory, and would stay there.
@@ -97,11 +113,13 @@ impl Transport {
 fn share_along([target, base]: [&HostTensor; 2], [from, to]: [&HostTensor; 2]) -> Option<f64> {
     let minus = |a: f32, b: f32| f64::from(a) - f64::from(b);
     let square = target.sums(base, |t, b| minus(t, b).powi(2));
-    let product = || {
-        let term = |[target, base, from, to]: [f32; 4]| minus(to, from) * minus(target, base);
-        HostTensor::sums_over([target, base, from, to], term)
-    };
-    (square > 0.0).then(|| product() / square)
+    if square <= 0.0 || square.is_nan() {
+        return None;
+    }
+    let product = HostTensor::sums_over([target, base, from, to], |[target, base, from, to]| {
+        minus(to, from) * minus(target, base)
+    });
+    Some(product / square)
 }
 
 #[cfg(test)]
@@ -111,7 +129,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::network::{Again, Graph};
+    use crate::engine::{network::Graph, tensors::Deferred};
 
     const NAME: &str = "a.weight";
 
@@ -139,7 +157,7 @@ mod tests {
     }
 
     fn lazy(tensor: &HostTensor) -> HostTensor {
-        let again = Arc::new(Again(tensor.clone()));
+        let again = Arc::new(Deferred(tensor.clone()));
         HostTensor::lazy(tensor.dtype(), tensor.shape().to_vec(), again)
     }
 
@@ -162,8 +180,8 @@ mod tests {
         let moved = |tensor: &HostTensor| permutation.apply_to(&symmetry, NAME, tensor);
         let target = moved(&base);
         let transport = Transport::from(permutation.clone());
-        let shifted =
-            transport.shift((&symmetry, NAME), [&target, &base, &tuned], (1.0, Some(&target)));
+        let tensors = Tuned { symmetry: &symmetry, name: NAME, from: &base, to: &tuned };
+        let shifted = transport.shift(tensors, &target, 1.0, Some(&target));
         assert_eq!(shifted.bytes(), moved(&tuned).bytes());
     }
 
@@ -178,7 +196,9 @@ mod tests {
         for transport in [plain.clone(), plain.masked(Arc::new(votes))] {
             let shift = |tensors: &[HostTensor; 3]| {
                 let base = transport.moved(&symmetry, NAME, &tensors[1]);
-                transport.shift((&symmetry, NAME), tensors.each_ref(), (0.7, Some(&base)))
+                let [target, from, to] = tensors.each_ref();
+                let tuned = Tuned { symmetry: &symmetry, name: NAME, from, to };
+                transport.shift(tuned, target, 0.7, Some(&base))
             };
             let (held, lazy) = (shift(&tensors), shift(&tensors.each_ref().map(lazy)));
             assert!(lazy.is_lazy() && !held.is_lazy());

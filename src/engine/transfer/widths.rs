@@ -6,8 +6,9 @@
 
 use super::compatibility::Incompatible;
 use crate::engine::{
-    network::{Graph, Op, Role, Signature},
+    network::{Graph, Op, Role},
     symmetry::Symmetry,
+    tensors::Signature,
 };
 
 /// A network with the headers of its file, and what to call it.

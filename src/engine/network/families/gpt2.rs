@@ -37,7 +37,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         x = builder.add(name("mlp.sum"), &[output, x]);
     }
     let normed = builder.layer_norm("transformer.ln_f", eps, x);
-    builder.causal_head((source, task), "transformer.wte", normed)?;
+    builder.causal_head(source, task, "transformer.wte", normed)?;
     Ok(builder.finish_for(task, input))
 }
 

@@ -44,7 +44,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         x = builder.add(name("mlp.sum"), &[output, x]);
     }
     let normed = rms_norm(&mut builder, "model.norm".into(), eps, x);
-    builder.causal_head((source, task), "model.embed_tokens", normed)?;
+    builder.causal_head(source, task, "model.embed_tokens", normed)?;
     Ok(builder.finish_for(task, Input::Tokens { shape: [longest(source)?] }))
 }
 

@@ -18,7 +18,7 @@ pub use modules::{
 };
 
 use super::MODEL_TYPES;
-use crate::engine::network::checkpoint::{Checkpoint, Signature};
+use crate::engine::tensors::{Checkpoint, Signature};
 
 /// What a family declares of its names.
 pub(super) struct Names {
@@ -73,6 +73,7 @@ impl Naming {
             }
             return naming;
         };
+
         let prefix = format!("{}.", names.body);
         let is_bare = !signature.keys().any(|name| unwrapped(name).starts_with(&prefix));
         let tied = names.tied_to(config);
@@ -114,11 +115,13 @@ impl Naming {
     /// The tensors under the file's names.
     #[must_use]
     pub fn written(&self, checkpoint: &Checkpoint) -> Checkpoint {
-        let outside = |(name, tensor): (&str, &_)| {
-            let name = self.outside.get(name).map_or(name, String::as_str);
-            (name.to_owned(), Clone::clone(tensor))
-        };
-        checkpoint.iter().map(outside).collect()
+        checkpoint
+            .iter()
+            .map(|(name, tensor)| {
+                let name = self.outside.get(name).map_or(name, String::as_str);
+                (name.to_owned(), tensor.clone())
+            })
+            .collect()
     }
 
     /// The copy of a tied tensor that is none: the file and its configuration contradict each other.
@@ -151,18 +154,15 @@ impl Names {
 
     /// Whether a tensor belongs to a task, not to the body.
     fn is_head(&self, name: &str) -> bool {
-        let of = |head: &&str| name.strip_prefix(*head).is_some_and(|rest| rest.starts_with('.'));
-        self.heads.iter().any(of)
+        self.heads
+            .iter()
+            .any(|head| name.strip_prefix(*head).is_some_and(|rest| rest.starts_with('.')))
     }
 
     fn is_buffer(&self, name: &str) -> bool {
         self.buffers.iter().any(|pattern| {
-            let parts = || pattern.split('.').zip(name.split('.'));
-            let fits = |(part, found): (&str, &str)| match part {
-                "#" => !found.is_empty() && found.bytes().all(|b| b.is_ascii_digit()),
-                part => part == found,
-            };
-            pattern.split('.').count() == name.split('.').count() && parts().all(fits)
+            pattern.split('.').count() == name.split('.').count()
+                && pattern.split('.').zip(name.split('.')).all(|(part, found)| fits(part, found))
         })
     }
 
@@ -174,12 +174,20 @@ impl Names {
     }
 }
 
+/// Whether a part of a name fits that of a pattern, in which `#` stands for a number.
+fn fits(part: &str, found: &str) -> bool {
+    match part {
+        "#" => !found.is_empty() && found.bytes().all(|b| b.is_ascii_digit()),
+        part => part == found,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::network::{DType, HostTensor, TensorInfo};
+    use crate::engine::tensors::{DType, HostTensor, TensorInfo};
 
     fn signature(names: &[&str]) -> Signature {
         let info = TensorInfo { dtype: DType::F32, shape: vec![1] };

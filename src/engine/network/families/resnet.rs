@@ -20,7 +20,7 @@ pub(super) fn build(source: &Source<'_>, depths: [usize; 4]) -> Result<Graph, Gr
         for block in 0..depth {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             let prefix = format!("layer{}.{block}", stage + 1);
-            x = residual_block(&mut builder, source, (&prefix, stride), x);
+            x = residual_block(&mut builder, source, &prefix, stride, x);
         }
     }
     let pooled = builder.push("global_pool", Op::GlobalAvgPool {}, &[x]);
@@ -41,7 +41,8 @@ fn stem(builder: &mut Builder, source: &Source<'_>) -> Result<Operand, GraphErro
 fn residual_block(
     builder: &mut Builder,
     source: &Source<'_>,
-    (prefix, stride): (&str, usize),
+    prefix: &str,
+    stride: usize,
     input: Operand,
 ) -> Operand {
     let bottleneck = source.has(&format!("{prefix}.conv3.weight"));
@@ -71,7 +72,7 @@ mod tests {
 
     use super::super::tests::signature;
     use super::*;
-    use crate::engine::network::Signature;
+    use crate::engine::tensors::Signature;
 
     /// A `ResNet` of this width and these depths.
     fn tensors(width: usize, depths: [usize; 4], bottleneck: bool, kernel: usize) -> Signature {

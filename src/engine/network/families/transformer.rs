@@ -233,7 +233,8 @@ impl Builder {
     /// from every token the next one, by the embedding where there is no output matrix.
     pub(super) fn causal_head(
         &mut self,
-        (source, task): (&Source<'_>, Task),
+        source: &Source<'_>,
+        task: Task,
         embedding: &str,
         x: Operand,
     ) -> Result<Operand, GraphError> {

@@ -105,7 +105,7 @@ mod tests {
     fn graph_of(
         side: usize,
         head: &[(&str, &[usize])],
-    ) -> (Graph, crate::engine::network::Signature) {
+    ) -> (Graph, crate::engine::tensors::Signature) {
         let names: Vec<String> = FEATURES.iter().map(|i| format!("features.{i}.weight")).collect();
         let norms: Vec<String> = FEATURES.iter().map(|i| format!("features.{}", i + 1)).collect();
         let mut weights: Vec<(&str, &[usize])> =

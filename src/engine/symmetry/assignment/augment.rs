@@ -9,7 +9,7 @@ use super::{FREE, Rows, scan};
 /// Bids before paths take over, for every row that starts without a column: enough for most rows of
 /// this field's matrices, and a bound on what rows with the same wishes may spend outbidding each
 /// other by a hair.
-const BIDS: usize = 1000;
+const MAX_BIDS: usize = 1000;
 
 /// A partial matching and the prices at which every matched row has its best column.
 pub(super) struct Search<'a> {
@@ -79,7 +79,7 @@ impl<'a> Search<'a> {
     pub(super) fn bid(&mut self) {
         let n = self.rows.n;
         let mut waiting: Vec<usize> = (0..n).rev().filter(|&j| self.column_of[j] == FREE).collect();
-        for _ in 0..BIDS * waiting.len() {
+        for _ in 0..MAX_BIDS * waiting.len() {
             let Some(j) = waiting.pop() else { return };
             let (column, rise) = self.shortlists.bid(&self.rows, j, &self.prices, &self.row_of);
             let i = column as usize;

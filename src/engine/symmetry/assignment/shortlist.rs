@@ -5,13 +5,13 @@
 use super::scan;
 use super::{FREE, Rows};
 
-/// Most columns a row lists.
+/// At most so many columns per row.
 const CAPACITY: usize = 64;
 /// The list reaches down to the maximum of the group with this rank, about
 /// `GROUPS · ln(GROUPS / (GROUPS − RANK))` columns when they are dealt evenly.
 const RANK: usize = 28;
 
-/// One list a row.
+/// One list per row.
 pub(super) struct Shortlists {
     columns: Vec<[u32; CAPACITY]>,
     values: Vec<[f32; CAPACITY]>,

@@ -6,7 +6,10 @@
 
 use std::ops::Range;
 
-use crate::engine::network::{Graph, Node, Op, Operand, Signature};
+use crate::engine::{
+    network::{Graph, Node, Op, Operand},
+    tensors::Signature,
+};
 
 /// Entries of biases that no output depends on, `(tensor, range)`.
 pub(super) fn parameters(graph: &Graph, signature: &Signature) -> Vec<(String, Range<usize>)> {

@@ -8,7 +8,7 @@ use crate::engine::{
     symmetry::Attention,
 };
 
-/// A channel space as one node sees it: `size` entries, in equal consecutive blocks, one a unit.
+/// A channel space as one node sees it: `size` entries, in equal consecutive blocks, one per unit.
 #[derive(Clone, Copy)]
 pub(super) struct Space {
     pub(super) class: usize,

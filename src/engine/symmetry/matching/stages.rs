@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{Permutation, Symmetry, assignment::Certificate},
-    SWEEP_LIMIT,
+use crate::engine::symmetry::{
+    assignment::Certificate, groups::Symmetry, permutation::Permutation,
 };
+
+/// A sweep that moves nothing ends the descent; so does this many.
+pub(super) const SWEEP_LIMIT: usize = 100;
 
 /// How far a descent has come, between two visits of groups: a later run can go on from there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

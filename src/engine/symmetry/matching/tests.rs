@@ -5,8 +5,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use super::*;
-use crate::engine::network::{DType, Graph, HostTensor, Signature, TensorInfo};
+use super::{descent::value, stages::SWEEP_LIMIT, *};
+use crate::engine::{
+    network::Graph,
+    tensors::{DType, HostTensor, Signature, TensorInfo},
+};
 
 mod transformers;
 
@@ -65,8 +68,8 @@ fn residual(width: usize, depth: usize) -> (Graph, Signature) {
     (Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap(), signature(&tensors))
 }
 
-fn ledger() -> Ledger {
-    Ledger::new(|| 0.0)
+fn profiler() -> Profiler {
+    Profiler::new(|| 0.0)
 }
 
 /// All permutations of `0..n`.
@@ -105,8 +108,8 @@ proptest! {
         let symmetry = Symmetry::derive(&graph, &signature).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let pairs: Vec<_> = (0..3).map(|_| (random(&signature, &mut rng), random(&signature, &mut rng))).collect();
-        let ledger = ledger();
-        let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+        let profiler = profiler();
+        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
         for (target, source) in &pairs {
             matcher.push(Kind::Matched, target.clone(), source.clone());
         }
@@ -121,7 +124,7 @@ proptest! {
                 (sigma, objective(&symmetry, &pairs, &held))
             }).collect();
             // A_g, kept up to date across the sweeps, reproduces every difference of the objective.
-            let matrix = matcher.matrix(group, &solution.permutation, None);
+            let matrix = matcher.matrix(group, &solution.permutation);
             let by_matrix = |sigma: &[u32]| -> f64 {
                 sigma.iter().enumerate().map(|(j, &i)| f64::from(matrix[j * units + i as usize])).sum()
             };
@@ -150,8 +153,8 @@ fn products_are_summed_not_gradients() {
     let negative = zero.shifted(&source, &zero, 1.0);
     let mut planted = Permutation::identity(&symmetry);
     planted.set(0, vec![2, 0, 1]);
-    let ledger = ledger();
-    let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+    let profiler = profiler();
+    let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
     for step in [&source, &negative] {
         matcher.push(Kind::Matched, planted.apply(&symmetry, step), (*step).clone());
     }
@@ -167,8 +170,8 @@ fn a_planted_permutation_of_a_deep_residual_stream_is_found() {
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let source = random(&signature, &mut rng);
     let planted = Permutation::random(&symmetry, &mut rng);
-    let ledger = ledger();
-    let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+    let profiler = profiler();
+    let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
     matcher.push(Kind::Matched, planted.apply(&symmetry, &source), source);
     let solution = matcher.solve(Start::Anchored, &mut rng).unwrap();
     assert_eq!(solution.permutation, planted);
@@ -193,8 +196,8 @@ fn a_quadratic_group_never_lowers_the_objective() {
     for seed in 0..20 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let pair = (random(&signature, &mut rng), random(&signature, &mut rng));
-        let ledger = ledger();
-        let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+        let profiler = profiler();
+        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
         matcher.push(Kind::Matched, pair.0.clone(), pair.1.clone());
         let start = Permutation::random(&symmetry, &mut rng);
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
@@ -211,8 +214,8 @@ fn a_gradient_that_is_not_finite_is_refused() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let (target, mut source) = (random(&signature, &mut rng), random(&signature, &mut rng));
     source.insert("fc0.bias", HostTensor::from_f32(vec![3], vec![0.0, f32::NAN, 0.0]));
-    let ledger = ledger();
-    let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+    let profiler = profiler();
+    let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
     matcher.push(Kind::Matched, target, source);
     assert!(matcher.solve(Start::Anchored, &mut rng).is_err());
 }
@@ -236,9 +239,9 @@ fn a_descent_goes_on_from_wherever_it_was_broken_off() {
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let (target, source) = (random(&signature, &mut rng), random(&signature, &mut rng));
-    let ledger = ledger();
+    let profiler = profiler();
     let fresh = || {
-        let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
         matcher.push(Kind::Matched, target.clone(), source.clone());
         matcher
     };
@@ -269,8 +272,8 @@ fn a_stage_of_another_symmetry_counts_for_nothing() {
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
     let stranger = Stage::anchoring(&Symmetry::derive(&other, &larger).unwrap());
     let mut rng = ChaCha8Rng::seed_from_u64(11);
-    let ledger = ledger();
-    let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+    let profiler = profiler();
+    let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
     matcher.push(Kind::Matched, random(&signature, &mut rng), random(&signature, &mut rng));
     let (undisturbed, passed) = stages(&mut matcher, Start::Anchored, None);
     let mut torn: Stage = serde_json::from_str(&passed[0]).unwrap();
@@ -297,8 +300,8 @@ fn whoever_hears_of_the_stages_may_end_the_descent() {
     let (graph, signature) = mlp(&[5, 4, 3]);
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let ledger = ledger();
-    let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+    let profiler = profiler();
+    let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
     matcher.push(Kind::Matched, random(&signature, &mut rng), random(&signature, &mut rng));
     let stages = Stages { from: None, reached: &|_| Err(Enough) };
     assert_eq!(matcher.solve_in_stages(Start::Anchored, &mut rng, stages).unwrap_err(), Enough);
@@ -309,14 +312,14 @@ fn anchored_matrices_are_kept_up_to_date_as_pairs_are_added() {
     let (graph, signature) = residual(6, 3);
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(21);
-    let ledger = ledger();
-    let mut growing = Matcher::new(&symmetry, Device::flex(), &ledger);
+    let profiler = profiler();
+    let mut growing = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
     let mut pairs = Vec::new();
     for count in 1..=5 {
         let pair = (random(&signature, &mut rng), random(&signature, &mut rng));
         growing.push(Kind::Matched, pair.0.clone(), pair.1.clone());
         pairs.push(pair);
-        let mut fresh = Matcher::new(&symmetry, Device::flex(), &ledger);
+        let mut fresh = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
         for (target, source) in &pairs {
             fresh.push(Kind::Matched, target.clone(), source.clone());
         }

@@ -4,7 +4,7 @@
 //! At step `s` the target's trajectory is known up to `s − 1`, carried over by the present π. Both
 //! models' gradients on one mini-batch give a pair; π is solved anew over all pairs so far; the
 //! whole prefix is then carried over by the new π. FGMT's pairs outlive an interrupted run where the
-//! problem's shelf does; the run after it repeats the solving, which is bound to end the same, and
+//! problem's store does; the run after it repeats the solving, which is bound to end the same, and
 //! not the gradients. GMT draws its pairs anew at every step, so that the end of one is all that the
 //! next needs.
 //!
@@ -16,20 +16,22 @@
 use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Alignment, Evidence, GroupEvidence};
 use crate::engine::{
-    learning::{Batch, Dataset},
-    ledger::Work,
-    network::Checkpoint,
-    symmetry::{Fit, Group, Kind, Matcher, Permutation, Solution, Start, assignment::Certificate},
+    profiler::Work,
+    symmetry::{Kind, Matcher, Permutation, Solution, Start},
+    tensors::Checkpoint,
+    training::{Batch, Dataset},
     transfer::{
-        Problem, TransferError, Transport, learned,
-        shelf::{Reached, Side},
+        alignment::Alignment,
+        evidence::{Evidence, GroupEvidence, certificate_names},
+        gradient_store::{Reached, Side},
+        problem::{Problem, TransferError},
+        transport::Transport,
     },
 };
 
-/// The weight of the bases' own parameters beside the first pair of gradients, by default (ours).
-pub const WEIGHT_ANCHOR: f64 = 3.0;
+// Old paths, until every reader has moved.
+pub use crate::engine::transfer::problem::WEIGHT_ANCHOR;
 
 /// What is kept from step to step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +64,7 @@ pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, Transfer
     let mut transports = Vec::with_capacity(timesteps);
     let mut evidence = Vec::with_capacity(timesteps);
     let mut groups = Vec::new();
+
     for step in 1..=timesteps {
         problem.step(step - 1, timesteps)?;
         if variant.freeze_after.is_none_or(|last| step <= last) {
@@ -70,13 +73,23 @@ pub fn align(problem: &Problem, variant: &Variant) -> Result<Alignment, Transfer
                 None => run.step(step, variant)?,
             };
             let Reached { evidence: found, certificates, .. } = reached;
-            groups = group_evidence(problem, &found.fit, (&run.permutation, &certificates));
+            groups =
+                GroupEvidence::of(problem.symmetry, &found.fit, &run.permutation, &certificates);
             evidence.push(found);
         }
         transports.push(Transport::from(run.permutation.clone()));
     }
+
     problem.step(timesteps, timesteps)?;
     Ok(Alignment { transports, evidence, groups, ..Alignment::default() })
+}
+
+/// The mini-batch of step `t`'s pair.
+struct Draw {
+    t: usize,
+    batch: Batch,
+    /// The pair depends on nothing but the problem, so that a later run may use it.
+    lasting: bool,
 }
 
 struct Run<'a> {
@@ -92,7 +105,7 @@ impl<'a> Run<'a> {
         Self {
             problem,
             train: problem.train.expect("a checked specification gives gradient methods data"),
-            matcher: Matcher::new(problem.symmetry, problem.learner.device(), problem.ledger),
+            matcher: Matcher::new(problem.symmetry, problem.learner.executor(), problem.ledger),
             permutation: Permutation::identity(problem.symmetry),
             rng: ChaCha8Rng::seed_from_u64(problem.seed),
         }
@@ -107,6 +120,7 @@ impl<'a> Run<'a> {
         for t in first..=step {
             self.add_pair(t, !variant.redraw);
         }
+
         let solution = self.solve(step)?;
         let groups = 0..self.problem.symmetry.groups.len();
         let reached = Reached {
@@ -116,6 +130,7 @@ impl<'a> Run<'a> {
             certificates: certificate_names(&solution),
             prices: self.matcher.prices().to_vec(),
         };
+
         if variant.redraw {
             self.problem.shelf.reach(step, &reached);
         }
@@ -126,43 +141,50 @@ impl<'a> Run<'a> {
     /// pairs last the gradients are, and solving is repeated.
     fn resumed(&mut self, step: usize, variant: &Variant) -> Option<Reached> {
         let Problem { symmetry, learner, shelf, .. } = self.problem;
+
         let reached = variant.redraw.then(|| shelf.reached(step))??;
         self.permutation = Permutation::from_sigmas(symmetry, reached.sigmas.clone())?;
         self.rng.set_word_pos(reached.position);
         self.matcher.start_from(reached.prices.clone());
+
         let samples = self.problem.batch_size.min(self.train.len());
         learner.spent_gradients(2 * step * samples);
         Some(reached)
     }
 
-    /// `(∇L(θ_B^{t−1}), ∇L(θ_A^{t−1}))` on one mini-batch, train-mode batch norm. A `lasting` pair
-    /// depends on nothing but the problem and may be one that an interrupted run has left.
+    /// `(∇L(θ_B^{t−1}), ∇L(θ_A^{t−1}))` on one mini-batch, train-mode batch norm.
     fn add_pair(&mut self, t: usize, lasting: bool) {
-        let batch = self.draw();
-        let Problem { ledger, learner, trajectory, shelf, .. } = self.problem;
-        // One point of a trajectory at a time: each is as large as a model.
-        let gradient = |side: Side, point: &dyn Fn() -> Checkpoint| {
-            if let Some(found) = shelf.find((t, side)).filter(|_| lasting) {
-                learner.spent_gradients(batch.len());
-                return found;
-            }
-            let point = ledger.book(Work::Arithmetic, point);
-            let parts = ledger.book(Work::Gradients, || learner.gradient(&point, &batch).parts);
-            shelf.keep((t, side), parts, lasting)
-        };
+        let draw = Draw { t, batch: self.draw(), lasting };
         let transport = Transport::from(self.permutation.clone());
-        let target = gradient(Side::Target, &|| self.problem.carried(&transport, t - 1, 1.0));
-        let source = gradient(Side::Source, &|| trajectory.point(t - 1));
-        if t == 1 && self.problem.weight_anchor > 0.0 {
+        let problem = self.problem;
+        // One point of a trajectory at a time: each is as large as a model.
+        let target = self.gradient(&draw, Side::Target, || problem.carried(&transport, t - 1, 1.0));
+        let source = self.gradient(&draw, Side::Source, || problem.trajectory.point(t - 1));
+
+        if t == 1 && problem.weight_anchor > 0.0 {
             self.add_weights(&target, &source);
         }
         self.matcher.push(Kind::Matched, target, source);
     }
 
+    /// One model's gradient at a point, or the one that an interrupted run has left.
+    fn gradient(&self, draw: &Draw, side: Side, point: impl FnOnce() -> Checkpoint) -> Checkpoint {
+        let Problem { ledger, learner, shelf, .. } = self.problem;
+        let at = (draw.t, side);
+        if let Some(found) = shelf.find(at).filter(|_| draw.lasting) {
+            learner.spent_gradients(draw.batch.len());
+            return found;
+        }
+
+        let point = ledger.time(Work::Arithmetic, point);
+        let parts = ledger.time(Work::Gradients, || learner.gradient(&point, &draw.batch).parts);
+        shelf.keep(at, parts, draw.lasting)
+    }
+
     /// The bases' parameters as a pair, their product scaled by the size of the gradients'.
     fn add_weights(&mut self, target_gradient: &Checkpoint, source_gradient: &Checkpoint) {
-        let target = learned(self.problem, self.problem.target);
-        let source = learned(self.problem, self.problem.trajectory.base());
+        let target = self.problem.learned(self.problem.target);
+        let source = self.problem.learned(self.problem.trajectory.base());
         let gradients = target_gradient.norm() * source_gradient.norm();
         let weights = target.norm() * source.norm();
         if weights > 0.0 {
@@ -190,28 +212,4 @@ impl<'a> Run<'a> {
         let fit = self.matcher.fit(Kind::Matched, solution).unwrap_or_default();
         Evidence::of(step, solution, fit, self.matcher.fit(Kind::Anchor, solution))
     }
-}
-
-pub(super) fn certificate_names(solution: &Solution) -> Vec<Option<&'static str>> {
-    let name = |certificate: &Option<Certificate>| certificate.map(Certificate::name);
-    solution.certificates.iter().map(name).collect()
-}
-
-pub(super) fn group_evidence(
-    problem: &Problem,
-    fit: &Fit,
-    (permutation, certificates): (&Permutation, &[Option<&'static str>]),
-) -> Vec<GroupEvidence> {
-    let one = |(index, group): (usize, &Group)| {
-        let sigma = permutation.sigma(index);
-        GroupEvidence {
-            group: group.name.clone(),
-            units: group.units,
-            cosine_at_identity: fit.cosines_at_identity[index],
-            cosine: fit.cosines[index],
-            certificate: certificates[index],
-            fixed_points: (0u32..).zip(sigma).filter(|(j, i)| j == *i).count(),
-        }
-    };
-    problem.symmetry.groups.iter().enumerate().map(one).collect()
 }

@@ -17,15 +17,19 @@ use std::{
 use faer::Mat;
 use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
 
-use super::Alignment;
 use crate::engine::{
-    learning::{Products, Side},
-    ledger::Work,
-    network::{Axis, Checkpoint, Graph, Op, Operand, ParamUse, Role},
+    network::{Axis, Graph, Op, Operand, ParamUse, Role},
+    profiler::Work,
     symmetry::Permutation,
-    transfer::{Problem, STATISTICS_SAMPLES, TransferError, Transport, maps::Maps},
+    training::{CrossCovariances, Place},
+    transfer::{
+        alignment::Alignment,
+        evidence::MapEvidence,
+        maps::Maps,
+        problem::{Problem, STATISTICS_SAMPLES, TransferError},
+        transport::Transport,
+    },
 };
 
 /// What the map of a layer's outputs is taken from.
@@ -37,21 +41,9 @@ pub enum Outputs {
     Activations,
 }
 
-/// How well the samples determined the maps.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct MapEvidence {
-    /// Samples that were looked at.
-    pub samples: usize,
-    /// Places of the graph that have a map.
-    pub maps: usize,
-    /// Those that the samples did not span: completed by the weight-matching π, or between different
-    /// widths left without what no sample shows.
-    pub completed: usize,
-}
-
 /// Weight of the weight-matching π beside the largest singular value, and the share of it below
 /// which a singular value counts as not determined.
-const COMPLETION: f64 = 1e-6;
+const COMPLETION_WEIGHT: f64 = 1e-6;
 
 /// The maps of one method.
 ///
@@ -66,23 +58,26 @@ pub fn align(
     weight_matching: Option<&Alignment>,
 ) -> Result<Alignment, TransferError> {
     let uses = mapped_axes(problem, outputs);
-    let mut places: Vec<Side> = uses.iter().map(|u| u.place).collect();
+    let mut places: Vec<Place> = uses.iter().map(|u| u.place).collect();
     places.sort_unstable_by_key(|place| format!("{place:?}"));
     places.dedup();
     let placed = weight_matching.and_then(|found| found.transports.last());
     let permutation = placed.and_then(Transport::permutation);
     let (products, samples) = products(problem, placed, &places)?;
-    let mut found: HashMap<Side, Mat<f64>> = HashMap::new();
+
+    let mut found: HashMap<Place, Mat<f64>> = HashMap::new();
     let mut evidence = MapEvidence { samples, maps: 0, completed: 0 };
     let mut maps = Maps::default();
+
     for one in &uses {
         let map = match found.entry(one.place) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 problem.step(evidence.maps, places.len())?;
                 let open = one.left_open(problem, permutation);
-                let solve = || orthogonal_map(products.get(one.place), &open);
-                let (map, completed) = problem.ledger.book(Work::Assignment, solve)?;
+                let (map, completed) = problem
+                    .ledger
+                    .time(Work::Assignment, || orthogonal_map(products.get(one.place), &open))?;
                 evidence.maps += 1;
                 evidence.completed += usize::from(completed);
                 entry.insert(map)
@@ -91,6 +86,7 @@ pub fn align(
         let map = if one.squared { square(map) } else { map.clone() };
         maps.insert(&one.tensor, one.axis, map);
     }
+
     let transport = Transport::from(Arc::new(maps));
     Ok(Alignment {
         transports: vec![transport; problem.trajectory.timesteps()],
@@ -103,7 +99,7 @@ pub fn align(
 struct MappedAxis {
     tensor: String,
     axis: usize,
-    place: Side,
+    place: Place,
     /// A scale per channel: `(R∘R)ᵀ τ`.
     squared: bool,
 }
@@ -111,12 +107,15 @@ struct MappedAxis {
 impl MappedAxis {
     /// By weight matching, where there is one.
     fn left_open(&self, problem: &Problem, permutation: Option<&Permutation>) -> LeftOpen {
-        let entries = |model: &Checkpoint| model[&self.tensor].shape()[self.axis];
-        let (from, to) = (entries(problem.trajectory.base()), entries(problem.target));
-        permutation.map_or(LeftOpen::Nothing { from, to }, |permutation| {
-            let axis = (self.axis, to);
-            LeftOpen::Matched(permutation.sources((problem.symmetry, &self.tensor), axis))
-        })
+        let [from, to] = [problem.trajectory.base(), problem.target]
+            .map(|model| model[&self.tensor].shape()[self.axis]);
+        match permutation {
+            Some(permutation) => {
+                let (symmetry, tensor) = (problem.symmetry, &self.tensor);
+                LeftOpen::Matched(permutation.sources(symmetry, tensor, self.axis, to))
+            }
+            None => LeftOpen::Nothing { from, to },
+        }
     }
 }
 
@@ -156,7 +155,7 @@ fn mapped_axes(problem: &Problem, outputs: Outputs) -> Vec<MappedAxis> {
         for (axis, kind) in param.axes.iter().enumerate() {
             let is_free = problem.symmetry.axes(&param.name).any(|(m, _)| m.axis == axis);
             let place = match kind {
-                Axis::Input => Side::Activation(graph.nodes[node].inputs[0]),
+                Axis::Input => Place::Activation(graph.nodes[node].inputs[0]),
                 Axis::Output => output(graph, node, outputs),
                 Axis::Fixed => continue,
             };
@@ -171,19 +170,20 @@ fn mapped_axes(problem: &Problem, outputs: Outputs) -> Vec<MappedAxis> {
 
 /// Where a node's outputs are looked at. The rows of a table of positions or token types are few
 /// or the same for every sample: they are looked at in the sum that they enter.
-fn output(graph: &Graph, node: usize, outputs: Outputs) -> Side {
-    let sum = || {
-        graph.nodes.iter().position(|reader| {
-            matches!(reader.op, Op::Add {}) && reader.inputs.contains(&Operand::Node(node))
-        })
-    };
+fn output(graph: &Graph, node: usize, outputs: Outputs) -> Place {
     let at = match graph.nodes[node].op {
-        Op::PositionEmbedding { .. } | Op::TokenTypeEmbedding { .. } => sum().unwrap_or(node),
+        Op::PositionEmbedding { .. } | Op::TokenTypeEmbedding { .. } => graph
+            .nodes
+            .iter()
+            .position(|reader| {
+                matches!(reader.op, Op::Add {}) && reader.inputs.contains(&Operand::Node(node))
+            })
+            .unwrap_or(node),
         _ => node,
     };
     match outputs {
-        Outputs::Gradients => Side::Gradient(at),
-        Outputs::Activations => Side::Activation(Operand::Node(at)),
+        Outputs::Gradients => Place::Gradient(at),
+        Outputs::Activations => Place::Activation(Operand::Node(at)),
     }
 }
 
@@ -203,23 +203,25 @@ fn is_bias(name: &str) -> bool {
 fn products(
     problem: &Problem,
     placed: Option<&Transport>,
-    places: &[Side],
-) -> Result<(Products, usize), TransferError> {
+    places: &[Place],
+) -> Result<(CrossCovariances, usize), TransferError> {
     let train = problem.train.expect("a checked specification gives the maps data");
     let samples = STATISTICS_SAMPLES.min(train.len());
     let mut rng = ChaCha8Rng::seed_from_u64(problem.seed);
     let positions = index::sample(&mut rng, train.len(), samples).into_vec();
     let batches: Vec<&[usize]> = positions.chunks(problem.batch_size).collect();
+
     // The target as it is, but for a head that is the source's.
     let target = placed.map(|placed| problem.carried(placed, 0, 1.0));
     let target = target.as_ref().unwrap_or(problem.target);
-    let mut products = Products::default();
+
+    let mut products = CrossCovariances::default();
     for (done, positions) in batches.iter().enumerate() {
         problem.step(done, batches.len())?;
         let batch = train.batch(positions);
-        problem.ledger.book(Work::Gradients, || {
-            let source = problem.source().rows(problem.trajectory.base(), &batch, places);
-            products.add(&source, &problem.learner.rows(target, &batch, places));
+        problem.ledger.time(Work::Gradients, || {
+            let source = problem.source().layer_rows(problem.trajectory.base(), &batch, places);
+            products.add(&source, &problem.learner.layer_rows(target, &batch, places));
         });
     }
     Ok((products, samples))
@@ -231,24 +233,23 @@ fn orthogonal_map(
     open: &LeftOpen,
 ) -> Result<(Mat<f64>, bool), TransferError> {
     let Some(product) = product else { return Ok((open.map(), true)) };
-    let decomposed =
-        |matrix: &Mat<f64>| matrix.thin_svd().map_err(|_| TransferError::NoSingularValues);
-    let svd = decomposed(product)?;
+    let svd = product.thin_svd().map_err(|_| TransferError::NoSingularValues)?;
+
     let values = svd.S().column_vector();
     let (largest, smallest) = (values[0], values[values.nrows() - 1]);
     if largest == 0.0 {
         return Ok((open.map(), true));
     }
-    if smallest > COMPLETION * largest {
+    if smallest > COMPLETION_WEIGHT * largest {
         return Ok((svd.U() * svd.V().transpose(), false));
     }
     if let LeftOpen::Nothing { .. } = open {
-        let seen = values.iter().filter(|value| **value > COMPLETION * largest).count();
+        let seen = values.iter().filter(|value| **value > COMPLETION_WEIGHT * largest).count();
         let (left, right) = (svd.U().subcols(0, seen), svd.V().subcols(0, seen));
         return Ok((left * right.transpose(), true));
     }
-    let completed = product + open.map() * faer::Scale(COMPLETION * largest);
-    let svd = decomposed(&completed)?;
+    let completed = product + open.map() * faer::Scale(COMPLETION_WEIGHT * largest);
+    let svd = completed.thin_svd().map_err(|_| TransferError::NoSingularValues)?;
     Ok((svd.U() * svd.V().transpose(), true))
 }
 

@@ -3,12 +3,15 @@
 
 use std::ops::ControlFlow;
 
-use super::{Alignment, weight_matching::match_pair};
+use super::weight_matching::match_pair;
 use crate::engine::{
-    learning::{End, Event, FineTunePlan},
-    ledger::Work,
-    network::Checkpoint,
-    transfer::{Problem, TransferError, learned},
+    profiler::Work,
+    tensors::Checkpoint,
+    training::{End, Event, FineTunePlan},
+    transfer::{
+        alignment::Alignment,
+        problem::{Problem, TransferError},
+    },
 };
 
 pub fn align(problem: &Problem, plan: &FineTunePlan) -> Result<Alignment, TransferError> {
@@ -17,15 +20,18 @@ pub fn align(problem: &Problem, plan: &FineTunePlan) -> Result<Alignment, Transf
         Event::Step { done, total, .. } => (problem.go_on)(done, total),
         Event::Epoch(_) => ControlFlow::Continue(()),
     };
-    let tuned = problem.ledger.book(Work::FineTuning, || {
+    let tuned = problem.ledger.time(Work::FineTuning, || {
         problem.learner.fine_tune(problem.target, train, plan, &mut observe)
     });
+
     if tuned.end == End::Interrupted {
         return Err(TransferError::Interrupted);
     }
-    let target = difference(&learned(problem, problem.target), &tuned.checkpoint);
-    let base = learned(problem, problem.trajectory.base());
-    match_pair((problem, problem.seed), target, difference(&base, problem.trajectory.tuned()))
+
+    let target = difference(&problem.learned(problem.target), &tuned.checkpoint);
+    let base = problem.learned(problem.trajectory.base());
+    let source = difference(&base, problem.trajectory.tuned());
+    match_pair(problem, problem.seed, target, source)
 }
 
 /// `to − from`, tensor by tensor, f32.

@@ -1,54 +1,58 @@
 //! Weight matching: π that brings the two bases themselves closest together. Data-free, and the same
 //! whatever the job's seed: it belongs to the pair of bases. After every group the caller is asked
-//! whether to go on, and the shelf told how far it is: large models take minutes.
+//! whether to go on, and the store told how far it is: large models take minutes.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{
-    Alignment, Evidence,
-    gradient_matching::{certificate_names, group_evidence},
-};
 use crate::engine::{
-    network::Checkpoint,
     symmetry::{Kind, Matcher, Permutation, Stage, Stages, Start},
-    transfer::{Problem, TransferError, learned},
+    tensors::Checkpoint,
+    transfer::{
+        alignment::Alignment,
+        evidence::{Evidence, GroupEvidence, certificate_names},
+        problem::{Problem, TransferError},
+    },
 };
 
 /// Of the order in which groups are visited.
 const SEED: u64 = 0;
 
 pub fn align(problem: &Problem) -> Result<Alignment, TransferError> {
-    match_pair(
-        (problem, SEED),
-        learned(problem, problem.target),
-        learned(problem, problem.trajectory.base()),
-    )
+    let target = problem.learned(problem.target);
+    let source = problem.learned(problem.trajectory.base());
+    match_pair(problem, SEED, target, source)
 }
 
 /// One π from one pair of parameter sets, descending from the better of the identity and the
 /// anchored start.
 pub fn match_pair(
-    (problem, seed): (&Problem, u64),
+    problem: &Problem,
+    seed: u64,
     target: Checkpoint,
     source: Checkpoint,
 ) -> Result<Alignment, TransferError> {
     problem.step(0, 1)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut matcher = Matcher::new(problem.symmetry, problem.learner.device(), problem.ledger);
+    let mut matcher = Matcher::new(problem.symmetry, problem.learner.executor(), problem.ledger);
     matcher.push(Kind::Matched, target, source);
+
     let identity = Permutation::identity(problem.symmetry);
-    let reached = |stage: &Stage| {
-        problem.shelf.pass(stage);
-        problem.step(0, 1)
+    let stages = Stages {
+        from: problem.shelf.stage(),
+        reached: &|stage: &Stage| {
+            problem.shelf.pass(stage);
+            problem.step(0, 1)
+        },
     };
-    let stages = Stages { from: problem.shelf.stage(), reached: &reached };
+
     let solution = matcher.solve_in_stages(Start::Best(&[&identity]), &mut rng, stages)?;
     problem.step(1, 1)?;
+
     let mut alignment = Alignment::constant(problem, &solution.permutation);
     let fit = matcher.fit(Kind::Matched, &solution).unwrap_or_default();
     let proofs = certificate_names(&solution);
-    alignment.groups = group_evidence(problem, &fit, (&solution.permutation, &proofs));
+    alignment.groups = GroupEvidence::of(problem.symmetry, &fit, &solution.permutation, &proofs);
     alignment.evidence.push(Evidence::of(1, &solution, fit, None));
     Ok(alignment)
 }

@@ -131,8 +131,8 @@ fn biases_of_keys_follow_their_channels_and_take_no_part_in_the_matching() {
                 model.insert(*name, HostTensor::from_f32(vec![values.len()], values));
             }
         }
-        let ledger = ledger();
-        let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+        let profiler = profiler();
+        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
         matcher.push(Kind::Matched, target, source.clone());
         let solution = matcher.solve(Start::Anchored, &mut rng).unwrap();
         assert_eq!(solution.permutation, planted, "{projection:?}");
@@ -153,8 +153,8 @@ fn a_planted_permutation_of_twelve_blocks_is_found() {
         let mut rng = ChaCha8Rng::seed_from_u64(21);
         let source = random(&signature, &mut rng);
         let planted = Permutation::random(&symmetry, &mut rng);
-        let ledger = ledger();
-        let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+        let profiler = profiler();
+        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
         let target = planted.apply(&symmetry, &source);
         matcher.push(Kind::Matched, target.clone(), source.clone());
         let identity = Permutation::identity(&symmetry);
@@ -174,8 +174,8 @@ fn corrected_matrices_equal_those_built_anew() {
         let (graph, signature) = transformer(projection, 2);
         let symmetry = Symmetry::derive(&graph, &signature).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(22);
-        let ledger = ledger();
-        let mut matcher = Matcher::new(&symmetry, Device::flex(), &ledger);
+        let profiler = profiler();
+        let mut matcher = Matcher::new(&symmetry, &Executor::Cpu, &profiler);
         for _ in 0..2 {
             matcher.push(Kind::Matched, random(&signature, &mut rng), random(&signature, &mut rng));
         }
@@ -183,14 +183,14 @@ fn corrected_matrices_equal_those_built_anew() {
         let solution = matcher.solve(Start::From(&start), &mut rng).unwrap();
         assert!(solution.objective > matcher.objective(&start));
         for group in 0..symmetry.groups.len() {
-            let kept = matcher.matrix(group, &solution.permutation, None);
-            matcher.similarities.by_group[group].clear();
-            let anew = matcher.matrix(group, &solution.permutation, None);
+            let kept = matcher.matrix(group, &solution.permutation);
+            matcher.matrices.whole.by_group[group].clear();
+            let anew = matcher.matrix(group, &solution.permutation);
             let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-3;
             assert!(kept.iter().zip(anew.iter()).all(close), "{projection:?}, group {group}");
             // Its diagonal value is the group's share of the objective.
             let share = value(&anew, solution.permutation.sigma(group));
-            let others = matcher.partial(group, &solution.permutation);
+            let others = matcher.pairs.objective_of(group, &solution.permutation);
             let fused = !matches!(projection, Projection::Separate | Projection::Grouped);
             assert!(fused || (share - others).abs() < 1e-2, "{share} against {others}");
         }

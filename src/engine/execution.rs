@@ -1,0 +1,20 @@
+//! Runs a graph: forward, and back to the gradients.
+//!
+//! An [`Executor`] is chosen once. On the CPU a graph runs by [`cpu`], elsewhere by [`burn`], which
+//! also runs the ops that [`cpu`] has no kernel for. Shapes have been checked by `Graph::shapes`;
+//! nothing here checks them again.
+//!
+//! The files build upon one another in this order: `values`, `executor`, `statistics`, `weights`;
+//! then `burn`; then `cpu`.
+
+pub mod burn;
+pub mod cpu;
+mod executor;
+mod statistics;
+mod values;
+mod weights;
+
+pub use executor::Executor;
+pub use statistics::{BatchNormMode, BatchStatistics, Moments, Statistics};
+pub use values::floats;
+pub use weights::Weights;

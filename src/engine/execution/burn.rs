@@ -1,0 +1,16 @@
+//! Forward on a burn device.
+//!
+//! [`forward`] walks the nodes in order, gives each what it reads, and lets an activation go after
+//! its last reader.
+
+mod activation;
+mod attention;
+mod batch_norm;
+mod forward;
+mod layers;
+mod packed_tokens;
+mod tokens;
+
+pub use activation::BurnActivation;
+pub use forward::forward;
+pub(super) use forward::run;

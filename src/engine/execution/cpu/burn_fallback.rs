@@ -1,0 +1,80 @@
+//! Ops that burn runs and differentiates, one at a time. The backward pass runs the op once more,
+//! which is cheaper than storing what it did.
+
+use burn::tensor::{Device, Gradients as Found, Tensor};
+
+use super::{activation::CpuActivation, gradients::Gradients};
+use crate::engine::{
+    execution::{
+        burn::{BurnActivation, run},
+        statistics::Statistics,
+        values::floats,
+        weights::Weights,
+    },
+    network::Op,
+};
+
+pub(super) fn forward(op: &Op, inputs: &[CpuActivation], weights: &Weights) -> CpuActivation {
+    let inputs = inputs
+        .iter()
+        .map(|x| BurnActivation::upload(x.values().to_vec(), x.shape(), &Device::flex()))
+        .collect();
+
+    match run(0, op, inputs, weights, &mut Statistics::Running) {
+        BurnActivation::Features(y) => downloaded(y),
+        BurnActivation::Tokens(y) => downloaded(y),
+        BurnActivation::Image(y) => downloaded(y),
+    }
+}
+
+fn downloaded<const D: usize>(y: Tensor<D>) -> CpuActivation {
+    let dims = y.dims();
+    CpuActivation::new(floats(y), &dims[1..])
+}
+
+/// The gradients of the inputs, none of those that the output does not depend on smoothly (ids);
+/// those of the op's own tensors are added up.
+pub(super) fn backward(
+    op: &Op,
+    inputs: &[CpuActivation],
+    dy: &CpuActivation,
+    weights: &Weights,
+    gradients: &mut Gradients,
+) -> Vec<Option<CpuActivation>> {
+    let names: Vec<String> = op.params().into_iter().map(|param| param.name).collect();
+    let weights = weights.some_leaves(&names);
+    let leaves: Vec<BurnActivation> = inputs.iter().map(leaf).collect();
+
+    // d Σ(dy · y) / dx = dyᵀ ∂y/∂x, with dy a constant.
+    let loss = match run(0, op, leaves.clone(), &weights, &mut Statistics::Running) {
+        BurnActivation::Features(y) => (y * dy.tensor::<2>().autodiff()).sum(),
+        BurnActivation::Tokens(y) => (y * dy.tensor::<3>().autodiff()).sum(),
+        BurnActivation::Image(y) => (y * dy.tensor::<4>().autodiff()).sum(),
+    };
+
+    let mut found = loss.backward();
+    for name in names {
+        let flat = weights.flat(&name);
+        if let Some(gradient) = flat.and_then(|flat| flat.grad_remove(&mut found)) {
+            gradients.add_to(name, gradient);
+        }
+    }
+
+    leaves.into_iter().map(|leaf| taken(leaf, &mut found)).collect()
+}
+
+fn leaf(x: &CpuActivation) -> BurnActivation {
+    match x.shape().len() {
+        1 => BurnActivation::Features(x.tensor::<2>().autodiff().require_grad()),
+        2 => BurnActivation::Tokens(x.tensor::<3>().autodiff().require_grad()),
+        _ => BurnActivation::Image(x.tensor::<4>().autodiff().require_grad()),
+    }
+}
+
+fn taken(leaf: BurnActivation, found: &mut Found) -> Option<CpuActivation> {
+    match leaf {
+        BurnActivation::Features(x) => x.grad_remove(found).map(downloaded),
+        BurnActivation::Tokens(x) => x.grad_remove(found).map(downloaded),
+        BurnActivation::Image(x) => x.grad_remove(found).map(downloaded),
+    }
+}

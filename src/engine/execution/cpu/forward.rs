@@ -1,0 +1,104 @@
+//! Walks a graph on the CPU.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{activation::CpuActivation, batch_norm, kernels, recompute::BackwardPlan};
+use crate::engine::{
+    execution::{
+        statistics::{BatchNormMode, Moments},
+        weights::Weights,
+    },
+    network::{Graph, Op, Operand},
+};
+
+/// Which activations a forward pass stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// The logits alone.
+    Nothing,
+    /// What the backward pass reads.
+    ForBackward,
+    /// Those of every node, so that the backward pass can be run too.
+    Everything,
+}
+
+/// A forward pass with what the backward pass needs.
+pub struct Trace<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) weights: &'a Weights,
+    pub(super) plan: BackwardPlan,
+    pub(super) values: HashMap<Operand, CpuActivation>,
+    /// Of every batch-norm node.
+    pub moments: HashMap<usize, Moments>,
+    /// Of one sample.
+    pub(super) shapes: HashMap<Operand, Vec<usize>>,
+    /// `[B, classes]` or `[B, S, vocabulary]`, row-major.
+    pub logits: Vec<f32>,
+}
+
+/// Runs the graph.
+///
+/// # Panics
+/// When the input or a tensor does not have the shape that [`Graph::shapes`] checked.
+pub fn forward<'a>(
+    graph: &'a Graph,
+    weights: &'a Weights,
+    input: CpuActivation,
+    mode: BatchNormMode,
+    stored: Stored,
+) -> Trace<'a> {
+    let last_reader = graph.last_readers();
+    let plan = BackwardPlan::of(graph);
+    let stored = match stored {
+        Stored::Nothing => HashSet::new(),
+        Stored::ForBackward => plan.stored.clone(),
+        Stored::Everything => graph.operands().collect(),
+    };
+    let mut shapes = HashMap::from([(Operand::Input, input.shape().to_vec())]);
+    let mut alive = HashMap::from([(Operand::Input, input)]);
+    let mut moments = HashMap::new();
+
+    for (position, node) in graph.nodes.iter().enumerate() {
+        let mut inputs: Vec<CpuActivation> =
+            node.inputs.iter().map(|operand| alive[operand].clone()).collect();
+        // Released first: an op works in place on values that nobody else holds.
+        alive.retain(|operand, _| {
+            last_reader.get(operand).is_some_and(|&last| last > position)
+                || stored.contains(operand)
+        });
+
+        let output = match &node.op {
+            op @ Op::BatchNorm { .. } => {
+                let x = inputs.remove(0);
+                let seen = match mode {
+                    BatchNormMode::Batch => batch_norm::moments(&x),
+                    BatchNormMode::Running => batch_norm::running(op, &x, weights),
+                };
+                let output = batch_norm::forward(op, x, weights, &seen);
+                moments.insert(position, seen);
+                output
+            }
+            op => kernels::run(op, inputs, weights),
+        };
+        shapes.insert(Operand::Node(position), output.shape().to_vec());
+        alive.insert(Operand::Node(position), output);
+    }
+
+    let last = Operand::Node(graph.nodes.len() - 1);
+    // Logits may be larger than everything else: they are copied only where the backward pass reads
+    // them.
+    let held = if stored.contains(&last) { alive.get(&last).cloned() } else { alive.remove(&last) };
+    let logits = held.expect("a graph has nodes").into_values();
+
+    Trace { graph, weights, plan, values: alive, moments, shapes, logits }
+}
+
+impl Trace<'_> {
+    /// An operand's activations.
+    ///
+    /// # Panics
+    /// When they were not stored.
+    pub fn activation(&self, operand: Operand) -> &CpuActivation {
+        &self.values[&operand]
+    }
+}

@@ -1,0 +1,117 @@
+//! The pairs of tensor sets, and the objective over them.
+
+use crate::engine::{
+    network::Role,
+    symmetry::{
+        fit::{Fit, Kind, Known, Products},
+        groups::{Member, Symmetry},
+        permutation::Permutation,
+        similarity::Pair,
+    },
+    tensors::{Checkpoint, HostTensor},
+};
+
+/// Pairs `(target_t, source_t)` of the graph's learned tensors.
+#[derive(Debug)]
+pub(super) struct Pairs<'a> {
+    symmetry: &'a Symmetry,
+    pairs: Vec<Pair>,
+    /// Of the pairs, in order.
+    known: Vec<Known>,
+}
+
+/// One tensor of a pair.
+struct Matched<'p> {
+    name: &'p str,
+    target: &'p HostTensor,
+    source: &'p HostTensor,
+}
+
+impl<'a> Pairs<'a> {
+    pub fn new(symmetry: &'a Symmetry) -> Self {
+        Self { symmetry, pairs: Vec::new(), known: Vec::new() }
+    }
+
+    pub fn push(&mut self, kind: Kind, target: Checkpoint, source: Checkpoint) {
+        let [target, source] = [target, source].map(|side| self.symmetry.matched(side));
+        let pair = Pair { target, source };
+        self.known.push(Known::of(kind, &pair));
+        self.pairs.push(pair);
+    }
+
+    pub fn clear(&mut self) {
+        self.pairs.clear();
+        self.known.clear();
+    }
+
+    pub fn as_slice(&self) -> &[Pair] {
+        &self.pairs
+    }
+
+    /// `⟨target_t, π source_t⟩`, tensor by tensor.
+    pub fn products(&self, permutation: &Permutation) -> Products {
+        self.pairs
+            .iter()
+            .zip(&self.known)
+            .map(|(pair, known)| self.products_of(pair, known, permutation))
+            .collect()
+    }
+
+    fn products_of(&self, pair: &Pair, known: &Known, permutation: &Permutation) -> Vec<f64> {
+        known
+            .sums
+            .iter()
+            .map(|(name, _)| {
+                permutation.inner(self.symmetry, name, &pair.source[name], &pair.target[name])
+            })
+            .collect()
+    }
+
+    /// `Σ_t ‖target_t‖ ‖source_t‖`
+    pub fn bound(&self) -> f64 {
+        self.known.iter().map(Known::bound).sum()
+    }
+
+    /// How well the pairs of a kind match, given their products; `None` where there is no such pair.
+    pub fn fit(&self, kind: Kind, products: &Products) -> Option<Fit> {
+        Fit::of(kind, self.symmetry, &self.known, products)
+    }
+
+    /// The objective over the tensors of one group.
+    pub fn objective_of(&self, group: usize, permutation: &Permutation) -> f64 {
+        self.pairs
+            .iter()
+            .flat_map(|pair| self.matched(group, pair))
+            .map(|Matched { name, target, source }| {
+                permutation.inner(self.symmetry, name, source, target)
+            })
+            .sum()
+    }
+
+    /// A group's learned tensors in a pair, each once.
+    fn matched<'p>(&'p self, group: usize, pair: &'p Pair) -> Vec<Matched<'p>> {
+        let mut names: Vec<&str> =
+            self.learned(group).map(|member| member.tensor.as_str()).collect();
+        names.dedup();
+        names
+            .into_iter()
+            .filter_map(|name| {
+                let (target, source) = (pair.target.get(name)?, pair.source.get(name)?);
+                Some(Matched { name, target, source })
+            })
+            .collect()
+    }
+
+    /// Groups that share a tensor with this one, itself included where it stands on both axes.
+    pub fn neighbours(&self, group: usize) -> impl Iterator<Item = usize> + use<'a> {
+        let symmetry = self.symmetry;
+        self.learned(group).flat_map(move |member| {
+            let others = symmetry.axes(&member.tensor);
+            others.filter(move |(m, _)| m.axis != member.axis).map(|(_, group)| group)
+        })
+    }
+
+    fn learned(&self, group: usize) -> impl Iterator<Item = &'a Member> + use<'a> {
+        self.symmetry.groups[group].members.iter().filter(|m| m.role == Role::Learned)
+    }
+}

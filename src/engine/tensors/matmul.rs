@@ -1,0 +1,124 @@
+//! Products of f32 matrices in host memory.
+//!
+//! faer's kernels on slices where they lie; burn's CPU backend would copy them into tensors. Large
+//! products are cut into parts of the result, by size alone: no sum is cut, so the result does not
+//! depend on the number of threads.
+
+use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
+
+/// Multiplications and additions that are worth a task of their own.
+const TASK_OPERATIONS: usize = 1 << 25;
+/// At most so many halvings of a product.
+const MAX_HALVINGS: u32 = 6;
+/// At least so many rows or columns of the result make a part.
+const MIN_PART_WIDTH: usize = 64;
+
+/// Row-major values as a matrix of this width.
+///
+/// # Panics
+/// When the values do not fill whole rows.
+pub fn matrix(values: &[f32], width: usize) -> MatRef<'_, f32> {
+    let rows = values.len().checked_div(width).unwrap_or(0);
+    MatRef::from_row_major_slice(values, rows, width)
+}
+
+/// `a · b`, row-major.
+///
+/// # Panics
+/// When `a` has not as many columns as `b` has rows.
+pub fn product(a: MatRef<f32>, b: MatRef<f32>) -> Vec<f32> {
+    let mut values = vec![0.0; a.nrows() * b.ncols()];
+    let result = MatMut::from_row_major_slice_mut(&mut values, a.nrows(), b.ncols());
+    multiply(result, Accum::Replace, a, b, halvings(a, b));
+    values
+}
+
+/// Adds `a · b` to a row-major sum.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn accumulate(sum: &mut [f32], a: MatRef<f32>, b: MatRef<f32>) {
+    let sum = MatMut::from_row_major_slice_mut(sum, a.nrows(), b.ncols());
+    multiply(sum, Accum::Add, a, b, halvings(a, b));
+}
+
+fn halvings(a: MatRef<f32>, b: MatRef<f32>) -> u32 {
+    let parts = a.nrows() * a.ncols() * b.ncols() / TASK_OPERATIONS;
+    parts.checked_ilog2().map_or(0, |log| log + 1).min(MAX_HALVINGS)
+}
+
+fn multiply(result: MatMut<f32>, accum: Accum, a: MatRef<f32>, b: MatRef<f32>, halvings: u32) {
+    let (rows, columns) = (result.nrows(), result.ncols());
+    if halvings == 0 || rows.max(columns) < 2 * MIN_PART_WIDTH {
+        matmul(result, accum, a, b, 1.0, Par::Seq);
+    } else if rows >= columns {
+        let at = rows / 2;
+        let (upper, lower) = result.split_at_row_mut(at);
+        let (a_upper, a_lower) = a.split_at_row(at);
+        rayon::join(
+            || multiply(upper, accum, a_upper, b, halvings - 1),
+            || multiply(lower, accum, a_lower, b, halvings - 1),
+        );
+    } else {
+        let at = columns / 2;
+        let (left, right) = result.split_at_col_mut(at);
+        let (b_left, b_right) = b.split_at_col(at);
+        rayon::join(
+            || multiply(left, accum, a, b_left, halvings - 1),
+            || multiply(right, accum, a, b_right, halvings - 1),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    #[test]
+    fn two_by_two() {
+        let (a, b) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, -1.0, 2.0, 1.0, 3.0]);
+        let found = product(matrix(&a, 3), matrix(&b, 2));
+        // [1 2 3; 4 5 6] · [1 0; −1 2; 1 3]
+        assert_eq!(found, [2.0, 13.0, 5.0, 28.0]);
+        let mut sum = vec![1.0, 1.0, 1.0, 1.0];
+        accumulate(&mut sum, matrix(&a, 3), matrix(&b, 2));
+        assert_eq!(sum, [3.0, 14.0, 6.0, 29.0]);
+        let transposed = product(matrix(&b, 2).transpose(), matrix(&a, 3).transpose());
+        assert_eq!(transposed, [2.0, 5.0, 13.0, 28.0]);
+    }
+
+    #[test]
+    fn nothing_to_multiply_is_zero() {
+        assert!(product(matrix(&[], 0), matrix(&[], 3)).is_empty());
+        let none = MatRef::from_row_major_slice(&[], 2, 0);
+        assert_eq!(product(none, matrix(&[], 2)), [0.0; 4]);
+        let mut sum = [1.0; 4];
+        accumulate(&mut sum, none, matrix(&[], 2));
+        assert_eq!(sum, [1.0; 4]);
+    }
+
+    /// Shapes that are cut by rows, by columns, by both, and not at all.
+    #[test]
+    fn the_parts_are_the_whole_whatever_the_threads() {
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        for (rows, inner, columns) in [(1100, 300, 500), (65, 257, 4099), (700, 900, 3), (9, 8, 7)]
+        {
+            let mut values =
+                |n| -> Vec<f32> { (0..n).map(|_| rng.random_range(-1.0..1.0)).collect() };
+            let (a, b) = (values(rows * inner), values(inner * columns));
+            let (a, b) = (matrix(&a, inner), matrix(&b, columns));
+            let threads = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+            let found = threads(1).install(|| product(a, b));
+            assert_eq!(threads(3).install(|| product(a, b)), found);
+            for at in (0..found.len()).step_by(997) {
+                let (row, column) = (at / columns, at % columns);
+                let terms = (0..inner).map(|k| f64::from(a[(row, k)]) * f64::from(b[(k, column)]));
+                let (exact, size) = terms.fold((0.0, 0.0), |(s, n), v| (s + v, n + v.abs()));
+                assert!((f64::from(found[at]) - exact).abs() < 1e-6 * size, "{at}");
+            }
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Labelled samples in host memory. Reading them from a store is for `artifacts`.
+
+use bytes::Bytes;
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+
+use super::cross_entropy::IGNORED;
+use crate::engine::tensors::HostTensor;
+
+/// Samples with their labels. Cloning and [`Dataset::subset`] share the values.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    inputs: Inputs,
+    sample_shape: Vec<usize>,
+    /// One for every row of logits that a sample gives.
+    labels: Vec<i64>,
+    /// Which rows of `inputs` belong, in order.
+    rows: Vec<usize>,
+    /// `(x − mean) · inverse deviation`, per channel (or one for all); empty: none.
+    scaling: Vec<(f32, f32)>,
+    /// Token types were given beside the ids, be they all 0.
+    has_token_types: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Inputs {
+    Floats(HostTensor),
+    /// Scaled by 1/255 when read.
+    Bytes(Bytes),
+}
+
+/// Samples `[B, …sample_shape]`, row-major, with a label for every row of logits: `[B]`, or `[B, S]`
+/// where every token predicts the next one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    pub inputs: Vec<f32>,
+    pub sample_shape: Vec<usize>,
+    pub labels: Vec<i64>,
+}
+
+impl Batch {
+    pub fn len(&self) -> usize {
+        self.inputs.len() / self.sample_shape.iter().product::<usize>().max(1)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.inputs.is_empty()
+    }
+
+    /// The batch in order, in parts of at most so many samples.
+    pub fn parts(&self, samples: usize) -> impl Iterator<Item = Self> + '_ {
+        let size = self.inputs.len() / self.len().max(1);
+        let labels = self.labels.len() / self.len().max(1);
+        let pairs = self.inputs.chunks(size * samples).zip(self.labels.chunks(labels * samples));
+        pairs.map(|(inputs, labels)| Self {
+            inputs: inputs.to_vec(),
+            sample_shape: self.sample_shape.clone(),
+            labels: labels.to_vec(),
+        })
+    }
+}
+
+/// What each position predicts, given labels `[N, S]` that stand at the tokens themselves, as Hugging
+/// Face has them: the label of the position after it, and nothing at the last.
+pub fn next_labels(labels: &[i64], length: usize) -> Vec<i64> {
+    let shifted = |sample: &[i64]| [&sample[1..], &[IGNORED]].concat();
+    labels.chunks(length).flat_map(shifted).collect()
+}
+
+impl Dataset {
+    /// Tokens `[N, S]`, packed (`network::Token`), with labels `[N, S]` for a language model: position t
+    /// predicts the label at t + 1; [`IGNORED`] is not predicted.
+    ///
+    /// # Panics
+    /// When there are not as many labels as ids; readers check first.
+    pub fn of_tokens(ids: HostTensor, labels: &[i64]) -> Self {
+        let (&[samples, length], true) = (ids.shape(), ids.len() == labels.len()) else {
+            panic!("one label a token, not {} for {:?}", labels.len(), ids.shape())
+        };
+        Self {
+            inputs: Inputs::Floats(ids),
+            sample_shape: vec![length],
+            labels: next_labels(labels, length),
+            rows: (0..samples).collect(),
+            scaling: Vec::new(),
+            has_token_types: false,
+        }
+    }
+
+    /// Samples stored as f32, `[N, …]`.
+    ///
+    /// # Panics
+    /// When there are not as many labels as rows; readers check first.
+    pub fn from_floats(inputs: HostTensor, labels: Vec<i64>) -> Self {
+        assert_eq!(inputs.shape().first(), Some(&labels.len()), "one label a sample");
+        let sample_shape = inputs.shape()[1..].to_vec();
+        let rows = (0..labels.len()).collect();
+        Self {
+            inputs: Inputs::Floats(inputs),
+            sample_shape,
+            labels,
+            rows,
+            scaling: Vec::new(),
+            has_token_types: false,
+        }
+    }
+
+    /// Samples stored as u8, read as value / 255.
+    ///
+    /// # Panics
+    /// When the bytes do not fill the shape; readers check first.
+    pub fn from_bytes(bytes: Bytes, sample_shape: Vec<usize>, labels: Vec<i64>) -> Self {
+        let size: usize = sample_shape.iter().product();
+        assert_eq!(bytes.len(), size * labels.len(), "the bytes fill the samples");
+        let rows = (0..labels.len()).collect();
+        Self {
+            inputs: Inputs::Bytes(bytes),
+            sample_shape,
+            labels,
+            rows,
+            scaling: Vec::new(),
+            has_token_types: false,
+        }
+    }
+
+    /// With `(x − mean) / std` applied per channel (the sample's first axis), or with one value
+    /// for all. `None` when the number of values fits neither.
+    #[must_use]
+    pub fn normalised(mut self, mean: &[f64], std: &[f64]) -> Option<Self> {
+        let channels = self.sample_shape.first().copied().unwrap_or(1);
+        if mean.len() != std.len() || (mean.len() != 1 && mean.len() != channels) {
+            return None;
+        }
+        self.scaling = mean.iter().zip(std).map(|(&m, &s)| (m as f32, (1.0 / s) as f32)).collect();
+        Some(self)
+    }
+
+    /// Says that token types were given beside the ids.
+    #[must_use]
+    pub fn with_token_types(self) -> Self {
+        Self { has_token_types: true, ..self }
+    }
+
+    pub fn has_token_types(&self) -> bool {
+        self.has_token_types
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Shape of one sample, without the batch axis.
+    pub fn sample_shape(&self) -> &[usize] {
+        &self.sample_shape
+    }
+
+    /// For every row of logits, [`IGNORED`] where it predicts nothing.
+    pub fn labels(&self) -> &[i64] {
+        &self.labels
+    }
+
+    /// Labels of one sample.
+    pub fn labels_each(&self) -> usize {
+        self.labels.len() / self.len().max(1)
+    }
+
+    fn labels_of<'a>(&'a self, positions: &'a [usize]) -> impl Iterator<Item = i64> + 'a {
+        let each = self.labels_each();
+        positions.iter().flat_map(move |&p| self.labels[p * each..][..each].iter().copied())
+    }
+
+    /// The samples at these positions.
+    ///
+    /// # Panics
+    /// When a position is out of range.
+    pub fn batch(&self, positions: &[usize]) -> Batch {
+        let size: usize = self.sample_shape.iter().product();
+        let mut inputs = Vec::with_capacity(size * positions.len());
+        match &self.inputs {
+            Inputs::Floats(tensor) => {
+                let values = tensor.f32();
+                for &p in positions {
+                    inputs.extend_from_slice(&values[self.rows[p] * size..][..size]);
+                }
+            }
+            Inputs::Bytes(bytes) => {
+                for &p in positions {
+                    let row = &bytes[self.rows[p] * size..][..size];
+                    inputs.extend(row.iter().map(|&v| f32::from(v) / 255.0));
+                }
+            }
+        }
+        self.scale(&mut inputs);
+        let labels = self.labels_of(positions).collect();
+        Batch { inputs, sample_shape: self.sample_shape.clone(), labels }
+    }
+
+    fn scale(&self, inputs: &mut [f32]) {
+        if self.scaling.is_empty() {
+            return;
+        }
+        let size: usize = self.sample_shape.iter().product();
+        let channel = size / self.scaling.len();
+        for sample in inputs.chunks_mut(size) {
+            for (values, (mean, inverse)) in sample.chunks_mut(channel).zip(&self.scaling) {
+                for v in values {
+                    *v = (*v - mean) * inverse;
+                }
+            }
+        }
+    }
+
+    /// The samples at these positions as a data set of their own.
+    #[must_use]
+    pub fn subset(&self, positions: &[usize]) -> Self {
+        Self {
+            inputs: self.inputs.clone(),
+            sample_shape: self.sample_shape.clone(),
+            labels: self.labels_of(positions).collect(),
+            rows: positions.iter().map(|&p| self.rows[p]).collect(),
+            scaling: self.scaling.clone(),
+            has_token_types: self.has_token_types,
+        }
+    }
+
+    /// `(rest, held out)`: of every class `fraction` of its samples (rounded, drawn by `ChaCha8` from
+    /// `seed`) are held out; both parts keep the order of the samples. Sequences have no class. Where
+    /// every class is too small for one, they are drawn from all together.
+    pub fn hold_out(&self, fraction: f64, seed: u64) -> (Self, Self) {
+        let together = vec![0; self.len()];
+        let split = match self.labels_each() {
+            1 => self.hold_out_of(&self.labels, fraction, seed),
+            _ => self.hold_out_of(&together, fraction, seed),
+        };
+        if split.1.is_empty() { self.hold_out_of(&together, fraction, seed) } else { split }
+    }
+
+    fn hold_out_of(&self, class_of: &[i64], fraction: f64, seed: u64) -> (Self, Self) {
+        let mut classes = class_of.to_vec();
+        classes.sort_unstable();
+        classes.dedup();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut held = vec![false; self.len()];
+        for class in classes {
+            let mut members: Vec<usize> =
+                (0..self.len()).filter(|&i| class_of[i] == class).collect();
+            members.shuffle(&mut rng);
+            let count = (members.len() as f64 * fraction).round() as usize;
+            members[..count].iter().for_each(|&i| held[i] = true);
+        }
+        let part =
+            |want: bool| -> Vec<usize> { (0..self.len()).filter(|&i| held[i] == want).collect() };
+        (self.subset(&part(false)), self.subset(&part(true)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tiny() -> Dataset {
+        let bytes = Bytes::from((0u8..20).map(|v| v * 5).collect::<Vec<_>>());
+        Dataset::from_bytes(bytes, vec![2, 1, 1], vec![0, 1, 0, 1, 0, 1, 0, 1, 0, 1])
+    }
+
+    #[test]
+    fn bytes_are_scaled_and_channels_normalised() {
+        let data = tiny().normalised(&[0.0, 0.5], &[1.0, 0.5]).unwrap();
+        let batch = data.batch(&[2, 0]);
+        let expected = [20.0 / 255.0, (25.0 / 255.0 - 0.5) * 2.0, 0.0, (5.0 / 255.0 - 0.5) * 2.0];
+        for (value, expected) in batch.inputs.iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-6);
+        }
+        assert!(tiny().normalised(&[0.0; 3], &[1.0; 3]).is_none());
+    }
+
+    #[test]
+    fn every_token_predicts_the_next_label() {
+        let ids = HostTensor::from_f32(vec![3, 3], (0..9).map(|v| v as f32).collect());
+        let data = Dataset::of_tokens(ids, &[0, 1, 2, 3, IGNORED, 5, 6, 7, 8]);
+        assert_eq!((data.len(), data.labels_each()), (3, 3));
+        let batch = data.batch(&[1, 0]);
+        assert_eq!(batch.labels, [IGNORED, 5, IGNORED, 1, 2, IGNORED]);
+        assert_eq!((batch.len(), batch.inputs.clone()), (2, vec![3.0, 4.0, 5.0, 0.0, 1.0, 2.0]));
+        let parts: Vec<Batch> = batch.parts(1).collect();
+        assert_eq!((parts.len(), &parts[1].labels[..]), (2, &[1, 2, IGNORED][..]));
+        assert_eq!(data.subset(&[2]).labels(), [7, 8, IGNORED]);
+        let (rest, held) = data.hold_out(0.34, 1);
+        assert_eq!((rest.len(), held.len()), (2, 1));
+    }
+
+    #[test]
+    fn holding_out_is_stratified_and_repeatable() {
+        let (rest, held) = tiny().hold_out(0.4, 7);
+        assert_eq!(held.labels().iter().filter(|&&l| l == 0).count(), 2);
+        assert_eq!((rest.len(), held.len()), (6, 4));
+        assert_eq!(tiny().hold_out(0.4, 7).1.batch(&[0, 1]), held.batch(&[0, 1]));
+        // Nine hundredths of five are none.
+        let (rest, held) = tiny().hold_out(0.09, 7);
+        assert_eq!((rest.len(), held.len()), (9, 1));
+        let mut firsts: Vec<u32> = [&rest, &held]
+            .iter()
+            .flat_map(|d| (0..d.len()).map(|i| (d.batch(&[i]).inputs[0] * 255.0).round() as u32))
+            .collect();
+        firsts.sort_unstable();
+        assert_eq!(firsts, (0..10).map(|i| i * 10).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,149 @@
+//! Loss and accuracy of a checkpoint on a data set, with its running statistics.
+
+use super::{
+    Batch, Dataset, EVALUATION_BATCH, Learner,
+    cross_entropy::{Scores, scores},
+};
+use crate::engine::{
+    execution::{BatchNormMode, Weights},
+    tensors::Checkpoint,
+};
+
+/// How well a checkpoint does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Mean cross-entropy, over the samples or the tokens that count.
+    pub loss: f64,
+    /// Share of right predictions, in [0, 1].
+    pub accuracy: f64,
+    /// The class predicted for every sample, or the token at every position that counts, in order.
+    pub predictions: Vec<u32>,
+}
+
+impl Learner<'_> {
+    /// Runs forward over the data in batches of bounded size.
+    ///
+    /// # Panics
+    /// When [`Learner::check`] would have refused the data.
+    pub fn evaluate(&self, params: &Checkpoint, data: &Dataset) -> Evaluation {
+        let weights = Weights::upload(self.graph, params, &self.executor);
+        self.evaluate_weights(&weights, data)
+    }
+
+    pub(super) fn evaluate_weights(&self, weights: &Weights, data: &Dataset) -> Evaluation {
+        let mut all = Scores::default();
+        for batch in batches(data, self.logits_batch_size(data.sample_shape())) {
+            let labels = batch.labels.clone();
+            let some = scores(&self.logits(weights, batch, BatchNormMode::Running).0, &labels);
+            all.losses.extend(some.losses);
+            all.predictions.extend(some.predictions);
+        }
+        let (loss, accuracy) = (all.mean_loss(), all.accuracy(data.labels()));
+        Evaluation { loss, accuracy, predictions: all.predictions }
+    }
+
+    /// Row-major logits `[B, classes]` with the running statistics.
+    pub fn predict(&self, params: &Checkpoint, batch: &Batch) -> Vec<f32> {
+        let weights = Weights::upload(self.graph, params, &self.executor);
+        self.logits(&weights, batch.clone(), BatchNormMode::Running).0
+    }
+}
+
+fn batches(data: &Dataset, size: usize) -> impl Iterator<Item = Batch> + '_ {
+    let size = size.min(EVALUATION_BATCH);
+    (0..data.len()).step_by(size).map(move |start| {
+        let end = (start + size).min(data.len());
+        data.batch(&(start..end).collect::<Vec<_>>())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::training::{DataFault, testing};
+    use crate::engine::{network::Task, tensors::HostTensor};
+
+    #[test]
+    fn batches_do_not_change_the_result_and_faults_are_found_first() {
+        let graph = testing::graph(&[3], json!([{"op":"linear","param":"fc"}]));
+        let signature = testing::signature(&[("fc.weight", &[4, 3])]);
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let params = testing::random_params(&signature, 1);
+        let batch = testing::random_batch(&[3], EVALUATION_BATCH + 7, 4, 2);
+        let data = testing::dataset(&batch);
+        learner.check(&data).unwrap();
+        let found = learner.evaluate(&params, &data);
+        let expected = scores(&learner.predict(&params, &batch), &batch.labels);
+        assert_eq!(found.predictions, expected.predictions);
+        assert!((found.loss - expected.mean_loss()).abs() < 1e-9);
+        assert!((found.accuracy - expected.accuracy(&batch.labels)).abs() < 1e-12);
+
+        let wrong = |batch: &Batch| learner.check(&testing::dataset(batch)).unwrap_err();
+        let mut labels = batch.clone();
+        labels.labels[9] = 4;
+        assert_eq!(wrong(&labels), DataFault::Label { position: 9, label: 4, classes: 4 });
+        assert_eq!(wrong(&testing::random_batch(&[2], 3, 4, 2)).code(), "wrong_input_shape");
+        assert_eq!(wrong(&testing::random_batch(&[3], 0, 4, 2)), DataFault::Empty);
+    }
+
+    #[test]
+    fn a_language_models_data_are_checked() {
+        let nodes = json!([{"op":"embedding","param":"e"},{"op":"linear","param":"e","id":"out"}]);
+        let mut graph = testing::token_graph(3, nodes);
+        graph.task = Task::NextToken;
+        let signature = testing::signature(&[("e.weight", &[4, 2])]);
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let data = |ids: &[f32], labels: &[i64]| {
+            let ids = HostTensor::from_f32(vec![ids.len() / 3, 3], ids.to_vec());
+            Dataset::of_tokens(ids, labels)
+        };
+        let code = |ids: &[f32], labels: &[i64]| {
+            learner.check(&data(ids, labels)).map_err(|fault| fault.code())
+        };
+        let ids = [0.0, 3.0, -1.0];
+        assert_eq!(code(&ids, &[0, 3, -100]), Ok(()));
+        assert_eq!(code(&ids, &[0, 3, 2]), Ok(()), "the last token says what follows it");
+        assert_eq!(code(&ids, &[0, 4, -100]), Err("label_out_of_range"));
+        assert_eq!(code(&ids, &[0, -1, -100]), Err("label_out_of_range"));
+        assert_eq!(code(&ids, &[0, -100, -100]), Err("empty_dataset"));
+        assert_eq!(code(&[-1.0, 1.0, 2.0], &[-100, 1, 2]), Err("invalid_mask"));
+        assert_eq!(code(&[-1.0, 1.0, 2.0], &[-100, -100, 2]), Ok(()));
+        let one = Dataset::from_floats(HostTensor::from_f32(vec![1, 3], ids.to_vec()), vec![0]);
+        assert_eq!(learner.check(&one).unwrap_err().code(), "wrong_shape");
+        // Logits of both positions that count: e of the token times e of every word.
+        let table = HostTensor::from_f32(vec![4, 2], vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 2.0, 0.0]);
+        let params: Checkpoint = [("e.weight".to_owned(), table)].into_iter().collect();
+        let found = learner.evaluate(&params, &data(&ids, &[0, 3, 0]));
+        assert_eq!(found.predictions, [3, 3]);
+        assert!((found.accuracy - 0.5).abs() < 1e-12);
+        let total = |at: [f64; 4]| at.iter().map(|v| v.exp()).sum::<f64>().ln();
+        let expected =
+            (total([1.0, 0.0, 0.0, 2.0]) - 2.0 + total([2.0, 0.0, 0.0, 4.0]) - 2.0) / 2.0;
+        assert!((found.loss - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn token_ids_may_be_fewer_than_the_longest_and_are_checked() {
+        let nodes = json!([{"op":"embedding","param":"e"},
+            {"op":"mean_tokens","inputs":["e","input"]},{"op":"linear","param":"fc"}]);
+        let graph = testing::token_graph(3, nodes);
+        let signature = testing::signature(&[("e.weight", &[4, 2]), ("fc.weight", &[2, 2])]);
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let check = |sample_shape: &[usize], inputs: &[f32]| {
+            let (inputs, sample_shape) = (inputs.to_vec(), sample_shape.to_vec());
+            let labels = vec![0; inputs.len() / sample_shape[0]];
+            learner.check(&testing::dataset(&Batch { inputs, sample_shape, labels }))
+        };
+        check(&[2], &[0.0, 3.0, 1.0, -1.0]).unwrap();
+        assert_eq!(check(&[4], &[0.0; 4]).unwrap_err().code(), "wrong_input_shape");
+        // Also where it is masked: its row is read there too.
+        for (packed, id) in [(4.0, "4"), (-5.0, "4"), (0.5, "0.5")] {
+            let found = check(&[2], &[0.0, 3.0, 1.0, packed]).unwrap_err();
+            let expected = DataFault::TokenId { position: 1, id: id.into(), vocabulary: 4 };
+            assert_eq!(found, expected);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! How much of a batch is gone through at a time: activations and logits of all of it may be too
+//! many to be held at once.
+
+use super::{Batch, Learner};
+use crate::engine::network::{Input, Node, Op, Task};
+
+/// Bytes of activations that the backward pass may hold.
+pub(super) const ACTIVATION_BYTES: usize = 512 << 20;
+
+impl Learner<'_> {
+    /// Samples of this shape whose logits are held at once. A sequence's are large; where batch norm
+    /// ties the samples of a batch together they cannot be parted.
+    pub(super) fn logits_batch_size(&self, sample_shape: &[usize]) -> usize {
+        match (self.graph.task, sample_shape) {
+            (Task::NextToken, &[length]) if !self.graph.has_batch_norm() => {
+                (self.max_logits / (length * self.classes).max(1)).max(1)
+            }
+            _ => usize::MAX,
+        }
+    }
+
+    /// Samples of a batch that go forward and back at once.
+    pub(super) fn micro_batch_size(&self, batch: &Batch) -> usize {
+        if self.graph.has_batch_norm() {
+            return batch.len();
+        }
+        let activations = self.activation_bytes / self.sample_bytes(&batch.sample_shape).max(1);
+        activations.min(self.logits_batch_size(&batch.sample_shape)).clamp(1, batch.len().max(1))
+    }
+
+    /// What one sample's activations take: every node's output once, attention's scores three
+    /// times. Tokens count as many as the sample has.
+    fn sample_bytes(&self, sample_shape: &[usize]) -> usize {
+        let longest = self.graph.input.shape()[0];
+        let is_tokens = matches!(self.graph.input, Input::Tokens { .. });
+        let tokens = if is_tokens { sample_shape[0] } else { longest };
+        let of_node = |(node, shape): (&Node, &Vec<usize>)| {
+            let positions = if shape.len() == 2 && is_tokens { tokens } else { shape[0] };
+            let output = shape.iter().skip(1).product::<usize>() * positions;
+            match &node.op {
+                Op::Attention { heads, .. } => output + 3 * heads * positions * positions,
+                _ => output,
+            }
+        };
+        4 * self.graph.nodes.iter().zip(&self.shapes).map(of_node).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::training::testing;
+
+    #[test]
+    fn parts_add_up_to_the_whole() {
+        let width = 5;
+        let graph = testing::graph(
+            &[3],
+            json!([{"op": "linear", "param": "a"}, {"op": "gelu"}, {"op": "linear", "param": "b"}]),
+        );
+        let signature = testing::signature(&[("a.weight", &[width, 3]), ("b.weight", &[2, width])]);
+        let mut learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let params = testing::random_params(&signature, 1);
+        let batch = testing::random_batch(&[3], 20, 2, 2);
+        assert_eq!(learner.sample_bytes(&[3]), 4 * (5 + 5 + 2));
+        let whole = learner.gradient(&params, &batch);
+        learner.activation_bytes = 8 * learner.sample_bytes(&[3]);
+        assert_eq!(learner.micro_batch_size(&batch), 8);
+        let parts = learner.gradient(&params, &batch);
+        assert!((whole.loss - parts.loss).abs() < 1e-5);
+        for (name, tensor) in whole.parts.iter() {
+            let off = tensor.sums(&parts.parts[name], |a, b| f64::from(a - b).powi(2));
+            assert!(off < 1e-8 * tensor.inner(tensor), "{name}");
+        }
+        assert_eq!(learner.cost().sample_gradients, 40);
+    }
+}

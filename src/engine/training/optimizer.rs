@@ -1,0 +1,132 @@
+//! First-order optimisers on flat tensors, and the learning rate over time.
+
+use std::collections::HashMap;
+
+use burn::tensor::Tensor;
+use serde::Serialize;
+
+/// How a gradient becomes a step. Both as `PyTorch` computes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimizer {
+    /// Stochastic gradient descent with momentum 0.9; weight decay is added to the gradient.
+    Sgd,
+    /// Adam (0.9, 0.999, 1e-8) with decoupled weight decay.
+    AdamW,
+}
+
+const MOMENTUM: f64 = 0.9;
+const SQUARE_MOMENTUM: f64 = 0.999;
+const EPSILON: f64 = 1e-8;
+
+/// What the optimiser remembers of each tensor between steps.
+pub(super) struct Memory {
+    optimizer: Optimizer,
+    weight_decay: f64,
+    tensors: HashMap<String, Moments>,
+}
+
+#[derive(Default)]
+struct Moments {
+    first: Option<Tensor<1>>,
+    second: Option<Tensor<1>>,
+    steps: i32,
+}
+
+impl Memory {
+    pub fn new(optimizer: Optimizer, weight_decay: f64) -> Self {
+        Self { optimizer, weight_decay, tensors: HashMap::new() }
+    }
+
+    /// The tensor after one step.
+    pub fn step(
+        &mut self,
+        name: &str,
+        value: Tensor<1>,
+        gradient: Tensor<1>,
+        rate: f64,
+    ) -> Tensor<1> {
+        let moments = self.tensors.entry(name.to_owned()).or_default();
+        moments.steps += 1;
+        match self.optimizer {
+            Optimizer::Sgd => moments.sgd(value, gradient, rate, self.weight_decay),
+            Optimizer::AdamW => moments.adamw(value, gradient, rate, self.weight_decay),
+        }
+    }
+}
+
+impl Moments {
+    /// `v ← 0.9 v + g`, `θ ← θ − rate · v`.
+    fn sgd(&mut self, value: Tensor<1>, gradient: Tensor<1>, rate: f64, decay: f64) -> Tensor<1> {
+        let gradient = if decay > 0.0 { gradient + value.clone() * decay } else { gradient };
+        let velocity = match self.first.take() {
+            Some(velocity) => velocity * MOMENTUM + gradient,
+            None => gradient,
+        };
+        self.first = Some(velocity.clone());
+        value - velocity * rate
+    }
+
+    /// `θ ← (1 − rate · decay) θ − rate · m̂ / (√v̂ + ε)` with bias-corrected moments.
+    fn adamw(&mut self, value: Tensor<1>, gradient: Tensor<1>, rate: f64, decay: f64) -> Tensor<1> {
+        let square = gradient.clone() * gradient.clone() * (1.0 - SQUARE_MOMENTUM);
+        let fresh = gradient * (1.0 - MOMENTUM);
+        let first = match self.first.take() {
+            Some(first) => first * MOMENTUM + fresh,
+            None => fresh,
+        };
+        let second = match self.second.take() {
+            Some(second) => second * SQUARE_MOMENTUM + square,
+            None => square,
+        };
+        self.first = Some(first.clone());
+        self.second = Some(second.clone());
+        let first_bias = 1.0 - MOMENTUM.powi(self.steps);
+        let second_bias = 1.0 - SQUARE_MOMENTUM.powi(self.steps);
+        let denominator = (second / second_bias).sqrt() + EPSILON;
+        let decayed = if decay > 0.0 { value * (1.0 - rate * decay) } else { value };
+        decayed - first * (rate / first_bias) / denominator
+    }
+}
+
+/// Half a cosine from `rate` at the first step towards 0 after the last.
+pub(super) fn cosine(rate: f64, step: usize, steps: usize) -> f64 {
+    let progress = step as f64 / steps as f64;
+    rate * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::engine::execution::floats;
+
+    /// Two steps from 1 with the gradients 0.5 and 0.25.
+    fn two_steps(optimizer: Optimizer, decay: f64) -> f32 {
+        let mut memory = Memory::new(optimizer, decay);
+        let tensor = |v: f32| Tensor::<1>::from_data([v], &Device::flex());
+        let value = memory.step("w", tensor(1.0), tensor(0.5), 0.1);
+        floats(memory.step("w", value, tensor(0.25), 0.1))[0]
+    }
+
+    #[test]
+    fn steps_by_hand() {
+        // 1 − 0.1·0.5 = 0.95; v = 0.45 + 0.25; 0.95 − 0.07.
+        assert!((two_steps(Optimizer::Sgd, 0.0) - 0.88).abs() < 1e-6);
+        // g = 0.6, θ = 0.94; g = 0.25 + 0.094, v = 0.54 + 0.344; θ = 0.94 − 0.0884.
+        assert!((two_steps(Optimizer::Sgd, 0.1) - 0.8516).abs() < 1e-6);
+        // First step is the rate itself; then m̂ = 0.07/0.19, v̂ = 0.00031225/0.001999.
+        let second = 0.1 * (0.07 / 0.19) / (0.000_312_25f64 / 0.001_999).sqrt();
+        assert!((f64::from(two_steps(Optimizer::AdamW, 0.0)) - (0.9 - second)).abs() < 1e-5);
+        let decayed = (0.99 - 0.1) * 0.99 - second;
+        assert!((f64::from(two_steps(Optimizer::AdamW, 0.1)) - decayed).abs() < 1e-5);
+    }
+
+    #[test]
+    fn the_rate_falls_by_half_a_cosine() {
+        assert!((cosine(0.2, 0, 10) - 0.2).abs() < 1e-12);
+        assert!((cosine(0.2, 5, 10) - 0.1).abs() < 1e-12);
+        assert!(cosine(0.2, 9, 10) > 0.0);
+    }
+}

@@ -1,0 +1,32 @@
+//! What a method found.
+
+use super::{
+    evidence::{Evidence, GroupEvidence, MapEvidence, Mask},
+    problem::Problem,
+    transport::Transport,
+};
+use crate::engine::symmetry::Permutation;
+
+/// What a method found: a transport for each step, and the evidence for it.
+#[derive(Clone, Debug, Default)]
+pub struct Alignment {
+    /// `π_1 … π_T`, or what a method has in their place.
+    pub transports: Vec<Transport>,
+    /// One per solved step; none for a method that solves nothing.
+    pub evidence: Vec<Evidence>,
+    /// By group, at the last step; empty for a method that solves nothing.
+    pub groups: Vec<GroupEvidence>,
+    /// Of gradfix.
+    pub mask: Option<Mask>,
+    /// Of bico and theseus.
+    pub maps: Option<MapEvidence>,
+}
+
+impl Alignment {
+    /// The same permutation at every step.
+    pub fn constant(problem: &Problem, permutation: &Permutation) -> Self {
+        let transport = Transport::from(permutation.clone());
+        let transports = vec![transport; problem.trajectory.timesteps()];
+        Self { transports, ..Self::default() }
+    }
+}

@@ -1,0 +1,352 @@
+//! Classes and tokens that two models share, where they number them differently.
+//!
+//! The rows of an output layer are classes, those of an embedding tokens: fixed axes, which no
+//! permutation reaches. Where two models name their rows, the old one's are brought into the new
+//! one's order before anything is computed. A row that only the new model has is zero in the old base
+//! and in every point of its tuning, so that nothing is added to it; where the old one's tensor is
+//! taken or compared as a whole, it is completed ([`SharedRows::completed`]). Such a row stays as the
+//! new base has it.
+//!
+//! A tuning may have added tokens ([`tokens`]): rows of its own, which the result takes from it.
+
+pub mod tokens;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::engine::{
+    network::{Graph, Op, Task},
+    tensors::{Checkpoint, DType, Elements, HostTensor, Signature, TensorInfo},
+};
+
+/// Rows by their names: class labels, or the texts of tokens.
+pub type Names = BTreeMap<String, usize>;
+
+/// What an axis counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Axis {
+    Classes,
+    Vocabulary,
+}
+
+/// The old model's rows in the new model's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedRows {
+    pub axis: Axis,
+    /// Tensors whose first axis it is.
+    pub tensors: BTreeSet<String>,
+    /// For each row of the new model, that of the old one; `None` where the old one has none.
+    pub rows: Arc<[Option<usize>]>,
+    /// Rows of the old model.
+    pub of: usize,
+    /// Rows that the tuning added, with the texts of their tokens where they are known.
+    pub own: BTreeMap<usize, Option<String>>,
+}
+
+/// The tensors of a network whose rows are classes or tokens.
+pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeSet<String> {
+    let rows = |name: &str| signature.get(name).and_then(|info| info.shape.first()).copied();
+    let head = graph.head().into_iter().flat_map(|head| {
+        let own =
+            move |name: &&String| name.strip_prefix(head).is_some_and(|rest| rest.starts_with('.'));
+        signature.keys().filter(own)
+    });
+    if axis == Axis::Classes {
+        return match graph.task {
+            Task::Classification => head.cloned().collect(),
+            Task::NextToken => BTreeSet::new(),
+        };
+    }
+    // The vocabulary is the largest table: BERT also embeds the kinds of its sentences.
+    let tables = graph.nodes.iter().filter_map(|node| match &node.op {
+        Op::Embedding { param } => Some(format!("{param}.weight")),
+        _ => None,
+    });
+    let Some(table) = tables.max_by_key(|name| rows(name)) else { return BTreeSet::new() };
+    let words = rows(&table);
+    let outputs = head.filter(|name| graph.task == Task::NextToken && rows(name) == words);
+    outputs.cloned().chain([table.clone()]).collect()
+}
+
+/// The names of both in small letters; `None` where two of one model would then be alike.
+fn folded(one: &Names, other: &Names) -> Option<(Names, Names)> {
+    let fold = |names: &Names| -> Option<Names> {
+        let folded: Names =
+            names.iter().map(|(name, &row)| (name.trim().to_lowercase(), row)).collect();
+        (folded.len() == names.len()).then_some(folded)
+    };
+    Some((fold(one)?, fold(other)?))
+}
+
+/// Whether two models tell no class of the same name, ignoring case.
+pub fn none_is_shared(one: &Names, other: &Names) -> bool {
+    let (one, other) = folded(one, other).unwrap_or_else(|| (one.clone(), other.clone()));
+    !one.keys().any(|name| other.contains_key(name))
+}
+
+/// Whether two models give the same rows the same names, ignoring case.
+pub fn same_numbering(one: &Names, other: &Names) -> bool {
+    let (one, other) = folded(one, other).unwrap_or_else(|| (one.clone(), other.clone()));
+    one == other
+}
+
+impl SharedRows {
+    /// `None` where the numbering is the same, where no name is shared ([`none_is_shared`]), or where
+    /// `tensors` differ in more than their rows. Classes are matched ignoring case.
+    pub fn find(
+        axis: Axis,
+        tensors: BTreeSet<String>,
+        (old_names, old): (&Names, &Signature),
+        (new_names, new): (&Names, &Signature),
+    ) -> Option<Self> {
+        let first = tensors.first()?;
+        let count = |signature: &Signature| signature.get(first)?.shape.first().copied();
+        let (of, len) = (count(old)?, count(new)?);
+        let alike = |name: &String| match (old.get(name), new.get(name)) {
+            (Some(a), Some(b)) => {
+                a.shape.first() == Some(&of)
+                    && b.shape.first() == Some(&len)
+                    && a.shape[1..] == b.shape[1..]
+            }
+            _ => false,
+        };
+        if !tensors.iter().all(alike) {
+            return None;
+        }
+        let folded = (axis == Axis::Classes).then(|| folded(old_names, new_names)).flatten();
+        let (old_names, new_names) =
+            folded.as_ref().map_or((old_names, new_names), |(old, new)| (old, new));
+        let mut rows = vec![None; len];
+        for (name, &row) in new_names.iter().filter(|(_, row)| **row < len) {
+            rows[row] = old_names.get(name).copied().filter(|&row| row < of);
+        }
+        let moved = rows.iter().enumerate().any(|(i, row)| row.is_some_and(|row| row != i));
+        let unnamed = new_names.iter().any(|(name, _)| !old_names.contains_key(name));
+        let same = of == len && !moved && !unnamed;
+        let any = rows.iter().any(Option::is_some);
+        let own = BTreeMap::new();
+        (any && !same).then(|| Self { axis, tensors, rows: rows.into(), of, own })
+    }
+
+    /// Rows that both have.
+    pub fn shared(&self) -> usize {
+        self.rows.iter().flatten().count() - self.own.len()
+    }
+
+    /// A tensor of the result with the rows that the tuning added, moved already, in its dtype.
+    ///
+    /// # Panics
+    /// When the shapes differ.
+    #[must_use]
+    pub fn with_own(&self, result: &HostTensor, moved: &HostTensor) -> HostTensor {
+        if self.own.is_empty() {
+            return result.clone();
+        }
+        assert_eq!(result.shape(), moved.shape(), "shapes agree");
+        let width = result.shape()[1..].iter().product();
+        let own = |row| self.own.contains_key(&row).then_some(row);
+        let (rows, shape) = ((0..self.rows.len()).map(own).collect(), result.shape().to_vec());
+        let (brought, new) = (moved.clone(), result.clone());
+        let completed = Completed { brought, new, rows, width, dtype: result.dtype() };
+        let lazy = HostTensor::lazy(result.dtype(), shape, Arc::new(completed));
+        if moved.is_lazy() || result.is_lazy() { lazy } else { lazy.held() }
+    }
+
+    /// The old model's headers, in the new one's order.
+    #[must_use]
+    pub fn on_signature(&self, mut old: Signature) -> Signature {
+        for name in &self.tensors {
+            if let Some(TensorInfo { shape, .. }) = old.get_mut(name)
+                && let Some(rows) = shape.first_mut()
+            {
+                *rows = self.rows.len();
+            }
+        }
+        old
+    }
+
+    /// A point of the old model's trajectory, in the new one's order.
+    #[must_use]
+    pub fn on(&self, old: &Checkpoint) -> Checkpoint {
+        let brought = |(name, tensor): (&str, &HostTensor)| {
+            let rows = self.tensors.contains(name) && tensor.shape().first() == Some(&self.of);
+            (name.to_owned(), if rows { self.gathered(tensor) } else { tensor.clone() })
+        };
+        old.iter().map(brought).collect()
+    }
+
+    /// A tensor in the new one's order, with the new model's own values in the rows that only it has;
+    /// f32, which holds the values of both.
+    ///
+    /// # Panics
+    /// When the shapes differ.
+    #[must_use]
+    pub fn completed(&self, brought: &HostTensor, new: &HostTensor) -> HostTensor {
+        assert_eq!(brought.shape(), new.shape(), "shapes agree");
+        let width = new.shape()[1..].iter().product();
+        let (rows, shape) = (Arc::clone(&self.rows), new.shape().to_vec());
+        let (brought, new, dtype) = (brought.clone(), new.clone(), DType::F32);
+        let completed = Completed { brought, new, rows, width, dtype };
+        let is_lazy = completed.brought.is_lazy() || completed.new.is_lazy();
+        let lazy = HostTensor::lazy(DType::F32, shape, Arc::new(completed));
+        if is_lazy { lazy } else { lazy.held() }
+    }
+
+    fn gathered(&self, tensor: &HostTensor) -> HostTensor {
+        gathered(tensor, &self.rows)
+    }
+}
+
+/// Rows of a tensor in another order; zero where there is none.
+fn gathered(tensor: &HostTensor, rows: &Arc<[Option<usize>]>) -> HostTensor {
+    let width = tensor.shape()[1..].iter().product();
+    let mut shape = tensor.shape().to_vec();
+    shape[0] = rows.len();
+    let gathered = Gathered { of: tensor.clone(), rows: Arc::clone(rows), width };
+    let lazy = HostTensor::lazy(tensor.dtype(), shape, Arc::new(gathered));
+    if tensor.is_lazy() { lazy } else { lazy.held() }
+}
+
+/// Rows of a tensor, in another order.
+#[derive(Debug)]
+struct Gathered {
+    of: HostTensor,
+    rows: Arc<[Option<usize>]>,
+    width: usize,
+}
+
+/// The parts of `range` that lie in one row each, and where they are in the old order.
+fn parts(
+    rows: &[Option<usize>],
+    width: usize,
+    range: Range<usize>,
+) -> impl Iterator<Item = (Range<usize>, Option<Range<usize>>)> {
+    let mut at = range.start;
+    std::iter::from_fn(move || {
+        (at < range.end).then(|| {
+            let (start, row, column) = (at, at / width, at % width);
+            let len = (width - column).min(range.end - at);
+            at += len;
+            let from = rows[row].map(|row| row * width + column);
+            (start..at, from.map(|from| from..from + len))
+        })
+    })
+}
+
+impl Elements for Gathered {
+    fn floats(&self, range: Range<usize>) -> Vec<f32> {
+        let mut values = Vec::with_capacity(range.len());
+        for (part, from) in parts(&self.rows, self.width, range) {
+            match from {
+                Some(from) => values.extend_from_slice(&self.of.floats(from)),
+                None => values.resize(values.len() + part.len(), 0.0),
+            }
+        }
+        values
+    }
+
+    fn bytes(&self, range: Range<usize>) -> Bytes {
+        let size = DType::size(self.of.dtype());
+        let mut bytes = Vec::with_capacity(range.len() * size);
+        for (part, from) in parts(&self.rows, self.width, range) {
+            match from {
+                Some(from) => bytes.extend_from_slice(&self.of.bytes_of(from)),
+                None => bytes.resize(bytes.len() + part.len() * size, 0),
+            }
+        }
+        bytes.into()
+    }
+}
+
+/// A tensor in the new order, the rows that it lacks taken from another.
+#[derive(Debug)]
+struct Completed {
+    brought: HostTensor,
+    new: HostTensor,
+    rows: Arc<[Option<usize>]>,
+    width: usize,
+    dtype: DType,
+}
+
+impl Elements for Completed {
+    fn floats(&self, range: Range<usize>) -> Vec<f32> {
+        let mut values = Vec::with_capacity(range.len());
+        for (part, from) in parts(&self.rows, self.width, range) {
+            let of = if from.is_some() { &self.brought } else { &self.new };
+            values.extend_from_slice(&of.floats(part));
+        }
+        values
+    }
+
+    fn bytes(&self, range: Range<usize>) -> Bytes {
+        self.dtype.encode(&self.floats(range))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(all: &[&str]) -> Names {
+        all.iter().enumerate().map(|(row, name)| ((*name).to_owned(), row)).collect()
+    }
+
+    fn head(rows: usize) -> Signature {
+        let info = |shape: &[usize]| TensorInfo { dtype: DType::F32, shape: shape.to_vec() };
+        Signature::from([("h.bias".into(), info(&[rows])), ("h.weight".into(), info(&[rows, 2]))])
+    }
+
+    fn find(old: &[&str], new: &[&str]) -> Option<SharedRows> {
+        let (old, new) = ((&names(old), &head(old.len())), (&names(new), &head(new.len())));
+        SharedRows::find(Axis::Classes, old.1.keys().cloned().collect(), old, new)
+    }
+
+    #[test]
+    fn rows_follow_their_names() {
+        let found = find(&["cat", "dog", "owl"], &["owl", "elk", "cat", "fox"]).unwrap();
+        assert_eq!(*found.rows, [Some(2), None, Some(0), None]);
+        assert_eq!(found.shared(), 2);
+        let old: Checkpoint = [
+            ("h.bias".to_owned(), HostTensor::from_f32(vec![3], vec![1.0, 2.0, 3.0])),
+            (
+                "h.weight".to_owned(),
+                HostTensor::from_f32(vec![3, 2], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+            ),
+            ("other".to_owned(), HostTensor::from_f32(vec![3], vec![7.0, 8.0, 9.0])),
+        ]
+        .into_iter()
+        .collect();
+        let brought = found.on(&old);
+        assert_eq!(brought["h.bias"].f32()[..], [3.0, 0.0, 1.0, 0.0]);
+        assert_eq!(brought["h.weight"].f32()[..], [5.0, 6.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0]);
+        assert_eq!(brought["other"].f32()[..], [7.0, 8.0, 9.0]);
+        assert_eq!(brought.signature()["h.weight"], found.on_signature(head(3))["h.weight"]);
+        let lazy = Gathered { of: old["h.weight"].clone(), rows: found.rows.clone(), width: 2 };
+        assert_eq!(lazy.floats(1..6), [6.0, 0.0, 0.0, 1.0, 2.0]);
+        assert_eq!(lazy.bytes(1..6)[..], *bytemuck::cast_slice::<f32, u8>(&lazy.floats(1..6)));
+        let new = HostTensor::from_f32(vec![4, 2], vec![9.0; 8]);
+        let completed = found.completed(&brought["h.weight"], &new);
+        assert_eq!(completed.f32()[..], [5.0, 6.0, 9.0, 9.0, 1.0, 2.0, 9.0, 9.0]);
+        assert_eq!(completed.floats(1..5)[..], [6.0, 9.0, 9.0, 1.0]);
+    }
+
+    #[test]
+    fn the_same_numbering_is_left_alone() {
+        assert_eq!(find(&["a", "b"], &["a", "b"]), None);
+        assert_eq!(find(&["a", "b"], &["no", "yes"]), None, "nothing is shared");
+        assert_eq!(find(&["a", "b"], &["x", "y", "z"]), None, "nothing is shared");
+        assert!(none_is_shared(&names(&["a", "b"]), &names(&["no", "yes"])));
+        assert_eq!(find(&["a", "b"], &["A", "B"]), None, "the same numbering");
+        assert_eq!(*find(&["A", "b"], &["B", "a"]).unwrap().rows, [Some(1), Some(0)]);
+        assert_eq!(*find(&["a", "b"], &["a", "c"]).unwrap().rows, [Some(0), None]);
+        assert_eq!(*find(&["a", "A"], &["A", "a"]).unwrap().rows, [Some(1), Some(0)]);
+        assert_eq!(*find(&["a", "b"], &["b", "a"]).unwrap().rows, [Some(1), Some(0)]);
+    }
+}
