@@ -11,8 +11,10 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::contract::ids::{AuditEventId, KeyId, TenantId};
+
 /// The tenant that every installation has.
-pub const DEFAULT_TENANT: Uuid = Uuid::nil();
+pub const DEFAULT_TENANT: TenantId = TenantId(Uuid::nil());
 
 /// What a key allows; each role includes those before it.
 #[derive(
@@ -43,9 +45,9 @@ pub enum Role {
 /// Who makes a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Principal {
-    pub tenant: Uuid,
+    pub tenant: TenantId,
     /// Absent when the service runs open.
-    pub key_id: Option<Uuid>,
+    pub key_id: Option<KeyId>,
     pub role: Role,
 }
 
@@ -57,8 +59,8 @@ impl Principal {
 /// For whom something is done, and by which key where a request brought one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    pub tenant: Uuid,
-    pub key: Option<Uuid>,
+    pub tenant: TenantId,
+    pub key: Option<KeyId>,
 }
 
 impl From<Principal> for Caller {
@@ -68,8 +70,8 @@ impl From<Principal> for Caller {
 }
 
 /// The service itself, or its command line, for a tenant.
-impl From<Uuid> for Caller {
-    fn from(tenant: Uuid) -> Self {
+impl From<TenantId> for Caller {
+    fn from(tenant: TenantId) -> Self {
         Self { tenant, key: None }
     }
 }
@@ -86,10 +88,12 @@ pub enum AuditOutcome {
 /// One thing that somebody did, or was refused.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AuditEvent {
-    pub id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub id: AuditEventId,
     /// By which key; null where the service runs open, for the command line, and for what the service
     /// does by itself.
-    pub key: Option<Uuid>,
+    #[schema(value_type = Option<Uuid>)]
+    pub key: Option<KeyId>,
     /// `transfer.submit`, `api_key.revoke` …; of a refusal the method and route.
     pub action: String,
     /// What it was done to, as the API names it below `/v1`.
@@ -104,7 +108,7 @@ pub struct AuditEvent {
 /// Who owns keys, transfers and all the rest.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tenant {
-    pub id: Uuid,
+    pub id: TenantId,
     pub name: String,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -117,8 +121,10 @@ pub struct Tenant {
 /// A key as it is listed; the secret is not in it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ApiKey {
-    pub id: Uuid,
-    pub tenant: Uuid,
+    #[schema(value_type = Uuid)]
+    pub id: KeyId,
+    #[schema(value_type = Uuid)]
+    pub tenant: TenantId,
     pub name: String,
     pub role: Role,
     /// The public beginning of the key.

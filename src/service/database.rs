@@ -42,9 +42,8 @@ use sqlx::{
     AssertSqlSafe, Executor, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use uuid::Uuid;
 
-use crate::config::Settings;
+use crate::{config::Settings, contract::ids::TenantId};
 
 pub use schema::{Readiness, SchemaError};
 
@@ -123,7 +122,7 @@ impl Database {
     ///
     /// # Errors
     /// From the database.
-    pub async fn scope(&self, tenant: Uuid) -> Result<Scope, sqlx::Error> {
+    pub async fn scope(&self, tenant: TenantId) -> Result<Scope, sqlx::Error> {
         // A UUID's text has nothing to quote.
         let begin = format!("BEGIN; SELECT enter_tenant('{tenant}')");
         self.pool.begin_with(AssertSqlSafe(begin)).await

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
-use uuid::Uuid;
+
+use crate::contract::ids::{RetuneId, TransferId};
 
 /// `queued → running → succeeded | failed`, with `cancelling → cancelled` on the way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
@@ -75,7 +76,8 @@ pub struct JobError {
 /// A transfer as the API shows it (CONTRACT: HTTP).
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Transfer {
-    pub id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub id: TransferId,
     pub status: Status,
     pub phase: Option<crate::pipeline::Phase>,
     pub progress: Option<Progress>,
@@ -96,7 +98,8 @@ pub struct Transfer {
     pub metadata: serde_json::Value,
     /// The retune that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retune: Option<Uuid>,
+    #[schema(value_type = Option<Uuid>)]
+    pub retune: Option<RetuneId>,
     /// The fine-tune that it carries over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fine_tune: Option<String>,

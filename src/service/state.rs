@@ -12,13 +12,16 @@ mod shares;
 use std::{net::IpAddr, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{
     access::Principal,
     database::{Database, api_keys, changes::Changes},
 };
-use crate::{config::Settings, storage::Storage};
+use crate::{
+    config::Settings,
+    contract::ids::{KeyId, TenantId},
+    storage::Storage,
+};
 
 pub use admission::Admission;
 pub use client::{Client, site};
@@ -40,11 +43,11 @@ pub struct AppState {
     pub settings: Arc<Settings>,
     /// Ends streams and long polls when the service stops.
     pub shutdown: CancellationToken,
-    pub rate_limit: Arc<RateLimit<Option<Uuid>>>,
+    pub rate_limit: Arc<RateLimit<Option<KeyId>>>,
     /// Of the form for keys, by address.
     pub logins: Arc<RateLimit<Option<IpAddr>>>,
     /// Event streams and long polls, by key.
-    pub streams: Shares<Option<Uuid>>,
+    pub streams: Shares<Option<KeyId>>,
     /// For plans, and for models read through for a version.
     pub plans: Room,
     pub readings: Room,
@@ -80,8 +83,8 @@ impl AppState {
     }
 
     /// Storage as this tenant reaches it. There is no other: what a request names is always a tenant's.
-    pub fn storage(&self, tenant: Uuid) -> Storage {
-        self.storage.of(tenant)
+    pub fn storage(&self, tenant: TenantId) -> Storage {
+        self.storage.of(tenant.0)
     }
 
     /// Whose key this is. A key withdrawn elsewhere may be taken for good for five seconds more;

@@ -15,42 +15,13 @@ mod signature;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
-use uuid::Uuid;
+
+use crate::contract::ids::{DeliveryId, EventId, WebhookEndpointId};
 
 pub use address::{AddressError, Guard, Lookup, lookup};
 pub use delivery::Sender;
 pub use envelope::Envelope;
 pub use signature::Secret;
-
-/// Every kind of event (CONTRACT: event types), so that a misspelt subscription is refused.
-pub const KINDS: [&str; 17] = [
-    "transfer.queued",
-    "transfer.started",
-    "transfer.phase_changed",
-    "transfer.succeeded",
-    "transfer.failed",
-    "transfer.cancelled",
-    "gate.passed",
-    "gate.failed",
-    "base_model.version.created",
-    "base_model.alias.moved",
-    "base_model.arrival.failed",
-    "retune.created",
-    "retune.completed",
-    "fine_tune.version.created",
-    "fine_tune.version.promoted",
-    "fine_tune.version.rolled_back",
-    "webhook_endpoint.disabled",
-];
-
-/// Whether a pattern (`*`, `transfer.*` or a kind) can ever match.
-pub fn matches_any_kind(pattern: &str) -> bool {
-    pattern == "*"
-        || KINDS.contains(&pattern)
-        || pattern.strip_suffix('*').is_some_and(|stem| {
-            stem.ends_with('.') && KINDS.iter().any(|kind| kind.starts_with(stem))
-        })
-}
 
 /// Whether an endpoint may be called so: letters, digits, `-`, `_` and `.`, at most 100.
 pub fn is_name(text: &str) -> bool {
@@ -63,7 +34,7 @@ pub fn is_name(text: &str) -> bool {
 pub struct Endpoint {
     /// The cursor of lists; it is named by its name.
     #[serde(skip)]
-    pub id: Uuid,
+    pub id: WebhookEndpointId,
     pub name: String,
     pub url: String,
     /// Kinds of events: exact names, `transfer.*`, or `*` for all.
@@ -99,9 +70,11 @@ pub enum DeliveryStatus {
 /// One event told to one endpoint.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Delivery {
-    pub id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub id: DeliveryId,
     /// The `webhook-id` of every attempt.
-    pub event: Uuid,
+    #[schema(value_type = Uuid)]
+    pub event: EventId,
     /// The event's kind.
     #[serde(rename = "type")]
     pub kind: String,
@@ -135,16 +108,6 @@ mod tests {
         }
         for bad in ["", ".", "..", ".a", "a b", "a/b", "é", "a\0", &"x".repeat(101)] {
             assert!(!is_name(bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_pattern_that_can_match_nothing_is_told_apart() {
-        for good in ["*", "transfer.succeeded", "transfer.*", "fine_tune.version.*"] {
-            assert!(matches_any_kind(good), "{good}");
-        }
-        for bad in ["", "**", "transfer", "transfer*", "trans*", "transfer.done", "model.*", ".*"] {
-            assert!(!matches_any_kind(bad), "{bad}");
         }
     }
 }

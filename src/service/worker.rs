@@ -18,10 +18,10 @@ use std::{
 
 use tokio::time;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::{
     config,
+    contract::ids::WorkerId,
     service::database::{Database, bell::Bell, leases, workers},
     storage::Storage,
 };
@@ -32,7 +32,7 @@ const SEEN_EVERY: Duration = Duration::from_secs(30);
 /// What a worker process needs.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    pub id: Uuid,
+    pub id: WorkerId,
     pub database: Database,
     /// For the heartbeat's own connection.
     pub database_url: String,

@@ -8,6 +8,7 @@ use axum::{
 };
 use retune::{
     config::Settings,
+    contract::ids::TenantId,
     pipeline::Verdict,
     service::{
         access::Role,
@@ -20,7 +21,6 @@ use retune::{
     },
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::app::{App, bearer, request};
 use crate::support::{LONG, enqueue};
@@ -306,7 +306,7 @@ async fn a_tenant_writes_no_more_than_its_quota_within_a_day() {
 }
 
 /// Every row of a tenant, in every table that has tenants.
-async fn everything_of(app: &App, tenant: Uuid) -> Vec<(String, Value)> {
+async fn everything_of(app: &App, tenant: TenantId) -> Vec<(String, Value)> {
     let pool = &app.db.database.pool;
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT table_name::text FROM information_schema.columns
@@ -339,7 +339,7 @@ struct Theirs {
 }
 
 impl Theirs {
-    async fn make(app: &App, tenant: Uuid, headers: &[(&str, &str)]) -> Self {
+    async fn make(app: &App, tenant: TenantId, headers: &[(&str, &str)]) -> Self {
         let made = async |path: &str, body: Value| {
             let answer = app.post(path, &body, headers).await;
             assert!(answer.status.is_success(), "{path}: {}", answer.text());

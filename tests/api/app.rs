@@ -13,6 +13,7 @@ use axum::{
 };
 use retune::{
     config::Settings,
+    contract::ids::TenantId,
     service::{
         access::{DEFAULT_TENANT, Role},
         api,
@@ -94,18 +95,18 @@ impl App {
         self.key_of(DEFAULT_TENANT, role).await
     }
 
-    pub async fn key_of(&self, tenant: Uuid, role: Role) -> String {
+    pub async fn key_of(&self, tenant: TenantId, role: Role) -> String {
         let made = api_keys::create(&self.db.database, "test", tenant, role, None).await;
         made.expect("a key").1
     }
 
-    pub async fn tenant(&self) -> Uuid {
-        let id = Uuid::now_v7();
+    pub async fn tenant(&self) -> TenantId {
+        let id = TenantId::generate();
         self.put_tenant(id).await;
         id
     }
 
-    pub async fn put_tenant(&self, id: Uuid) {
+    pub async fn put_tenant(&self, id: TenantId) {
         sqlx::query("INSERT INTO tenants (id, name) VALUES ($1, $2)")
             .bind(id)
             .bind(id.to_string())

@@ -2,14 +2,16 @@ use std::time::Instant;
 
 use axum::{body::Body, http::Method};
 use futures::StreamExt;
-use retune::service::{
-    access::DEFAULT_TENANT,
-    database::{leases, transfers},
+use retune::{
+    contract::ids::WorkerId,
+    service::{
+        access::DEFAULT_TENANT,
+        database::{leases, transfers},
+    },
 };
 use serde_json::json;
 use tokio::time::timeout;
 use tower::ServiceExt;
-use uuid::Uuid;
 
 use super::app::{App, request};
 use crate::support::{LONG, PATIENCE};
@@ -45,7 +47,7 @@ async fn a_long_poll_ends_when_the_service_does() {
 async fn events_are_pages_and_streams_that_resume() {
     let app = App::open().await;
     let id = app.db.queued(1).await.id;
-    leases::claim(&app.db.database, Uuid::now_v7(), LONG).await.unwrap().expect("claimed");
+    leases::claim(&app.db.database, WorkerId::generate(), LONG).await.unwrap().expect("claimed");
     let path = format!("/v1/transfers/{id}/events");
     let page = app.get(&path).await.ok(200).json();
     let kinds: Vec<_> = page["data"].as_array().unwrap().iter().map(|one| &one["kind"]).collect();

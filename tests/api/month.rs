@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use retune::{
+    contract::ids::{TransferId, WorkerId},
     pipeline::Verdict,
     service::{
         database::leases::{self, Lease, Terms},
@@ -15,7 +16,6 @@ use retune::{
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{app::App, registry::outcome};
 use crate::support::{LONG, OVER};
@@ -31,7 +31,7 @@ const WORKERS: u64 = 4;
 const BRISK: Terms = Terms { lease: LONG.lease, backoff: Duration::from_nanos(1) };
 
 /// A gate's verdict, which depends on the transfer alone.
-fn verdict(transfer: Uuid) -> Verdict {
+fn verdict(transfer: TransferId) -> Verdict {
     if transfer.as_u128().is_multiple_of(4) { Verdict::Rejected } else { Verdict::Published }
 }
 
@@ -74,7 +74,7 @@ async fn worker(app: Arc<App>, no_more: CancellationToken, seed: u64) {
         let last = no_more.is_cancelled();
         let dies = rng.random_ratio(1, 10);
         let terms = if dies { Terms { backoff: BRISK.backoff, ..OVER } } else { BRISK };
-        match leases::claim(database, Uuid::now_v7(), terms).await.unwrap() {
+        match leases::claim(database, WorkerId::generate(), terms).await.unwrap() {
             Some(_) if dies => {
                 leases::sweep(database, BRISK).await.unwrap();
             }

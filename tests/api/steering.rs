@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
-use retune::{pipeline::Verdict, service::database::leases};
+use retune::{
+    contract::ids::{TransferId, WorkerId},
+    pipeline::Verdict,
+    service::database::leases,
+};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{app::App, registry::outcome};
 use crate::support::{LONG, OVER};
@@ -35,7 +38,7 @@ impl App {
         self.get(path).await.ok(200).json()["status"].clone()
     }
 
-    async fn cancel_reasons(&self, transfer: Uuid) -> Vec<Value> {
+    async fn cancel_reasons(&self, transfer: TransferId) -> Vec<Value> {
         let events = self.get(&format!("/v1/transfers/{transfer}/events")).await.ok(200).json();
         let cancelled = |event: &&Value| event["kind"] == "transfer.cancelled";
         let events = events["data"].as_array().unwrap();
@@ -48,7 +51,7 @@ async fn a_paused_retune_begins_nothing_and_what_runs_goes_on() {
     let app = App::with_fine_tunes(&["a", "b", "c"]).await;
     let path = app.retune_onto("2").await;
     let running = app.claim().await;
-    let dying = leases::claim(&app.db.database, Uuid::now_v7(), OVER).await.unwrap().unwrap();
+    let dying = leases::claim(&app.db.database, WorkerId::generate(), OVER).await.unwrap().unwrap();
     assert_eq!(app.verb(&path, "pause").await["status"], "paused");
     assert_eq!(app.verb(&path, "pause").await["status"], "paused");
     assert!(app.nothing_to_claim().await, "not even one whose worker died");
@@ -109,7 +112,7 @@ async fn a_newer_version_supersedes_what_waits_for_an_older_one() {
     }
     let members = format!("/v1/transfers?retune={}", newer.rsplit('/').next().unwrap());
     let members = app.get(&members).await.json();
-    let one: Uuid = members["data"][0]["id"].as_str().unwrap().parse().unwrap();
+    let one: TransferId = members["data"][0]["id"].as_str().unwrap().parse().unwrap();
     assert_eq!(app.cancel_reasons(one).await, ["superseded"]);
     app.finish_next(Verdict::Published).await;
     app.finish_next(Verdict::Published).await;

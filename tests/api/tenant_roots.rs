@@ -5,6 +5,7 @@ use std::{collections::HashMap, fs, time::Duration};
 
 use retune::{
     config::Settings,
+    contract::ids::{TenantId, WorkerId},
     pipeline::Verdict,
     service::{
         access::{DEFAULT_TENANT, Role},
@@ -26,7 +27,7 @@ use crate::{
     support::{LONG, enqueue, within},
 };
 
-const VISION: Uuid = Uuid::from_u128(7);
+const VISION: TenantId = TenantId(Uuid::from_u128(7));
 
 /// A service whose tenant `VISION` has the folder of a whole job as its only root; all others have that
 /// of the service, in which the same models lie.
@@ -143,7 +144,8 @@ async fn results_outside_a_tenants_roots_are_not_read() {
     fs::write(folder.join("manifest.json"), manifest).expect("our own file");
     // As of a time when the tenant had the service's roots.
     let id = two.app.db.submit(Enqueue { tenant: VISION, ..enqueue() }).await.id;
-    let lease = leases::claim(&two.app.db.database, Uuid::now_v7(), LONG).await.unwrap().unwrap();
+    let lease =
+        leases::claim(&two.app.db.database, WorkerId::generate(), LONG).await.unwrap().unwrap();
     let mut outcome = outcome(id, Verdict::Published);
     outcome.uri = two.app.uri("out/");
     assert!(leases::succeed(&two.app.db.database, &lease, &outcome).await.unwrap());
@@ -199,7 +201,7 @@ async fn jobs_of_a_tenant_run_in_its_own_roots() {
     let two = Two::begin().await;
     let scratch = two.case.folder.path().join("scratch");
     let worker = Worker {
-        id: Uuid::now_v7(),
+        id: WorkerId::generate(),
         database: two.app.db.database.clone(),
         database_url: two.app.db.url.clone(),
         storage: two.app.storage.clone(),

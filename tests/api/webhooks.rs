@@ -2,6 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use retune::{
     config::Settings,
+    contract::ids::WebhookEndpointId,
     service::{
         access::Role,
         database::{
@@ -14,7 +15,6 @@ use retune::{
 };
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use uuid::Uuid;
 
 use super::app::{App, bearer};
 use crate::support::{PATIENCE, enqueue, receiver::Receiver, within};
@@ -317,10 +317,11 @@ async fn an_endpoint_that_took_nothing_while_a_delivery_was_tried_is_disabled_wi
     let day = "UPDATE deliveries SET retry_since = now() - interval '24 hours';
                UPDATE webhook_endpoints SET failing_since = now() - interval '23 hours'";
     execute(&app, day).await;
-    let alive: Uuid = sqlx::query_scalar("SELECT id FROM webhook_endpoints WHERE name = 'alive'")
-        .fetch_one(&database.pool)
-        .await
-        .unwrap();
+    let alive: WebhookEndpointId =
+        sqlx::query_scalar("SELECT id FROM webhook_endpoints WHERE name = 'alive'")
+            .fetch_one(&database.pool)
+            .await
+            .unwrap();
     let (alive, dead): (Vec<_>, Vec<_>) =
         claimed.into_iter().partition(|one| one.endpoint == Some(alive));
     let failed = Attempt::unanswered("connection refused".into());

@@ -4,6 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use retune::{
     config::{Quotas, Settings},
+    contract::ids::{TenantId, TransferId, WorkerId},
     pipeline::{Outcome, Phase, Recommendation, Verdict},
     service::{
         access::DEFAULT_TENANT,
@@ -16,7 +17,6 @@ use retune::{
     },
 };
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::support::{LONG, OVER, TestDatabase, enqueue, spec};
 
@@ -40,7 +40,7 @@ fn fault() -> JobError {
 }
 
 async fn claim(on: &TestDatabase) -> Lease {
-    leases::claim(&on.database, Uuid::now_v7(), LONG).await.unwrap().expect("something to do")
+    leases::claim(&on.database, WorkerId::generate(), LONG).await.unwrap().expect("something to do")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -55,13 +55,15 @@ async fn many_claimants_share_the_queue_and_nobody_gets_anothers() {
         let database = test.database.clone();
         claimants.spawn(async move {
             let mut mine = Vec::new();
-            while let Some(lease) = leases::claim(&database, Uuid::now_v7(), LONG).await.unwrap() {
+            while let Some(lease) =
+                leases::claim(&database, WorkerId::generate(), LONG).await.unwrap()
+            {
                 mine.push(lease.transfer);
             }
             mine
         });
     }
-    let claimed: Vec<Uuid> = claimants.join_all().await.into_iter().flatten().collect();
+    let claimed: Vec<TransferId> = claimants.join_all().await.into_iter().flatten().collect();
     assert_eq!(claimed.len(), 40);
     assert_eq!(claimed.into_iter().collect::<HashSet<_>>(), queued);
 }
@@ -71,7 +73,7 @@ async fn a_stale_lease_changes_nothing_and_one_result_is_recorded() {
     let test = TestDatabase::fresh().await;
     let id = test.queued(3).await.id;
     let database = &test.database;
-    let stale = leases::claim(database, Uuid::now_v7(), OVER).await.unwrap().unwrap();
+    let stale = leases::claim(database, WorkerId::generate(), OVER).await.unwrap().unwrap();
     let fresh = claim(&test).await;
     assert_eq!((fresh.transfer, fresh.attempt), (id, 2));
 
@@ -167,7 +169,7 @@ async fn a_backoff_keeps_a_transfer_from_being_claimed() {
     test.queued(3).await;
     let held = claim(&test).await;
     leases::fail(&test.database, &held, &fault(), true, LONG).await.unwrap();
-    assert!(leases::claim(&test.database, Uuid::now_v7(), LONG).await.unwrap().is_none());
+    assert!(leases::claim(&test.database, WorkerId::generate(), LONG).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -193,11 +195,11 @@ async fn transitions_that_make_no_sense_are_refused() {
     let cancelled = transfers::request_cancel(database, DEFAULT_TENANT, id).await.unwrap();
     assert_eq!(cancelled.unwrap().status, Status::Cancelled);
     assert!(invalid(transfers::request_cancel(database, DEFAULT_TENANT, id).await));
-    assert!(leases::claim(database, Uuid::now_v7(), LONG).await.unwrap().is_none());
+    assert!(leases::claim(database, WorkerId::generate(), LONG).await.unwrap().is_none());
     let again = transfers::retry(database, DEFAULT_TENANT, id, &quotas()).await.unwrap().unwrap();
     assert_eq!(again.status, Status::Queued);
     // Another tenant sees nothing.
-    let other = Uuid::now_v7();
+    let other = TenantId::generate();
     assert!(transfers::get(database, other, id).await.unwrap().is_none());
     assert!(transfers::request_cancel(database, other, id).await.unwrap().is_none());
     assert!(transfers::retry(database, other, id, &quotas()).await.unwrap().is_none());
@@ -216,7 +218,7 @@ async fn requests_under_one_key_make_one_transfer() {
         requests.spawn(async move { transfers::enqueue(&database, request).await.unwrap() });
     }
     let answers = requests.join_all().await;
-    let ids: HashSet<Uuid> = answers.iter().map(|answer| answer.transfer.id).collect();
+    let ids: HashSet<TransferId> = answers.iter().map(|answer| answer.transfer.id).collect();
     assert_eq!(ids.len(), 1);
     assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
     let other = transfers::enqueue(&test.database, request(2)).await;
@@ -254,7 +256,7 @@ async fn lists_are_filtered_newest_first_and_paged() {
     let next = ListFilter { limit: 1, after: Some(three), ..ListFilter::default() };
     assert_eq!(list(next).await, [two]);
     let any = ListFilter { limit: 9, ..ListFilter::default() };
-    let elsewhere = transfers::list(&test.database, Uuid::now_v7(), &any);
+    let elsewhere = transfers::list(&test.database, TenantId::generate(), &any);
     assert!(elsewhere.await.unwrap().is_empty());
 }
 
@@ -282,7 +284,7 @@ async fn changes_are_heard() {
             loop {
                 match changes.recv().await.unwrap() {
                     heard if heard == id => return,
-                    heard if heard.is_nil() => break,
+                    TransferId::ANY => break,
                     _ => {}
                 }
             }

@@ -1,16 +1,18 @@
 //! What becomes of transfers whose worker died.
 
-use retune::service::{
-    access::DEFAULT_TENANT,
-    database::{leases, transfers},
-    jobs::Status,
+use retune::{
+    contract::ids::WorkerId,
+    service::{
+        access::DEFAULT_TENANT,
+        database::{leases, transfers},
+        jobs::Status,
+    },
 };
-use uuid::Uuid;
 
 use crate::support::{LONG, OVER, TestDatabase};
 
 async fn claim_and_die(on: &TestDatabase) -> Option<i32> {
-    let lease = leases::claim(&on.database, Uuid::now_v7(), OVER).await.unwrap();
+    let lease = leases::claim(&on.database, WorkerId::generate(), OVER).await.unwrap();
     lease.map(|lease| lease.attempt)
 }
 
@@ -59,7 +61,7 @@ async fn a_cancellation_that_nobody_could_obey_is_obeyed_by_the_sweep() {
 async fn a_dead_childs_lease_is_released_at_once_and_only_its_own() {
     let test = TestDatabase::fresh().await;
     let (one, two) = (test.queued(3).await.id, test.queued(3).await.id);
-    let (dead, alive) = (Uuid::now_v7(), Uuid::now_v7());
+    let (dead, alive) = (WorkerId::generate(), WorkerId::generate());
     let held = leases::claim(&test.database, dead, LONG).await.unwrap().unwrap();
     assert_eq!(held.transfer, one);
     leases::claim(&test.database, alive, LONG).await.unwrap().unwrap();

@@ -3,7 +3,7 @@
 //! [`JsonBody`] reads the body in steps, each with its own code: content type (415), size (413),
 //! JSON (400), NUL characters (422, `jsonb` cannot hold them), shape (422 with a pointer).
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use axum::{
     body::{Bytes, HttpBody},
@@ -170,23 +170,23 @@ impl<S: Send + Sync> FromRequestParts<S> for QueryPairs {
 }
 
 /// The `{id}` of a path. What is not a UUID names nothing: 404, as for an unknown id.
-pub struct Id(pub Uuid);
+pub struct Id<T>(pub T);
 
-impl<S: Send + Sync> FromRequestParts<S> for Id {
+impl<S: Send + Sync, T: From<Uuid>> FromRequestParts<S> for Id<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Path(id) = Path::<Uuid>::from_request_parts(parts, state)
             .await
             .map_err(|_| Problem::not_found("id"))?;
-        Ok(Self(id))
+        Ok(Self(id.into()))
     }
 }
 
 /// The `{id}` of a path, and the name after it, with what slashes it has; see [`Id`].
-pub struct IdAndName(pub Uuid, pub String);
+pub struct IdAndName<T>(pub T, pub String);
 
-impl<S: Send + Sync> FromRequestParts<S> for IdAndName {
+impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for IdAndName<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {

@@ -65,7 +65,7 @@ pub fn limit(text: &str) -> Result<usize, Problem> {
 /// Where a page begins and how long it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
-    pub after: Option<Uuid>,
+    after: Option<Uuid>,
     pub limit: usize,
 }
 
@@ -104,6 +104,11 @@ impl Cut {
     /// As [`Cut::read`].
     pub fn alone(query: Vec<(String, String)>) -> Result<Self, Problem> {
         Self::read(query, |_, _| Ok(false))
+    }
+
+    /// The last row of the page before, as an id of its kind.
+    pub fn after<T: From<Uuid>>(&self) -> Option<T> {
+        self.after.map(T::from)
     }
 
     /// One row more than the page has: see [`Page::cut`].

@@ -39,7 +39,7 @@ impl Looker {
 
     async fn announce_all(&self, claimed: &Claimed) -> Result<(), ListError> {
         // The roots may have been narrowed since.
-        let storage = self.storage.of(claimed.inbound.tenant);
+        let storage = self.storage.of(claimed.inbound.tenant.0);
         let prefix = storage.check_location(&claimed.inbound.prefix).map_err(StorageError::from)?;
         let folders = storage.list(&prefix).await?.folders;
         let announcements: Vec<_> = folders

@@ -73,7 +73,7 @@ impl Looker {
             return Ok(Finding::Known);
         }
         // The roots may have been narrowed since.
-        let storage = self.storage.of(tenant);
+        let storage = self.storage.of(tenant.0);
         let location = match storage.check_location(&claimed.uri) {
             Ok(location) => location,
             Err(error) => return Ok(Finding::Never(error.to_string())),

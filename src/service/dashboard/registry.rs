@@ -3,21 +3,23 @@
 use axum::{extract::State, http::HeaderMap, response::Html};
 use serde_json::Value;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::{Frame, PageError, format, render, session};
-use crate::service::{
-    database::{
-        base_models, fine_tunes,
-        retunes::{self, ListFilter},
+use crate::{
+    contract::ids::RetuneId,
+    service::{
+        database::{
+            base_models, fine_tunes,
+            retunes::{self, ListFilter},
+        },
+        retuning::{
+            PRODUCTION,
+            base_models::BaseModel,
+            fine_tunes::FineTune,
+            retunes::{Counts, Retune},
+        },
+        state::AppState,
     },
-    retuning::{
-        PRODUCTION,
-        base_models::BaseModel,
-        fine_tunes::FineTune,
-        retunes::{Counts, Retune},
-    },
-    state::AppState,
 };
 
 /// The newest of each are shown; the API has them all.
@@ -33,7 +35,7 @@ struct Page {
 }
 
 struct RetuneRow {
-    id: Uuid,
+    id: RetuneId,
     short_id: String,
     status: &'static str,
     status_name: String,
@@ -86,7 +88,7 @@ pub async fn handle(
 }
 
 fn retune(retune: &Retune, now: OffsetDateTime) -> RetuneRow {
-    let id = retune.id.simple().to_string();
+    let id = retune.id.0.simple().to_string();
     let base = match (&retune.base_model, &retune.base_version) {
         (Some(model), Some(version)) => format!("{model} {version}"),
         _ => "by location".into(),

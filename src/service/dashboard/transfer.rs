@@ -6,10 +6,10 @@ use axum::{
     response::Html,
 };
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::{Frame, PageError, format, render, report::Report, session};
 use crate::{
+    contract::ids::TransferId,
     pipeline::Phase,
     service::{
         database::transfers,
@@ -34,7 +34,7 @@ const PHASES: [Phase; 7] = [
 #[template(path = "transfer.html", config = "src/service/dashboard/askama.toml")]
 struct Page {
     frame: Frame,
-    id: Uuid,
+    id: TransferId,
     source: String,
     source_name: String,
     target: String,

@@ -2,11 +2,13 @@
 //! token.
 
 mod ends;
-
 use uuid::Uuid;
 
 use super::{Database, inbound_tokens::Inbound, terms::Terms};
-use crate::service::retuning::arrivals::{Announcement, Arrival, ArrivalStatus};
+use crate::{
+    contract::ids::{ArrivalId, LeaseToken, TenantId},
+    service::retuning::arrivals::{Announcement, Arrival, ArrivalStatus},
+};
 
 pub use ends::{AfterRegister, fail, is_held, know, put_off, register, release};
 
@@ -16,9 +18,9 @@ const MOST_PER_TENANT: i64 = 2;
 /// A claimed arrival: everything that one look needs.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    pub id: Uuid,
-    pub token: Uuid,
-    pub tenant: Uuid,
+    pub id: ArrivalId,
+    pub token: LeaseToken,
+    pub tenant: TenantId,
     pub base_model: String,
     pub uri: String,
     pub version: String,
@@ -73,9 +75,9 @@ pub async fn announce(
            RETURNING id, $2 AS "base_model!", uri, version, status AS "status: ArrivalStatus", reason,
                      announcements, created_at, announced_at, last_look_at,
                      CASE WHEN status = 'waiting' THEN next_look_at END AS "next_look_at", finished_at"#,
-        inbound.tenant,
+        inbound.tenant.0,
         inbound.base_model,
-        inbound.id,
+        inbound.id.0,
         &uris,
         &versions,
         &faults as &[Option<String>],
@@ -92,7 +94,7 @@ pub async fn announce(
 pub struct ListFilter {
     pub status: Option<ArrivalStatus>,
     /// The last arrival of the page before.
-    pub after: Option<Uuid>,
+    pub after: Option<ArrivalId>,
     pub limit: i64,
 }
 
@@ -102,7 +104,7 @@ pub struct ListFilter {
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     base_model: &str,
     filter: &ListFilter,
 ) -> Result<Vec<Arrival>, sqlx::Error> {
@@ -118,10 +120,10 @@ pub async fn list(
              AND ($3::arrival_status IS NULL OR a.status = $3)
              AND ($4::uuid IS NULL OR a.id < $4)
            ORDER BY a.id DESC LIMIT $5"#,
-        tenant,
+        tenant.0,
         base_model,
         filter.status as Option<ArrivalStatus>,
-        filter.after,
+        filter.after.map(Uuid::from),
         filter.limit,
     )
     .fetch_all(&mut *scope)

@@ -9,7 +9,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Database, audit_events, events, terms::Terms};
-use crate::service::webhooks::{Envelope, Secret};
+use crate::{
+    contract::ids::{DeliveryId, EventId, LeaseToken, TenantId, TransferId, WebhookEndpointId},
+    service::webhooks::{Envelope, Secret},
+};
 
 pub(super) use ends::end_waiting;
 pub use ends::{AfterFailure, Attempt, fail, succeed};
@@ -33,11 +36,11 @@ pub struct Room {
 /// A claimed delivery: everything that one attempt needs.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    pub id: Uuid,
-    pub token: Uuid,
+    pub id: DeliveryId,
+    pub token: LeaseToken,
     pub attempts: i32,
     /// None for a job's own callback.
-    pub endpoint: Option<Uuid>,
+    pub endpoint: Option<WebhookEndpointId>,
     pub url: String,
     /// The present one and, for a day after a rotation, the one before.
     pub secrets: Vec<Secret>,
@@ -152,16 +155,16 @@ pub async fn claim(
 
 /// What the claim reads, flat.
 struct Row {
-    id: Uuid,
-    token: Uuid,
+    id: DeliveryId,
+    token: LeaseToken,
     attempts: i32,
     endpoint: Option<Uuid>,
     url: String,
     secret: Vec<u8>,
     previous_secret: Option<Vec<u8>>,
     timestamp: i64,
-    event: Uuid,
-    tenant: Uuid,
+    event: EventId,
+    tenant: TenantId,
     transfer: Option<Uuid>,
     kind: String,
     subject: String,
@@ -176,7 +179,7 @@ impl From<Row> for Claimed {
             id: row.id,
             token: row.token,
             attempts: row.attempts,
-            endpoint: row.endpoint,
+            endpoint: row.endpoint.map(WebhookEndpointId),
             url: row.url,
             secrets: secrets
                 .into_iter()
@@ -187,7 +190,7 @@ impl From<Row> for Claimed {
             envelope: Envelope {
                 id: row.event,
                 tenant: row.tenant,
-                transfer: row.transfer,
+                transfer: row.transfer.map(TransferId),
                 kind: row.kind,
                 subject: row.subject,
                 created_at: row.created_at,

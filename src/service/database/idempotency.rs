@@ -1,7 +1,8 @@
 //! A request that is sent again does nothing again.
 
 use sqlx::PgConnection;
-use uuid::Uuid;
+
+use crate::contract::ids::TenantId;
 
 /// The sender's promise that requests under one key are one request.
 #[derive(Clone, Debug)]
@@ -20,7 +21,7 @@ impl Idempotency {
     pub(super) async fn lock(
         &self,
         connection: &mut PgConnection,
-        tenant: Uuid,
+        tenant: TenantId,
     ) -> Result<(), sqlx::Error> {
         let of = format!("{tenant} {}", self.key);
         sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", of)

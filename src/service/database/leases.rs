@@ -10,10 +10,13 @@ mod moves;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{Database, clock, events, names, retunes};
 use crate::{
+    contract::{
+        events::EventKind,
+        ids::{LeaseToken, TenantId, TransferId, WorkerId},
+    },
     pipeline::Phase,
     service::jobs::{JobError, Status},
 };
@@ -24,9 +27,9 @@ use moves::{to_cancelled, to_failed, to_queued};
 /// A claimed transfer: the right to write to it until the lease ends.
 #[derive(Clone, Debug)]
 pub struct Lease {
-    pub transfer: Uuid,
-    pub tenant: Uuid,
-    pub token: Uuid,
+    pub transfer: TransferId,
+    pub tenant: TenantId,
+    pub token: LeaseToken,
     /// This attempt's number, from 1.
     pub attempt: i32,
     pub spec: Value,
@@ -79,7 +82,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// From the database.
 pub async fn claim(
     database: &Database,
-    worker: Uuid,
+    worker: WorkerId,
     terms: Terms,
 ) -> Result<Option<Lease>, sqlx::Error> {
     clock::tick(database, terms.lease).await?;
@@ -131,7 +134,7 @@ pub async fn claim(
                estimated_finish = NULL
            FROM next WHERE t.id = next.id
            RETURNING t.id, t.tenant, t.lease_token AS "token!", t.attempt, t.spec, t.retune"#,
-        worker,
+        worker.0,
         terms.lease.as_secs_f64(),
         terms.backoff.as_secs_f64(),
         VERSION,
@@ -139,8 +142,9 @@ pub async fn claim(
     .fetch_optional(&mut *transaction)
     .await?;
     let Some(row) = claimed else { return Ok(None) };
+    let transfer = TransferId(row.id);
     let data = json!({"attempt": row.attempt, "worker": worker});
-    events::insert(&mut transaction, row.id, "transfer.started", data).await?;
+    events::insert(&mut transaction, transfer, EventKind::TransferStarted, data).await?;
     if let Some(retune) = row.retune {
         sqlx::query!(
             "UPDATE retunes SET status = 'running', started_at = coalesce(started_at, now())
@@ -152,9 +156,9 @@ pub async fn claim(
     }
     transaction.commit().await?;
     Ok(Some(Lease {
-        transfer: row.id,
-        tenant: row.tenant,
-        token: row.token,
+        transfer,
+        tenant: row.tenant.into(),
+        token: row.token.into(),
         attempt: row.attempt,
         spec: row.spec,
     }))
@@ -190,8 +194,8 @@ pub async fn beat(
            WHERE t.id = $1 AND t.lease_token = $2 AND t.status IN ('running', 'cancelling')
            RETURNING t.status AS "status: Status",
                      t.phase IS DISTINCT FROM before.phase AS "phase_changed!""#,
-        held.transfer,
-        held.token,
+        held.transfer.0,
+        held.token.0,
         lease.as_secs_f64(),
         phase,
         done,
@@ -204,7 +208,8 @@ pub async fn beat(
     let Some(row) = row else { return Ok(Heard::Lost) };
     if row.phase_changed {
         let data = json!({"attempt": held.attempt, "phase": phase});
-        events::insert(&mut transaction, held.transfer, "transfer.phase_changed", data).await?;
+        events::insert(&mut transaction, held.transfer, EventKind::TransferPhaseChanged, data)
+            .await?;
     }
     transaction.commit().await?;
     Ok(if row.status == Status::Cancelling { Heard::Cancel } else { Heard::GoOn })
@@ -214,12 +219,16 @@ pub async fn beat(
 ///
 /// # Errors
 /// From the database.
-pub async fn release(database: &Database, worker: Uuid, terms: Terms) -> Result<u64, sqlx::Error> {
+pub async fn release(
+    database: &Database,
+    worker: WorkerId,
+    terms: Terms,
+) -> Result<u64, sqlx::Error> {
     let released = sqlx::query!(
         "UPDATE transfers
          SET available_at = available_at + (now() - lease_expires_at), lease_expires_at = now()
          WHERE worker = $1 AND status IN ('running', 'cancelling') AND lease_expires_at > now()",
-        worker
+        worker.0
     )
     .execute(&database.pool)
     .await?
@@ -250,7 +259,7 @@ pub async fn sweep(database: &Database, terms: Terms) -> Result<usize, sqlx::Err
     for row in &expired {
         tracing::warn!(transfer = %row.id, attempt = row.attempt, "its lease had run out");
         let retune = if row.status == Status::Cancelling {
-            to_cancelled(&mut transaction, row.id).await?
+            to_cancelled(&mut transaction, row.id.into()).await?
         } else if row.attempt >= row.max_attempts {
             let error = JobError {
                 code: "attempts_exhausted".into(),
@@ -261,10 +270,10 @@ pub async fn sweep(database: &Database, terms: Terms) -> Result<usize, sqlx::Err
                 ),
                 pointer: None,
             };
-            to_failed(&mut transaction, row.id, &error).await?
+            to_failed(&mut transaction, row.id.into(), &error).await?
         } else {
             let wait = if row.attempt == 1 { 0.0 } else { terms.backoff_after(row.attempt) };
-            to_queued(&mut transaction, row.id, wait, "lease_expired", None).await?
+            to_queued(&mut transaction, row.id.into(), wait, "lease_expired", None).await?
         };
         members.extend(retune);
     }
@@ -297,7 +306,7 @@ pub async fn give_up_unreadable(
     let (count, mut members) = (late.len(), Vec::new());
     for row in late {
         let error = JobError { code: row.code, detail: row.detail, pointer: row.pointer };
-        members.extend(to_failed(&mut transaction, row.id, &error).await?);
+        members.extend(to_failed(&mut transaction, row.id.into(), &error).await?);
     }
     retunes::settle(&mut transaction, members).await?;
     transaction.commit().await?;

@@ -11,7 +11,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Database;
-use crate::service::retuning::retunes::{Counts, Limits, Reason, Retune, RetuneStatus};
+use crate::{
+    contract::ids::{RetuneId, TenantId},
+    service::retuning::retunes::{Counts, Limits, Reason, Retune, RetuneStatus},
+};
 
 pub(super) use settle::settle;
 
@@ -22,12 +25,12 @@ pub struct ListFilter {
     pub base_model: Option<String>,
     pub limit: i64,
     /// The last retune of the page before.
-    pub after: Option<Uuid>,
+    pub after: Option<RetuneId>,
 }
 
 /// The columns of [`Retune`], flat.
 struct Row {
-    id: Uuid,
+    id: RetuneId,
     status: RetuneStatus,
     reason: Reason,
     base_model: Option<String>,
@@ -111,15 +114,15 @@ impl From<Row> for Retune {
 /// From the database.
 pub async fn get(
     database: &Database,
-    tenant: Uuid,
-    id: Uuid,
+    tenant: TenantId,
+    id: RetuneId,
 ) -> Result<Option<Retune>, sqlx::Error> {
-    let row = select!("WHERE r.id = $1 AND r.tenant = $2", id, tenant);
+    let row = select!("WHERE r.id = $1 AND r.tenant = $2", id.0, tenant.0);
     Ok(row.fetch_optional(&mut *database.scope(tenant).await?).await?.map(Retune::from))
 }
 
-async fn by_id(connection: &mut PgConnection, id: Uuid) -> Result<Retune, sqlx::Error> {
-    Ok(select!("WHERE r.id = $1", id).fetch_one(connection).await?.into())
+async fn by_id(connection: &mut PgConnection, id: RetuneId) -> Result<Retune, sqlx::Error> {
+    Ok(select!("WHERE r.id = $1", id.0).fetch_one(connection).await?.into())
 }
 
 /// A tenant's retunes that pass the filter, newest first.
@@ -128,7 +131,7 @@ async fn by_id(connection: &mut PgConnection, id: Uuid) -> Result<Retune, sqlx::
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     filter: &ListFilter,
 ) -> Result<Vec<Retune>, sqlx::Error> {
     let rows = select!(
@@ -137,10 +140,10 @@ pub async fn list(
            AND ($3::text IS NULL OR m.name = $3)
            AND ($4::uuid IS NULL OR r.id < $4)
          ORDER BY r.id DESC LIMIT $5",
-        tenant,
+        tenant.0,
         filter.status as Option<RetuneStatus>,
         filter.base_model,
-        filter.after,
+        filter.after.map(Uuid::from),
         filter.limit,
     );
     Ok(rows

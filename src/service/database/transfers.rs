@@ -9,7 +9,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Database, names};
-use crate::service::jobs::{JobError, Progress, ResultLocation, Status, Transfer};
+use crate::{
+    contract::ids::{RetuneId, TenantId, TransferId},
+    service::jobs::{JobError, Progress, ResultLocation, Status, Transfer},
+};
 
 pub(super) use control::cancel_queued;
 pub use control::{TransitionError, request_cancel, retry};
@@ -22,15 +25,15 @@ pub struct ListFilter {
     /// Source base or target base.
     pub base: Option<String>,
     pub metadata: Vec<(String, String)>,
-    pub retune: Option<Uuid>,
+    pub retune: Option<RetuneId>,
     pub limit: i64,
     /// The last transfer of the page before.
-    pub after: Option<Uuid>,
+    pub after: Option<TransferId>,
 }
 
 /// The columns of [`Transfer`], flat.
 struct Row {
-    id: Uuid,
+    id: TransferId,
     status: Status,
     phase: Option<String>,
     progress_done: Option<i64>,
@@ -110,15 +113,15 @@ impl TryFrom<Row> for Transfer {
             metrics: row.metrics,
             error,
             metadata: row.metadata,
-            retune: row.retune,
+            retune: row.retune.map(RetuneId),
             fine_tune: row.fine_tune,
             revision: row.revision,
         })
     }
 }
 
-async fn by_id(connection: &mut PgConnection, id: Uuid) -> Result<Transfer, sqlx::Error> {
-    select!("transfers WHERE id = $1", id).fetch_one(connection).await?.try_into()
+async fn by_id(connection: &mut PgConnection, id: TransferId) -> Result<Transfer, sqlx::Error> {
+    select!("transfers WHERE id = $1", id.0).fetch_one(connection).await?.try_into()
 }
 
 /// A tenant's transfer, if it has one with this id.
@@ -127,11 +130,11 @@ async fn by_id(connection: &mut PgConnection, id: Uuid) -> Result<Transfer, sqlx
 /// From the database.
 pub async fn get(
     database: &Database,
-    tenant: Uuid,
-    id: Uuid,
+    tenant: TenantId,
+    id: TransferId,
 ) -> Result<Option<Transfer>, sqlx::Error> {
     // What clients ask most: one round trip, behind the wall all the same.
-    select!("transfer_of($1, $2) AS transfers", tenant, id)
+    select!("transfer_of($1, $2) AS transfers", tenant.0, id.0)
         .fetch_optional(&database.pool)
         .await?
         .map(Transfer::try_from)
@@ -144,7 +147,7 @@ pub async fn get(
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     filter: &ListFilter,
 ) -> Result<Vec<Transfer>, sqlx::Error> {
     let metadata: Value = filter
@@ -163,12 +166,12 @@ pub async fn list(
            AND ($5::uuid IS NULL OR retune = $5)
            AND ($6::uuid IS NULL OR id < $6)
          ORDER BY id DESC LIMIT $7",
-        tenant,
+        tenant.0,
         filter.status as Option<Status>,
         filter.base.as_deref().map(|base| base.trim_end_matches('/')),
         metadata,
-        filter.retune,
-        filter.after,
+        filter.retune.map(Uuid::from),
+        filter.after.map(Uuid::from),
         filter.limit,
     )
     .fetch_all(&mut *scope)

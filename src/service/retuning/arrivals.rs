@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::is_name;
+use crate::contract::ids::ArrivalId;
 
 /// Longest location that is taken up, in bytes; object stores end at some 1100.
 const URI_LIMIT: usize = 1200;
@@ -33,7 +33,8 @@ pub enum ArrivalStatus {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Arrival {
     /// The cursor of lists.
-    pub id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub id: ArrivalId,
     pub base_model: String,
     pub uri: String,
     pub version: String,

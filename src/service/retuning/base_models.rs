@@ -4,14 +4,15 @@ use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
-use uuid::Uuid;
+
+use crate::contract::ids::{BaseAliasMoveId, BaseModelId, BaseVersionId, RetuneId};
 
 /// What models are tuned from.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BaseModel {
     /// The cursor of lists.
     #[serde(skip)]
-    pub id: Uuid,
+    pub id: BaseModelId,
     pub name: String,
     pub description: Option<String>,
     pub licence: Option<String>,
@@ -32,7 +33,7 @@ pub struct BaseModel {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BaseVersion {
     #[serde(skip)]
-    pub id: Uuid,
+    pub id: BaseVersionId,
     pub base_model: String,
     pub version: String,
     /// The folder of the model.
@@ -49,7 +50,8 @@ pub struct BaseVersion {
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     /// The retune that its arrival made, if anything depended on it.
-    pub retune: Option<Uuid>,
+    #[schema(value_type = Option<Uuid>)]
+    pub retune: Option<RetuneId>,
 }
 
 /// One time that an alias moved.
@@ -57,7 +59,7 @@ pub struct BaseVersion {
 pub struct BaseAliasMove {
     /// The cursor of lists.
     #[serde(skip)]
-    pub id: Uuid,
+    pub id: BaseAliasMoveId,
     pub base_model: String,
     pub alias: String,
     /// Where it moved to.

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::{
+    contract::ids::{FineTuneAliasMoveId, FineTuneId, FineTuneVersionId, RetuneId, TransferId},
     pipeline::{Recommendation, Verdict},
     spec::{Fault, Spec, SpecError},
 };
@@ -53,7 +53,7 @@ pub struct Policy {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct FineTune {
     #[serde(skip)]
-    pub id: Uuid,
+    pub id: FineTuneId,
     pub name: String,
     pub base_model: String,
     /// What it was tuned from: the source of every transfer.
@@ -104,7 +104,7 @@ impl VersionState {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct FineTuneVersion {
     #[serde(skip)]
-    pub id: Uuid,
+    pub id: FineTuneVersionId,
     pub fine_tune: String,
     /// 1, 2, 3 …
     pub version: i32,
@@ -115,8 +115,10 @@ pub struct FineTuneVersion {
     /// The registered version that it stands on; absent where the target was given by location.
     pub base_version: Option<String>,
     /// The transfer that made it.
-    pub transfer: Uuid,
-    pub retune: Option<Uuid>,
+    #[schema(value_type = Uuid)]
+    pub transfer: TransferId,
+    #[schema(value_type = Option<Uuid>)]
+    pub retune: Option<RetuneId>,
     pub source_base: String,
     pub trajectory: String,
     pub target_base: String,
@@ -155,7 +157,7 @@ pub enum Direction {
 pub struct FineTuneAliasMove {
     /// The cursor of lists.
     #[serde(skip)]
-    pub id: Uuid,
+    pub id: FineTuneAliasMoveId,
     pub fine_tune: String,
     pub alias: String,
     #[serde(rename = "move")]

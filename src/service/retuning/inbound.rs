@@ -13,12 +13,14 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use url::Url;
 use utoipa::ToSchema;
-use uuid::Uuid;
+
+use crate::contract::ids::InboundTokenId;
 
 /// An address for notifications; its token is not in it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct InboundToken {
-    pub id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub id: InboundTokenId,
     /// The folder whose folders are the versions.
     pub prefix: String,
     /// How often the folder is listed unasked; null: never.

@@ -3,14 +3,14 @@
 //! News of versions may arrive in any order, so arrival alone would be a bad judge. Where both names
 //! are made of numbers (`3`, `v1.10`, `2026-11-03`) the numbers decide; otherwise arrival does.
 
-use uuid::Uuid;
+use crate::contract::ids::BaseVersionId;
 
 /// A version, as far as its order is concerned.
 #[derive(Clone, Copy, Debug)]
 pub struct Release<'a> {
     pub version: &'a str,
     /// `UUIDv7`, drawn on arrival.
-    pub id: Uuid,
+    pub id: BaseVersionId,
 }
 
 /// Whether `one` is newer than `other`. No version is newer than itself.
@@ -33,11 +33,13 @@ fn numbers(version: &str) -> Option<Vec<u64>> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
     fn numbers_decide_before_arrival_does() {
-        let (early, late) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (early, late) = (BaseVersionId(Uuid::from_u128(1)), BaseVersionId(Uuid::from_u128(2)));
         let newer = |a: &str, b: &str| {
             // `a` arrives first.
             is_newer(Release { version: a, id: early }, Release { version: b, id: late })

@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
-use crate::config::{self, Settings};
+use crate::{
+    config::{self, Settings},
+    contract::ids::RetuneId,
+};
 
 /// `queued → running → succeeded | partially_succeeded | failed | cancelled`, with `paused` between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
@@ -125,7 +127,8 @@ impl Counts {
 /// All transfers of one new base version, of an alias that moved, or of a wish.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Retune {
-    pub id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub id: RetuneId,
     pub status: RetuneStatus,
     pub reason: Reason,
     /// Absent where the targets were given by location.

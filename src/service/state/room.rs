@@ -11,7 +11,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time,
 };
-use uuid::Uuid;
+
+use crate::contract::ids::TenantId;
 
 /// Of one tenant at once.
 const MOST_PER_TENANT: usize = 4;
@@ -26,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct Room {
     all: Arc<Semaphore>,
-    tenants: Arc<Mutex<HashMap<Uuid, Arc<Semaphore>>>>,
+    tenants: Arc<Mutex<HashMap<TenantId, Arc<Semaphore>>>>,
 }
 
 /// A place, until it is dropped.
@@ -38,7 +39,7 @@ pub struct Place {
 
 impl Room {
     /// A place for this tenant; `None` where all stay taken.
-    pub async fn enter(&self, tenant: Uuid) -> Option<Place> {
+    pub async fn enter(&self, tenant: TenantId) -> Option<Place> {
         let entering = async {
             let own = self.of(tenant).acquire_owned().await.ok()?;
             let common = Arc::clone(&self.all).acquire_owned().await.ok()?;
@@ -48,7 +49,7 @@ impl Room {
     }
 
     /// The tenant's own places. Those of tenants that have none taken are forgotten.
-    fn of(&self, tenant: Uuid) -> Arc<Semaphore> {
+    fn of(&self, tenant: TenantId) -> Arc<Semaphore> {
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         tenants.retain(|_, own| Arc::strong_count(own) > 1);
         let own = tenants.entry(tenant);
@@ -65,11 +66,12 @@ impl Default for Room {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
+    use uuid::Uuid;
 
     use super::*;
 
     fn at_once(room: &Room, tenant: u128) -> Option<Place> {
-        room.enter(Uuid::from_u128(tenant)).now_or_never().flatten()
+        room.enter(TenantId(Uuid::from_u128(tenant))).now_or_never().flatten()
     }
 
     #[tokio::test]

@@ -4,7 +4,8 @@
 
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use uuid::Uuid;
+
+use crate::contract::ids::{EventId, TenantId, TransferId};
 
 /// The content type of the body.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -12,10 +13,10 @@ pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 /// An event, as its row has it.
 #[derive(Clone, Debug)]
 pub struct Envelope {
-    pub id: Uuid,
-    pub tenant: Uuid,
+    pub id: EventId,
+    pub tenant: TenantId,
     /// Set where the event is a transfer's.
-    pub transfer: Option<Uuid>,
+    pub transfer: Option<TransferId>,
     pub kind: String,
     /// What it is about: a path below `/v1`.
     pub subject: String,
@@ -67,13 +68,14 @@ fn status_after(kind: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use time::macros::datetime;
+    use uuid::Uuid;
 
     use super::*;
 
-    fn read(kind: &str, transfer: Option<Uuid>, data: Value) -> Value {
+    fn read(kind: &str, transfer: Option<TransferId>, data: Value) -> Value {
         let envelope = Envelope {
-            id: Uuid::max(),
-            tenant: Uuid::nil(),
+            id: EventId(Uuid::max()),
+            tenant: TenantId(Uuid::nil()),
             transfer,
             kind: kind.to_owned(),
             subject: "transfers/x".to_owned(),
@@ -99,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_transfers_event_says_which_and_what_became_of_it() {
-        let id = Uuid::max();
+        let id = TransferId(Uuid::max());
         let data = |kind| read(kind, Some(id), json!({"attempt": 1}))["data"].clone();
         for (kind, status) in [
             ("transfer.queued", "queued"),

@@ -5,7 +5,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, Mac};
 use rand::{TryRngCore, rngs::OsRng};
 use sha2::Sha256;
-use uuid::Uuid;
+
+use crate::contract::ids::EventId;
 
 /// Marks a secret for signing, as the libraries expect it.
 const MARK: &str = "whsec_";
@@ -42,7 +43,7 @@ impl Secret {
     }
 
     /// One signature: `v1,<base64>`. `timestamp` in seconds since 1970.
-    pub fn sign(&self, id: Uuid, timestamp: i64, body: &str) -> String {
+    pub fn sign(&self, id: EventId, timestamp: i64, body: &str) -> String {
         // Any length of key is taken.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return String::new() };
         mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
@@ -58,6 +59,8 @@ impl std::fmt::Debug for Secret {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     /// The expected value was computed by
@@ -67,7 +70,7 @@ mod tests {
         let secret = Secret([7; 32]);
         assert_eq!(secret.reveal(), "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=");
         assert_eq!(
-            secret.sign(Uuid::nil(), 1_700_000_000, "{}"),
+            secret.sign(EventId(Uuid::nil()), 1_700_000_000, "{}"),
             "v1,ZxvsOzYV/OpNsXv3s5jH6WUZOCIv7ONToQakPTt2CAM="
         );
     }

@@ -78,7 +78,7 @@ async fn compute(
 ) -> Finished {
     let (done, mut finished) = oneshot::channel();
     let (id, storage, progress) =
-        (lease.transfer, worker.storage.of(lease.tenant), Arc::clone(watch));
+        (lease.transfer, worker.storage.of(lease.tenant.0), Arc::clone(watch));
     let (scratch, cache) = (worker.scratch.clone(), worker.cache.clone());
     let memory = pipeline::memory_limit(worker.settings.memory_bytes);
     let span = Span::current();
@@ -87,7 +87,7 @@ async fn compute(
             let _named = span.entered();
             let (spec, storage, scratch) = (&spec, &storage, scratch.as_path());
             let (cache, progress) = (cache.as_deref(), progress.as_ref());
-            let job = Job { id, spec, storage, scratch, cache, memory, progress };
+            let job = Job { id: id.0, spec, storage, scratch, cache, memory, progress };
             let run = || pipeline::run(job);
             let result =
                 catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(&*panic)));

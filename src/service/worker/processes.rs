@@ -17,9 +17,11 @@ use nix::{
 };
 use tokio::{process, time};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use crate::service::database::{Database, leases, workers};
+use crate::{
+    contract::ids::WorkerId,
+    service::database::{Database, leases, workers},
+};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -48,7 +50,7 @@ pub async fn keep_one(
 ) {
     let mut pause = FIRST_PAUSE;
     while !shutdown.is_cancelled() {
-        let id = Uuid::now_v7();
+        let id = WorkerId::generate();
         let begun = Instant::now();
         match live(&program, id, &shutdown).await {
             Ok(None) => return,
@@ -65,7 +67,7 @@ pub async fn keep_one(
 /// One process from start to end; `None` when it ended because we wanted it to.
 async fn live(
     program: &Program,
-    id: Uuid,
+    id: WorkerId,
     shutdown: &CancellationToken,
 ) -> io::Result<Option<ExitStatus>> {
     let mut child = process::Command::new(&program.path)
@@ -93,7 +95,7 @@ async fn live(
     Ok(None)
 }
 
-async fn release(database: &Database, id: Uuid, terms: leases::Terms) {
+async fn release(database: &Database, id: WorkerId, terms: leases::Terms) {
     let released = leases::release(database, id, terms).await;
     if let Err(error) = released.and(workers::remove(database, id).await) {
         tracing::warn!(%error, "could not release the lease of a dead worker; it will run out");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use retune::{
     config::Settings,
+    contract::ids::WorkerId,
     service::{
         access::DEFAULT_TENANT,
         database::transfers::{self, Enqueue},
@@ -14,7 +15,6 @@ use retune::{
 };
 use tokio::{net::TcpListener, runtime::Handle};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::support::{TestDatabase, enqueue, spec};
 
@@ -35,7 +35,7 @@ async fn a_cancel_that_nobody_obeys_holds_neither_the_transfer_nor_the_worker() 
     settings.beat = Duration::from_millis(200);
     settings.poll = Duration::from_millis(200);
     let worker = Worker {
-        id: Uuid::now_v7(),
+        id: WorkerId::generate(),
         database: test.database.clone(),
         database_url: test.url.clone(),
         storage: Storage::local(config, Handle::current()),

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use retune::{
+    contract::ids::WorkerId,
     pipeline::{Outcome, Verdict},
     service::{
         access::DEFAULT_TENANT,
@@ -12,7 +13,6 @@ use retune::{
 };
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, process::Command};
-use uuid::Uuid;
 
 use super::server::run;
 use crate::support::{LONG, OVER, Served, TestDatabase, http, retune};
@@ -147,7 +147,10 @@ async fn attempts_are_counted_by_how_they_ended() {
     let test = TestDatabase::fresh().await;
     let database = &test.database;
     let claim = async |terms| {
-        leases::claim(database, Uuid::now_v7(), terms).await.unwrap().expect("something to do")
+        leases::claim(database, WorkerId::generate(), terms)
+            .await
+            .unwrap()
+            .expect("something to do")
     };
     let error = JobError { code: "bad".into(), detail: "bad".into(), pointer: None };
     let outcome = Outcome {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use retune::{
+    contract::ids::WorkerId,
     pipeline::{Outcome, Recommendation, Verdict},
     service::{
         access::{DEFAULT_TENANT, Role},
@@ -15,7 +16,6 @@ use retune::{
     },
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::server::{BOSS, Server, run};
 use crate::support::{LONG, OVER, Served, enqueue, http, retune};
@@ -28,7 +28,7 @@ const OLD_POLICIES: &str = "DO $$ DECLARE t text; BEGIN
 END $$";
 
 async fn claim(database: &Database, terms: Terms) -> Option<Lease> {
-    leases::claim(database, Uuid::now_v7(), terms).await.expect("the database answers")
+    leases::claim(database, WorkerId::generate(), terms).await.expect("the database answers")
 }
 
 /// One transfer in every state, and a key.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use retune::{
     config::Settings,
+    contract::ids::WorkerId,
     service::{
         access::DEFAULT_TENANT,
         database::{
@@ -15,7 +16,6 @@ use retune::{
         jobs::Status,
     },
 };
-use uuid::Uuid;
 
 use crate::support::{LONG, TestDatabase};
 
@@ -26,7 +26,7 @@ async fn execute(test: &TestDatabase, sql: &'static str) {
 }
 
 async fn claim(test: &TestDatabase) -> Option<leases::Lease> {
-    leases::claim(&test.database, Uuid::now_v7(), TERMS).await.expect("claimed")
+    leases::claim(&test.database, WorkerId::generate(), TERMS).await.expect("claimed")
 }
 
 /// As if everything until now had been written by a clock that was an hour ahead.
@@ -136,7 +136,7 @@ async fn leases_that_ran_out_while_the_database_was_away_are_not_taken() {
         UPDATE transfers SET lease_expires_at = now() - interval '3 minutes',
                              available_at = now() - interval '3 minutes'";
     execute(&test, long_dead).await;
-    let next = leases::claim(&test.database, Uuid::now_v7(), LONG).await.expect("claimed");
+    let next = leases::claim(&test.database, WorkerId::generate(), LONG).await.expect("claimed");
     assert_eq!(next.expect("its lease had run out").attempt, 2);
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use retune::{
     config::Settings,
+    contract::ids::{TenantId, WorkerId},
     service::{
         access::DEFAULT_TENANT,
         database::{
@@ -18,7 +19,6 @@ use retune::{
 use serde_json::json;
 use tokio::{net::TcpListener, time};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::{
     api::app::App,
@@ -36,8 +36,8 @@ fn settings() -> Settings {
     settings
 }
 
-async fn tenant(test: &TestDatabase) -> Uuid {
-    let id = Uuid::now_v7();
+async fn tenant(test: &TestDatabase) -> TenantId {
+    let id = TenantId::generate();
     sqlx::query("INSERT INTO tenants (id, name) VALUES ($1, $2)")
         .bind(id)
         .bind(id.to_string())
@@ -47,7 +47,7 @@ async fn tenant(test: &TestDatabase) -> Uuid {
     id
 }
 
-async fn subscribe(test: &TestDatabase, tenant: Uuid, name: &str, url: &str) {
+async fn subscribe(test: &TestDatabase, tenant: TenantId, name: &str, url: &str) {
     let wanted = Wanted { url: url.to_owned(), events: vec!["*".to_owned()], enabled: true };
     webhook_endpoints::put(&test.database, tenant, name, &wanted, 0).await.expect("an endpoint");
 }
@@ -210,7 +210,8 @@ async fn a_transfer_waits_for_one_of_another_tenant_and_not_for_all() {
 
     let claim = async || {
         let begun = Instant::now();
-        let lease = leases::claim(&test.database, Uuid::now_v7(), LONG).await.expect("claimed");
+        let lease =
+            leases::claim(&test.database, WorkerId::generate(), LONG).await.expect("claimed");
         (lease.expect("something to do"), begun.elapsed())
     };
     let ((first, _), (second, took)) = (claim().await, claim().await);
@@ -241,7 +242,7 @@ async fn a_claim_waits_for_nobody_who_holds_a_row() {
         .await
         .expect("held");
     let claim = async || {
-        let claimed = leases::claim(&test.database, Uuid::now_v7(), LONG);
+        let claimed = leases::claim(&test.database, WorkerId::generate(), LONG);
         let claimed = time::timeout(SOON, claimed).await.expect("it does not wait");
         claimed.expect("claimed").map(|lease| lease.transfer)
     };

@@ -10,6 +10,7 @@ use axum::{
 use futures::{FutureExt, StreamExt};
 use retune::{
     config::Settings,
+    contract::ids::TransferId,
     service::{
         access::{DEFAULT_TENANT, Role},
         database::{api_keys, transfers},
@@ -17,14 +18,13 @@ use retune::{
 };
 use tokio::time;
 use tower::ServiceExt;
-use uuid::Uuid;
 
 use crate::{
     api::app::{App, bearer, request},
     support::PATIENCE,
 };
 
-async fn open(app: &App, key: &str, id: Uuid) -> Response {
+async fn open(app: &App, key: &str, id: TransferId) -> Response {
     let path = format!("/v1/transfers/{id}/events");
     let headers = [("authorization", key), ("accept", "text/event-stream")];
     let request = request(Method::GET, &path, &headers, Body::empty());

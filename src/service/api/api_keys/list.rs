@@ -36,6 +36,6 @@ pub async fn handle(
     QueryPairs(query): QueryPairs,
 ) -> Result<Json<Page<ApiKey>>, Problem> {
     let cut = Cut::alone(query)?;
-    let rows = api_keys::list(&state.database, caller.tenant, cut.after, cut.rows()).await?;
+    let rows = api_keys::list(&state.database, caller.tenant, cut.after(), cut.rows()).await?;
     Ok(Json(Page::cut(rows, cut.limit, |key| key.id.to_string())))
 }

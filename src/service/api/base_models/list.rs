@@ -36,6 +36,6 @@ pub async fn handle(
     QueryPairs(query): QueryPairs,
 ) -> Result<Json<Page<BaseModel>>, Problem> {
     let cut = Cut::alone(query)?;
-    let rows = base_models::list(&state.database, caller.tenant, cut.after, cut.rows()).await?;
+    let rows = base_models::list(&state.database, caller.tenant, cut.after(), cut.rows()).await?;
     Ok(Json(Page::cut(rows, cut.limit, |model| model.id.to_string())))
 }

@@ -9,9 +9,9 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::{
+    contract::ids::TenantId,
     service::{
         api::{
             AppState,
@@ -144,7 +144,12 @@ fn check(name: &str, policy: &Policy) -> Result<(), Problem> {
 
 /// Checks the whole job that would carry the fine-tune from its base to its base: any other target
 /// is a registered version's location, or checked when it is named.
-fn check_job(state: &AppState, tenant: Uuid, base: &str, new: &NewFineTune) -> Result<(), Problem> {
+fn check_job(
+    state: &AppState,
+    tenant: TenantId,
+    base: &str,
+    new: &NewFineTune,
+) -> Result<(), Problem> {
     let template = Template {
         source_base: base,
         trajectory: &new.trajectory,

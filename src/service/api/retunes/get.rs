@@ -2,16 +2,19 @@
 
 use axum::{extract::State, http::HeaderMap, response::Response};
 
-use crate::service::{
-    api::{
-        AppState,
-        authentication::Reader,
-        etag,
-        extract::Id,
-        problem::{Missing, Problem, Refusals},
+use crate::{
+    contract::ids::RetuneId,
+    service::{
+        api::{
+            AppState,
+            authentication::Reader,
+            etag,
+            extract::Id,
+            problem::{Missing, Problem, Refusals},
+        },
+        database::retunes,
+        retuning::retunes::Retune,
     },
-    database::retunes,
-    retuning::retunes::Retune,
 };
 
 /// Show a retune. Its transfers: `GET /v1/transfers?retune={id}`.
@@ -35,7 +38,7 @@ use crate::service::{
 pub async fn handle(
     State(state): State<AppState>,
     Reader(caller): Reader,
-    Id(id): Id,
+    Id(id): Id<RetuneId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let found = retunes::get(&state.database, caller.tenant, id).await?;

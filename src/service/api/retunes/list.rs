@@ -46,7 +46,7 @@ pub async fn handle(
         }
         Ok(true)
     })?;
-    let filter = ListFilter { after: cut.after, limit: cut.rows(), ..filter };
+    let filter = ListFilter { after: cut.after(), limit: cut.rows(), ..filter };
     let rows = retunes::list(&state.database, caller.tenant, &filter).await?;
     Ok(Json(Page::cut(rows, cut.limit, |retune| retune.id.to_string())))
 }

@@ -2,15 +2,18 @@
 
 use axum::{Json, extract::State};
 
-use crate::service::{
-    api::{
-        AppState,
-        authentication::Submitter,
-        extract::Id,
-        problem::{Missing, Problem, Refusals},
+use crate::{
+    contract::ids::RetuneId,
+    service::{
+        api::{
+            AppState,
+            authentication::Submitter,
+            extract::Id,
+            problem::{Missing, Problem, Refusals},
+        },
+        database::retunes::control,
+        retuning::retunes::Retune,
     },
-    database::retunes::control,
-    retuning::retunes::Retune,
 };
 
 /// Resume a retune that was paused.
@@ -31,7 +34,7 @@ use crate::service::{
 pub async fn handle(
     State(state): State<AppState>,
     Submitter(caller): Submitter,
-    Id(id): Id,
+    Id(id): Id<RetuneId>,
 ) -> Result<Json<Retune>, Problem> {
     super::found(control::resume(&state.database, caller, id).await?)
 }

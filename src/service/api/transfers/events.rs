@@ -17,22 +17,24 @@ use axum::{
     },
 };
 use futures::{Stream, stream};
-use uuid::Uuid;
 
-use crate::service::{
-    access::Principal,
-    api::{
-        AppState,
-        authentication::Reader,
-        extract::{Id, QueryPairs},
-        page::{self, Page},
-        problem::{Missing, Problem, QueryRefusals, Refusals},
+use crate::{
+    contract::ids::{KeyId, TenantId, TransferId},
+    service::{
+        access::Principal,
+        api::{
+            AppState,
+            authentication::Reader,
+            extract::{Id, QueryPairs},
+            page::{self, Page},
+            problem::{Missing, Problem, QueryRefusals, Refusals},
+        },
+        database::{
+            events::{self, Event},
+            transfers,
+        },
+        state::{Admission, Share},
     },
-    database::{
-        events::{self, Event},
-        transfers,
-    },
-    state::{Admission, Share},
 };
 
 /// Events read from the database at once.
@@ -65,7 +67,7 @@ const BATCH: i64 = 100;
 pub async fn handle(
     State(state): State<AppState>,
     Reader(caller): Reader,
-    Id(id): Id,
+    Id(id): Id<TransferId>,
     QueryPairs(query): QueryPairs,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -121,12 +123,12 @@ fn wants_stream(headers: &HeaderMap) -> bool {
 /// One open stream.
 struct Follower {
     state: AppState,
-    tenant: Uuid,
+    tenant: TenantId,
     admission: Admission,
-    _share: Share<Option<Uuid>>,
-    id: Uuid,
+    _share: Share<Option<KeyId>>,
+    id: TransferId,
     after: i64,
-    changes: tokio::sync::broadcast::Receiver<Uuid>,
+    changes: tokio::sync::broadcast::Receiver<TransferId>,
     waiting: std::vec::IntoIter<Event>,
 }
 
@@ -134,8 +136,8 @@ impl Follower {
     fn start(
         state: AppState,
         caller: Principal,
-        share: Share<Option<Uuid>>,
-        id: Uuid,
+        share: Share<Option<KeyId>>,
+        id: TransferId,
         after: i64,
     ) -> Self {
         Self {

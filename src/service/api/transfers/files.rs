@@ -17,16 +17,19 @@ use futures::{Stream, StreamExt, stream};
 use utoipa::ToSchema;
 
 use self::range::Wanted;
-use crate::service::{
-    api::{
-        AppState,
-        authentication::{KEY_ENDED, Reader},
-        etag,
-        extract::IdAndName,
-        problem::{Problem, Refusals},
+use crate::{
+    contract::ids::TransferId,
+    service::{
+        api::{
+            AppState,
+            authentication::{KEY_ENDED, Reader},
+            etag,
+            extract::IdAndName,
+            problem::{Problem, Refusals},
+        },
+        results::{self, ResultError, ResultFile},
+        state::Admission,
     },
-    results::{self, ResultError, ResultFile},
-    state::Admission,
 };
 
 /// The bytes of a file, for the documentation.
@@ -66,7 +69,7 @@ struct FileContents(Vec<u8>);
 pub async fn handle(
     State(state): State<AppState>,
     Reader(caller): Reader,
-    IdAndName(id, name): IdAndName,
+    IdAndName(id, name): IdAndName<TransferId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let transfer = super::load(&state, caller.tenant, id).await?;

@@ -63,7 +63,7 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
         }
         Ok(true)
     })?;
-    Ok((ListFilter { after: cut.after, limit: cut.rows(), ..filter }, cut))
+    Ok((ListFilter { after: cut.after(), limit: cut.rows(), ..filter }, cut))
 }
 
 fn status(text: &str) -> Result<Status, Problem> {

@@ -2,15 +2,18 @@
 
 use axum::{extract::State, http::StatusCode, response::Response};
 
-use crate::service::{
-    api::{
-        AppState,
-        authentication::Submitter,
-        extract::Id,
-        problem::{Missing, Problem, Refusals},
+use crate::{
+    contract::ids::TransferId,
+    service::{
+        api::{
+            AppState,
+            authentication::Submitter,
+            extract::Id,
+            problem::{Missing, Problem, Refusals},
+        },
+        database::transfers,
+        jobs::Transfer,
     },
-    database::transfers,
-    jobs::Transfer,
 };
 
 /// Queue a failed or cancelled transfer again, with its attempts counted anew.
@@ -33,7 +36,7 @@ use crate::service::{
 pub async fn handle(
     State(state): State<AppState>,
     Submitter(caller): Submitter,
-    Id(id): Id,
+    Id(id): Id<TransferId>,
 ) -> Result<Response, Problem> {
     let transfer = transfers::retry(&state.database, caller, id, &state.settings.quotas).await?;
     let transfer = transfer.ok_or_else(|| Problem::not_found("transfer"))?;

@@ -37,6 +37,6 @@ pub async fn handle(
 ) -> Result<Json<Page<Endpoint>>, Problem> {
     let cut = Cut::alone(query)?;
     let rows =
-        webhook_endpoints::list(&state.database, caller.tenant, cut.after, cut.rows()).await?;
+        webhook_endpoints::list(&state.database, caller.tenant, cut.after(), cut.rows()).await?;
     Ok(Json(Page::cut(rows, cut.limit, |endpoint| endpoint.id.to_string())))
 }

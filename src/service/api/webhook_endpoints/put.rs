@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    contract::events::EventKind,
     service::{
         api::{
             AppState,
@@ -18,7 +19,7 @@ use crate::{
             problem::{BodyRefusals, Problem, Refusals},
         },
         database::webhook_endpoints::{self, PutError, Wanted},
-        webhooks::{Endpoint, Guard, KINDS, is_name, matches_any_kind},
+        webhooks::{Endpoint, Guard, is_name},
     },
     spec::Fault,
 };
@@ -133,8 +134,8 @@ fn check(name: &str, wanted: &WantedEndpoint, guard: &Guard) -> Result<(), Probl
         faults.push(Fault::new("/events", format!("1 to {PATTERN_LIMIT} kinds of events")));
     }
     for (i, pattern) in wanted.events.iter().take(PATTERN_LIMIT).enumerate() {
-        if !matches_any_kind(pattern) {
-            let detail = format!("no event has this type; there are {}", KINDS.join(", "));
+        if !EventKind::any_matches(pattern) {
+            let detail = format!("no event has this type; there are {}", EventKind::list());
             faults.push(Fault::new(format!("/events/{i}"), detail));
         }
     }

@@ -6,12 +6,15 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{Claimed, Database, Terms};
-use crate::service::{
-    database::{
-        base_models::versions::{self, NewVersion, RegisterError},
-        events,
+use crate::{
+    contract::events::EventKind,
+    service::{
+        database::{
+            base_models::versions::{self, NewVersion, RegisterError},
+            events,
+        },
+        retuning::{arrivals::ArrivalStatus, retunes::Automatic},
     },
-    retuning::{arrivals::ArrivalStatus, retunes::Automatic},
 };
 
 /// What became of an arrival that was looked through.
@@ -101,8 +104,8 @@ pub async fn put_off(
                reason = $5
            WHERE id = $1 AND lease_token = $2
            RETURNING lease_token IS NOT NULL AS "over!""#,
-        claimed.id,
-        claimed.token,
+        claimed.id.0,
+        claimed.token.0,
         terms.give_up.as_secs_f64(),
         terms.wait_after(claimed.looks),
         reason,
@@ -125,8 +128,8 @@ pub async fn release(database: &Database, claimed: &Claimed) -> Result<(), sqlx:
     sqlx::query!(
         "UPDATE arrivals SET lease_token = NULL, next_look_at = now(), looks = looks - 1
          WHERE id = $1 AND lease_token = $2",
-        claimed.id,
-        claimed.token,
+        claimed.id.0,
+        claimed.token.0,
     )
     .execute(&database.pool)
     .await?;
@@ -145,8 +148,8 @@ pub async fn is_held(
     let prolonged = sqlx::query!(
         "UPDATE arrivals SET next_look_at = now() + make_interval(secs => $3)
          WHERE id = $1 AND lease_token = $2",
-        claimed.id,
-        claimed.token,
+        claimed.id.0,
+        claimed.token.0,
         lease.as_secs_f64(),
     )
     .execute(&database.pool)
@@ -158,8 +161,8 @@ pub async fn is_held(
 async fn hold(connection: &mut PgConnection, claimed: &Claimed) -> Result<bool, sqlx::Error> {
     let held: Option<Uuid> = sqlx::query_scalar!(
         "SELECT id FROM arrivals WHERE id = $1 AND lease_token = $2 FOR UPDATE",
-        claimed.id,
-        claimed.token,
+        claimed.id.0,
+        claimed.token.0,
     )
     .fetch_optional(connection)
     .await?;
@@ -177,7 +180,8 @@ async fn give_up(
         "base_model": claimed.base_model, "arrival": claimed.id, "version": claimed.version,
         "uri": claimed.uri, "reason": reason,
     });
-    events::record(connection, claimed.tenant, &subject, "base_model.arrival.failed", data).await
+    events::record(connection, claimed.tenant, &subject, EventKind::BaseModelArrivalFailed, data)
+        .await
 }
 
 async fn finish(
@@ -189,8 +193,8 @@ async fn finish(
     sqlx::query!(
         "UPDATE arrivals SET status = $3, reason = $4, finished_at = now(), lease_token = NULL
          WHERE id = $1 AND lease_token = $2",
-        claimed.id,
-        claimed.token,
+        claimed.id.0,
+        claimed.token.0,
         status as ArrivalStatus,
         reason,
     )

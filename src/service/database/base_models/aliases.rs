@@ -7,17 +7,23 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{lock, versions};
-use crate::service::{
-    access::Caller,
-    database::{
-        Database, audit_events, events,
-        fine_tunes::dependents::{self, Dependents},
-        retunes::begin::{self, Occasion, Target},
+use crate::{
+    contract::{
+        events::{AuditAction, EventKind},
+        ids::TenantId,
     },
-    retuning::{
-        base_models::BaseAlias,
-        fine_tunes::On,
-        retunes::{Automatic, Reason},
+    service::{
+        access::Caller,
+        database::{
+            Database, audit_events, events,
+            fine_tunes::dependents::{self, Dependents},
+            retunes::begin::{self, Occasion, Target},
+        },
+        retuning::{
+            base_models::BaseAlias,
+            fine_tunes::On,
+            retunes::{Automatic, Reason},
+        },
     },
 };
 
@@ -70,7 +76,8 @@ pub async fn put(
             "base_model": model, "alias": alias, "version": version, "previous": previous.0,
             "uri": target.uri,
         });
-        events::record(&mut transaction, tenant, &subject, "base_model.alias.moved", data).await?;
+        events::record(&mut transaction, tenant, &subject, EventKind::BaseModelAliasMoved, data)
+            .await?;
         let wanted = Dependents {
             base_model: Some(base_model),
             on: Some(On::AliasMoved),
@@ -86,13 +93,13 @@ pub async fn put(
         };
         begin::onto_version(&mut transaction, &occasion, &target, &followers).await?;
     }
-    let shown = select!("WHERE a.base_model = $1 AND a.alias = $2", base_model, alias)
+    let shown = select!("WHERE a.base_model = $1 AND a.alias = $2", base_model.0, alias)
         .fetch_one(&mut *transaction)
         .await?;
     audit_events::record(
         &mut transaction,
         caller,
-        "base_model.alias",
+        AuditAction::BaseModelAlias,
         &format!("base_models/{model}/aliases/{alias}"),
     )
     .await?;
@@ -106,28 +113,28 @@ struct Previous(Option<String>);
 /// Moves the row and notes it in the history; `None` where it stands there already.
 async fn step(
     connection: &mut PgConnection,
-    tenant: Uuid,
+    tenant: TenantId,
     alias: &str,
     target: &Target,
 ) -> Result<Option<Previous>, sqlx::Error> {
     let before = sqlx::query!(
         "SELECT v.id, v.version FROM base_model_aliases a JOIN base_model_versions v ON v.id = a.version
          WHERE a.base_model = $1 AND a.alias = $2",
-        target.base_model,
+        target.base_model.0,
         alias,
     )
     .fetch_optional(&mut *connection)
     .await?;
-    if before.as_ref().is_some_and(|before| before.id == target.id) {
+    if before.as_ref().is_some_and(|before| before.id == target.id.0) {
         return Ok(None);
     }
     sqlx::query!(
         "INSERT INTO base_model_aliases (base_model, alias, tenant, version) VALUES ($1, $2, $3, $4)
          ON CONFLICT (base_model, alias) DO UPDATE SET version = $4, moved_at = now()",
-        target.base_model,
+        target.base_model.0,
         alias,
-        tenant,
-        target.id,
+        tenant.0,
+        target.id.0,
     )
     .execute(&mut *connection)
     .await?;
@@ -135,10 +142,10 @@ async fn step(
         "INSERT INTO base_model_alias_moves (id, tenant, base_model, alias, version, previous)
          VALUES ($1, $2, $3, $4, $5, $6)",
         Uuid::now_v7(),
-        tenant,
-        target.base_model,
+        tenant.0,
+        target.base_model.0,
         alias,
-        target.id,
+        target.id.0,
         before.as_ref().map(|before| before.id),
     )
     .execute(connection)
@@ -152,11 +159,11 @@ async fn step(
 /// From the database.
 pub async fn get(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     model: &str,
     alias: &str,
 ) -> Result<Option<BaseAlias>, sqlx::Error> {
-    select!("WHERE m.tenant = $1 AND m.name = $2 AND a.alias = $3", tenant, model, alias)
+    select!("WHERE m.tenant = $1 AND m.name = $2 AND a.alias = $3", tenant.0, model, alias)
         .fetch_optional(&mut *database.scope(tenant).await?)
         .await
 }

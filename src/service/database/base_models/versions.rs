@@ -6,17 +6,23 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::lock;
-use crate::service::{
-    access::Caller,
-    database::{
-        Database, audit_events, events,
-        fine_tunes::dependents::{self, Dependents},
-        retunes::begin::{self, Occasion, Target},
+use crate::{
+    contract::{
+        events::{AuditAction, EventKind},
+        ids::{BaseModelId, BaseVersionId, RetuneId, TenantId},
     },
-    retuning::{
-        base_models::BaseVersion,
-        fine_tunes::On,
-        retunes::{Automatic, Reason},
+    service::{
+        access::Caller,
+        database::{
+            Database, audit_events, events,
+            fine_tunes::dependents::{self, Dependents},
+            retunes::begin::{self, Occasion, Target},
+        },
+        retuning::{
+            base_models::BaseVersion,
+            fine_tunes::On,
+            retunes::{Automatic, Reason},
+        },
     },
 };
 
@@ -44,11 +50,44 @@ pub enum RegisterError {
     Database(#[from] sqlx::Error),
 }
 
-/// `SELECT` of [`BaseVersion`]s with the given ending.
+/// The columns of [`BaseVersion`], flat.
+struct Row {
+    id: BaseVersionId,
+    base_model: String,
+    version: String,
+    uri: String,
+    digest: String,
+    size: i64,
+    parent: Option<String>,
+    licence: Option<String>,
+    retires_at: Option<OffsetDateTime>,
+    created_at: OffsetDateTime,
+    retune: Option<Uuid>,
+}
+
+impl From<Row> for BaseVersion {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            base_model: row.base_model,
+            version: row.version,
+            uri: row.uri,
+            digest: row.digest,
+            size: row.size,
+            parent: row.parent,
+            licence: row.licence,
+            retires_at: row.retires_at,
+            created_at: row.created_at,
+            retune: row.retune.map(RetuneId),
+        }
+    }
+}
+
+/// `SELECT` of [`Row`]s with the given ending, so that the columns are named once.
 macro_rules! select {
     ($ending:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
-            BaseVersion,
+            Row,
             r#"SELECT v.id, m.name AS base_model, v.version, v.uri, v.digest, v.size,
                       p.version AS "parent?", v.licence, v.retires_at, v.created_at,
                       (SELECT r.id FROM retunes r
@@ -103,13 +142,13 @@ pub(in crate::service::database) async fn register_in(
     let data = json!({
         "base_model": model, "version": new.version, "uri": new.uri, "digest": new.digest,
     });
-    events::record(connection, tenant, &subject, "base_model.version.created", data).await?;
+    events::record(connection, tenant, &subject, EventKind::BaseModelVersionCreated, data).await?;
     let wanted = Dependents {
         base_model: Some(base_model),
         on: Some(On::NewVersion),
         ..Dependents::of(tenant)
     };
-    let version = select!("WHERE v.id = $1", id).fetch_one(&mut *connection).await?;
+    let version = by_id(connection, id).await?;
     let target = Target::of(base_model, version);
     let mut dependents = dependents::find(connection, &wanted).await?;
     dependents.retain(|one| one.is_older_than(&target));
@@ -120,17 +159,17 @@ pub(in crate::service::database) async fn register_in(
         max_attempts: how.max_attempts,
     };
     begin::onto_version(connection, &occasion, &target, &dependents).await?;
-    let version = select!("WHERE v.id = $1", id).fetch_one(&mut *connection).await?;
-    audit_events::record(connection, caller, "base_model.version", &subject).await?;
+    let version = by_id(connection, id).await?;
+    audit_events::record(connection, caller, AuditAction::BaseModelVersion, &subject).await?;
     Ok((version, true))
 }
 
 async fn insert(
     connection: &mut PgConnection,
-    tenant: Uuid,
-    base_model: Uuid,
+    tenant: TenantId,
+    base_model: BaseModelId,
     new: &NewVersion,
-) -> Result<Uuid, RegisterError> {
+) -> Result<BaseVersionId, RegisterError> {
     let parent = match &new.parent {
         None => None,
         Some(name) => {
@@ -138,19 +177,19 @@ async fn insert(
             Some(found.ok_or_else(|| RegisterError::UnknownParent(name.clone()))?.id)
         }
     };
-    let id = Uuid::now_v7();
+    let id = BaseVersionId::generate();
     sqlx::query!(
         "INSERT INTO base_model_versions
              (id, tenant, base_model, version, uri, digest, size, parent, licence, retires_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        id,
-        tenant,
-        base_model,
+        id.0,
+        tenant.0,
+        base_model.0,
         new.version,
         new.uri,
         new.digest,
         new.size,
-        parent,
+        parent.map(Uuid::from),
         new.licence,
         new.retires_at,
     )
@@ -159,15 +198,22 @@ async fn insert(
     Ok(id)
 }
 
+async fn by_id(
+    connection: &mut PgConnection,
+    id: BaseVersionId,
+) -> Result<BaseVersion, sqlx::Error> {
+    Ok(select!("WHERE v.id = $1", id.0).fetch_one(connection).await?.into())
+}
+
 /// A base model's version of this name.
 pub(in crate::service::database) async fn find(
     connection: &mut PgConnection,
-    base_model: Uuid,
+    base_model: BaseModelId,
     version: &str,
 ) -> Result<Option<BaseVersion>, sqlx::Error> {
-    select!("WHERE v.base_model = $1 AND v.version = $2", base_model, version)
-        .fetch_optional(connection)
-        .await
+    let row = select!("WHERE v.base_model = $1 AND v.version = $2", base_model.0, version);
+
+    Ok(row.fetch_optional(connection).await?.map(BaseVersion::from))
 }
 
 /// A version of a tenant's base model.
@@ -176,13 +222,14 @@ pub(in crate::service::database) async fn find(
 /// From the database.
 pub async fn get(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     model: &str,
     version: &str,
 ) -> Result<Option<BaseVersion>, sqlx::Error> {
-    select!("WHERE m.tenant = $1 AND m.name = $2 AND v.version = $3", tenant, model, version)
-        .fetch_optional(&mut *database.scope(tenant).await?)
-        .await
+    let row =
+        select!("WHERE m.tenant = $1 AND m.name = $2 AND v.version = $3", tenant.0, model, version);
+
+    Ok(row.fetch_optional(&mut *database.scope(tenant).await?).await?.map(BaseVersion::from))
 }
 
 /// Versions of a tenant's base model after the given one, newest arrival first.
@@ -191,19 +238,21 @@ pub async fn get(
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     model: &str,
-    after: Option<Uuid>,
+    after: Option<BaseVersionId>,
     limit: i64,
 ) -> Result<Vec<BaseVersion>, sqlx::Error> {
-    select!(
+    let rows = select!(
         "WHERE m.tenant = $1 AND m.name = $2 AND ($3::uuid IS NULL OR v.id < $3)
          ORDER BY v.id DESC LIMIT $4",
-        tenant,
+        tenant.0,
         model,
-        after,
+        after.map(Uuid::from),
         limit,
     )
     .fetch_all(&mut *database.scope(tenant).await?)
-    .await
+    .await?;
+
+    Ok(rows.into_iter().map(BaseVersion::from).collect())
 }

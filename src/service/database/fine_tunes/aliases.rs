@@ -8,10 +8,16 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::versions;
-use crate::service::{
-    access::Caller,
-    database::{Database, audit_events, events},
-    retuning::fine_tunes::{Direction, FineTuneAlias, VersionState},
+use crate::{
+    contract::{
+        events::{AuditAction, EventKind},
+        ids::{FineTuneId, FineTuneVersionId, TenantId},
+    },
+    service::{
+        access::Caller,
+        database::{Database, audit_events, events},
+        retuning::fine_tunes::{Direction, FineTuneAlias, VersionState},
+    },
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -30,12 +36,12 @@ pub enum MoveError {
 
 /// Where an alias of a fine-tune is to move. The caller's transaction holds the fine-tune's lock.
 pub(super) struct Step<'a> {
-    pub tenant: Uuid,
+    pub tenant: TenantId,
     /// Id and name.
-    pub fine_tune: (Uuid, &'a str),
+    pub fine_tune: (FineTuneId, &'a str),
     pub alias: &'a str,
     /// Id and number of the version.
-    pub to: (Uuid, i32),
+    pub to: (FineTuneVersionId, i32),
 }
 
 impl Step<'_> {
@@ -53,7 +59,7 @@ pub(super) async fn promote(
     if take(connection, step, Direction::Promoted).await? {
         // The service itself is a caller without a key.
         let (caller, subject) = (Caller::from(step.tenant), step.subject(step.to.1));
-        audit_events::record(connection, caller, "fine_tune.promote", &subject).await?;
+        audit_events::record(connection, caller, AuditAction::FineTunePromote, &subject).await?;
     }
     Ok(())
 }
@@ -72,10 +78,10 @@ async fn take(
     sqlx::query!(
         "INSERT INTO fine_tune_aliases (fine_tune, alias, tenant, version) VALUES ($1, $2, $3, $4)
          ON CONFLICT (fine_tune, alias) DO UPDATE SET version = $4, moved_at = now()",
-        fine_tune,
+        fine_tune.0,
         step.alias,
-        step.tenant,
-        step.to.0,
+        step.tenant.0,
+        step.to.0.0,
     )
     .execute(&mut *connection)
     .await?;
@@ -83,22 +89,22 @@ async fn take(
         "INSERT INTO fine_tune_alias_moves (id, tenant, fine_tune, alias, move, version, previous)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
         Uuid::now_v7(),
-        step.tenant,
-        fine_tune,
+        step.tenant.0,
+        fine_tune.0,
         step.alias,
         direction as Direction,
-        step.to.0,
-        before.as_ref().map(|before| before.id),
+        step.to.0.0,
+        before.as_ref().map(|before| before.id).map(Uuid::from),
     )
     .execute(&mut *connection)
     .await?;
     // Readers of the fine-tune see where its aliases stand.
-    sqlx::query!("UPDATE fine_tunes SET revision = revision + 1 WHERE id = $1", fine_tune)
+    sqlx::query!("UPDATE fine_tunes SET revision = revision + 1 WHERE id = $1", fine_tune.0)
         .execute(&mut *connection)
         .await?;
     let kind = match direction {
-        Direction::Promoted => "fine_tune.version.promoted",
-        Direction::RolledBack => "fine_tune.version.rolled_back",
+        Direction::Promoted => EventKind::FineTuneVersionPromoted,
+        Direction::RolledBack => EventKind::FineTuneVersionRolledBack,
     };
     let data = json!({
         "fine_tune": name, "alias": step.alias, "version": step.to.1,
@@ -110,20 +116,20 @@ async fn take(
 }
 
 struct Standing {
-    id: Uuid,
+    id: FineTuneVersionId,
     number: i32,
 }
 
 async fn current(
     connection: &mut PgConnection,
-    fine_tune: Uuid,
+    fine_tune: FineTuneId,
     alias: &str,
 ) -> Result<Option<Standing>, sqlx::Error> {
     sqlx::query_as!(
         Standing,
         "SELECT v.id, v.number FROM fine_tune_aliases a JOIN fine_tune_versions v ON v.id = a.version
          WHERE a.fine_tune = $1 AND a.alias = $2",
-        fine_tune,
+        fine_tune.0,
         alias,
     )
     .fetch_optional(connection)
@@ -150,7 +156,7 @@ pub async fn promote_by_hand(
     }
     sqlx::query!(
         "UPDATE fine_tune_versions SET state = 'published' WHERE id = $1 AND state = 'proposed'",
-        version
+        version.0
     )
     .execute(&mut *transaction)
     .await?;
@@ -158,7 +164,7 @@ pub async fn promote_by_hand(
     take(&mut transaction, &step, Direction::Promoted).await?;
     let shown = show(&mut transaction, id, alias).await?;
     let subject = step.subject(number);
-    audit_events::record(&mut transaction, caller, "fine_tune.promote", &subject).await?;
+    audit_events::record(&mut transaction, caller, AuditAction::FineTunePromote, &subject).await?;
     transaction.commit().await?;
     shown.ok_or(MoveError::Unknown)
 }
@@ -191,9 +197,9 @@ pub async fn roll_back(
                  WHERE fine_tune = $1 AND alias = $2 AND version = $3 AND move = 'promoted'
                  ORDER BY id DESC LIMIT 1) AS last
            JOIN fine_tune_versions v ON v.id = last.previous"#,
-        id,
+        id.0,
         alias,
-        version,
+        version.0,
     )
     .fetch_optional(&mut *transaction)
     .await?
@@ -203,7 +209,7 @@ pub async fn roll_back(
     take(&mut transaction, &step, Direction::RolledBack).await?;
     let shown = show(&mut transaction, id, alias).await?;
     let subject = step.subject(number);
-    audit_events::record(&mut transaction, caller, "fine_tune.rollback", &subject).await?;
+    audit_events::record(&mut transaction, caller, AuditAction::FineTuneRollback, &subject).await?;
     transaction.commit().await?;
     shown.ok_or(MoveError::Unknown)
 }
@@ -211,23 +217,23 @@ pub async fn roll_back(
 /// Locks a tenant's fine-tune; its id, and id and state of its version.
 async fn lock(
     connection: &mut PgConnection,
-    tenant: Uuid,
+    tenant: TenantId,
     fine_tune: &str,
     number: i32,
-) -> Result<(Uuid, Uuid, VersionState), MoveError> {
+) -> Result<(FineTuneId, FineTuneVersionId, VersionState), MoveError> {
     let row = sqlx::query!(
         r#"SELECT f.id, v.id AS version, v.state AS "state: VersionState"
            FROM fine_tunes f JOIN fine_tune_versions v ON v.fine_tune = f.id
            WHERE f.tenant = $1 AND f.name = $2 AND v.number = $3
            FOR NO KEY UPDATE OF f"#,
-        tenant,
+        tenant.0,
         fine_tune,
         number,
     )
     .fetch_optional(connection)
     .await?
     .ok_or(MoveError::Unknown)?;
-    Ok((row.id, row.version, row.state))
+    Ok((row.id.into(), row.version.into(), row.state))
 }
 
 /// Where an alias of a tenant's fine-tune stands.
@@ -236,37 +242,37 @@ async fn lock(
 /// From the database.
 pub async fn get(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     fine_tune: &str,
     alias: &str,
 ) -> Result<Option<FineTuneAlias>, sqlx::Error> {
     let mut connection = database.scope(tenant).await?;
     let id = sqlx::query_scalar!(
         "SELECT id FROM fine_tunes WHERE tenant = $1 AND name = $2",
-        tenant,
+        tenant.0,
         fine_tune,
     )
     .fetch_optional(&mut *connection)
     .await?;
     match id {
-        Some(id) => show(&mut connection, id, alias).await,
+        Some(id) => show(&mut connection, id.into(), alias).await,
         None => Ok(None),
     }
 }
 
 async fn show(
     connection: &mut PgConnection,
-    fine_tune: Uuid,
+    fine_tune: FineTuneId,
     alias: &str,
 ) -> Result<Option<FineTuneAlias>, sqlx::Error> {
     struct Row {
-        version: Uuid,
+        version: FineTuneVersionId,
         moved_at: OffsetDateTime,
     }
     let row = sqlx::query_as!(
         Row,
         "SELECT version, moved_at FROM fine_tune_aliases WHERE fine_tune = $1 AND alias = $2",
-        fine_tune,
+        fine_tune.0,
         alias,
     )
     .fetch_optional(&mut *connection)

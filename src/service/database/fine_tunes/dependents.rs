@@ -4,20 +4,23 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::service::{
-    database::retunes::begin::Target,
-    retuning::{
-        Release,
-        fine_tunes::{On, Template},
-        is_newer,
+use crate::{
+    contract::ids::{BaseModelId, BaseVersionId, FineTuneId, TenantId},
+    service::{
+        database::retunes::begin::Target,
+        retuning::{
+            Release,
+            fine_tunes::{On, Template},
+            is_newer,
+        },
     },
 };
 
 /// Whom to look for; everything given must hold.
 #[derive(Clone, Debug)]
 pub struct Dependents {
-    pub tenant: Uuid,
-    pub base_model: Option<Uuid>,
+    pub tenant: TenantId,
+    pub base_model: Option<BaseModelId>,
     pub on: Option<On>,
     /// The alias that they follow, by its name or because they follow every one.
     pub alias: Option<String>,
@@ -26,7 +29,7 @@ pub struct Dependents {
 
 impl Dependents {
     /// All of a tenant's.
-    pub fn of(tenant: Uuid) -> Self {
+    pub fn of(tenant: TenantId) -> Self {
         Self { tenant, base_model: None, on: None, alias: None, names: None }
     }
 }
@@ -34,12 +37,12 @@ impl Dependents {
 /// A fine-tune, as far as its jobs are concerned.
 #[derive(Clone, Debug)]
 pub struct Dependent {
-    pub id: Uuid,
+    pub id: FineTuneId,
     pub name: String,
     pub trajectory: String,
     pub data: Option<Value>,
     pub spec: Value,
-    pub base_id: Uuid,
+    pub base_id: BaseVersionId,
     pub base_version: String,
     pub base_uri: String,
     pub base_digest: String,
@@ -80,8 +83,8 @@ pub(in crate::service::database) async fn find(
            AND ($4::text IS NULL OR f.policy_alias IS NULL OR f.policy_alias = $4)
            AND ($5::text[] IS NULL OR f.name = ANY ($5))
          ORDER BY f.id",
-        wanted.tenant,
-        wanted.base_model,
+        wanted.tenant.0,
+        wanted.base_model.map(Uuid::from),
         wanted.on as Option<On>,
         wanted.alias,
         wanted.names.as_deref(),

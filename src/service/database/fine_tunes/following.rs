@@ -3,28 +3,30 @@
 //! not names of versions. What waits in vain when an alias moves: `retunes::supersede`.
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use super::aliases::{self, Step};
-use crate::service::{
-    database::retunes::begin::Target,
-    retuning::{PRODUCTION, fine_tunes::Mode},
+use crate::{
+    contract::ids::{BaseVersionId, FineTuneId, TenantId},
+    service::{
+        database::retunes::begin::Target,
+        retuning::{PRODUCTION, fine_tunes::Mode},
+    },
 };
 
 /// Moves `production` of these fine-tunes to the published results that they have on the target,
 /// where their policy is to promote.
 pub(in crate::service::database) async fn promote_what_is_there(
     connection: &mut PgConnection,
-    tenant: Uuid,
+    tenant: TenantId,
     target: &Target,
-    fine_tunes: &[Uuid],
+    fine_tunes: &[FineTuneId],
 ) -> Result<(), sqlx::Error> {
     // Locked before results are looked for: one that arrives at this moment either is seen here, or
     // sees the alias where it stands after this.
     let followers = sqlx::query!(
         r#"SELECT id, name, trajectory, policy_mode AS "policy_mode: Mode" FROM fine_tunes
            WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE"#,
-        fine_tunes,
+        fine_tunes as &[FineTuneId],
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -38,7 +40,7 @@ pub(in crate::service::database) async fn promote_what_is_there(
              ORDER BY v.number DESC LIMIT 1",
             one.id,
             one.trajectory,
-            target.base_model,
+            target.base_model.0,
             target.digest,
         )
         .fetch_optional(&mut *connection)
@@ -46,9 +48,9 @@ pub(in crate::service::database) async fn promote_what_is_there(
         let Some(there) = there else { continue };
         let step = Step {
             tenant,
-            fine_tune: (one.id, &one.name),
+            fine_tune: (one.id.into(), &one.name),
             alias: PRODUCTION,
-            to: (there.id, there.number),
+            to: (there.id.into(), there.number),
         };
         aliases::promote(connection, &step).await?;
     }
@@ -58,8 +60,8 @@ pub(in crate::service::database) async fn promote_what_is_there(
 /// Whether an alias that the fine-tune follows stands on this version of its base model.
 pub(super) async fn stands_on(
     connection: &mut PgConnection,
-    fine_tune: Uuid,
-    base_version: Uuid,
+    fine_tune: FineTuneId,
+    base_version: BaseVersionId,
 ) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (
@@ -69,8 +71,8 @@ pub(super) async fn stands_on(
                JOIN base_model_versions v ON v.id = a.version
                WHERE f.id = $1 AND v.digest = own.digest
                  AND (f.policy_alias IS NULL OR a.alias = f.policy_alias)) AS "stands!""#,
-        fine_tune,
-        base_version,
+        fine_tune.0,
+        base_version.0,
     )
     .fetch_one(connection)
     .await

@@ -7,6 +7,10 @@ use uuid::Uuid;
 
 use super::{aliases, following};
 use crate::{
+    contract::{
+        events::EventKind,
+        ids::{BaseVersionId, FineTuneId, FineTuneVersionId, RetuneId, TenantId, TransferId},
+    },
     pipeline::{Outcome, Verdict},
     service::{
         database::{Database, events, names},
@@ -21,14 +25,14 @@ use crate::{
 
 /// The columns of [`FineTuneVersion`] that are not its own types yet.
 pub(super) struct Row {
-    pub id: Uuid,
+    pub id: FineTuneVersionId,
     pub fine_tune: String,
     pub version: i32,
     pub state: VersionState,
     pub parent: Option<i32>,
     pub base_model: String,
     pub base_version: Option<String>,
-    pub transfer: Uuid,
+    pub transfer: TransferId,
     pub retune: Option<Uuid>,
     pub source_base: String,
     pub trajectory: String,
@@ -78,7 +82,7 @@ impl TryFrom<Row> for FineTuneVersion {
             base_model: row.base_model,
             base_version: row.base_version,
             transfer: row.transfer,
-            retune: row.retune,
+            retune: row.retune.map(RetuneId),
             source_base: row.source_base,
             trajectory: row.trajectory,
             target_base: row.target_base,
@@ -95,10 +99,10 @@ impl TryFrom<Row> for FineTuneVersion {
 
 /// What a transfer that has succeeded leaves: where it came from and what it was for.
 pub(in crate::service::database) struct Delivery<'a> {
-    pub transfer: Uuid,
-    pub tenant: Uuid,
-    pub fine_tune: Uuid,
-    pub base_version: Option<Uuid>,
+    pub transfer: TransferId,
+    pub tenant: TenantId,
+    pub fine_tune: FineTuneId,
+    pub base_version: Option<BaseVersionId>,
     /// The occasion of its retune.
     pub reason: Option<Reason>,
     pub spec: &'a Value,
@@ -114,7 +118,7 @@ pub(in crate::service::database) async fn deliver(
     let fine_tune = sqlx::query!(
         r#"SELECT name, policy_on AS "policy_on: On", policy_mode AS "policy_mode: Mode", trajectory
            FROM fine_tunes WHERE id = $1 FOR NO KEY UPDATE"#,
-        delivery.fine_tune,
+        delivery.fine_tune.0,
     )
     .fetch_one(&mut *connection)
     .await?;
@@ -126,7 +130,7 @@ pub(in crate::service::database) async fn deliver(
         "transfer": delivery.transfer, "verdict": delivery.outcome.verdict,
         "recommendation": delivery.outcome.recommendation, "uri": delivery.outcome.uri,
     });
-    events::record(connection, delivery.tenant, &subject, "fine_tune.version.created", data)
+    events::record(connection, delivery.tenant, &subject, EventKind::FineTuneVersionCreated, data)
         .await?;
     let wanted = fine_tune.policy_mode == Mode::Promote
         && delivery.outcome.verdict == Verdict::Published
@@ -169,10 +173,10 @@ async fn is_due(
 async fn is_ahead_of_production(
     connection: &mut PgConnection,
     delivery: &Delivery<'_>,
-    base: Uuid,
+    base: BaseVersionId,
 ) -> Result<bool, sqlx::Error> {
     let own =
-        sqlx::query!("SELECT version, base_model FROM base_model_versions WHERE id = $1", base)
+        sqlx::query!("SELECT version, base_model FROM base_model_versions WHERE id = $1", base.0)
             .fetch_one(&mut *connection)
             .await?;
     let production = sqlx::query!(
@@ -180,14 +184,15 @@ async fn is_ahead_of_production(
          JOIN fine_tune_versions v ON v.id = a.version
          JOIN base_model_versions b ON b.id = v.base_version
          WHERE a.fine_tune = $1 AND a.alias = $2 AND b.base_model = $3",
-        delivery.fine_tune,
+        delivery.fine_tune.0,
         PRODUCTION,
         own.base_model,
     )
     .fetch_optional(connection)
     .await?;
     let own = Release { version: &own.version, id: base };
-    Ok(production.is_none_or(|row| !is_newer(Release { version: &row.version, id: row.id }, own)))
+    Ok(production
+        .is_none_or(|row| !is_newer(Release { version: &row.version, id: row.id.into() }, own)))
 }
 
 /// The new version's id and number.
@@ -195,8 +200,8 @@ async fn insert(
     connection: &mut PgConnection,
     delivery: &Delivery<'_>,
     state: VersionState,
-) -> Result<(Uuid, i32), sqlx::Error> {
-    let (id, outcome) = (Uuid::now_v7(), delivery.outcome);
+) -> Result<(FineTuneVersionId, i32), sqlx::Error> {
+    let (id, outcome) = (FineTuneVersionId::generate(), delivery.outcome);
     let number = sqlx::query_scalar!(
         "INSERT INTO fine_tune_versions
              (id, tenant, fine_tune, number, state, parent, base_version, transfer, source_base,
@@ -207,12 +212,12 @@ async fn insert(
                 $14::text::transfer_recommendation, $15
          FROM fine_tune_versions WHERE fine_tune = $3
          RETURNING number",
-        id,
-        delivery.tenant,
-        delivery.fine_tune,
+        id.0,
+        delivery.tenant.0,
+        delivery.fine_tune.0,
         state as VersionState,
-        delivery.base_version,
-        delivery.transfer,
+        delivery.base_version.map(Uuid::from),
+        delivery.transfer.0,
         text(delivery.spec, "/source/base"),
         text(delivery.spec, "/source/trajectory"),
         text(delivery.spec, "/target/base"),
@@ -235,9 +240,9 @@ fn text<'a>(spec: &'a Value, pointer: &str) -> &'a str {
 /// One version by its id.
 pub(super) async fn by_id(
     connection: &mut PgConnection,
-    id: Uuid,
+    id: FineTuneVersionId,
 ) -> Result<FineTuneVersion, sqlx::Error> {
-    select!("WHERE v.id = $1", id).fetch_one(connection).await?.try_into()
+    select!("WHERE v.id = $1", id.0).fetch_one(connection).await?.try_into()
 }
 
 /// A version of a tenant's fine-tune.
@@ -246,11 +251,11 @@ pub(super) async fn by_id(
 /// From the database.
 pub async fn get(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     fine_tune: &str,
     number: i32,
 ) -> Result<Option<FineTuneVersion>, sqlx::Error> {
-    select!("WHERE f.tenant = $1 AND f.name = $2 AND v.number = $3", tenant, fine_tune, number)
+    select!("WHERE f.tenant = $1 AND f.name = $2 AND v.number = $3", tenant.0, fine_tune, number)
         .fetch_optional(&mut *database.scope(tenant).await?)
         .await?
         .map(FineTuneVersion::try_from)
@@ -263,17 +268,17 @@ pub async fn get(
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     fine_tune: &str,
-    after: Option<Uuid>,
+    after: Option<FineTuneVersionId>,
     limit: i64,
 ) -> Result<Vec<FineTuneVersion>, sqlx::Error> {
     let rows = select!(
         "WHERE f.tenant = $1 AND f.name = $2 AND ($3::uuid IS NULL OR v.id < $3)
          ORDER BY v.id DESC LIMIT $4",
-        tenant,
+        tenant.0,
         fine_tune,
-        after,
+        after.map(Uuid::from),
         limit,
     );
     rows.fetch_all(&mut *database.scope(tenant).await?)

@@ -2,15 +2,17 @@
 //! under a lease, recorded under its token.
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use super::{Database, Inbound};
-use crate::service::database::{arrivals::Announced, terms::Terms};
+use crate::{
+    contract::ids::LeaseToken,
+    service::database::{arrivals::Announced, terms::Terms},
+};
 
 /// A claimed listing.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    pub token: Uuid,
+    pub token: LeaseToken,
     pub inbound: Inbound,
     /// Whether a notification has asked for it.
     pub announced: Announced,
@@ -29,8 +31,8 @@ pub async fn ask(database: &Database, inbound: &Inbound) -> Result<(), sqlx::Err
          SET listing_asked_at = clock_timestamp(), listing_failures = 0,
              listing_due_at = CASE WHEN listing_token IS NULL THEN now() ELSE listing_due_at END
          WHERE id = $1 AND tenant = $2",
-        inbound.id,
-        inbound.tenant,
+        inbound.id.0,
+        inbound.tenant.0,
     )
     .execute(&mut *scope)
     .await?;
@@ -83,10 +85,10 @@ pub async fn claim(
     .fetch_all(&database.pool)
     .await?;
     let claimed = rows.into_iter().map(|row| Claimed {
-        token: row.token,
+        token: row.token.into(),
         inbound: Inbound {
-            id: row.id,
-            tenant: row.tenant,
+            id: row.id.into(),
+            tenant: row.tenant.into(),
             base_model: row.base_model,
             prefix: row.prefix,
         },
@@ -109,8 +111,8 @@ pub async fn succeed(database: &Database, claimed: &Claimed) -> Result<(), sqlx:
              listing_due_at = CASE WHEN listing_asked_at > listing_began_at THEN now()
                                    ELSE now() + make_interval(secs => poll_seconds) END
          WHERE id = $1 AND listing_token = $2",
-        claimed.inbound.id,
-        claimed.token,
+        claimed.inbound.id.0,
+        claimed.token.0,
     )
     .execute(&database.pool)
     .await?;
@@ -138,8 +140,8 @@ pub async fn fail(
                       THEN now() + make_interval(secs => $3)
                  ELSE now() + make_interval(secs => poll_seconds) END
          WHERE id = $1 AND listing_token = $2",
-        claimed.inbound.id,
-        claimed.token,
+        claimed.inbound.id.0,
+        claimed.token.0,
         terms.wait_after(claimed.failures + 1),
         terms.give_up.as_secs_f64(),
         error,

@@ -10,6 +10,10 @@ use super::{
     moves::{to_cancelled, to_failed, to_queued},
 };
 use crate::{
+    contract::{
+        events::EventKind,
+        ids::{BaseVersionId, RetuneId},
+    },
     pipeline::{Outcome, Verdict},
     service::{
         database::{
@@ -55,8 +59,8 @@ pub async fn succeed(
            RETURNING coalesce(jsonb_typeof(spec -> 'gate') = 'object', false) AS "gated!",
                      tenant, retune, fine_tune, base_version,
                      (SELECT r.reason FROM retunes r WHERE r.id = transfers.retune) AS "reason: Reason""#,
-        held.transfer,
-        held.token,
+        held.transfer.0,
+        held.token.0,
         outcome.uri,
         outcome.manifest_sha256,
         names::label(&outcome.verdict),
@@ -69,8 +73,8 @@ pub async fn succeed(
     let Some(row) = row else { return Ok(false) };
     if row.gated {
         let kind = match outcome.verdict {
-            Verdict::Published => "gate.passed",
-            Verdict::Rejected => "gate.failed",
+            Verdict::Published => EventKind::GatePassed,
+            Verdict::Rejected => EventKind::GateFailed,
         };
         events::insert(&mut transaction, held.transfer, kind, json!({})).await?;
     }
@@ -78,20 +82,20 @@ pub async fn succeed(
         "attempt": held.attempt, "verdict": outcome.verdict,
         "recommendation": outcome.recommendation, "uri": outcome.uri,
     });
-    events::insert(&mut transaction, held.transfer, "transfer.succeeded", data).await?;
+    events::insert(&mut transaction, held.transfer, EventKind::TransferSucceeded, data).await?;
     if let Some(fine_tune) = row.fine_tune {
         let delivery = Delivery {
             transfer: held.transfer,
-            tenant: row.tenant,
-            fine_tune,
-            base_version: row.base_version,
+            tenant: row.tenant.into(),
+            fine_tune: fine_tune.into(),
+            base_version: row.base_version.map(BaseVersionId),
             reason: row.reason,
             spec: &held.spec,
             outcome,
         };
         versions::deliver(&mut transaction, &delivery).await?;
     }
-    retunes::settle(&mut transaction, row.retune).await?;
+    retunes::settle(&mut transaction, row.retune.map(RetuneId)).await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -150,7 +154,7 @@ pub async fn hand_back(database: &Database, held: &Lease) -> Result<bool, sqlx::
     let retune = if row.status == Status::Cancelling {
         to_cancelled(&mut transaction, held.transfer).await?
     } else {
-        sqlx::query!("UPDATE transfers SET attempt = attempt - 1 WHERE id = $1", held.transfer)
+        sqlx::query!("UPDATE transfers SET attempt = attempt - 1 WHERE id = $1", held.transfer.0)
             .execute(&mut *transaction)
             .await?;
         to_queued(&mut transaction, held.transfer, 0.0, "handed_back", None).await?
@@ -187,7 +191,7 @@ pub async fn decline(
              SET attempt = attempt - 1, unreadable_to = $2,
                  unreadable_since = now() - make_interval(secs => $3)
              WHERE id = $1",
-            held.transfer,
+            held.transfer.0,
             VERSION,
             row.unreadable_seconds.unwrap_or(0.0),
         )
@@ -220,8 +224,8 @@ async fn lock_held(
            FROM transfers
            WHERE id = $1 AND lease_token = $2 AND status IN ('running', 'cancelling')
            FOR UPDATE"#,
-        held.transfer,
-        held.token,
+        held.transfer.0,
+        held.token.0,
     )
     .fetch_optional(connection)
     .await

@@ -3,18 +3,23 @@
 
 use serde_json::json;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-use crate::service::{database::events, jobs::JobError};
+use crate::{
+    contract::{
+        events::EventKind,
+        ids::{RetuneId, TransferId},
+    },
+    service::{database::events, jobs::JobError},
+};
 
 /// Queued again, for now + `wait_seconds`.
 pub(super) async fn to_queued(
     connection: &mut PgConnection,
-    id: Uuid,
+    id: TransferId,
     wait_seconds: f64,
     reason: &str,
     error: Option<&JobError>,
-) -> Result<Option<Uuid>, sqlx::Error> {
+) -> Result<Option<RetuneId>, sqlx::Error> {
     let retune = sqlx::query_scalar!(
         "UPDATE transfers
          SET status = 'queued', available_at = now() + make_interval(secs => $2),
@@ -22,7 +27,7 @@ pub(super) async fn to_queued(
              progress_total = NULL, progress_unit = NULL, estimated_finish = NULL,
              error_code = $3, error_detail = $4, error_pointer = $5, unreadable_since = NULL
          WHERE id = $1 RETURNING retune",
-        id,
+        id.0,
         wait_seconds,
         error.map(|error| &*error.code),
         error.map(|error| &*error.detail),
@@ -31,15 +36,15 @@ pub(super) async fn to_queued(
     .fetch_one(&mut *connection)
     .await?;
     let data = json!({"reason": reason, "error": error});
-    events::insert(connection, id, "transfer.queued", data).await?;
-    Ok(retune)
+    events::insert(connection, id, EventKind::TransferQueued, data).await?;
+    Ok(retune.map(RetuneId))
 }
 
 pub(super) async fn to_failed(
     connection: &mut PgConnection,
-    id: Uuid,
+    id: TransferId,
     error: &JobError,
-) -> Result<Option<Uuid>, sqlx::Error> {
+) -> Result<Option<RetuneId>, sqlx::Error> {
     let retune = sqlx::query_scalar!(
         "UPDATE transfers
          SET status = 'failed', finished_at = now(), lease_token = NULL, lease_expires_at = NULL,
@@ -47,31 +52,31 @@ pub(super) async fn to_failed(
              estimated_finish = NULL, error_code = $2, error_detail = $3, error_pointer = $4,
              unreadable_since = NULL
          WHERE id = $1 RETURNING retune",
-        id,
+        id.0,
         error.code,
         error.detail,
         error.pointer,
     )
     .fetch_one(&mut *connection)
     .await?;
-    events::insert(connection, id, "transfer.failed", json!({"error": error})).await?;
-    Ok(retune)
+    events::insert(connection, id, EventKind::TransferFailed, json!({"error": error})).await?;
+    Ok(retune.map(RetuneId))
 }
 
 pub(super) async fn to_cancelled(
     connection: &mut PgConnection,
-    id: Uuid,
-) -> Result<Option<Uuid>, sqlx::Error> {
+    id: TransferId,
+) -> Result<Option<RetuneId>, sqlx::Error> {
     let retune = sqlx::query_scalar!(
         "UPDATE transfers
          SET status = 'cancelled', finished_at = now(), lease_token = NULL, lease_expires_at = NULL,
              phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
              estimated_finish = NULL
          WHERE id = $1 RETURNING retune",
-        id
+        id.0
     )
     .fetch_one(&mut *connection)
     .await?;
-    events::insert(connection, id, "transfer.cancelled", json!({})).await?;
-    Ok(retune)
+    events::insert(connection, id, EventKind::TransferCancelled, json!({})).await?;
+    Ok(retune.map(RetuneId))
 }

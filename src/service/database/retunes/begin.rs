@@ -6,21 +6,27 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{settle, supersede::supersede};
-use crate::service::{
-    database::{
-        events,
-        fine_tunes::{dependents::Dependent, following},
+use crate::{
+    contract::{
+        events::EventKind,
+        ids::{BaseModelId, BaseVersionId, FineTuneId, RetuneId, TenantId, TransferId},
     },
-    retuning::{
-        base_models::BaseVersion,
-        retunes::{Limits, Reason},
+    service::{
+        database::{
+            events,
+            fine_tunes::{dependents::Dependent, following},
+        },
+        retuning::{
+            base_models::BaseVersion,
+            retunes::{Limits, Reason},
+        },
     },
 };
 
 /// Why a retune begins, and under what terms.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::service::database) struct Occasion {
-    pub tenant: Uuid,
+    pub tenant: TenantId,
     pub reason: Reason,
     pub limits: Limits,
     pub max_attempts: i32,
@@ -29,10 +35,10 @@ pub(in crate::service::database) struct Occasion {
 /// The registered version that a retune is for.
 #[derive(Clone, Debug)]
 pub(in crate::service::database) struct Target {
-    pub base_model: Uuid,
+    pub base_model: BaseModelId,
     /// The base model's name.
     pub model: String,
-    pub id: Uuid,
+    pub id: BaseVersionId,
     pub version: String,
     pub uri: String,
     pub digest: String,
@@ -40,7 +46,7 @@ pub(in crate::service::database) struct Target {
 
 impl Target {
     /// A version of the base model with this id.
-    pub fn of(base_model: Uuid, version: BaseVersion) -> Self {
+    pub fn of(base_model: BaseModelId, version: BaseVersion) -> Self {
         Self {
             base_model,
             model: version.base_model,
@@ -54,10 +60,10 @@ impl Target {
 
 /// A transfer to be.
 struct Member {
-    fine_tune: Uuid,
+    fine_tune: FineTuneId,
     spec: Value,
     /// Version and digest of a registered target.
-    base: Option<(Uuid, String)>,
+    base: Option<(BaseVersionId, String)>,
 }
 
 /// Carries the dependents onto a version: not those that were tuned from its bytes, nor those that a
@@ -69,7 +75,7 @@ pub(in crate::service::database) async fn onto_version(
     occasion: &Occasion,
     target: &Target,
     dependents: &[Dependent],
-) -> Result<Option<Uuid>, sqlx::Error> {
+) -> Result<Option<RetuneId>, sqlx::Error> {
     let begun = carry(connection, occasion, target, dependents).await?;
     let moved = occasion.reason == Reason::AliasMoved;
     if begun.is_none() && !moved {
@@ -77,7 +83,7 @@ pub(in crate::service::database) async fn onto_version(
     }
     // Rows are locked in one order: transfers, fine-tunes, retunes.
     let (retune, carried) = begun.unzip();
-    let concerned: Vec<Uuid> = dependents.iter().map(|one| one.id).collect();
+    let concerned: Vec<FineTuneId> = dependents.iter().map(|one| one.id).collect();
     let left = supersede(connection, target, &carried.unwrap_or_default(), &concerned).await?;
     if moved {
         following::promote_what_is_there(connection, occasion.tenant, target, &concerned).await?;
@@ -92,7 +98,7 @@ async fn carry(
     occasion: &Occasion,
     target: &Target,
     dependents: &[Dependent],
-) -> Result<Option<(Uuid, Vec<Uuid>)>, sqlx::Error> {
+) -> Result<Option<(RetuneId, Vec<FineTuneId>)>, sqlx::Error> {
     let others = dependents.iter().filter(|one| one.base_digest != target.digest);
     let members: Vec<Member> = others
         .map(|one| Member {
@@ -112,7 +118,7 @@ async fn carry(
         }
     }
     if carried.is_empty() {
-        sqlx::query!("DELETE FROM retunes WHERE id = $1", retune).execute(connection).await?;
+        sqlx::query!("DELETE FROM retunes WHERE id = $1", retune.0).execute(connection).await?;
         return Ok(None);
     }
     created(connection, occasion, retune, Some(target)).await?;
@@ -125,7 +131,7 @@ pub(in crate::service::database) async fn onto_locations(
     occasion: &Occasion,
     targets: &[String],
     dependents: &[Dependent],
-) -> Result<Uuid, sqlx::Error> {
+) -> Result<RetuneId, sqlx::Error> {
     let retune = insert(connection, occasion, None).await?;
     for one in dependents {
         for target in targets {
@@ -141,17 +147,17 @@ async fn insert(
     connection: &mut PgConnection,
     occasion: &Occasion,
     target: Option<&Target>,
-) -> Result<Uuid, sqlx::Error> {
-    let id = Uuid::now_v7();
+) -> Result<RetuneId, sqlx::Error> {
+    let id = RetuneId::generate();
     sqlx::query!(
         "INSERT INTO retunes
              (id, tenant, reason, base_model, base_version, max_concurrent, max_compute_seconds)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        id,
-        occasion.tenant,
+        id.0,
+        occasion.tenant.0,
         occasion.reason as Reason,
-        target.map(|target| target.base_model),
-        target.map(|target| target.id),
+        target.map(|target| target.base_model).map(Uuid::from),
+        target.map(|target| target.id).map(Uuid::from),
         occasion.limits.max_concurrent,
         occasion.limits.max_compute_seconds,
     )
@@ -165,10 +171,10 @@ async fn insert(
 async fn enqueue(
     connection: &mut PgConnection,
     occasion: &Occasion,
-    retune: Uuid,
+    retune: RetuneId,
     member: &Member,
 ) -> Result<bool, sqlx::Error> {
-    let id = Uuid::now_v7();
+    let id = TransferId::generate();
     let metadata = member.spec.get("metadata").cloned().unwrap_or_else(|| json!({}));
     let (base_version, base_digest) = member.base.clone().unzip();
     let done = sqlx::query!(
@@ -177,14 +183,14 @@ async fn enqueue(
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          ON CONFLICT (fine_tune, base_digest) WHERE status NOT IN ('failed', 'cancelled')
          DO NOTHING",
-        id,
-        occasion.tenant,
+        id.0,
+        occasion.tenant.0,
         member.spec,
         metadata,
         occasion.max_attempts,
-        retune,
-        member.fine_tune,
-        base_version,
+        retune.0,
+        member.fine_tune.0,
+        base_version.map(Uuid::from),
         base_digest,
         occasion.limits.max_concurrent.is_some(),
     )
@@ -194,7 +200,7 @@ async fn enqueue(
         return Ok(false);
     }
     let data = json!({"reason": "retune", "retune": retune});
-    events::insert(connection, id, "transfer.queued", data).await?;
+    events::insert(connection, id, EventKind::TransferQueued, data).await?;
     Ok(true)
 }
 
@@ -202,7 +208,7 @@ async fn enqueue(
 async fn created(
     connection: &mut PgConnection,
     occasion: &Occasion,
-    retune: Uuid,
+    retune: RetuneId,
     target: Option<&Target>,
 ) -> Result<(), sqlx::Error> {
     let counts = super::by_id(connection, retune).await?.counts;
@@ -212,6 +218,6 @@ async fn created(
         "base_model": target.map(|target| &target.model),
         "base_version": target.map(|target| &target.version),
     });
-    events::record(connection, occasion.tenant, &subject, "retune.created", data).await?;
+    events::record(connection, occasion.tenant, &subject, EventKind::RetuneCreated, data).await?;
     settle::settle(connection, [retune]).await
 }

@@ -1,7 +1,6 @@
 //! What people do with retunes: begin one by hand, pause, resume and cancel.
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use super::{
     begin::{self, Occasion, Target},
@@ -9,6 +8,10 @@ use super::{
 };
 use crate::{
     config,
+    contract::{
+        events::AuditAction,
+        ids::{BaseModelId, RetuneId, TenantId},
+    },
     service::{
         access::Caller,
         database::{
@@ -115,7 +118,7 @@ pub async fn begin(
     if let Some(Idempotency { key, request_sha256 }) = &wish.idempotency {
         sqlx::query!(
             "UPDATE retunes SET idempotency_key = $2, request_sha256 = $3 WHERE id = $1",
-            id,
+            id.0,
             key,
             &request_sha256[..],
         )
@@ -123,8 +126,13 @@ pub async fn begin(
         .await?;
     }
     let retune = super::by_id(&mut transaction, id).await?;
-    audit_events::record(&mut transaction, caller, "retune.create", &format!("retunes/{id}"))
-        .await?;
+    audit_events::record(
+        &mut transaction,
+        caller,
+        AuditAction::RetuneCreate,
+        &format!("retunes/{id}"),
+    )
+    .await?;
     transaction.commit().await?;
     Ok(retune)
 }
@@ -132,25 +140,25 @@ pub async fn begin(
 /// The retune of an earlier request under this key.
 async fn begun_before(
     connection: &mut PgConnection,
-    tenant: Uuid,
+    tenant: TenantId,
     idempotency: &Idempotency,
 ) -> Result<Option<Retune>, BeginError> {
     idempotency.lock(connection, tenant).await?;
     let earlier = sqlx::query!(
         "SELECT id, request_sha256 FROM retunes WHERE tenant = $1 AND idempotency_key = $2",
-        tenant,
+        tenant.0,
         idempotency.key,
     )
     .fetch_optional(&mut *connection)
     .await?;
     let Some(earlier) = earlier else { return Ok(None) };
     idempotency.check(earlier.request_sha256.as_deref())?;
-    Ok(Some(super::by_id(connection, earlier.id).await?))
+    Ok(Some(super::by_id(connection, earlier.id.into()).await?))
 }
 
 async fn target(
     connection: &mut PgConnection,
-    tenant: Uuid,
+    tenant: TenantId,
     base_model: &str,
     version: &str,
 ) -> Result<Target, BeginError> {
@@ -164,8 +172,8 @@ async fn target(
 /// The fine-tunes of these names, all of which must be there; all of the base model without names.
 async fn named(
     connection: &mut PgConnection,
-    tenant: Uuid,
-    base_model: Option<Uuid>,
+    tenant: TenantId,
+    base_model: Option<BaseModelId>,
     names: Option<&[String]>,
 ) -> Result<Vec<Dependent>, BeginError> {
     let wanted =
@@ -186,7 +194,7 @@ async fn named(
 pub async fn pause(
     database: &Database,
     caller: impl Into<Caller>,
-    id: Uuid,
+    id: RetuneId,
 ) -> Result<Option<Retune>, ControlError> {
     let caller = caller.into();
     let Some(mut transaction) = open(database, caller.tenant, id).await? else { return Ok(None) };
@@ -194,14 +202,14 @@ pub async fn pause(
     sqlx::query!(
         "UPDATE transfers SET held = true
          WHERE retune = $1 AND status IN ('queued', 'running', 'cancelling')",
-        id
+        id.0
     )
     .execute(&mut *transaction)
     .await?;
-    sqlx::query!("UPDATE retunes SET status = 'paused' WHERE id = $1", id)
+    sqlx::query!("UPDATE retunes SET status = 'paused' WHERE id = $1", id.0)
         .execute(&mut *transaction)
         .await?;
-    close(transaction, caller, id, "retune.pause").await
+    close(transaction, caller, id, AuditAction::RetunePause).await
 }
 
 /// Lets the transfers begin again. Resuming one that is not paused changes nothing.
@@ -211,21 +219,21 @@ pub async fn pause(
 pub async fn resume(
     database: &Database,
     caller: impl Into<Caller>,
-    id: Uuid,
+    id: RetuneId,
 ) -> Result<Option<Retune>, ControlError> {
     let caller = caller.into();
     let Some(mut transaction) = open(database, caller.tenant, id).await? else { return Ok(None) };
     sqlx::query!(
         "UPDATE transfers SET held = false WHERE retune = $1 AND status IN ('running', 'cancelling')",
-        id
+        id.0
     )
     .execute(&mut *transaction)
     .await?;
-    sqlx::query!("UPDATE retunes SET status = 'running' WHERE id = $1 AND status = 'paused'", id)
+    sqlx::query!("UPDATE retunes SET status = 'running' WHERE id = $1 AND status = 'paused'", id.0)
         .execute(&mut *transaction)
         .await?;
     settle::settle(&mut transaction, [id]).await?;
-    close(transaction, caller, id, "retune.resume").await
+    close(transaction, caller, id, AuditAction::RetuneResume).await
 }
 
 /// Cancels what waits, and asks the workers of what runs to stop.
@@ -235,47 +243,51 @@ pub async fn resume(
 pub async fn cancel(
     database: &Database,
     caller: impl Into<Caller>,
-    id: Uuid,
+    id: RetuneId,
 ) -> Result<Option<Retune>, ControlError> {
     let caller = caller.into();
     let Some(mut transaction) = open(database, caller.tenant, id).await? else { return Ok(None) };
     let waiting = sqlx::query_scalar!(
         "SELECT id FROM transfers WHERE retune = $1 AND status = 'queued' ORDER BY id",
-        id
+        id.0
     )
     .fetch_all(&mut *transaction)
     .await?;
     for transfer in waiting {
-        transfers::cancel_queued(&mut transaction, transfer, "retune_cancelled").await?;
+        transfers::cancel_queued(&mut transaction, transfer.into(), "retune_cancelled").await?;
     }
     sqlx::query!(
         "UPDATE transfers SET status = 'cancelling' WHERE retune = $1 AND status = 'running'",
-        id
+        id.0
     )
     .execute(&mut *transaction)
     .await?;
     settle::settle(&mut transaction, [id]).await?;
-    close(transaction, caller, id, "retune.cancel").await
+    close(transaction, caller, id, AuditAction::RetuneCancel).await
 }
 
 /// Begins a change: locks the retune's unfinished transfers, then the retune, in the order of locks
 /// everywhere. `None` where the tenant has none of this id.
-async fn open(database: &Database, tenant: Uuid, id: Uuid) -> Result<Option<Scope>, ControlError> {
+async fn open(
+    database: &Database,
+    tenant: TenantId,
+    id: RetuneId,
+) -> Result<Option<Scope>, ControlError> {
     let mut transaction = database.scope(tenant).await?;
     sqlx::query!(
         r#"SELECT status AS "status: Status" FROM transfers
            WHERE retune = $1 AND tenant = $2 AND status IN ('queued', 'running', 'cancelling')
            ORDER BY id FOR UPDATE"#,
-        id,
-        tenant,
+        id.0,
+        tenant.0,
     )
     .fetch_all(&mut *transaction)
     .await?;
     let status = sqlx::query_scalar!(
         r#"SELECT status AS "status: RetuneStatus" FROM retunes
            WHERE id = $1 AND tenant = $2 FOR NO KEY UPDATE"#,
-        id,
-        tenant,
+        id.0,
+        tenant.0,
     )
     .fetch_optional(&mut *transaction)
     .await?;
@@ -290,8 +302,8 @@ async fn open(database: &Database, tenant: Uuid, id: Uuid) -> Result<Option<Scop
 async fn close(
     mut transaction: Scope,
     caller: Caller,
-    id: Uuid,
-    action: &str,
+    id: RetuneId,
+    action: AuditAction,
 ) -> Result<Option<Retune>, ControlError> {
     let retune = super::by_id(&mut transaction, id).await?;
     audit_events::record(&mut transaction, caller, action, &format!("retunes/{id}")).await?;

@@ -9,18 +9,20 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-use crate::service::{
-    database::{events, transfers},
-    retuning::retunes::{Retune, RetuneStatus},
+use crate::{
+    contract::{events::EventKind, ids::RetuneId},
+    service::{
+        database::{events, transfers},
+        retuning::retunes::{Retune, RetuneStatus},
+    },
 };
 
 /// Brings retunes up to date with their transfers: ended ones are finished, waiting transfers let go
 /// as far as the limits allow, and cancelled when the budget is used up.
 pub(in crate::service::database) async fn settle(
     connection: &mut PgConnection,
-    retunes: impl IntoIterator<Item = Uuid>,
+    retunes: impl IntoIterator<Item = RetuneId>,
 ) -> Result<(), sqlx::Error> {
     // In one order, for others may settle the same ones.
     for id in retunes.into_iter().collect::<BTreeSet<_>>() {
@@ -29,9 +31,9 @@ pub(in crate::service::database) async fn settle(
     Ok(())
 }
 
-async fn settle_one(connection: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {
+async fn settle_one(connection: &mut PgConnection, id: RetuneId) -> Result<(), sqlx::Error> {
     let tenant =
-        sqlx::query_scalar!("SELECT tenant FROM retunes WHERE id = $1 FOR NO KEY UPDATE", id)
+        sqlx::query_scalar!("SELECT tenant FROM retunes WHERE id = $1 FOR NO KEY UPDATE", id.0)
             .fetch_one(&mut *connection)
             .await?;
     let mut retune = super::by_id(connection, id).await?;
@@ -47,7 +49,7 @@ async fn settle_one(connection: &mut PgConnection, id: Uuid) -> Result<(), sqlx:
     }
     sqlx::query!(
         "UPDATE retunes SET status = $2, finished_at = CASE WHEN $3 THEN now() END WHERE id = $1",
-        id,
+        id.0,
         status as RetuneStatus,
         status.is_final(),
     )
@@ -59,7 +61,8 @@ async fn settle_one(connection: &mut PgConnection, id: Uuid) -> Result<(), sqlx:
             "base_model": retune.base_model, "base_version": retune.base_version,
         });
         let subject = format!("retunes/{id}");
-        events::record(connection, tenant, &subject, "retune.completed", data).await?;
+        events::record(connection, tenant.into(), &subject, EventKind::RetuneCompleted, data)
+            .await?;
     }
     Ok(())
 }
@@ -70,16 +73,16 @@ fn is_spent(retune: &Retune) -> bool {
 }
 
 /// Whether there were any.
-async fn cancel_waiting(connection: &mut PgConnection, id: Uuid) -> Result<bool, sqlx::Error> {
+async fn cancel_waiting(connection: &mut PgConnection, id: RetuneId) -> Result<bool, sqlx::Error> {
     let waiting = sqlx::query_scalar!(
         "SELECT id FROM transfers WHERE retune = $1 AND status = 'queued'
          ORDER BY id FOR UPDATE SKIP LOCKED",
-        id
+        id.0
     )
     .fetch_all(&mut *connection)
     .await?;
     for transfer in &waiting {
-        transfers::cancel_queued(connection, *transfer, "budget_exhausted").await?;
+        transfers::cancel_queued(connection, (*transfer).into(), "budget_exhausted").await?;
     }
     Ok(!waiting.is_empty())
 }
@@ -98,7 +101,7 @@ async fn let_go(connection: &mut PgConnection, retune: &Retune) -> Result<(), sq
              FOR UPDATE SKIP LOCKED
          )
          UPDATE transfers t SET held = false FROM next WHERE t.id = next.id",
-        retune.id,
+        retune.id.0,
         retune.limits.max_concurrent.map(i64::from),
     )
     .execute(connection)

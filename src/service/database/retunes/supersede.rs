@@ -2,12 +2,14 @@
 //! more.
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use super::begin::Target;
-use crate::service::{
-    database::transfers,
-    retuning::{Release, is_newer},
+use crate::{
+    contract::ids::{FineTuneId, RetuneId},
+    service::{
+        database::transfers,
+        retuning::{Release, is_newer},
+    },
 };
 
 /// Cancels what waits in vain; the retunes concerned, which the caller settles.
@@ -18,9 +20,9 @@ use crate::service::{
 pub(super) async fn supersede(
     connection: &mut PgConnection,
     target: &Target,
-    carried: &[Uuid],
-    concerned: &[Uuid],
-) -> Result<Vec<Uuid>, sqlx::Error> {
+    carried: &[FineTuneId],
+    concerned: &[FineTuneId],
+) -> Result<Vec<RetuneId>, sqlx::Error> {
     let waiting = sqlx::query!(
         r#"SELECT t.id, t.retune AS "retune!", t.fine_tune AS "fine_tune!", v.id AS version_id,
                   v.version,
@@ -35,23 +37,23 @@ pub(super) async fn supersede(
            JOIN fine_tunes f ON f.id = t.fine_tune
            WHERE t.fine_tune = ANY ($1) AND t.status = 'queued' AND v.base_model = $2
            ORDER BY t.id FOR UPDATE OF t"#,
-        concerned,
-        target.base_model,
+        concerned as &[FineTuneId],
+        target.base_model.0,
     )
     .fetch_all(&mut *connection)
     .await?;
     let newest = Release { version: &target.version, id: target.id };
     let mut retunes = Vec::new();
     for row in waiting {
-        let own = Release { version: &row.version, id: row.version_id };
+        let own = Release { version: &row.version, id: row.version_id.into() };
         let in_vain = if row.follows {
             !row.stands
         } else {
-            carried.contains(&row.fine_tune) && is_newer(newest, own)
+            carried.contains(&row.fine_tune.into()) && is_newer(newest, own)
         };
         if in_vain {
-            transfers::cancel_queued(connection, row.id, "superseded").await?;
-            retunes.push(row.retune);
+            transfers::cancel_queued(connection, row.id.into(), "superseded").await?;
+            retunes.push(row.retune.into());
         }
     }
     Ok(retunes)

@@ -2,11 +2,14 @@
 
 use serde_json::json;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use super::{Database, by_id};
 use crate::{
     config,
+    contract::{
+        events::{AuditAction, EventKind},
+        ids::{RetuneId, TenantId, TransferId},
+    },
     service::{
         access::Caller,
         database::{
@@ -43,7 +46,7 @@ pub enum TransitionError {
 pub async fn request_cancel(
     database: &Database,
     caller: impl Into<Caller>,
-    id: Uuid,
+    id: TransferId,
 ) -> Result<Option<Transfer>, TransitionError> {
     let caller = caller.into();
     let mut transaction = database.scope(caller.tenant).await?;
@@ -56,7 +59,7 @@ pub async fn request_cancel(
             retunes::settle(&mut transaction, retune).await?;
         }
         Status::Running => {
-            sqlx::query!("UPDATE transfers SET status = 'cancelling' WHERE id = $1", id)
+            sqlx::query!("UPDATE transfers SET status = 'cancelling' WHERE id = $1", id.0)
                 .execute(&mut *transaction)
                 .await?;
         }
@@ -65,8 +68,13 @@ pub async fn request_cancel(
             return Err(TransitionError::InvalidState { status });
         }
     }
-    audit_events::record(&mut transaction, caller, "transfer.cancel", &format!("transfers/{id}"))
-        .await?;
+    audit_events::record(
+        &mut transaction,
+        caller,
+        AuditAction::TransferCancel,
+        &format!("transfers/{id}"),
+    )
+    .await?;
     let transfer = by_id(&mut transaction, id).await?;
     transaction.commit().await?;
     Ok(Some(transfer))
@@ -81,7 +89,7 @@ pub async fn request_cancel(
 pub async fn retry(
     database: &Database,
     caller: impl Into<Caller>,
-    id: Uuid,
+    id: TransferId,
     quotas: &config::Quotas,
 ) -> Result<Option<Transfer>, TransitionError> {
     let caller = caller.into();
@@ -99,7 +107,7 @@ pub async fn retry(
              error_code = NULL, error_detail = NULL, error_pointer = NULL,
              unreadable_to = NULL, unreadable_since = NULL
          WHERE id = $1",
-        id
+        id.0
     )
     .execute(&mut *transaction)
     .await;
@@ -114,9 +122,15 @@ pub async fn retry(
     if let Some(exceeded) = quotas::check(&mut transaction, caller.tenant, quotas).await? {
         return Err(exceeded.into());
     }
-    events::insert(&mut transaction, id, "transfer.queued", json!({"reason": "retried"})).await?;
-    audit_events::record(&mut transaction, caller, "transfer.retry", &format!("transfers/{id}"))
+    events::insert(&mut transaction, id, EventKind::TransferQueued, json!({"reason": "retried"}))
         .await?;
+    audit_events::record(
+        &mut transaction,
+        caller,
+        AuditAction::TransferRetry,
+        &format!("transfers/{id}"),
+    )
+    .await?;
     // Which lets it go, unless it is paused or full.
     retunes::settle(&mut transaction, retune).await?;
     let transfer = by_id(&mut transaction, id).await?;
@@ -128,40 +142,42 @@ pub async fn retry(
 /// claimed meanwhile stays as it is.
 pub(in crate::service::database) async fn cancel_queued(
     connection: &mut PgConnection,
-    id: Uuid,
+    id: TransferId,
     reason: &str,
 ) -> Result<(), sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE transfers SET status = 'cancelled', finished_at = now()
          WHERE id = $1 AND status = 'queued'",
-        id
+        id.0
     )
     .execute(&mut *connection)
     .await?;
     if done.rows_affected() == 1 {
-        events::insert(connection, id, "transfer.cancelled", json!({"reason": reason})).await?;
+        events::insert(connection, id, EventKind::TransferCancelled, json!({"reason": reason}))
+            .await?;
     }
     Ok(())
 }
 
 struct Locked {
     status: Status,
-    retune: Option<Uuid>,
+    retune: Option<RetuneId>,
 }
 
 /// Reads the status and keeps others from changing it until the transaction ends.
 async fn lock(
     connection: &mut PgConnection,
-    tenant: Uuid,
-    id: Uuid,
+    tenant: TenantId,
+    id: TransferId,
 ) -> Result<Option<Locked>, sqlx::Error> {
-    sqlx::query_as!(
-        Locked,
+    let row = sqlx::query!(
         r#"SELECT status AS "status: Status", retune FROM transfers
            WHERE id = $1 AND tenant = $2 FOR UPDATE"#,
-        id,
-        tenant,
+        id.0,
+        tenant.0,
     )
     .fetch_optional(connection)
-    .await
+    .await?;
+
+    Ok(row.map(|row| Locked { status: row.status, retune: row.retune.map(RetuneId) }))
 }

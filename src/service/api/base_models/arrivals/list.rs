@@ -60,7 +60,7 @@ fn parse(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> {
         })?;
         Ok(true)
     })?;
-    filter.after = cut.after;
+    filter.after = cut.after();
     filter.limit = cut.rows();
     Ok((filter, cut.limit))
 }

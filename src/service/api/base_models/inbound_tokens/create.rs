@@ -10,9 +10,9 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::{
+    contract::ids::InboundTokenId,
     service::{
         access::Secret,
         api::{
@@ -47,7 +47,8 @@ pub struct NewInboundToken {
 /// The address made.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MadeInboundToken {
-    id: Uuid,
+    #[schema(value_type = Uuid)]
+    id: InboundTokenId,
     prefix: String,
     poll_seconds: Option<i32>,
     /// The end of the paths `/v1/inbound/{sender}/{token}`; shown this once and never stored.

@@ -43,6 +43,6 @@ pub async fn handle(
     let (database, tenant) = (&state.database, caller.tenant);
     let found = aliases::get(database, tenant, &name, &alias).await?;
     found.ok_or_else(|| Problem::not_found("alias"))?;
-    let rows = moves::list(database, tenant, (&name, &alias), cut.after, cut.rows()).await?;
+    let rows = moves::list(database, tenant, (&name, &alias), cut.after(), cut.rows()).await?;
     Ok(Json(Page::cut(rows, cut.limit, |one| one.id.to_string())))
 }

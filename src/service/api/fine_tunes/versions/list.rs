@@ -40,6 +40,7 @@ pub async fn handle(
 ) -> Result<Json<Page<FineTuneVersion>>, Problem> {
     let cut = Cut::alone(query)?;
     super::super::load(&state, caller.tenant, &name).await?;
-    let rows = versions::list(&state.database, caller.tenant, &name, cut.after, cut.rows()).await?;
+    let rows =
+        versions::list(&state.database, caller.tenant, &name, cut.after(), cut.rows()).await?;
     Ok(Json(Page::cut(rows, cut.limit, |version| version.id.to_string())))
 }

@@ -1,8 +1,10 @@
 //! Where aliases of base models have stood.
-
 use uuid::Uuid;
 
-use crate::service::{database::Database, retuning::base_models::BaseAliasMove};
+use crate::{
+    contract::ids::{BaseAliasMoveId, TenantId},
+    service::{database::Database, retuning::base_models::BaseAliasMove},
+};
 
 /// Moves of an alias of a tenant's base model before the given one, newest first.
 ///
@@ -10,9 +12,9 @@ use crate::service::{database::Database, retuning::base_models::BaseAliasMove};
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     (model, alias): (&str, &str),
-    after: Option<Uuid>,
+    after: Option<BaseAliasMoveId>,
     limit: i64,
 ) -> Result<Vec<BaseAliasMove>, sqlx::Error> {
     sqlx::query_as!(
@@ -24,10 +26,10 @@ pub async fn list(
            LEFT JOIN base_model_versions p ON p.id = h.previous
            WHERE m.tenant = $1 AND m.name = $2 AND h.alias = $3 AND ($4::uuid IS NULL OR h.id < $4)
            ORDER BY h.id DESC LIMIT $5"#,
-        tenant,
+        tenant.0,
         model,
         alias,
-        after,
+        after.map(Uuid::from),
         limit,
     )
     .fetch_all(&mut *database.scope(tenant).await?)

@@ -1,10 +1,12 @@
 //! Where aliases of fine-tunes have stood.
-
 use uuid::Uuid;
 
-use crate::service::{
-    database::Database,
-    retuning::fine_tunes::{Direction, FineTuneAliasMove},
+use crate::{
+    contract::ids::{FineTuneAliasMoveId, TenantId},
+    service::{
+        database::Database,
+        retuning::fine_tunes::{Direction, FineTuneAliasMove},
+    },
 };
 
 /// Moves of an alias of a tenant's fine-tune before the given one, newest first.
@@ -13,9 +15,9 @@ use crate::service::{
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     (fine_tune, alias): (&str, &str),
-    after: Option<Uuid>,
+    after: Option<FineTuneAliasMoveId>,
     limit: i64,
 ) -> Result<Vec<FineTuneAliasMove>, sqlx::Error> {
     sqlx::query_as!(
@@ -28,10 +30,10 @@ pub async fn list(
            LEFT JOIN fine_tune_versions p ON p.id = h.previous
            WHERE f.tenant = $1 AND f.name = $2 AND h.alias = $3 AND ($4::uuid IS NULL OR h.id < $4)
            ORDER BY h.id DESC LIMIT $5"#,
-        tenant,
+        tenant.0,
         fine_tune,
         alias,
-        after,
+        after.map(Uuid::from),
         limit,
     )
     .fetch_all(&mut *database.scope(tenant).await?)
