@@ -28,12 +28,12 @@ use retune::{
     engine::network::{Checkpoint, HostTensor},
     pipeline::{Outcome, Verdict},
     service::{
-        access::DEFAULT_TENANT,
         database::{
             Database,
             leases::{self, Terms},
             transfers::{self, Enqueue},
         },
+        domain::access::DEFAULT_TENANT,
         private_cluster::PrivateCluster,
     },
 };

@@ -1,10 +1,7 @@
 //! The networked service. No tensor, no burn: numerics are reached through `pipeline` alone.
 
-// Types and transitions of a transfer; no I/O.
-pub mod jobs;
-
-// Base models, fine-tunes and retunes: types and rules; no I/O.
-pub mod retuning;
+// Types and rules; no I/O.
+pub mod domain;
 
 // All SQL, one file a table.
 pub mod database;
@@ -20,9 +17,6 @@ pub mod arrivals;
 
 // Tells subscribers of events: addresses, signatures, deliveries.
 pub mod webhooks;
-
-// API keys and roles.
-pub mod access;
 
 // Whether a location holds a model, and the model's digest.
 pub mod model_files;

@@ -23,7 +23,6 @@ use nix::{
 use retune::{
     contract::ids::TransferId,
     service::{
-        access::DEFAULT_TENANT,
         database::{
             Database,
             changes::Changes,
@@ -31,7 +30,7 @@ use retune::{
             leases::Terms,
             transfers::{self, Enqueue},
         },
-        jobs::Transfer,
+        domain::{access::DEFAULT_TENANT, transfers::Transfer},
         private_cluster::PrivateCluster,
     },
 };

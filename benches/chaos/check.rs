@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use retune::{service::jobs::Status, storage::ATTEMPTS};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -14,6 +13,7 @@ use super::{
     client::{Book, Submitted, unforgivable},
     store::Store,
 };
+use retune::{service::domain::transfers::Status, storage::ATTEMPTS};
 
 /// A row of the queue.
 #[derive(Clone, Debug, sqlx::FromRow)]

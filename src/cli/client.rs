@@ -7,7 +7,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
 use url::Url;
 
-use crate::{contract::ids::TransferId, service::jobs::Transfer};
+use crate::{contract::ids::TransferId, service::domain::transfers::Transfer};
 
 /// How long a request may take, its answer included.
 const TIMEOUT: Duration = Duration::from_secs(90);

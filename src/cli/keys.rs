@@ -10,8 +10,8 @@ use crate::{
     config::Settings,
     contract::ids::{KeyId, TenantId},
     service::{
-        access::{ApiKey, Role},
         database::{Database, api_keys, tenants},
+        domain::access::{ApiKey, Role},
     },
 };
 

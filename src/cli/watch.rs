@@ -13,7 +13,7 @@ use super::{
 use crate::{
     contract::ids::TransferId,
     pipeline::Verdict,
-    service::jobs::{Status, Transfer},
+    service::domain::transfers::{Status, Transfer},
 };
 
 /// Between two looks at a transfer.

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::jobs::{ResultLocation, Transfer};
+use super::domain::transfers::{ResultLocation, Transfer};
 use crate::storage::{Location, ResultKey, Storage, StorageError};
 
 /// A manifest lists files by name and digest; a report has a row a timestep. Both are small.

@@ -14,8 +14,8 @@ use std::{net::IpAddr, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    access::Principal,
     database::{Database, api_keys, changes::Changes},
+    domain::access::Principal,
 };
 use crate::{
     config::Settings,

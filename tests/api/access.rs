@@ -6,24 +6,23 @@ use axum::{
     body::Body,
     http::{Method, header},
 };
+use serde_json::{Value, json};
+
+use super::app::{App, bearer, request};
+use crate::support::{LONG, enqueue};
 use retune::{
     config::Settings,
     contract::ids::TenantId,
     pipeline::Verdict,
     service::{
-        access::Role,
         api,
         database::{
             leases::{self, AfterFailure},
             transfers::Enqueue,
         },
-        jobs::JobError,
+        domain::{access::Role, transfers::JobError},
     },
 };
-use serde_json::{Value, json};
-
-use super::app::{App, bearer, request};
-use crate::support::{LONG, enqueue};
 
 /// What failed is tried again at once.
 const NOW: leases::Terms = leases::Terms { backoff: Duration::from_nanos(1), ..LONG };

@@ -1,10 +1,5 @@
 //! What failed or was cancelled is history: the next occasion carries a fine-tune over again, once.
 
-use retune::{
-    contract::ids::TransferId,
-    pipeline::Verdict,
-    service::{database::leases, jobs::JobError},
-};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,6 +7,11 @@ use super::{
     registry::outcome,
 };
 use crate::support::LONG;
+use retune::{
+    contract::ids::TransferId,
+    pipeline::Verdict,
+    service::{database::leases, domain::transfers::JobError},
+};
 
 impl App {
     async fn onto(&self, version: &str) -> Answer {

@@ -11,19 +11,6 @@ use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
-use retune::{
-    config::Settings,
-    contract::ids::TenantId,
-    service::{
-        access::{DEFAULT_TENANT, Role},
-        api,
-        arrivals::Looker,
-        dashboard,
-        database::api_keys,
-        state::AppState,
-    },
-    storage::{S3Config, Storage, StorageConfig, TenantStorage},
-};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +18,19 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::support::TestDatabase;
+use retune::{
+    config::Settings,
+    contract::ids::TenantId,
+    service::{
+        api,
+        arrivals::Looker,
+        dashboard,
+        database::api_keys,
+        domain::access::{DEFAULT_TENANT, Role},
+        state::AppState,
+    },
+    storage::{S3Config, Storage, StorageConfig, TenantStorage},
+};
 
 pub struct App {
     pub db: TestDatabase,

@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use retune::{
-    config::Settings,
-    service::{
-        access::{DEFAULT_TENANT, Role},
-        database::{
-            arrivals::{self, Claimed},
-            terms::Terms,
-        },
-    },
-};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::app::{App, bearer};
 use crate::support::within;
+use retune::{
+    config::Settings,
+    service::{
+        database::{
+            arrivals::{self, Claimed},
+            terms::Terms,
+        },
+        domain::access::{DEFAULT_TENANT, Role},
+    },
+};
 
 /// A claim that has run out as soon as it is made, as of a process that died.
 const OVER: Terms = Terms {

@@ -5,20 +5,20 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
-use retune::{
-    contract::ids::{TransferId, WorkerId},
-    pipeline::Verdict,
-    service::{
-        database::leases::{self, Lease, Terms},
-        jobs::JobError,
-    },
-};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{app::App, registry::outcome};
 use crate::support::{LONG, OVER};
+use retune::{
+    contract::ids::{TransferId, WorkerId},
+    pipeline::Verdict,
+    service::{
+        database::leases::{self, Lease, Terms},
+        domain::transfers::JobError,
+    },
+};
 
 const MODELS: [&str; 3] = ["llama", "bert", "vit"];
 const FINE_TUNES: usize = 5;

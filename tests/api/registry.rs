@@ -1,17 +1,17 @@
 //! Base models, their versions and aliases, and fine-tunes; and what the tests of retunes stand on.
 
-use retune::{
-    contract::ids::{TransferId, WorkerId},
-    pipeline::{Outcome, Recommendation, Verdict},
-    service::{
-        access::{DEFAULT_TENANT, Role},
-        database::leases::{self, Lease},
-    },
-};
 use serde_json::{Value, json};
 
 use super::app::{Answer, App, bearer};
 use crate::support::LONG;
+use retune::{
+    contract::ids::{TransferId, WorkerId},
+    pipeline::{Outcome, Recommendation, Verdict},
+    service::{
+        database::leases::{self, Lease},
+        domain::access::{DEFAULT_TENANT, Role},
+    },
+};
 
 impl App {
     /// Puts files that pass for a model; their content makes the digest.

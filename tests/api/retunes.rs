@@ -149,7 +149,7 @@ async fn the_status_of_a_retune_is_that_of_its_transfers() {
     leases::hand_back(&app.db.database, &first).await.unwrap();
     app.finish_next(Verdict::Published).await;
     let failing = app.claim().await;
-    let error = retune::service::jobs::JobError {
+    let error = retune::service::domain::transfers::JobError {
         code: "wrong_shape".into(),
         detail: "no".into(),
         pointer: None,

@@ -135,8 +135,11 @@ async fn no_more_are_at_work_than_the_limit_says() {
     let (first, _second) = (app.claim().await, app.claim().await);
     assert!(app.nothing_to_claim().await);
     // One that fails for now keeps its place.
-    let error =
-        retune::service::jobs::JobError { code: "x".into(), detail: "y".into(), pointer: None };
+    let error = retune::service::domain::transfers::JobError {
+        code: "x".into(),
+        detail: "y".into(),
+        pointer: None,
+    };
     leases::fail(&app.db.database, &first, &error, true, LONG).await.unwrap();
     assert!(app.nothing_to_claim().await);
     // One that ends for good makes room for the next.
@@ -231,8 +234,11 @@ async fn a_retried_member_of_a_paused_retune_waits() {
     let app = App::with_fine_tunes(&["a", "b"]).await;
     let path = app.retune_onto("2").await;
     let lease = app.claim().await;
-    let error =
-        retune::service::jobs::JobError { code: "x".into(), detail: "y".into(), pointer: None };
+    let error = retune::service::domain::transfers::JobError {
+        code: "x".into(),
+        detail: "y".into(),
+        pointer: None,
+    };
     let now = leases::Terms { backoff: Duration::from_nanos(1), ..LONG };
     leases::fail(&app.db.database, &lease, &error, false, now).await.unwrap();
     app.verb(&path, "pause").await;

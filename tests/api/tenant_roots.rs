@@ -3,17 +3,6 @@
 
 use std::{collections::HashMap, fs, time::Duration};
 
-use retune::{
-    config::Settings,
-    contract::ids::{TenantId, WorkerId},
-    pipeline::Verdict,
-    service::{
-        access::{DEFAULT_TENANT, Role},
-        database::{leases, transfers::Enqueue},
-        worker::{self, Worker},
-    },
-    storage::{S3Config, TenantStorage},
-};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -25,6 +14,17 @@ use super::{
 use crate::{
     pipeline::case::Case,
     support::{LONG, enqueue, within},
+};
+use retune::{
+    config::Settings,
+    contract::ids::{TenantId, WorkerId},
+    pipeline::Verdict,
+    service::{
+        database::{leases, transfers::Enqueue},
+        domain::access::{DEFAULT_TENANT, Role},
+        worker::{self, Worker},
+    },
+    storage::{S3Config, TenantStorage},
 };
 
 const VISION: TenantId = TenantId(Uuid::from_u128(7));

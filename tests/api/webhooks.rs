@@ -1,23 +1,23 @@
 use std::{sync::Arc, time::Duration};
 
-use retune::{
-    config::Settings,
-    contract::ids::WebhookEndpointId,
-    service::{
-        access::Role,
-        database::{
-            deliveries::{self, AfterFailure, Attempt, Room},
-            terms::Terms,
-            transfers::Enqueue,
-        },
-        webhooks::{Lookup, Sender, lookup},
-    },
-};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::app::{App, bearer};
 use crate::support::{PATIENCE, enqueue, receiver::Receiver, within};
+use retune::{
+    config::Settings,
+    contract::ids::WebhookEndpointId,
+    service::{
+        database::{
+            deliveries::{self, AfterFailure, Attempt, Room},
+            terms::Terms,
+            transfers::Enqueue,
+        },
+        domain::access::Role,
+        webhooks::{Lookup, Sender, lookup},
+    },
+};
 
 /// Webhooks may go to this machine, and a failure is followed by another attempt soon.
 fn settings() -> Settings {

@@ -2,7 +2,6 @@
 
 use std::{fs, time::Duration};
 
-use retune::service::jobs::Status;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -14,6 +13,7 @@ use super::{
     faults::{Injected, Kind},
     recovery::{self, Step, recoveries},
 };
+use retune::service::domain::transfers::Status;
 
 fn row() -> Row {
     Row {

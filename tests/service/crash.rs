@@ -10,23 +10,25 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use retune::{
-    contract::ids::TransferId,
-    pipeline::Phase,
-    service::{
-        access::DEFAULT_TENANT,
-        database::{
-            transfers::{self, Enqueue},
-            workers,
-        },
-        jobs::{Status, Transfer},
-    },
-};
 use safetensors::{Dtype, serialize_to_file, tensor::TensorView};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::support::{Process, TestDatabase, enqueue, reachable_folder, retune, within};
+use retune::{
+    contract::ids::TransferId,
+    pipeline::Phase,
+    service::{
+        database::{
+            transfers::{self, Enqueue},
+            workers,
+        },
+        domain::{
+            access::DEFAULT_TENANT,
+            transfers::{Status, Transfer},
+        },
+    },
+};
 
 pub const LEASE: Duration = Duration::from_secs(4);
 

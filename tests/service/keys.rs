@@ -1,17 +1,17 @@
 //! API keys at the database and on the command line.
 
-use retune::{
-    contract::ids::TenantId,
-    service::{
-        access::{DEFAULT_TENANT, Role},
-        database::api_keys,
-    },
-};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::support::{TestDatabase, retune};
+use retune::{
+    contract::ids::TenantId,
+    service::{
+        database::api_keys,
+        domain::access::{DEFAULT_TENANT, Role},
+    },
+};
 
 #[tokio::test]
 async fn a_key_holds_until_it_is_withdrawn_or_expires() {

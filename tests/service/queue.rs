@@ -2,23 +2,25 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use serde_json::json;
+
+use crate::support::{LONG, OVER, TestDatabase, enqueue, spec};
 use retune::{
     config::{Quotas, Settings},
     contract::ids::{TenantId, TransferId, WorkerId},
     pipeline::{Outcome, Phase, Recommendation, Verdict},
     service::{
-        access::DEFAULT_TENANT,
         database::{
             idempotency::Idempotency,
             leases::{self, AfterFailure, Heard, Lease, Report},
             transfers::{self, Enqueue, EnqueueError, ListFilter, TransitionError},
         },
-        jobs::{JobError, Status},
+        domain::{
+            access::DEFAULT_TENANT,
+            transfers::{JobError, Status},
+        },
     },
 };
-use serde_json::json;
-
-use crate::support::{LONG, OVER, TestDatabase, enqueue, spec};
 
 fn quotas() -> Quotas {
     Settings::default().quotas

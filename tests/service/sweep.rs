@@ -1,15 +1,13 @@
 //! What becomes of transfers whose worker died.
 
+use crate::support::{LONG, OVER, TestDatabase};
 use retune::{
     contract::ids::WorkerId,
     service::{
-        access::DEFAULT_TENANT,
         database::{leases, transfers},
-        jobs::Status,
+        domain::{access::DEFAULT_TENANT, transfers::Status},
     },
 };
-
-use crate::support::{LONG, OVER, TestDatabase};
 
 async fn claim_and_die(on: &TestDatabase) -> Option<i32> {
     let lease = leases::claim(&on.database, WorkerId::generate(), OVER).await.unwrap();

@@ -1,19 +1,19 @@
 //! The wall between tenants in the database itself, beneath the queries' own conditions.
 
-use retune::{
-    contract::ids::{TenantId, TransferId},
-    service::{
-        access::{DEFAULT_TENANT, Role},
-        database::{
-            Database, api_keys,
-            transfers::{self, Enqueue},
-        },
-    },
-};
 use sqlx::Executor;
 use uuid::Uuid;
 
 use crate::support::{TestDatabase, enqueue};
+use retune::{
+    contract::ids::{TenantId, TransferId},
+    service::{
+        database::{
+            Database, api_keys,
+            transfers::{self, Enqueue},
+        },
+        domain::access::{DEFAULT_TENANT, Role},
+    },
+};
 
 /// Two tenants with rows in every table that the service fills by itself.
 async fn two_tenants(test: &TestDatabase) -> [TenantId; 2] {

@@ -12,7 +12,7 @@ use axum::{
 
 use super::{AppState, audit_events::refusals, problem::Problem};
 use crate::service::{
-    access::{Principal, Role},
+    domain::access::{Principal, Role},
     state::cookie,
 };
 

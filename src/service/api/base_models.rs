@@ -11,7 +11,7 @@ pub mod versions;
 use super::{AppState, problem::Problem};
 use crate::{
     contract::ids::TenantId,
-    service::{database::base_models, retuning::base_models::BaseModel},
+    service::{database::base_models, domain::registry::base_models::BaseModel},
 };
 
 /// The tenant's base model.

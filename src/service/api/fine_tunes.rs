@@ -11,7 +11,7 @@ use axum::http::HeaderValue;
 use super::{AppState, etag, problem::Problem};
 use crate::{
     contract::ids::TenantId,
-    service::{database::fine_tunes, retuning::fine_tunes::FineTune},
+    service::{database::fine_tunes, domain::registry::fine_tunes::FineTune},
 };
 
 /// The tenant's fine-tune.

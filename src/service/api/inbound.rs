@@ -23,14 +23,16 @@ use super::{
 };
 use crate::{
     service::{
-        access::Secret,
         database::{
             arrivals::{self, Announced as How},
             inbound_tokens::{self, Inbound, listings},
         },
-        retuning::{
-            arrivals::{Announcement, Arrival},
-            inbound::{Announced, Hint, Sender, is_known_to_mlflow_alone},
+        domain::{
+            access::Secret,
+            registry::{
+                arrivals::{Announcement, Arrival},
+                inbound::{Announced, Hint, Sender, is_known_to_mlflow_alone},
+            },
         },
     },
     storage::{Location, Storage},

@@ -31,7 +31,7 @@ use crate::service::{
         Database,
         figures::{self, Figures, Mark, OUTCOMES},
     },
-    jobs::Status,
+    domain::transfers::Status,
     state::AppState,
 };
 

@@ -23,9 +23,8 @@ use super::{AppState, etag, problem::Problem};
 use crate::{
     contract::ids::{KeyId, TenantId, TransferId},
     service::{
-        access::Principal,
         database::transfers::{self, TransitionError},
-        jobs::Transfer,
+        domain::{access::Principal, transfers::Transfer},
         state::Share,
     },
 };

@@ -7,7 +7,7 @@ use crate::{
             arrivals,
             inbound_tokens::listings::{self, Claimed},
         },
-        retuning::arrivals::Announcement,
+        domain::registry::arrivals::Announcement,
     },
     storage::StorageError,
 };

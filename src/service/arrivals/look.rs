@@ -10,8 +10,8 @@ use crate::service::{
         arrivals::{self, AfterRegister, Claimed},
         base_models::versions::{self, NewVersion, RegisterError},
     },
+    domain::registry::arrivals::ArrivalStatus,
     model_files::{self, ModelFiles, ModelFilesError},
-    retuning::arrivals::ArrivalStatus,
 };
 
 /// Longest reason that is kept, in bytes.

@@ -13,7 +13,7 @@ use crate::{
     contract::ids::TransferId,
     service::{
         database::transfers::{self, ListFilter},
-        jobs::{Status, Transfer},
+        domain::transfers::{Status, Transfer},
         state::AppState,
     },
 };

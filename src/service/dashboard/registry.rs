@@ -12,7 +12,7 @@ use crate::{
             base_models, fine_tunes,
             retunes::{self, ListFilter},
         },
-        retuning::{
+        domain::registry::{
             PRODUCTION,
             base_models::BaseModel,
             fine_tunes::FineTune,

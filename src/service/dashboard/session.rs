@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{Frame, PageError, render};
 use crate::service::{
-    access::Principal,
+    domain::access::Principal,
     state::{AppState, Client, cookie},
 };
 

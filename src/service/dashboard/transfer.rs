@@ -13,7 +13,7 @@ use crate::{
     pipeline::Phase,
     service::{
         database::transfers,
-        jobs::{JobError, Status, Transfer},
+        domain::transfers::{JobError, Status, Transfer},
         results::{self, ResultError},
         state::AppState,
     },

@@ -11,7 +11,7 @@ use crate::{
         events::AuditAction,
         ids::{KeyId, TenantId},
     },
-    service::access::{ApiKey, Caller, Principal, Role, Secret},
+    service::domain::access::{ApiKey, Caller, Principal, Role, Secret},
 };
 
 #[derive(Debug, thiserror::Error)]

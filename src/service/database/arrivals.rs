@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Database, inbound_tokens::Inbound, terms::Terms};
 use crate::{
     contract::ids::{ArrivalId, LeaseToken, TenantId},
-    service::retuning::arrivals::{Announcement, Arrival, ArrivalStatus},
+    service::domain::registry::arrivals::{Announcement, Arrival, ArrivalStatus},
 };
 
 pub use ends::{AfterRegister, fail, is_held, know, put_off, register, release};

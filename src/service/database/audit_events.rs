@@ -9,7 +9,7 @@ use crate::{
         events::AuditAction,
         ids::{AuditEventId, KeyId, TenantId},
     },
-    service::access::{AuditEvent, AuditOutcome, Caller},
+    service::domain::access::{AuditEvent, AuditOutcome, Caller},
 };
 
 /// Records what a caller does, in the transaction that does it. `subject` is what it is done to, as the

@@ -17,7 +17,7 @@ use crate::{
         events::AuditAction,
         ids::{BaseModelId, TenantId},
     },
-    service::{access::Caller, retuning::base_models::BaseModel},
+    service::domain::{access::Caller, registry::base_models::BaseModel},
 };
 
 /// What a base model's owner says of it.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Database, audit_events, events, terms::Terms};
 use crate::{
     contract::ids::{DeliveryId, EventId, LeaseToken, TenantId, TransferId, WebhookEndpointId},
-    service::webhooks::{Envelope, Secret},
+    service::domain::events::{Envelope, Secret},
 };
 
 pub(super) use ends::end_waiting;

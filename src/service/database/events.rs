@@ -1,31 +1,17 @@
 //! What happened: history for readers and outbox for deliveries.
 
-use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
-use time::OffsetDateTime;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Database;
-use crate::contract::{
-    events::EventKind,
-    ids::{EventId, TenantId, TransferId},
+use crate::{
+    contract::{
+        events::EventKind,
+        ids::{TenantId, TransferId},
+    },
+    service::domain::events::Event,
 };
-
-/// Something that happened to a transfer.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Event {
-    /// Rises with time within a transfer; the cursor of a stream.
-    pub seq: i64,
-    #[schema(value_type = Uuid)]
-    pub id: EventId,
-    /// `transfer.queued`, `transfer.started` …
-    pub kind: String,
-    #[serde(with = "time::serde::rfc3339")]
-    pub created_at: OffsetDateTime,
-    pub data: Value,
-}
 
 /// Records a transfer's event in the transaction of the transition that it tells of.
 ///

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{Database, transfers};
-use crate::service::jobs::Status;
+use crate::service::domain::transfers::Status;
 
 /// How an attempt ends: the labels of the database's `attempt_outcome`.
 pub const OUTCOMES: [&str; 5] = ["succeeded", "failed", "cancelled", "handed_back", "lost"];

@@ -16,9 +16,9 @@ use crate::{
         events::AuditAction,
         ids::{BaseModelId, BaseVersionId, FineTuneId, TenantId},
     },
-    service::{
+    service::domain::{
         access::Caller,
-        retuning::fine_tunes::{FineTune, Mode, On, Policy},
+        registry::fine_tunes::{FineTune, Mode, On, Policy},
     },
 };
 

@@ -10,7 +10,7 @@ use crate::{
         events::AuditAction,
         ids::{InboundTokenId, TenantId},
     },
-    service::{access::Caller, retuning::inbound::InboundToken},
+    service::domain::{access::Caller, registry::inbound::InboundToken},
 };
 
 /// What a token stands for.

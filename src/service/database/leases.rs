@@ -18,7 +18,7 @@ use crate::{
         ids::{LeaseToken, TenantId, TransferId, WorkerId},
     },
     pipeline::Phase,
-    service::jobs::{JobError, Status},
+    service::domain::transfers::{JobError, Status},
 };
 
 pub use ends::{AfterFailure, cancelled, decline, fail, hand_back, succeed};

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::Database;
 use crate::{
     contract::ids::{RetuneId, TenantId},
-    service::retuning::retunes::{Counts, Limits, Reason, Retune, RetuneStatus},
+    service::domain::registry::retunes::{Counts, Limits, Reason, Retune, RetuneStatus},
 };
 
 pub(super) use settle::settle;

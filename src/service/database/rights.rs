@@ -13,7 +13,7 @@ use std::fmt;
 use sqlx::{AssertSqlSafe, PgPool};
 
 use super::Database;
-use crate::{contract::ids::TenantId, service::access::DEFAULT_TENANT};
+use crate::{contract::ids::TenantId, service::domain::access::DEFAULT_TENANT};
 
 /// What is granted to a role can be seen only once the role is there: two rounds, and one for another
 /// process that mends at the same time.

@@ -6,9 +6,9 @@ use uuid::Uuid;
 use super::{Database, audit_events, webhook_endpoints::SecretError};
 use crate::{
     contract::{events::AuditAction, ids::TenantId},
-    service::{
+    service::domain::{
         access::{Caller, Tenant},
-        webhooks::Secret,
+        events::Secret,
     },
 };
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Database, names};
 use crate::{
     contract::ids::{RetuneId, TenantId, TransferId},
-    service::jobs::{JobError, Progress, ResultLocation, Status, Transfer},
+    service::domain::transfers::{JobError, Progress, ResultLocation, Status, Transfer},
 };
 
 pub(super) use control::cancel_queued;

@@ -10,9 +10,9 @@ use crate::{
         events::AuditAction,
         ids::{TenantId, WebhookEndpointId},
     },
-    service::{
+    service::domain::{
         access::Caller,
-        webhooks::{Endpoint, Secret},
+        events::{Endpoint, Secret},
     },
 };
 

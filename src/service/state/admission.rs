@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::AppState;
-use crate::service::access::Principal;
+use crate::service::domain::access::Principal;
 
 /// How long an answer is taken for good by what only goes on.
 const LIFE: Duration = Duration::from_secs(5);

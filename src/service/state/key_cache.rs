@@ -12,7 +12,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::service::access::Principal;
+use crate::service::domain::access::Principal;
 
 /// How long a key is taken for good without asking.
 const LIFE: Duration = Duration::from_secs(5);

@@ -20,18 +20,18 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    address::{Guard, Lookup},
-    envelope::CONTENT_TYPE,
-};
+use super::address::{Guard, Lookup};
 use crate::{
     config,
-    service::database::{
-        Database,
-        bell::Bell,
-        deliveries::{self, AfterFailure, Attempt, Claimed, Room},
-        outage::is_passing,
-        terms::Terms,
+    service::{
+        database::{
+            Database,
+            bell::Bell,
+            deliveries::{self, AfterFailure, Attempt, Claimed, Room},
+            outage::is_passing,
+            terms::Terms,
+        },
+        domain::events::CONTENT_TYPE,
     },
 };
 

@@ -21,7 +21,7 @@ use crate::{
             leases::{self, Lease},
             outage::is_passing,
         },
-        jobs::JobError,
+        domain::transfers::JobError,
     },
     spec::{Spec, SpecError},
 };

@@ -2,21 +2,20 @@
 
 use std::time::Duration;
 
-use retune::{
-    config::Settings,
-    contract::ids::WorkerId,
-    service::{
-        access::DEFAULT_TENANT,
-        database::transfers::{self, Enqueue},
-        jobs::Status,
-        worker::{self, Worker},
-    },
-    storage::{S3Config, Storage},
-};
 use tokio::{net::TcpListener, runtime::Handle};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{TestDatabase, enqueue, spec};
+use retune::{
+    config::Settings,
+    contract::ids::WorkerId,
+    service::{
+        database::transfers::{self, Enqueue},
+        domain::{access::DEFAULT_TENANT, transfers::Status},
+        worker::{self, Worker},
+    },
+    storage::{S3Config, Storage},
+};
 
 /// It is cancelled nevertheless within some leases, and its worker takes up the next job.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,20 +2,22 @@
 
 use std::process::Stdio;
 
-use retune::{
-    contract::ids::WorkerId,
-    pipeline::{Outcome, Verdict},
-    service::{
-        access::DEFAULT_TENANT,
-        database::{figures, leases, transfers},
-        jobs::{JobError, Status},
-    },
-};
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::server::run;
 use crate::support::{LONG, OVER, Served, TestDatabase, http, retune};
+use retune::{
+    contract::ids::WorkerId,
+    pipeline::{Outcome, Verdict},
+    service::{
+        database::{figures, leases, transfers},
+        domain::{
+            access::DEFAULT_TENANT,
+            transfers::{JobError, Status},
+        },
+    },
+};
 
 async fn serve(test: &TestDatabase) -> Served {
     let mut command = retune();

@@ -2,23 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
+use super::server::{BOSS, Server, run};
+use crate::support::{LONG, OVER, Served, enqueue, http, retune};
 use retune::{
     contract::ids::WorkerId,
     pipeline::{Outcome, Recommendation, Verdict},
     service::{
-        access::{DEFAULT_TENANT, Role},
         database::{
             Database, Readiness, api_keys,
             leases::{self, Lease, Terms},
             transfers::{self, ListFilter},
         },
-        jobs::{JobError, Status},
+        domain::{
+            access::{DEFAULT_TENANT, Role},
+            transfers::{JobError, Status},
+        },
     },
 };
-use serde_json::{Value, json};
-
-use super::server::{BOSS, Server, run};
-use crate::support::{LONG, OVER, Served, enqueue, http, retune};
 
 /// As dumps are that were made before policies stopped naming a user.
 const OLD_POLICIES: &str = "DO $$ DECLARE t text; BEGIN

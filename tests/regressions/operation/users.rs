@@ -1,19 +1,19 @@
 //! Other users of a database that works: they go on, or are told which right is missing.
 
-use retune::{
-    contract::ids::WorkerId,
-    service::{
-        access::DEFAULT_TENANT,
-        database::{
-            Database, Readiness, leases,
-            transfers::{self, ListFilter},
-        },
-    },
-};
 use sqlx::AssertSqlSafe;
 
 use super::server::{BOSS, Server, run};
 use crate::support::{LONG, enqueue};
+use retune::{
+    contract::ids::WorkerId,
+    service::{
+        database::{
+            Database, Readiness, leases,
+            transfers::{self, ListFilter},
+        },
+        domain::access::DEFAULT_TENANT,
+    },
+};
 
 /// The statements that a refusal ends with.
 fn statements(refusal: &str) -> Vec<&str> {

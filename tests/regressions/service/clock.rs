@@ -2,22 +2,20 @@
 
 use std::time::Duration;
 
+use crate::support::{LONG, TestDatabase};
 use retune::{
     config::Settings,
     contract::ids::WorkerId,
     service::{
-        access::DEFAULT_TENANT,
         database::{
             clock,
             deliveries::{self, Room},
             leases::{self, Heard, Report, Terms},
             webhook_endpoints::{self, Wanted},
         },
-        jobs::Status,
+        domain::{access::DEFAULT_TENANT, transfers::Status},
     },
 };
-
-use crate::support::{LONG, TestDatabase};
 
 const TERMS: Terms = Terms { lease: Duration::from_secs(30), backoff: Duration::from_secs(5) };
 

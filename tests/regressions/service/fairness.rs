@@ -2,20 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use retune::{
-    config::Settings,
-    contract::ids::{TenantId, WorkerId},
-    service::{
-        access::DEFAULT_TENANT,
-        database::{
-            deliveries::{self, Room},
-            leases,
-            transfers::Enqueue,
-            webhook_endpoints::{self, Wanted},
-        },
-        webhooks::{Sender, lookup},
-    },
-};
 use serde_json::json;
 use tokio::{net::TcpListener, time};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +9,20 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::app::App,
     support::{LONG, TestDatabase, enqueue, receiver::Receiver, within},
+};
+use retune::{
+    config::Settings,
+    contract::ids::{TenantId, WorkerId},
+    service::{
+        database::{
+            deliveries::{self, Room},
+            leases,
+            transfers::Enqueue,
+            webhook_endpoints::{self, Wanted},
+        },
+        domain::access::DEFAULT_TENANT,
+        webhooks::{Sender, lookup},
+    },
 };
 
 /// Far below the time after which a post that hangs is given up here.

@@ -8,20 +8,20 @@ use axum::{
     response::Response,
 };
 use futures::{FutureExt, StreamExt};
-use retune::{
-    config::Settings,
-    contract::ids::TransferId,
-    service::{
-        access::{DEFAULT_TENANT, Role},
-        database::{api_keys, transfers},
-    },
-};
 use tokio::time;
 use tower::ServiceExt;
 
 use crate::{
     api::app::{App, bearer, request},
     support::PATIENCE,
+};
+use retune::{
+    config::Settings,
+    contract::ids::TransferId,
+    service::{
+        database::{api_keys, transfers},
+        domain::access::{DEFAULT_TENANT, Role},
+    },
 };
 
 async fn open(app: &App, key: &str, id: TransferId) -> Response {

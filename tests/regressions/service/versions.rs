@@ -2,16 +2,16 @@
 
 use std::{process::Command, time::Duration};
 
+use serde_json::json;
+
+use crate::support::{LONG, Process, TestDatabase, enqueue, retune, spec};
 use retune::{
     contract::ids::{TransferId, WorkerId},
     service::{
         database::{leases, transfers::Enqueue},
-        jobs::Status,
+        domain::transfers::Status,
     },
 };
-use serde_json::json;
-
-use crate::support::{LONG, Process, TestDatabase, enqueue, retune, spec};
 
 /// Queued by a version that knows more than this one.
 async fn newer(test: &TestDatabase) -> TransferId {

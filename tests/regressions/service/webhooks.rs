@@ -9,22 +9,22 @@ use std::{
 };
 
 use axum::{Router, http::StatusCode};
-use retune::{
-    config::Settings,
-    service::{
-        access::DEFAULT_TENANT,
-        database::{
-            deliveries::{self, AfterFailure, Attempt, ListFilter, Room},
-            webhook_endpoints::{self, Wanted},
-        },
-        webhooks::{Delivery, Sender, lookup},
-    },
-};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{TestDatabase, within};
+use retune::{
+    config::Settings,
+    service::{
+        database::{
+            deliveries::{self, AfterFailure, Attempt, ListFilter, Room},
+            webhook_endpoints::{self, Wanted},
+        },
+        domain::{access::DEFAULT_TENANT, events::Delivery},
+        webhooks::{Sender, lookup},
+    },
+};
 
 const ROOM: Room = Room { most: 10, per_tenant: 10 };
 

@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 
 use crate::{
     service::{
-        access::{ApiKey, Role},
         api::{
             AppState,
             authentication::{Administrator, KEY_ENDED, unauthenticated},
@@ -20,6 +19,7 @@ use crate::{
             problem::{BodyRefusals, Problem, Refusals},
         },
         database::api_keys::{self, CreateError},
+        domain::access::{ApiKey, Role},
     },
     spec::Fault,
 };

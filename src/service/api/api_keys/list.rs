@@ -3,7 +3,6 @@
 use axum::{Json, extract::State};
 
 use crate::service::{
-    access::ApiKey,
     api::{
         AppState,
         authentication::Administrator,
@@ -12,6 +11,7 @@ use crate::service::{
         problem::{Problem, QueryRefusals, Refusals},
     },
     database::api_keys,
+    domain::access::ApiKey,
 };
 
 /// List the tenant's keys, withdrawn ones included, newest first. Secrets are not in it.

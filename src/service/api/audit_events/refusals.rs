@@ -14,9 +14,9 @@ use axum::{
 };
 
 use crate::service::{
-    access::{Caller, Principal},
     api::{AppState, layers, problem::Code},
     database::audit_events,
+    domain::access::{Caller, Principal},
 };
 
 /// Longest path that is recorded, in bytes.

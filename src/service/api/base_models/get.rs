@@ -10,7 +10,7 @@ use crate::service::{
         extract::Name,
         problem::{Missing, Problem, Refusals},
     },
-    retuning::base_models::BaseModel,
+    domain::registry::base_models::BaseModel,
 };
 
 /// Show a base model.

@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Problem, QueryRefusals, Refusals},
     },
     database::base_models,
-    retuning::base_models::BaseModel,
+    domain::registry::base_models::BaseModel,
 };
 
 /// List base models, newest first.

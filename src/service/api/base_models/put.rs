@@ -19,7 +19,7 @@ use crate::service::{
         problem::{BodyRefusals, Problem, Refusals},
     },
     database::base_models::{self, Description},
-    retuning::{base_models::BaseModel, check_metadata, check_name, check_text},
+    domain::registry::{base_models::BaseModel, check_metadata, check_name, check_text},
 };
 
 /// What its owner says of a base model; `{}` will do.

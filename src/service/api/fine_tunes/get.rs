@@ -10,7 +10,7 @@ use crate::service::{
         extract::Name,
         problem::{Missing, Problem, Refusals},
     },
-    retuning::fine_tunes::FineTune,
+    domain::registry::fine_tunes::FineTune,
 };
 
 /// Show a fine-tune.

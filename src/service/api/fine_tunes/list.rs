@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Problem, QueryRefusals, Refusals},
     },
     database::fine_tunes,
-    retuning::fine_tunes::FineTune,
+    domain::registry::fine_tunes::FineTune,
 };
 
 /// List fine-tunes, newest first.

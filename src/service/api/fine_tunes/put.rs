@@ -25,7 +25,7 @@ use crate::{
             base_models::versions,
             fine_tunes::{self, Content, PutError},
         },
-        retuning::{
+        domain::registry::{
             check_name,
             fine_tunes::{FineTune, On, Policy, Template},
         },
@@ -203,7 +203,7 @@ mod tests {
                 &Policy {
                     on: On::Manual,
                     alias: None,
-                    mode: crate::service::retuning::fine_tunes::Mode::Propose
+                    mode: crate::service::domain::registry::fine_tunes::Mode::Propose
                 }
             )
             .is_err()

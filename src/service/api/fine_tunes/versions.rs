@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::service::{
     api::problem::Problem,
     database::fine_tunes::aliases::MoveError,
-    retuning::{PRODUCTION, check_name},
+    domain::registry::{PRODUCTION, check_name},
 };
 
 /// Which alias is to move; without a body, `production`.

@@ -12,7 +12,7 @@ use crate::{
             problem::{Missing, Problem, Refusals},
         },
         database::retunes::control,
-        retuning::retunes::Retune,
+        domain::registry::retunes::Retune,
     },
 };
 

@@ -21,7 +21,7 @@ use crate::{
             problem::{BodyRefusals, Problem, Refusals},
         },
         database::retunes::control::{self, BeginError, Onto, Wish},
-        retuning::retunes::{Limits, Retune},
+        domain::registry::retunes::{Limits, Retune},
     },
     spec::Fault,
     storage::Storage,

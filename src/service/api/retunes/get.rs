@@ -13,7 +13,7 @@ use crate::{
             problem::{Missing, Problem, Refusals},
         },
         database::retunes,
-        retuning::retunes::Retune,
+        domain::registry::retunes::Retune,
     },
 };
 

@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Problem, QueryRefusals, Refusals},
     },
     database::retunes::{self, ListFilter},
-    retuning::retunes::{Retune, RetuneStatus},
+    domain::registry::retunes::{Retune, RetuneStatus},
 };
 
 /// List retunes, newest first.

@@ -18,7 +18,7 @@ use crate::{
             problem::{BodyRefusals, Problem, Refusals},
         },
         database::transfers::{self, Enqueue, EnqueueError},
-        jobs::Transfer,
+        domain::transfers::Transfer,
     },
     spec::Spec,
 };

@@ -21,7 +21,6 @@ use futures::{Stream, stream};
 use crate::{
     contract::ids::{KeyId, TenantId, TransferId},
     service::{
-        access::Principal,
         api::{
             AppState,
             authentication::Reader,
@@ -29,10 +28,8 @@ use crate::{
             page::{self, Page},
             problem::{Missing, Problem, QueryRefusals, Refusals},
         },
-        database::{
-            events::{self, Event},
-            transfers,
-        },
+        database::{events, transfers},
+        domain::{access::Principal, events::Event},
         state::{Admission, Share},
     },
 };

@@ -25,7 +25,7 @@ use crate::{
             extract::{Id, QueryPairs},
             problem::{Missing, Problem, QueryRefusals, Refusals},
         },
-        jobs::Transfer,
+        domain::transfers::Transfer,
     },
 };
 

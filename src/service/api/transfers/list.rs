@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Problem, QueryRefusals, Refusals},
     },
     database::transfers::{self, ListFilter},
-    jobs::{Status, Transfer},
+    domain::transfers::{Status, Transfer},
 };
 
 /// List transfers, newest first.

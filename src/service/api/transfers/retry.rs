@@ -12,7 +12,7 @@ use crate::{
             problem::{Missing, Problem, Refusals},
         },
         database::transfers,
-        jobs::Transfer,
+        domain::transfers::Transfer,
     },
 };
 

@@ -14,7 +14,7 @@ use crate::service::{
         deliveries::{self, ListFilter},
         webhook_endpoints,
     },
-    webhooks::{Delivery, DeliveryStatus},
+    domain::events::{Delivery, DeliveryStatus},
 };
 
 /// List the deliveries to an endpoint, newest first.

@@ -10,7 +10,7 @@ use crate::service::{
         problem::{Missing, Problem, Refusals},
     },
     database::webhook_endpoints,
-    webhooks::Endpoint,
+    domain::events::Endpoint,
 };
 
 /// Show an endpoint. Its secret is not in it.

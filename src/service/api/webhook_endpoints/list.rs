@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Problem, QueryRefusals, Refusals},
     },
     database::webhook_endpoints,
-    webhooks::Endpoint,
+    domain::events::Endpoint,
 };
 
 /// List the tenant's endpoints, newest first.

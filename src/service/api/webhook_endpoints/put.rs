@@ -19,7 +19,8 @@ use crate::{
             problem::{BodyRefusals, Problem, Refusals},
         },
         database::webhook_endpoints::{self, PutError, Wanted},
-        webhooks::{Endpoint, Guard, is_name},
+        domain::events::{Endpoint, is_name},
+        webhooks::Guard,
     },
     spec::Fault,
 };

@@ -10,7 +10,7 @@ use crate::service::{
         problem::{Missing, Problem, Refusals},
     },
     database::deliveries::{self, ReplayError},
-    webhooks::Delivery,
+    domain::events::Delivery,
 };
 
 impl From<ReplayError> for Problem {

@@ -13,7 +13,7 @@ use crate::{
             base_models::versions::{self, NewVersion, RegisterError},
             events,
         },
-        retuning::{arrivals::ArrivalStatus, retunes::Automatic},
+        domain::registry::{arrivals::ArrivalStatus, retunes::Automatic},
     },
 };
 

@@ -13,16 +13,18 @@ use crate::{
         ids::TenantId,
     },
     service::{
-        access::Caller,
         database::{
             Database, audit_events, events,
             fine_tunes::dependents::{self, Dependents},
             retunes::begin::{self, Occasion, Target},
         },
-        retuning::{
-            base_models::BaseAlias,
-            fine_tunes::On,
-            retunes::{Automatic, Reason},
+        domain::{
+            access::Caller,
+            registry::{
+                base_models::BaseAlias,
+                fine_tunes::On,
+                retunes::{Automatic, Reason},
+            },
         },
     },
 };

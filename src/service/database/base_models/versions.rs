@@ -12,16 +12,18 @@ use crate::{
         ids::{BaseModelId, BaseVersionId, RetuneId, TenantId},
     },
     service::{
-        access::Caller,
         database::{
             Database, audit_events, events,
             fine_tunes::dependents::{self, Dependents},
             retunes::begin::{self, Occasion, Target},
         },
-        retuning::{
-            base_models::BaseVersion,
-            fine_tunes::On,
-            retunes::{Automatic, Reason},
+        domain::{
+            access::Caller,
+            registry::{
+                base_models::BaseVersion,
+                fine_tunes::On,
+                retunes::{Automatic, Reason},
+            },
         },
     },
 };

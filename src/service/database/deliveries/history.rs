@@ -7,9 +7,9 @@ use crate::{
         events::AuditAction,
         ids::{DeliveryId, TenantId},
     },
-    service::{
+    service::domain::{
         access::Caller,
-        webhooks::{Delivery, DeliveryStatus},
+        events::{Delivery, DeliveryStatus},
     },
 };
 

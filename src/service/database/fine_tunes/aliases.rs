@@ -14,9 +14,11 @@ use crate::{
         ids::{FineTuneId, FineTuneVersionId, TenantId},
     },
     service::{
-        access::Caller,
         database::{Database, audit_events, events},
-        retuning::fine_tunes::{Direction, FineTuneAlias, VersionState},
+        domain::{
+            access::Caller,
+            registry::fine_tunes::{Direction, FineTuneAlias, VersionState},
+        },
     },
 };
 

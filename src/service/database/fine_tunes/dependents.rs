@@ -8,7 +8,7 @@ use crate::{
     contract::ids::{BaseModelId, BaseVersionId, FineTuneId, TenantId},
     service::{
         database::retunes::begin::Target,
-        retuning::{
+        domain::registry::{
             Release,
             fine_tunes::{On, Template},
             is_newer,

@@ -9,7 +9,7 @@ use crate::{
     contract::ids::{BaseVersionId, FineTuneId, TenantId},
     service::{
         database::retunes::begin::Target,
-        retuning::{PRODUCTION, fine_tunes::Mode},
+        domain::registry::{PRODUCTION, fine_tunes::Mode},
     },
 };
 

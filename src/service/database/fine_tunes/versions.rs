@@ -14,7 +14,7 @@ use crate::{
     pipeline::{Outcome, Verdict},
     service::{
         database::{Database, events, names},
-        retuning::{
+        domain::registry::{
             PRODUCTION, Release,
             fine_tunes::{FineTuneVersion, Mode, On, VersionState},
             is_newer,

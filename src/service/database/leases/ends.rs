@@ -21,8 +21,10 @@ use crate::{
             fine_tunes::versions::{self, Delivery},
             names, retunes,
         },
-        jobs::{JobError, Status},
-        retuning::retunes::Reason,
+        domain::{
+            registry::retunes::Reason,
+            transfers::{JobError, Status},
+        },
     },
 };
 

@@ -9,7 +9,7 @@ use crate::{
         events::EventKind,
         ids::{RetuneId, TransferId},
     },
-    service::{database::events, jobs::JobError},
+    service::{database::events, domain::transfers::JobError},
 };
 
 /// Queued again, for now + `wait_seconds`.

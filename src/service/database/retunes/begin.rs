@@ -16,7 +16,7 @@ use crate::{
             events,
             fine_tunes::{dependents::Dependent, following},
         },
-        retuning::{
+        domain::registry::{
             base_models::BaseVersion,
             retunes::{Limits, Reason},
         },

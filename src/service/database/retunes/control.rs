@@ -13,7 +13,6 @@ use crate::{
         ids::{BaseModelId, RetuneId, TenantId},
     },
     service::{
-        access::Caller,
         database::{
             Database, Scope, audit_events, base_models,
             fine_tunes::dependents::{self, Dependent, Dependents},
@@ -21,8 +20,11 @@ use crate::{
             quotas::{self, QuotaExceeded},
             transfers,
         },
-        jobs::Status,
-        retuning::retunes::{Limits, Reason, Retune, RetuneStatus},
+        domain::{
+            access::Caller,
+            registry::retunes::{Limits, Reason, Retune, RetuneStatus},
+            transfers::Status,
+        },
     },
 };
 

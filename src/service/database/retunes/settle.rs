@@ -14,7 +14,7 @@ use crate::{
     contract::{events::EventKind, ids::RetuneId},
     service::{
         database::{events, transfers},
-        retuning::retunes::{Retune, RetuneStatus},
+        domain::registry::retunes::{Retune, RetuneStatus},
     },
 };
 

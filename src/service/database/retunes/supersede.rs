@@ -8,7 +8,7 @@ use crate::{
     contract::ids::{FineTuneId, RetuneId},
     service::{
         database::transfers,
-        retuning::{Release, is_newer},
+        domain::registry::{Release, is_newer},
     },
 };
 

@@ -11,13 +11,15 @@ use crate::{
         ids::{RetuneId, TenantId, TransferId},
     },
     service::{
-        access::Caller,
         database::{
             audit_events, events,
             quotas::{self, QuotaExceeded},
             retunes,
         },
-        jobs::{Status, Transfer},
+        domain::{
+            access::Caller,
+            transfers::{Status, Transfer},
+        },
     },
 };
 

@@ -11,13 +11,12 @@ use crate::{
         ids::{TenantId, TransferId},
     },
     service::{
-        access::Caller,
         database::{
             audit_events, events,
             idempotency::{Idempotency, KeyReused},
             quotas::{self, QuotaExceeded},
         },
-        jobs::Transfer,
+        domain::{access::Caller, transfers::Transfer},
     },
 };
 

@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Missing, Problem, Refusals},
     },
     database::base_models::aliases,
-    retuning::base_models::BaseAlias,
+    domain::registry::base_models::BaseAlias,
 };
 
 /// Show where an alias of a base model stands.

@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Missing, Problem, QueryRefusals, Refusals},
     },
     database::base_models::aliases::{self, moves},
-    retuning::base_models::BaseAliasMove,
+    domain::registry::base_models::BaseAliasMove,
 };
 
 /// List where an alias of a base model has stood, newest first.

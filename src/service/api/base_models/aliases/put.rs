@@ -13,7 +13,7 @@ use crate::{
             problem::{BodyRefusals, Missing, Problem, Refusals},
         },
         database::base_models::aliases::{self, MoveError},
-        retuning::{base_models::BaseAlias, check_name},
+        domain::registry::{base_models::BaseAlias, check_name},
     },
     spec::Fault,
 };

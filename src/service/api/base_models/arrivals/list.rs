@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Missing, Problem, QueryRefusals, Refusals},
     },
     database::arrivals::{self, ListFilter},
-    retuning::arrivals::{Arrival, ArrivalStatus},
+    domain::registry::arrivals::{Arrival, ArrivalStatus},
 };
 
 /// List what was announced as a version, newest first.

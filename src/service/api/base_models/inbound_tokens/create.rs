@@ -14,7 +14,6 @@ use utoipa::ToSchema;
 use crate::{
     contract::ids::InboundTokenId,
     service::{
-        access::Secret,
         api::{
             AppState,
             authentication::Administrator,
@@ -22,6 +21,7 @@ use crate::{
             problem::{BodyRefusals, Missing, Problem, Refusals},
         },
         database::inbound_tokens::{self, NewInbound},
+        domain::access::Secret,
     },
     spec::Fault,
 };

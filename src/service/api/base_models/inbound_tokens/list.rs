@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Missing, Problem, QueryRefusals, Refusals},
     },
     database::inbound_tokens,
-    retuning::inbound::InboundToken,
+    domain::registry::inbound::InboundToken,
 };
 
 /// List the addresses for notifications, newest first; their tokens are not shown.

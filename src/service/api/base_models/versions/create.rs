@@ -22,8 +22,8 @@ use crate::{
             problem::{BodyRefusals, Missing, Problem, Refusals},
         },
         database::base_models::versions::{self, NewVersion, RegisterError},
+        domain::registry::{base_models::BaseVersion, check_name, check_text},
         model_files::{self, ModelFiles, ModelFilesError},
-        retuning::{base_models::BaseVersion, check_name, check_text},
     },
     spec::Fault,
 };

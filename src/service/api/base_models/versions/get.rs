@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Missing, Problem, Refusals},
     },
     database::base_models::versions,
-    retuning::base_models::BaseVersion,
+    domain::registry::base_models::BaseVersion,
 };
 
 /// Show a version of a base model.

@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Missing, Problem, QueryRefusals, Refusals},
     },
     database::base_models::versions,
-    retuning::base_models::BaseVersion,
+    domain::registry::base_models::BaseVersion,
 };
 
 /// List the versions of a base model, newest arrival first.

@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Problem, Refusals},
     },
     database::fine_tunes::aliases,
-    retuning::fine_tunes::FineTuneAlias,
+    domain::registry::fine_tunes::FineTuneAlias,
 };
 
 /// Show the version that an alias of a fine-tune stands on.

@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Missing, Problem, QueryRefusals, Refusals},
     },
     database::fine_tunes::aliases::{self, moves},
-    retuning::fine_tunes::FineTuneAliasMove,
+    domain::registry::fine_tunes::FineTuneAliasMove,
 };
 
 /// List where an alias of a fine-tune has stood, newest first.

@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Missing, Problem, Refusals},
     },
     database::fine_tunes::versions,
-    retuning::fine_tunes::FineTuneVersion,
+    domain::registry::fine_tunes::FineTuneVersion,
 };
 
 /// Show a version of a fine-tune.

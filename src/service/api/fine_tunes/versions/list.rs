@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Missing, Problem, QueryRefusals, Refusals},
     },
     database::fine_tunes::versions,
-    retuning::fine_tunes::FineTuneVersion,
+    domain::registry::fine_tunes::FineTuneVersion,
 };
 
 /// List the versions of a fine-tune, newest first.

@@ -11,7 +11,7 @@ use crate::service::{
         problem::{BodyRefusals, Missing, Problem, Refusals},
     },
     database::fine_tunes::aliases,
-    retuning::fine_tunes::FineTuneAlias,
+    domain::registry::fine_tunes::FineTuneAlias,
 };
 
 /// Move an alias onto a version.

@@ -3,7 +3,7 @@ use uuid::Uuid;
 
 use crate::{
     contract::ids::{BaseAliasMoveId, TenantId},
-    service::{database::Database, retuning::base_models::BaseAliasMove},
+    service::{database::Database, domain::registry::base_models::BaseAliasMove},
 };
 
 /// Moves of an alias of a tenant's base model before the given one, newest first.

@@ -5,7 +5,7 @@ use crate::{
     contract::ids::{FineTuneAliasMoveId, TenantId},
     service::{
         database::Database,
-        retuning::fine_tunes::{Direction, FineTuneAliasMove},
+        domain::registry::fine_tunes::{Direction, FineTuneAliasMove},
     },
 };
 

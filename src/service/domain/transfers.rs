@@ -73,7 +73,7 @@ pub struct JobError {
     pub pointer: Option<String>,
 }
 
-/// A transfer as the API shows it (CONTRACT: HTTP).
+/// A transfer as the API shows it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Transfer {
     #[schema(value_type = Uuid)]
