@@ -35,6 +35,7 @@ use retune::{
         },
         domain::access::DEFAULT_TENANT,
         private_cluster::PrivateCluster,
+        registry::attempts,
     },
 };
 use serde_json::{Value, json};
@@ -93,7 +94,7 @@ async fn queue(url: &str) -> Result<(), Failure> {
                 recommendation: None,
                 metrics: json!({}),
             };
-            if !leases::succeed(&database, &lease, &outcome).await? {
+            if !attempts::succeed(&database, &lease, &outcome).await? {
                 return Err("a lease was lost".into());
             }
         }

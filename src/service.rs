@@ -3,8 +3,11 @@
 // Types and rules; no I/O.
 pub mod domain;
 
-// All SQL, one file a table.
+// All SQL, one file per table.
 pub mod database;
+
+// What happens to base models, fine-tunes, retunes and transfers: each use case in one transaction.
+pub mod registry;
 
 // The embedded default: a PostgreSQL of our own under the data dir.
 pub mod private_cluster;

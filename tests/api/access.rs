@@ -16,11 +16,9 @@ use retune::{
     pipeline::Verdict,
     service::{
         api,
-        database::{
-            leases::{self, AfterFailure},
-            transfers::Enqueue,
-        },
+        database::{leases, transfers::Enqueue},
         domain::{access::Role, transfers::JobError},
+        registry::attempts::{self, AfterFailure},
     },
 };
 
@@ -265,7 +263,7 @@ async fn a_tenant_computes_no_longer_than_its_quota_within_a_day() {
         let lease = app.claim().await;
         execute(&app, "UPDATE transfers SET started_at = now() - interval '60 seconds'").await;
         let error = JobError { code: "x".into(), detail: "x".into(), pointer: None };
-        let again = leases::fail(&app.db.database, &lease, &error, true, NOW).await.unwrap();
+        let again = attempts::fail(&app.db.database, &lease, &error, true, NOW).await.unwrap();
         assert_eq!(again, Some(AfterFailure::QueuedAgain));
     }
     execute(&app, "UPDATE tenants SET max_compute_seconds_per_day = 125").await;

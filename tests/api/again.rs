@@ -10,7 +10,7 @@ use crate::support::LONG;
 use retune::{
     contract::ids::TransferId,
     pipeline::Verdict,
-    service::{database::leases, domain::transfers::JobError},
+    service::{domain::transfers::JobError, registry::attempts},
 };
 
 impl App {
@@ -26,7 +26,7 @@ impl App {
     async fn fail_next(&self) -> TransferId {
         let lease = self.claim().await;
         let error = JobError { code: "x".into(), detail: "y".into(), pointer: None };
-        leases::fail(&self.db.database, &lease, &error, false, LONG).await.unwrap();
+        attempts::fail(&self.db.database, &lease, &error, false, LONG).await.unwrap();
         lease.transfer
     }
 
@@ -101,5 +101,5 @@ async fn of_retries_and_occasions_at_the_same_moment_one_is_done() {
     let lease = app.claim().await;
     assert!(app.nothing_to_claim().await);
     let done = outcome(lease.transfer, Verdict::Published);
-    assert!(leases::succeed(&app.db.database, &lease, &done).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, &lease, &done).await.unwrap());
 }

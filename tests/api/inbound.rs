@@ -15,6 +15,7 @@ use retune::{
             terms::Terms,
         },
         domain::access::{DEFAULT_TENANT, Role},
+        registry::arrivals as outcome,
     },
 };
 
@@ -174,9 +175,9 @@ async fn a_looker_that_dies_loses_nothing_and_one_that_was_overtaken_records_not
     // Two processes look; one registers it.
     let lookers = [app.look(app.shutdown.clone()), app.look(app.shutdown.clone())];
     app.arrived("2", is("registered")).await;
-    assert!(!arrivals::know(&app.db.database, &dead).await.unwrap());
-    assert!(!arrivals::fail(&app.db.database, &dead, "late").await.unwrap());
-    assert_eq!(arrivals::put_off(&app.db.database, &dead, "late", OVER).await.unwrap(), None);
+    assert!(!outcome::know(&app.db.database, &dead).await.unwrap());
+    assert!(!outcome::fail(&app.db.database, &dead, "late").await.unwrap());
+    assert_eq!(outcome::put_off(&app.db.database, &dead, "late", OVER).await.unwrap(), None);
     app.arrived("2", is("registered")).await;
     assert_eq!((app.versions().await.len(), app.retunes().await.len()), (2, 1));
     app.shutdown.cancel();
@@ -207,11 +208,11 @@ async fn an_announcement_while_it_is_looked_at_is_not_lost() {
     let nothing = async || arrivals::claim(&app.db.database, 4, OVER).await.unwrap().is_empty();
     app.notify(&address, &app.landed("llama/2/model.safetensors")).await;
     assert!(nothing().await, "it is looked at by one at a time");
-    arrivals::put_off(&app.db.database, &looking, "too early", slow).await.unwrap();
+    outcome::put_off(&app.db.database, &looking, "too early", slow).await.unwrap();
     assert_eq!(claim(&app).await.looks, 2);
     // Without one, it has to wait.
     let again = claim(&app).await;
-    arrivals::put_off(&app.db.database, &again, "too early", slow).await.unwrap();
+    outcome::put_off(&app.db.database, &again, "too early", slow).await.unwrap();
     assert!(nothing().await);
 }
 

@@ -17,6 +17,7 @@ use retune::{
     service::{
         database::leases::{self, Lease, Terms},
         domain::transfers::JobError,
+        registry::attempts,
     },
 };
 
@@ -76,7 +77,7 @@ async fn worker(app: Arc<App>, no_more: CancellationToken, seed: u64) {
         let terms = if dies { Terms { backoff: BRISK.backoff, ..OVER } } else { BRISK };
         match leases::claim(database, WorkerId::generate(), terms).await.unwrap() {
             Some(_) if dies => {
-                leases::sweep(database, BRISK).await.unwrap();
+                attempts::sweep(database, BRISK).await.unwrap();
             }
             Some(lease) => work(&app, &lease, &mut rng).await,
             None if last => return,
@@ -94,14 +95,14 @@ async fn work(app: &App, lease: &Lease, rng: &mut ChaCha8Rng) {
     let fault = JobError { code: "storage".into(), detail: "gone".into(), pointer: None };
     match rng.random_range(0..10) {
         0 => {
-            leases::fail(database, lease, &fault, rng.random(), BRISK).await.unwrap();
+            attempts::fail(database, lease, &fault, rng.random(), BRISK).await.unwrap();
         }
         1 => {
-            leases::hand_back(database, lease).await.unwrap();
+            attempts::hand_back(database, lease).await.unwrap();
         }
         2 => {
             app.post(&format!("{path}/cancel"), &json!({}), &[]).await;
-            leases::cancelled(database, lease).await.unwrap();
+            attempts::cancelled(database, lease).await.unwrap();
         }
         3 => {
             // Somebody pauses the retune in the middle of it, and thinks better of it.
@@ -117,7 +118,7 @@ async fn work(app: &App, lease: &Lease, rng: &mut ChaCha8Rng) {
 
 async fn succeed(app: &App, lease: &Lease) {
     let outcome = outcome(lease.transfer, verdict(lease.transfer));
-    assert!(leases::succeed(&app.db.database, lease, &outcome).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, lease, &outcome).await.unwrap());
 }
 
 async fn all(app: &App, path: &str) -> Vec<Value> {

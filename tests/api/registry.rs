@@ -10,6 +10,7 @@ use retune::{
     service::{
         database::leases::{self, Lease},
         domain::access::{DEFAULT_TENANT, Role},
+        registry::attempts,
     },
 };
 
@@ -72,7 +73,7 @@ impl App {
     pub async fn finish_next(&self, verdict: Verdict) -> TransferId {
         let lease = self.claim().await;
         let outcome = outcome(lease.transfer, verdict);
-        assert!(leases::succeed(&self.db.database, &lease, &outcome).await.unwrap());
+        assert!(attempts::succeed(&self.db.database, &lease, &outcome).await.unwrap());
         lease.transfer
     }
 

@@ -1,12 +1,12 @@
-use retune::{
-    contract::ids::{TransferId, WorkerId},
-    pipeline::{Outcome, Verdict},
-    service::database::leases,
-};
 use serde_json::json;
 
 use super::app::App;
 use crate::support::LONG;
+use retune::{
+    contract::ids::{TransferId, WorkerId},
+    pipeline::{Outcome, Verdict},
+    service::{database::leases, registry::attempts},
+};
 
 /// A finished transfer whose result lies in the store, beside a file that the manifest omits.
 async fn finished(app: &App) -> TransferId {
@@ -41,7 +41,7 @@ async fn finished(app: &App) -> TransferId {
         recommendation: None,
         metrics: json!({"accuracy": 0.9}),
     };
-    assert!(leases::succeed(&app.db.database, &lease, &outcome).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, &lease, &outcome).await.unwrap());
     id
 }
 

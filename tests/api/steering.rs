@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-use retune::{
-    contract::ids::{TransferId, WorkerId},
-    pipeline::Verdict,
-    service::database::leases,
-};
 use serde_json::{Value, json};
 
 use super::{app::App, registry::outcome};
 use crate::support::{LONG, OVER};
+use retune::{
+    contract::ids::{TransferId, WorkerId},
+    pipeline::Verdict,
+    service::{database::leases, registry::attempts},
+};
 
 impl App {
     /// With fine-tunes of these names, of mode `promote`.
@@ -55,10 +55,10 @@ async fn a_paused_retune_begins_nothing_and_what_runs_goes_on() {
     assert_eq!(app.verb(&path, "pause").await["status"], "paused");
     assert_eq!(app.verb(&path, "pause").await["status"], "paused");
     assert!(app.nothing_to_claim().await, "not even one whose worker died");
-    leases::sweep(&app.db.database, LONG).await.unwrap();
+    attempts::sweep(&app.db.database, LONG).await.unwrap();
     assert!(app.nothing_to_claim().await);
     let done = outcome(running.transfer, Verdict::Published);
-    assert!(leases::succeed(&app.db.database, &running, &done).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, &running, &done).await.unwrap());
     assert_eq!(app.status(&path).await, "paused");
     // A job of another kind is not concerned.
     let other = app.db.queued(1).await.id;
@@ -82,7 +82,7 @@ async fn a_cancelled_retune_ends_with_what_still_ran() {
     let asked = app.verb(&path, "cancel").await;
     assert_eq!((&asked["status"], &asked["counts"]["cancelling"]), (&json!("running"), &json!(1)));
     assert!(app.nothing_to_claim().await);
-    assert!(leases::cancelled(&app.db.database, &running).await.unwrap());
+    assert!(attempts::cancelled(&app.db.database, &running).await.unwrap());
     assert_eq!(app.status(&path).await, "cancelled");
     let cancelled = app.get("/v1/retunes?status=cancelled&base_model=llama").await.ok(200).json();
     assert_eq!(cancelled["data"].as_array().unwrap().len(), 1);
@@ -104,7 +104,7 @@ async fn a_newer_version_supersedes_what_waits_for_an_older_one() {
     assert_eq!(app.get(&newer).await.json()["counts"]["queued"], 2);
     assert_eq!(app.get(&late).await.json()["counts"]["queued"], 2);
     let done = outcome(running.transfer, Verdict::Published);
-    assert!(leases::succeed(&app.db.database, &running, &done).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, &running, &done).await.unwrap());
     assert_eq!(app.status(&older).await, "partially_succeeded");
     let all = app.retune_onto("4").await;
     for path in [&newer, &late] {
@@ -140,14 +140,14 @@ async fn no_more_are_at_work_than_the_limit_says() {
         detail: "y".into(),
         pointer: None,
     };
-    leases::fail(&app.db.database, &first, &error, true, LONG).await.unwrap();
+    attempts::fail(&app.db.database, &first, &error, true, LONG).await.unwrap();
     assert!(app.nothing_to_claim().await);
     // One that ends for good makes room for the next.
     app.post(&format!("/v1/transfers/{}/cancel", first.transfer), &json!({}), &[]).await.ok(200);
     let third = app.claim().await;
     assert!(app.nothing_to_claim().await);
     app.verb(&path, "pause").await;
-    leases::hand_back(&app.db.database, &third).await.unwrap();
+    attempts::hand_back(&app.db.database, &third).await.unwrap();
     assert!(app.nothing_to_claim().await);
     app.verb(&path, "resume").await;
     assert_eq!(app.claim().await.transfer, third.transfer);
@@ -176,12 +176,12 @@ async fn what_the_budget_does_not_reach_is_cancelled() {
         .await
         .unwrap();
     let done = outcome(lease.transfer, Verdict::Published);
-    assert!(leases::succeed(&app.db.database, &lease, &done).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, &lease, &done).await.unwrap());
     let spent = app.get(&path).await.json();
     assert!(spent["compute_seconds"].as_f64().unwrap() > 7199.0, "{spent}");
     assert_eq!((&spent["counts"]["cancelled"], &spent["status"]), (&json!(1), &json!("running")));
     let done = outcome(going_on.transfer, Verdict::Published);
-    assert!(leases::succeed(&app.db.database, &going_on, &done).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, &going_on, &done).await.unwrap());
     assert_eq!(app.status(&path).await, "partially_succeeded");
 }
 
@@ -240,7 +240,7 @@ async fn a_retried_member_of_a_paused_retune_waits() {
         pointer: None,
     };
     let now = leases::Terms { backoff: Duration::from_nanos(1), ..LONG };
-    leases::fail(&app.db.database, &lease, &error, false, now).await.unwrap();
+    attempts::fail(&app.db.database, &lease, &error, false, now).await.unwrap();
     app.verb(&path, "pause").await;
     app.post(&format!("/v1/transfers/{}/retry", lease.transfer), &json!({}), &[]).await.ok(202);
     assert!(app.nothing_to_claim().await);

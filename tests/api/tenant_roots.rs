@@ -22,6 +22,7 @@ use retune::{
     service::{
         database::{leases, transfers::Enqueue},
         domain::access::{DEFAULT_TENANT, Role},
+        registry::attempts,
         worker::{self, Worker},
     },
     storage::{S3Config, TenantStorage},
@@ -148,7 +149,7 @@ async fn results_outside_a_tenants_roots_are_not_read() {
         leases::claim(&two.app.db.database, WorkerId::generate(), LONG).await.unwrap().unwrap();
     let mut outcome = outcome(id, Verdict::Published);
     outcome.uri = two.app.uri("out/");
-    assert!(leases::succeed(&two.app.db.database, &lease, &outcome).await.unwrap());
+    assert!(attempts::succeed(&two.app.db.database, &lease, &outcome).await.unwrap());
     for what in ["report", "files/report.json", "files/manifest.json"] {
         let answer = two.get(&format!("/v1/transfers/{id}/{what}")).await;
         assert_eq!(answer.problem(422, "location_not_allowed"), ["/result/uri"], "{what}");

@@ -19,14 +19,12 @@ use retune::{
     contract::ids::TransferId,
     pipeline::Phase,
     service::{
-        database::{
-            transfers::{self, Enqueue},
-            workers,
-        },
+        database::{transfers::Enqueue, workers},
         domain::{
             access::DEFAULT_TENANT,
             transfers::{Status, Transfer},
         },
+        registry::transitions,
     },
 };
 
@@ -287,7 +285,7 @@ async fn a_cancelled_transfer_stops_soon_and_leaves_no_result() {
     let _worker = case.worker();
     case.aligning(id, 1).await;
     let asked = Instant::now();
-    transfers::request_cancel(&case.test.database, DEFAULT_TENANT, id).await.unwrap();
+    transitions::request_cancel(&case.test.database, DEFAULT_TENANT, id).await.unwrap();
     let ended = case.test.until(id, |transfer| transfer.status.is_final()).await;
     assert_eq!(ended.status, Status::Cancelled);
     assert!(asked.elapsed() < LEASE, "{:?}", asked.elapsed());

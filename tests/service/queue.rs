@@ -12,12 +12,16 @@ use retune::{
     service::{
         database::{
             idempotency::Idempotency,
-            leases::{self, AfterFailure, Heard, Lease, Report},
-            transfers::{self, Enqueue, EnqueueError, ListFilter, TransitionError},
+            leases::{self, Heard, Lease, Report},
+            transfers::{self, Enqueue, EnqueueError, ListFilter},
         },
         domain::{
             access::DEFAULT_TENANT,
             transfers::{JobError, Status},
+        },
+        registry::{
+            attempts::{self, AfterFailure},
+            transitions::{self, TransitionError},
         },
     },
 };
@@ -83,16 +87,16 @@ async fn a_stale_lease_changes_nothing_and_one_result_is_recorded() {
     let report = Report { phase: Some(Phase::Publishing), ..Report::default() };
     let beat = leases::beat(database, &stale, LONG.lease, &report).await.unwrap();
     assert_eq!(beat, Heard::Lost);
-    assert!(!leases::succeed(database, &stale, &outcome()).await.unwrap());
-    assert_eq!(leases::fail(database, &stale, &fault(), true, LONG).await.unwrap(), None);
-    assert!(!leases::cancelled(database, &stale).await.unwrap());
-    assert!(!leases::hand_back(database, &stale).await.unwrap());
+    assert!(!attempts::succeed(database, &stale, &outcome()).await.unwrap());
+    assert_eq!(attempts::fail(database, &stale, &fault(), true, LONG).await.unwrap(), None);
+    assert!(!attempts::cancelled(database, &stale).await.unwrap());
+    assert!(!attempts::hand_back(database, &stale).await.unwrap());
     let after = test.get(id).await;
     assert_eq!((after.status, after.revision), (Status::Running, before.revision));
 
-    assert!(leases::succeed(database, &fresh, &outcome()).await.unwrap());
-    assert!(!leases::succeed(database, &fresh, &outcome()).await.unwrap());
-    assert!(!leases::succeed(database, &stale, &outcome()).await.unwrap());
+    assert!(attempts::succeed(database, &fresh, &outcome()).await.unwrap());
+    assert!(!attempts::succeed(database, &fresh, &outcome()).await.unwrap());
+    assert!(!attempts::succeed(database, &stale, &outcome()).await.unwrap());
     let done = test.get(id).await;
     assert_eq!(done.status, Status::Succeeded);
     assert_eq!(done.recommendation, Some(Recommendation::TransferAndFineTune));
@@ -131,10 +135,10 @@ async fn beats_tell_phase_and_progress_and_hear_of_a_cancellation() {
     let kinds = test.event_kinds(id).await;
     assert_eq!(kinds.iter().filter(|kind| *kind == "transfer.phase_changed").count(), 1);
 
-    transfers::request_cancel(&test.database, DEFAULT_TENANT, id).await.unwrap();
+    transitions::request_cancel(&test.database, DEFAULT_TENANT, id).await.unwrap();
     assert_eq!(test.get(id).await.status, Status::Cancelling);
     assert_eq!(beat(&quiet).await, Heard::Cancel);
-    assert!(leases::cancelled(&test.database, &held).await.unwrap());
+    assert!(attempts::cancelled(&test.database, &held).await.unwrap());
     let ended = test.get(id).await;
     assert_eq!((ended.status, ended.phase, ended.progress), (Status::Cancelled, None, None));
     assert!(ended.finished_at.is_some());
@@ -147,7 +151,7 @@ async fn a_failed_attempt_is_queued_again_until_the_attempts_are_used_up() {
     let now = leases::Terms { backoff: Duration::from_nanos(1), ..LONG };
     let fail = async |may_retry| {
         let held = claim(&test).await;
-        leases::fail(&test.database, &held, &fault(), may_retry, now).await.unwrap()
+        attempts::fail(&test.database, &held, &fault(), may_retry, now).await.unwrap()
     };
     assert_eq!(fail(true).await, Some(AfterFailure::QueuedAgain));
     assert_eq!(test.get(id).await.status, Status::Queued);
@@ -159,7 +163,7 @@ async fn a_failed_attempt_is_queued_again_until_the_attempts_are_used_up() {
 
     // By hand: all attempts anew, and an input at fault is not tried again.
     let again =
-        transfers::retry(&test.database, DEFAULT_TENANT, id, &quotas()).await.unwrap().unwrap();
+        transitions::retry(&test.database, DEFAULT_TENANT, id, &quotas()).await.unwrap().unwrap();
     assert_eq!((again.status, again.attempt, again.error), (Status::Queued, 0, None));
     assert_eq!(fail(false).await, Some(AfterFailure::Failed));
     assert_eq!(test.get(id).await.attempt, 1);
@@ -170,7 +174,7 @@ async fn a_backoff_keeps_a_transfer_from_being_claimed() {
     let test = TestDatabase::fresh().await;
     test.queued(3).await;
     let held = claim(&test).await;
-    leases::fail(&test.database, &held, &fault(), true, LONG).await.unwrap();
+    attempts::fail(&test.database, &held, &fault(), true, LONG).await.unwrap();
     assert!(leases::claim(&test.database, WorkerId::generate(), LONG).await.unwrap().is_none());
 }
 
@@ -181,7 +185,7 @@ async fn a_lease_handed_back_costs_no_attempt() {
     for _ in 0..3 {
         let held = claim(&test).await;
         assert_eq!(held.attempt, 1);
-        assert!(leases::hand_back(&test.database, &held).await.unwrap());
+        assert!(attempts::hand_back(&test.database, &held).await.unwrap());
     }
     let waiting = test.get(id).await;
     assert_eq!((waiting.status, waiting.attempt), (Status::Queued, 0));
@@ -193,18 +197,18 @@ async fn transitions_that_make_no_sense_are_refused() {
     let database = &test.database;
     let id = test.queued(3).await.id;
     let invalid = |result| matches!(result, Err(TransitionError::InvalidState { .. }));
-    assert!(invalid(transfers::retry(database, DEFAULT_TENANT, id, &quotas()).await));
-    let cancelled = transfers::request_cancel(database, DEFAULT_TENANT, id).await.unwrap();
+    assert!(invalid(transitions::retry(database, DEFAULT_TENANT, id, &quotas()).await));
+    let cancelled = transitions::request_cancel(database, DEFAULT_TENANT, id).await.unwrap();
     assert_eq!(cancelled.unwrap().status, Status::Cancelled);
-    assert!(invalid(transfers::request_cancel(database, DEFAULT_TENANT, id).await));
+    assert!(invalid(transitions::request_cancel(database, DEFAULT_TENANT, id).await));
     assert!(leases::claim(database, WorkerId::generate(), LONG).await.unwrap().is_none());
-    let again = transfers::retry(database, DEFAULT_TENANT, id, &quotas()).await.unwrap().unwrap();
+    let again = transitions::retry(database, DEFAULT_TENANT, id, &quotas()).await.unwrap().unwrap();
     assert_eq!(again.status, Status::Queued);
     // Another tenant sees nothing.
     let other = TenantId::generate();
     assert!(transfers::get(database, other, id).await.unwrap().is_none());
-    assert!(transfers::request_cancel(database, other, id).await.unwrap().is_none());
-    assert!(transfers::retry(database, other, id, &quotas()).await.unwrap().is_none());
+    assert!(transitions::request_cancel(database, other, id).await.unwrap().is_none());
+    assert!(transitions::retry(database, other, id, &quotas()).await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -240,7 +244,7 @@ async fn lists_are_filtered_newest_first_and_paged() {
     let one = submit("file:///a/", "file:///b/", "x").await;
     let two = submit("file:///b/", "file:///c/", "y").await;
     let three = submit("file:///a/", "file:///c/", "x").await;
-    transfers::request_cancel(&test.database, DEFAULT_TENANT, two).await.unwrap();
+    transitions::request_cancel(&test.database, DEFAULT_TENANT, two).await.unwrap();
     let list = async |filter: ListFilter| {
         let filter =
             ListFilter { limit: if filter.limit == 0 { 10 } else { filter.limit }, ..filter };
@@ -270,7 +274,7 @@ async fn a_gate_is_told_of_before_the_end() {
     let id = test.submit(Enqueue { spec, ..enqueue() }).await.id;
     let held = claim(&test).await;
     let rejected = Outcome { verdict: Verdict::Rejected, ..outcome() };
-    assert!(leases::succeed(&test.database, &held, &rejected).await.unwrap());
+    assert!(attempts::succeed(&test.database, &held, &rejected).await.unwrap());
     let kinds = test.event_kinds(id).await;
     assert_eq!(kinds[2..], ["gate.failed", "transfer.succeeded"]);
 }

@@ -24,14 +24,14 @@ use super::{
 use crate::{
     service::{
         database::{
-            arrivals::{self, Announced as How},
-            inbound_tokens::{self, Inbound, listings},
+            arrivals,
+            inbound_tokens::{self, listings},
         },
         domain::{
             access::Secret,
             registry::{
-                arrivals::{Announcement, Arrival},
-                inbound::{Announced, Hint, Sender, is_known_to_mlflow_alone},
+                arrivals::{Announced as How, Announcement, Arrival},
+                inbound::{Announced, Hint, Inbound, Sender, is_known_to_mlflow_alone},
             },
         },
     },

@@ -10,7 +10,7 @@ pub mod resume;
 use axum::{Json, http::StatusCode};
 
 use super::problem::Problem;
-use crate::service::{database::retunes::control::ControlError, domain::registry::retunes::Retune};
+use crate::service::{domain::registry::retunes::Retune, registry::control::ControlError};
 
 /// The retune, if the tenant has it.
 fn found(retune: Option<Retune>) -> Result<Json<Retune>, Problem> {

@@ -23,8 +23,9 @@ use super::{AppState, etag, problem::Problem};
 use crate::{
     contract::ids::{KeyId, TenantId, TransferId},
     service::{
-        database::transfers::{self, TransitionError},
+        database::transfers,
         domain::{access::Principal, transfers::Transfer},
+        registry::transitions::TransitionError,
         state::Share,
     },
 };

@@ -7,11 +7,15 @@ use tokio_util::sync::CancellationToken;
 use super::Looker;
 use crate::service::{
     database::{
-        arrivals::{self, AfterRegister, Claimed},
-        base_models::versions::{self, NewVersion, RegisterError},
+        arrivals::{self, Claimed},
+        base_models::versions,
     },
-    domain::registry::arrivals::ArrivalStatus,
+    domain::registry::{arrivals::ArrivalStatus, base_models::NewVersion},
     model_files::{self, ModelFiles, ModelFilesError},
+    registry::{
+        arrivals::{self as outcome, AfterRegister},
+        new_version::RegisterError,
+    },
 };
 
 /// Longest reason that is kept, in bytes.
@@ -96,11 +100,11 @@ impl Looker {
         let database = &self.database;
         let named = |held: bool, name| if held { name } else { "lost" };
         match finding {
-            Finding::Known => Ok(named(arrivals::know(database, claimed).await?, "known")),
+            Finding::Known => Ok(named(outcome::know(database, claimed).await?, "known")),
             Finding::Model(files) => self.register(claimed, files).await,
             Finding::NotYet(reason) => {
                 let terms = self.settings.arrivals.terms();
-                let status = arrivals::put_off(database, claimed, &cut(reason), terms).await?;
+                let status = outcome::put_off(database, claimed, &cut(reason), terms).await?;
                 Ok(match status {
                     Some(ArrivalStatus::Failed) => "failed",
                     Some(_) => "put_off",
@@ -108,7 +112,7 @@ impl Looker {
                 })
             }
             Finding::Never(reason) => {
-                Ok(named(arrivals::fail(database, claimed, &cut(reason)).await?, "failed"))
+                Ok(named(outcome::fail(database, claimed, &cut(reason)).await?, "failed"))
             }
         }
     }
@@ -128,13 +132,13 @@ impl Looker {
             retires_at: None,
         };
         let how = self.settings.automatic();
-        match arrivals::register(&self.database, claimed, &new, how).await {
+        match outcome::register(&self.database, claimed, &new, how).await {
             Ok(AfterRegister::Registered) => Ok("registered"),
             Ok(AfterRegister::Known) => Ok("known"),
             Ok(AfterRegister::Lost) => Ok("lost"),
             Err(RegisterError::Database(error)) => Err(error),
             Err(error) => {
-                let held = arrivals::fail(&self.database, claimed, &cut(error.to_string())).await?;
+                let held = outcome::fail(&self.database, claimed, &cut(error.to_string())).await?;
                 Ok(if held { "failed" } else { "lost" })
             }
         }

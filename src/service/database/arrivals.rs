@@ -2,15 +2,20 @@
 //! token.
 
 mod ends;
+
 use uuid::Uuid;
 
-use super::{Database, inbound_tokens::Inbound, terms::Terms};
+use super::{Database, terms::Terms};
 use crate::{
     contract::ids::{ArrivalId, LeaseToken, TenantId},
-    service::domain::registry::arrivals::{Announcement, Arrival, ArrivalStatus},
+    service::domain::registry::{
+        arrivals::{Announced, Announcement, Arrival, ArrivalStatus},
+        inbound::Inbound,
+    },
 };
 
-pub use ends::{AfterRegister, fail, is_held, know, put_off, register, release};
+pub(in crate::service) use ends::{finish, hold, put_off};
+pub use ends::{is_held, release};
 
 /// Most arrivals of one tenant looked at at once, whoever does.
 const MOST_PER_TENANT: i64 = 2;
@@ -25,15 +30,6 @@ pub struct Claimed {
     pub uri: String,
     pub version: String,
     pub looks: i32,
-}
-
-/// What is there already when something is announced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Announced {
-    /// By someone who has seen something happen: what waits is looked at at once, what failed again.
-    Again,
-    /// By its being there: only what was never announced counts.
-    Found,
 }
 
 /// Writes announcements of one base model; what became of each so far, where anything was written.

@@ -17,7 +17,7 @@ use crate::{
 ///
 /// # Errors
 /// From the database.
-pub(super) async fn record(
+pub(in crate::service) async fn record(
     connection: &mut PgConnection,
     caller: Caller,
     action: AuditAction,

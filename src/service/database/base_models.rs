@@ -126,7 +126,7 @@ pub async fn list(
 }
 
 /// Its id, with the row locked until the transaction ends: see the module.
-pub(super) async fn lock(
+pub(in crate::service) async fn lock(
     connection: &mut PgConnection,
     tenant: TenantId,
     name: &str,

@@ -17,7 +17,7 @@ use crate::{
 ///
 /// # Errors
 /// From the database; among them a second `transfer.succeeded`.
-pub(super) async fn insert(
+pub(in crate::service) async fn insert(
     connection: &mut PgConnection,
     transfer: TransferId,
     kind: EventKind,
@@ -41,7 +41,7 @@ pub(super) async fn insert(
 ///
 /// # Errors
 /// From the database.
-pub(super) async fn record(
+pub(in crate::service) async fn record(
     connection: &mut PgConnection,
     tenant: TenantId,
     subject: &str,

@@ -18,7 +18,7 @@ pub struct KeyReused;
 
 impl Idempotency {
     /// Keeps other requests with this key waiting until the transaction's end.
-    pub(super) async fn lock(
+    pub(in crate::service) async fn lock(
         &self,
         connection: &mut PgConnection,
         tenant: TenantId,
@@ -31,7 +31,7 @@ impl Idempotency {
     }
 
     /// Whether an earlier request under the key was this one.
-    pub(super) fn check(&self, earlier_sha256: Option<&[u8]>) -> Result<(), KeyReused> {
+    pub(in crate::service) fn check(&self, earlier_sha256: Option<&[u8]>) -> Result<(), KeyReused> {
         if earlier_sha256 == Some(&self.request_sha256[..]) { Ok(()) } else { Err(KeyReused) }
     }
 }

@@ -10,20 +10,11 @@ use crate::{
         events::AuditAction,
         ids::{InboundTokenId, TenantId},
     },
-    service::domain::{access::Caller, registry::inbound::InboundToken},
+    service::domain::{
+        access::Caller,
+        registry::inbound::{Inbound, InboundToken},
+    },
 };
-
-/// What a token stands for.
-#[derive(Clone, Debug)]
-pub struct Inbound {
-    /// Of the token's row.
-    pub id: InboundTokenId,
-    pub tenant: TenantId,
-    /// Name of the base model.
-    pub base_model: String,
-    /// The folder whose folders are its versions.
-    pub prefix: String,
-}
 
 /// An address to be made.
 #[derive(Clone, Debug)]

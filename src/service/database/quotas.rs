@@ -17,7 +17,7 @@ pub enum QuotaExceeded {
 
 /// Checks, in the transaction of a submission and after its insert, what the tenant has and uses.
 /// Where there is a limit, submissions of one tenant wait for each other from here on.
-pub(super) async fn check(
+pub(in crate::service) async fn check(
     connection: &mut PgConnection,
     tenant: TenantId,
     defaults: &config::Quotas,

@@ -1,10 +1,6 @@
-//! Retunes: begun by occasions (`begin`), which end what they make superfluous (`supersede`), ended by
-//! their last transfer (`settle`), steered by people (`control`), looked at here.
+//! Retunes: their rows, how they are looked at (here) and changed (`transitions`).
 
-pub mod begin;
-pub mod control;
-pub(super) mod settle;
-mod supersede;
+mod transitions;
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -16,7 +12,10 @@ use crate::{
     service::domain::registry::retunes::{Counts, Limits, Reason, Retune, RetuneStatus},
 };
 
-pub(super) use settle::settle;
+pub(in crate::service) use transitions::{
+    Earlier, delete, insert, lock, lock_of, mark_running, of_request, pause, remember_request,
+    resume, set_status,
+};
 
 /// Which retunes to list; everything given must hold.
 #[derive(Clone, Debug, Default)]
@@ -121,7 +120,11 @@ pub async fn get(
     Ok(row.fetch_optional(&mut *database.scope(tenant).await?).await?.map(Retune::from))
 }
 
-async fn by_id(connection: &mut PgConnection, id: RetuneId) -> Result<Retune, sqlx::Error> {
+/// A retune that is there.
+pub(in crate::service) async fn by_id(
+    connection: &mut PgConnection,
+    id: RetuneId,
+) -> Result<Retune, sqlx::Error> {
     Ok(select!("WHERE r.id = $1", id.0).fetch_one(connection).await?.into())
 }
 

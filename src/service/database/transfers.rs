@@ -1,21 +1,20 @@
-//! Transfers as their owners see them: submit, look, cancel, retry. Workers: `leases`.
+//! Transfers as their owners see them. Workers: `leases`.
 
-mod control;
+pub(in crate::service) mod control;
 mod enqueue;
+pub(in crate::service) mod members;
 
 use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, names};
+use super::{Database, enum_labels};
 use crate::{
     contract::ids::{RetuneId, TenantId, TransferId},
     service::domain::transfers::{JobError, Progress, ResultLocation, Status, Transfer},
 };
 
-pub(super) use control::cancel_queued;
-pub use control::{TransitionError, request_cancel, retry};
 pub use enqueue::{Enqueue, EnqueueError, Enqueued, enqueue, submit};
 
 /// Which transfers to list; everything given must hold.
@@ -100,7 +99,7 @@ impl TryFrom<Row> for Transfer {
         Ok(Self {
             id: row.id,
             status: row.status,
-            phase: names::value(row.phase)?,
+            phase: enum_labels::value(row.phase)?,
             progress,
             attempt: row.attempt,
             created_at: row.created_at,
@@ -108,8 +107,8 @@ impl TryFrom<Row> for Transfer {
             finished_at: row.finished_at,
             spec: row.spec,
             result,
-            verdict: names::value(row.verdict)?,
-            recommendation: names::value(row.recommendation)?,
+            verdict: enum_labels::value(row.verdict)?,
+            recommendation: enum_labels::value(row.recommendation)?,
             metrics: row.metrics,
             error,
             metadata: row.metadata,
@@ -120,7 +119,11 @@ impl TryFrom<Row> for Transfer {
     }
 }
 
-async fn by_id(connection: &mut PgConnection, id: TransferId) -> Result<Transfer, sqlx::Error> {
+/// A transfer that is there.
+pub(in crate::service) async fn by_id(
+    connection: &mut PgConnection,
+    id: TransferId,
+) -> Result<Transfer, sqlx::Error> {
     select!("transfers WHERE id = $1", id.0).fetch_one(connection).await?.try_into()
 }
 

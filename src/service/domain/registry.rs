@@ -11,6 +11,7 @@ pub mod base_models;
 pub mod fine_tunes;
 pub mod inbound;
 mod names;
+pub mod occasions;
 mod order;
 pub mod retunes;
 

@@ -17,11 +17,9 @@ use super::{Worker, heartbeat::Heartbeat, watch::Watch};
 use crate::{
     pipeline::{self, Failure, Job, Outcome, Stop},
     service::{
-        database::{
-            leases::{self, Lease},
-            outage::is_passing,
-        },
+        database::{leases::Lease, outage::is_passing},
         domain::transfers::JobError,
+        registry::attempts,
     },
     spec::{Spec, SpecError},
 };
@@ -167,7 +165,7 @@ async fn write(worker: &Worker, lease: &Lease, end: &End) -> Result<bool, sqlx::
         End::Finished(finished) => finished,
         End::Unreadable(error) => {
             let patience = worker.settings.unreadable;
-            let after = leases::decline(database, lease, error, patience, terms).await?;
+            let after = attempts::decline(database, lease, error, patience, terms).await?;
             tracing::warn!(
                 code = error.code,
                 detail = error.detail,
@@ -178,15 +176,19 @@ async fn write(worker: &Worker, lease: &Lease, end: &End) -> Result<bool, sqlx::
         }
     };
     let (error, may_retry) = match finished {
-        Ok(outcome) => return leases::succeed(database, lease, outcome).await,
-        Err(Failure::Stopped(Stop::Cancelled)) => return leases::cancelled(database, lease).await,
-        Err(Failure::Stopped(Stop::HandedBack)) => return leases::hand_back(database, lease).await,
+        Ok(outcome) => return attempts::succeed(database, lease, outcome).await,
+        Err(Failure::Stopped(Stop::Cancelled)) => {
+            return attempts::cancelled(database, lease).await;
+        }
+        Err(Failure::Stopped(Stop::HandedBack)) => {
+            return attempts::hand_back(database, lease).await;
+        }
         Err(Failure::Input { code, pointer, detail }) => {
             (job_error(code, detail, pointer.as_deref()), false)
         }
         Err(Failure::Internal { code, detail }) => (job_error(code, detail, None), true),
     };
-    let after = leases::fail(database, lease, &error, may_retry, terms).await?;
+    let after = attempts::fail(database, lease, &error, may_retry, terms).await?;
     tracing::warn!(code = error.code, detail = error.detail, ?after, "the attempt failed");
     Ok(after.is_some())
 }

@@ -20,7 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     contract::ids::WorkerId,
-    service::database::{Database, leases, workers},
+    service::{
+        database::{Database, leases, workers},
+        registry::attempts,
+    },
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -96,7 +99,7 @@ async fn live(
 }
 
 async fn release(database: &Database, id: WorkerId, terms: leases::Terms) {
-    let released = leases::release(database, id, terms).await;
+    let released = attempts::release(database, id, terms).await;
     if let Err(error) = released.and(workers::remove(database, id).await) {
         tracing::warn!(%error, "could not release the lease of a dead worker; it will run out");
     }

@@ -10,8 +10,9 @@ use retune::{
     config::Settings,
     contract::ids::WorkerId,
     service::{
-        database::transfers::{self, Enqueue},
+        database::transfers::Enqueue,
         domain::{access::DEFAULT_TENANT, transfers::Status},
+        registry::transitions,
         worker::{self, Worker},
     },
     storage::{S3Config, Storage},
@@ -50,7 +51,7 @@ async fn a_cancel_that_nobody_obeys_holds_neither_the_transfer_nor_the_worker() 
         job.spec["output"] = "s3://bucket/out/".into();
         let id = test.submit(job).await.id;
         test.until(id, |transfer| transfer.status == Status::Running).await;
-        transfers::request_cancel(&test.database, DEFAULT_TENANT, id).await.expect("running");
+        transitions::request_cancel(&test.database, DEFAULT_TENANT, id).await.expect("running");
         test.until(id, |transfer| transfer.status == Status::Cancelled).await;
     }
     shutdown.cancel();

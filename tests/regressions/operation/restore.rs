@@ -19,6 +19,7 @@ use retune::{
             access::{DEFAULT_TENANT, Role},
             transfers::{JobError, Status},
         },
+        registry::{attempts, transitions},
     },
 };
 
@@ -47,15 +48,15 @@ async fn fill(database: &Database) {
         recommendation: Some(Recommendation::Transfer),
         metrics: json!({}),
     };
-    assert!(leases::succeed(database, &claimed().await, &outcome).await.expect("recorded"));
+    assert!(attempts::succeed(database, &claimed().await, &outcome).await.expect("recorded"));
     queue().await;
     let error = JobError { code: "bad".into(), detail: "bad".into(), pointer: None };
-    leases::fail(database, &claimed().await, &error, false, LONG).await.expect("recorded");
+    attempts::fail(database, &claimed().await, &error, false, LONG).await.expect("recorded");
     let cancelled = queue().await;
-    transfers::request_cancel(database, DEFAULT_TENANT, cancelled).await.expect("cancelled");
+    transitions::request_cancel(database, DEFAULT_TENANT, cancelled).await.expect("cancelled");
     queue().await;
     let cancelling = claimed().await.transfer;
-    transfers::request_cancel(database, DEFAULT_TENANT, cancelling).await.expect("cancelling");
+    transitions::request_cancel(database, DEFAULT_TENANT, cancelling).await.expect("cancelling");
     queue().await;
     // Whoever ran it has died with the old server.
     claim(database, OVER).await.expect("something to do");
@@ -120,7 +121,7 @@ async fn goes_on(url: &str) {
         .collect();
     assert_eq!(found.len(), 2, "what waited and what was running when the dump was made");
     assert_eq!(claim(&database, LONG).await.map(|lease| lease.transfer), None);
-    assert!(leases::hand_back(&database, &found[0]).await.expect("recorded"));
+    assert!(attempts::hand_back(&database, &found[0]).await.expect("recorded"));
     let added = transfers::enqueue(&database, enqueue()).await.expect("a tenant writes").transfer;
     assert_eq!(added.status, Status::Queued);
     database.pool.close().await;

@@ -14,6 +14,7 @@ use retune::{
             webhook_endpoints::{self, Wanted},
         },
         domain::{access::DEFAULT_TENANT, transfers::Status},
+        registry::attempts,
     },
 };
 
@@ -58,7 +59,7 @@ async fn a_worker_that_died_before_the_clock_was_set_back_is_noticed_within_its_
     let id = test.queued(3).await.id;
     let dead = claim(&test).await.expect("something to do");
     execute(&test, AN_HOUR_AHEAD).await;
-    assert_eq!(leases::sweep(&test.database, TERMS).await.expect("swept"), 0);
+    assert_eq!(attempts::sweep(&test.database, TERMS).await.expect("swept"), 0);
     let left: f64 = sqlx::query_scalar(
         "SELECT extract(epoch FROM lease_expires_at - now())::double precision FROM transfers",
     )
@@ -71,7 +72,7 @@ async fn a_worker_that_died_before_the_clock_was_set_back_is_noticed_within_its_
     let heard = leases::beat(&test.database, &dead, TERMS.lease, &Report::default()).await;
     assert_eq!(heard.expect("an answer"), Heard::GoOn);
     assert_eq!(test.get(id).await.status, Status::Running);
-    assert!(leases::hand_back(&test.database, &dead).await.expect("recorded"));
+    assert!(attempts::hand_back(&test.database, &dead).await.expect("recorded"));
     assert_eq!(test.get(id).await.attempt, 0);
 }
 
@@ -123,7 +124,7 @@ async fn leases_that_ran_out_while_the_database_was_away_are_not_taken() {
                              available_at = now() - interval '95 seconds'";
     execute(&test, two_minutes_later).await;
     assert!(claim(&test).await.is_none());
-    assert_eq!(leases::sweep(&test.database, TERMS).await.expect("swept"), 0);
+    assert_eq!(attempts::sweep(&test.database, TERMS).await.expect("swept"), 0);
     let heard = leases::beat(&test.database, &held, TERMS.lease, &Report::default()).await;
     assert_eq!(heard.expect("an answer"), Heard::GoOn);
     assert_eq!(test.get(id).await.attempt, 1);

@@ -21,6 +21,7 @@ use retune::{
             webhook_endpoints::{self, Wanted},
         },
         domain::access::DEFAULT_TENANT,
+        registry::attempts,
         webhooks::{Sender, lookup},
     },
 };
@@ -221,12 +222,12 @@ async fn a_transfer_waits_for_one_of_another_tenant_and_not_for_all() {
 
     // With one worker the tenants take turns, too: who was served longest ago is next.
     for lease in [first, second] {
-        assert!(leases::cancelled(&test.database, &lease).await.expect("recorded"));
+        assert!(attempts::cancelled(&test.database, &lease).await.expect("recorded"));
     }
     let again = test.submit(Enqueue { tenant: one, ..enqueue() }).await;
     let (third, _) = claim().await;
     assert_eq!(third.tenant, many);
-    assert!(leases::cancelled(&test.database, &third).await.expect("recorded"));
+    assert!(attempts::cancelled(&test.database, &third).await.expect("recorded"));
     let (fourth, _) = claim().await;
     assert_eq!(fourth.transfer, again.id);
 }

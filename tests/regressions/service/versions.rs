@@ -10,6 +10,7 @@ use retune::{
     service::{
         database::{leases, transfers::Enqueue},
         domain::transfers::Status,
+        registry::attempts,
     },
 };
 
@@ -72,7 +73,7 @@ async fn what_no_worker_can_read_fails_after_a_time() {
     drop(process);
     let patience = Duration::from_mins(15);
     let give_up =
-        async || leases::give_up_unreadable(&test.database, patience).await.expect("swept");
+        async || attempts::give_up_unreadable(&test.database, patience).await.expect("swept");
     assert_eq!(give_up().await, 0);
     assert_eq!(test.get(id).await.status, Status::Queued);
 

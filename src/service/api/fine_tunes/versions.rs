@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use crate::service::{
     api::problem::Problem,
-    database::fine_tunes::aliases::MoveError,
     domain::registry::{PRODUCTION, check_name},
+    registry::promote::MoveError,
 };
 
 /// Which alias is to move; without a body, `production`.

@@ -20,8 +20,8 @@ use crate::{
             idempotency,
             problem::{BodyRefusals, Problem, Refusals},
         },
-        database::retunes::control::{self, BeginError, Onto, Wish},
         domain::registry::retunes::{Limits, Retune},
+        registry::by_hand::{self, BeginError, Onto, Wish},
     },
     spec::Fault,
     storage::Storage,
@@ -109,7 +109,7 @@ pub async fn handle(
     if let Onto::Locations(targets) = &wish.onto {
         check_locations(targets, &state.storage(caller.tenant))?;
     }
-    let retune = control::begin(&state.database, caller, &wish, &state.settings.quotas).await?;
+    let retune = by_hand::begin(&state.database, caller, &wish, &state.settings.quotas).await?;
     let place = HeaderValue::try_from(format!("/v1/retunes/{}", retune.id));
     let place = [(header::LOCATION, place.map_err(Problem::internal)?)];
     Ok((StatusCode::ACCEPTED, place, Json(retune)).into_response())

@@ -11,8 +11,8 @@ use crate::{
             extract::Id,
             problem::{Missing, Problem, Refusals},
         },
-        database::retunes::control,
         domain::registry::retunes::Retune,
+        registry::control,
     },
 };
 

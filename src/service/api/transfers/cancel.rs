@@ -11,8 +11,8 @@ use crate::{
             extract::Id,
             problem::{Missing, Problem, Refusals},
         },
-        database::transfers,
         domain::transfers::Transfer,
+        registry::transitions,
     },
 };
 
@@ -39,7 +39,7 @@ pub async fn handle(
     Submitter(caller): Submitter,
     Id(id): Id<TransferId>,
 ) -> Result<Response, Problem> {
-    let transfer = transfers::request_cancel(&state.database, caller, id).await?;
+    let transfer = transitions::request_cancel(&state.database, caller, id).await?;
     let transfer = transfer.ok_or_else(|| Problem::not_found("transfer"))?;
     Ok(super::show(StatusCode::OK, &transfer))
 }

@@ -11,8 +11,8 @@ use crate::{
             extract::Id,
             problem::{Missing, Problem, Refusals},
         },
-        database::transfers,
         domain::transfers::Transfer,
+        registry::transitions,
     },
 };
 
@@ -38,7 +38,7 @@ pub async fn handle(
     Submitter(caller): Submitter,
     Id(id): Id<TransferId>,
 ) -> Result<Response, Problem> {
-    let transfer = transfers::retry(&state.database, caller, id, &state.settings.quotas).await?;
+    let transfer = transitions::retry(&state.database, caller, id, &state.settings.quotas).await?;
     let transfer = transfer.ok_or_else(|| Problem::not_found("transfer"))?;
     Ok(super::show(StatusCode::ACCEPTED, &transfer))
 }

@@ -1,19 +1,11 @@
 //! Which fine-tunes an occasion concerns.
 
-use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    contract::ids::{BaseModelId, BaseVersionId, FineTuneId, TenantId},
-    service::{
-        database::retunes::begin::Target,
-        domain::registry::{
-            Release,
-            fine_tunes::{On, Template},
-            is_newer,
-        },
-    },
+    contract::ids::{BaseModelId, TenantId},
+    service::domain::registry::{fine_tunes::On, occasions::Dependent},
 };
 
 /// Whom to look for; everything given must hold.
@@ -34,41 +26,11 @@ impl Dependents {
     }
 }
 
-/// A fine-tune, as far as its jobs are concerned.
-#[derive(Clone, Debug)]
-pub struct Dependent {
-    pub id: FineTuneId,
-    pub name: String,
-    pub trajectory: String,
-    pub data: Option<Value>,
-    pub spec: Value,
-    pub base_id: BaseVersionId,
-    pub base_version: String,
-    pub base_uri: String,
-    pub base_digest: String,
-}
-
-impl Dependent {
-    /// Whether the version comes after the one that it was tuned from.
-    pub(in crate::service::database) fn is_older_than(&self, target: &Target) -> bool {
-        let own = Release { version: &self.base_version, id: self.base_id };
-        is_newer(Release { version: &target.version, id: target.id }, own)
-    }
-
-    /// The job that carries it onto `target`.
-    pub fn job(&self, target: &str) -> Value {
-        let template = Template {
-            source_base: &self.base_uri,
-            trajectory: &self.trajectory,
-            data: self.data.as_ref(),
-            spec: &self.spec,
-        };
-        template.queued(target)
-    }
-}
-
 /// Those concerned, oldest first.
-pub(in crate::service::database) async fn find(
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn find(
     connection: &mut PgConnection,
     wanted: &Dependents,
 ) -> Result<Vec<Dependent>, sqlx::Error> {

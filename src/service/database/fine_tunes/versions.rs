@@ -1,30 +1,25 @@
 //! Versions of fine-tunes: one for each transfer that succeeded.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{aliases, following};
+use super::{Follower, aliases::Standing};
 use crate::{
-    contract::{
-        events::EventKind,
-        ids::{BaseVersionId, FineTuneId, FineTuneVersionId, RetuneId, TenantId, TransferId},
-    },
-    pipeline::{Outcome, Verdict},
+    contract::ids::{BaseVersionId, FineTuneId, FineTuneVersionId, RetuneId, TenantId, TransferId},
+    pipeline::Outcome,
     service::{
-        database::{Database, events, names},
+        database::{Database, enum_labels},
         domain::registry::{
-            PRODUCTION, Release,
-            fine_tunes::{FineTuneVersion, Mode, On, VersionState},
-            is_newer,
-            retunes::Reason,
+            fine_tunes::{FineTuneVersion, VersionState},
+            occasions::Target,
         },
     },
 };
 
 /// The columns of [`FineTuneVersion`] that are not its own types yet.
-pub(super) struct Row {
+struct Row {
     pub id: FineTuneVersionId,
     pub fine_tune: String,
     pub version: i32,
@@ -89,119 +84,33 @@ impl TryFrom<Row> for FineTuneVersion {
             method: row.method,
             uri: row.uri,
             manifest_sha256: row.manifest_sha256,
-            verdict: names::value(row.verdict)?.ok_or_else(unknown)?,
-            recommendation: names::value(row.recommendation)?,
+            verdict: enum_labels::value(row.verdict)?.ok_or_else(unknown)?,
+            recommendation: enum_labels::value(row.recommendation)?,
             metrics: row.metrics,
             created_at: row.created_at,
         })
     }
 }
 
-/// What a transfer that has succeeded leaves: where it came from and what it was for.
-pub(in crate::service::database) struct Delivery<'a> {
-    pub transfer: TransferId,
+/// A version to be.
+pub(in crate::service) struct NewVersion<'a> {
     pub tenant: TenantId,
     pub fine_tune: FineTuneId,
+    pub state: VersionState,
     pub base_version: Option<BaseVersionId>,
-    /// The occasion of its retune.
-    pub reason: Option<Reason>,
-    pub spec: &'a Value,
+    pub transfer: TransferId,
+    pub source_base: &'a str,
+    pub trajectory: &'a str,
+    pub target_base: &'a str,
     pub outcome: &'a Outcome,
 }
 
-/// Makes the version of a transfer that has succeeded, and promotes it where the policy says so. The
-/// caller's transaction holds the transfer's lock.
-pub(in crate::service::database) async fn deliver(
+/// Writes the next version of a fine-tune.
+pub(in crate::service) async fn insert(
     connection: &mut PgConnection,
-    delivery: &Delivery<'_>,
-) -> Result<(), sqlx::Error> {
-    let fine_tune = sqlx::query!(
-        r#"SELECT name, policy_on AS "policy_on: On", policy_mode AS "policy_mode: Mode", trajectory
-           FROM fine_tunes WHERE id = $1 FOR NO KEY UPDATE"#,
-        delivery.fine_tune.0,
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    let state = VersionState::of(delivery.outcome.verdict, fine_tune.policy_mode);
-    let (id, number) = insert(connection, delivery, state).await?;
-    let subject = format!("fine_tunes/{}/versions/{number}", fine_tune.name);
-    let data = json!({
-        "fine_tune": fine_tune.name, "version": number, "state": state,
-        "transfer": delivery.transfer, "verdict": delivery.outcome.verdict,
-        "recommendation": delivery.outcome.recommendation, "uri": delivery.outcome.uri,
-    });
-    events::record(connection, delivery.tenant, &subject, EventKind::FineTuneVersionCreated, data)
-        .await?;
-    let wanted = fine_tune.policy_mode == Mode::Promote
-        && delivery.outcome.verdict == Verdict::Published
-        // What was made of a trajectory since replaced waits for a person.
-        && text(delivery.spec, "/source/trajectory") == fine_tune.trajectory;
-    if wanted && is_due(connection, delivery, fine_tune.policy_on).await? {
-        let step = aliases::Step {
-            tenant: delivery.tenant,
-            fine_tune: (delivery.fine_tune, &fine_tune.name),
-            alias: PRODUCTION,
-            to: (id, number),
-        };
-        aliases::promote(connection, &step).await?;
-    }
-    Ok(())
-}
-
-/// Whether the result stands on a registered version to which `production` may move by itself.
-async fn is_due(
-    connection: &mut PgConnection,
-    delivery: &Delivery<'_>,
-    policy: On,
-) -> Result<bool, sqlx::Error> {
-    let Some(base) = delivery.base_version else { return Ok(false) };
-    match policy {
-        On::NewVersion | On::Manual => is_ahead_of_production(connection, delivery, base).await,
-        // Wherever production stands.
-        On::AliasMoved if following::stands_on(connection, delivery.fine_tune, base).await? => {
-            Ok(true)
-        }
-        // A person's wish goes beyond where the alias stands.
-        On::AliasMoved if delivery.reason == Some(Reason::ByHand) => {
-            is_ahead_of_production(connection, delivery, base).await
-        }
-        On::AliasMoved => Ok(false),
-    }
-}
-
-/// Whether production stands on no version that is newer.
-async fn is_ahead_of_production(
-    connection: &mut PgConnection,
-    delivery: &Delivery<'_>,
-    base: BaseVersionId,
-) -> Result<bool, sqlx::Error> {
-    let own =
-        sqlx::query!("SELECT version, base_model FROM base_model_versions WHERE id = $1", base.0)
-            .fetch_one(&mut *connection)
-            .await?;
-    let production = sqlx::query!(
-        "SELECT b.id, b.version FROM fine_tune_aliases a
-         JOIN fine_tune_versions v ON v.id = a.version
-         JOIN base_model_versions b ON b.id = v.base_version
-         WHERE a.fine_tune = $1 AND a.alias = $2 AND b.base_model = $3",
-        delivery.fine_tune.0,
-        PRODUCTION,
-        own.base_model,
-    )
-    .fetch_optional(connection)
-    .await?;
-    let own = Release { version: &own.version, id: base };
-    Ok(production
-        .is_none_or(|row| !is_newer(Release { version: &row.version, id: row.id.into() }, own)))
-}
-
-/// The new version's id and number.
-async fn insert(
-    connection: &mut PgConnection,
-    delivery: &Delivery<'_>,
-    state: VersionState,
-) -> Result<(FineTuneVersionId, i32), sqlx::Error> {
-    let (id, outcome) = (FineTuneVersionId::generate(), delivery.outcome);
+    new: &NewVersion<'_>,
+) -> Result<Standing, sqlx::Error> {
+    let (id, outcome) = (FineTuneVersionId::generate(), new.outcome);
     let number = sqlx::query_scalar!(
         "INSERT INTO fine_tune_versions
              (id, tenant, fine_tune, number, state, parent, base_version, transfer, source_base,
@@ -213,32 +122,99 @@ async fn insert(
          FROM fine_tune_versions WHERE fine_tune = $3
          RETURNING number",
         id.0,
-        delivery.tenant.0,
-        delivery.fine_tune.0,
-        state as VersionState,
-        delivery.base_version.map(Uuid::from),
-        delivery.transfer.0,
-        text(delivery.spec, "/source/base"),
-        text(delivery.spec, "/source/trajectory"),
-        text(delivery.spec, "/target/base"),
+        new.tenant.0,
+        new.fine_tune.0,
+        new.state as VersionState,
+        new.base_version.map(Uuid::from),
+        new.transfer.0,
+        new.source_base,
+        new.trajectory,
+        new.target_base,
         outcome.metrics.get("method").and_then(Value::as_str),
         outcome.uri,
         outcome.manifest_sha256,
-        names::label(&outcome.verdict),
-        outcome.recommendation.as_ref().map(names::label),
+        enum_labels::label(&outcome.verdict),
+        outcome.recommendation.as_ref().map(enum_labels::label),
         outcome.metrics,
     )
     .fetch_one(connection)
     .await?;
-    Ok((id, number))
+
+    Ok(Standing { id, number })
 }
 
-fn text<'a>(spec: &'a Value, pointer: &str) -> &'a str {
-    spec.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+/// A version whose fine-tune is locked.
+pub(in crate::service) struct Locked {
+    pub fine_tune: FineTuneId,
+    pub version: FineTuneVersionId,
+    pub state: VersionState,
+}
+
+/// Locks a tenant's fine-tune, if it has a version of this number.
+pub(in crate::service) async fn lock_fine_tune(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    fine_tune: &str,
+    number: i32,
+) -> Result<Option<Locked>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT f.id, v.id AS version, v.state AS "state: VersionState"
+           FROM fine_tunes f JOIN fine_tune_versions v ON v.fine_tune = f.id
+           WHERE f.tenant = $1 AND f.name = $2 AND v.number = $3
+           FOR NO KEY UPDATE OF f"#,
+        tenant.0,
+        fine_tune,
+        number,
+    )
+    .fetch_optional(connection)
+    .await?;
+
+    Ok(row.map(|row| Locked {
+        fine_tune: row.id.into(),
+        version: row.version.into(),
+        state: row.state,
+    }))
+}
+
+/// Publishes a version that is proposed; another stays as it is.
+pub(in crate::service) async fn publish_proposed(
+    connection: &mut PgConnection,
+    version: FineTuneVersionId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE fine_tune_versions SET state = 'published' WHERE id = $1 AND state = 'proposed'",
+        version.0
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The newest published version of a fine-tune on the bytes of a target. What was made of a trajectory
+/// since replaced does not count: it waits for a person.
+pub(in crate::service) async fn published_on(
+    connection: &mut PgConnection,
+    fine_tune: &Follower,
+    target: &Target,
+) -> Result<Option<Standing>, sqlx::Error> {
+    sqlx::query_as!(
+        Standing,
+        "SELECT v.id, v.number FROM fine_tune_versions v
+             JOIN base_model_versions b ON b.id = v.base_version
+             WHERE v.fine_tune = $1 AND v.state = 'published' AND v.trajectory = $2
+               AND b.base_model = $3 AND b.digest = $4
+             ORDER BY v.number DESC LIMIT 1",
+        fine_tune.id.0,
+        fine_tune.trajectory,
+        target.base_model.0,
+        target.digest,
+    )
+    .fetch_optional(connection)
+    .await
 }
 
 /// One version by its id.
-pub(super) async fn by_id(
+pub(in crate::service) async fn by_id(
     connection: &mut PgConnection,
     id: FineTuneVersionId,
 ) -> Result<FineTuneVersion, sqlx::Error> {

@@ -3,10 +3,13 @@
 
 use sqlx::PgConnection;
 
-use super::{Database, Inbound};
+use super::Database;
 use crate::{
     contract::ids::LeaseToken,
-    service::database::{arrivals::Announced, terms::Terms},
+    service::{
+        database::terms::Terms,
+        domain::registry::{arrivals::Announced, inbound::Inbound},
+    },
 };
 
 /// A claimed listing.

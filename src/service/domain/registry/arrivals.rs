@@ -57,6 +57,15 @@ pub struct Arrival {
     pub finished_at: Option<OffsetDateTime>,
 }
 
+/// What is there already when something is announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announced {
+    /// By someone who has seen something happen: what waits is looked at at once, what failed again.
+    Again,
+    /// By its being there: only what was never announced counts.
+    Found,
+}
+
 /// A folder that is said to hold a version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Announcement {

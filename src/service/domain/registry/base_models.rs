@@ -54,6 +54,18 @@ pub struct BaseVersion {
     pub retune: Option<RetuneId>,
 }
 
+/// A version that has been looked at in storage.
+#[derive(Clone, Debug)]
+pub struct NewVersion {
+    pub version: String,
+    pub uri: String,
+    pub digest: String,
+    pub size: i64,
+    pub parent: Option<String>,
+    pub licence: Option<String>,
+    pub retires_at: Option<OffsetDateTime>,
+}
+
 /// One time that an alias moved.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BaseAliasMove {

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use url::Url;
 use utoipa::ToSchema;
 
-use crate::contract::ids::InboundTokenId;
+use crate::contract::ids::{InboundTokenId, TenantId};
 
 /// An address for notifications; its token is not in it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -35,6 +35,18 @@ pub struct InboundToken {
     pub listed_at: Option<OffsetDateTime>,
     /// Why the last listing failed; null where it did not.
     pub listing_error: Option<String>,
+}
+
+/// What a token stands for.
+#[derive(Clone, Debug)]
+pub struct Inbound {
+    /// Of the token's row.
+    pub id: InboundTokenId,
+    pub tenant: TenantId,
+    /// Name of the base model.
+    pub base_model: String,
+    /// The folder whose folders are its versions.
+    pub prefix: String,
 }
 
 /// Who notifies.

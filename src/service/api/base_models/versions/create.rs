@@ -21,9 +21,13 @@ use crate::{
             extract::{JsonBody, Name},
             problem::{BodyRefusals, Missing, Problem, Refusals},
         },
-        database::base_models::versions::{self, NewVersion, RegisterError},
-        domain::registry::{base_models::BaseVersion, check_name, check_text},
+        database::base_models::versions,
+        domain::registry::{
+            base_models::{BaseVersion, NewVersion},
+            check_name, check_text,
+        },
         model_files::{self, ModelFiles, ModelFilesError},
+        registry::new_version::{self, RegisterError},
     },
     spec::Fault,
 };
@@ -133,7 +137,8 @@ pub async fn handle(
         retires_at: new.retires_at,
     };
     let how = state.settings.automatic();
-    let (version, created) = versions::register(&state.database, caller, &name, &new, how).await?;
+    let (version, created) =
+        new_version::register(&state.database, caller, &name, &new, how).await?;
     if !created {
         return Ok(Json(version).into_response());
     }

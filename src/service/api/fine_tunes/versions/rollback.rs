@@ -10,8 +10,8 @@ use crate::service::{
         extract::{OptionalJsonBody, TwoNames},
         problem::{BodyRefusals, Missing, Problem, Refusals},
     },
-    database::fine_tunes::aliases,
     domain::registry::fine_tunes::FineTuneAlias,
+    registry::promote::{self, Wanted},
 };
 
 /// Move an alias back from a version, to where it stood before it was promoted to that.
@@ -42,6 +42,6 @@ pub async fn handle(
     OptionalJsonBody(choice): OptionalJsonBody<AliasChoice>,
 ) -> Result<Json<FineTuneAlias>, Problem> {
     let (number, alias) = choice.of(&version)?;
-    let fine_tune = (caller, name.as_str());
-    Ok(Json(aliases::roll_back(&state.database, fine_tune, number, &alias).await?))
+    let wanted = Wanted { fine_tune: &name, version: number, alias: &alias };
+    Ok(Json(promote::roll_back(&state.database, caller, wanted).await?))
 }

@@ -1,8 +1,9 @@
 //! Where aliases of base models have stood.
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    contract::ids::{BaseAliasMoveId, TenantId},
+    contract::ids::{BaseAliasMoveId, BaseModelId, BaseVersionId, TenantId},
     service::{database::Database, domain::registry::base_models::BaseAliasMove},
 };
 
@@ -34,4 +35,34 @@ pub async fn list(
     )
     .fetch_all(&mut *database.scope(tenant).await?)
     .await
+}
+
+/// A line of history to be written.
+pub(in crate::service) struct NewMove<'a> {
+    pub tenant: TenantId,
+    pub base_model: BaseModelId,
+    pub alias: &'a str,
+    pub version: BaseVersionId,
+    /// Where the alias stood before, if anywhere.
+    pub previous: Option<BaseVersionId>,
+}
+
+/// Notes that an alias has moved.
+pub(in crate::service) async fn insert(
+    connection: &mut PgConnection,
+    new: &NewMove<'_>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO base_model_alias_moves (id, tenant, base_model, alias, version, previous)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        BaseAliasMoveId::generate().0,
+        new.tenant.0,
+        new.base_model.0,
+        new.alias,
+        new.version.0,
+        new.previous.map(Uuid::from),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

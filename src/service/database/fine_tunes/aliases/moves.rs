@@ -1,8 +1,10 @@
 //! Where aliases of fine-tunes have stood.
+use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::Standing;
 use crate::{
-    contract::ids::{FineTuneAliasMoveId, TenantId},
+    contract::ids::{FineTuneAliasMoveId, FineTuneId, FineTuneVersionId, TenantId},
     service::{
         database::Database,
         domain::registry::fine_tunes::{Direction, FineTuneAliasMove},
@@ -37,5 +39,59 @@ pub async fn list(
         limit,
     )
     .fetch_all(&mut *database.scope(tenant).await?)
+    .await
+}
+
+/// A line of history to be written.
+pub(in crate::service) struct NewMove<'a> {
+    pub tenant: TenantId,
+    pub fine_tune: FineTuneId,
+    pub alias: &'a str,
+    pub direction: Direction,
+    pub version: FineTuneVersionId,
+    /// Where the alias stood before, if anywhere.
+    pub previous: Option<FineTuneVersionId>,
+}
+
+/// Notes that an alias has moved.
+pub(in crate::service) async fn insert(
+    connection: &mut PgConnection,
+    new: &NewMove<'_>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO fine_tune_alias_moves (id, tenant, fine_tune, alias, move, version, previous)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        FineTuneAliasMoveId::generate().0,
+        new.tenant.0,
+        new.fine_tune.0,
+        new.alias,
+        new.direction as Direction,
+        new.version.0,
+        new.previous.map(Uuid::from),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Where an alias stood before it was last promoted to a version.
+pub(in crate::service) async fn before_promotion(
+    connection: &mut PgConnection,
+    fine_tune: FineTuneId,
+    alias: &str,
+    version: FineTuneVersionId,
+) -> Result<Option<Standing>, sqlx::Error> {
+    sqlx::query_as!(
+        Standing,
+        r#"SELECT v.id, v.number
+           FROM (SELECT previous FROM fine_tune_alias_moves
+                 WHERE fine_tune = $1 AND alias = $2 AND version = $3 AND move = 'promoted'
+                 ORDER BY id DESC LIMIT 1) AS last
+           JOIN fine_tune_versions v ON v.id = last.previous"#,
+        fine_tune.0,
+        alias,
+        version.0,
+    )
+    .fetch_optional(connection)
     .await
 }

@@ -1,4 +1,4 @@
-//! Moves out of a lease, each with its event. The caller's transaction holds the row's lock, and
+//! Transitions out of a lease, each with its event. The caller's transaction holds the row's lock, and
 //! settles the retune that the transfer belongs to, which each returns.
 
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Queued again, for now + `wait_seconds`.
-pub(super) async fn to_queued(
+pub(in crate::service) async fn to_queued(
     connection: &mut PgConnection,
     id: TransferId,
     wait_seconds: f64,
@@ -40,7 +40,7 @@ pub(super) async fn to_queued(
     Ok(retune.map(RetuneId))
 }
 
-pub(super) async fn to_failed(
+pub(in crate::service) async fn to_failed(
     connection: &mut PgConnection,
     id: TransferId,
     error: &JobError,
@@ -63,7 +63,7 @@ pub(super) async fn to_failed(
     Ok(retune.map(RetuneId))
 }
 
-pub(super) async fn to_cancelled(
+pub(in crate::service) async fn to_cancelled(
     connection: &mut PgConnection,
     id: TransferId,
 ) -> Result<Option<RetuneId>, sqlx::Error> {
