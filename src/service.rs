@@ -12,7 +12,10 @@ pub mod registry;
 // The embedded default: a PostgreSQL of our own under the data dir.
 pub mod private_cluster;
 
-// Claims transfers, runs them, hands them back.
+// Works off what is leased from the database: transfers, deliveries, announcements, listings.
+pub mod queue;
+
+// Runs transfers and hands them back.
 pub mod worker;
 
 // Looks at what has been announced, and registers what is a new base.

@@ -19,7 +19,7 @@ use crate::{
         arrivals::Looker,
         dashboard,
         database::{Database, api_keys, clock, retention, workers},
-        listener,
+        listener, queue,
         registry::attempts,
         state::AppState,
         webhooks::{self, Sender},
@@ -91,9 +91,9 @@ async fn serve(
     background.spawn(sweep(Arc::clone(&settings), database.clone(), shutdown.clone()));
     background.spawn(prune(settings.retention, database.clone(), shutdown.clone()));
     let sender = Sender::new(database.clone(), &settings.webhooks, webhooks::lookup())?;
-    background.spawn(sender.run(shutdown.clone()));
+    background.spawn(queue::drive(sender, shutdown.clone()));
     let looker = Looker::new(database.clone(), storage.clone(), Arc::clone(&settings));
-    background.spawn(looker.run(shutdown.clone()));
+    background.spawn(queue::drive(looker, shutdown.clone()));
     let state =
         AppState::open(database.clone(), storage, Arc::clone(&settings), open, shutdown.clone());
     let router = api::router(state.clone(), dashboard::router(state));

@@ -12,7 +12,7 @@ use retune::{
     service::{
         database::{
             arrivals::{self, Claimed},
-            terms::Terms,
+            retry_policy::RetryPolicy,
         },
         domain::access::{DEFAULT_TENANT, Role},
         registry::arrivals as outcome,
@@ -20,7 +20,7 @@ use retune::{
 };
 
 /// A claim that has run out as soon as it is made, as of a process that died.
-const OVER: Terms = Terms {
+const OVER: RetryPolicy = RetryPolicy {
     lease: Duration::ZERO,
     backoff: Duration::from_millis(20),
     longest_wait: Duration::from_millis(20),
@@ -197,7 +197,7 @@ async fn claim(app: &App) -> Claimed {
 async fn an_announcement_while_it_is_looked_at_is_not_lost() {
     let app = App::with_base().await;
     let address = app.address("cloudevents").await;
-    let slow = Terms {
+    let slow = RetryPolicy {
         lease: Duration::from_mins(5),
         backoff: Duration::from_mins(5),
         longest_wait: Duration::from_mins(5),
@@ -340,7 +340,7 @@ async fn a_looker_that_stops_gives_back_what_it_has() {
     app.put_model("llama/2", "weights");
     let address = app.address("cloudevents").await;
     app.notify(&address, &app.landed("llama/2/config.json")).await;
-    let long = Terms { lease: Duration::from_mins(5), ..OVER };
+    let long = RetryPolicy { lease: Duration::from_mins(5), ..OVER };
     let claimed = arrivals::claim(&app.db.database, 1, long).await.unwrap().pop().unwrap();
     arrivals::release(&app.db.database, &claimed).await.unwrap();
     let shutdown = CancellationToken::new();

@@ -27,8 +27,9 @@ impl Looker {
         let recorded = match self.announce_all(&claimed).await {
             Ok(()) => listings::succeed(&self.database, &claimed).await,
             Err(ListError::Storage(error)) => {
-                let (reason, terms) = (cut(error.to_string()), self.settings.arrivals.terms());
-                listings::fail(&self.database, &claimed, &reason, terms).await
+                let (reason, policy) =
+                    (cut(error.to_string()), self.settings.arrivals.retry_policy());
+                listings::fail(&self.database, &claimed, &reason, policy).await
             }
             Err(ListError::Database(error)) => Err(error),
         };

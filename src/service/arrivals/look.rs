@@ -103,8 +103,8 @@ impl Looker {
             Finding::Known => Ok(named(outcome::know(database, claimed).await?, "known")),
             Finding::Model(files) => self.register(claimed, files).await,
             Finding::NotYet(reason) => {
-                let terms = self.settings.arrivals.terms();
-                let status = outcome::put_off(database, claimed, &cut(reason), terms).await?;
+                let policy = self.settings.arrivals.retry_policy();
+                let status = outcome::put_off(database, claimed, &cut(reason), policy).await?;
                 Ok(match status {
                     Some(ArrivalStatus::Failed) => "failed",
                     Some(_) => "put_off",

@@ -5,7 +5,7 @@ mod ends;
 
 use uuid::Uuid;
 
-use super::{Database, terms::Terms};
+use super::{Database, retry_policy::RetryPolicy};
 use crate::{
     contract::ids::{ArrivalId, LeaseToken, TenantId},
     service::domain::registry::{
@@ -133,7 +133,7 @@ pub async fn list(
 pub async fn claim(
     database: &Database,
     most: i64,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     // From tenant to tenant by the index, and of each the few that it may have looked at.
     sqlx::query_as!(
@@ -171,7 +171,7 @@ pub async fn claim(
            RETURNING a.id, a.lease_token AS "token!", a.tenant, m.name AS base_model, a.uri,
                      a.version, a.looks"#,
         most,
-        terms.lease.as_secs_f64(),
+        policy.lease.as_secs_f64(),
         MOST_PER_TENANT,
     )
     .fetch_all(&database.pool)

@@ -8,7 +8,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, audit_events, events, terms::Terms};
+use super::{Database, audit_events, events, retry_policy::RetryPolicy};
 use crate::{
     contract::ids::{DeliveryId, EventId, LeaseToken, TenantId, TransferId, WebhookEndpointId},
     service::domain::events::{Envelope, Secret},
@@ -27,7 +27,7 @@ const MOST_ENDED: i64 = 1000;
 
 /// How much may be claimed.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
+pub struct Capacity {
     pub most: i64,
     /// Posts that one tenant may have open, those of other processes included.
     pub per_tenant: i64,
@@ -57,8 +57,8 @@ pub struct Claimed {
 /// From the database.
 pub async fn claim(
     database: &Database,
-    room: Room,
-    terms: Terms,
+    capacity: Capacity,
+    policy: RetryPolicy,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     // From lane to lane by the index, and of each the few that it may have open: what it costs depends on how many
     // receivers have something waiting, not on how much that is. Claims at the same moment do not see each
@@ -142,10 +142,10 @@ pub async fn claim(
            JOIN events v ON v.id = c.event
            JOIN tenants t ON t.id = c.tenant
            LEFT JOIN webhook_endpoints e ON e.id = c.endpoint"#,
-        room.most,
-        terms.lease.as_secs_f64(),
+        capacity.most,
+        policy.lease.as_secs_f64(),
         MOST_PER_LANE,
-        room.per_tenant,
+        capacity.per_tenant,
         MOST_ENDED,
     )
     .fetch_all(&database.pool)

@@ -11,7 +11,7 @@ use crate::{
             Database,
             arrivals::{self, Claimed},
             events,
-            terms::Terms,
+            retry_policy::RetryPolicy,
         },
         domain::{
             access::Caller,
@@ -97,10 +97,10 @@ pub async fn put_off(
     database: &Database,
     claimed: &Claimed,
     reason: &str,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<Option<ArrivalStatus>, sqlx::Error> {
     let mut scope = database.scope(claimed.tenant).await?;
-    let over = arrivals::put_off(&mut scope, claimed, reason, terms).await?;
+    let over = arrivals::put_off(&mut scope, claimed, reason, policy).await?;
     let Some(over) = over else { return Ok(None) };
     if over {
         give_up(&mut scope, claimed, reason).await?;

@@ -9,7 +9,7 @@ use retune::{
     service::{
         database::{
             clock,
-            deliveries::{self, Room},
+            deliveries::{self, Capacity},
             leases::{self, Heard, Report, Terms},
             webhook_endpoints::{self, Wanted},
         },
@@ -86,7 +86,8 @@ async fn deliveries_follow_the_clock_too() {
         .expect("an endpoint");
     test.queued(3).await;
     execute(&test, AN_HOUR_AHEAD).await;
-    let (room, terms) = (Room { most: 10, per_tenant: 10 }, Settings::default().webhooks.terms());
+    let (room, terms) =
+        (Capacity { most: 10, per_tenant: 10 }, Settings::default().webhooks.retry_policy());
     let claimed =
         async || deliveries::claim(&test.database, room, terms).await.expect("claimed").len();
     assert_eq!(claimed().await, 0);

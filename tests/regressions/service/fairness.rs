@@ -15,7 +15,7 @@ use retune::{
     contract::ids::{TenantId, WorkerId},
     service::{
         database::{
-            deliveries::{self, Room},
+            deliveries::{self, Capacity},
             leases,
             transfers::Enqueue,
             webhook_endpoints::{self, Wanted},
@@ -113,8 +113,8 @@ async fn callbacks_of_one_tenant_count_as_one_receiver() {
     subscribe(&test, other, "ci", "http://127.0.0.1:9/").await;
     test.submit(Enqueue { tenant: other, ..enqueue() }).await;
 
-    let terms = settings().webhooks.terms();
-    let room = Room { most: 128, per_tenant: 8 };
+    let terms = settings().webhooks.retry_policy();
+    let room = Capacity { most: 128, per_tenant: 8 };
     let claimed = deliveries::claim(&test.database, room, terms).await.expect("claimed");
     let of = |tenant| claimed.iter().filter(|one| one.envelope.tenant == tenant).count();
     assert_eq!((of(many), of(other)), (4, 1));
@@ -130,8 +130,8 @@ async fn a_receiver_that_fails_is_tried_by_one_post_at_a_time() {
         test.queued(1).await;
     }
     execute(&test, "UPDATE webhook_endpoints SET failing_since = now()").await;
-    let room = Room { most: 128, per_tenant: 8 };
-    let terms = settings().webhooks.terms();
+    let room = Capacity { most: 128, per_tenant: 8 };
+    let terms = settings().webhooks.retry_policy();
     let claimed = deliveries::claim(&test.database, room, terms).await.expect("claimed");
     assert_eq!(claimed.len(), 1);
 }
@@ -163,7 +163,7 @@ async fn a_claim_costs_the_same_however_much_is_due() {
         .expect("a count");
     assert_eq!(due, 100_000);
 
-    let (room, terms) = (Room { most: 20, per_tenant: 8 }, settings().webhooks.terms());
+    let (room, terms) = (Capacity { most: 20, per_tenant: 8 }, settings().webhooks.retry_policy());
     let mut quickest = Duration::MAX;
     let mut claimed = 0;
     for _ in 0..8 {

@@ -18,7 +18,7 @@ use retune::{
     config::Settings,
     service::{
         database::{
-            deliveries::{self, AfterFailure, Attempt, ListFilter, Room},
+            deliveries::{self, AfterFailure, Attempt, Capacity, ListFilter},
             webhook_endpoints::{self, Wanted},
         },
         domain::{access::DEFAULT_TENANT, events::Delivery},
@@ -26,7 +26,7 @@ use retune::{
     },
 };
 
-const ROOM: Room = Room { most: 10, per_tenant: 10 };
+const ROOM: Capacity = Capacity { most: 10, per_tenant: 10 };
 
 fn settings() -> Settings {
     let mut settings = Settings::default();
@@ -57,7 +57,7 @@ async fn an_endpoint_is_deleted_while_its_deliveries_fail_without_a_deadlock() {
         let test = TestDatabase::fresh().await;
         subscribe(&test, "http://127.0.0.1:9/").await;
         test.queued(1).await;
-        let terms = settings().webhooks.terms();
+        let terms = settings().webhooks.retry_policy();
         let claimed =
             deliveries::claim(&test.database, ROOM, terms).await.expect("claimed").remove(0);
 
@@ -126,7 +126,7 @@ async fn a_receiver_that_says_when_to_come_again_is_left_alone_until_then() {
 
     // Nothing else is posted there meanwhile.
     test.queued(1).await;
-    let claimed = deliveries::claim(&test.database, ROOM, settings().webhooks.terms()).await;
+    let claimed = deliveries::claim(&test.database, ROOM, settings().webhooks.retry_policy()).await;
     assert!(claimed.expect("claimed").is_empty());
     assert_eq!(delivery(&test).await.attempts, 0);
     assert_eq!(posts.load(Ordering::Relaxed), 1);
@@ -139,7 +139,7 @@ async fn nobody_is_left_alone_for_longer_than_the_longest_wait() {
     let test = TestDatabase::fresh().await;
     subscribe(&test, "http://127.0.0.1:9/").await;
     test.queued(1).await;
-    let terms = settings().webhooks.terms();
+    let terms = settings().webhooks.retry_policy();
     let claimed = deliveries::claim(&test.database, ROOM, terms).await.expect("claimed").remove(0);
     let month = Some(Duration::from_hours(30 * 24));
     let refused = Attempt::answered(503, Some("busy".into())).retry_after(month);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use super::{Claimed, Database, Terms};
+use super::{Claimed, Database, RetryPolicy};
 use crate::service::domain::registry::arrivals::ArrivalStatus;
 
 /// Writes that a look was in vain: to be repeated later, or true where it was waited for long enough,
@@ -13,7 +13,7 @@ pub(in crate::service) async fn put_off(
     connection: &mut PgConnection,
     claimed: &Claimed,
     reason: &str,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<Option<bool>, sqlx::Error> {
     // The last look is taken when the time is up.
     sqlx::query_scalar!(
@@ -29,8 +29,8 @@ pub(in crate::service) async fn put_off(
            RETURNING lease_token IS NOT NULL AS "over!""#,
         claimed.id.0,
         claimed.token.0,
-        terms.give_up.as_secs_f64(),
-        terms.wait_after(claimed.looks),
+        policy.give_up.as_secs_f64(),
+        policy.wait_after(claimed.looks),
         reason,
     )
     .fetch_optional(connection)

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Claimed, Database, Terms, events};
+use super::{Claimed, Database, RetryPolicy, events};
 use crate::contract::{events::EventKind, ids::WebhookEndpointId};
 
 /// What an attempt came to.
@@ -109,11 +109,11 @@ pub async fn fail(
     database: &Database,
     claimed: &Claimed,
     attempt: &Attempt,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<AfterFailure, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
     lock_endpoint(&mut transaction, claimed).await?;
-    let pause = attempt.retry_after.map_or(0.0, |wait| wait.min(terms.longest_wait).as_secs_f64());
+    let pause = attempt.retry_after.map_or(0.0, |wait| wait.min(policy.longest_wait).as_secs_f64());
     // The last attempt is made when the time is up.
     let row = sqlx::query!(
         r#"WITH fate AS (
@@ -131,8 +131,8 @@ pub async fn fail(
         claimed.id.0,
         claimed.token.0,
         attempt.is_gone(),
-        terms.give_up.as_secs_f64(),
-        terms.wait_after(claimed.attempts).max(pause),
+        policy.give_up.as_secs_f64(),
+        policy.wait_after(claimed.attempts).max(pause),
         attempt.status(),
         attempt.error,
     )
@@ -142,7 +142,7 @@ pub async fn fail(
     let mut after = if row.over { AfterFailure::Failed } else { AfterFailure::Pending };
     if let Some(endpoint) = claimed.endpoint {
         let failure = Failure { attempt, pause, tried_since: row.over.then_some(row.retry_since) };
-        if blame(&mut transaction, endpoint, failure, terms).await? {
+        if blame(&mut transaction, endpoint, failure, policy).await? {
             after = AfterFailure::Disabled;
         }
         end_waiting(&mut transaction, endpoint).await?;
@@ -184,7 +184,7 @@ async fn blame(
     connection: &mut PgConnection,
     endpoint: WebhookEndpointId,
     failure: Failure<'_>,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<bool, sqlx::Error> {
     let Failure { attempt, pause, tried_since } = failure;
     let row = sqlx::query!(
@@ -200,7 +200,7 @@ async fn blame(
                          AND d.finished_at >= $4))) AS "hopeless!""#,
         endpoint.0,
         attempt.is_gone(),
-        terms.give_up.as_secs_f64(),
+        policy.give_up.as_secs_f64(),
         tried_since,
         pause,
     )

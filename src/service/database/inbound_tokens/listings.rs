@@ -7,7 +7,7 @@ use super::Database;
 use crate::{
     contract::ids::LeaseToken,
     service::{
-        database::terms::Terms,
+        database::retry_policy::RetryPolicy,
         domain::registry::{arrivals::Announced, inbound::Inbound},
     },
 };
@@ -59,7 +59,7 @@ const MOST_PER_TENANT: i64 = 2;
 pub async fn claim(
     database: &Database,
     most: i64,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"WITH due AS (
@@ -82,7 +82,7 @@ pub async fn claim(
            RETURNING t.id, t.tenant, m.name AS base_model, t.prefix, t.listing_token AS "token!",
                      t.listing_failures, coalesce(next.asked, false) AS "asked!""#,
         most,
-        terms.lease.as_secs_f64(),
+        policy.lease.as_secs_f64(),
         MOST_PER_TENANT,
     )
     .fetch_all(&database.pool)
@@ -132,7 +132,7 @@ pub async fn fail(
     database: &Database,
     claimed: &Claimed,
     error: &str,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE inbound_tokens
@@ -145,8 +145,8 @@ pub async fn fail(
          WHERE id = $1 AND listing_token = $2",
         claimed.inbound.id.0,
         claimed.token.0,
-        terms.wait_after(claimed.failures + 1),
-        terms.give_up.as_secs_f64(),
+        policy.wait_after(claimed.failures + 1),
+        policy.give_up.as_secs_f64(),
         error,
     )
     .execute(&database.pool)

@@ -1,10 +1,10 @@
-//! Terms of a queue that tries again: how long a claim holds, how long to wait, when to give up.
+//! How a queue tries again: how long a claim holds, how long to wait, when to give up.
 
 use std::time::Duration;
 
 /// How long a claim holds, how long to wait between attempts, and how long to go on.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub struct RetryPolicy {
     pub lease: Duration,
     /// Before the second attempt; doubled for each further one.
     pub backoff: Duration,
@@ -12,7 +12,7 @@ pub struct Terms {
     pub give_up: Duration,
 }
 
-impl Terms {
+impl RetryPolicy {
     /// The wait after so many attempts, in seconds: between half of it and the whole, at random, so
     /// that what failed together does not come back together.
     pub(super) fn wait_after(self, attempts: i32) -> f64 {
@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn waits_double_with_jitter_up_to_the_longest() {
-        let terms = Terms {
+        let policy = RetryPolicy {
             lease: Duration::from_secs(30),
             backoff: Duration::from_secs(5),
             longest_wait: Duration::from_hours(3),
@@ -36,7 +36,7 @@ mod tests {
         };
         for (attempts, whole) in [(1, 5.0), (2, 10.0), (5, 80.0), (40, 10800.0)] {
             for _ in 0..20 {
-                let wait = terms.wait_after(attempts);
+                let wait = policy.wait_after(attempts);
                 assert!((whole / 2.0..=whole).contains(&wait), "{wait} s after {attempts}");
             }
         }
