@@ -33,7 +33,7 @@ pub mod results;
 // What the handlers of API and dashboard share.
 pub mod state;
 
-// The HTTP interface, one endpoint a file.
+// The HTTP interface.
 pub mod api;
 
 // The pages for people.

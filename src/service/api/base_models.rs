@@ -2,10 +2,9 @@
 
 pub mod aliases;
 pub mod arrivals;
-pub mod get;
 pub mod inbound_tokens;
-pub mod list;
 pub mod put;
+pub mod read;
 pub mod versions;
 
 use super::{AppState, problem::Problem};

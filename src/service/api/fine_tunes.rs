@@ -1,9 +1,8 @@
 //! Fine-tunes: register, look; their versions and aliases below.
 
 pub mod aliases;
-pub mod get;
-pub mod list;
 pub mod put;
+pub mod read;
 pub mod versions;
 
 use axum::http::HeaderValue;

@@ -1,11 +1,8 @@
 //! Retunes: begin by hand, look, pause, resume, cancel.
 
-pub mod cancel;
+pub mod control;
 pub mod create;
-pub mod get;
-pub mod list;
-pub mod pause;
-pub mod resume;
+pub mod read;
 
 use axum::{Json, http::StatusCode};
 

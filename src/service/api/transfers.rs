@@ -1,6 +1,6 @@
 //! Transfers: submit, look, follow, stop, fetch what came of them.
 
-pub mod cancel;
+pub mod control;
 pub mod create;
 pub mod events;
 pub mod files;
@@ -9,7 +9,6 @@ pub mod list;
 pub mod locations;
 pub mod plan;
 pub mod report;
-pub mod retry;
 
 pub mod callback;
 

@@ -1,9 +1,7 @@
 //! Versions of a fine-tune: look, promote, roll back.
 
-pub mod get;
-pub mod list;
-pub mod promote;
-pub mod rollback;
+pub mod control;
+pub mod read;
 
 use axum::http::StatusCode;
 use serde::Deserialize;

@@ -1,17 +1,21 @@
-//! `GET /v1/retunes`: a page of retunes, newest first.
+//! `GET /v1/retunes` and `GET /v1/retunes/{id}`.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::HeaderMap, response::Response};
 
-use crate::service::{
-    api::{
-        AppState,
-        authentication::Reader,
-        extract::QueryPairs,
-        page::{Cut, Page, PageQuery},
-        problem::{Problem, QueryRefusals, Refusals},
+use crate::{
+    contract::ids::RetuneId,
+    service::{
+        api::{
+            AppState,
+            authentication::Reader,
+            etag,
+            extract::{Id, QueryPairs},
+            page::{Cut, Page, PageQuery},
+            problem::{Missing, Problem, QueryRefusals, Refusals},
+        },
+        database::retunes::{self, ListFilter},
+        domain::registry::retunes::{Retune, RetuneStatus},
     },
-    database::retunes::{self, ListFilter},
-    domain::registry::retunes::{Retune, RetuneStatus},
 };
 
 /// List retunes, newest first.
@@ -32,7 +36,7 @@ use crate::service::{
     ),
     security(("api_key" = []))
 )]
-pub async fn handle(
+pub async fn list(
     State(state): State<AppState>,
     Reader(caller): Reader,
     QueryPairs(query): QueryPairs,
@@ -57,4 +61,32 @@ fn status(text: &str) -> Result<RetuneStatus, Problem> {
             "one of queued, running, paused, succeeded, partially_succeeded, failed, cancelled";
         Problem::invalid_query("status", detail)
     })
+}
+
+/// Show a retune. Its transfers: `GET /v1/transfers?retune={id}`.
+#[utoipa::path(
+    get,
+    path = "/v1/retunes/{id}",
+    tag = "retunes",
+    operation_id = "get_retune",
+    params(
+        ("id" = Uuid, Path, description = "The retune"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` seen last"),
+    ),
+    responses(
+        (status = 200, body = Retune, headers(("ETag" = String))),
+        (status = 304, description = "Unchanged"),
+        Missing,
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn get(
+    State(state): State<AppState>,
+    Reader(caller): Reader,
+    Id(id): Id<RetuneId>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let found = retunes::get(&state.database, caller.tenant, id).await?;
+    etag::show(&headers, &found.ok_or_else(|| Problem::not_found("retune"))?)
 }

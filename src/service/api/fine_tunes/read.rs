@@ -1,14 +1,15 @@
-//! `GET /v1/fine_tunes`: a page of fine-tunes, newest first.
+//! `GET /v1/fine_tunes` and `GET /v1/fine_tunes/{name}`.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::HeaderMap, response::Response};
 
 use crate::service::{
     api::{
         AppState,
         authentication::Reader,
-        extract::QueryPairs,
+        etag,
+        extract::{Name, QueryPairs},
         page::{Cut, Page, PageQuery},
-        problem::{Problem, QueryRefusals, Refusals},
+        problem::{Missing, Problem, QueryRefusals, Refusals},
     },
     database::fine_tunes,
     domain::registry::fine_tunes::FineTune,
@@ -31,7 +32,7 @@ use crate::service::{
     ),
     security(("api_key" = []))
 )]
-pub async fn handle(
+pub async fn list(
     State(state): State<AppState>,
     Reader(caller): Reader,
     QueryPairs(query): QueryPairs,
@@ -45,4 +46,32 @@ pub async fn handle(
     let (after, rows) = (cut.after(), cut.rows());
     let rows = fine_tunes::list(&state.database, caller.tenant, base_model, after, rows).await?;
     Ok(Json(Page::cut(rows, cut.limit, |fine_tune| fine_tune.id.to_string())))
+}
+
+/// Show a fine-tune.
+#[utoipa::path(
+    get,
+    path = "/v1/fine_tunes/{name}",
+    tag = "fine_tunes",
+    operation_id = "get_fine_tune",
+    params(
+        ("name" = String, Path, description = "The fine-tune"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` seen last"),
+    ),
+    responses(
+        (status = 200, body = FineTune, headers(("ETag" = String))),
+        (status = 304, description = "Unchanged"),
+        Missing,
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn get(
+    State(state): State<AppState>,
+    Reader(caller): Reader,
+    Name(name): Name,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let fine_tune = super::load(&state, caller.tenant, &name).await?;
+    etag::show_as(&headers, super::tag(&fine_tune), &fine_tune)
 }

@@ -1,18 +1,48 @@
-//! `GET /v1/base_models/{name}/aliases/{alias}/moves`: where an alias has stood, newest first.
+//! `GET /v1/base_models/{name}/aliases/{alias}` and its history, `moves`.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::HeaderMap, response::Response};
 
 use crate::service::{
     api::{
         AppState,
         authentication::Reader,
+        etag,
         extract::{QueryPairs, TwoNames},
         page::{Cut, Page, PageQuery},
         problem::{Missing, Problem, QueryRefusals, Refusals},
     },
     database::base_models::aliases::{self, moves},
-    domain::registry::base_models::BaseAliasMove,
+    domain::registry::base_models::{BaseAlias, BaseAliasMove},
 };
+
+/// Show where an alias of a base model stands.
+#[utoipa::path(
+    get,
+    path = "/v1/base_models/{name}/aliases/{alias}",
+    tag = "base_models",
+    operation_id = "get_base_model_alias",
+    params(
+        ("name" = String, Path, description = "The base model"),
+        ("alias" = String, Path, description = "The alias"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` seen last"),
+    ),
+    responses(
+        (status = 200, body = BaseAlias, headers(("ETag" = String))),
+        (status = 304, description = "Unchanged"),
+        Missing,
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn get(
+    State(state): State<AppState>,
+    Reader(caller): Reader,
+    TwoNames(name, alias): TwoNames,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let found = aliases::get(&state.database, caller.tenant, &name, &alias).await?;
+    etag::show(&headers, &found.ok_or_else(|| Problem::not_found("alias"))?)
+}
 
 /// List where an alias of a base model has stood, newest first.
 #[utoipa::path(
@@ -33,7 +63,7 @@ use crate::service::{
     ),
     security(("api_key" = []))
 )]
-pub async fn handle(
+pub async fn moves(
     State(state): State<AppState>,
     Reader(caller): Reader,
     TwoNames(name, alias): TwoNames,

@@ -1,4 +1,4 @@
-//! `POST /v1/transfers/{id}/retry`.
+//! `POST /v1/transfers/{id}/cancel` and `retry`.
 
 use axum::{extract::State, http::StatusCode, response::Response};
 
@@ -15,6 +15,34 @@ use crate::{
         registry::transitions,
     },
 };
+
+/// Cancel a transfer.
+///
+/// A queued one is cancelled at once; one that runs becomes `cancelling` and stops before its
+/// next timestep. Asking again changes nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/transfers/{id}/cancel",
+    tag = "transfers",
+    operation_id = "cancel_transfer",
+    params(("id" = Uuid, Path, description = "The transfer")),
+    responses(
+        (status = 200, body = Transfer),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`invalid_state`: it has ended"),
+        Missing,
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn cancel(
+    State(state): State<AppState>,
+    Submitter(caller): Submitter,
+    Id(id): Id<TransferId>,
+) -> Result<Response, Problem> {
+    let transfer = transitions::request_cancel(&state.database, caller, id).await?;
+    let transfer = transfer.ok_or_else(|| Problem::not_found("transfer"))?;
+    Ok(super::show(StatusCode::OK, &transfer))
+}
 
 /// Queue a failed or cancelled transfer again, with its attempts counted anew.
 #[utoipa::path(
@@ -33,7 +61,7 @@ use crate::{
     ),
     security(("api_key" = []))
 )]
-pub async fn handle(
+pub async fn retry(
     State(state): State<AppState>,
     Submitter(caller): Submitter,
     Id(id): Id<TransferId>,

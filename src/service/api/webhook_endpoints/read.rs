@@ -1,4 +1,4 @@
-//! `GET /v1/webhook_endpoints`.
+//! `GET /v1/webhook_endpoints` and `GET /v1/webhook_endpoints/{name}`.
 
 use axum::{Json, extract::State};
 
@@ -6,9 +6,9 @@ use crate::service::{
     api::{
         AppState,
         authentication::Administrator,
-        extract::QueryPairs,
+        extract::{Name, QueryPairs},
         page::{Cut, Page, PageQuery},
-        problem::{Problem, QueryRefusals, Refusals},
+        problem::{Missing, Problem, QueryRefusals, Refusals},
     },
     database::webhook_endpoints,
     domain::events::Endpoint,
@@ -30,7 +30,7 @@ use crate::service::{
     ),
     security(("api_key" = []))
 )]
-pub async fn handle(
+pub async fn list(
     State(state): State<AppState>,
     Administrator(caller): Administrator,
     QueryPairs(query): QueryPairs,
@@ -39,4 +39,27 @@ pub async fn handle(
     let rows =
         webhook_endpoints::list(&state.database, caller.tenant, cut.after(), cut.rows()).await?;
     Ok(Json(Page::cut(rows, cut.limit, |endpoint| endpoint.id.to_string())))
+}
+
+/// Show an endpoint. Its secret is not in it.
+#[utoipa::path(
+    get,
+    path = "/v1/webhook_endpoints/{name}",
+    tag = "webhook_endpoints",
+    operation_id = "get_webhook_endpoint",
+    params(("name" = String, Path, description = "The endpoint")),
+    responses(
+        (status = 200, body = Endpoint),
+        Missing,
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn get(
+    State(state): State<AppState>,
+    Administrator(caller): Administrator,
+    Name(name): Name,
+) -> Result<Json<Endpoint>, Problem> {
+    let endpoint = webhook_endpoints::get(&state.database, caller.tenant, &name).await?;
+    endpoint.map(Json).ok_or_else(|| Problem::not_found("endpoint"))
 }
