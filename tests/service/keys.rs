@@ -33,7 +33,7 @@ async fn a_key_holds_until_it_is_withdrawn_or_expires() {
     assert!(!api_keys::revoke(database, TenantId::generate(), key.id).await.unwrap());
     assert!(api_keys::revoke(database, DEFAULT_TENANT, key.id).await.unwrap());
     assert!(api_keys::authenticate(database, &secret).await.unwrap().is_none());
-    // The doors do not open when the last key is withdrawn.
+    // The service does not open when the last key is withdrawn.
     assert!(api_keys::any_exists(database).await.unwrap());
 
     let (_, expired) = make(Some(OffsetDateTime::now_utc() - Duration::seconds(1))).await;

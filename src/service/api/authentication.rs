@@ -84,7 +84,7 @@ async fn principal(parts: &Parts, state: &AppState, least: Role) -> Result<Princ
     Ok(principal)
 }
 
-/// Of who was let in before: by a key that no longer holds, or by a door that has been closed since.
+/// Of who was let in before: by a key that no longer holds, or while the service ran open, which it no longer does.
 pub const KEY_ENDED: &str = "what let this request in holds no more: send a key that is valid";
 
 /// 401 with a reason.

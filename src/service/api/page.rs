@@ -45,11 +45,11 @@ pub struct PageQuery {
     after: Option<Uuid>,
 }
 
-/// Rows a page when `limit` is not given.
+/// Rows per page when `limit` is not given.
 pub const DEFAULT_LIMIT: usize = 50;
 
 /// The most that `limit` may ask for.
-pub const MOST: usize = 200;
+pub const MAX_PAGE_SIZE: usize = 200;
 
 /// Reads `limit`.
 ///
@@ -57,8 +57,8 @@ pub const MOST: usize = 200;
 /// 422 outside `1..=200`.
 pub fn limit(text: &str) -> Result<usize, Problem> {
     match text.parse() {
-        Ok(limit) if (1..=MOST).contains(&limit) => Ok(limit),
-        _ => Err(Problem::invalid_query("limit", format!("a number from 1 to {MOST}"))),
+        Ok(limit) if (1..=MAX_PAGE_SIZE).contains(&limit) => Ok(limit),
+        _ => Err(Problem::invalid_query("limit", format!("a number from 1 to {MAX_PAGE_SIZE}"))),
     }
 }
 

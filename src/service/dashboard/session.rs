@@ -17,7 +17,7 @@ use crate::service::{
 };
 
 /// How long a browser keeps the key.
-const LIFE: &str = "; Max-Age=604800";
+const COOKIE_MAX_AGE: &str = "; Max-Age=604800";
 
 /// The caller, or the way to the form.
 pub async fn principal(state: &AppState, headers: &HeaderMap) -> Result<Principal, PageError> {
@@ -68,7 +68,7 @@ pub async fn login(
         let page = Page { frame: Frame::still("Enter · retune"), refused: !open };
         return Ok(render(&page)?.into_response());
     }
-    Ok(with_cookie(&format!("{key}{LIFE}{}", secure(&headers)), "/"))
+    Ok(with_cookie(&format!("{key}{COOKIE_MAX_AGE}{}", secure(&headers)), "/"))
 }
 
 pub async fn logout(headers: HeaderMap) -> Response {

@@ -165,7 +165,7 @@ pub async fn revoke(
 }
 
 /// Whether any key was ever made: then the service does not run open. A withdrawn key counts, so
-/// that withdrawing the last one does not open the doors.
+/// that withdrawing the last one does not open the service.
 ///
 /// # Errors
 /// From the database.

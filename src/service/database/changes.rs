@@ -18,7 +18,7 @@ const CAPACITY: usize = 1024;
 /// How often everyone looks for themselves.
 const POLL: Duration = Duration::from_secs(2);
 
-/// The process's ear for changed transfers. Dropping it ends the listening.
+/// Listens for changed transfers on behalf of the process. Dropping it ends the listening.
 #[derive(Debug)]
 pub struct Changes {
     sender: broadcast::Sender<TransferId>,

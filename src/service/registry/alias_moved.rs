@@ -11,8 +11,9 @@ use crate::{
     },
     service::{
         database::{
-            Database, audit_events, base_models,
+            Database, audit_events,
             base_models::{
+                self,
                 aliases::{
                     self,
                     moves::{self, NewMove},

@@ -36,7 +36,7 @@ struct Begun {
 ///
 /// # Errors
 /// From the database.
-pub async fn onto_version(
+pub(super) async fn onto_version(
     connection: &mut PgConnection,
     occasion: &Occasion,
     target: &Target,
@@ -50,7 +50,7 @@ pub async fn onto_version(
 
     // Rows are locked in one order: transfers, fine-tunes, retunes.
     let concerned: Vec<FineTuneId> = dependents.iter().map(|one| one.id).collect();
-    let carried = begun.as_ref().map_or(&[][..], |begun| &begun.carried);
+    let carried = begun.as_ref().map_or(&[][..], |begun| begun.carried.as_slice());
     let left = supersede(connection, target, carried, &concerned).await?;
     if moved {
         promote::follow_alias(connection, occasion.tenant, target, &concerned).await?;
@@ -101,7 +101,7 @@ async fn carry(
 ///
 /// # Errors
 /// From the database.
-pub async fn onto_locations(
+pub(super) async fn onto_locations(
     connection: &mut PgConnection,
     occasion: &Occasion,
     targets: &[String],

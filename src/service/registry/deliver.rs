@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// What a transfer that has succeeded leaves: where it came from and what it was for.
-pub struct Delivery<'a> {
+pub(super) struct Delivery<'a> {
     pub transfer: TransferId,
     pub tenant: TenantId,
     pub fine_tune: FineTuneId,
@@ -44,7 +44,7 @@ pub struct Delivery<'a> {
 ///
 /// # Errors
 /// From the database.
-pub async fn deliver(
+pub(super) async fn deliver(
     connection: &mut PgConnection,
     delivery: &Delivery<'_>,
 ) -> Result<(), sqlx::Error> {

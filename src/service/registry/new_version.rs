@@ -11,8 +11,8 @@ use crate::{
     },
     service::{
         database::{
-            Database, audit_events, base_models,
-            base_models::versions,
+            Database, audit_events,
+            base_models::{self, versions},
             events,
             fine_tunes::dependents::{self, Dependents},
         },
@@ -64,7 +64,7 @@ pub async fn register(
 ///
 /// # Errors
 /// See [`RegisterError`].
-pub async fn register_in(
+pub(super) async fn register_in(
     connection: &mut PgConnection,
     caller: Caller,
     model: &str,

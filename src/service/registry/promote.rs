@@ -14,10 +14,10 @@ use crate::{
             fine_tunes::{
                 self,
                 aliases::{
-                    self, Standing,
+                    self,
                     moves::{self, NewMove},
                 },
-                versions,
+                versions::{self, Standing},
             },
         },
         domain::{
@@ -56,7 +56,7 @@ pub struct Wanted<'a> {
 }
 
 /// Where an alias of a fine-tune is to move. The caller's transaction holds the fine-tune's lock.
-pub struct Step<'a> {
+pub(super) struct Step<'a> {
     pub tenant: TenantId,
     pub fine_tune: FineTuneId,
     /// Name of the fine-tune.
@@ -76,7 +76,10 @@ impl Step<'_> {
 ///
 /// # Errors
 /// From the database.
-pub async fn by_policy(connection: &mut PgConnection, step: &Step<'_>) -> Result<(), sqlx::Error> {
+pub(super) async fn by_policy(
+    connection: &mut PgConnection,
+    step: &Step<'_>,
+) -> Result<(), sqlx::Error> {
     if take(connection, step, Direction::Promoted).await? {
         // The service itself is a caller without a key.
         let (caller, subject) = (Caller::from(step.tenant), step.subject(step.to.number));
@@ -205,7 +208,7 @@ pub async fn roll_back(
 ///
 /// # Errors
 /// From the database.
-pub async fn follow_alias(
+pub(super) async fn follow_alias(
     connection: &mut PgConnection,
     tenant: TenantId,
     target: &Target,

@@ -24,7 +24,7 @@ use crate::{
 ///
 /// # Errors
 /// From the database.
-pub async fn settle(
+pub(super) async fn settle(
     connection: &mut PgConnection,
     retunes: impl IntoIterator<Item = RetuneId>,
 ) -> Result<(), sqlx::Error> {

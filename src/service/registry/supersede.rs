@@ -20,7 +20,7 @@ use crate::{
 ///
 /// # Errors
 /// From the database.
-pub async fn supersede(
+pub(super) async fn supersede(
     connection: &mut PgConnection,
     target: &Target,
     carried: &[FineTuneId],

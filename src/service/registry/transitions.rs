@@ -119,7 +119,7 @@ pub async fn retry(
 ///
 /// # Errors
 /// From the database.
-pub async fn cancel_queued(
+pub(super) async fn cancel_queued(
     connection: &mut PgConnection,
     id: TransferId,
     reason: &str,

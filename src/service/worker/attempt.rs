@@ -25,14 +25,14 @@ use crate::{
 };
 
 /// How long a computation may take to notice that it should end, once nobody waits for it any more.
-const GRACE: Duration = Duration::from_secs(5);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// How long the record of the end may be tried after that.
-const LAST_WORD: Duration = Duration::from_secs(2);
+const RECORD_GRACE: Duration = Duration::from_secs(2);
 /// Waits before the record of an end is tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Graphs are walked recursively; the default of a thread is too little for deep ones.
-const STACK: usize = 16 << 20;
+const STACK_BYTES: usize = 16 << 20;
 
 type Finished = Result<Outcome, Failure>;
 
@@ -81,7 +81,7 @@ async fn compute(
     let memory = pipeline::memory_limit(worker.settings.memory_bytes);
     let span = Span::current();
     let thread =
-        thread::Builder::new().name("transfer".into()).stack_size(STACK).spawn(move || {
+        thread::Builder::new().name("transfer".into()).stack_size(STACK_BYTES).spawn(move || {
             let _named = span.entered();
             let (spec, storage, scratch) = (&spec, &storage, scratch.as_path());
             let (cache, progress) = (cache.as_deref(), progress.as_ref());
@@ -104,7 +104,7 @@ async fn compute(
         ended
     } else {
         watch.stop(Stop::HandedBack);
-        match time::timeout(GRACE, finished).await {
+        match time::timeout(SHUTDOWN_GRACE, finished).await {
             Ok(ended) => ended,
             Err(_) => return Err(Failure::Stopped(Stop::HandedBack)),
         }
@@ -155,7 +155,7 @@ async fn persist(worker: &Worker, lease: &Lease, end: &End) {
 
 async fn last_word(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
-    time::sleep(LAST_WORD).await;
+    time::sleep(RECORD_GRACE).await;
 }
 
 /// Writes the end under the lease token; false when that is not ours any more.

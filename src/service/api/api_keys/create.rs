@@ -96,7 +96,7 @@ pub async fn handle(
     }
     let (key, secret) =
         api_keys::create(&state.database, name, caller, wanted.role, wanted.expires_at).await?;
-    state.close();
+    state.require_keys();
     let secret_is_not_kept = [(header::CACHE_CONTROL, "no-store")];
     let body = Json(CreatedApiKey { key, secret });
     Ok((StatusCode::CREATED, secret_is_not_kept, body).into_response())

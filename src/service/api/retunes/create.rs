@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The most transfers that one request may make.
-const MOST: usize = 1000;
+const MAX_TRANSFERS: usize = 1000;
 
 /// What is to be carried where: fine-tunes onto locations, or onto a registered version.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -119,8 +119,8 @@ fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
     let count = |list: &Option<Vec<String>>| list.as_ref().map_or(1, Vec::len);
     // Before anything looks at every entry. Of two lists, one may be empty.
     let (fine_tunes, targets) = (count(&new.fine_tunes), count(&new.targets));
-    if fine_tunes.max(targets).max(fine_tunes.saturating_mul(targets)) > MOST {
-        let fault = Fault::new("", format!("at most {MOST} transfers at once"));
+    if fine_tunes.max(targets).max(fine_tunes.saturating_mul(targets)) > MAX_TRANSFERS {
+        let fault = Fault::new("", format!("at most {MAX_TRANSFERS} transfers at once"));
         return Err(Problem::invalid("invalid_body", vec![fault]));
     }
     let mut faults = Vec::new();

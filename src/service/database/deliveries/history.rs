@@ -1,4 +1,5 @@
 //! Deliveries as the endpoint's owner sees them.
+
 use uuid::Uuid;
 
 use super::{Database, audit_events};

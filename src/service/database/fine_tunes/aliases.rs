@@ -5,18 +5,11 @@ pub mod moves;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::versions;
+use super::versions::{self, Standing};
 use crate::{
     contract::ids::{BaseModelId, BaseVersionId, FineTuneId, FineTuneVersionId, TenantId},
     service::{database::Database, domain::registry::fine_tunes::FineTuneAlias},
 };
-
-/// A version where an alias stands, or is to stand.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::service) struct Standing {
-    pub id: FineTuneVersionId,
-    pub number: i32,
-}
 
 /// Where an alias stands, if anywhere.
 pub(in crate::service) async fn standing(

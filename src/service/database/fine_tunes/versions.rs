@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Follower, aliases::Standing};
+use super::Follower;
 use crate::{
     contract::ids::{BaseVersionId, FineTuneId, FineTuneVersionId, RetuneId, TenantId, TransferId},
     pipeline::Outcome,
@@ -90,6 +90,13 @@ impl TryFrom<Row> for FineTuneVersion {
             created_at: row.created_at,
         })
     }
+}
+
+/// A version where an alias stands, or is to stand.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::service) struct Standing {
+    pub id: FineTuneVersionId,
+    pub number: i32,
 }
 
 /// A version to be.

@@ -124,9 +124,10 @@ pub async fn handle(
     let location = storage.check_location(&new.uri).map_err(|error| {
         Problem::invalid(error.code, vec![Fault::new("/uri", error.to_string())])
     })?;
-    let place = state.readings.enter(caller.tenant).await.ok_or_else(|| Problem::busy("models"))?;
+    let permit =
+        state.readings.acquire(caller.tenant).await.ok_or_else(|| Problem::busy("models"))?;
     let ModelFiles { digest, size } = model_files::look(&storage, &location).await?;
-    drop(place);
+    drop(permit);
     let new = NewVersion {
         version: new.version,
         uri: new.uri,

@@ -1,4 +1,5 @@
 //! Where aliases of base models have stood.
+
 use sqlx::PgConnection;
 use uuid::Uuid;
 

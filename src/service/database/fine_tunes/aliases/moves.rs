@@ -1,12 +1,12 @@
 //! Where aliases of fine-tunes have stood.
+
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Standing;
 use crate::{
     contract::ids::{FineTuneAliasMoveId, FineTuneId, FineTuneVersionId, TenantId},
     service::{
-        database::Database,
+        database::{Database, fine_tunes::versions::Standing},
         domain::registry::fine_tunes::{Direction, FineTuneAliasMove},
     },
 };

@@ -1,8 +1,9 @@
 //! Whether the service asks for keys. It runs open on this machine only as long as no key was ever
-//! made: the first one closes the door, whoever made it, and nothing opens it again.
+//! made: the first one, whoever made it, ends that, and nothing opens the service again.
 //!
-//! Another process can make that key at any time, so an open door is looked at for every request. Requests
-//! that arrive together share one look, and no request enters by a look that began before it arrived.
+//! Another process can make that key at any time, so an open service asks the database at every request.
+//! Requests that arrive together share one look, and no request is let in by a look that began before it
+//! arrived.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -14,21 +15,21 @@ use tokio::sync::Mutex;
 use crate::service::database::{Database, api_keys};
 
 #[derive(Debug)]
-pub struct Door {
+pub struct AuthMode {
     open: AtomicBool,
     /// When the last look began. The lock is held during a look: whoever asks meanwhile waits for its end.
     looked: Mutex<Option<Instant>>,
 }
 
-impl Door {
+impl AuthMode {
     pub fn new(open: bool) -> Self {
         Self { open: AtomicBool::new(open), looked: Mutex::new(None) }
     }
 
-    /// Whether everyone may enter at this moment. A closed door costs no query.
+    /// Whether no key is asked for at this moment. Once keys are asked for, this costs no query.
     ///
     /// # Errors
-    /// From the database; then nobody may enter.
+    /// From the database; then nobody is let in.
     pub async fn is_open(&self, database: &Database) -> Result<bool, sqlx::Error> {
         if !self.open.load(Ordering::Acquire) {
             return Ok(false);
@@ -40,7 +41,7 @@ impl Door {
             let began = Instant::now();
             if api_keys::any_exists(database).await? {
                 tracing::info!("there is an API key now: requests need one");
-                self.close();
+                self.require_keys();
             }
             *looked = Some(began);
         }
@@ -49,7 +50,7 @@ impl Door {
     }
 
     /// Call when a key was made.
-    pub fn close(&self) {
+    pub fn require_keys(&self) {
         self.open.store(false, Ordering::Release);
     }
 }
