@@ -120,6 +120,7 @@ impl Looker {
                 }
             }
         }
+
         Ok(errands)
     }
 }

@@ -103,6 +103,7 @@ impl Database {
             .application_name("retune")
             // What every PostgreSQL since 12 does by itself; another word that PgBouncer refuses.
             .extra_float_digits(None);
+
         let pool = PgPoolOptions::new()
             .max_connections(connections.max(1))
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -112,6 +113,7 @@ impl Database {
             .connect_with(options)
             .await
             .map_err(ConnectError::Unreachable)?;
+
         Ok(Self { pool })
     }
 

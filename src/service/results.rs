@@ -71,6 +71,7 @@ pub async fn files(storage: &Storage, transfer: &Transfer) -> Result<Vec<ResultF
         size: bytes.len() as u64,
         sha256: place(transfer)?.manifest_sha256.clone(),
     });
+
     Ok(files)
 }
 

@@ -101,7 +101,9 @@ impl AppState {
         let Some(known) = api_keys::authenticate(&self.database, secret).await? else {
             return Ok(None);
         };
+
         self.keys.put(secret, known.principal, look, known.left);
+
         Ok(Some(known.principal))
     }
 

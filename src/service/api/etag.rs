@@ -46,6 +46,7 @@ fn tagged(known: &HeaderMap, tag: HeaderValue, body: Vec<u8>) -> Response {
         let kind = [(header::CONTENT_TYPE, "application/json")];
         (kind, Body::from(body)).into_response()
     };
+
     let headers = response.headers_mut();
     headers.insert(header::ETAG, tag);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));

@@ -50,6 +50,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
         if request.body().size_hint().exact() == Some(0) {
             return Ok(Self(T::default()));
         }
+
         let bytes = read(request, state).await?;
         match parse(&bytes)? {
             Value::Null => Ok(Self(T::default())),
@@ -66,6 +67,7 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Prob
             "send JSON, with content-type: application/json",
         ));
     }
+
     let BodyPatience(patience) = request.extensions().get().copied().unwrap_or_default();
     let reading = tokio::time::timeout(patience, Bytes::from_request(request, state));
     let Ok(bytes) = reading.await else {
@@ -75,6 +77,7 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Prob
             format!("the body did not come within {} s", patience.as_secs()),
         ));
     };
+
     bytes.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             Problem::new(
@@ -109,6 +112,7 @@ fn parse(bytes: &[u8]) -> Result<Value, Problem> {
             format!("the body is not JSON: {error}"),
         )
     })?;
+
     let mut faults = Vec::new();
     find_nul(&value, &mut String::new(), &mut faults);
     if faults.is_empty() { Ok(value) } else { Err(Problem::invalid("invalid_text", faults)) }

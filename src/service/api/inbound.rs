@@ -111,6 +111,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     // A CloudEvent in binary mode is its data; what surrounds it stands in headers.
     let body = if headers.contains_key("ce-specversion") { json!({"data": body}) } else { body };
+
     let (sender, inbound) = open(&state, address).await?;
     let storage = state.storage(inbound.tenant);
     // The roots may have been narrowed since.
@@ -135,7 +136,9 @@ pub async fn handle(
             Vec::new()
         }
     };
+
     received.arrivals = arrivals::announce(&state.database, &inbound, &places, How::Again).await?;
+
     Ok((StatusCode::ACCEPTED, Json(received)).into_response())
 }
 
@@ -235,6 +238,7 @@ fn places(
         };
         ignored.push(Ignored { uri, reason: reason.to_owned() });
     }
+
     places.into_iter().collect()
 }
 
@@ -251,9 +255,11 @@ fn place(
     if let Some(version) = version {
         return Some((version, location));
     }
+
     let (root, whole) = (prefix.to_string(), location.to_string());
     let below = whole.strip_prefix(root.trim_end_matches('/'))?.trim_start_matches('/');
     let version = below.split('/').next()?.to_owned();
     let folder = prefix.child(&version).ok()?;
+
     Some((version, folder))
 }

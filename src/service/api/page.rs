@@ -95,6 +95,7 @@ impl Cut {
                 }
             }
         }
+
         Ok(cut)
     }
 

@@ -47,8 +47,10 @@ impl Looker {
             .iter()
             .filter_map(|folder| Announcement::of(&folder.to_string(), folder.name().to_owned()))
             .collect();
+
         arrivals::announce(&self.database, &claimed.inbound, &announcements, claimed.announced)
             .await?;
+
         Ok(())
     }
 }

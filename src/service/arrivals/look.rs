@@ -45,10 +45,12 @@ impl Looker {
                 return;
             }
         };
+
         let recorded = match found {
             Ok(finding) => self.record(&claimed, finding).await,
             Err(error) => Err(error),
         };
+
         count(recorded.unwrap_or_else(|error| {
             tracing::warn!(%error, arrival = %claimed.id, "what an arrival is was not recorded");
             "unrecorded"
@@ -76,12 +78,14 @@ impl Looker {
         if known.is_some_and(|known| folder(&known.uri) == folder(&claimed.uri)) {
             return Ok(Finding::Known);
         }
+
         // The roots may have been narrowed since.
         let storage = self.storage.of(tenant.0);
         let location = match storage.check_location(&claimed.uri) {
             Ok(location) => location,
             Err(error) => return Ok(Finding::Never(error.to_string())),
         };
+
         Ok(match model_files::look(&storage, &location).await {
             Ok(files) => Finding::Model(files),
             Err(ModelFilesError::NoModel(_, fault)) => {
@@ -99,6 +103,7 @@ impl Looker {
     ) -> Result<&'static str, sqlx::Error> {
         let database = &self.database;
         let named = |held: bool, name| if held { name } else { "lost" };
+
         match finding {
             Finding::Known => Ok(named(outcome::know(database, claimed).await?, "known")),
             Finding::Model(files) => self.register(claimed, files).await,
@@ -131,6 +136,7 @@ impl Looker {
             licence: None,
             retires_at: None,
         };
+
         let how = self.settings.automatic();
         match outcome::register(&self.database, claimed, &new, how).await {
             Ok(AfterRegister::Registered) => Ok("registered"),

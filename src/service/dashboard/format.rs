@@ -53,6 +53,7 @@ pub fn bytes(size: u64) -> String {
         }
         value /= 1000.0;
     }
+
     format!("{value:.1} TB")
 }
 

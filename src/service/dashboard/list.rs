@@ -88,11 +88,13 @@ pub async fn handle(
         limit: i64::try_from(ROWS + 1).unwrap_or(i64::MAX),
         ..ListFilter::default()
     };
+
     let mut found = transfers::list(&state.database, caller.tenant, &filter).await?;
     let more = found.len() > ROWS;
     found.truncate(ROWS);
     let next = found.last().filter(|_| more).map(|last| address(status, Some(last.id)));
     let now = OffsetDateTime::now_utc();
+
     Ok(render(&Page {
         frame: Frame {
             refresh: 3,
@@ -115,6 +117,7 @@ fn filters(chosen: Option<Status>) -> Vec<Filter> {
         href: address(Some(status), None),
         current: chosen == Some(status),
     };
+
     // A moment's status is worth no choice of its own.
     let lasting = STATUSES.into_iter().filter(|status| *status != Status::Cancelling);
     std::iter::once(all).chain(lasting.map(one)).collect()

@@ -75,6 +75,7 @@ pub async fn handle(
     let fine_tunes = fine_tunes::list(database, tenant, None, None, ROWS).await?;
     let base_models = base_models::list(database, tenant, None, ROWS).await?;
     let now = OffsetDateTime::now_utc();
+
     Ok(render(&Page {
         frame: Frame {
             refresh: 5,
@@ -93,6 +94,7 @@ fn retune(retune: &Retune, now: OffsetDateTime) -> RetuneRow {
         (Some(model), Some(version)) => format!("{model} {version}"),
         _ => "by location".into(),
     };
+
     let counts = retune.counts;
     let done = counts.succeeded + counts.failed + counts.cancelled;
     RetuneRow {
@@ -122,6 +124,7 @@ fn told(counts: &Counts) -> String {
         (counts.running + counts.cancelling, "running"),
         (counts.queued, "queued"),
     ];
+
     let told = named.into_iter().filter(|(count, _)| *count > 0);
     told.map(|(count, name)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
 }
@@ -132,6 +135,7 @@ fn fine_tune(fine_tune: &FineTune) -> FineTuneRow {
         Some(alias) => format!("{} ({alias})", format::label(&policy.on)),
         None => format::label(&policy.on),
     };
+
     FineTuneRow {
         name: fine_tune.name.clone(),
         base: format!("{} {}", fine_tune.base_model, fine_tune.base_version),

@@ -24,11 +24,13 @@ pub async fn principal(state: &AppState, headers: &HeaderMap) -> Result<Principa
     if state.is_open().await? {
         return Ok(Principal::OPEN);
     }
+
     let secret = cookie::read(headers).ok_or(PageError::NoKey)?;
     let principal = state.authenticate(secret).await?.ok_or(PageError::NoKey)?;
     if !state.rate_limit.allows(principal.key_id, Instant::now()) {
         return Err(PageError::TooMany);
     }
+
     Ok(principal)
 }
 
@@ -68,6 +70,7 @@ pub async fn login(
         let page = Page { frame: Frame::still("Enter · retune"), refused: !open };
         return Ok(render(&page)?.into_response());
     }
+
     Ok(with_cookie(&format!("{key}{COOKIE_MAX_AGE}{}", secure(&headers)), "/"))
 }
 

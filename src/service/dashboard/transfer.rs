@@ -89,6 +89,7 @@ pub async fn handle(
             Err(error) => page.notice = Some(format!("The result cannot be read: {error}.")),
         }
     }
+
     Ok(render(&page)?)
 }
 
@@ -104,6 +105,7 @@ async fn result(
         name: file.name,
         sha256: file.sha256,
     };
+
     Ok((Report::read(&report), files.into_iter().map(shown).collect()))
 }
 
@@ -156,7 +158,9 @@ fn phases(transfer: &Transfer) -> Option<Vec<Stage>> {
         std::cmp::Ordering::Equal => "now",
         std::cmp::Ordering::Greater => "ahead",
     };
+
     let stage = |(i, phase)| Stage { name: format::label(phase), state: state(i) };
+
     Some(PHASES.iter().enumerate().map(stage).collect())
 }
 

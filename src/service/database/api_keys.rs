@@ -54,9 +54,11 @@ pub async fn create(
     .fetch_optional(&mut *scope)
     .await?
     .ok_or(CreateError::UnknownTenant(caller.tenant))?;
+
     let subject = format!("api_keys/{}", key.id);
     audit_events::record(&mut scope, caller, AuditAction::ApiKeyCreate, &subject).await?;
     scope.commit().await?;
+
     Ok((key, secret.reveal().to_owned()))
 }
 
@@ -77,6 +79,7 @@ pub async fn authenticate(
     secret: &str,
 ) -> Result<Option<Authenticated>, sqlx::Error> {
     let Some(secret) = Secret::parse(secret) else { return Ok(None) };
+
     let row = sqlx::query!(
         r#"SELECT id, tenant, role AS "role: Role", secret_sha256,
                   extract(epoch FROM expires_at - now())::double precision AS seconds_left
@@ -86,6 +89,7 @@ pub async fn authenticate(
     )
     .fetch_optional(&database.pool)
     .await?;
+
     Ok(row.filter(|row| secret.matches(&row.secret_sha256)).map(|row| Authenticated {
         principal: Principal {
             tenant: row.tenant.into(),
@@ -158,9 +162,11 @@ pub async fn revoke(
     if done.rows_affected() == 0 {
         return Ok(false);
     }
+
     let subject = format!("api_keys/{id}");
     audit_events::record(&mut scope, caller, AuditAction::ApiKeyRevoke, &subject).await?;
     scope.commit().await?;
+
     Ok(true)
 }
 

@@ -48,6 +48,7 @@ pub async fn announce(
         versions.push(one.version.clone());
         faults.push(one.fault().map(str::to_owned));
     }
+
     let mut scope = database.scope(inbound.tenant).await?;
     // The clock, not the transaction's time: it is read when the row is held, so that an announcement
     // made after a claim is later than it.
@@ -81,7 +82,9 @@ pub async fn announce(
     )
     .fetch_all(&mut *scope)
     .await?;
+
     scope.commit().await?;
+
     Ok(rows)
 }
 

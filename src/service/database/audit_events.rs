@@ -59,6 +59,7 @@ pub async fn record_refusal(
     )
     .execute(&mut *scope)
     .await?;
+
     scope.commit().await
 }
 
@@ -114,5 +115,6 @@ pub async fn list(
         code: row.code,
         created_at: row.created_at,
     });
+
     Ok(events.collect())
 }

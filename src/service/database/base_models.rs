@@ -79,6 +79,7 @@ pub async fn put(
     )
     .fetch_one(&mut *transaction)
     .await?;
+
     let model = select!("WHERE m.id = $1", row.id).fetch_one(&mut *transaction).await?;
     audit_events::record(
         &mut transaction,
@@ -87,7 +88,9 @@ pub async fn put(
         &format!("base_models/{name}"),
     )
     .await?;
+
     transaction.commit().await?;
+
     Ok((model, row.id == id.0))
 }
 

@@ -55,6 +55,7 @@ pub async fn look(database: &Database, since: Option<Mark>) -> Result<Figures, s
         Some(since) => attempts(database, since, seen).await?,
         None => HashMap::new(),
     };
+
     Ok(Figures { transfers, waiting, attempts, seen })
 }
 
@@ -87,6 +88,7 @@ async fn settled(database: &Database) -> Result<Mark, sqlx::Error> {
     .bind(SETTLED)
     .fetch_one(&database.pool)
     .await?;
+
     let milliseconds = u64::try_from(milliseconds).unwrap_or_default();
     Ok(Mark(uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid()))
 }

@@ -122,6 +122,7 @@ pub async fn put(
             .await?
             .ok_or(PutError::UnknownBase)?
             .id;
+
     let base = (base_model, base_version);
     let mut there = lock(&mut transaction, tenant, name).await?;
     let mut created = false;
@@ -137,6 +138,7 @@ pub async fn put(
         }
         update(&mut transaction, there.id, base, content).await?;
     }
+
     let shown = select!("WHERE f.id = $1", there.id.0).fetch_one(&mut *transaction).await?;
     audit_events::record(
         &mut transaction,
@@ -145,7 +147,9 @@ pub async fn put(
         &format!("fine_tunes/{name}"),
     )
     .await?;
+
     transaction.commit().await?;
+
     Ok((shown.into(), created))
 }
 
@@ -176,6 +180,7 @@ async fn insert(
     )
     .execute(connection)
     .await?;
+
     Ok(done.rows_affected() == 1)
 }
 
@@ -207,6 +212,7 @@ async fn update(
     )
     .execute(connection)
     .await?;
+
     Ok(())
 }
 

@@ -55,12 +55,14 @@ pub async fn create(
     .fetch_optional(&mut *scope)
     .await?;
     let Some(id) = id else { return Ok(None) };
+
     let subject = format!("base_models/{}/inbound_tokens/{id}", new.base_model);
     audit_events::record(&mut scope, caller, AuditAction::InboundTokenCreate, &subject).await?;
     if new.poll_seconds.is_some() {
         listings::ring(&mut scope).await?;
     }
     scope.commit().await?;
+
     Ok(Some(id.into()))
 }
 
@@ -115,9 +117,11 @@ pub async fn delete(
     if deleted.rows_affected() == 0 {
         return Ok(false);
     }
+
     let subject = format!("base_models/{base_model}/inbound_tokens/{id}");
     audit_events::record(&mut scope, caller, AuditAction::InboundTokenDelete, &subject).await?;
     scope.commit().await?;
+
     Ok(true)
 }
 

@@ -139,6 +139,7 @@ pub async fn claim(
     .fetch_optional(&mut *transaction)
     .await?;
     let Some(row) = claimed else { return Ok(None) };
+
     let transfer = TransferId(row.id);
     let data = json!({"attempt": row.attempt, "worker": worker});
     events::insert(&mut transaction, transfer, EventKind::TransferStarted, data).await?;
@@ -146,6 +147,7 @@ pub async fn claim(
         retunes::mark_running(&mut transaction, retune.into()).await?;
     }
     transaction.commit().await?;
+
     Ok(Some(Lease {
         transfer,
         tenant: row.tenant.into(),
@@ -172,6 +174,7 @@ pub async fn beat(
         Some((done, total, unit)) => (Some(done), Some(total), Some(unit)),
         None => (None, None, None),
     };
+
     // `before` is locked by the update itself: only the holder of the token changes the phase.
     let row = sqlx::query!(
         r#"WITH before AS (SELECT phase FROM transfers WHERE id = $1)
@@ -202,6 +205,8 @@ pub async fn beat(
         events::insert(&mut transaction, held.transfer, EventKind::TransferPhaseChanged, data)
             .await?;
     }
+
     transaction.commit().await?;
+
     Ok(if row.status == Status::Cancelling { Heard::Cancel } else { Heard::GoOn })
 }

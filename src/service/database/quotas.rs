@@ -55,6 +55,7 @@ pub(in crate::service) async fn check(
     {
         return Ok(Some(QuotaExceeded::ResultBytes(limit)));
     }
+
     Ok(None)
 }
 

@@ -126,8 +126,10 @@ async fn refuse(pool: &PgPool, cause: String) -> Result<(), RightsError> {
     if missing.is_empty() {
         return Ok(());
     }
+
     let (rights, statements) =
         missing.into_iter().map(|missing| (missing.right_text, missing.statement)).unzip();
+
     Err(RightsError::Missing {
         user: user(pool).await?,
         cause,
@@ -160,6 +162,7 @@ async fn mend(pool: &PgPool, missing: &[Missing]) -> Option<sqlx::Error> {
             Err(error) => refused = refused.or(Some(error)),
         }
     }
+
     refused
 }
 
@@ -179,6 +182,7 @@ pub async fn probe(database: &Database) -> Result<(), RightsError> {
     if row.fetch_optional(&mut *scope).await?.is_none() {
         return Err(RightsError::Hidden(Hidden::FromTheTenant));
     }
+
     Ok(())
 }
 

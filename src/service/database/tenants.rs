@@ -77,6 +77,7 @@ pub async fn set_quotas(
     quotas: NewQuotas,
 ) -> Result<Option<Tenant>, sqlx::Error> {
     let Some(id) = named(database, name).await? else { return Ok(None) };
+
     let mut scope = database.scope(id).await?;
     let tenant = sqlx::query_as!(
         Tenant,
@@ -98,6 +99,7 @@ pub async fn set_quotas(
     )
     .fetch_one(&mut *scope)
     .await?;
+
     audit_events::record(
         &mut scope,
         Caller::from(id),
@@ -105,7 +107,9 @@ pub async fn set_quotas(
         &format!("tenants/{name}"),
     )
     .await?;
+
     scope.commit().await?;
+
     Ok(Some(tenant))
 }
 
@@ -132,8 +136,10 @@ pub async fn rotate_callback_secret(
     )
     .fetch_one(&mut *scope)
     .await?;
+
     audit_events::record(&mut scope, caller, AuditAction::CallbackSecretRotate, "callback_secret")
         .await?;
     scope.commit().await?;
+
     Ok((secret, until))
 }

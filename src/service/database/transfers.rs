@@ -87,15 +87,18 @@ impl TryFrom<Row> for Transfer {
             }
             _ => None,
         };
+
         let result = row
             .result_uri
             .zip(row.manifest_sha256)
             .map(|(uri, manifest_sha256)| ResultLocation { uri, manifest_sha256 });
+
         let error = row.error_code.zip(row.error_detail).map(|(code, detail)| JobError {
             code,
             detail,
             pointer: row.error_pointer,
         });
+
         Ok(Self {
             id: row.id,
             status: row.status,
@@ -159,6 +162,7 @@ pub async fn list(
         .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
         .collect::<serde_json::Map<_, _>>()
         .into();
+
     let mut scope = database.scope(tenant).await?;
     let rows = select!(
         "transfers
@@ -179,6 +183,7 @@ pub async fn list(
     )
     .fetch_all(&mut *scope)
     .await?;
+
     rows.into_iter().map(Transfer::try_from).collect()
 }
 

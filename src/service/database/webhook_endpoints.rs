@@ -118,11 +118,13 @@ pub async fn put(
     if row.created && limit > 0 && count(&mut scope, caller.tenant).await? > i64::from(limit) {
         return Err(PutError::Full(limit));
     }
+
     deliveries::end_waiting(&mut scope, row.id).await?;
     let subject = format!("webhook_endpoints/{name}");
     audit_events::record(&mut scope, caller, AuditAction::WebhookEndpointPut, &subject).await?;
     scope.commit().await?;
     let created = row.created;
+
     Ok((row.into(), created.then_some(secret)))
 }
 
@@ -159,6 +161,7 @@ pub async fn get(
     )
     .fetch_optional(&mut *scope)
     .await?;
+
     Ok(row.map(Endpoint::from))
 }
 
@@ -187,6 +190,7 @@ pub async fn list(
     )
     .fetch_all(&mut *scope)
     .await?;
+
     Ok(rows.into_iter().map(Endpoint::from).collect())
 }
 
@@ -211,9 +215,11 @@ pub async fn delete(
     if gone.rows_affected() == 0 {
         return Ok(false);
     }
+
     let subject = format!("webhook_endpoints/{name}");
     audit_events::record(&mut scope, caller, AuditAction::WebhookEndpointDelete, &subject).await?;
     scope.commit().await?;
+
     Ok(true)
 }
 
@@ -245,8 +251,10 @@ pub async fn rotate(
     .fetch_optional(&mut *scope)
     .await?;
     let Some(row) = row else { return Ok(None) };
+
     let subject = format!("webhook_endpoints/{name}");
     audit_events::record(&mut scope, caller, AuditAction::WebhookEndpointRotate, &subject).await?;
     scope.commit().await?;
+
     Ok(Some((row.into(), secret)))
 }

@@ -110,5 +110,6 @@ async fn select(connection: &mut PgConnection) -> Result<Vec<Worker>, sqlx::Erro
         last_seen_at: row.last_seen_at,
         transfer: row.transfer.map(TransferId),
     });
+
     Ok(workers.collect())
 }

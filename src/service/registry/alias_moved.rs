@@ -125,6 +125,7 @@ async fn step(
         version: target.id,
         previous: before.as_ref().map(|before| before.id),
     };
+
     moves::insert(connection, &noted).await?;
 
     Ok(Some(Previous(before.map(|before| before.version))))

@@ -48,6 +48,7 @@ pub async fn register(
     let (_, created) =
         new_version::register_in(&mut scope, caller, &claimed.base_model, new, how).await?;
     let status = if created { ArrivalStatus::Registered } else { ArrivalStatus::Known };
+
     arrivals::finish(&mut scope, claimed, status, None).await?;
     scope.commit().await?;
 

@@ -59,10 +59,12 @@ pub async fn succeed(
         };
         events::insert(&mut transaction, held.transfer, kind, json!({})).await?;
     }
+
     let data = json!({
         "attempt": held.attempt, "verdict": outcome.verdict,
         "recommendation": outcome.recommendation, "uri": outcome.uri,
     });
+
     events::insert(&mut transaction, held.transfer, EventKind::TransferSucceeded, data).await?;
 
     if let Some(fine_tune) = recorded.fine_tune {
@@ -77,6 +79,7 @@ pub async fn succeed(
         };
         deliver::deliver(&mut transaction, &delivery).await?;
     }
+
     settle(&mut transaction, recorded.retune).await?;
     transaction.commit().await?;
 
@@ -108,6 +111,7 @@ pub async fn fail(
     } else {
         (AfterFailure::Failed, to_failed(&mut transaction, held.transfer, error).await?)
     };
+
     settle(&mut transaction, retune).await?;
     transaction.commit().await?;
 
@@ -145,6 +149,7 @@ pub async fn hand_back(database: &Database, held: &Lease) -> Result<bool, sqlx::
         ends::uncount_attempt(&mut transaction, held).await?;
         to_queued(&mut transaction, held.transfer, 0.0, "handed_back", None).await?
     };
+
     settle(&mut transaction, retune).await?;
     transaction.commit().await?;
 
@@ -177,6 +182,7 @@ pub async fn decline(
         ends::mark_unreadable(&mut transaction, held, unreadable_seconds.unwrap_or(0.0)).await?;
         (AfterFailure::QueuedAgain, retune)
     };
+
     settle(&mut transaction, retune).await?;
     transaction.commit().await?;
 
@@ -215,6 +221,7 @@ pub async fn sweep(database: &Database, terms: Terms) -> Result<usize, sqlx::Err
         tracing::warn!(transfer = %transfer.id, attempt = transfer.attempt, "its lease had run out");
         members.extend(end_expired(&mut transaction, transfer, terms).await?);
     }
+
     settle(&mut transaction, members).await?;
     transaction.commit().await?;
 
@@ -244,6 +251,7 @@ async fn end_expired(
     }
 
     let wait = if expired.attempt == 1 { 0.0 } else { terms.backoff_after(expired.attempt) };
+
     to_queued(connection, expired.id, wait, "lease_expired", None).await
 }
 

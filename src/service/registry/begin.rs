@@ -115,6 +115,7 @@ pub(super) async fn onto_locations(
             enqueue(connection, occasion, retune, &member).await?;
         }
     }
+
     created(connection, occasion, retune, None).await?;
 
     Ok(retune)
@@ -151,6 +152,7 @@ async fn created(
         "base_model": target.map(|target| &target.model),
         "base_version": target.map(|target| &target.version),
     });
+
     events::record(connection, occasion.tenant, &subject, EventKind::RetuneCreated, data).await?;
 
     settle(connection, [retune]).await

@@ -91,6 +91,7 @@ pub async fn begin(
         limits: wish.limits,
         max_attempts: wish.max_attempts,
     };
+
     let names = wish.fine_tunes.as_deref();
     let id = match &wish.onto {
         Onto::Version { base_model, version } => {
@@ -165,6 +166,7 @@ async fn named(
         .iter()
         .enumerate()
         .find(|(_, name)| !found.iter().any(|one| one.name == **name));
+
     match missing {
         Some((place, name)) => Err(BeginError::UnknownFineTune(place, name.clone())),
         None => Ok(found),

@@ -62,6 +62,7 @@ pub(super) async fn deliver(
         target_base: text(delivery.spec, "/target/base"),
         outcome,
     };
+
     let version = versions::insert(connection, &new).await?;
 
     let subject = format!("fine_tunes/{}/versions/{}", fine_tune.name, version.number);
@@ -70,6 +71,7 @@ pub(super) async fn deliver(
         "transfer": delivery.transfer, "verdict": outcome.verdict,
         "recommendation": outcome.recommendation, "uri": outcome.uri,
     });
+
     let kind = EventKind::FineTuneVersionCreated;
     events::record(connection, delivery.tenant, &subject, kind, data).await?;
 
@@ -87,6 +89,7 @@ pub(super) async fn deliver(
         };
         promote::by_policy(connection, &step).await?;
     }
+
     Ok(())
 }
 

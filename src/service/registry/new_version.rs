@@ -93,6 +93,7 @@ pub(super) async fn register_in(
         on: Some(On::NewVersion),
         ..Dependents::of(tenant)
     };
+
     let target = Target::of(base_model, versions::by_id(connection, id).await?);
     let mut dependents = dependents::find(connection, &wanted).await?;
     dependents.retain(|dependent| dependent.is_older_than(&target));

@@ -110,6 +110,7 @@ async fn take(
         version: step.to.id,
         previous: before.as_ref().map(|before| before.id),
     };
+
     moves::insert(connection, &noted).await?;
     // Readers of the fine-tune see where its aliases stand.
     fine_tunes::count_change(connection, fine_tune).await?;
@@ -118,10 +119,12 @@ async fn take(
         Direction::Promoted => EventKind::FineTuneVersionPromoted,
         Direction::RolledBack => EventKind::FineTuneVersionRolledBack,
     };
+
     let data = json!({
         "fine_tune": step.name, "alias": alias, "version": step.to.number,
         "previous": before.map(|before| before.number),
     });
+
     let subject = format!("fine_tunes/{}/versions/{}", step.name, step.to.number);
     events::record(connection, tenant, &subject, kind, data).await?;
 
@@ -183,6 +186,7 @@ pub async fn roll_back(
     if locked.state == VersionState::Rejected {
         return Err(MoveError::Rejected);
     }
+
     let standing = aliases::standing(&mut scope, locked.fine_tune, alias).await?;
     if standing.is_none_or(|standing| standing.id != locked.version) {
         return Err(MoveError::NotCurrent);
@@ -225,5 +229,6 @@ pub(super) async fn follow_alias(
             Step { tenant, fine_tune: follower.id, name: &follower.name, alias: PRODUCTION, to };
         by_policy(connection, &step).await?;
     }
+
     Ok(())
 }

@@ -59,6 +59,7 @@ async fn settle_one(connection: &mut PgConnection, id: RetuneId) -> Result<(), s
         let subject = format!("retunes/{id}");
         events::record(connection, tenant, &subject, EventKind::RetuneCompleted, data).await?;
     }
+
     Ok(())
 }
 

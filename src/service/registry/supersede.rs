@@ -33,6 +33,7 @@ pub(super) async fn supersede(
         cancel_queued(connection, transfer.id, "superseded").await?;
         retunes.push(transfer.retune);
     }
+
     Ok(retunes)
 }
 

@@ -61,6 +61,7 @@ impl KeyCache {
             let now = Instant::now();
             seen.keys.retain(|_, (_, until)| now < *until);
         }
+
         let life = left.map_or(KEY_CACHE_TTL, |left| left.min(KEY_CACHE_TTL));
         seen.keys.insert(digest(secret), (principal, look.began + life));
     }

@@ -30,6 +30,7 @@ impl<Caller: Eq + Hash> RateLimit<Caller> {
         if self.cost.is_zero() {
             return true;
         }
+
         let mut paid = self.paid_until.lock().unwrap_or_else(PoisonError::into_inner);
         if paid.len() >= PRUNE_AT_ENTRIES {
             paid.retain(|_, until| *until > now);

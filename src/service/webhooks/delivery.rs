@@ -117,6 +117,7 @@ impl Sender {
             .dns_resolver(Arc::new(guard.resolver(lookup)))
             .timeout(settings.timeout)
             .build()?;
+
         Ok(Self { database, client, guard, settings: settings.clone() })
     }
 
@@ -134,6 +135,7 @@ impl Sender {
             }
             Err(_) => "unrecorded",
         };
+
         counter!("retune_webhook_attempts_total", "outcome" => outcome).increment(1);
     }
 
@@ -164,11 +166,13 @@ impl Sender {
             let held = deliveries::succeed(&self.database, claimed, attempt).await?;
             return Ok(if held { "delivered" } else { "lost" });
         }
+
         let policy = self.settings.retry_policy();
         let after = deliveries::fail(&self.database, claimed, attempt, policy).await?;
         if after == AfterFailure::Disabled {
             tracing::warn!(endpoint = ?claimed.endpoint, "a webhook endpoint was disabled");
         }
+
         Ok(if after == AfterFailure::Lost { "lost" } else { "failed" })
     }
 
@@ -180,6 +184,7 @@ impl Sender {
         let Ok(body) = claimed.envelope.body() else {
             return Attempt::unanswered("the event cannot be written".to_owned());
         };
+
         let id = claimed.envelope.id;
         let signatures: Vec<_> =
             claimed.secrets.iter().map(|key| key.sign(id, claimed.timestamp, &body)).collect();
@@ -193,6 +198,7 @@ impl Sender {
             .body(body)
             .send()
             .await;
+
         match answer {
             // The answer's body is of no interest, and may be endless.
             Ok(answer) => Attempt::answered(answer.status().as_u16(), complaint(answer.status()))
@@ -230,6 +236,7 @@ fn reason(error: reqwest::Error) -> String {
         text += &format!(": {next}");
         cause = next.source();
     }
+
     text.truncate(text.floor_char_boundary(ERROR_LIMIT));
     text
 }

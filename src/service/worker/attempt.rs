@@ -52,16 +52,19 @@ async fn attempt(worker: &Worker, lease: Lease, asked: Instant, shutdown: &Cance
             return record(worker, &lease, End::Unreadable(unreadable(&error)), shutdown).await;
         }
     };
+
     let heartbeat = Heartbeat::start(
         worker.database_url.clone(),
         lease.clone(),
         worker.settings.clone(),
         Arc::clone(&watch),
     );
+
     let finished = match &heartbeat {
         Ok(_) => compute(worker, &lease, spec, &watch, shutdown).await,
         Err(error) => Err(internal("no_thread", format!("no heartbeat could start: {error}"))),
     };
+
     watch.end();
     record(worker, &lease, End::Finished(finished), shutdown).await;
 }
@@ -95,11 +98,13 @@ async fn compute(
     if let Err(error) = thread {
         return Err(internal("no_thread", format!("no computing thread could start: {error}")));
     }
+
     let ended = tokio::select! {
         ended = &mut finished => Some(ended),
         () = shutdown.cancelled() => None,
         () = watch.given_up() => None,
     };
+
     let ended = if let Some(ended) = ended {
         ended
     } else {
@@ -109,6 +114,7 @@ async fn compute(
             Err(_) => return Err(Failure::Stopped(Stop::HandedBack)),
         }
     };
+
     ended.unwrap_or_else(|_| Err(internal("crashed", "the computing thread vanished".into())))
 }
 
@@ -175,6 +181,7 @@ async fn write(worker: &Worker, lease: &Lease, end: &End) -> Result<bool, sqlx::
             return Ok(after.is_some());
         }
     };
+
     let (error, may_retry) = match finished {
         Ok(outcome) => return attempts::succeed(database, lease, outcome).await,
         Err(Failure::Stopped(Stop::Cancelled)) => {
@@ -188,8 +195,10 @@ async fn write(worker: &Worker, lease: &Lease, end: &End) -> Result<bool, sqlx::
         }
         Err(Failure::Internal { code, detail }) => (job_error(code, detail, None), true),
     };
+
     let after = attempts::fail(database, lease, &error, may_retry, terms).await?;
     tracing::warn!(code = error.code, detail = error.detail, ?after, "the attempt failed");
+
     Ok(after.is_some())
 }
 

@@ -65,6 +65,7 @@ impl Heartbeat {
         let thread = thread::Builder::new().name("heartbeat".into()).spawn(move || {
             runtime.block_on(ended.run_until_cancelled(beating));
         })?;
+
         Ok(Self { end, thread: Some(thread) })
     }
 }
@@ -152,10 +153,12 @@ impl Heart {
         if since.elapsed() < self.settings.lease {
             return true;
         }
+
         tracing::error!(
             transfer = %self.lease.transfer,
             "the computation does not end though it was cancelled; it is left to itself"
         );
+
         self.watch.give_up();
         false
     }
@@ -170,6 +173,7 @@ async fn listen(database: Option<&Database>) -> Option<PgListener> {
 /// Until somebody wants this transfer cancelled (false) or the connection is lost (true).
 async fn wanted(listener: Option<&mut PgListener>, lease: &Lease) -> bool {
     let Some(listener) = listener else { return std::future::pending().await };
+
     let ours = lease.transfer.to_string();
     loop {
         match listener.try_recv().await {

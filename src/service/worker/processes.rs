@@ -82,10 +82,12 @@ async fn live(
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
+
     let lifeline = child.stdin.take();
     if let Some(status) = shutdown.run_until_cancelled(child.wait()).await {
         return status.map(Some);
     }
+
     drop(lifeline);
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
         // It may have ended just now.
@@ -95,6 +97,7 @@ async fn live(
         tracing::warn!(worker = %id, "a worker did not end in time; killing it");
         child.kill().await?;
     }
+
     Ok(None)
 }
 

@@ -128,12 +128,14 @@ impl Watch {
         {
             return (Report { phase: Some(phase), ..Report::default() }, true);
         }
+
         state.changed = false;
         let report = Report {
             phase: state.phase,
             progress: state.pace.map(|pace| (signed(pace.done), signed(pace.total), pace.unit)),
             seconds_left: state.pace.and_then(|pace| pace.seconds_left(Instant::now())),
         };
+
         (report, false)
     }
 

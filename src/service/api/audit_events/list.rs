@@ -61,6 +61,7 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
         }
         Ok(true)
     })?;
+
     (filter.after, filter.limit) = (cut.after(), cut.rows());
     Ok((filter, cut))
 }

@@ -39,6 +39,7 @@ pub async fn record(State(state): State<AppState>, mut request: Request, next: N
     if request.method().is_safe() {
         return next.run(request).await;
     }
+
     let slot = Slot::default();
     request.extensions_mut().insert(slot.clone());
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -59,5 +60,6 @@ pub async fn record(State(state): State<AppState>, mut request: Request, next: N
             tracing::warn!(%error, "a refusal was not recorded");
         }
     }
+
     response
 }

@@ -70,12 +70,15 @@ pub async fn handle(
     if !faults.is_empty() {
         return Err(Problem::invalid("invalid_body", faults));
     }
+
     let description = Description {
         description: new.description,
         licence: new.licence,
         metadata: serde_json::to_value(new.metadata).map_err(Problem::internal)?,
     };
+
     let (model, created) = base_models::put(&state.database, caller, &name, description).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+
     Ok((status, Json(model)).into_response())
 }

@@ -118,6 +118,7 @@ pub async fn handle(
         spec: new.spec,
         policy: new.policy,
     };
+
     let wanted = headers.get(header::IF_MATCH);
     let holds = |there: Option<&FineTune>| {
         wanted.is_none() || there.is_some_and(|there| etag::matches(wanted, &super::tag(there)))
@@ -125,7 +126,9 @@ pub async fn handle(
     let (fine_tune, created) =
         fine_tunes::put(&state.database, caller, &name, &content, holds).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+
     let tag = [(header::ETAG, super::tag(&fine_tune))];
+
     Ok((status, tag, Json(fine_tune)).into_response())
 }
 
@@ -156,6 +159,7 @@ fn check_job(
         data: new.data.as_ref(),
         spec: &new.spec,
     };
+
     let job = template.job(base)?;
     let mut faults = locations::faults(&job, &state.storage(tenant));
     for fault in &mut faults {
@@ -166,6 +170,7 @@ fn check_job(
     if !faults.is_empty() {
         return Err(Problem::invalid("location_not_allowed", faults));
     }
+
     match callback::fault(&job, &state.settings.webhooks) {
         Some(fault) => {
             let fault = Fault { pointer: template.pointer(&fault.pointer), ..fault };

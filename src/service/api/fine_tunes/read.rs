@@ -42,9 +42,11 @@ pub async fn list(
         base_model = Some(value);
         Ok(name == "base_model")
     })?;
+
     let base_model = base_model.as_deref();
     let (after, rows) = (cut.after(), cut.rows());
     let rows = fine_tunes::list(&state.database, caller.tenant, base_model, after, rows).await?;
+
     Ok(Json(Page::cut(rows, cut.limit, |fine_tune| fine_tune.id.to_string())))
 }
 

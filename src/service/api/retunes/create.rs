@@ -112,6 +112,7 @@ pub async fn handle(
     let retune = by_hand::begin(&state.database, caller, &wish, &state.settings.quotas).await?;
     let place = HeaderValue::try_from(format!("/v1/retunes/{}", retune.id));
     let place = [(header::LOCATION, place.map_err(Problem::internal)?)];
+
     Ok((StatusCode::ACCEPTED, place, Json(retune)).into_response())
 }
 
@@ -123,6 +124,7 @@ fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
         let fault = Fault::new("", format!("at most {MAX_TRANSFERS} transfers at once"));
         return Err(Problem::invalid("invalid_body", vec![fault]));
     }
+
     let mut faults = Vec::new();
     check_list("/fine_tunes", new.fine_tunes.as_deref(), &mut faults);
     check_list("/targets", new.targets.as_deref(), &mut faults);
@@ -134,6 +136,7 @@ fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
             faults.push(Fault::new(pointer, "must be at least 1"));
         }
     }
+
     let onto = match (new.targets, new.base_model, new.version) {
         (Some(targets), None, None) => {
             if new.fine_tunes.is_none() {
@@ -147,6 +150,7 @@ fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
             None
         }
     };
+
     match onto {
         Some(onto) if faults.is_empty() => {
             let (fine_tunes, limits) = (new.fine_tunes, new.limits);

@@ -50,8 +50,10 @@ pub async fn list(
         }
         Ok(true)
     })?;
+
     let filter = ListFilter { after: cut.after(), limit: cut.rows(), ..filter };
     let rows = retunes::list(&state.database, caller.tenant, &filter).await?;
+
     Ok(Json(Page::cut(rows, cut.limit, |retune| retune.id.to_string())))
 }
 

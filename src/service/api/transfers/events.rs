@@ -74,6 +74,7 @@ pub async fn handle(
         let detail = "Last-Event-ID is the id of an event of this stream";
         after = last.ok_or_else(|| Problem::invalid_query("Last-Event-ID", detail))?;
     }
+
     super::load(&state, caller.tenant, id).await?;
     if wants_stream(&headers) {
         let share = super::stream_share(&state, caller)?;
@@ -81,8 +82,10 @@ pub async fn handle(
         let events = Sse::new(follower.events()).keep_alive(KeepAlive::default());
         return Ok(([("x-accel-buffering", "no")], events).into_response());
     }
+
     let rows = i64::try_from(limit + 1).unwrap_or(BATCH);
     let rows = events::list(&state.database, caller.tenant, id, after, rows).await?;
+
     Ok(Json(Page::cut(rows, limit, |event| event.seq.to_string())).into_response())
 }
 
@@ -101,6 +104,7 @@ fn bounds(query: &[(String, String)]) -> Result<(i64, usize), Problem> {
             }
         }
     }
+
     Ok((after, limit))
 }
 

@@ -79,17 +79,20 @@ pub async fn handle(
     if etag::matches(headers.get(header::IF_NONE_MATCH), &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
+
     let continues = headers.get(header::IF_RANGE).is_none_or(|known| *known == etag);
     let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
     let wanted = match range {
         Some(range) if continues => range::read(range, file.size),
         _ => Wanted::Whole,
     };
+
     let range = match wanted {
         Wanted::Whole => None,
         Wanted::Part(range) => Some(range),
         Wanted::Beyond => return Ok(beyond(&file)),
     };
+
     let download = storage.get_stream(&place, range.clone()).await;
     let download = download.map_err(ResultError::from)?;
     let admission = Admission::of(state, caller);
@@ -103,6 +106,7 @@ pub async fn handle(
         headers.insert(header::CONTENT_RANGE, part.parse().map_err(Problem::internal)?);
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
+
     Ok(response)
 }
 
@@ -127,6 +131,7 @@ fn described(file: &ResultFile, etag: HeaderValue) -> HeaderMap {
         Some("md" | "txt") => "text/plain; charset=utf-8",
         _ => "application/octet-stream",
     };
+
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -84,10 +84,12 @@ pub async fn handle(
             transfer
         }
     };
+
     let etag = super::etag(&transfer);
     if matches(known, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
+
     Ok(super::show(StatusCode::OK, &transfer))
 }
 
@@ -103,6 +105,7 @@ fn wait(query: &[(String, String)]) -> Result<Duration, Problem> {
             _ => return Err(Problem::invalid_query(name, "no such parameter; there is wait")),
         }
     }
+
     Ok(Duration::from_secs(wait))
 }
 

@@ -63,6 +63,7 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
         }
         Ok(true)
     })?;
+
     Ok((ListFilter { after: cut.after(), limit: cut.rows(), ..filter }, cut))
 }
 

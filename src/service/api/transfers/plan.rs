@@ -53,5 +53,6 @@ pub async fn handle(
         pipeline::plan(&spec, &storage, cache.as_deref())
     });
     let plan = plan.await;
+
     Ok(Json(plan.map_err(Problem::internal)??))
 }

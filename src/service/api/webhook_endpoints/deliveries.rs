@@ -62,6 +62,7 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
         status = Some(read.map_err(|_| Problem::invalid_query("status", detail))?);
         Ok(true)
     })?;
+
     Ok((ListFilter { status, after: cut.after(), limit: cut.rows() }, cut))
 }
 

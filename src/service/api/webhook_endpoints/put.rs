@@ -106,7 +106,9 @@ pub async fn handle(
     let (endpoint, secret) =
         webhook_endpoints::put(&state.database, caller, &name, &wanted, limit).await?;
     let status = if secret.is_some() { StatusCode::CREATED } else { StatusCode::OK };
+
     let secret = secret.map(|secret| secret.reveal());
+
     Ok(EndpointWithSecret { endpoint, secret }.answer(status))
 }
 
@@ -126,6 +128,7 @@ fn check(name: &str, wanted: &WantedEndpoint, guard: &Guard) -> Result<(), Probl
         let fault = Fault::new("/url", error.to_string());
         return Err(Problem::invalid("address_not_allowed", vec![fault]));
     }
+
     let mut faults = Vec::new();
     if !is_name(name) {
         let detail = "1 to 100 letters, digits, - _ and ., not beginning with a dot";

@@ -88,6 +88,7 @@ pub async fn succeed(
     if done.rows_affected() == 0 {
         return Ok(false);
     }
+
     sqlx::query!(
         "UPDATE webhook_endpoints SET failing_since = NULL, paused_until = NULL
          WHERE id = $1 AND (failing_since IS NOT NULL OR paused_until IS NOT NULL)",
@@ -95,7 +96,9 @@ pub async fn succeed(
     )
     .execute(&mut *transaction)
     .await?;
+
     transaction.commit().await?;
+
     Ok(true)
 }
 
@@ -147,7 +150,9 @@ pub async fn fail(
         }
         end_waiting(&mut transaction, endpoint).await?;
     }
+
     transaction.commit().await?;
+
     Ok(after)
 }
 
@@ -208,6 +213,7 @@ async fn blame(
     .await?;
     let Some(row) = row.filter(|row| row.hopeless) else { return Ok(false) };
     let reason = if attempt.is_gone() { "it answered 410 Gone" } else { "it failed for too long" };
+
     sqlx::query!(
         "UPDATE webhook_endpoints SET enabled = false, disabled_reason = $2 WHERE id = $1",
         endpoint.0,
@@ -215,6 +221,7 @@ async fn blame(
     )
     .execute(&mut *connection)
     .await?;
+
     let subject = format!("webhook_endpoints/{}", row.name);
     let data = json!({"name": row.name, "reason": reason, "error": attempt.error});
     events::record(
@@ -225,6 +232,7 @@ async fn blame(
         data,
     )
     .await?;
+
     Ok(true)
 }
 

@@ -90,6 +90,7 @@ pub async fn replay(
     if enabled == Some(false) {
         return Err(ReplayError::Disabled);
     }
+
     let delivery = sqlx::query_as!(
         Delivery,
         r#"UPDATE deliveries d
@@ -108,9 +109,11 @@ pub async fn replay(
     .fetch_optional(&mut *scope)
     .await?;
     let Some(delivery) = delivery else { return Ok(None) };
+
     sqlx::query!("SELECT pg_notify('deliveries', '')").execute(&mut *scope).await?;
     let subject = format!("webhook_endpoints/{endpoint}/deliveries/{id}");
     audit_events::record(&mut scope, caller, AuditAction::DeliveryReplay, &subject).await?;
     scope.commit().await?;
+
     Ok(Some(delivery))
 }

@@ -111,6 +111,7 @@ pub(in crate::service) async fn show(
         version: FineTuneVersionId,
         moved_at: OffsetDateTime,
     }
+
     let row = sqlx::query_as!(
         Row,
         "SELECT version, moved_at FROM fine_tune_aliases WHERE fine_tune = $1 AND alias = $2",
@@ -122,5 +123,6 @@ pub(in crate::service) async fn show(
     let Some(row) = row else { return Ok(None) };
 
     let version = versions::by_id(connection, row.version).await?;
+
     Ok(Some(FineTuneAlias { alias: alias.to_owned(), moved_at: row.moved_at, version }))
 }

@@ -39,6 +39,7 @@ pub async fn ask(database: &Database, inbound: &Inbound) -> Result<(), sqlx::Err
     )
     .execute(&mut *scope)
     .await?;
+
     ring(&mut scope).await?;
     scope.commit().await
 }
@@ -87,6 +88,7 @@ pub async fn claim(
     )
     .fetch_all(&database.pool)
     .await?;
+
     let claimed = rows.into_iter().map(|row| Claimed {
         token: row.token.into(),
         inbound: Inbound {
@@ -98,6 +100,7 @@ pub async fn claim(
         announced: if row.asked { Announced::Again } else { Announced::Found },
         failures: row.listing_failures,
     });
+
     Ok(claimed.collect())
 }
 

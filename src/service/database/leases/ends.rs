@@ -205,5 +205,6 @@ pub(in crate::service) async fn lock_unreadable(
         id: row.id.into(),
         error: JobError { code: row.code, detail: row.detail, pointer: row.pointer },
     });
+
     Ok(unreadable.collect())
 }

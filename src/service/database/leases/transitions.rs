@@ -35,6 +35,7 @@ pub(in crate::service) async fn to_queued(
     )
     .fetch_one(&mut *connection)
     .await?;
+
     let data = json!({"reason": reason, "error": error});
     events::insert(connection, id, EventKind::TransferQueued, data).await?;
     Ok(retune.map(RetuneId))
@@ -59,6 +60,7 @@ pub(in crate::service) async fn to_failed(
     )
     .fetch_one(&mut *connection)
     .await?;
+
     events::insert(connection, id, EventKind::TransferFailed, json!({"error": error})).await?;
     Ok(retune.map(RetuneId))
 }
@@ -77,6 +79,7 @@ pub(in crate::service) async fn to_cancelled(
     )
     .fetch_one(&mut *connection)
     .await?;
+
     events::insert(connection, id, EventKind::TransferCancelled, json!({})).await?;
     Ok(retune.map(RetuneId))
 }

@@ -68,9 +68,11 @@ pub async fn submit(
     if let Some(exceeded) = quotas::check(&mut scope, caller.tenant, quotas).await? {
         return Err(exceeded.into());
     }
+
     let subject = format!("transfers/{}", enqueued.transfer.id);
     audit_events::record(&mut scope, caller, AuditAction::TransferSubmit, &subject).await?;
     scope.commit().await?;
+
     Ok(enqueued)
 }
 
@@ -91,6 +93,7 @@ async fn enqueue_in(connection: &mut PgConnection, new: Enqueue) -> Result<Enque
         Some(idempotency) => (Some(&*idempotency.key), Some(&idempotency.request_sha256[..])),
         None => (None, None),
     };
+
     // A concurrent request with this key makes us wait for its commit, then insert nothing.
     let inserted = sqlx::query!(
         "INSERT INTO transfers (id, tenant, spec, metadata, idempotency_key, request_sha256, max_attempts)
@@ -112,6 +115,7 @@ async fn enqueue_in(connection: &mut PgConnection, new: Enqueue) -> Result<Enque
         let transfer = by_id(connection, id).await?;
         return Ok(Enqueued { transfer, replayed: false });
     }
+
     let earlier = sqlx::query!(
         "SELECT id, request_sha256 FROM transfers WHERE tenant = $1 AND idempotency_key = $2",
         new.tenant.0,
@@ -123,5 +127,6 @@ async fn enqueue_in(connection: &mut PgConnection, new: Enqueue) -> Result<Enque
         idempotency.check(earlier.request_sha256.as_deref())?;
     }
     let transfer = by_id(connection, earlier.id.into()).await?;
+
     Ok(Enqueued { transfer, replayed: true })
 }

@@ -46,6 +46,7 @@ impl Envelope {
     /// A transfer's events say which and, where they move it, what it has become.
     fn data(&self) -> Value {
         let Some(transfer) = self.transfer else { return self.data.clone() };
+
         let mut data = json!({"id": transfer});
         if let Some(status) = status_after(&self.kind) {
             data["status"] = status.into();

@@ -192,6 +192,7 @@ impl Template<'_> {
             job.extend(spec.clone());
             job.extend(self.data.map(|data| ("data".to_owned(), data.clone())));
         }
+
         job
     }
 
@@ -203,6 +204,7 @@ impl Template<'_> {
         let Some(spec) = self.spec.as_object() else {
             return Err(invalid(vec![Fault::new("/spec", "must be an object")]));
         };
+
         let mut faults: Vec<Fault> = ["source", "target"]
             .into_iter()
             .filter(|name| spec.contains_key(*name))
@@ -214,6 +216,7 @@ impl Template<'_> {
         if !faults.is_empty() {
             return Err(invalid(faults));
         }
+
         Spec::from_json(&self.written(target)).map_err(|mut error| {
             for fault in &mut error.faults {
                 fault.pointer = self.pointer(&fault.pointer);

@@ -113,6 +113,7 @@ fn s3(body: &Value) -> Vec<Hint> {
         let (_, key) = url::form_urlencoded::parse(pair.as_bytes()).next()?;
         object("s3", &record["s3"]["bucket"]["name"], &key)
     };
+
     let records = body["Records"].as_array().into_iter().flatten().filter_map(record);
     let detail = &body["detail"];
     let bridged = detail["object"]["key"]
@@ -140,6 +141,7 @@ fn sns(body: &Value) -> Option<Announced> {
 /// Whether an address is one of SNS itself; a stranger could name any.
 fn is_of_sns(address: &str) -> bool {
     let Ok(url) = Url::parse(address) else { return false };
+
     let host = url.host_str().unwrap_or_default();
     let region = host.strip_prefix("sns.").and_then(|rest| {
         rest.strip_suffix(".amazonaws.com").or(rest.strip_suffix(".amazonaws.com.cn"))
@@ -200,6 +202,7 @@ fn cloudevent(data: &Value) -> Vec<Hint> {
     if let Some(uri) = data["url"].as_str().and_then(azure) {
         return vec![Hint { uri, version: None }];
     }
+
     s3(data)
 }
 
@@ -211,7 +214,9 @@ fn azure(address: &str) -> Option<String> {
     if !kind.starts_with("blob.") && !kind.starts_with("dfs.") {
         return None;
     }
+
     let path = percent_encoding::percent_decode_str(url.path()).decode_utf8().ok()?;
+
     Some(format!("az:/{path}"))
 }
 
@@ -230,6 +235,7 @@ fn mlflow(body: &Value) -> Option<Hint> {
         Value::Number(version) => Some(version.to_string()),
         _ => None,
     };
+
     Some(Hint { uri, version })
 }
 

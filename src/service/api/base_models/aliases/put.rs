@@ -74,6 +74,7 @@ pub async fn handle(
     if !faults.is_empty() {
         return Err(Problem::invalid("invalid_body", faults));
     }
+
     let wanted = Move { base_model: &name, alias: &alias, version: &target.version };
     let how = state.settings.automatic();
     let moved = alias_moved::move_alias(&state.database, caller, wanted, how).await?;

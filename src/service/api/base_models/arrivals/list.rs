@@ -60,8 +60,10 @@ fn parse(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> {
         })?;
         Ok(true)
     })?;
+
     filter.after = cut.after();
     filter.limit = cut.rows();
+
     Ok((filter, cut.limit))
 }
 

@@ -86,6 +86,7 @@ pub async fn handle(
         let detail = format!("from {} to {}", POLL_SECONDS.start(), POLL_SECONDS.end());
         return Err(Problem::invalid("invalid_body", vec![Fault::new("/poll_seconds", detail)]));
     }
+
     let secret = Secret::draw().map_err(Problem::internal)?;
     let new = NewInbound {
         base_model: &name,
@@ -93,8 +94,10 @@ pub async fn handle(
         poll_seconds,
         secret_sha256: secret.sha256(),
     };
+
     let id = inbound_tokens::create(&state.database, caller, &new).await?;
     let id = id.ok_or_else(|| Problem::not_found("base model"))?;
     let made = MadeInboundToken { id, prefix, poll_seconds, token: secret.reveal().to_owned() };
+
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(made)).into_response())
 }

@@ -137,14 +137,17 @@ pub async fn handle(
         licence: new.licence,
         retires_at: new.retires_at,
     };
+
     let how = state.settings.automatic();
     let (version, created) =
         new_version::register(&state.database, caller, &name, &new, how).await?;
     if !created {
         return Ok(Json(version).into_response());
     }
+
     let place = format!("/v1/base_models/{name}/versions/{}", version.version);
     let place = HeaderValue::try_from(place).map_err(Problem::internal)?;
+
     Ok((StatusCode::CREATED, [(header::LOCATION, place)], Json(version)).into_response())
 }
 
