@@ -70,6 +70,8 @@ impl Queue for Looker {
 
     const CHANNEL: &'static str = "arrivals";
 
+    const NAME: &'static str = "arrivals";
+
     fn database(&self) -> &Database {
         &self.database
     }

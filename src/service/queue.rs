@@ -25,6 +25,9 @@ pub trait Queue: Clone + Send + Sync + 'static {
     /// Where the database notifies of what is due.
     const CHANNEL: &'static str;
 
+    /// What is claimed, as the log calls it.
+    const NAME: &'static str;
+
     fn database(&self) -> &Database;
 
     /// Most entries worked on at once by this process.
@@ -77,7 +80,7 @@ async fn claim<Q: Queue>(queue: &Q, limit: usize) -> Vec<Q::Claimed> {
     }
 
     queue.claim(limit).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, queue = Q::CHANNEL, "cannot claim; trying again");
+        tracing::warn!(%error, "cannot look for {}; trying again", Q::NAME);
         Vec::new()
     })
 }

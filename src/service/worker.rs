@@ -69,6 +69,8 @@ impl Queue for Worker {
 
     const CHANNEL: &'static str = "transfer_queued";
 
+    const NAME: &'static str = "work";
+
     fn database(&self) -> &Database {
         &self.database
     }

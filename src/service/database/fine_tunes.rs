@@ -123,11 +123,11 @@ pub async fn put(
             .ok_or(PutError::UnknownBase)?
             .id;
 
-    let base = (base_model, base_version);
+    let base = Base { model: base_model, version: base_version };
     let mut there = lock(&mut transaction, tenant, name).await?;
     let mut created = false;
     if there.is_none() && holds(None) {
-        created = insert(&mut transaction, (tenant, name), base, content).await?;
+        created = insert(&mut transaction, tenant, name, base, content).await?;
         // Another request may have come first.
         there = lock(&mut transaction, tenant, name).await?;
     }
@@ -153,11 +153,19 @@ pub async fn put(
     Ok((shown.into(), created))
 }
 
+/// What a fine-tune was tuned from.
+#[derive(Clone, Copy, Debug)]
+struct Base {
+    model: BaseModelId,
+    version: BaseVersionId,
+}
+
 /// False where one of this name is there already.
 async fn insert(
     connection: &mut PgConnection,
-    (tenant, name): (TenantId, &str),
-    (base_model, base_version): (BaseModelId, BaseVersionId),
+    tenant: TenantId,
+    name: &str,
+    base: Base,
     content: &Content,
 ) -> Result<bool, sqlx::Error> {
     let policy = &content.policy;
@@ -169,8 +177,8 @@ async fn insert(
         Uuid::now_v7(),
         tenant.0,
         name,
-        base_model.0,
-        base_version.0,
+        base.model.0,
+        base.version.0,
         content.trajectory,
         content.data,
         content.spec,
@@ -188,7 +196,7 @@ async fn insert(
 async fn update(
     connection: &mut PgConnection,
     id: FineTuneId,
-    (base_model, base_version): (BaseModelId, BaseVersionId),
+    base: Base,
     content: &Content,
 ) -> Result<(), sqlx::Error> {
     let policy = &content.policy;
@@ -201,8 +209,8 @@ async fn update(
            AND (base_model, base_version, trajectory, data, spec, policy_on, policy_alias, policy_mode)
                IS DISTINCT FROM ($2, $3, $4, $5, $6, $7, $8, $9)",
         id.0,
-        base_model.0,
-        base_version.0,
+        base.model.0,
+        base.version.0,
         content.trajectory,
         content.data,
         content.spec,

@@ -70,6 +70,8 @@ impl Queue for Sender {
 
     const CHANNEL: &'static str = "deliveries";
 
+    const NAME: &'static str = "deliveries";
+
     fn database(&self) -> &Database {
         &self.database
     }

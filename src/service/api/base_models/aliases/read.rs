@@ -11,7 +11,10 @@ use crate::service::{
         page::{Cut, Page, PageQuery},
         problem::{Missing, Problem, QueryRefusals, Refusals},
     },
-    database::base_models::aliases::{self, moves},
+    database::base_models::aliases::{
+        self,
+        moves::{self, NamedAlias},
+    },
     domain::registry::base_models::{BaseAlias, BaseAliasMove},
 };
 
@@ -73,6 +76,7 @@ pub async fn moves(
     let (database, tenant) = (&state.database, caller.tenant);
     let found = aliases::get(database, tenant, &name, &alias).await?;
     found.ok_or_else(|| Problem::not_found("alias"))?;
-    let rows = moves::list(database, tenant, (&name, &alias), cut.after(), cut.rows()).await?;
+    let of = NamedAlias { model: &name, alias: &alias };
+    let rows = moves::list(database, tenant, of, cut.after(), cut.rows()).await?;
     Ok(Json(Page::cut(rows, cut.limit, |one| one.id.to_string())))
 }

@@ -8,6 +8,14 @@ use crate::{
     service::{database::Database, domain::registry::base_models::BaseAliasMove},
 };
 
+/// An alias, by name.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedAlias<'a> {
+    /// Name of the base model.
+    pub model: &'a str,
+    pub alias: &'a str,
+}
+
 /// Moves of an alias of a tenant's base model before the given one, newest first.
 ///
 /// # Errors
@@ -15,7 +23,7 @@ use crate::{
 pub async fn list(
     database: &Database,
     tenant: TenantId,
-    (model, alias): (&str, &str),
+    of: NamedAlias<'_>,
     after: Option<BaseAliasMoveId>,
     limit: i64,
 ) -> Result<Vec<BaseAliasMove>, sqlx::Error> {
@@ -29,8 +37,8 @@ pub async fn list(
            WHERE m.tenant = $1 AND m.name = $2 AND h.alias = $3 AND ($4::uuid IS NULL OR h.id < $4)
            ORDER BY h.id DESC LIMIT $5"#,
         tenant.0,
-        model,
-        alias,
+        of.model,
+        of.alias,
         after.map(Uuid::from),
         limit,
     )

@@ -11,6 +11,14 @@ use crate::{
     },
 };
 
+/// An alias, by name.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedAlias<'a> {
+    /// Name of the fine-tune.
+    pub fine_tune: &'a str,
+    pub alias: &'a str,
+}
+
 /// Moves of an alias of a tenant's fine-tune before the given one, newest first.
 ///
 /// # Errors
@@ -18,7 +26,7 @@ use crate::{
 pub async fn list(
     database: &Database,
     tenant: TenantId,
-    (fine_tune, alias): (&str, &str),
+    of: NamedAlias<'_>,
     after: Option<FineTuneAliasMoveId>,
     limit: i64,
 ) -> Result<Vec<FineTuneAliasMove>, sqlx::Error> {
@@ -33,8 +41,8 @@ pub async fn list(
            WHERE f.tenant = $1 AND f.name = $2 AND h.alias = $3 AND ($4::uuid IS NULL OR h.id < $4)
            ORDER BY h.id DESC LIMIT $5"#,
         tenant.0,
-        fine_tune,
-        alias,
+        of.fine_tune,
+        of.alias,
         after.map(Uuid::from),
         limit,
     )
