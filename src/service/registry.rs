@@ -9,6 +9,7 @@ pub mod arrivals;
 pub mod attempts;
 pub mod begin;
 pub mod by_hand;
+mod cancel;
 pub mod control;
 pub mod deliver;
 pub mod new_version;

@@ -1,6 +1,6 @@
 //! What people do with retunes that have begun: pause, resume and cancel.
 
-use super::{settle::settle, transitions::cancel_queued};
+use super::{cancel::cancel_queued, settle::settle};
 use crate::{
     contract::{
         events::AuditAction,

@@ -14,7 +14,7 @@ use crate::{
         database::{
             base_models, events,
             fine_tunes::{
-                self, aliases,
+                aliases, locked,
                 versions::{self, NewVersion},
             },
         },
@@ -49,7 +49,7 @@ pub(super) async fn deliver(
     delivery: &Delivery<'_>,
 ) -> Result<(), sqlx::Error> {
     let outcome = delivery.outcome;
-    let fine_tune = fine_tunes::lock_policy(connection, delivery.fine_tune).await?;
+    let fine_tune = locked::lock_policy(connection, delivery.fine_tune).await?;
     let state = VersionState::of(outcome.verdict, fine_tune.policy_mode);
     let new = NewVersion {
         tenant: delivery.tenant,
@@ -103,7 +103,7 @@ async fn is_due(
     match policy {
         On::NewVersion | On::Manual => is_ahead_of_production(connection, delivery, base).await,
         // Wherever production stands.
-        On::AliasMoved if fine_tunes::follows_to(connection, delivery.fine_tune, base).await? => {
+        On::AliasMoved if locked::follows_to(connection, delivery.fine_tune, base).await? => {
             Ok(true)
         }
         // A person's wish goes beyond where the alias stands.

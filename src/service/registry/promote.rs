@@ -12,11 +12,11 @@ use crate::{
         database::{
             Database, audit_events, events,
             fine_tunes::{
-                self,
                 aliases::{
                     self,
                     moves::{self, NewMove},
                 },
+                locked,
                 versions::{self, Standing},
             },
         },
@@ -113,7 +113,7 @@ async fn take(
 
     moves::insert(connection, &noted).await?;
     // Readers of the fine-tune see where its aliases stand.
-    fine_tunes::count_change(connection, fine_tune).await?;
+    locked::count_change(connection, fine_tune).await?;
 
     let kind = match direction {
         Direction::Promoted => EventKind::FineTuneVersionPromoted,
@@ -220,7 +220,7 @@ pub(super) async fn follow_alias(
 ) -> Result<(), sqlx::Error> {
     // Locked before results are looked for: one that arrives at this moment either is seen here, or
     // sees the alias where it stands after this.
-    let followers = fine_tunes::lock_all(connection, fine_tunes).await?;
+    let followers = locked::lock_all(connection, fine_tunes).await?;
 
     for follower in followers.iter().filter(|one| one.policy_mode == Mode::Promote) {
         let there = versions::published_on(connection, follower, target).await?;

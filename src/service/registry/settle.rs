@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::transitions::cancel_queued;
+use super::cancel::cancel_queued;
 use crate::{
     contract::{events::EventKind, ids::RetuneId},
     service::{

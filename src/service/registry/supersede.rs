@@ -3,7 +3,7 @@
 
 use sqlx::PgConnection;
 
-use super::transitions::cancel_queued;
+use super::cancel::cancel_queued;
 use crate::{
     contract::ids::{FineTuneId, RetuneId},
     service::{

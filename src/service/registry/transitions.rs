@@ -1,9 +1,8 @@
 //! Transfers are cancelled and retried by hand, and their retunes follow.
 
 use serde_json::json;
-use sqlx::PgConnection;
 
-use super::settle::settle;
+use super::{cancel::cancel_queued, settle::settle};
 use crate::{
     config,
     contract::{
@@ -112,21 +111,4 @@ pub async fn retry(
     scope.commit().await?;
 
     Ok(Some(transfer))
-}
-
-/// Cancels a transfer that waits, and says why; the caller settles its retune. One that has been
-/// claimed meanwhile stays as it is.
-///
-/// # Errors
-/// From the database.
-pub(super) async fn cancel_queued(
-    connection: &mut PgConnection,
-    id: TransferId,
-    reason: &str,
-) -> Result<(), sqlx::Error> {
-    if control::cancel_queued(connection, id).await? {
-        let data = json!({"reason": reason});
-        events::insert(connection, id, EventKind::TransferCancelled, data).await?;
-    }
-    Ok(())
 }

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Follower;
+use super::locked::Follower;
 use crate::{
     contract::ids::{BaseVersionId, FineTuneId, FineTuneVersionId, RetuneId, TenantId, TransferId},
     pipeline::Outcome,
