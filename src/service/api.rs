@@ -20,6 +20,7 @@ mod idempotency;
 mod inbound;
 mod layers;
 mod loopback;
+mod method;
 mod metrics;
 mod page;
 pub mod problem;

@@ -25,7 +25,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{sync::Mutex, time};
 
-use super::layers;
+use super::method::known_method;
 use crate::service::{
     database::{
         Database,
@@ -151,7 +151,7 @@ fn describe() {
 
 /// Counts and times one request.
 pub async fn record(request: Request, next: Next) -> Response {
-    let method = layers::known_method(request.method());
+    let method = known_method(request.method());
     let path = request
         .extensions()
         .get::<MatchedPath>()

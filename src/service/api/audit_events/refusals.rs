@@ -14,7 +14,7 @@ use axum::{
 };
 
 use crate::service::{
-    api::{AppState, layers, problem::Code},
+    api::{AppState, method::known_method, problem::Code},
     database::audit_events,
     domain::access::{Caller, Principal},
 };
@@ -43,8 +43,7 @@ pub async fn record(State(state): State<AppState>, mut request: Request, next: N
     let slot = Slot::default();
     request.extensions_mut().insert(slot.clone());
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let action =
-        format!("{} {}", layers::known_method(request.method()), route.unwrap_or_default());
+    let action = format!("{} {}", known_method(request.method()), route.unwrap_or_default());
     let path = request.uri().path();
     let path = path.strip_prefix("/v1/").unwrap_or(path);
     let subject = path[..path.floor_char_boundary(SUBJECT_LIMIT)].to_owned();
