@@ -118,11 +118,14 @@ fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     if faults.is_empty() { Ok(value) } else { Err(Problem::invalid("invalid_text", faults)) }
 }
 
+fn has_nul(pointer: &str) -> Fault {
+    Fault::new(pointer, "must not contain NUL characters")
+}
+
 fn find_nul(value: &Value, pointer: &mut String, faults: &mut Vec<Fault>) {
     let length = pointer.len();
-    let fault = |pointer: &str| Fault::new(pointer, "must not contain NUL characters");
     match value {
-        Value::String(text) if text.contains('\0') => faults.push(fault(pointer)),
+        Value::String(text) if text.contains('\0') => faults.push(has_nul(pointer)),
         Value::Array(items) => {
             for (i, item) in items.iter().enumerate() {
                 *pointer += &format!("/{i}");
@@ -134,7 +137,7 @@ fn find_nul(value: &Value, pointer: &mut String, faults: &mut Vec<Fault>) {
             for (key, field) in fields {
                 *pointer += &format!("/{}", key.replace('~', "~0").replace('/', "~1"));
                 if key.contains('\0') {
-                    faults.push(fault(pointer));
+                    faults.push(has_nul(pointer));
                 }
                 find_nul(field, pointer, faults);
                 pointer.truncate(length);
@@ -194,11 +197,15 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for IdAndName<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let unknown = || Problem::not_found("file");
-        let found = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        let Path(values) = found.map_err(|_| unknown())?;
+        let Path(values) = Path::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::not_found("file"))?;
+
         let mut values = values.into_iter().map(|(_, value)| value);
-        let id = values.next().and_then(|id| id.parse().ok()).ok_or_else(unknown)?;
+        let id = values
+            .next()
+            .and_then(|id| id.parse().ok())
+            .ok_or_else(|| Problem::not_found("file"))?;
         Ok(Self(id, values.collect::<Vec<_>>().join("/")))
     }
 }
@@ -229,13 +236,14 @@ async fn names<S: Send + Sync, const N: usize>(
     parts: &mut Parts,
     state: &S,
 ) -> Result<[String; N], Problem> {
-    let unknown = || Problem::not_found("name");
-    let names = Path::<Vec<String>>::from_request_parts(parts, state).await;
-    let Path(names) = names.map_err(|_| unknown())?;
+    let Path(names) = Path::<Vec<String>>::from_request_parts(parts, state)
+        .await
+        .map_err(|_| Problem::not_found("name"))?;
     if names.iter().any(|name| name.contains('\0')) {
-        return Err(unknown());
+        return Err(Problem::not_found("name"));
     }
-    names.try_into().map_err(|_| unknown())
+
+    names.try_into().map_err(|_| Problem::not_found("name"))
 }
 
 #[cfg(test)]

@@ -74,7 +74,6 @@ impl Looker {
         let (tenant, model, version) = (claimed.tenant, &claimed.base_model, &claimed.version);
         // Not read again for each of its files.
         let known = versions::get(&self.database, tenant, model, version).await?;
-        let folder = |uri: &str| uri.trim_end_matches('/').to_owned();
         if known.is_some_and(|known| folder(&known.uri) == folder(&claimed.uri)) {
             return Ok(Finding::Known);
         }
@@ -102,10 +101,8 @@ impl Looker {
         finding: Finding,
     ) -> Result<&'static str, sqlx::Error> {
         let database = &self.database;
-        let named = |held: bool, name| if held { name } else { "lost" };
-
         match finding {
-            Finding::Known => Ok(named(outcome::know(database, claimed).await?, "known")),
+            Finding::Known => Ok(unless_lost(outcome::know(database, claimed).await?, "known")),
             Finding::Model(files) => self.register(claimed, files).await,
             Finding::NotYet(reason) => {
                 let policy = self.settings.arrivals.retry_policy();
@@ -117,7 +114,7 @@ impl Looker {
                 })
             }
             Finding::Never(reason) => {
-                Ok(named(outcome::fail(database, claimed, &cut(reason)).await?, "failed"))
+                Ok(unless_lost(outcome::fail(database, claimed, &cut(reason)).await?, "failed"))
             }
         }
     }
@@ -145,10 +142,20 @@ impl Looker {
             Err(RegisterError::Database(error)) => Err(error),
             Err(error) => {
                 let held = outcome::fail(&self.database, claimed, &cut(error.to_string())).await?;
-                Ok(if held { "failed" } else { "lost" })
+                Ok(unless_lost(held, "failed"))
             }
         }
     }
+}
+
+/// A folder's location without slashes at its end.
+fn folder(uri: &str) -> &str {
+    uri.trim_end_matches('/')
+}
+
+/// What is counted: the outcome, unless the lease is lost.
+fn unless_lost(held: bool, outcome: &'static str) -> &'static str {
+    if held { outcome } else { "lost" }
 }
 
 fn count(outcome: &'static str) {

@@ -89,9 +89,8 @@ async fn compute(
             let (spec, storage, scratch) = (&spec, &storage, scratch.as_path());
             let (cache, progress) = (cache.as_deref(), progress.as_ref());
             let job = Job { id: id.0, spec, storage, scratch, cache, memory, progress };
-            let run = || pipeline::run(job);
-            let result =
-                catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(&*panic)));
+            let result = catch_unwind(AssertUnwindSafe(|| pipeline::run(job)))
+                .unwrap_or_else(|panic| Err(panicked(&*panic)));
             // Nobody waits any more when the process is ending.
             let _ = done.send(result);
         });
@@ -212,8 +211,11 @@ impl End {
 
 /// NUL cannot be stored; nothing else about the texts is changed.
 fn job_error(code: &str, detail: &str, pointer: Option<&str>) -> JobError {
-    let clean = |text: &str| text.replace('\0', "\u{fffd}");
-    JobError { code: clean(code), detail: clean(detail), pointer: pointer.map(clean) }
+    JobError { code: storable(code), detail: storable(detail), pointer: pointer.map(storable) }
+}
+
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 fn internal(code: &'static str, detail: String) -> Failure {

@@ -48,9 +48,7 @@ pub async fn record(State(state): State<AppState>, mut request: Request, next: N
     let path = path.strip_prefix("/v1/").unwrap_or(path);
     let subject = path[..path.floor_char_boundary(SUBJECT_LIMIT)].to_owned();
     let response = next.run(request).await;
-    // Of which there may be any number.
-    let passing = |code: &&Code| ["rate_limited", "busy"].contains(&code.0);
-    let refusal = response.extensions().get::<Code>().filter(|code| !passing(code));
+    let refusal = response.extensions().get::<Code>().filter(|code| !is_passing(code));
     if let (Some(&principal), Some(code)) = (slot.0.get(), refusal) {
         let caller = Caller::from(principal);
         let written =
@@ -61,4 +59,9 @@ pub async fn record(State(state): State<AppState>, mut request: Request, next: N
     }
 
     response
+}
+
+/// Whether there may be any number of refusals with this code.
+fn is_passing(code: &Code) -> bool {
+    ["rate_limited", "busy"].contains(&code.0)
 }

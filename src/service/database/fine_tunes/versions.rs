@@ -67,7 +67,9 @@ impl TryFrom<Row> for FineTuneVersion {
     type Error = sqlx::Error;
 
     fn try_from(row: Row) -> Result<Self, sqlx::Error> {
-        let unknown = || sqlx::Error::Decode("a version without a verdict".into());
+        let verdict = enum_labels::value(row.verdict)?
+            .ok_or_else(|| sqlx::Error::Decode("a version without a verdict".into()))?;
+
         Ok(Self {
             id: row.id,
             fine_tune: row.fine_tune,
@@ -84,7 +86,7 @@ impl TryFrom<Row> for FineTuneVersion {
             method: row.method,
             uri: row.uri,
             manifest_sha256: row.manifest_sha256,
-            verdict: enum_labels::value(row.verdict)?.ok_or_else(unknown)?,
+            verdict,
             recommendation: enum_labels::value(row.recommendation)?,
             metrics: row.metrics,
             created_at: row.created_at,
