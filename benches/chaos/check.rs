@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use retune::{service::domain::transfers::Status, storage::ATTEMPTS};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -13,7 +14,6 @@ use super::{
     client::{Book, Submitted, unforgivable},
     store::Store,
 };
-use retune::{service::domain::transfers::Status, storage::ATTEMPTS};
 
 /// A row of the queue.
 #[derive(Clone, Debug, sqlx::FromRow)]

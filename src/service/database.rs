@@ -1,4 +1,5 @@
-//! All SQL, one file a table.
+//! All SQL, one file per table. What happens to the registry is told in `registry`, which calls the queries
+//! within its transactions.
 //!
 //! Every transition of a transfer is one transaction: the guarded `UPDATE`, the event and the
 //! notification (by trigger) become visible together or not at all. Times are the database's. A

@@ -6,10 +6,6 @@ use axum::{
     body::Body,
     http::{Method, header},
 };
-use serde_json::{Value, json};
-
-use super::app::{App, bearer, request};
-use crate::support::{LONG, enqueue};
 use retune::{
     config::Settings,
     contract::ids::TenantId,
@@ -21,6 +17,10 @@ use retune::{
         registry::attempts::{self, AfterFailure},
     },
 };
+use serde_json::{Value, json};
+
+use super::app::{App, bearer, request};
+use crate::support::{LONG, enqueue};
 
 /// What failed is tried again at once.
 const NOW: leases::Terms = leases::Terms { backoff: Duration::from_nanos(1), ..LONG };

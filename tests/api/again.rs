@@ -1,5 +1,10 @@
 //! What failed or was cancelled is history: the next occasion carries a fine-tune over again, once.
 
+use retune::{
+    contract::ids::TransferId,
+    pipeline::Verdict,
+    service::{domain::transfers::JobError, registry::attempts},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -7,11 +12,6 @@ use super::{
     registry::outcome,
 };
 use crate::support::LONG;
-use retune::{
-    contract::ids::TransferId,
-    pipeline::Verdict,
-    service::{domain::transfers::JobError, registry::attempts},
-};
 
 impl App {
     async fn onto(&self, version: &str) -> Answer {

@@ -1,9 +1,9 @@
 //! Fine-tunes that follow aliases of their base model: what counts is where these stand now.
 
+use retune::{pipeline::Verdict, service::registry::attempts};
 use serde_json::{Value, json};
 
 use super::{app::App, registry::outcome};
-use retune::{pipeline::Verdict, service::registry::attempts};
 
 impl App {
     /// Base versions `1` to `3`, and fine-tunes by name that follow these aliases.

@@ -11,13 +11,6 @@ use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
-use serde_json::{Value, json};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
-use uuid::Uuid;
-
-use crate::support::TestDatabase;
 use retune::{
     config::Settings,
     contract::ids::TenantId,
@@ -31,6 +24,13 @@ use retune::{
     },
     storage::{S3Config, Storage, StorageConfig, TenantStorage},
 };
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+use crate::support::TestDatabase;
 
 pub struct App {
     pub db: TestDatabase,

@@ -2,16 +2,16 @@ use std::time::Instant;
 
 use axum::{body::Body, http::Method};
 use futures::StreamExt;
+use retune::{
+    contract::ids::WorkerId,
+    service::{database::leases, domain::access::DEFAULT_TENANT, registry::transitions},
+};
 use serde_json::json;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::app::{App, request};
 use crate::support::{LONG, PATIENCE};
-use retune::{
-    contract::ids::WorkerId,
-    service::{database::leases, domain::access::DEFAULT_TENANT, registry::transitions},
-};
 
 #[tokio::test]
 async fn a_long_poll_ends_when_the_status_changes() {

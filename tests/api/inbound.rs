@@ -2,11 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
-
-use super::app::{App, bearer};
-use crate::support::within;
 use retune::{
     config::Settings,
     service::{
@@ -18,6 +13,11 @@ use retune::{
         registry::arrivals as outcome,
     },
 };
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::app::{App, bearer};
+use crate::support::within;
 
 /// A claim that has run out as soon as it is made, as of a process that died.
 const OVER: RetryPolicy = RetryPolicy {

@@ -1,12 +1,12 @@
 use axum::{body::Body, http::Method};
-use serde_json::json;
-
-use super::app::{App, bearer, request};
-use crate::support::{enqueue, within};
 use retune::{
     config::Settings,
     service::{database::transfers::Enqueue, domain::access::Role},
 };
+use serde_json::json;
+
+use super::app::{App, bearer, request};
+use crate::support::{enqueue, within};
 
 #[tokio::test]
 async fn without_a_good_key_there_is_no_entry() {

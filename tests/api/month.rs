@@ -5,12 +5,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
-use serde_json::{Value, json};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-
-use super::{app::App, registry::outcome};
-use crate::support::{LONG, OVER};
 use retune::{
     contract::ids::{TransferId, WorkerId},
     pipeline::Verdict,
@@ -20,6 +14,12 @@ use retune::{
         registry::attempts,
     },
 };
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{app::App, registry::outcome};
+use crate::support::{LONG, OVER};
 
 const MODELS: [&str; 3] = ["llama", "bert", "vit"];
 const FINE_TUNES: usize = 5;
@@ -33,7 +33,7 @@ const BRISK: Terms = Terms { lease: LONG.lease, backoff: Duration::from_nanos(1)
 
 /// A gate's verdict, which depends on the transfer alone.
 fn verdict(transfer: TransferId) -> Verdict {
-    if transfer.as_u128().is_multiple_of(4) { Verdict::Rejected } else { Verdict::Published }
+    if transfer.0.as_u128().is_multiple_of(4) { Verdict::Rejected } else { Verdict::Published }
 }
 
 fn folder(model: &str, version: &str) -> String {

@@ -1,8 +1,8 @@
 use axum::http::Method;
 use futures::future::join_all;
+use retune::{config::Settings, pipeline::Verdict, service::domain::access::Role};
 
 use super::app::{Answer, App, request};
-use retune::{config::Settings, pipeline::Verdict, service::domain::access::Role};
 
 #[tokio::test]
 async fn the_list_shows_transfers_and_forbids_foreign_scripts() {

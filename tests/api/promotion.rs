@@ -1,9 +1,9 @@
 //! What becomes of a fine-tune's results: versions, aliases, promotion and rollback.
 
+use retune::{pipeline::Verdict, service::registry::attempts};
 use serde_json::{Value, json};
 
 use super::app::{Answer, App};
-use retune::{pipeline::Verdict, service::registry::attempts};
 
 impl App {
     async fn production(&self, fine_tune: &str) -> Answer {

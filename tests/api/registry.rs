@@ -1,9 +1,5 @@
 //! Base models, their versions and aliases, and fine-tunes; and what the tests of retunes stand on.
 
-use serde_json::{Value, json};
-
-use super::app::{Answer, App, bearer};
-use crate::support::LONG;
 use retune::{
     contract::ids::{TransferId, WorkerId},
     pipeline::{Outcome, Recommendation, Verdict},
@@ -13,6 +9,10 @@ use retune::{
         registry::attempts,
     },
 };
+use serde_json::{Value, json};
+
+use super::app::{Answer, App, bearer};
+use crate::support::LONG;
 
 impl App {
     /// Puts files that pass for a model; their content makes the digest.

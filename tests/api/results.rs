@@ -1,12 +1,12 @@
-use serde_json::json;
-
-use super::app::App;
-use crate::support::LONG;
 use retune::{
     contract::ids::{TransferId, WorkerId},
     pipeline::{Outcome, Verdict},
     service::{database::leases, registry::attempts},
 };
+use serde_json::json;
+
+use super::app::App;
+use crate::support::LONG;
 
 /// A finished transfer whose result lies in the store, beside a file that the manifest omits.
 async fn finished(app: &App) -> TransferId {

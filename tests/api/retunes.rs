@@ -1,15 +1,15 @@
 //! Retunes: who is carried over, when, how often; and how people steer it.
 
-use serde_json::{Value, json};
-
-use super::{app::App, registry::outcome};
-use crate::support::LONG;
 use retune::{
     config::{Retunes, Settings},
     contract::ids::WorkerId,
     pipeline::Verdict,
     service::{database::leases, registry::attempts},
 };
+use serde_json::{Value, json};
+
+use super::{app::App, registry::outcome};
+use crate::support::LONG;
 
 impl App {
     async fn retune(&self, landed: &Value) -> Value {

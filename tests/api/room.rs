@@ -11,16 +11,16 @@ use std::{
 
 use axum::{Router, http::StatusCode};
 use futures::future::{join, join_all};
-use serde_json::json;
-use tokio::{net::TcpListener, sync::watch};
-
-use super::app::{Answer, App};
-use crate::support::within;
 use retune::{
     config::Settings,
     service::domain::access::DEFAULT_TENANT,
     storage::{S3Config, TenantStorage},
 };
+use serde_json::json;
+use tokio::{net::TcpListener, sync::watch};
+
+use super::app::{Answer, App};
+use crate::support::within;
 
 /// A store that answers nothing until it is opened, and then that nothing is there.
 struct Gate {

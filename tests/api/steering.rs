@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use super::{app::App, registry::outcome};
-use crate::support::{LONG, OVER};
 use retune::{
     contract::ids::{TransferId, WorkerId},
     pipeline::Verdict,
     service::{database::leases, registry::attempts},
 };
+use serde_json::{Value, json};
+
+use super::{app::App, registry::outcome};
+use crate::support::{LONG, OVER};
 
 impl App {
     /// With fine-tunes of these names, of mode `promote`.

@@ -3,18 +3,6 @@
 
 use std::{collections::HashMap, fs, time::Duration};
 
-use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
-
-use super::{
-    app::{Answer, App, bearer},
-    registry::outcome,
-};
-use crate::{
-    pipeline::case::Case,
-    support::{LONG, enqueue, within},
-};
 use retune::{
     config::Settings,
     contract::ids::{TenantId, WorkerId},
@@ -26,6 +14,18 @@ use retune::{
         worker::{self, Worker},
     },
     storage::{S3Config, TenantStorage},
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{
+    app::{Answer, App, bearer},
+    registry::outcome,
+};
+use crate::{
+    pipeline::case::Case,
+    support::{LONG, enqueue, within},
 };
 
 const VISION: TenantId = TenantId(Uuid::from_u128(7));

@@ -1,10 +1,5 @@
 use std::{sync::Arc, time::Duration};
 
-use serde_json::{Value, json};
-use tokio_util::sync::{CancellationToken, DropGuard};
-
-use super::app::{App, bearer};
-use crate::support::{PATIENCE, enqueue, receiver::Receiver, within};
 use retune::{
     config::Settings,
     contract::ids::WebhookEndpointId,
@@ -18,6 +13,11 @@ use retune::{
         webhooks::{Lookup, Sender, lookup},
     },
 };
+use serde_json::{Value, json};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::app::{App, bearer};
+use crate::support::{PATIENCE, enqueue, receiver::Receiver, within};
 
 /// Webhooks may go to this machine, and a failure is followed by another attempt soon.
 fn settings() -> Settings {

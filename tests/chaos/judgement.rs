@@ -2,6 +2,7 @@
 
 use std::{fs, time::Duration};
 
+use retune::service::domain::transfers::Status;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -13,7 +14,6 @@ use super::{
     faults::{Injected, Kind},
     recovery::{self, Step, recoveries},
 };
-use retune::service::domain::transfers::Status;
 
 fn row() -> Row {
     Row {

@@ -10,11 +10,6 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use safetensors::{Dtype, serialize_to_file, tensor::TensorView};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-
-use crate::support::{Process, TestDatabase, enqueue, reachable_folder, retune, within};
 use retune::{
     contract::ids::TransferId,
     pipeline::Phase,
@@ -27,6 +22,11 @@ use retune::{
         registry::transitions,
     },
 };
+use safetensors::{Dtype, serialize_to_file, tensor::TensorView};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::support::{Process, TestDatabase, enqueue, reachable_folder, retune, within};
 
 pub const LEASE: Duration = Duration::from_secs(4);
 

@@ -3,18 +3,18 @@
 use std::{fs::File, path::Path};
 
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
-use tokio::runtime::Runtime;
-
-use crate::support::{
-    Served, TestDatabase, http, reachable_folder, retune, s3_server::S3Server, within,
-};
 use retune::{
     contract::ids::TenantId,
     service::{
         database::{api_keys, tenants},
         domain::access::{DEFAULT_TENANT, Role},
     },
+};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::support::{
+    Served, TestDatabase, http, reachable_folder, retune, s3_server::S3Server, within,
 };
 
 const KEYS: [(&str, &str); 2] = [("visionkey", "hunter2"), ("audiokey", "hunter4")];

@@ -1,10 +1,5 @@
 //! API keys at the database and on the command line.
 
-use serde_json::{Value, json};
-use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
-
-use crate::support::{TestDatabase, retune};
 use retune::{
     contract::ids::TenantId,
     service::{
@@ -12,6 +7,11 @@ use retune::{
         domain::access::{DEFAULT_TENANT, Role},
     },
 };
+use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::support::{TestDatabase, retune};
 
 #[tokio::test]
 async fn a_key_holds_until_it_is_withdrawn_or_expires() {

@@ -2,9 +2,6 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use serde_json::json;
-
-use crate::support::{LONG, OVER, TestDatabase, enqueue, spec};
 use retune::{
     config::{Quotas, Settings},
     contract::ids::{TenantId, TransferId, WorkerId},
@@ -25,6 +22,9 @@ use retune::{
         },
     },
 };
+use serde_json::json;
+
+use crate::support::{LONG, OVER, TestDatabase, enqueue, spec};
 
 fn quotas() -> Quotas {
     Settings::default().quotas

@@ -1,12 +1,12 @@
 //! What is forgotten when it is old, and what never is.
 
-use sqlx::AssertSqlSafe;
-
-use crate::support::TestDatabase;
 use retune::{
     config::Retention,
     service::{database::retention, domain::access::DEFAULT_TENANT},
 };
+use sqlx::AssertSqlSafe;
+
+use crate::support::TestDatabase;
 
 const MONTH: Retention = Retention { deliveries_days: 30, arrivals_days: 30, audit_days: 30 };
 

@@ -3,13 +3,13 @@
 use std::fs::{self, File};
 
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
-
-use crate::support::{Served, TestDatabase, http, receiver::Receiver, retune};
 use retune::service::{
     database::api_keys,
     domain::access::{DEFAULT_TENANT, Role},
 };
+use serde_json::{Value, json};
+
+use crate::support::{Served, TestDatabase, http, receiver::Receiver, retune};
 
 #[tokio::test]
 async fn no_secret_is_in_the_log_or_in_an_error() {

@@ -1,6 +1,5 @@
 //! What becomes of transfers whose worker died.
 
-use crate::support::{LONG, OVER, TestDatabase};
 use retune::{
     contract::ids::WorkerId,
     service::{
@@ -9,6 +8,8 @@ use retune::{
         registry::{attempts, transitions},
     },
 };
+
+use crate::support::{LONG, OVER, TestDatabase};
 
 async fn claim_and_die(on: &TestDatabase) -> Option<i32> {
     let lease = leases::claim(&on.database, WorkerId::generate(), OVER).await.unwrap();

@@ -1,9 +1,5 @@
 //! The wall between tenants in the database itself, beneath the queries' own conditions.
 
-use sqlx::Executor;
-use uuid::Uuid;
-
-use crate::support::{TestDatabase, enqueue};
 use retune::{
     contract::ids::{TenantId, TransferId},
     service::{
@@ -14,6 +10,10 @@ use retune::{
         domain::access::{DEFAULT_TENANT, Role},
     },
 };
+use sqlx::Executor;
+use uuid::Uuid;
+
+use crate::support::{TestDatabase, enqueue};
 
 /// Two tenants with rows in every table that the service fills by itself.
 async fn two_tenants(test: &TestDatabase) -> [TenantId; 2] {

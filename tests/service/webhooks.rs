@@ -3,8 +3,6 @@
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-
-use crate::support::{Served, TestDatabase, receiver::Receiver, retune, within};
 use retune::service::{
     database::{
         deliveries::{self, ListFilter},
@@ -15,6 +13,8 @@ use retune::service::{
         events::{Delivery, DeliveryStatus},
     },
 };
+
+use crate::support::{Served, TestDatabase, receiver::Receiver, retune, within};
 
 fn serve(test: &TestDatabase) -> Command {
     let mut command = retune();

@@ -2,10 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::{net::TcpListener, runtime::Handle};
-use tokio_util::sync::CancellationToken;
-
-use crate::support::{TestDatabase, enqueue, spec};
 use retune::{
     config::Settings,
     contract::ids::WorkerId,
@@ -17,6 +13,10 @@ use retune::{
     },
     storage::{S3Config, Storage},
 };
+use tokio::{net::TcpListener, runtime::Handle};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{TestDatabase, enqueue, spec};
 
 /// It is cancelled nevertheless within some leases, and its worker takes up the next job.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

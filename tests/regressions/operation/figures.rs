@@ -2,11 +2,6 @@
 
 use std::process::Stdio;
 
-use serde_json::json;
-use tokio::{io::AsyncWriteExt, process::Command};
-
-use super::server::run;
-use crate::support::{LONG, OVER, Served, TestDatabase, http, retune};
 use retune::{
     contract::ids::WorkerId,
     pipeline::{Outcome, Verdict},
@@ -19,6 +14,11 @@ use retune::{
         registry::{attempts, transitions},
     },
 };
+use serde_json::json;
+use tokio::{io::AsyncWriteExt, process::Command};
+
+use super::server::run;
+use crate::support::{LONG, OVER, Served, TestDatabase, http, retune};
 
 async fn serve(test: &TestDatabase) -> Served {
     let mut command = retune();

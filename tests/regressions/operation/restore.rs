@@ -2,10 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
-use super::server::{BOSS, Server, run};
-use crate::support::{LONG, OVER, Served, enqueue, http, retune};
 use retune::{
     contract::ids::WorkerId,
     pipeline::{Outcome, Recommendation, Verdict},
@@ -22,6 +18,10 @@ use retune::{
         registry::{attempts, transitions},
     },
 };
+use serde_json::{Value, json};
+
+use super::server::{BOSS, Server, run};
+use crate::support::{LONG, OVER, Served, enqueue, http, retune};
 
 /// As dumps are that were made before policies stopped naming a user.
 const OLD_POLICIES: &str = "DO $$ DECLARE t text; BEGIN

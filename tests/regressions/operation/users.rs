@@ -1,9 +1,5 @@
 //! Other users of a database that works: they go on, or are told which right is missing.
 
-use sqlx::AssertSqlSafe;
-
-use super::server::{BOSS, Server, run};
-use crate::support::{LONG, enqueue};
 use retune::{
     contract::ids::WorkerId,
     service::{
@@ -14,6 +10,10 @@ use retune::{
         domain::access::DEFAULT_TENANT,
     },
 };
+use sqlx::AssertSqlSafe;
+
+use super::server::{BOSS, Server, run};
+use crate::support::{LONG, enqueue};
 
 /// The statements that a refusal ends with.
 fn statements(refusal: &str) -> Vec<&str> {

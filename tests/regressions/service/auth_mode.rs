@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::{body::Body, http::Method};
 use futures::{StreamExt, future::join_all, stream};
+use retune::service::domain::access::Role;
 use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::api::app::{App, request};
-use retune::service::domain::access::Role;
 
 /// A key was made by another process, then it was quiet, then forty asked at once: one of them looked, and
 /// the others went on with what was known before.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::support::{LONG, TestDatabase};
 use retune::{
     config::Settings,
     contract::ids::WorkerId,
@@ -17,6 +16,8 @@ use retune::{
         registry::attempts,
     },
 };
+
+use crate::support::{LONG, TestDatabase};
 
 const TERMS: Terms = Terms { lease: Duration::from_secs(30), backoff: Duration::from_secs(5) };
 

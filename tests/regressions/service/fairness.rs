@@ -2,14 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use tokio::{net::TcpListener, time};
-use tokio_util::sync::CancellationToken;
-
-use crate::{
-    api::app::App,
-    support::{LONG, TestDatabase, enqueue, receiver::Receiver, within},
-};
 use retune::{
     config::Settings,
     contract::ids::{TenantId, WorkerId},
@@ -24,6 +16,14 @@ use retune::{
         registry::attempts,
         webhooks::{Sender, lookup},
     },
+};
+use serde_json::json;
+use tokio::{net::TcpListener, time};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::app::App,
+    support::{LONG, TestDatabase, enqueue, receiver::Receiver, within},
 };
 
 /// Far below the time after which a post that hangs is given up here.

@@ -1,9 +1,9 @@
 //! What a stranger chooses does not become a label, nor a line of any length in the log.
 
 use axum::{body::Body, http::Method};
+use retune::service::domain::access::Role;
 
 use crate::api::app::{App, bearer, request};
-use retune::service::domain::access::Role;
 
 /// Twenty thousand requests with methods of 200 letters once took 241 MB, without a key.
 #[tokio::test]

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use axum::{body::Body, extract::ConnectInfo, http::Method};
+use retune::{config::Settings, service::domain::access::Role};
 
 use crate::api::app::{Answer, App, request};
-use retune::{config::Settings, service::domain::access::Role};
 
 async fn enter(app: &App, from: &str, forwarded: Option<&str>, key: &str) -> Answer {
     let mut headers = vec![("content-type", "application/x-www-form-urlencoded")];

@@ -8,13 +8,6 @@ use axum::{
     response::Response,
 };
 use futures::{FutureExt, StreamExt};
-use tokio::time;
-use tower::ServiceExt;
-
-use crate::{
-    api::app::{App, bearer, request},
-    support::PATIENCE,
-};
 use retune::{
     config::Settings,
     contract::ids::TransferId,
@@ -23,6 +16,13 @@ use retune::{
         domain::access::{DEFAULT_TENANT, Role},
         registry::transitions,
     },
+};
+use tokio::time;
+use tower::ServiceExt;
+
+use crate::{
+    api::app::{App, bearer, request},
+    support::PATIENCE,
 };
 
 async fn open(app: &App, key: &str, id: TransferId) -> Response {

@@ -2,9 +2,6 @@
 
 use std::{process::Command, time::Duration};
 
-use serde_json::json;
-
-use crate::support::{LONG, Process, TestDatabase, enqueue, retune, spec};
 use retune::{
     contract::ids::{TransferId, WorkerId},
     service::{
@@ -13,6 +10,9 @@ use retune::{
         registry::attempts,
     },
 };
+use serde_json::json;
+
+use crate::support::{LONG, Process, TestDatabase, enqueue, retune, spec};
 
 /// Queued by a version that knows more than this one.
 async fn newer(test: &TestDatabase) -> TransferId {

@@ -9,11 +9,6 @@ use std::{
 };
 
 use axum::{Router, http::StatusCode};
-use time::OffsetDateTime;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-
-use crate::support::{TestDatabase, within};
 use retune::{
     config::Settings,
     service::{
@@ -25,6 +20,11 @@ use retune::{
         webhooks::{Sender, lookup},
     },
 };
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{TestDatabase, within};
 
 const ROOM: Capacity = Capacity { most: 10, per_tenant: 10 };
 
