@@ -7,13 +7,13 @@
 pub mod alias_moved;
 pub mod arrivals;
 pub mod attempts;
-pub mod begin;
+mod begin;
 pub mod by_hand;
 mod cancel;
 pub mod control;
-pub mod deliver;
+mod deliver;
 pub mod new_version;
 pub mod promote;
-pub mod settle;
-pub mod supersede;
+mod settle;
+mod supersede;
 pub mod transitions;

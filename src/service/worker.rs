@@ -1,8 +1,9 @@
 //! Runs transfers and hands them back.
 //!
 //! One process works on one transfer at a time, as `queue` claims it: read its specification, start a
-//! heartbeat on a thread of its own, compute on another, record the end under the lease token. The main task only waits; it never computes and holds no transaction. On shutdown the
-//! lease is handed back without costing an attempt.
+//! heartbeat on a thread of its own, compute on another, record the end under the lease token. The task
+//! that does so only waits; it never computes and holds no transaction. On shutdown the lease is handed
+//! back without costing an attempt.
 
 mod attempt;
 mod heartbeat;
