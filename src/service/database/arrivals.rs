@@ -17,8 +17,8 @@ use crate::{
 pub(in crate::service) use ends::{finish, hold, put_off};
 pub use ends::{is_held, release};
 
-/// Most arrivals of one tenant looked at at once, whoever does.
-const MOST_PER_TENANT: i64 = 2;
+/// Arrivals of one tenant looked at at once, over all processes.
+const MAX_PER_TENANT: i64 = 2;
 
 /// A claimed arrival: everything that one look needs.
 #[derive(Clone, Debug)]
@@ -175,7 +175,7 @@ pub async fn claim(
                      a.version, a.looks"#,
         most,
         policy.lease.as_secs_f64(),
-        MOST_PER_TENANT,
+        MAX_PER_TENANT,
     )
     .fetch_all(&database.pool)
     .await

@@ -18,12 +18,12 @@ pub(super) use ends::end_waiting;
 pub use ends::{AfterFailure, Attempt, fail, succeed};
 pub use history::{ListFilter, ReplayError, list, replay};
 
-/// Most posts open at once to one endpoint, or to all callbacks of one tenant's jobs, whoever sends them; while
-/// what is posted there fails, one at a time.
-const MOST_PER_LANE: i64 = 4;
+/// Posts open at once to one endpoint, or to all callbacks of one tenant's jobs, whichever process sends
+/// them; one at a time while posts there fail.
+const MAX_PER_LANE: i64 = 4;
 
-/// Most deliveries of one disabled endpoint that one claim ends.
-const MOST_ENDED: i64 = 1000;
+/// Deliveries of one disabled endpoint that one claim ends, at most.
+const MAX_ENDED: i64 = 1000;
 
 /// How much may be claimed.
 #[derive(Clone, Copy, Debug)]
@@ -49,9 +49,9 @@ pub struct Claimed {
     pub envelope: Envelope,
 }
 
-/// Takes deliveries that are due, as many as there is room for: tenant by tenant and endpoint by endpoint in turn,
-/// so that whoever has little waiting waits for nobody who has much, or whose receivers hang. What is due at a
-/// disabled endpoint ends: it was made, or held, while that was disabled.
+/// Takes deliveries that are due, at most as many as the capacity allows: tenant by tenant and endpoint by
+/// endpoint in turn, so that a tenant with few waiting deliveries waits for no tenant with many, or with
+/// receivers that hang. Due deliveries of a disabled endpoint are marked failed.
 ///
 /// # Errors
 /// From the database.
@@ -144,9 +144,9 @@ pub async fn claim(
            LEFT JOIN webhook_endpoints e ON e.id = c.endpoint"#,
         capacity.most,
         policy.lease.as_secs_f64(),
-        MOST_PER_LANE,
+        MAX_PER_LANE,
         capacity.per_tenant,
-        MOST_ENDED,
+        MAX_ENDED,
     )
     .fetch_all(&database.pool)
     .await?;

@@ -50,8 +50,8 @@ pub(super) async fn ring(connection: &mut PgConnection) -> Result<(), sqlx::Erro
     Ok(())
 }
 
-/// Most listings of one tenant at once, whoever does them.
-const MOST_PER_TENANT: i64 = 2;
+/// Listings of one tenant at once, over all processes.
+const MAX_PER_TENANT: i64 = 2;
 
 /// Takes up to `most` listings that are due, few of a tenant, tenants in turn; of each those that waited longest.
 ///
@@ -84,7 +84,7 @@ pub async fn claim(
                      t.listing_failures, coalesce(next.asked, false) AS "asked!""#,
         most,
         policy.lease.as_secs_f64(),
-        MOST_PER_TENANT,
+        MAX_PER_TENANT,
     )
     .fetch_all(&database.pool)
     .await?;
