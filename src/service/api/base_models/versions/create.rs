@@ -21,7 +21,6 @@ use crate::{
             extract::{JsonBody, Name},
             problem::{BodyRefusals, Missing, Problem, Refusals},
         },
-        database::base_models::versions,
         domain::registry::{
             base_models::{BaseVersion, NewVersion},
             check_name, check_text,
