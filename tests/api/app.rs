@@ -20,6 +20,7 @@ use retune::{
         dashboard,
         database::api_keys,
         domain::access::{DEFAULT_TENANT, Role},
+        queue,
         state::AppState,
     },
     storage::{S3Config, Storage, StorageConfig, TenantStorage},
@@ -88,7 +89,7 @@ impl App {
 
     /// Looks at announcements until `shutdown`, as `serve` does.
     pub fn look(&self, shutdown: CancellationToken) -> JoinHandle<()> {
-        tokio::spawn(self.looker.clone().run(shutdown))
+        tokio::spawn(queue::drive(self.looker.clone(), shutdown))
     }
 
     pub async fn key(&self, role: Role) -> String {

@@ -45,7 +45,7 @@ impl Two {
         let own = TenantStorage { roots: Some(vec![case.uri("")]), ..TenantStorage::default() };
         let mut settings = Settings::default();
         settings.arrivals.poll = Duration::from_millis(50);
-        let tenants = |_: &_| HashMap::from([(VISION, own)]);
+        let tenants = |_: &_| HashMap::from([(VISION.0, own)]);
         let app = App::start_on(false, settings, S3Config::default(), tenants);
         let app = Box::pin(app).await;
         for name in ["old", "tuned", "new"] {

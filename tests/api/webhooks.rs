@@ -10,6 +10,7 @@ use retune::{
             transfers::Enqueue,
         },
         domain::access::Role,
+        queue,
         webhooks::{Lookup, Sender, lookup},
     },
 };
@@ -42,7 +43,7 @@ fn send(app: &App, settings: &Settings, lookup: Lookup) -> DropGuard {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let sender = Sender::new(app.db.database.clone(), &settings.webhooks, lookup).unwrap();
     let end = CancellationToken::new();
-    tokio::spawn(sender.run(end.clone()));
+    tokio::spawn(queue::drive(sender, end.clone()));
     end.drop_guard()
 }
 

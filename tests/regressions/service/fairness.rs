@@ -13,6 +13,7 @@ use retune::{
             webhook_endpoints::{self, Wanted},
         },
         domain::access::DEFAULT_TENANT,
+        queue,
         registry::attempts,
         webhooks::{Sender, lookup},
     },
@@ -75,7 +76,7 @@ async fn sixty_endpoints_that_never_answer_keep_only_their_tenant_waiting() {
     let sender =
         Sender::new(test.database.clone(), &settings().webhooks, lookup()).expect("set up");
     let end = CancellationToken::new();
-    let sending = tokio::spawn(sender.run(end.clone()));
+    let sending = tokio::spawn(queue::drive(sender, end.clone()));
     // Only when as many hang as may.
     let open = "SELECT count(*) FROM deliveries WHERE lease_token IS NOT NULL";
     within("posts hang", async || {

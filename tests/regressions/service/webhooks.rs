@@ -17,6 +17,7 @@ use retune::{
             webhook_endpoints::{self, Wanted},
         },
         domain::{access::DEFAULT_TENANT, events::Delivery},
+        queue,
         webhooks::{Sender, lookup},
     },
 };
@@ -114,7 +115,7 @@ async fn a_receiver_that_says_when_to_come_again_is_left_alone_until_then() {
     let sender =
         Sender::new(test.database.clone(), &settings().webhooks, lookup()).expect("set up");
     let end = CancellationToken::new();
-    let sending = tokio::spawn(sender.run(end.clone()));
+    let sending = tokio::spawn(queue::drive(sender, end.clone()));
     test.queued(1).await;
     let first = within("the refusal is recorded", async || {
         let now = delivery(&test).await;
