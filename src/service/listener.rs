@@ -109,7 +109,6 @@ impl Conversation {
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
             .max_buf_size(HEAD_LIMIT);
-
         let io = TokioIo::new(self.stream);
         let connection = builder.serve_connection(io, TowerToHyperService::new(service));
         let mut connection = std::pin::pin!(connection);
