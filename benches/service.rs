@@ -24,22 +24,23 @@ use std::{
 
 use retune::{
     artifacts::tensors,
+    contract::ids::WorkerId,
     engine::network::{Checkpoint, HostTensor},
     pipeline::{Outcome, Verdict},
     service::{
-        access::DEFAULT_TENANT,
         database::{
             Database,
             leases::{self, Terms},
             transfers::{self, Enqueue},
         },
+        domain::access::DEFAULT_TENANT,
         private_cluster::PrivateCluster,
+        registry::attempts,
     },
 };
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 const AT_ONCE: usize = 8;
 const ROWS: usize = 4000;
@@ -82,7 +83,7 @@ async fn queue(url: &str) -> Result<(), Failure> {
     println!("rows queued                    {:8.0} /s", rate(ROWS, begun));
     let begun = Instant::now();
     shared(&database, async |database, _| {
-        let worker = Uuid::now_v7();
+        let worker = WorkerId::generate();
         let terms = Terms { lease: Duration::from_secs(30), backoff: Duration::from_secs(1) };
         while let Some(lease) = leases::claim(&database, worker, terms).await? {
             let outcome = Outcome {
@@ -93,7 +94,7 @@ async fn queue(url: &str) -> Result<(), Failure> {
                 recommendation: None,
                 metrics: json!({}),
             };
-            if !leases::succeed(&database, &lease, &outcome).await? {
+            if !attempts::succeed(&database, &lease, &outcome).await? {
                 return Err("a lease was lost".into());
             }
         }

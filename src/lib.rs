@@ -5,6 +5,9 @@
 // The job specification, one type for every way in.
 pub mod spec;
 
+// What modules hand to each other.
+pub mod contract;
+
 // The numerics: networks as data, their permutation symmetry, learning, transfer.
 pub mod engine;
 

@@ -1,18 +1,21 @@
 //! The networked service. No tensor, no burn: numerics are reached through `pipeline` alone.
 
-// Types and transitions of a transfer; no I/O.
-pub mod jobs;
+// Types and rules; no I/O.
+pub mod domain;
 
-// Base models, fine-tunes and retunes: types and rules; no I/O.
-pub mod retuning;
-
-// All SQL, one file a table.
+// All SQL, one file per table.
 pub mod database;
+
+// What happens to base models, fine-tunes, retunes and transfers: each use case in one transaction.
+pub mod registry;
 
 // The embedded default: a PostgreSQL of our own under the data dir.
 pub mod private_cluster;
 
-// Claims transfers, runs them, hands them back.
+// Works off what is leased from the database: transfers, deliveries, announcements, listings.
+pub mod queue;
+
+// Runs transfers and hands them back.
 pub mod worker;
 
 // Looks at what has been announced, and registers what is a new base.
@@ -20,9 +23,6 @@ pub mod arrivals;
 
 // Tells subscribers of events: addresses, signatures, deliveries.
 pub mod webhooks;
-
-// API keys and roles.
-pub mod access;
 
 // Whether a location holds a model, and the model's digest.
 pub mod model_files;
@@ -33,7 +33,7 @@ pub mod results;
 // What the handlers of API and dashboard share.
 pub mod state;
 
-// The HTTP interface, one endpoint a file.
+// The HTTP interface.
 pub mod api;
 
 // The pages for people.

@@ -92,7 +92,13 @@ fn nobody_reads_from_the_entrances() {
             Vec::<String>::new()
         );
     }
-    for folder in ["service/database", "service/worker"] {
+    for folder in [
+        "service/domain",
+        "service/database",
+        "service/registry",
+        "service/queue",
+        "service/worker",
+    ] {
         assert_eq!(naming(folder, &["::api::", "::dashboard", "crate::cli"]), Vec::<String>::new());
     }
 }

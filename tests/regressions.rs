@@ -3,7 +3,7 @@
 //! Elsewhere, because they need the service: webhooks to private, link-local and metadata addresses by
 //! name, redirect and rebinding (`api::webhooks`, `service::webhooks::address`); another tenant's ids in
 //! every endpoint (`api::access`); secrets in logs and error bodies (`service::secrets`). Keys cannot be
-//! compared but in constant time: `access::Secret` has no `==` outside its unit tests.
+//! compared but in constant time: `domain::access::Secret` has no `==` outside its unit tests.
 
 mod adapters;
 mod configurations;

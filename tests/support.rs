@@ -20,17 +20,19 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use retune::service::{
-    access::DEFAULT_TENANT,
-    database::{
-        Database,
-        changes::Changes,
-        events,
-        leases::Terms,
-        transfers::{self, Enqueue},
+use retune::{
+    contract::ids::TransferId,
+    service::{
+        database::{
+            Database,
+            changes::Changes,
+            events,
+            leases::Terms,
+            transfers::{self, Enqueue},
+        },
+        domain::{access::DEFAULT_TENANT, transfers::Transfer},
+        private_cluster::PrivateCluster,
     },
-    jobs::Transfer,
-    private_cluster::PrivateCluster,
 };
 use serde_json::{Value, json};
 use tokio::time;
@@ -104,19 +106,19 @@ impl TestDatabase {
         transfers::enqueue(&self.database, new).await.expect("queued").transfer
     }
 
-    pub async fn get(&self, id: Uuid) -> Transfer {
+    pub async fn get(&self, id: TransferId) -> Transfer {
         let found = transfers::get(&self.database, DEFAULT_TENANT, id).await;
         found.expect("the database answers").expect("the transfer exists")
     }
 
     /// The kinds of a transfer's events, in order.
-    pub async fn event_kinds(&self, id: Uuid) -> Vec<String> {
+    pub async fn event_kinds(&self, id: TransferId) -> Vec<String> {
         let events = events::list(&self.database, DEFAULT_TENANT, id, 0, 1000).await;
         events.expect("the database answers").into_iter().map(|event| event.kind).collect()
     }
 
     /// Waits until the transfer is as `wanted`, looking again whenever something changed.
-    pub async fn until(&self, id: Uuid, wanted: impl Fn(&Transfer) -> bool) -> Transfer {
+    pub async fn until(&self, id: TransferId, wanted: impl Fn(&Transfer) -> bool) -> Transfer {
         let mut changes = self.changes.subscribe();
         let waiting = async {
             loop {

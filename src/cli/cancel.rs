@@ -2,18 +2,17 @@
 
 use std::process::ExitCode;
 
-use uuid::Uuid;
-
 use super::{
     client::{Client, Connection},
     watch::word,
 };
+use crate::contract::ids::TransferId;
 
 /// Cancel a transfer; one that runs stops before its next timestep.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The transfer's id.
-    pub id: Uuid,
+    pub id: TransferId,
     /// Print the transfer as JSON.
     #[arg(long)]
     pub json: bool,

@@ -6,9 +6,8 @@ use anyhow::{Context, bail};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
 use url::Url;
-use uuid::Uuid;
 
-use crate::service::jobs::Transfer;
+use crate::{contract::ids::TransferId, service::domain::transfers::Transfer};
 
 /// How long a request may take, its answer included.
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -169,7 +168,7 @@ impl Client {
     /// [`Refused`], or no service.
     pub async fn get(
         &self,
-        id: Uuid,
+        id: TransferId,
         etag: Option<&str>,
         wait: u64,
     ) -> anyhow::Result<Option<Seen>> {
@@ -238,7 +237,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Refused`], or no service.
-    pub async fn report(&self, id: Uuid) -> anyhow::Result<Value> {
+    pub async fn report(&self, id: TransferId) -> anyhow::Result<Value> {
         self.read(&["transfers", &id.to_string(), "report"], &[]).await
     }
 
@@ -246,7 +245,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Refused`], or no service.
-    pub async fn cancel(&self, id: Uuid) -> anyhow::Result<Seen> {
+    pub async fn cancel(&self, id: TransferId) -> anyhow::Result<Seen> {
         let request = self.request(Method::POST, &["transfers", &id.to_string(), "cancel"])?;
         seen(self.send(request).await?).await
     }

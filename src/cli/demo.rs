@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     config::Settings,
-    service::{jobs::Status, private_cluster},
+    service::{domain::transfers::Status, private_cluster},
 };
 use case::{Case, fresh_folder};
 use comparison::Row;

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use serde_json::json;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
-use uuid::Uuid;
 
 use crate::{
     config::Settings,
+    contract::ids::{KeyId, TenantId},
     service::{
-        access::{ApiKey, Role},
         database::{Database, api_keys, tenants},
+        domain::access::{ApiKey, Role},
     },
 };
 
@@ -49,7 +49,7 @@ pub enum Command {
     /// Withdraw a key.
     Revoke {
         /// As `list` shows it.
-        id: Uuid,
+        id: KeyId,
         /// Whose keys.
         #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
         tenant: String,
@@ -99,12 +99,12 @@ fn show_made((key, secret): &(ApiKey, String), json: bool) {
     }
 }
 
-async fn known(database: &Database, tenant: &str) -> anyhow::Result<Uuid> {
+async fn known(database: &Database, tenant: &str) -> anyhow::Result<TenantId> {
     let id = tenants::named(database, tenant).await?;
     id.with_context(|| format!("no tenant is called {tenant}"))
 }
 
-async fn list(database: &Database, tenant: Uuid, json: bool) -> anyhow::Result<()> {
+async fn list(database: &Database, tenant: TenantId, json: bool) -> anyhow::Result<()> {
     let keys = api_keys::list(database, tenant, None, i64::MAX).await?;
     if json {
         outln!("{}", json!({"data": keys, "next": null}));

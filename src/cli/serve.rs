@@ -18,8 +18,9 @@ use crate::{
         api,
         arrivals::Looker,
         dashboard,
-        database::{Database, api_keys, clock, leases, retention, workers},
-        listener,
+        database::{Database, api_keys, clock, retention, workers},
+        listener, queue,
+        registry::attempts,
         state::AppState,
         webhooks::{self, Sender},
         worker::processes::{self, Program},
@@ -90,9 +91,9 @@ async fn serve(
     background.spawn(sweep(Arc::clone(&settings), database.clone(), shutdown.clone()));
     background.spawn(prune(settings.retention, database.clone(), shutdown.clone()));
     let sender = Sender::new(database.clone(), &settings.webhooks, webhooks::lookup())?;
-    background.spawn(sender.run(shutdown.clone()));
+    background.spawn(queue::drive(sender, shutdown.clone()));
     let looker = Looker::new(database.clone(), storage.clone(), Arc::clone(&settings));
-    background.spawn(looker.run(shutdown.clone()));
+    background.spawn(queue::drive(looker, shutdown.clone()));
     let state =
         AppState::open(database.clone(), storage, Arc::clone(&settings), open, shutdown.clone());
     let router = api::router(state.clone(), dashboard::router(state));
@@ -172,12 +173,12 @@ fn start_workers(
 async fn sweep(settings: Arc<Settings>, database: Database, shutdown: CancellationToken) {
     let mut every = time::interval(settings.worker.sweep);
     while shutdown.run_until_cancelled(every.tick()).await.is_some() {
-        match leases::sweep(&database, settings.worker.terms()).await {
+        match attempts::sweep(&database, settings.worker.terms()).await {
             Ok(0) => {}
             Ok(count) => tracing::warn!(count, "leases had run out"),
             Err(error) => tracing::warn!(%error, "cannot sweep; trying again"),
         }
-        match leases::give_up_unreadable(&database, settings.worker.unreadable).await {
+        match attempts::give_up_unreadable(&database, settings.worker.unreadable).await {
             Ok(0) => {}
             Ok(count) => tracing::warn!(count, "no worker could read these specifications"),
             Err(error) => tracing::warn!(%error, "cannot give up what nobody reads; trying again"),

@@ -9,11 +9,11 @@ use time::format_description::well_known::Rfc3339;
 use crate::{
     config::Settings,
     service::{
-        access::Tenant,
         database::{
             Database,
             tenants::{self, NewQuotas},
         },
+        domain::access::Tenant,
     },
 };
 

@@ -5,16 +5,15 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use uuid::Uuid;
-
 use super::{
     bar::Bar,
     client::{Client, Connection, Refused, Seen},
     patience::Patience,
 };
 use crate::{
+    contract::ids::TransferId,
     pipeline::Verdict,
-    service::jobs::{Status, Transfer},
+    service::domain::transfers::{Status, Transfer},
 };
 
 /// Between two looks at a transfer.
@@ -28,7 +27,7 @@ const LONG_POLL: u64 = 30;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The transfer's id.
-    pub id: Uuid,
+    pub id: TransferId,
     /// Print the finished transfer as JSON, and nothing before it.
     #[arg(long)]
     pub json: bool,
@@ -260,7 +259,7 @@ mod tests {
             [is("queued"), away(429), away(502), is("running"), away(504), is("succeeded")];
         let (stub, client) = Stub::serve(answers).await;
         let begun = Instant::now();
-        let seen = client.get(Uuid::nil(), None, 0).await.unwrap().expect("a transfer");
+        let seen = client.get(TransferId::ANY, None, 0).await.unwrap().expect("a transfer");
         let seen = to_the_end(&client, seen, true).await.unwrap();
         assert_eq!(seen.transfer.status, Status::Succeeded);
         assert!(begun.elapsed() >= Duration::from_secs(3), "as long as it asked for");
@@ -272,7 +271,7 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_for_good_ends_the_watch() {
         let (stub, client) = Stub::serve([is("queued"), away(404)]).await;
-        let seen = client.get(Uuid::nil(), None, 0).await.unwrap().expect("a transfer");
+        let seen = client.get(TransferId::ANY, None, 0).await.unwrap().expect("a transfer");
         let error = to_the_end(&client, seen, true).await.unwrap_err();
         assert_eq!(error.downcast::<Refused>().unwrap().status.as_u16(), 404);
         assert_eq!(stub.asked.lock().unwrap().len(), 2);

@@ -4,10 +4,10 @@ use std::{io::Read, process::ExitCode, sync::Arc, thread};
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::{
     config::Settings,
+    contract::ids::WorkerId,
     pipeline,
     service::{
         database::Database,
@@ -23,7 +23,7 @@ const CONNECTIONS: u32 = 3;
 pub struct Args {
     /// The name given by `serve`, which holds our stdin open for as long as it lives.
     #[arg(long, hide = true)]
-    child_id: Option<Uuid>,
+    child_id: Option<WorkerId>,
 }
 
 /// Works until SIGTERM, SIGINT or the end of the parent.
@@ -55,7 +55,7 @@ async fn work(args: &Args, settings: Settings, shutdown: &CancellationToken) -> 
     if args.child_id.is_none() {
         database.migrate().await?;
     }
-    let id = args.child_id.unwrap_or_else(Uuid::now_v7);
+    let id = args.child_id.unwrap_or_else(WorkerId::generate);
     let worker = Worker {
         id,
         database: database.clone(),

@@ -1,8 +1,9 @@
-//! The HTTP interface, one endpoint a file: its types, errors, handler, documentation and tests.
+//! The HTTP interface. An endpoint with types or errors of its own has its own file; the plain reads of a
+//! resource share `read`, its transitions `control`.
 //!
 //! A request passes [`layers`], is authenticated by asking for a caller of a role
 //! ([`authentication`]), read by [`extract`], answered by its handler, and every refusal on that
-//! way is a [`problem::Problem`]. Handlers never compute: they read and move rows, and look at
+//! way is a [`problem::Problem`]. No handler computes on its own thread: handlers read and move rows, and look at
 //! stored results.
 
 mod api_keys;
@@ -19,6 +20,7 @@ mod idempotency;
 mod inbound;
 mod layers;
 mod loopback;
+mod method;
 mod metrics;
 mod page;
 pub mod problem;
@@ -42,44 +44,44 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(transfers::list::handle, transfers::create::handle))
         .routes(routes!(transfers::plan::handle))
         .routes(routes!(transfers::report::handle))
-        .routes(routes!(transfers::cancel::handle))
-        .routes(routes!(transfers::retry::handle))
-        .routes(routes!(base_models::list::handle))
-        .routes(routes!(base_models::get::handle, base_models::put::handle))
-        .routes(routes!(base_models::versions::get::handle))
-        .routes(routes!(base_models::aliases::get::handle, base_models::aliases::put::handle))
-        .routes(routes!(base_models::aliases::moves::handle))
+        .routes(routes!(transfers::control::cancel))
+        .routes(routes!(transfers::control::retry))
+        .routes(routes!(base_models::read::list))
+        .routes(routes!(base_models::read::get, base_models::put::handle))
+        .routes(routes!(base_models::versions::read::get))
+        .routes(routes!(base_models::aliases::read::get, base_models::aliases::put::handle))
+        .routes(routes!(base_models::aliases::read::moves))
         .routes(routes!(base_models::arrivals::list::handle))
         .routes(routes!(
             base_models::inbound_tokens::list::handle,
             base_models::inbound_tokens::create::handle
         ))
         .routes(routes!(base_models::inbound_tokens::delete::handle))
-        .routes(routes!(fine_tunes::list::handle))
-        .routes(routes!(fine_tunes::get::handle, fine_tunes::put::handle))
-        .routes(routes!(fine_tunes::versions::list::handle))
-        .routes(routes!(fine_tunes::versions::get::handle))
-        .routes(routes!(fine_tunes::versions::promote::handle))
-        .routes(routes!(fine_tunes::versions::rollback::handle))
-        .routes(routes!(fine_tunes::aliases::get::handle))
-        .routes(routes!(fine_tunes::aliases::moves::handle))
+        .routes(routes!(fine_tunes::read::list))
+        .routes(routes!(fine_tunes::read::get, fine_tunes::put::handle))
+        .routes(routes!(fine_tunes::versions::read::list))
+        .routes(routes!(fine_tunes::versions::read::get))
+        .routes(routes!(fine_tunes::versions::control::promote))
+        .routes(routes!(fine_tunes::versions::control::rollback))
+        .routes(routes!(fine_tunes::aliases::read::get))
+        .routes(routes!(fine_tunes::aliases::read::moves))
         .routes(routes!(inbound::handle, inbound::allow))
-        .routes(routes!(retunes::list::handle, retunes::create::handle))
-        .routes(routes!(retunes::get::handle))
-        .routes(routes!(retunes::pause::handle))
-        .routes(routes!(retunes::resume::handle))
-        .routes(routes!(retunes::cancel::handle))
+        .routes(routes!(retunes::read::list, retunes::create::handle))
+        .routes(routes!(retunes::read::get))
+        .routes(routes!(retunes::control::pause))
+        .routes(routes!(retunes::control::resume))
+        .routes(routes!(retunes::control::cancel))
         .routes(routes!(api_keys::list::handle, api_keys::create::handle))
         .routes(routes!(api_keys::revoke::handle))
-        .routes(routes!(webhook_endpoints::list::handle))
+        .routes(routes!(webhook_endpoints::read::list))
         .routes(routes!(
-            webhook_endpoints::get::handle,
+            webhook_endpoints::read::get,
             webhook_endpoints::put::handle,
-            webhook_endpoints::delete::handle
+            webhook_endpoints::control::delete
         ))
-        .routes(routes!(webhook_endpoints::rotate::handle))
+        .routes(routes!(webhook_endpoints::control::rotate))
         .routes(routes!(webhook_endpoints::deliveries::handle))
-        .routes(routes!(webhook_endpoints::replay::handle))
+        .routes(routes!(webhook_endpoints::control::replay))
         .routes(routes!(callback_secret::rotate::handle))
         .routes(routes!(audit_events::list::handle))
         .routes(routes!(workers::handle))
@@ -97,7 +99,7 @@ fn unbounded() -> OpenApiRouter<AppState> {
         .routes(routes!(transfers::files::handle))
         // A name with a folder in it, its slash not encoded.
         .route("/v1/transfers/{id}/files/{folder}/{file}", get(transfers::files::handle))
-        .routes(routes!(base_models::versions::list::handle, base_models::versions::create::handle))
+        .routes(routes!(base_models::versions::read::list, base_models::versions::create::handle))
 }
 
 static OPENAPI: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(|| {

@@ -14,14 +14,15 @@ mod look;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 
-use super::database::{
-    Database, arrivals,
-    bell::Bell,
-    inbound_tokens::{self, listings},
-    terms::Terms,
+use super::{
+    database::{
+        Database, arrivals,
+        inbound_tokens::{self, listings},
+        retry_policy::RetryPolicy,
+    },
+    queue::Queue,
 };
 use crate::{
     config::{self, Settings},
@@ -30,18 +31,18 @@ use crate::{
 
 /// Models and folders looked at at once, by one process: each keeps a disk or a connection busy. A tenant has few of
 /// them (`arrivals::claim`, `listings::claim`), so that one whose storage hangs keeps no other waiting.
-const MOST_OPEN: usize = 16;
+const MAX_OPEN: usize = 16;
 
 /// How long the record of a look, or a listing, may go on after the end.
-const GRACE: Duration = Duration::from_secs(3);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 /// The longest wait between two looks.
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 impl config::Arrivals {
     /// What the settings say of claims and retries.
-    pub fn terms(&self) -> Terms {
-        Terms {
+    pub fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy {
             lease: self.lease,
             backoff: self.backoff,
             longest_wait: LONGEST_WAIT,
@@ -59,9 +60,44 @@ pub struct Looker {
 }
 
 /// What was claimed.
-enum Errand {
+pub enum Errand {
     Look(arrivals::Claimed),
     List(listings::Claimed),
+}
+
+impl Queue for Looker {
+    type Claimed = Errand;
+
+    const CHANNEL: &'static str = "arrivals";
+
+    const NAME: &'static str = "arrivals";
+
+    fn database(&self) -> &Database {
+        &self.database
+    }
+
+    fn limit(&self) -> usize {
+        MAX_OPEN
+    }
+
+    fn poll(&self) -> Duration {
+        self.settings.arrivals.poll
+    }
+
+    fn shutdown_grace(&self) -> Option<Duration> {
+        Some(SHUTDOWN_GRACE)
+    }
+
+    async fn claim(&self, limit: usize) -> Result<Vec<Errand>, sqlx::Error> {
+        self.claim_errands(i64::try_from(limit).unwrap_or(i64::MAX)).await
+    }
+
+    async fn work(self, claimed: Errand, shutdown: CancellationToken) {
+        match claimed {
+            Errand::Look(claimed) => self.look(claimed, &shutdown).await,
+            Errand::List(claimed) => self.list(claimed).await,
+        }
+    }
 }
 
 impl Looker {
@@ -69,60 +105,15 @@ impl Looker {
         Self { database, storage, settings }
     }
 
-    /// Looks until `shutdown`; what is under way then is given back. Errors of the database are
-    /// waited out.
-    pub async fn run(self, shutdown: CancellationToken) {
-        let mut bell = Bell::on("arrivals");
-        let mut open = JoinSet::new();
-        while !shutdown.is_cancelled() {
-            // Before the claim: what is written between claim and waiting rings already.
-            bell.listen(&self.database).await;
-            while open.try_join_next().is_some() {}
-            let claimed = self.claim(MOST_OPEN.saturating_sub(open.len())).await;
-            if claimed.is_empty() {
-                // The end of a look may make room for another.
-                let end = async {
-                    tokio::select! {
-                        Some(_) = open.join_next() => {}
-                        () = shutdown.cancelled() => {}
-                    }
-                };
-                bell.wait(self.settings.arrivals.poll, end).await;
-            }
-            for errand in claimed {
-                let (looker, shutdown) = (self.clone(), shutdown.clone());
-                open.spawn(async move {
-                    match errand {
-                        Errand::Look(claimed) => looker.look(claimed, &shutdown).await,
-                        Errand::List(claimed) => looker.list(claimed).await,
-                    }
-                });
-            }
-        }
-        // What is aborted when the set is dropped keeps its lease until that runs out.
-        let _ = time::timeout(GRACE, async { while open.join_next().await.is_some() {} }).await;
-    }
-
-    async fn claim(&self, room: usize) -> Vec<Errand> {
-        if room == 0 {
-            return Vec::new();
-        }
-        let most = i64::try_from(room).unwrap_or(i64::MAX);
-        self.try_claim(most).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot look for arrivals; trying again");
-            Vec::new()
-        })
-    }
-
     /// Listings come first: they are short.
-    async fn try_claim(&self, most: i64) -> Result<Vec<Errand>, sqlx::Error> {
-        let terms = self.settings.arrivals.terms();
-        let lists = inbound_tokens::listings::claim(&self.database, most, terms).await?;
+    async fn claim_errands(&self, most: i64) -> Result<Vec<Errand>, sqlx::Error> {
+        let policy = self.settings.arrivals.retry_policy();
+        let lists = inbound_tokens::listings::claim(&self.database, most, policy).await?;
         let rest = most - i64::try_from(lists.len()).unwrap_or(most);
         let mut errands: Vec<_> = lists.into_iter().map(Errand::List).collect();
         if rest > 0 {
             // What is claimed already is not dropped for an error here; it will show again.
-            let looks = arrivals::claim(&self.database, rest, terms).await;
+            let looks = arrivals::claim(&self.database, rest, policy).await;
             match looks {
                 Ok(looks) => errands.extend(looks.into_iter().map(Errand::Look)),
                 Err(error) if errands.is_empty() => return Err(error),
@@ -131,6 +122,7 @@ impl Looker {
                 }
             }
         }
+
         Ok(errands)
     }
 }

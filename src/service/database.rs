@@ -1,4 +1,5 @@
-//! All SQL, one file a table.
+//! All SQL, one file per table. What happens to the registry is told in `registry`, which calls the queries
+//! within its transactions.
 //!
 //! Every transition of a transfer is one transaction: the guarded `UPDATE`, the event and the
 //! notification (by trigger) become visible together or not at all. Times are the database's. A
@@ -12,26 +13,25 @@ pub mod api_keys;
 pub mod arrivals;
 pub mod audit_events;
 pub mod base_models;
-pub mod bell;
 pub mod changes;
 pub mod clock;
 pub mod deliveries;
+mod enum_labels;
 pub mod events;
 pub mod figures;
 pub mod fine_tunes;
 pub mod idempotency;
 pub mod inbound_tokens;
 pub mod leases;
-mod names;
 pub mod outage;
 mod pooling;
 pub mod quotas;
 pub mod retention;
+pub mod retry_policy;
 pub mod retunes;
 pub mod rights;
 mod schema;
 pub mod tenants;
-pub mod terms;
 pub mod transfers;
 pub mod webhook_endpoints;
 pub mod workers;
@@ -42,9 +42,8 @@ use sqlx::{
     AssertSqlSafe, Executor, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use uuid::Uuid;
 
-use crate::config::Settings;
+use crate::{config::Settings, contract::ids::TenantId};
 
 pub use schema::{Readiness, SchemaError};
 
@@ -105,6 +104,7 @@ impl Database {
             .application_name("retune")
             // What every PostgreSQL since 12 does by itself; another word that PgBouncer refuses.
             .extra_float_digits(None);
+
         let pool = PgPoolOptions::new()
             .max_connections(connections.max(1))
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -114,6 +114,7 @@ impl Database {
             .connect_with(options)
             .await
             .map_err(ConnectError::Unreachable)?;
+
         Ok(Self { pool })
     }
 
@@ -123,7 +124,7 @@ impl Database {
     ///
     /// # Errors
     /// From the database.
-    pub async fn scope(&self, tenant: Uuid) -> Result<Scope, sqlx::Error> {
+    pub async fn scope(&self, tenant: TenantId) -> Result<Scope, sqlx::Error> {
         // A UUID's text has nothing to quote.
         let begin = format!("BEGIN; SELECT enter_tenant('{tenant}')");
         self.pool.begin_with(AssertSqlSafe(begin)).await

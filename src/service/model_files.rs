@@ -49,12 +49,14 @@ pub async fn look(storage: &Storage, folder: &Location) -> Result<ModelFiles, Mo
             return Err(ModelFilesError::NoModel(folder.to_string(), fault));
         }
     }
+
     let (mut digest, mut size) = (Sha256::new(), 0);
     for file in files {
         let read = storage.digest(&file.location).await?;
         digest.update(format!("{}  {}  {}\n", read.sha256, read.size, file.location.name()));
         size += read.size;
     }
+
     Ok(ModelFiles { digest: hex::encode(digest.finalize()), size })
 }
 
@@ -81,6 +83,7 @@ fn check(files: &[&ObjectInfo]) -> Result<(), &'static str> {
     if !(has(WEIGHTS) || has(INDEX) && shards) {
         return Err("model.safetensors, or an index and its shards, are missing");
     }
+
     Ok(())
 }
 

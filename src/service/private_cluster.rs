@@ -70,6 +70,7 @@ impl PrivateCluster {
         programs.check_version(&home.join("data"))?;
         let sockets = socket_folder(&home, &account)?;
         let child = server::start_or_join(&home, &sockets, &programs, &account)?;
+
         Ok(Self { home, sockets, users, child: Mutex::new(child), programs, account })
     }
 
@@ -117,6 +118,7 @@ impl PrivateCluster {
             tracing::debug!("another process uses the private database; leaving it running");
             return Ok(());
         }
+
         let mut child = self.child.into_inner().unwrap_or_else(PoisonError::into_inner);
         server::stop(&self.home, child.as_mut())
     }
@@ -153,6 +155,7 @@ fn initialise(home: &Path, programs: &Programs, account: &Account) -> Result<(),
     if data.join("PG_VERSION").exists() {
         return Ok(());
     }
+
     let aside = home.join("data.new");
     if aside.exists() {
         fs::remove_dir_all(&aside).map_err(|error| at(&aside, error))?;
@@ -163,12 +166,14 @@ fn initialise(home: &Path, programs: &Programs, account: &Account) -> Result<(),
         .args(["-U", "app", "-A", "trust", "-E", "UTF8", "--no-locale", "--data-checksums", "-D"])
         .arg(&aside)
         .current_dir(home);
+
     account.apply(&mut command);
     let output = command.output().map_err(|error| at(&programs.initdb(), error))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(ClusterError::InitDb(said.trim().to_owned()));
     }
+
     fs::rename(&aside, &data).map_err(|error| at(&data, error))
 }
 
@@ -179,6 +184,7 @@ fn socket_folder(home: &Path, account: &Account) -> Result<PathBuf, ClusterError
         let digest = hex::encode(Sha256::digest(home.as_os_str().as_bytes()));
         folder = PathBuf::from("/tmp").join(format!("retune-{}", &digest[..16]));
     }
+
     account.create_private(&folder)?;
     // The name in the temporary folder can be guessed: take it only if it is ours and closed.
     let found = fs::symlink_metadata(&folder).map_err(|error| at(&folder, error))?;
@@ -186,5 +192,6 @@ fn socket_folder(home: &Path, account: &Account) -> Result<PathBuf, ClusterError
     if !(found.is_dir() && closed && account.owns(&found)) {
         return Err(ClusterError::ForeignFolder(folder));
     }
+
     Ok(folder)
 }

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::jobs::{ResultLocation, Transfer};
+use super::domain::transfers::{ResultLocation, Transfer};
 use crate::storage::{Location, ResultKey, Storage, StorageError};
 
 /// A manifest lists files by name and digest; a report has a row a timestep. Both are small.
@@ -71,6 +71,7 @@ pub async fn files(storage: &Storage, transfer: &Transfer) -> Result<Vec<ResultF
         size: bytes.len() as u64,
         sha256: place(transfer)?.manifest_sha256.clone(),
     });
+
     Ok(files)
 }
 

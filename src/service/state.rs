@@ -1,35 +1,38 @@
 //! What every HTTP handler shares, API and dashboard alike.
 
 mod admission;
+mod auth_mode;
 mod client;
+mod concurrency_limit;
 pub mod cookie;
-mod door;
 mod key_cache;
 mod rate_limit;
-mod room;
 mod shares;
 
 use std::{net::IpAddr, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{
-    access::Principal,
     database::{Database, api_keys, changes::Changes},
+    domain::access::Principal,
 };
-use crate::{config::Settings, storage::Storage};
+use crate::{
+    config::Settings,
+    contract::ids::{KeyId, TenantId},
+    storage::Storage,
+};
 
 pub use admission::Admission;
+use auth_mode::AuthMode;
 pub use client::{Client, site};
-use door::Door;
+pub use concurrency_limit::ConcurrencyLimit;
 use key_cache::KeyCache;
 pub use rate_limit::RateLimit;
-pub use room::Room;
 pub use shares::{Share, Shares};
 
-/// Keys that may be tried at the form for them from one address, a second.
-const LOGINS: u32 = 5;
+/// Logins per second and address.
+const LOGINS_PER_SECOND: u32 = 5;
 
 /// Handed to `api::router` and `dashboard::router`; cheap to clone.
 #[derive(Clone)]
@@ -40,17 +43,17 @@ pub struct AppState {
     pub settings: Arc<Settings>,
     /// Ends streams and long polls when the service stops.
     pub shutdown: CancellationToken,
-    pub rate_limit: Arc<RateLimit<Option<Uuid>>>,
-    /// Of the form for keys, by address.
+    pub rate_limit: Arc<RateLimit<Option<KeyId>>>,
+    /// Rate limit of the login form, by address.
     pub logins: Arc<RateLimit<Option<IpAddr>>>,
     /// Event streams and long polls, by key.
-    pub streams: Shares<Option<Uuid>>,
-    /// For plans, and for models read through for a version.
-    pub plans: Room,
-    pub readings: Room,
+    pub streams: Shares<Option<KeyId>>,
+    /// Limits on plans, and on models read through for a version.
+    pub plans: ConcurrencyLimit,
+    pub readings: ConcurrencyLimit,
     storage: Storage,
     keys: Arc<KeyCache>,
-    door: Arc<Door>,
+    auth_mode: Arc<AuthMode>,
 }
 
 impl AppState {
@@ -68,20 +71,20 @@ impl AppState {
             database,
             storage,
             rate_limit: Arc::new(RateLimit::per_second(settings.http.rate_limit)),
-            logins: Arc::new(RateLimit::per_second(LOGINS)),
+            logins: Arc::new(RateLimit::per_second(LOGINS_PER_SECOND)),
             streams: Shares::new(settings.http.streams_per_key),
-            plans: Room::default(),
-            readings: Room::default(),
+            plans: ConcurrencyLimit::default(),
+            readings: ConcurrencyLimit::default(),
             settings,
             shutdown,
             keys: Arc::default(),
-            door: Arc::new(Door::new(open)),
+            auth_mode: Arc::new(AuthMode::new(open)),
         }
     }
 
     /// Storage as this tenant reaches it. There is no other: what a request names is always a tenant's.
-    pub fn storage(&self, tenant: Uuid) -> Storage {
-        self.storage.of(tenant)
+    pub fn storage(&self, tenant: TenantId) -> Storage {
+        self.storage.of(tenant.0)
     }
 
     /// Whose key this is. A key withdrawn elsewhere may be taken for good for five seconds more;
@@ -98,7 +101,9 @@ impl AppState {
         let Some(known) = api_keys::authenticate(&self.database, secret).await? else {
             return Ok(None);
         };
+
         self.keys.put(secret, known.principal, look, known.left);
+
         Ok(Some(known.principal))
     }
 
@@ -118,12 +123,12 @@ impl AppState {
     /// # Errors
     /// From the database.
     pub async fn is_open(&self) -> Result<bool, sqlx::Error> {
-        self.door.is_open(&self.database).await
+        self.auth_mode.is_open(&self.database).await
     }
 
     /// Asks for keys from now on; call when one was made.
-    pub fn close(&self) {
-        self.door.close();
+    pub fn require_keys(&self) {
+        self.auth_mode.require_keys();
     }
 
     /// Forgets what is remembered of keys; call when one was withdrawn.

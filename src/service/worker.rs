@@ -1,9 +1,9 @@
-//! Claims transfers, runs them, hands them back.
+//! Runs transfers and hands them back.
 //!
-//! One process works on one transfer at a time: claim it, read its specification, start a heartbeat
-//! on a thread of its own, compute on another, record the end under the lease token, look for the
-//! next. The main task only waits; it never computes and holds no transaction. On shutdown the
-//! lease is handed back without costing an attempt.
+//! One process works on one transfer at a time, as `queue` claims it: read its specification, start a
+//! heartbeat on a thread of its own, compute on another, record the end under the lease token. The task
+//! that does so only waits; it never computes and holds no transaction. On shutdown the lease is handed
+//! back without costing an attempt.
 
 mod attempt;
 mod heartbeat;
@@ -18,11 +18,18 @@ use std::{
 
 use tokio::time;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::{
     config,
-    service::database::{Database, bell::Bell, leases, workers},
+    contract::ids::WorkerId,
+    service::{
+        database::{
+            Database,
+            leases::{self, Lease},
+            workers,
+        },
+        queue::{self, Queue},
+    },
     storage::Storage,
 };
 
@@ -32,7 +39,7 @@ const SEEN_EVERY: Duration = Duration::from_secs(30);
 /// What a worker process needs.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    pub id: Uuid,
+    pub id: WorkerId,
     pub database: Database,
     /// For the heartbeat's own connection.
     pub database_url: String,
@@ -51,23 +58,54 @@ impl config::Worker {
     }
 }
 
+/// A claimed transfer.
+pub struct Claimed {
+    lease: Lease,
+    /// When the claim was sent: the lease holds for its length from here on, at the least.
+    asked: Instant,
+}
+
+impl Queue for Worker {
+    type Claimed = Claimed;
+
+    const CHANNEL: &'static str = "transfer_queued";
+
+    const NAME: &'static str = "work";
+
+    fn database(&self) -> &Database {
+        &self.database
+    }
+
+    fn limit(&self) -> usize {
+        1
+    }
+
+    fn poll(&self) -> Duration {
+        self.settings.poll
+    }
+
+    /// An attempt ends by itself at the shutdown, and its end is recorded.
+    fn shutdown_grace(&self) -> Option<Duration> {
+        None
+    }
+
+    async fn claim(&self, _limit: usize) -> Result<Vec<Claimed>, sqlx::Error> {
+        let asked = Instant::now();
+        let lease = leases::claim(&self.database, self.id, self.settings.terms()).await?;
+
+        Ok(lease.map(|lease| Claimed { lease, asked }).into_iter().collect())
+    }
+
+    async fn work(self, claimed: Claimed, shutdown: CancellationToken) {
+        Box::pin(attempt::run(&self, claimed.lease, claimed.asked, &shutdown)).await;
+    }
+}
+
 /// Works until `shutdown`. Errors of the database are waited out.
 pub async fn run(worker: Worker, shutdown: CancellationToken) {
     let presence = tokio::spawn(stay_known(worker.clone()));
-    let mut bell = Bell::on("transfer_queued");
-    while !shutdown.is_cancelled() {
-        // Before the claim: what is queued between claim and waiting rings already.
-        bell.listen(&worker.database).await;
-        let asked = Instant::now();
-        match leases::claim(&worker.database, worker.id, worker.settings.terms()).await {
-            Ok(Some(lease)) => Box::pin(attempt::run(&worker, lease, asked, &shutdown)).await,
-            Ok(None) => bell.wait(worker.settings.poll, shutdown.cancelled()).await,
-            Err(error) => {
-                tracing::warn!(%error, "cannot look for work; trying again");
-                bell.wait(worker.settings.poll, shutdown.cancelled()).await;
-            }
-        }
-    }
+    queue::drive(worker.clone(), shutdown).await;
+
     presence.abort();
     forget_scratch(&worker.scratch);
     if let Err(error) = workers::remove(&worker.database, worker.id).await {

@@ -8,19 +8,16 @@ use axum::{
 };
 use retune::{
     config::Settings,
+    contract::ids::TenantId,
     pipeline::Verdict,
     service::{
-        access::Role,
         api,
-        database::{
-            leases::{self, AfterFailure},
-            transfers::Enqueue,
-        },
-        jobs::JobError,
+        database::{leases, transfers::Enqueue},
+        domain::{access::Role, transfers::JobError},
+        registry::attempts::{self, AfterFailure},
     },
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::app::{App, bearer, request};
 use crate::support::{LONG, enqueue};
@@ -266,7 +263,7 @@ async fn a_tenant_computes_no_longer_than_its_quota_within_a_day() {
         let lease = app.claim().await;
         execute(&app, "UPDATE transfers SET started_at = now() - interval '60 seconds'").await;
         let error = JobError { code: "x".into(), detail: "x".into(), pointer: None };
-        let again = leases::fail(&app.db.database, &lease, &error, true, NOW).await.unwrap();
+        let again = attempts::fail(&app.db.database, &lease, &error, true, NOW).await.unwrap();
         assert_eq!(again, Some(AfterFailure::QueuedAgain));
     }
     execute(&app, "UPDATE tenants SET max_compute_seconds_per_day = 125").await;
@@ -306,7 +303,7 @@ async fn a_tenant_writes_no_more_than_its_quota_within_a_day() {
 }
 
 /// Every row of a tenant, in every table that has tenants.
-async fn everything_of(app: &App, tenant: Uuid) -> Vec<(String, Value)> {
+async fn everything_of(app: &App, tenant: TenantId) -> Vec<(String, Value)> {
     let pool = &app.db.database.pool;
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT table_name::text FROM information_schema.columns
@@ -339,7 +336,7 @@ struct Theirs {
 }
 
 impl Theirs {
-    async fn make(app: &App, tenant: Uuid, headers: &[(&str, &str)]) -> Self {
+    async fn make(app: &App, tenant: TenantId, headers: &[(&str, &str)]) -> Self {
         let made = async |path: &str, body: Value| {
             let answer = app.post(path, &body, headers).await;
             assert!(answer.status.is_success(), "{path}: {}", answer.text());

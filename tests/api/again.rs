@@ -1,11 +1,11 @@
 //! What failed or was cancelled is history: the next occasion carries a fine-tune over again, once.
 
 use retune::{
+    contract::ids::TransferId,
     pipeline::Verdict,
-    service::{database::leases, jobs::JobError},
+    service::{domain::transfers::JobError, registry::attempts},
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{
     app::{Answer, App},
@@ -19,14 +19,14 @@ impl App {
         self.post("/v1/retunes", &wish, &[]).await
     }
 
-    async fn act(&self, transfer: Uuid, verb: &str) -> Answer {
+    async fn act(&self, transfer: TransferId, verb: &str) -> Answer {
         self.post(&format!("/v1/transfers/{transfer}/{verb}"), &json!({}), &[]).await
     }
 
-    async fn fail_next(&self) -> Uuid {
+    async fn fail_next(&self) -> TransferId {
         let lease = self.claim().await;
         let error = JobError { code: "x".into(), detail: "y".into(), pointer: None };
-        leases::fail(&self.db.database, &lease, &error, false, LONG).await.unwrap();
+        attempts::fail(&self.db.database, &lease, &error, false, LONG).await.unwrap();
         lease.transfer
     }
 
@@ -42,7 +42,8 @@ async fn what_was_cancelled_is_carried_over_by_the_next_occasion_as_the_fine_tun
     let app = App::with_base().await;
     app.fine_tune("news", "promote").await.ok(201);
     let first = app.version("llama", "2").await.ok(201).json()["retune"].clone();
-    let old: Uuid = app.transfers_of(&first).await[0]["id"].as_str().unwrap().parse().unwrap();
+    let old: TransferId =
+        app.transfers_of(&first).await[0]["id"].as_str().unwrap().parse().unwrap();
     app.onto("2").await.problem(409, "nothing_to_do");
     app.act(old, "cancel").await.ok(200);
 
@@ -100,5 +101,5 @@ async fn of_retries_and_occasions_at_the_same_moment_one_is_done() {
     let lease = app.claim().await;
     assert!(app.nothing_to_claim().await);
     let done = outcome(lease.transfer, Verdict::Published);
-    assert!(leases::succeed(&app.db.database, &lease, &done).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, &lease, &done).await.unwrap());
 }

@@ -1,6 +1,6 @@
 //! Fine-tunes that follow aliases of their base model: what counts is where these stand now.
 
-use retune::{pipeline::Verdict, service::database::leases};
+use retune::{pipeline::Verdict, service::registry::attempts};
 use serde_json::{Value, json};
 
 use super::{app::App, registry::outcome};
@@ -124,7 +124,7 @@ async fn a_result_is_promoted_where_the_alias_stands_when_it_ends() {
     app.point("stable", "3").await;
     app.finish_next(Verdict::Published).await;
     let done = outcome(late.transfer, Verdict::Published);
-    assert!(leases::succeed(&app.db.database, &late, &done).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, &late, &done).await.unwrap());
     assert_eq!(app.stands("news").await, "3");
     app.point("stable", "2").await;
     assert_eq!(app.stands("news").await, "2");
@@ -190,7 +190,7 @@ async fn an_alias_that_moves_while_a_result_arrives_takes_production_along() {
         app.point("stable", "3").await;
         assert_eq!(app.stands("news").await, "3");
         let done = outcome(lease.transfer, Verdict::Published);
-        let ended = leases::succeed(&app.db.database, &lease, &done);
+        let ended = attempts::succeed(&app.db.database, &lease, &done);
         let (ended, ()) = tokio::join!(ended, app.point("stable", &version));
         assert!(ended.unwrap());
         assert_eq!(app.stands("news").await, json!(version));

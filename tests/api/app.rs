@@ -13,12 +13,14 @@ use axum::{
 };
 use retune::{
     config::Settings,
+    contract::ids::TenantId,
     service::{
-        access::{DEFAULT_TENANT, Role},
         api,
         arrivals::Looker,
         dashboard,
         database::api_keys,
+        domain::access::{DEFAULT_TENANT, Role},
+        queue,
         state::AppState,
     },
     storage::{S3Config, Storage, StorageConfig, TenantStorage},
@@ -87,25 +89,25 @@ impl App {
 
     /// Looks at announcements until `shutdown`, as `serve` does.
     pub fn look(&self, shutdown: CancellationToken) -> JoinHandle<()> {
-        tokio::spawn(self.looker.clone().run(shutdown))
+        tokio::spawn(queue::drive(self.looker.clone(), shutdown))
     }
 
     pub async fn key(&self, role: Role) -> String {
         self.key_of(DEFAULT_TENANT, role).await
     }
 
-    pub async fn key_of(&self, tenant: Uuid, role: Role) -> String {
+    pub async fn key_of(&self, tenant: TenantId, role: Role) -> String {
         let made = api_keys::create(&self.db.database, "test", tenant, role, None).await;
         made.expect("a key").1
     }
 
-    pub async fn tenant(&self) -> Uuid {
-        let id = Uuid::now_v7();
+    pub async fn tenant(&self) -> TenantId {
+        let id = TenantId::generate();
         self.put_tenant(id).await;
         id
     }
 
-    pub async fn put_tenant(&self, id: Uuid) {
+    pub async fn put_tenant(&self, id: TenantId) {
         sqlx::query("INSERT INTO tenants (id, name) VALUES ($1, $2)")
             .bind(id)
             .bind(id.to_string())

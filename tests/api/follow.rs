@@ -2,14 +2,13 @@ use std::time::Instant;
 
 use axum::{body::Body, http::Method};
 use futures::StreamExt;
-use retune::service::{
-    access::DEFAULT_TENANT,
-    database::{leases, transfers},
+use retune::{
+    contract::ids::WorkerId,
+    service::{database::leases, domain::access::DEFAULT_TENANT, registry::transitions},
 };
 use serde_json::json;
 use tokio::time::timeout;
 use tower::ServiceExt;
-use uuid::Uuid;
 
 use super::app::{App, request};
 use crate::support::{LONG, PATIENCE};
@@ -22,7 +21,7 @@ async fn a_long_poll_ends_when_the_status_changes() {
     let begun = Instant::now();
     // Polled first, so the wait has begun; a change before it would show by the tag.
     let headers = [("if-none-match", "W/\"1\"")];
-    let change = transfers::request_cancel(&app.db.database, DEFAULT_TENANT, id);
+    let change = transitions::request_cancel(&app.db.database, DEFAULT_TENANT, id);
     let (polled, changed) = tokio::join!(app.get_with(&path, &headers), change);
     changed.unwrap();
     assert_eq!(polled.ok(200).json()["status"], "cancelled");
@@ -45,7 +44,7 @@ async fn a_long_poll_ends_when_the_service_does() {
 async fn events_are_pages_and_streams_that_resume() {
     let app = App::open().await;
     let id = app.db.queued(1).await.id;
-    leases::claim(&app.db.database, Uuid::now_v7(), LONG).await.unwrap().expect("claimed");
+    leases::claim(&app.db.database, WorkerId::generate(), LONG).await.unwrap().expect("claimed");
     let path = format!("/v1/transfers/{id}/events");
     let page = app.get(&path).await.ok(200).json();
     let kinds: Vec<_> = page["data"].as_array().unwrap().iter().map(|one| &one["kind"]).collect();
@@ -78,7 +77,7 @@ async fn events_are_pages_and_streams_that_resume() {
 async fn a_stream_ends_with_its_transfer() {
     let app = App::open().await;
     let id = app.db.queued(1).await.id;
-    transfers::request_cancel(&app.db.database, DEFAULT_TENANT, id).await.unwrap();
+    transitions::request_cancel(&app.db.database, DEFAULT_TENANT, id).await.unwrap();
     let path = format!("/v1/transfers/{id}/events");
     let headers = [("accept", "text/event-stream")];
     let all = timeout(PATIENCE, app.get_with(&path, &headers)).await.expect("the stream ends");

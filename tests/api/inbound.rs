@@ -5,11 +5,12 @@ use std::time::Duration;
 use retune::{
     config::Settings,
     service::{
-        access::{DEFAULT_TENANT, Role},
         database::{
             arrivals::{self, Claimed},
-            terms::Terms,
+            retry_policy::RetryPolicy,
         },
+        domain::access::{DEFAULT_TENANT, Role},
+        registry::arrivals as outcome,
     },
 };
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use super::app::{App, bearer};
 use crate::support::within;
 
 /// A claim that has run out as soon as it is made, as of a process that died.
-const OVER: Terms = Terms {
+const OVER: RetryPolicy = RetryPolicy {
     lease: Duration::ZERO,
     backoff: Duration::from_millis(20),
     longest_wait: Duration::from_millis(20),
@@ -174,9 +175,9 @@ async fn a_looker_that_dies_loses_nothing_and_one_that_was_overtaken_records_not
     // Two processes look; one registers it.
     let lookers = [app.look(app.shutdown.clone()), app.look(app.shutdown.clone())];
     app.arrived("2", is("registered")).await;
-    assert!(!arrivals::know(&app.db.database, &dead).await.unwrap());
-    assert!(!arrivals::fail(&app.db.database, &dead, "late").await.unwrap());
-    assert_eq!(arrivals::put_off(&app.db.database, &dead, "late", OVER).await.unwrap(), None);
+    assert!(!outcome::know(&app.db.database, &dead).await.unwrap());
+    assert!(!outcome::fail(&app.db.database, &dead, "late").await.unwrap());
+    assert_eq!(outcome::put_off(&app.db.database, &dead, "late", OVER).await.unwrap(), None);
     app.arrived("2", is("registered")).await;
     assert_eq!((app.versions().await.len(), app.retunes().await.len()), (2, 1));
     app.shutdown.cancel();
@@ -196,7 +197,7 @@ async fn claim(app: &App) -> Claimed {
 async fn an_announcement_while_it_is_looked_at_is_not_lost() {
     let app = App::with_base().await;
     let address = app.address("cloudevents").await;
-    let slow = Terms {
+    let slow = RetryPolicy {
         lease: Duration::from_mins(5),
         backoff: Duration::from_mins(5),
         longest_wait: Duration::from_mins(5),
@@ -207,11 +208,11 @@ async fn an_announcement_while_it_is_looked_at_is_not_lost() {
     let nothing = async || arrivals::claim(&app.db.database, 4, OVER).await.unwrap().is_empty();
     app.notify(&address, &app.landed("llama/2/model.safetensors")).await;
     assert!(nothing().await, "it is looked at by one at a time");
-    arrivals::put_off(&app.db.database, &looking, "too early", slow).await.unwrap();
+    outcome::put_off(&app.db.database, &looking, "too early", slow).await.unwrap();
     assert_eq!(claim(&app).await.looks, 2);
     // Without one, it has to wait.
     let again = claim(&app).await;
-    arrivals::put_off(&app.db.database, &again, "too early", slow).await.unwrap();
+    outcome::put_off(&app.db.database, &again, "too early", slow).await.unwrap();
     assert!(nothing().await);
 }
 
@@ -339,7 +340,7 @@ async fn a_looker_that_stops_gives_back_what_it_has() {
     app.put_model("llama/2", "weights");
     let address = app.address("cloudevents").await;
     app.notify(&address, &app.landed("llama/2/config.json")).await;
-    let long = Terms { lease: Duration::from_mins(5), ..OVER };
+    let long = RetryPolicy { lease: Duration::from_mins(5), ..OVER };
     let claimed = arrivals::claim(&app.db.database, 1, long).await.unwrap().pop().unwrap();
     arrivals::release(&app.db.database, &claimed).await.unwrap();
     let shutdown = CancellationToken::new();

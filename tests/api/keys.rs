@@ -1,7 +1,7 @@
 use axum::{body::Body, http::Method};
 use retune::{
     config::Settings,
-    service::{access::Role, database::transfers::Enqueue},
+    service::{database::transfers::Enqueue, domain::access::Role},
 };
 use serde_json::json;
 

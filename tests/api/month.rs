@@ -6,16 +6,17 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use retune::{
+    contract::ids::{TransferId, WorkerId},
     pipeline::Verdict,
     service::{
         database::leases::{self, Lease, Terms},
-        jobs::JobError,
+        domain::transfers::JobError,
+        registry::attempts,
     },
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{app::App, registry::outcome};
 use crate::support::{LONG, OVER};
@@ -31,8 +32,8 @@ const WORKERS: u64 = 4;
 const BRISK: Terms = Terms { lease: LONG.lease, backoff: Duration::from_nanos(1) };
 
 /// A gate's verdict, which depends on the transfer alone.
-fn verdict(transfer: Uuid) -> Verdict {
-    if transfer.as_u128().is_multiple_of(4) { Verdict::Rejected } else { Verdict::Published }
+fn verdict(transfer: TransferId) -> Verdict {
+    if transfer.0.as_u128().is_multiple_of(4) { Verdict::Rejected } else { Verdict::Published }
 }
 
 fn folder(model: &str, version: &str) -> String {
@@ -74,9 +75,9 @@ async fn worker(app: Arc<App>, no_more: CancellationToken, seed: u64) {
         let last = no_more.is_cancelled();
         let dies = rng.random_ratio(1, 10);
         let terms = if dies { Terms { backoff: BRISK.backoff, ..OVER } } else { BRISK };
-        match leases::claim(database, Uuid::now_v7(), terms).await.unwrap() {
+        match leases::claim(database, WorkerId::generate(), terms).await.unwrap() {
             Some(_) if dies => {
-                leases::sweep(database, BRISK).await.unwrap();
+                attempts::sweep(database, BRISK).await.unwrap();
             }
             Some(lease) => work(&app, &lease, &mut rng).await,
             None if last => return,
@@ -94,14 +95,14 @@ async fn work(app: &App, lease: &Lease, rng: &mut ChaCha8Rng) {
     let fault = JobError { code: "storage".into(), detail: "gone".into(), pointer: None };
     match rng.random_range(0..10) {
         0 => {
-            leases::fail(database, lease, &fault, rng.random(), BRISK).await.unwrap();
+            attempts::fail(database, lease, &fault, rng.random(), BRISK).await.unwrap();
         }
         1 => {
-            leases::hand_back(database, lease).await.unwrap();
+            attempts::hand_back(database, lease).await.unwrap();
         }
         2 => {
             app.post(&format!("{path}/cancel"), &json!({}), &[]).await;
-            leases::cancelled(database, lease).await.unwrap();
+            attempts::cancelled(database, lease).await.unwrap();
         }
         3 => {
             // Somebody pauses the retune in the middle of it, and thinks better of it.
@@ -117,7 +118,7 @@ async fn work(app: &App, lease: &Lease, rng: &mut ChaCha8Rng) {
 
 async fn succeed(app: &App, lease: &Lease) {
     let outcome = outcome(lease.transfer, verdict(lease.transfer));
-    assert!(leases::succeed(&app.db.database, lease, &outcome).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, lease, &outcome).await.unwrap());
 }
 
 async fn all(app: &App, path: &str) -> Vec<Value> {

@@ -1,6 +1,6 @@
 use axum::http::Method;
 use futures::future::join_all;
-use retune::{config::Settings, pipeline::Verdict, service::access::Role};
+use retune::{config::Settings, pipeline::Verdict, service::domain::access::Role};
 
 use super::app::{Answer, App, request};
 

@@ -1,6 +1,6 @@
 //! What becomes of a fine-tune's results: versions, aliases, promotion and rollback.
 
-use retune::{pipeline::Verdict, service::database::leases};
+use retune::{pipeline::Verdict, service::registry::attempts};
 use serde_json::{Value, json};
 
 use super::app::{Answer, App};
@@ -159,7 +159,7 @@ async fn a_late_result_for_an_older_base_does_not_move_production_back() {
     app.version("llama", "3").await.ok(201);
     app.finish_next(Verdict::Published).await;
     let outcome = super::registry::outcome(late.transfer, Verdict::Published);
-    assert!(leases::succeed(&app.db.database, &late, &outcome).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, &late, &outcome).await.unwrap());
     let production = app.production("news").await.ok(200).json();
     assert_eq!((&production["version"], &production["base_version"]), (&json!(1), &json!("3")));
     let late = app.get("/v1/fine_tunes/news/versions/2").await.ok(200).json();

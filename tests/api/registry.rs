@@ -1,14 +1,15 @@
 //! Base models, their versions and aliases, and fine-tunes; and what the tests of retunes stand on.
 
 use retune::{
+    contract::ids::{TransferId, WorkerId},
     pipeline::{Outcome, Recommendation, Verdict},
     service::{
-        access::{DEFAULT_TENANT, Role},
         database::leases::{self, Lease},
+        domain::access::{DEFAULT_TENANT, Role},
+        registry::attempts,
     },
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::app::{Answer, App, bearer};
 use crate::support::LONG;
@@ -60,19 +61,19 @@ impl App {
     }
 
     pub async fn claim(&self) -> Lease {
-        let claimed = leases::claim(&self.db.database, Uuid::now_v7(), LONG).await;
+        let claimed = leases::claim(&self.db.database, WorkerId::generate(), LONG).await;
         claimed.expect("the database answers").expect("something to do")
     }
 
     pub async fn nothing_to_claim(&self) -> bool {
-        leases::claim(&self.db.database, Uuid::now_v7(), LONG).await.unwrap().is_none()
+        leases::claim(&self.db.database, WorkerId::generate(), LONG).await.unwrap().is_none()
     }
 
     /// Claims the next transfer and ends it well, with this verdict.
-    pub async fn finish_next(&self, verdict: Verdict) -> Uuid {
+    pub async fn finish_next(&self, verdict: Verdict) -> TransferId {
         let lease = self.claim().await;
         let outcome = outcome(lease.transfer, verdict);
-        assert!(leases::succeed(&self.db.database, &lease, &outcome).await.unwrap());
+        assert!(attempts::succeed(&self.db.database, &lease, &outcome).await.unwrap());
         lease.transfer
     }
 
@@ -88,7 +89,7 @@ impl App {
     }
 }
 
-pub fn outcome(transfer: Uuid, verdict: Verdict) -> Outcome {
+pub fn outcome(transfer: TransferId, verdict: Verdict) -> Outcome {
     Outcome {
         uri: format!("file:///out/{transfer}/"),
         manifest_sha256: "ab".into(),

@@ -1,15 +1,15 @@
 use retune::{
+    contract::ids::{TransferId, WorkerId},
     pipeline::{Outcome, Verdict},
-    service::database::leases,
+    service::{database::leases, registry::attempts},
 };
 use serde_json::json;
-use uuid::Uuid;
 
 use super::app::App;
 use crate::support::LONG;
 
 /// A finished transfer whose result lies in the store, beside a file that the manifest omits.
-async fn finished(app: &App) -> Uuid {
+async fn finished(app: &App) -> TransferId {
     let id = app.db.queued(1).await.id;
     let folder = app.objects.join("out").join(id.to_string());
     std::fs::create_dir_all(&folder).unwrap();
@@ -32,7 +32,7 @@ async fn finished(app: &App) -> Uuid {
     ]);
     let manifest = json!({"format": "retune-result/1", "outputs": outputs}).to_string();
     std::fs::write(folder.join("manifest.json"), &manifest).unwrap();
-    let lease = leases::claim(&app.db.database, Uuid::now_v7(), LONG).await.unwrap().unwrap();
+    let lease = leases::claim(&app.db.database, WorkerId::generate(), LONG).await.unwrap().unwrap();
     let outcome = Outcome {
         uri: app.uri(&format!("out/{id}/")),
         manifest_sha256: "dd".into(),
@@ -41,7 +41,7 @@ async fn finished(app: &App) -> Uuid {
         recommendation: None,
         metrics: json!({"accuracy": 0.9}),
     };
-    assert!(leases::succeed(&app.db.database, &lease, &outcome).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, &lease, &outcome).await.unwrap());
     id
 }
 

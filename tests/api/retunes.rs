@@ -2,8 +2,9 @@
 
 use retune::{
     config::{Retunes, Settings},
+    contract::ids::WorkerId,
     pipeline::Verdict,
-    service::database::leases,
+    service::{database::leases, registry::attempts},
 };
 use serde_json::{Value, json};
 
@@ -132,7 +133,7 @@ async fn what_begins_by_itself_keeps_to_the_settings() {
     let limits = json!({"max_concurrent": 1, "max_compute_seconds": 900});
     assert_eq!(app.retunes().await[0]["limits"], limits);
     app.claim().await;
-    let second = leases::claim(&app.db.database, uuid::Uuid::now_v7(), LONG).await.unwrap();
+    let second = leases::claim(&app.db.database, WorkerId::generate(), LONG).await.unwrap();
     assert!(second.is_none(), "the other is held");
 }
 
@@ -145,19 +146,19 @@ async fn the_status_of_a_retune_is_that_of_its_transfers() {
     let landed = app.version("llama", "2").await.ok(201).json();
     let first = app.claim().await;
     assert_eq!(app.retune(&landed).await["status"], "running");
-    leases::hand_back(&app.db.database, &first).await.unwrap();
+    attempts::hand_back(&app.db.database, &first).await.unwrap();
     app.finish_next(Verdict::Published).await;
     let failing = app.claim().await;
-    let error = retune::service::jobs::JobError {
+    let error = retune::service::domain::transfers::JobError {
         code: "wrong_shape".into(),
         detail: "no".into(),
         pointer: None,
     };
-    leases::fail(&app.db.database, &failing, &error, false, LONG).await.unwrap();
+    attempts::fail(&app.db.database, &failing, &error, false, LONG).await.unwrap();
     let last = app.claim().await;
     app.post(&format!("/v1/transfers/{}/cancel", last.transfer), &json!({}), &[]).await.ok(200);
     assert_eq!(app.retune(&landed).await["status"], "running");
-    leases::cancelled(&app.db.database, &last).await.unwrap();
+    attempts::cancelled(&app.db.database, &last).await.unwrap();
     let ended = app.retune(&landed).await;
     assert_eq!(ended["status"], "partially_succeeded");
     let counts = &ended["counts"];
@@ -188,7 +189,7 @@ async fn last_transfers_that_end_at_once_end_the_retune_once() {
         let (lease, database) = (app.claim().await, app.db.database.clone());
         ends.spawn(async move {
             let outcome = outcome(lease.transfer, Verdict::Published);
-            leases::succeed(&database, &lease, &outcome).await.unwrap()
+            attempts::succeed(&database, &lease, &outcome).await.unwrap()
         });
     }
     assert_eq!(ends.join_all().await, [true; 8]);

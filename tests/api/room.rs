@@ -13,7 +13,7 @@ use axum::{Router, http::StatusCode};
 use futures::future::{join, join_all};
 use retune::{
     config::Settings,
-    service::access::DEFAULT_TENANT,
+    service::domain::access::DEFAULT_TENANT,
     storage::{S3Config, TenantStorage},
 };
 use serde_json::json;
@@ -49,7 +49,7 @@ impl Gate {
     async fn app(&self, settings: Settings) -> App {
         let roots = Some(vec!["s3://bucket/".to_owned()]);
         let own = TenantStorage { roots, ..TenantStorage::default() };
-        let tenants = |_: &_| HashMap::from([(DEFAULT_TENANT, own)]);
+        let tenants = |_: &_| HashMap::from([(DEFAULT_TENANT.0, own)]);
         Box::pin(App::start_on(true, settings, self.s3.clone(), tenants)).await
     }
 

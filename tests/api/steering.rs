@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
-use retune::{pipeline::Verdict, service::database::leases};
+use retune::{
+    contract::ids::{TransferId, WorkerId},
+    pipeline::Verdict,
+    service::{database::leases, registry::attempts},
+};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{app::App, registry::outcome};
 use crate::support::{LONG, OVER};
@@ -35,7 +38,7 @@ impl App {
         self.get(path).await.ok(200).json()["status"].clone()
     }
 
-    async fn cancel_reasons(&self, transfer: Uuid) -> Vec<Value> {
+    async fn cancel_reasons(&self, transfer: TransferId) -> Vec<Value> {
         let events = self.get(&format!("/v1/transfers/{transfer}/events")).await.ok(200).json();
         let cancelled = |event: &&Value| event["kind"] == "transfer.cancelled";
         let events = events["data"].as_array().unwrap();
@@ -48,14 +51,14 @@ async fn a_paused_retune_begins_nothing_and_what_runs_goes_on() {
     let app = App::with_fine_tunes(&["a", "b", "c"]).await;
     let path = app.retune_onto("2").await;
     let running = app.claim().await;
-    let dying = leases::claim(&app.db.database, Uuid::now_v7(), OVER).await.unwrap().unwrap();
+    let dying = leases::claim(&app.db.database, WorkerId::generate(), OVER).await.unwrap().unwrap();
     assert_eq!(app.verb(&path, "pause").await["status"], "paused");
     assert_eq!(app.verb(&path, "pause").await["status"], "paused");
     assert!(app.nothing_to_claim().await, "not even one whose worker died");
-    leases::sweep(&app.db.database, LONG).await.unwrap();
+    attempts::sweep(&app.db.database, LONG).await.unwrap();
     assert!(app.nothing_to_claim().await);
     let done = outcome(running.transfer, Verdict::Published);
-    assert!(leases::succeed(&app.db.database, &running, &done).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, &running, &done).await.unwrap());
     assert_eq!(app.status(&path).await, "paused");
     // A job of another kind is not concerned.
     let other = app.db.queued(1).await.id;
@@ -79,7 +82,7 @@ async fn a_cancelled_retune_ends_with_what_still_ran() {
     let asked = app.verb(&path, "cancel").await;
     assert_eq!((&asked["status"], &asked["counts"]["cancelling"]), (&json!("running"), &json!(1)));
     assert!(app.nothing_to_claim().await);
-    assert!(leases::cancelled(&app.db.database, &running).await.unwrap());
+    assert!(attempts::cancelled(&app.db.database, &running).await.unwrap());
     assert_eq!(app.status(&path).await, "cancelled");
     let cancelled = app.get("/v1/retunes?status=cancelled&base_model=llama").await.ok(200).json();
     assert_eq!(cancelled["data"].as_array().unwrap().len(), 1);
@@ -101,7 +104,7 @@ async fn a_newer_version_supersedes_what_waits_for_an_older_one() {
     assert_eq!(app.get(&newer).await.json()["counts"]["queued"], 2);
     assert_eq!(app.get(&late).await.json()["counts"]["queued"], 2);
     let done = outcome(running.transfer, Verdict::Published);
-    assert!(leases::succeed(&app.db.database, &running, &done).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, &running, &done).await.unwrap());
     assert_eq!(app.status(&older).await, "partially_succeeded");
     let all = app.retune_onto("4").await;
     for path in [&newer, &late] {
@@ -109,7 +112,7 @@ async fn a_newer_version_supersedes_what_waits_for_an_older_one() {
     }
     let members = format!("/v1/transfers?retune={}", newer.rsplit('/').next().unwrap());
     let members = app.get(&members).await.json();
-    let one: Uuid = members["data"][0]["id"].as_str().unwrap().parse().unwrap();
+    let one: TransferId = members["data"][0]["id"].as_str().unwrap().parse().unwrap();
     assert_eq!(app.cancel_reasons(one).await, ["superseded"]);
     app.finish_next(Verdict::Published).await;
     app.finish_next(Verdict::Published).await;
@@ -132,16 +135,19 @@ async fn no_more_are_at_work_than_the_limit_says() {
     let (first, _second) = (app.claim().await, app.claim().await);
     assert!(app.nothing_to_claim().await);
     // One that fails for now keeps its place.
-    let error =
-        retune::service::jobs::JobError { code: "x".into(), detail: "y".into(), pointer: None };
-    leases::fail(&app.db.database, &first, &error, true, LONG).await.unwrap();
+    let error = retune::service::domain::transfers::JobError {
+        code: "x".into(),
+        detail: "y".into(),
+        pointer: None,
+    };
+    attempts::fail(&app.db.database, &first, &error, true, LONG).await.unwrap();
     assert!(app.nothing_to_claim().await);
     // One that ends for good makes room for the next.
     app.post(&format!("/v1/transfers/{}/cancel", first.transfer), &json!({}), &[]).await.ok(200);
     let third = app.claim().await;
     assert!(app.nothing_to_claim().await);
     app.verb(&path, "pause").await;
-    leases::hand_back(&app.db.database, &third).await.unwrap();
+    attempts::hand_back(&app.db.database, &third).await.unwrap();
     assert!(app.nothing_to_claim().await);
     app.verb(&path, "resume").await;
     assert_eq!(app.claim().await.transfer, third.transfer);
@@ -170,12 +176,12 @@ async fn what_the_budget_does_not_reach_is_cancelled() {
         .await
         .unwrap();
     let done = outcome(lease.transfer, Verdict::Published);
-    assert!(leases::succeed(&app.db.database, &lease, &done).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, &lease, &done).await.unwrap());
     let spent = app.get(&path).await.json();
     assert!(spent["compute_seconds"].as_f64().unwrap() > 7199.0, "{spent}");
     assert_eq!((&spent["counts"]["cancelled"], &spent["status"]), (&json!(1), &json!("running")));
     let done = outcome(going_on.transfer, Verdict::Published);
-    assert!(leases::succeed(&app.db.database, &going_on, &done).await.unwrap());
+    assert!(attempts::succeed(&app.db.database, &going_on, &done).await.unwrap());
     assert_eq!(app.status(&path).await, "partially_succeeded");
 }
 
@@ -228,10 +234,13 @@ async fn a_retried_member_of_a_paused_retune_waits() {
     let app = App::with_fine_tunes(&["a", "b"]).await;
     let path = app.retune_onto("2").await;
     let lease = app.claim().await;
-    let error =
-        retune::service::jobs::JobError { code: "x".into(), detail: "y".into(), pointer: None };
+    let error = retune::service::domain::transfers::JobError {
+        code: "x".into(),
+        detail: "y".into(),
+        pointer: None,
+    };
     let now = leases::Terms { backoff: Duration::from_nanos(1), ..LONG };
-    leases::fail(&app.db.database, &lease, &error, false, now).await.unwrap();
+    attempts::fail(&app.db.database, &lease, &error, false, now).await.unwrap();
     app.verb(&path, "pause").await;
     app.post(&format!("/v1/transfers/{}/retry", lease.transfer), &json!({}), &[]).await.ok(202);
     assert!(app.nothing_to_claim().await);

@@ -5,10 +5,12 @@ use std::{collections::HashMap, fs, time::Duration};
 
 use retune::{
     config::Settings,
+    contract::ids::{TenantId, WorkerId},
     pipeline::Verdict,
     service::{
-        access::{DEFAULT_TENANT, Role},
         database::{leases, transfers::Enqueue},
+        domain::access::{DEFAULT_TENANT, Role},
+        registry::attempts,
         worker::{self, Worker},
     },
     storage::{S3Config, TenantStorage},
@@ -26,7 +28,7 @@ use crate::{
     support::{LONG, enqueue, within},
 };
 
-const VISION: Uuid = Uuid::from_u128(7);
+const VISION: TenantId = TenantId(Uuid::from_u128(7));
 
 /// A service whose tenant `VISION` has the folder of a whole job as its only root; all others have that
 /// of the service, in which the same models lie.
@@ -43,7 +45,7 @@ impl Two {
         let own = TenantStorage { roots: Some(vec![case.uri("")]), ..TenantStorage::default() };
         let mut settings = Settings::default();
         settings.arrivals.poll = Duration::from_millis(50);
-        let tenants = |_: &_| HashMap::from([(VISION, own)]);
+        let tenants = |_: &_| HashMap::from([(VISION.0, own)]);
         let app = App::start_on(false, settings, S3Config::default(), tenants);
         let app = Box::pin(app).await;
         for name in ["old", "tuned", "new"] {
@@ -143,10 +145,11 @@ async fn results_outside_a_tenants_roots_are_not_read() {
     fs::write(folder.join("manifest.json"), manifest).expect("our own file");
     // As of a time when the tenant had the service's roots.
     let id = two.app.db.submit(Enqueue { tenant: VISION, ..enqueue() }).await.id;
-    let lease = leases::claim(&two.app.db.database, Uuid::now_v7(), LONG).await.unwrap().unwrap();
+    let lease =
+        leases::claim(&two.app.db.database, WorkerId::generate(), LONG).await.unwrap().unwrap();
     let mut outcome = outcome(id, Verdict::Published);
     outcome.uri = two.app.uri("out/");
-    assert!(leases::succeed(&two.app.db.database, &lease, &outcome).await.unwrap());
+    assert!(attempts::succeed(&two.app.db.database, &lease, &outcome).await.unwrap());
     for what in ["report", "files/report.json", "files/manifest.json"] {
         let answer = two.get(&format!("/v1/transfers/{id}/{what}")).await;
         assert_eq!(answer.problem(422, "location_not_allowed"), ["/result/uri"], "{what}");
@@ -199,7 +202,7 @@ async fn jobs_of_a_tenant_run_in_its_own_roots() {
     let two = Two::begin().await;
     let scratch = two.case.folder.path().join("scratch");
     let worker = Worker {
-        id: Uuid::now_v7(),
+        id: WorkerId::generate(),
         database: two.app.db.database.clone(),
         database_url: two.app.db.url.clone(),
         storage: two.app.storage.clone(),

@@ -2,19 +2,20 @@ use std::{sync::Arc, time::Duration};
 
 use retune::{
     config::Settings,
+    contract::ids::WebhookEndpointId,
     service::{
-        access::Role,
         database::{
-            deliveries::{self, AfterFailure, Attempt, Room},
-            terms::Terms,
+            deliveries::{self, AfterFailure, Attempt, Capacity},
+            retry_policy::RetryPolicy,
             transfers::Enqueue,
         },
+        domain::access::Role,
+        queue,
         webhooks::{Lookup, Sender, lookup},
     },
 };
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use uuid::Uuid;
 
 use super::app::{App, bearer};
 use crate::support::{PATIENCE, enqueue, receiver::Receiver, within};
@@ -29,8 +30,8 @@ fn settings() -> Settings {
 }
 
 /// Room for so many, all of one tenant.
-fn room(most: i64) -> Room {
-    Room { most, per_tenant: 1000 }
+fn room(most: i64) -> Capacity {
+    Capacity { most, per_tenant: 1000 }
 }
 
 async fn app() -> App {
@@ -42,7 +43,7 @@ fn send(app: &App, settings: &Settings, lookup: Lookup) -> DropGuard {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let sender = Sender::new(app.db.database.clone(), &settings.webhooks, lookup).unwrap();
     let end = CancellationToken::new();
-    tokio::spawn(sender.run(end.clone()));
+    tokio::spawn(queue::drive(sender, end.clone()));
     end.drop_guard()
 }
 
@@ -233,7 +234,7 @@ async fn what_fails_for_a_day_is_given_up_and_its_endpoint_disabled() {
     let app = app().await;
     subscribe(&app, "ci", "http://127.0.0.1:9/", &["*"]).await;
     app.db.queued(1).await;
-    let (database, terms) = (&app.db.database, settings().webhooks.terms());
+    let (database, terms) = (&app.db.database, settings().webhooks.retry_policy());
     let claimed = deliveries::claim(database, room(10), terms).await.unwrap();
     let attempt = Attempt::unanswered("connection refused".into());
     let after = deliveries::fail(database, &claimed[0], &attempt, terms).await.unwrap();
@@ -259,7 +260,7 @@ async fn what_waits_at_an_endpoint_that_is_disabled_ends_and_enabling_begins_ane
     for _ in 0..3 {
         app.db.queued(1).await;
     }
-    let (database, terms) = (&app.db.database, settings().webhooks.terms());
+    let (database, terms) = (&app.db.database, settings().webhooks.retry_policy());
     let claimed = deliveries::claim(database, room(2), terms).await.unwrap();
     let gone = Attempt::answered(410, Some("gone".into()));
     let after = deliveries::fail(database, &claimed[0], &gone, terms).await.unwrap();
@@ -299,7 +300,7 @@ async fn an_owner_who_disables_an_endpoint_ends_what_waits_there() {
     // What was written at the same moment ends with the next claim.
     execute(&app, "UPDATE deliveries SET status = 'pending', finished_at = NULL, error = NULL")
         .await;
-    let (database, terms) = (&app.db.database, settings().webhooks.terms());
+    let (database, terms) = (&app.db.database, settings().webhooks.retry_policy());
     assert_eq!(deliveries::claim(database, room(10), terms).await.unwrap().len(), 1);
     assert_eq!(deliveries_of(&app, "ci").await[0]["status"], "failed");
 }
@@ -311,16 +312,17 @@ async fn an_endpoint_that_took_nothing_while_a_delivery_was_tried_is_disabled_wi
     subscribe(&app, "alive", "http://127.0.0.1:9/", &["*"]).await;
     app.db.queued(1).await;
     app.db.queued(1).await;
-    let (database, terms) = (&app.db.database, settings().webhooks.terms());
+    let (database, terms) = (&app.db.database, settings().webhooks.retry_policy());
     let claimed = deliveries::claim(database, room(10), terms).await.unwrap();
     // A day later, each failing for a little less: since the first attempt.
     let day = "UPDATE deliveries SET retry_since = now() - interval '24 hours';
                UPDATE webhook_endpoints SET failing_since = now() - interval '23 hours'";
     execute(&app, day).await;
-    let alive: Uuid = sqlx::query_scalar("SELECT id FROM webhook_endpoints WHERE name = 'alive'")
-        .fetch_one(&database.pool)
-        .await
-        .unwrap();
+    let alive: WebhookEndpointId =
+        sqlx::query_scalar("SELECT id FROM webhook_endpoints WHERE name = 'alive'")
+            .fetch_one(&database.pool)
+            .await
+            .unwrap();
     let (alive, dead): (Vec<_>, Vec<_>) =
         claimed.into_iter().partition(|one| one.endpoint == Some(alive));
     let failed = Attempt::unanswered("connection refused".into());
@@ -342,8 +344,8 @@ async fn a_delivery_is_repeated_when_its_sender_died_and_recorded_by_the_holder_
     let mut hook = Receiver::start().await;
     subscribe(&app, "ci", &hook.url, &["*"]).await;
     app.db.queued(1).await;
-    let (database, terms) = (&app.db.database, settings().webhooks.terms());
-    let over = Terms { lease: Duration::ZERO, ..terms };
+    let (database, terms) = (&app.db.database, settings().webhooks.retry_policy());
+    let over = RetryPolicy { lease: Duration::ZERO, ..terms };
     let dead = deliveries::claim(database, room(10), over).await.unwrap().remove(0);
     let sending = send(&app, &settings(), lookup());
     assert_eq!(hook.post().await.header("webhook-id"), dead.envelope.id.to_string());
@@ -366,7 +368,7 @@ async fn several_senders_share_the_work_and_one_slow_endpoint_does_not_hold_it_u
     }
     subscribe(&app, "two", "http://127.0.0.1:9/", &["*"]).await;
     app.db.queued(1).await;
-    let (database, terms) = (&app.db.database, settings().webhooks.terms());
+    let (database, terms) = (&app.db.database, settings().webhooks.retry_policy());
     let claim = || deliveries::claim(database, room(5), terms);
     let (a, b, c) = tokio::join!(claim(), claim(), claim());
     let mut ids: Vec<_> = [a, b, c].into_iter().flat_map(Result::unwrap).map(|d| d.id).collect();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use retune::{service::jobs::Status, storage::ATTEMPTS};
+use retune::{service::domain::transfers::Status, storage::ATTEMPTS};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;

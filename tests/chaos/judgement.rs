@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use retune::service::jobs::Status;
+use retune::service::domain::transfers::Status;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;

@@ -2,9 +2,9 @@
 //! that was away, or told another time.
 
 mod answers;
+mod auth_mode;
 mod clock;
 mod connections;
-mod door;
 mod fairness;
 mod labels;
 mod logins;

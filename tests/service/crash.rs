@@ -11,20 +11,20 @@ use std::{
 
 use nix::sys::signal::Signal;
 use retune::{
+    contract::ids::TransferId,
     pipeline::Phase,
     service::{
-        access::DEFAULT_TENANT,
-        database::{
-            transfers::{self, Enqueue},
-            workers,
+        database::{transfers::Enqueue, workers},
+        domain::{
+            access::DEFAULT_TENANT,
+            transfers::{Status, Transfer},
         },
-        jobs::{Status, Transfer},
+        registry::transitions,
     },
 };
 use safetensors::{Dtype, serialize_to_file, tensor::TensorView};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use crate::support::{Process, TestDatabase, enqueue, reachable_folder, retune, within};
 
@@ -50,11 +50,11 @@ impl Case {
     }
 
     /// A transfer that takes some seconds, most of them in `aligning`, a look a timestep.
-    pub async fn queued(&self, timesteps: u32) -> Uuid {
+    pub async fn queued(&self, timesteps: u32) -> TransferId {
         self.queued_with("gmt", timesteps).await
     }
 
-    pub async fn queued_with(&self, method: &str, timesteps: u32) -> Uuid {
+    pub async fn queued_with(&self, method: &str, timesteps: u32) -> TransferId {
         let spec = json!({
             "source": {"base": self.uri("old/"), "trajectory": self.uri("tuned/")},
             "target": {"base": self.uri("new/")},
@@ -83,7 +83,7 @@ impl Case {
         command
     }
 
-    pub async fn aligning(&self, id: Uuid, attempt: i32) -> Transfer {
+    pub async fn aligning(&self, id: TransferId, attempt: i32) -> Transfer {
         let wanted = |transfer: &Transfer| {
             assert!(!transfer.status.is_final(), "too early: {transfer:#?}");
             transfer.attempt >= attempt && transfer.phase == Some(Phase::Aligning)
@@ -92,7 +92,7 @@ impl Case {
     }
 
     /// The transfer ended well, once, and what lies in the store is what the row says.
-    pub async fn succeeded_once(&self, id: Uuid) {
+    pub async fn succeeded_once(&self, id: TransferId) {
         let ended = self.test.until(id, |transfer| transfer.status.is_final()).await;
         assert_eq!(ended.status, Status::Succeeded, "{ended:#?}");
         let kinds = self.test.event_kinds(id).await;
@@ -105,7 +105,7 @@ impl Case {
         assert!(manifest.is_object());
     }
 
-    fn result(&self, id: Uuid) -> std::path::PathBuf {
+    fn result(&self, id: TransferId) -> std::path::PathBuf {
         self.folder.path().join("out").join(id.to_string())
     }
 }
@@ -285,7 +285,7 @@ async fn a_cancelled_transfer_stops_soon_and_leaves_no_result() {
     let _worker = case.worker();
     case.aligning(id, 1).await;
     let asked = Instant::now();
-    transfers::request_cancel(&case.test.database, DEFAULT_TENANT, id).await.unwrap();
+    transitions::request_cancel(&case.test.database, DEFAULT_TENANT, id).await.unwrap();
     let ended = case.test.until(id, |transfer| transfer.status.is_final()).await;
     assert_eq!(ended.status, Status::Cancelled);
     assert!(asked.elapsed() < LEASE, "{:?}", asked.elapsed());

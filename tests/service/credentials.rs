@@ -3,13 +3,15 @@
 use std::{fs::File, path::Path};
 
 use reqwest::{Method, StatusCode};
-use retune::service::{
-    access::{DEFAULT_TENANT, Role},
-    database::{api_keys, tenants},
+use retune::{
+    contract::ids::TenantId,
+    service::{
+        database::{api_keys, tenants},
+        domain::access::{DEFAULT_TENANT, Role},
+    },
 };
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
-use uuid::Uuid;
 
 use crate::support::{
     Served, TestDatabase, http, reachable_folder, retune, s3_server::S3Server, within,
@@ -78,7 +80,7 @@ impl Installation {
     }
 }
 
-async fn key_of(database: &TestDatabase, tenant: Uuid) -> String {
+async fn key_of(database: &TestDatabase, tenant: TenantId) -> String {
     let made = api_keys::create(&database.database, "test", tenant, Role::Admin, None).await;
     made.expect("a key").1
 }

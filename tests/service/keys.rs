@@ -1,8 +1,11 @@
 //! API keys at the database and on the command line.
 
-use retune::service::{
-    access::{DEFAULT_TENANT, Role},
-    database::api_keys,
+use retune::{
+    contract::ids::TenantId,
+    service::{
+        database::api_keys,
+        domain::access::{DEFAULT_TENANT, Role},
+    },
 };
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
@@ -27,16 +30,16 @@ async fn a_key_holds_until_it_is_withdrawn_or_expires() {
     assert!(api_keys::authenticate(database, &forged).await.unwrap().is_none());
     assert!(api_keys::authenticate(database, "rt_nonsense").await.unwrap().is_none());
 
-    assert!(!api_keys::revoke(database, Uuid::now_v7(), key.id).await.unwrap());
+    assert!(!api_keys::revoke(database, TenantId::generate(), key.id).await.unwrap());
     assert!(api_keys::revoke(database, DEFAULT_TENANT, key.id).await.unwrap());
     assert!(api_keys::authenticate(database, &secret).await.unwrap().is_none());
-    // The doors do not open when the last key is withdrawn.
+    // The service does not open when the last key is withdrawn.
     assert!(api_keys::any_exists(database).await.unwrap());
 
     let (_, expired) = make(Some(OffsetDateTime::now_utc() - Duration::seconds(1))).await;
     assert!(api_keys::authenticate(database, &expired).await.unwrap().is_none());
     assert_eq!(api_keys::list(database, DEFAULT_TENANT, None, 10).await.unwrap().len(), 2);
-    let nobody = api_keys::create(database, "x", Uuid::now_v7(), Role::Read, None).await;
+    let nobody = api_keys::create(database, "x", TenantId::generate(), Role::Read, None).await;
     assert!(matches!(nobody, Err(api_keys::CreateError::UnknownTenant(_))));
 }
 

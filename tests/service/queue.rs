@@ -4,19 +4,25 @@ use std::{collections::HashSet, time::Duration};
 
 use retune::{
     config::{Quotas, Settings},
+    contract::ids::{TenantId, TransferId, WorkerId},
     pipeline::{Outcome, Phase, Recommendation, Verdict},
     service::{
-        access::DEFAULT_TENANT,
         database::{
             idempotency::Idempotency,
-            leases::{self, AfterFailure, Heard, Lease, Report},
-            transfers::{self, Enqueue, EnqueueError, ListFilter, TransitionError},
+            leases::{self, Heard, Lease, Report},
+            transfers::{self, Enqueue, EnqueueError, ListFilter},
         },
-        jobs::{JobError, Status},
+        domain::{
+            access::DEFAULT_TENANT,
+            transfers::{JobError, Status},
+        },
+        registry::{
+            attempts::{self, AfterFailure},
+            transitions::{self, TransitionError},
+        },
     },
 };
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::support::{LONG, OVER, TestDatabase, enqueue, spec};
 
@@ -40,7 +46,7 @@ fn fault() -> JobError {
 }
 
 async fn claim(on: &TestDatabase) -> Lease {
-    leases::claim(&on.database, Uuid::now_v7(), LONG).await.unwrap().expect("something to do")
+    leases::claim(&on.database, WorkerId::generate(), LONG).await.unwrap().expect("something to do")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -55,13 +61,15 @@ async fn many_claimants_share_the_queue_and_nobody_gets_anothers() {
         let database = test.database.clone();
         claimants.spawn(async move {
             let mut mine = Vec::new();
-            while let Some(lease) = leases::claim(&database, Uuid::now_v7(), LONG).await.unwrap() {
+            while let Some(lease) =
+                leases::claim(&database, WorkerId::generate(), LONG).await.unwrap()
+            {
                 mine.push(lease.transfer);
             }
             mine
         });
     }
-    let claimed: Vec<Uuid> = claimants.join_all().await.into_iter().flatten().collect();
+    let claimed: Vec<TransferId> = claimants.join_all().await.into_iter().flatten().collect();
     assert_eq!(claimed.len(), 40);
     assert_eq!(claimed.into_iter().collect::<HashSet<_>>(), queued);
 }
@@ -71,7 +79,7 @@ async fn a_stale_lease_changes_nothing_and_one_result_is_recorded() {
     let test = TestDatabase::fresh().await;
     let id = test.queued(3).await.id;
     let database = &test.database;
-    let stale = leases::claim(database, Uuid::now_v7(), OVER).await.unwrap().unwrap();
+    let stale = leases::claim(database, WorkerId::generate(), OVER).await.unwrap().unwrap();
     let fresh = claim(&test).await;
     assert_eq!((fresh.transfer, fresh.attempt), (id, 2));
 
@@ -79,16 +87,16 @@ async fn a_stale_lease_changes_nothing_and_one_result_is_recorded() {
     let report = Report { phase: Some(Phase::Publishing), ..Report::default() };
     let beat = leases::beat(database, &stale, LONG.lease, &report).await.unwrap();
     assert_eq!(beat, Heard::Lost);
-    assert!(!leases::succeed(database, &stale, &outcome()).await.unwrap());
-    assert_eq!(leases::fail(database, &stale, &fault(), true, LONG).await.unwrap(), None);
-    assert!(!leases::cancelled(database, &stale).await.unwrap());
-    assert!(!leases::hand_back(database, &stale).await.unwrap());
+    assert!(!attempts::succeed(database, &stale, &outcome()).await.unwrap());
+    assert_eq!(attempts::fail(database, &stale, &fault(), true, LONG).await.unwrap(), None);
+    assert!(!attempts::cancelled(database, &stale).await.unwrap());
+    assert!(!attempts::hand_back(database, &stale).await.unwrap());
     let after = test.get(id).await;
     assert_eq!((after.status, after.revision), (Status::Running, before.revision));
 
-    assert!(leases::succeed(database, &fresh, &outcome()).await.unwrap());
-    assert!(!leases::succeed(database, &fresh, &outcome()).await.unwrap());
-    assert!(!leases::succeed(database, &stale, &outcome()).await.unwrap());
+    assert!(attempts::succeed(database, &fresh, &outcome()).await.unwrap());
+    assert!(!attempts::succeed(database, &fresh, &outcome()).await.unwrap());
+    assert!(!attempts::succeed(database, &stale, &outcome()).await.unwrap());
     let done = test.get(id).await;
     assert_eq!(done.status, Status::Succeeded);
     assert_eq!(done.recommendation, Some(Recommendation::TransferAndFineTune));
@@ -127,10 +135,10 @@ async fn beats_tell_phase_and_progress_and_hear_of_a_cancellation() {
     let kinds = test.event_kinds(id).await;
     assert_eq!(kinds.iter().filter(|kind| *kind == "transfer.phase_changed").count(), 1);
 
-    transfers::request_cancel(&test.database, DEFAULT_TENANT, id).await.unwrap();
+    transitions::request_cancel(&test.database, DEFAULT_TENANT, id).await.unwrap();
     assert_eq!(test.get(id).await.status, Status::Cancelling);
     assert_eq!(beat(&quiet).await, Heard::Cancel);
-    assert!(leases::cancelled(&test.database, &held).await.unwrap());
+    assert!(attempts::cancelled(&test.database, &held).await.unwrap());
     let ended = test.get(id).await;
     assert_eq!((ended.status, ended.phase, ended.progress), (Status::Cancelled, None, None));
     assert!(ended.finished_at.is_some());
@@ -143,7 +151,7 @@ async fn a_failed_attempt_is_queued_again_until_the_attempts_are_used_up() {
     let now = leases::Terms { backoff: Duration::from_nanos(1), ..LONG };
     let fail = async |may_retry| {
         let held = claim(&test).await;
-        leases::fail(&test.database, &held, &fault(), may_retry, now).await.unwrap()
+        attempts::fail(&test.database, &held, &fault(), may_retry, now).await.unwrap()
     };
     assert_eq!(fail(true).await, Some(AfterFailure::QueuedAgain));
     assert_eq!(test.get(id).await.status, Status::Queued);
@@ -155,7 +163,7 @@ async fn a_failed_attempt_is_queued_again_until_the_attempts_are_used_up() {
 
     // By hand: all attempts anew, and an input at fault is not tried again.
     let again =
-        transfers::retry(&test.database, DEFAULT_TENANT, id, &quotas()).await.unwrap().unwrap();
+        transitions::retry(&test.database, DEFAULT_TENANT, id, &quotas()).await.unwrap().unwrap();
     assert_eq!((again.status, again.attempt, again.error), (Status::Queued, 0, None));
     assert_eq!(fail(false).await, Some(AfterFailure::Failed));
     assert_eq!(test.get(id).await.attempt, 1);
@@ -166,8 +174,8 @@ async fn a_backoff_keeps_a_transfer_from_being_claimed() {
     let test = TestDatabase::fresh().await;
     test.queued(3).await;
     let held = claim(&test).await;
-    leases::fail(&test.database, &held, &fault(), true, LONG).await.unwrap();
-    assert!(leases::claim(&test.database, Uuid::now_v7(), LONG).await.unwrap().is_none());
+    attempts::fail(&test.database, &held, &fault(), true, LONG).await.unwrap();
+    assert!(leases::claim(&test.database, WorkerId::generate(), LONG).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -177,7 +185,7 @@ async fn a_lease_handed_back_costs_no_attempt() {
     for _ in 0..3 {
         let held = claim(&test).await;
         assert_eq!(held.attempt, 1);
-        assert!(leases::hand_back(&test.database, &held).await.unwrap());
+        assert!(attempts::hand_back(&test.database, &held).await.unwrap());
     }
     let waiting = test.get(id).await;
     assert_eq!((waiting.status, waiting.attempt), (Status::Queued, 0));
@@ -189,18 +197,18 @@ async fn transitions_that_make_no_sense_are_refused() {
     let database = &test.database;
     let id = test.queued(3).await.id;
     let invalid = |result| matches!(result, Err(TransitionError::InvalidState { .. }));
-    assert!(invalid(transfers::retry(database, DEFAULT_TENANT, id, &quotas()).await));
-    let cancelled = transfers::request_cancel(database, DEFAULT_TENANT, id).await.unwrap();
+    assert!(invalid(transitions::retry(database, DEFAULT_TENANT, id, &quotas()).await));
+    let cancelled = transitions::request_cancel(database, DEFAULT_TENANT, id).await.unwrap();
     assert_eq!(cancelled.unwrap().status, Status::Cancelled);
-    assert!(invalid(transfers::request_cancel(database, DEFAULT_TENANT, id).await));
-    assert!(leases::claim(database, Uuid::now_v7(), LONG).await.unwrap().is_none());
-    let again = transfers::retry(database, DEFAULT_TENANT, id, &quotas()).await.unwrap().unwrap();
+    assert!(invalid(transitions::request_cancel(database, DEFAULT_TENANT, id).await));
+    assert!(leases::claim(database, WorkerId::generate(), LONG).await.unwrap().is_none());
+    let again = transitions::retry(database, DEFAULT_TENANT, id, &quotas()).await.unwrap().unwrap();
     assert_eq!(again.status, Status::Queued);
     // Another tenant sees nothing.
-    let other = Uuid::now_v7();
+    let other = TenantId::generate();
     assert!(transfers::get(database, other, id).await.unwrap().is_none());
-    assert!(transfers::request_cancel(database, other, id).await.unwrap().is_none());
-    assert!(transfers::retry(database, other, id, &quotas()).await.unwrap().is_none());
+    assert!(transitions::request_cancel(database, other, id).await.unwrap().is_none());
+    assert!(transitions::retry(database, other, id, &quotas()).await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -216,7 +224,7 @@ async fn requests_under_one_key_make_one_transfer() {
         requests.spawn(async move { transfers::enqueue(&database, request).await.unwrap() });
     }
     let answers = requests.join_all().await;
-    let ids: HashSet<Uuid> = answers.iter().map(|answer| answer.transfer.id).collect();
+    let ids: HashSet<TransferId> = answers.iter().map(|answer| answer.transfer.id).collect();
     assert_eq!(ids.len(), 1);
     assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
     let other = transfers::enqueue(&test.database, request(2)).await;
@@ -236,7 +244,7 @@ async fn lists_are_filtered_newest_first_and_paged() {
     let one = submit("file:///a/", "file:///b/", "x").await;
     let two = submit("file:///b/", "file:///c/", "y").await;
     let three = submit("file:///a/", "file:///c/", "x").await;
-    transfers::request_cancel(&test.database, DEFAULT_TENANT, two).await.unwrap();
+    transitions::request_cancel(&test.database, DEFAULT_TENANT, two).await.unwrap();
     let list = async |filter: ListFilter| {
         let filter =
             ListFilter { limit: if filter.limit == 0 { 10 } else { filter.limit }, ..filter };
@@ -254,7 +262,7 @@ async fn lists_are_filtered_newest_first_and_paged() {
     let next = ListFilter { limit: 1, after: Some(three), ..ListFilter::default() };
     assert_eq!(list(next).await, [two]);
     let any = ListFilter { limit: 9, ..ListFilter::default() };
-    let elsewhere = transfers::list(&test.database, Uuid::now_v7(), &any);
+    let elsewhere = transfers::list(&test.database, TenantId::generate(), &any);
     assert!(elsewhere.await.unwrap().is_empty());
 }
 
@@ -266,7 +274,7 @@ async fn a_gate_is_told_of_before_the_end() {
     let id = test.submit(Enqueue { spec, ..enqueue() }).await.id;
     let held = claim(&test).await;
     let rejected = Outcome { verdict: Verdict::Rejected, ..outcome() };
-    assert!(leases::succeed(&test.database, &held, &rejected).await.unwrap());
+    assert!(attempts::succeed(&test.database, &held, &rejected).await.unwrap());
     let kinds = test.event_kinds(id).await;
     assert_eq!(kinds[2..], ["gate.failed", "transfer.succeeded"]);
 }
@@ -282,7 +290,7 @@ async fn changes_are_heard() {
             loop {
                 match changes.recv().await.unwrap() {
                     heard if heard == id => return,
-                    heard if heard.is_nil() => break,
+                    TransferId::ANY => break,
                     _ => {}
                 }
             }

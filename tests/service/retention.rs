@@ -2,7 +2,7 @@
 
 use retune::{
     config::Retention,
-    service::{access::DEFAULT_TENANT, database::retention},
+    service::{database::retention, domain::access::DEFAULT_TENANT},
 };
 use sqlx::AssertSqlSafe;
 

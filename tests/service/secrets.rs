@@ -4,8 +4,8 @@ use std::fs::{self, File};
 
 use nix::sys::signal::Signal;
 use retune::service::{
-    access::{DEFAULT_TENANT, Role},
     database::api_keys,
+    domain::access::{DEFAULT_TENANT, Role},
 };
 use serde_json::{Value, json};
 

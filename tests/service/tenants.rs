@@ -1,10 +1,13 @@
 //! The wall between tenants in the database itself, beneath the queries' own conditions.
 
-use retune::service::{
-    access::{DEFAULT_TENANT, Role},
-    database::{
-        Database, api_keys,
-        transfers::{self, Enqueue},
+use retune::{
+    contract::ids::{TenantId, TransferId},
+    service::{
+        database::{
+            Database, api_keys,
+            transfers::{self, Enqueue},
+        },
+        domain::access::{DEFAULT_TENANT, Role},
     },
 };
 use sqlx::Executor;
@@ -13,8 +16,8 @@ use uuid::Uuid;
 use crate::support::{TestDatabase, enqueue};
 
 /// Two tenants with rows in every table that the service fills by itself.
-async fn two_tenants(test: &TestDatabase) -> [Uuid; 2] {
-    let other = Uuid::now_v7();
+async fn two_tenants(test: &TestDatabase) -> [TenantId; 2] {
+    let other = TenantId::generate();
     sqlx::query("INSERT INTO tenants (id, name) VALUES ($1, 'other')")
         .bind(other)
         .execute(&test.database.pool)
@@ -117,7 +120,7 @@ async fn the_lookup_by_function_is_behind_the_wall_too() {
     .await
     .unwrap();
     assert!(held);
-    let theirs: Uuid = sqlx::query_scalar("SELECT id FROM transfers WHERE tenant = $1")
+    let theirs: TransferId = sqlx::query_scalar("SELECT id FROM transfers WHERE tenant = $1")
         .bind(other)
         .fetch_one(&test.database.pool)
         .await
@@ -161,7 +164,7 @@ async fn the_wall_holds_for_an_owner_who_is_no_superuser() {
     let url = test.url.replace("postgres://app@", &format!("postgres://{name}@"));
     let owned = Database::connect_to(&url, 2).await.unwrap();
     owned.migrate().await.unwrap();
-    let other = Uuid::now_v7();
+    let other = TenantId::generate();
     let add = format!("INSERT INTO tenants (id, name) VALUES ('{other}', 'other')");
     owned.pool.execute(sqlx::AssertSqlSafe(add)).await.unwrap();
     for tenant in [DEFAULT_TENANT, other] {

@@ -4,12 +4,14 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use retune::service::{
-    access::DEFAULT_TENANT,
     database::{
         deliveries::{self, ListFilter},
         webhook_endpoints::{self, Wanted},
     },
-    webhooks::{Delivery, DeliveryStatus},
+    domain::{
+        access::DEFAULT_TENANT,
+        events::{Delivery, DeliveryStatus},
+    },
 };
 
 use crate::support::{Served, TestDatabase, receiver::Receiver, retune, within};

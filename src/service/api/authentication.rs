@@ -12,7 +12,7 @@ use axum::{
 
 use super::{AppState, audit_events::refusals, problem::Problem};
 use crate::service::{
-    access::{Principal, Role},
+    domain::access::{Principal, Role},
     state::cookie,
 };
 
@@ -54,6 +54,7 @@ async fn principal(parts: &Parts, state: &AppState, least: Role) -> Result<Princ
         // From the dashboard's pages; never good for a change.
         parts.method.is_safe().then(|| cookie::read(&parts.headers)).flatten()
     });
+
     let principal = match (secret, state.is_open().await?) {
         (_, true) => Principal::OPEN,
         (Some(secret), false) => state
@@ -64,6 +65,7 @@ async fn principal(parts: &Parts, state: &AppState, least: Role) -> Result<Princ
             return Err(unauthenticated("send a key: Authorization: Bearer rt_…"));
         }
     };
+
     refusals::name_caller(parts, principal);
     // Before anything that is recorded: refusals do not flood the audit log.
     if !state.rate_limit.allows(principal.key_id, Instant::now()) {
@@ -81,10 +83,11 @@ async fn principal(parts: &Parts, state: &AppState, least: Role) -> Result<Princ
                 .to_lowercase(),
         ));
     }
+
     Ok(principal)
 }
 
-/// Of who was let in before: by a key that no longer holds, or by a door that has been closed since.
+/// Of who was let in before: by a key that no longer holds, or while the service ran open, which it no longer does.
 pub const KEY_ENDED: &str = "what let this request in holds no more: send a key that is valid";
 
 /// 401 with a reason.

@@ -2,21 +2,22 @@
 
 pub mod aliases;
 pub mod arrivals;
-pub mod get;
 pub mod inbound_tokens;
-pub mod list;
 pub mod put;
+pub mod read;
 pub mod versions;
 
 use super::{AppState, problem::Problem};
-use crate::service::{database::base_models, retuning::base_models::BaseModel};
-use uuid::Uuid;
+use crate::{
+    contract::ids::TenantId,
+    service::{database::base_models, domain::registry::base_models::BaseModel},
+};
 
 /// The tenant's base model.
 ///
 /// # Errors
 /// 404 where the tenant has none of this name.
-async fn load(state: &AppState, tenant: Uuid, name: &str) -> Result<BaseModel, Problem> {
+async fn load(state: &AppState, tenant: TenantId, name: &str) -> Result<BaseModel, Problem> {
     let model = base_models::get(&state.database, tenant, name).await?;
     model.ok_or_else(|| Problem::not_found("base model"))
 }

@@ -58,6 +58,7 @@ impl Modify for Head {
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("A key made by `retune keys create` or `POST /v1/api_keys`."))
             .build();
+
         document
             .components
             .get_or_insert_with(Components::new)

@@ -46,6 +46,7 @@ fn tagged(known: &HeaderMap, tag: HeaderValue, body: Vec<u8>) -> Response {
         let kind = [(header::CONTENT_TYPE, "application/json")];
         (kind, Body::from(body)).into_response()
     };
+
     let headers = response.headers_mut();
     headers.insert(header::ETAG, tag);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
@@ -58,8 +59,12 @@ pub fn matches(known: Option<&HeaderValue>, etag: &HeaderValue) -> bool {
     let (Some(Ok(known)), Ok(etag)) = (known.map(HeaderValue::to_str), etag.to_str()) else {
         return false;
     };
-    let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     known.trim() == "*" || known.split(',').any(|tag| strong(tag) == strong(etag))
+}
+
+/// A tag without its mark of weakness.
+fn strong(tag: &str) -> &str {
+    tag.trim().trim_start_matches("W/")
 }
 
 #[cfg(test)]

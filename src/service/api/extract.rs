@@ -3,7 +3,7 @@
 //! [`JsonBody`] reads the body in steps, each with its own code: content type (415), size (413),
 //! JSON (400), NUL characters (422, `jsonb` cannot hold them), shape (422 with a pointer).
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use axum::{
     body::{Bytes, HttpBody},
@@ -50,6 +50,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
         if request.body().size_hint().exact() == Some(0) {
             return Ok(Self(T::default()));
         }
+
         let bytes = read(request, state).await?;
         match parse(&bytes)? {
             Value::Null => Ok(Self(T::default())),
@@ -66,6 +67,7 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Prob
             "send JSON, with content-type: application/json",
         ));
     }
+
     let BodyPatience(patience) = request.extensions().get().copied().unwrap_or_default();
     let reading = tokio::time::timeout(patience, Bytes::from_request(request, state));
     let Ok(bytes) = reading.await else {
@@ -75,6 +77,7 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Prob
             format!("the body did not come within {} s", patience.as_secs()),
         ));
     };
+
     bytes.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             Problem::new(
@@ -109,16 +112,20 @@ fn parse(bytes: &[u8]) -> Result<Value, Problem> {
             format!("the body is not JSON: {error}"),
         )
     })?;
+
     let mut faults = Vec::new();
     find_nul(&value, &mut String::new(), &mut faults);
     if faults.is_empty() { Ok(value) } else { Err(Problem::invalid("invalid_text", faults)) }
 }
 
+fn has_nul(pointer: &str) -> Fault {
+    Fault::new(pointer, "must not contain NUL characters")
+}
+
 fn find_nul(value: &Value, pointer: &mut String, faults: &mut Vec<Fault>) {
     let length = pointer.len();
-    let fault = |pointer: &str| Fault::new(pointer, "must not contain NUL characters");
     match value {
-        Value::String(text) if text.contains('\0') => faults.push(fault(pointer)),
+        Value::String(text) if text.contains('\0') => faults.push(has_nul(pointer)),
         Value::Array(items) => {
             for (i, item) in items.iter().enumerate() {
                 *pointer += &format!("/{i}");
@@ -130,7 +137,7 @@ fn find_nul(value: &Value, pointer: &mut String, faults: &mut Vec<Fault>) {
             for (key, field) in fields {
                 *pointer += &format!("/{}", key.replace('~', "~0").replace('/', "~1"));
                 if key.contains('\0') {
-                    faults.push(fault(pointer));
+                    faults.push(has_nul(pointer));
                 }
                 find_nul(field, pointer, faults);
                 pointer.truncate(length);
@@ -170,31 +177,35 @@ impl<S: Send + Sync> FromRequestParts<S> for QueryPairs {
 }
 
 /// The `{id}` of a path. What is not a UUID names nothing: 404, as for an unknown id.
-pub struct Id(pub Uuid);
+pub struct Id<T>(pub T);
 
-impl<S: Send + Sync> FromRequestParts<S> for Id {
+impl<S: Send + Sync, T: From<Uuid>> FromRequestParts<S> for Id<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Path(id) = Path::<Uuid>::from_request_parts(parts, state)
             .await
             .map_err(|_| Problem::not_found("id"))?;
-        Ok(Self(id))
+        Ok(Self(id.into()))
     }
 }
 
 /// The `{id}` of a path, and the name after it, with what slashes it has; see [`Id`].
-pub struct IdAndName(pub Uuid, pub String);
+pub struct IdAndName<T>(pub T, pub String);
 
-impl<S: Send + Sync> FromRequestParts<S> for IdAndName {
+impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for IdAndName<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let unknown = || Problem::not_found("file");
-        let found = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        let Path(values) = found.map_err(|_| unknown())?;
+        let Path(values) = Path::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::not_found("file"))?;
+
         let mut values = values.into_iter().map(|(_, value)| value);
-        let id = values.next().and_then(|id| id.parse().ok()).ok_or_else(unknown)?;
+        let id = values
+            .next()
+            .and_then(|id| id.parse().ok())
+            .ok_or_else(|| Problem::not_found("file"))?;
         Ok(Self(id, values.collect::<Vec<_>>().join("/")))
     }
 }
@@ -225,13 +236,14 @@ async fn names<S: Send + Sync, const N: usize>(
     parts: &mut Parts,
     state: &S,
 ) -> Result<[String; N], Problem> {
-    let unknown = || Problem::not_found("name");
-    let names = Path::<Vec<String>>::from_request_parts(parts, state).await;
-    let Path(names) = names.map_err(|_| unknown())?;
+    let Path(names) = Path::<Vec<String>>::from_request_parts(parts, state)
+        .await
+        .map_err(|_| Problem::not_found("name"))?;
     if names.iter().any(|name| name.contains('\0')) {
-        return Err(unknown());
+        return Err(Problem::not_found("name"));
     }
-    names.try_into().map_err(|_| unknown())
+
+    names.try_into().map_err(|_| Problem::not_found("name"))
 }
 
 #[cfg(test)]

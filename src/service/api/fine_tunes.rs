@@ -1,22 +1,23 @@
 //! Fine-tunes: register, look; their versions and aliases below.
 
 pub mod aliases;
-pub mod get;
-pub mod list;
 pub mod put;
+pub mod read;
 pub mod versions;
 
 use axum::http::HeaderValue;
-use uuid::Uuid;
 
 use super::{AppState, etag, problem::Problem};
-use crate::service::{database::fine_tunes, retuning::fine_tunes::FineTune};
+use crate::{
+    contract::ids::TenantId,
+    service::{database::fine_tunes, domain::registry::fine_tunes::FineTune},
+};
 
 /// The tenant's fine-tune.
 ///
 /// # Errors
 /// 404 where the tenant has none of this name.
-async fn load(state: &AppState, tenant: Uuid, name: &str) -> Result<FineTune, Problem> {
+async fn load(state: &AppState, tenant: TenantId, name: &str) -> Result<FineTune, Problem> {
     let found = fine_tunes::get(&state.database, tenant, name).await?;
     found.ok_or_else(|| Problem::not_found("fine-tune"))
 }

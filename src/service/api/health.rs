@@ -48,6 +48,7 @@ pub async fn ready(State(state): State<AppState>) -> Result<Json<Health>, Proble
     if state.shutdown.is_cancelled() {
         return Err(refuse("the service is stopping"));
     }
+
     match state.database.is_ready().await {
         Ok(Readiness::Ready) => Ok(Json(OK)),
         Ok(Readiness::OtherSchema) => {

@@ -23,14 +23,16 @@ use super::{
 };
 use crate::{
     service::{
-        access::Secret,
         database::{
-            arrivals::{self, Announced as How},
-            inbound_tokens::{self, Inbound, listings},
+            arrivals,
+            inbound_tokens::{self, listings},
         },
-        retuning::{
-            arrivals::{Announcement, Arrival},
-            inbound::{Announced, Hint, Sender, is_known_to_mlflow_alone},
+        domain::{
+            access::Secret,
+            registry::{
+                arrivals::{Announced as How, Announcement, Arrival},
+                inbound::{Announced, Hint, Inbound, Sender, is_known_to_mlflow_alone},
+            },
         },
     },
     storage::{Location, Storage},
@@ -109,6 +111,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     // A CloudEvent in binary mode is its data; what surrounds it stands in headers.
     let body = if headers.contains_key("ce-specversion") { json!({"data": body}) } else { body };
+
     let (sender, inbound) = open(&state, address).await?;
     let storage = state.storage(inbound.tenant);
     // The roots may have been narrowed since.
@@ -133,7 +136,9 @@ pub async fn handle(
             Vec::new()
         }
     };
+
     received.arrivals = arrivals::announce(&state.database, &inbound, &places, How::Again).await?;
+
     Ok((StatusCode::ACCEPTED, Json(received)).into_response())
 }
 
@@ -233,6 +238,7 @@ fn places(
         };
         ignored.push(Ignored { uri, reason: reason.to_owned() });
     }
+
     places.into_iter().collect()
 }
 
@@ -249,9 +255,11 @@ fn place(
     if let Some(version) = version {
         return Some((version, location));
     }
+
     let (root, whole) = (prefix.to_string(), location.to_string());
     let below = whole.strip_prefix(root.trim_end_matches('/'))?.trim_start_matches('/');
     let version = below.split('/').next()?.to_owned();
     let folder = prefix.child(&version).ok()?;
+
     Some((version, folder))
 }

@@ -11,7 +11,7 @@ use std::{any::Any, time::Duration};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
@@ -23,7 +23,7 @@ use tower_http::{
 };
 use uuid::Uuid;
 
-use super::{metrics, problem::Problem};
+use super::{method::known_method, metrics, problem::Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -48,13 +48,6 @@ pub fn common(router: Router, body_limit: usize) -> Router {
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(SetRequestIdLayer::new(REQUEST_ID, TimeOrdered))
         .layer(from_fn(drop_odd_request_id))
-}
-
-/// The method's name if it is one of the known ones, else `other`: a method can be any word.
-pub fn known_method(method: &Method) -> &'static str {
-    const KNOWN: [&str; 9] =
-        ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
 /// Answers are kept by nobody on their way, unless they say how.

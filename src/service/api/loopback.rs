@@ -17,11 +17,13 @@ pub async fn guard(State(state): State<AppState>, request: Request, next: Next) 
     if is_ours(request.method(), request.headers()) {
         return next.run(request).await;
     }
+
     match state.is_open().await {
         Ok(true) => {}
         Ok(false) => return next.run(request).await,
         Err(error) => return Problem::from(error).into_response(),
     }
+
     Problem::new(
         StatusCode::FORBIDDEN,
         "foreign_origin",

@@ -25,13 +25,13 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{sync::Mutex, time};
 
-use super::layers;
+use super::method::known_method;
 use crate::service::{
     database::{
         Database,
         figures::{self, Figures, Mark, OUTCOMES},
     },
-    jobs::Status,
+    domain::transfers::Status,
     state::AppState,
 };
 
@@ -93,46 +93,56 @@ fn describe() {
         "retune_http_request_seconds",
         "Seconds from a request to the head of its answer."
     );
+
     describe_gauge!("retune_build_info", "The version of this program; always 1.");
     describe_gauge!("retune_database_up", "Whether the database answered at this scrape.");
     describe_gauge!(
         "retune_database_pool",
         "Connections of this process to the database, by state."
     );
+
     describe_gauge!(
         "retune_figures_age_seconds",
         "Seconds since the database gave the figures of the queue; growing while it does not answer."
     );
+
     describe_gauge!("retune_transfers", "Of the queue: transfers by status.");
     describe_gauge!(
         "retune_oldest_queued_seconds",
         "Of the queue: for how long the first transfer that a worker could take has waited; 0 without one."
     );
+
     describe_gauge!("retune_workers", "Of the queue: worker processes seen lately, by state.");
     describe_gauge!(
         "retune_webhook_deliveries_waiting",
         "Of the queue: webhook deliveries that are still to be made."
     );
+
     describe_gauge!(
         "retune_webhook_lag_seconds",
         "Of the queue: for how long the first delivery that is due has been due; 0 without one."
     );
+
     describe_gauge!(
         "retune_arrivals_waiting",
         "Of the queue: announced bases still to be looked at."
     );
+
     describe_counter!(
         "retune_attempts_total",
         "Of the queue: attempts at transfers that ended since this process started, by outcome."
     );
+
     describe_counter!(
         "retune_lease_losses_total",
         "Of the queue: leases that ran out since this process started; attempts with the outcome lost."
     );
+
     describe_counter!(
         "retune_webhook_attempts_total",
         "Attempts of this process to deliver a webhook, by outcome."
     );
+
     describe_counter!(
         "retune_arrival_looks_total",
         "Looks of this process at an announced base, by outcome."
@@ -141,11 +151,12 @@ fn describe() {
 
 /// Counts and times one request.
 pub async fn record(request: Request, next: Next) -> Response {
-    let method = layers::known_method(request.method());
+    let method = known_method(request.method());
     let path = request
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+
     let begun = Instant::now();
     let response = next.run(request).await;
     let status = response.status().as_u16().to_string();
@@ -205,6 +216,7 @@ fn set(figures: &Figures) {
         let count = transfers.get(status.name()).copied().unwrap_or(0);
         gauge!("retune_transfers", "status" => status.name()).set(float(count));
     }
+
     for outcome in OUTCOMES {
         let count = figures.attempts.get(outcome).copied().unwrap_or(0);
         let count = u64::try_from(count).unwrap_or(0);
@@ -213,6 +225,7 @@ fn set(figures: &Figures) {
             counter!("retune_lease_losses_total").increment(count);
         }
     }
+
     let waiting = figures.waiting;
     gauge!("retune_oldest_queued_seconds").set(waiting.oldest_queued_seconds);
     gauge!("retune_workers", "state" => "busy").set(float(waiting.workers_busy));

@@ -45,11 +45,11 @@ pub struct PageQuery {
     after: Option<Uuid>,
 }
 
-/// Rows a page when `limit` is not given.
+/// Rows per page when `limit` is not given.
 pub const DEFAULT_LIMIT: usize = 50;
 
 /// The most that `limit` may ask for.
-pub const MOST: usize = 200;
+pub const MAX_PAGE_SIZE: usize = 200;
 
 /// Reads `limit`.
 ///
@@ -57,15 +57,15 @@ pub const MOST: usize = 200;
 /// 422 outside `1..=200`.
 pub fn limit(text: &str) -> Result<usize, Problem> {
     match text.parse() {
-        Ok(limit) if (1..=MOST).contains(&limit) => Ok(limit),
-        _ => Err(Problem::invalid_query("limit", format!("a number from 1 to {MOST}"))),
+        Ok(limit) if (1..=MAX_PAGE_SIZE).contains(&limit) => Ok(limit),
+        _ => Err(Problem::invalid_query("limit", format!("a number from 1 to {MAX_PAGE_SIZE}"))),
     }
 }
 
 /// Where a page begins and how long it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
-    pub after: Option<Uuid>,
+    after: Option<Uuid>,
     pub limit: usize,
 }
 
@@ -95,6 +95,7 @@ impl Cut {
                 }
             }
         }
+
         Ok(cut)
     }
 
@@ -104,6 +105,11 @@ impl Cut {
     /// As [`Cut::read`].
     pub fn alone(query: Vec<(String, String)>) -> Result<Self, Problem> {
         Self::read(query, |_, _| Ok(false))
+    }
+
+    /// The last row of the page before, as an id of its kind.
+    pub fn after<T: From<Uuid>>(&self) -> Option<T> {
+        self.after.map(T::from)
     }
 
     /// One row more than the page has: see [`Page::cut`].

@@ -88,6 +88,7 @@ impl Problem {
             _ if count <= MOST_FAULTS => format!("{count} fields are at fault"),
             _ => format!("{count} fields are at fault; the first {MOST_FAULTS} are named"),
         };
+
         Self { errors: faults, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail) }
     }
 

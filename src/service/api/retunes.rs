@@ -1,16 +1,13 @@
 //! Retunes: begin by hand, look, pause, resume, cancel.
 
-pub mod cancel;
+pub mod control;
 pub mod create;
-pub mod get;
-pub mod list;
-pub mod pause;
-pub mod resume;
+pub mod read;
 
 use axum::{Json, http::StatusCode};
 
 use super::problem::Problem;
-use crate::service::{database::retunes::control::ControlError, retuning::retunes::Retune};
+use crate::service::{domain::registry::retunes::Retune, registry::control::ControlError};
 
 /// The retune, if the tenant has it.
 fn found(retune: Option<Retune>) -> Result<Json<Retune>, Problem> {

@@ -1,6 +1,6 @@
 //! Transfers: submit, look, follow, stop, fetch what came of them.
 
-pub mod cancel;
+pub mod control;
 pub mod create;
 pub mod events;
 pub mod files;
@@ -9,7 +9,6 @@ pub mod list;
 pub mod locations;
 pub mod plan;
 pub mod report;
-pub mod retry;
 
 pub mod callback;
 
@@ -18,14 +17,16 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use uuid::Uuid;
 
 use super::{AppState, etag, problem::Problem};
-use crate::service::{
-    access::Principal,
-    database::transfers::{self, TransitionError},
-    jobs::Transfer,
-    state::Share,
+use crate::{
+    contract::ids::{KeyId, TenantId, TransferId},
+    service::{
+        database::transfers,
+        domain::{access::Principal, transfers::Transfer},
+        registry::transitions::TransitionError,
+        state::Share,
+    },
 };
 
 /// When to ask again for a stream after one was refused, in seconds.
@@ -35,7 +36,7 @@ const STREAM_PAUSE: u32 = 5;
 ///
 /// # Errors
 /// 404 where the tenant has none of this id.
-async fn load(state: &AppState, tenant: Uuid, id: Uuid) -> Result<Transfer, Problem> {
+async fn load(state: &AppState, tenant: TenantId, id: TransferId) -> Result<Transfer, Problem> {
     let transfer = transfers::get(&state.database, tenant, id).await?;
     transfer.ok_or_else(|| Problem::not_found("transfer"))
 }
@@ -44,7 +45,7 @@ async fn load(state: &AppState, tenant: Uuid, id: Uuid) -> Result<Transfer, Prob
 ///
 /// # Errors
 /// 429 where the caller's key has as many open as it may.
-fn stream_share(state: &AppState, caller: Principal) -> Result<Share<Option<Uuid>>, Problem> {
+fn stream_share(state: &AppState, caller: Principal) -> Result<Share<Option<KeyId>>, Problem> {
     state.streams.take(caller.key_id).ok_or_else(|| {
         Problem::new(
             StatusCode::TOO_MANY_REQUESTS,

@@ -1,12 +1,9 @@
 //! Endpoints of webhooks, and what was delivered to them; for administrators.
 
-pub mod delete;
+pub mod control;
 pub mod deliveries;
-pub mod get;
-pub mod list;
 pub mod put;
-pub mod replay;
-pub mod rotate;
+pub mod read;
 
 use super::problem::Problem;
 use crate::service::database::webhook_endpoints::SecretError;

@@ -7,7 +7,7 @@ use crate::{
             arrivals,
             inbound_tokens::listings::{self, Claimed},
         },
-        retuning::arrivals::Announcement,
+        domain::registry::arrivals::Announcement,
     },
     storage::StorageError,
 };
@@ -27,8 +27,9 @@ impl Looker {
         let recorded = match self.announce_all(&claimed).await {
             Ok(()) => listings::succeed(&self.database, &claimed).await,
             Err(ListError::Storage(error)) => {
-                let (reason, terms) = (cut(error.to_string()), self.settings.arrivals.terms());
-                listings::fail(&self.database, &claimed, &reason, terms).await
+                let (reason, policy) =
+                    (cut(error.to_string()), self.settings.arrivals.retry_policy());
+                listings::fail(&self.database, &claimed, &reason, policy).await
             }
             Err(ListError::Database(error)) => Err(error),
         };
@@ -39,15 +40,17 @@ impl Looker {
 
     async fn announce_all(&self, claimed: &Claimed) -> Result<(), ListError> {
         // The roots may have been narrowed since.
-        let storage = self.storage.of(claimed.inbound.tenant);
+        let storage = self.storage.of(claimed.inbound.tenant.0);
         let prefix = storage.check_location(&claimed.inbound.prefix).map_err(StorageError::from)?;
         let folders = storage.list(&prefix).await?.folders;
         let announcements: Vec<_> = folders
             .iter()
             .filter_map(|folder| Announcement::of(&folder.to_string(), folder.name().to_owned()))
             .collect();
+
         arrivals::announce(&self.database, &claimed.inbound, &announcements, claimed.announced)
             .await?;
+
         Ok(())
     }
 }

@@ -7,11 +7,15 @@ use tokio_util::sync::CancellationToken;
 use super::Looker;
 use crate::service::{
     database::{
-        arrivals::{self, AfterRegister, Claimed},
-        base_models::versions::{self, NewVersion, RegisterError},
+        arrivals::{self, Claimed},
+        base_models::versions,
     },
+    domain::registry::{arrivals::ArrivalStatus, base_models::NewVersion},
     model_files::{self, ModelFiles, ModelFilesError},
-    retuning::arrivals::ArrivalStatus,
+    registry::{
+        arrivals::{self as outcome, AfterRegister},
+        new_version::RegisterError,
+    },
 };
 
 /// Longest reason that is kept, in bytes.
@@ -41,10 +45,12 @@ impl Looker {
                 return;
             }
         };
+
         let recorded = match found {
             Ok(finding) => self.record(&claimed, finding).await,
             Err(error) => Err(error),
         };
+
         count(recorded.unwrap_or_else(|error| {
             tracing::warn!(%error, arrival = %claimed.id, "what an arrival is was not recorded");
             "unrecorded"
@@ -68,16 +74,17 @@ impl Looker {
         let (tenant, model, version) = (claimed.tenant, &claimed.base_model, &claimed.version);
         // Not read again for each of its files.
         let known = versions::get(&self.database, tenant, model, version).await?;
-        let folder = |uri: &str| uri.trim_end_matches('/').to_owned();
         if known.is_some_and(|known| folder(&known.uri) == folder(&claimed.uri)) {
             return Ok(Finding::Known);
         }
+
         // The roots may have been narrowed since.
-        let storage = self.storage.of(tenant);
+        let storage = self.storage.of(tenant.0);
         let location = match storage.check_location(&claimed.uri) {
             Ok(location) => location,
             Err(error) => return Ok(Finding::Never(error.to_string())),
         };
+
         Ok(match model_files::look(&storage, &location).await {
             Ok(files) => Finding::Model(files),
             Err(ModelFilesError::NoModel(_, fault)) => {
@@ -94,13 +101,12 @@ impl Looker {
         finding: Finding,
     ) -> Result<&'static str, sqlx::Error> {
         let database = &self.database;
-        let named = |held: bool, name| if held { name } else { "lost" };
         match finding {
-            Finding::Known => Ok(named(arrivals::know(database, claimed).await?, "known")),
+            Finding::Known => Ok(unless_lost(outcome::know(database, claimed).await?, "known")),
             Finding::Model(files) => self.register(claimed, files).await,
             Finding::NotYet(reason) => {
-                let terms = self.settings.arrivals.terms();
-                let status = arrivals::put_off(database, claimed, &cut(reason), terms).await?;
+                let policy = self.settings.arrivals.retry_policy();
+                let status = outcome::put_off(database, claimed, &cut(reason), policy).await?;
                 Ok(match status {
                     Some(ArrivalStatus::Failed) => "failed",
                     Some(_) => "put_off",
@@ -108,7 +114,7 @@ impl Looker {
                 })
             }
             Finding::Never(reason) => {
-                Ok(named(arrivals::fail(database, claimed, &cut(reason)).await?, "failed"))
+                Ok(unless_lost(outcome::fail(database, claimed, &cut(reason)).await?, "failed"))
             }
         }
     }
@@ -127,18 +133,29 @@ impl Looker {
             licence: None,
             retires_at: None,
         };
+
         let how = self.settings.automatic();
-        match arrivals::register(&self.database, claimed, &new, how).await {
+        match outcome::register(&self.database, claimed, &new, how).await {
             Ok(AfterRegister::Registered) => Ok("registered"),
             Ok(AfterRegister::Known) => Ok("known"),
             Ok(AfterRegister::Lost) => Ok("lost"),
             Err(RegisterError::Database(error)) => Err(error),
             Err(error) => {
-                let held = arrivals::fail(&self.database, claimed, &cut(error.to_string())).await?;
-                Ok(if held { "failed" } else { "lost" })
+                let held = outcome::fail(&self.database, claimed, &cut(error.to_string())).await?;
+                Ok(unless_lost(held, "failed"))
             }
         }
     }
+}
+
+/// A folder's location without slashes at its end.
+fn folder(uri: &str) -> &str {
+    uri.trim_end_matches('/')
+}
+
+/// What is counted: the outcome, unless the lease is lost.
+fn unless_lost(held: bool, outcome: &'static str) -> &'static str {
+    if held { outcome } else { "lost" }
 }
 
 fn count(outcome: &'static str) {

@@ -71,7 +71,9 @@ pub fn draw(given: &[Given], baselines: &[(String, f64)]) -> Option<Curve> {
         let share = if last > first { (step - first) / (last - first) } else { 0.5 };
         LEFT + 12.0 + share * (RIGHT - LEFT - 24.0)
     };
+
     let y = move |value: f64| BOTTOM - (value - low) / (high - low) * (BOTTOM - TOP);
+
     Some(Curve {
         width: WIDTH,
         height: HEIGHT,
@@ -111,6 +113,7 @@ fn x_ticks(first: f64, last: f64, x: impl Fn(f64) -> f64) -> Vec<Tick> {
         ticks.push(Tick { at: at(x(step)), label: format!("{step:.0}") });
         step += every;
     }
+
     ticks
 }
 
@@ -123,6 +126,7 @@ fn y_ticks(low: f64, high: f64, y: impl Fn(f64) -> f64) -> Vec<Tick> {
         ticks.push(Tick { at: at(y(value)), label: format!("{:.0} %", value * 100.0) });
         value += every;
     }
+
     ticks
 }
 
@@ -153,10 +157,12 @@ fn line(i: usize, given: &Given, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64)
             chosen: given.chosen.is_some_and(|chosen| (chosen - step).abs() < 0.5),
         })
         .collect();
+
     let path = match dots.as_slice() {
         [_] => String::new(),
         dots => dots.iter().map(|dot| format!("{},{}", dot.x, dot.y)).collect::<Vec<_>>().join(" "),
     };
+
     Series { name: given.name.clone(), colour: i % COLOURS, path, dots }
 }
 

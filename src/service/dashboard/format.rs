@@ -3,7 +3,7 @@
 use serde_json::Value;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::service::jobs::{Progress, Transfer};
+use crate::service::domain::transfers::{Progress, Transfer};
 
 /// What stands where a figure is absent.
 pub const ABSENT: &str = "–";
@@ -53,6 +53,7 @@ pub fn bytes(size: u64) -> String {
         }
         value /= 1000.0;
     }
+
     format!("{value:.1} TB")
 }
 

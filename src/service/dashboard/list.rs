@@ -7,13 +7,15 @@ use axum::{
 };
 use serde::Deserialize;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::{Frame, PageError, format, render, session};
-use crate::service::{
-    database::transfers::{self, ListFilter},
-    jobs::{Status, Transfer},
-    state::AppState,
+use crate::{
+    contract::ids::TransferId,
+    service::{
+        database::transfers::{self, ListFilter},
+        domain::transfers::{Status, Transfer},
+        state::AppState,
+    },
 };
 
 /// Rows a page.
@@ -55,7 +57,7 @@ struct Filter {
 }
 
 struct Row {
-    id: Uuid,
+    id: TransferId,
     short_id: String,
     status: &'static str,
     source: String,
@@ -86,11 +88,13 @@ pub async fn handle(
         limit: i64::try_from(ROWS + 1).unwrap_or(i64::MAX),
         ..ListFilter::default()
     };
+
     let mut found = transfers::list(&state.database, caller.tenant, &filter).await?;
     let more = found.len() > ROWS;
     found.truncate(ROWS);
     let next = found.last().filter(|_| more).map(|last| address(status, Some(last.id)));
     let now = OffsetDateTime::now_utc();
+
     Ok(render(&Page {
         frame: Frame {
             refresh: 3,
@@ -113,12 +117,13 @@ fn filters(chosen: Option<Status>) -> Vec<Filter> {
         href: address(Some(status), None),
         current: chosen == Some(status),
     };
+
     // A moment's status is worth no choice of its own.
     let lasting = STATUSES.into_iter().filter(|status| *status != Status::Cancelling);
     std::iter::once(all).chain(lasting.map(one)).collect()
 }
 
-fn address(status: Option<Status>, after: Option<Uuid>) -> String {
+fn address(status: Option<Status>, after: Option<TransferId>) -> String {
     let status = status.map(|status| format!("status={}", status.name()));
     let after = after.map(|after| format!("after={after}"));
     let query: Vec<_> = [status, after].into_iter().flatten().collect();
@@ -128,7 +133,7 @@ fn address(status: Option<Status>, after: Option<Uuid>) -> String {
 fn row(transfer: &Transfer, now: OffsetDateTime) -> Row {
     let source = format::text(&transfer.spec, "/source/trajectory");
     let target = format::text(&transfer.spec, "/target/base");
-    let id = transfer.id.simple().to_string();
+    let id = transfer.id.0.simple().to_string();
     let progress = format::Bar::of(transfer);
     let accuracy = transfer.metrics.as_ref().and_then(|metrics| metrics["accuracy"].as_f64());
     Row {
@@ -152,13 +157,15 @@ fn row(transfer: &Transfer, now: OffsetDateTime) -> Row {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
     fn addresses_keep_the_filter() {
         assert_eq!(address(None, None), "/");
         assert_eq!(
-            address(Some(Status::Failed), Some(Uuid::nil())),
+            address(Some(Status::Failed), Some(TransferId(Uuid::nil()))),
             "/?status=failed&after=00000000-0000-0000-0000-000000000000"
         );
         assert_eq!(filters(Some(Status::Queued)).iter().filter(|one| one.current).count(), 1);

@@ -3,21 +3,23 @@
 use axum::{extract::State, http::HeaderMap, response::Html};
 use serde_json::Value;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::{Frame, PageError, format, render, session};
-use crate::service::{
-    database::{
-        base_models, fine_tunes,
-        retunes::{self, ListFilter},
+use crate::{
+    contract::ids::RetuneId,
+    service::{
+        database::{
+            base_models, fine_tunes,
+            retunes::{self, ListFilter},
+        },
+        domain::registry::{
+            PRODUCTION,
+            base_models::BaseModel,
+            fine_tunes::FineTune,
+            retunes::{Counts, Retune},
+        },
+        state::AppState,
     },
-    retuning::{
-        PRODUCTION,
-        base_models::BaseModel,
-        fine_tunes::FineTune,
-        retunes::{Counts, Retune},
-    },
-    state::AppState,
 };
 
 /// The newest of each are shown; the API has them all.
@@ -33,7 +35,7 @@ struct Page {
 }
 
 struct RetuneRow {
-    id: Uuid,
+    id: RetuneId,
     short_id: String,
     status: &'static str,
     status_name: String,
@@ -73,6 +75,7 @@ pub async fn handle(
     let fine_tunes = fine_tunes::list(database, tenant, None, None, ROWS).await?;
     let base_models = base_models::list(database, tenant, None, ROWS).await?;
     let now = OffsetDateTime::now_utc();
+
     Ok(render(&Page {
         frame: Frame {
             refresh: 5,
@@ -86,11 +89,12 @@ pub async fn handle(
 }
 
 fn retune(retune: &Retune, now: OffsetDateTime) -> RetuneRow {
-    let id = retune.id.simple().to_string();
+    let id = retune.id.0.simple().to_string();
     let base = match (&retune.base_model, &retune.base_version) {
         (Some(model), Some(version)) => format!("{model} {version}"),
         _ => "by location".into(),
     };
+
     let counts = retune.counts;
     let done = counts.succeeded + counts.failed + counts.cancelled;
     RetuneRow {
@@ -120,6 +124,7 @@ fn told(counts: &Counts) -> String {
         (counts.running + counts.cancelling, "running"),
         (counts.queued, "queued"),
     ];
+
     let told = named.into_iter().filter(|(count, _)| *count > 0);
     told.map(|(count, name)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
 }
@@ -130,6 +135,7 @@ fn fine_tune(fine_tune: &FineTune) -> FineTuneRow {
         Some(alias) => format!("{} ({alias})", format::label(&policy.on)),
         None => format::label(&policy.on),
     };
+
     FineTuneRow {
         name: fine_tune.name.clone(),
         base: format!("{} {}", fine_tune.base_model, fine_tune.base_version),

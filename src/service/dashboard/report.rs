@@ -156,6 +156,7 @@ fn ledger(report: &Value) -> Vec<Entry> {
             flatten(name, value, &mut entries);
         }
     }
+
     entries
 }
 

@@ -12,23 +12,25 @@ use serde::Deserialize;
 
 use super::{Frame, PageError, render};
 use crate::service::{
-    access::Principal,
+    domain::access::Principal,
     state::{AppState, Client, cookie},
 };
 
 /// How long a browser keeps the key.
-const LIFE: &str = "; Max-Age=604800";
+const COOKIE_MAX_AGE: &str = "; Max-Age=604800";
 
 /// The caller, or the way to the form.
 pub async fn principal(state: &AppState, headers: &HeaderMap) -> Result<Principal, PageError> {
     if state.is_open().await? {
         return Ok(Principal::OPEN);
     }
+
     let secret = cookie::read(headers).ok_or(PageError::NoKey)?;
     let principal = state.authenticate(secret).await?.ok_or(PageError::NoKey)?;
     if !state.rate_limit.allows(principal.key_id, Instant::now()) {
         return Err(PageError::TooMany);
     }
+
     Ok(principal)
 }
 
@@ -68,7 +70,8 @@ pub async fn login(
         let page = Page { frame: Frame::still("Enter · retune"), refused: !open };
         return Ok(render(&page)?.into_response());
     }
-    Ok(with_cookie(&format!("{key}{LIFE}{}", secure(&headers)), "/"))
+
+    Ok(with_cookie(&format!("{key}{COOKIE_MAX_AGE}{}", secure(&headers)), "/"))
 }
 
 pub async fn logout(headers: HeaderMap) -> Response {

@@ -6,14 +6,14 @@ use axum::{
     response::Html,
 };
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::{Frame, PageError, format, render, report::Report, session};
 use crate::{
+    contract::ids::TransferId,
     pipeline::Phase,
     service::{
         database::transfers,
-        jobs::{JobError, Status, Transfer},
+        domain::transfers::{JobError, Status, Transfer},
         results::{self, ResultError},
         state::AppState,
     },
@@ -34,7 +34,7 @@ const PHASES: [Phase; 7] = [
 #[template(path = "transfer.html", config = "src/service/dashboard/askama.toml")]
 struct Page {
     frame: Frame,
-    id: Uuid,
+    id: TransferId,
     source: String,
     source_name: String,
     target: String,
@@ -89,6 +89,7 @@ pub async fn handle(
             Err(error) => page.notice = Some(format!("The result cannot be read: {error}.")),
         }
     }
+
     Ok(render(&page)?)
 }
 
@@ -104,6 +105,7 @@ async fn result(
         name: file.name,
         sha256: file.sha256,
     };
+
     Ok((Report::read(&report), files.into_iter().map(shown).collect()))
 }
 
@@ -156,7 +158,9 @@ fn phases(transfer: &Transfer) -> Option<Vec<Stage>> {
         std::cmp::Ordering::Equal => "now",
         std::cmp::Ordering::Greater => "ahead",
     };
+
     let stage = |(i, phase)| Stage { name: format::label(phase), state: state(i) };
+
     Some(PHASES.iter().enumerate().map(stage).collect())
 }
 

@@ -6,12 +6,18 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Database, audit_events};
-use crate::service::access::{ApiKey, Caller, Principal, Role, Secret};
+use crate::{
+    contract::{
+        events::AuditAction,
+        ids::{KeyId, TenantId},
+    },
+    service::domain::access::{ApiKey, Caller, Principal, Role, Secret},
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     #[error("no tenant has the id {0}")]
-    UnknownTenant(Uuid),
+    UnknownTenant(TenantId),
     #[error("the operating system gives no randomness: {0}")]
     Randomness(#[from] std::io::Error),
     #[error(transparent)]
@@ -38,7 +44,7 @@ pub async fn create(
            SELECT $1, id, $3, $4, $5, $6, $7 FROM tenants WHERE id = $2
            RETURNING id, tenant, name, role AS "role: Role", prefix, created_at, expires_at, revoked_at"#,
         Uuid::now_v7(),
-        caller.tenant,
+        caller.tenant.0,
         name,
         role as Role,
         secret.prefix(),
@@ -48,9 +54,11 @@ pub async fn create(
     .fetch_optional(&mut *scope)
     .await?
     .ok_or(CreateError::UnknownTenant(caller.tenant))?;
+
     let subject = format!("api_keys/{}", key.id);
-    audit_events::record(&mut scope, caller, "api_key.create", &subject).await?;
+    audit_events::record(&mut scope, caller, AuditAction::ApiKeyCreate, &subject).await?;
     scope.commit().await?;
+
     Ok((key, secret.reveal().to_owned()))
 }
 
@@ -71,6 +79,7 @@ pub async fn authenticate(
     secret: &str,
 ) -> Result<Option<Authenticated>, sqlx::Error> {
     let Some(secret) = Secret::parse(secret) else { return Ok(None) };
+
     let row = sqlx::query!(
         r#"SELECT id, tenant, role AS "role: Role", secret_sha256,
                   extract(epoch FROM expires_at - now())::double precision AS seconds_left
@@ -80,8 +89,13 @@ pub async fn authenticate(
     )
     .fetch_optional(&database.pool)
     .await?;
+
     Ok(row.filter(|row| secret.matches(&row.secret_sha256)).map(|row| Authenticated {
-        principal: Principal { tenant: row.tenant, key_id: Some(row.id), role: row.role },
+        principal: Principal {
+            tenant: row.tenant.into(),
+            key_id: Some(row.id.into()),
+            role: row.role,
+        },
         // Beyond what a duration can be, it is as good as never.
         left: row.seconds_left.and_then(|left| Duration::try_from_secs_f64(left.max(0.0)).ok()),
     }))
@@ -91,13 +105,13 @@ pub async fn authenticate(
 ///
 /// # Errors
 /// From the database.
-pub async fn holds(database: &Database, id: Uuid) -> Result<bool, sqlx::Error> {
+pub async fn holds(database: &Database, id: KeyId) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (
                SELECT FROM api_keys
                WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
            ) AS "holds!""#,
-        id,
+        id.0,
     )
     .fetch_one(&database.pool)
     .await
@@ -109,8 +123,8 @@ pub async fn holds(database: &Database, id: Uuid) -> Result<bool, sqlx::Error> {
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
-    after: Option<Uuid>,
+    tenant: TenantId,
+    after: Option<KeyId>,
     limit: i64,
 ) -> Result<Vec<ApiKey>, sqlx::Error> {
     let mut scope = database.scope(tenant).await?;
@@ -119,8 +133,8 @@ pub async fn list(
         r#"SELECT id, tenant, name, role AS "role: Role", prefix, created_at, expires_at, revoked_at
            FROM api_keys WHERE tenant = $1 AND ($2::uuid IS NULL OR id < $2)
            ORDER BY id DESC LIMIT $3"#,
-        tenant,
-        after,
+        tenant.0,
+        after.map(Uuid::from),
         limit,
     )
     .fetch_all(&mut *scope)
@@ -134,28 +148,30 @@ pub async fn list(
 pub async fn revoke(
     database: &Database,
     caller: impl Into<Caller>,
-    id: Uuid,
+    id: KeyId,
 ) -> Result<bool, sqlx::Error> {
     let caller = caller.into();
     let mut scope = database.scope(caller.tenant).await?;
     let done = sqlx::query!(
         "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 AND tenant = $2",
-        id,
-        caller.tenant,
+        id.0,
+        caller.tenant.0,
     )
     .execute(&mut *scope)
     .await?;
     if done.rows_affected() == 0 {
         return Ok(false);
     }
+
     let subject = format!("api_keys/{id}");
-    audit_events::record(&mut scope, caller, "api_key.revoke", &subject).await?;
+    audit_events::record(&mut scope, caller, AuditAction::ApiKeyRevoke, &subject).await?;
     scope.commit().await?;
+
     Ok(true)
 }
 
 /// Whether any key was ever made: then the service does not run open. A withdrawn key counts, so
-/// that withdrawing the last one does not open the doors.
+/// that withdrawing the last one does not open the service.
 ///
 /// # Errors
 /// From the database.

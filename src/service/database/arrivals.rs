@@ -5,33 +5,31 @@ mod ends;
 
 use uuid::Uuid;
 
-use super::{Database, inbound_tokens::Inbound, terms::Terms};
-use crate::service::retuning::arrivals::{Announcement, Arrival, ArrivalStatus};
+use super::{Database, retry_policy::RetryPolicy};
+use crate::{
+    contract::ids::{ArrivalId, LeaseToken, TenantId},
+    service::domain::registry::{
+        arrivals::{Announced, Announcement, Arrival, ArrivalStatus},
+        inbound::Inbound,
+    },
+};
 
-pub use ends::{AfterRegister, fail, is_held, know, put_off, register, release};
+pub(in crate::service) use ends::{finish, hold, put_off};
+pub use ends::{is_held, release};
 
-/// Most arrivals of one tenant looked at at once, whoever does.
-const MOST_PER_TENANT: i64 = 2;
+/// Arrivals of one tenant looked at at once, over all processes.
+const MAX_PER_TENANT: i64 = 2;
 
 /// A claimed arrival: everything that one look needs.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    pub id: Uuid,
-    pub token: Uuid,
-    pub tenant: Uuid,
+    pub id: ArrivalId,
+    pub token: LeaseToken,
+    pub tenant: TenantId,
     pub base_model: String,
     pub uri: String,
     pub version: String,
     pub looks: i32,
-}
-
-/// What is there already when something is announced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Announced {
-    /// By someone who has seen something happen: what waits is looked at at once, what failed again.
-    Again,
-    /// By its being there: only what was never announced counts.
-    Found,
 }
 
 /// Writes announcements of one base model; what became of each so far, where anything was written.
@@ -50,6 +48,7 @@ pub async fn announce(
         versions.push(one.version.clone());
         faults.push(one.fault().map(str::to_owned));
     }
+
     let mut scope = database.scope(inbound.tenant).await?;
     // The clock, not the transaction's time: it is read when the row is held, so that an announcement
     // made after a claim is later than it.
@@ -73,9 +72,9 @@ pub async fn announce(
            RETURNING id, $2 AS "base_model!", uri, version, status AS "status: ArrivalStatus", reason,
                      announcements, created_at, announced_at, last_look_at,
                      CASE WHEN status = 'waiting' THEN next_look_at END AS "next_look_at", finished_at"#,
-        inbound.tenant,
+        inbound.tenant.0,
         inbound.base_model,
-        inbound.id,
+        inbound.id.0,
         &uris,
         &versions,
         &faults as &[Option<String>],
@@ -83,7 +82,9 @@ pub async fn announce(
     )
     .fetch_all(&mut *scope)
     .await?;
+
     scope.commit().await?;
+
     Ok(rows)
 }
 
@@ -92,7 +93,7 @@ pub async fn announce(
 pub struct ListFilter {
     pub status: Option<ArrivalStatus>,
     /// The last arrival of the page before.
-    pub after: Option<Uuid>,
+    pub after: Option<ArrivalId>,
     pub limit: i64,
 }
 
@@ -102,7 +103,7 @@ pub struct ListFilter {
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     base_model: &str,
     filter: &ListFilter,
 ) -> Result<Vec<Arrival>, sqlx::Error> {
@@ -118,10 +119,10 @@ pub async fn list(
              AND ($3::arrival_status IS NULL OR a.status = $3)
              AND ($4::uuid IS NULL OR a.id < $4)
            ORDER BY a.id DESC LIMIT $5"#,
-        tenant,
+        tenant.0,
         base_model,
         filter.status as Option<ArrivalStatus>,
-        filter.after,
+        filter.after.map(Uuid::from),
         filter.limit,
     )
     .fetch_all(&mut *scope)
@@ -135,7 +136,7 @@ pub async fn list(
 pub async fn claim(
     database: &Database,
     most: i64,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     // From tenant to tenant by the index, and of each the few that it may have looked at.
     sqlx::query_as!(
@@ -173,8 +174,8 @@ pub async fn claim(
            RETURNING a.id, a.lease_token AS "token!", a.tenant, m.name AS base_model, a.uri,
                      a.version, a.looks"#,
         most,
-        terms.lease.as_secs_f64(),
-        MOST_PER_TENANT,
+        policy.lease.as_secs_f64(),
+        MAX_PER_TENANT,
     )
     .fetch_all(&database.pool)
     .await

@@ -4,25 +4,31 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Database;
-use crate::service::access::{AuditEvent, AuditOutcome, Caller};
+use crate::{
+    contract::{
+        events::AuditAction,
+        ids::{AuditEventId, KeyId, TenantId},
+    },
+    service::domain::access::{AuditEvent, AuditOutcome, Caller},
+};
 
-/// Records what a caller does, in the transaction that does it. `action` is `transfer.submit` and the
-/// like, `subject` what it is done to, as the API names it below `/v1`.
+/// Records what a caller does, in the transaction that does it. `subject` is what it is done to, as the
+/// API names it below `/v1`.
 ///
 /// # Errors
 /// From the database.
-pub(super) async fn record(
+pub(in crate::service) async fn record(
     connection: &mut PgConnection,
     caller: Caller,
-    action: &str,
+    action: AuditAction,
     subject: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "INSERT INTO audit_events (tenant, key, action, subject, outcome)
          VALUES ($1, $2, $3, $4, 'done')",
-        caller.tenant,
-        caller.key,
-        action,
+        caller.tenant.0,
+        caller.key.map(Uuid::from),
+        action.name(),
         subject,
     )
     .execute(connection)
@@ -45,26 +51,27 @@ pub async fn record_refusal(
     sqlx::query!(
         "INSERT INTO audit_events (tenant, key, action, subject, outcome, code)
          VALUES ($1, $2, $3, $4, 'refused', $5)",
-        caller.tenant,
-        caller.key,
+        caller.tenant.0,
+        caller.key.map(Uuid::from),
         action,
         subject,
         code,
     )
     .execute(&mut *scope)
     .await?;
+
     scope.commit().await
 }
 
 /// Which entries to list; everything given must hold.
 #[derive(Clone, Debug, Default)]
 pub struct ListFilter {
-    pub key: Option<Uuid>,
+    pub key: Option<KeyId>,
     pub action: Option<String>,
     pub subject: Option<String>,
     pub outcome: Option<AuditOutcome>,
     /// The last entry of the page before.
-    pub after: Option<Uuid>,
+    pub after: Option<AuditEventId>,
     pub limit: i64,
 }
 
@@ -74,12 +81,11 @@ pub struct ListFilter {
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     filter: &ListFilter,
 ) -> Result<Vec<AuditEvent>, sqlx::Error> {
     let mut scope = database.scope(tenant).await?;
-    sqlx::query_as!(
-        AuditEvent,
+    let rows = sqlx::query!(
         r#"SELECT id, key, action, subject, outcome AS "outcome: AuditOutcome", code, created_at
            FROM audit_events
            WHERE tenant = $1
@@ -89,14 +95,26 @@ pub async fn list(
              AND ($5::audit_outcome IS NULL OR outcome = $5)
              AND ($6::uuid IS NULL OR id < $6)
            ORDER BY id DESC LIMIT $7"#,
-        tenant,
-        filter.key,
+        tenant.0,
+        filter.key.map(Uuid::from),
         filter.action.as_deref(),
         filter.subject.as_deref(),
         filter.outcome as Option<AuditOutcome>,
-        filter.after,
+        filter.after.map(Uuid::from),
         filter.limit,
     )
     .fetch_all(&mut *scope)
-    .await
+    .await?;
+
+    let events = rows.into_iter().map(|row| AuditEvent {
+        id: row.id.into(),
+        key: row.key.map(KeyId),
+        action: row.action,
+        subject: row.subject,
+        outcome: row.outcome,
+        code: row.code,
+        created_at: row.created_at,
+    });
+
+    Ok(events.collect())
 }

@@ -12,7 +12,13 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Database, audit_events};
-use crate::service::{access::Caller, retuning::base_models::BaseModel};
+use crate::{
+    contract::{
+        events::AuditAction,
+        ids::{BaseModelId, TenantId},
+    },
+    service::domain::{access::Caller, registry::base_models::BaseModel},
+};
 
 /// What a base model's owner says of it.
 #[derive(Clone, Debug)]
@@ -54,7 +60,7 @@ pub async fn put(
     let caller = caller.into();
     let tenant = caller.tenant;
     let mut transaction = database.scope(tenant).await?;
-    let id = Uuid::now_v7();
+    let id = BaseModelId::generate();
     let row = sqlx::query!(
         "INSERT INTO base_models AS m (id, tenant, name, description, licence, metadata)
          VALUES ($1, $2, $3, $4, $5, $6)
@@ -64,8 +70,8 @@ pub async fn put(
              updated_at = CASE WHEN (m.description, m.licence, m.metadata) IS DISTINCT FROM ($4, $5, $6)
                                THEN now() ELSE m.updated_at END
          RETURNING id",
-        id,
-        tenant,
+        id.0,
+        tenant.0,
         name,
         new.description,
         new.licence,
@@ -73,16 +79,19 @@ pub async fn put(
     )
     .fetch_one(&mut *transaction)
     .await?;
+
     let model = select!("WHERE m.id = $1", row.id).fetch_one(&mut *transaction).await?;
     audit_events::record(
         &mut transaction,
         caller,
-        "base_model.put",
+        AuditAction::BaseModelPut,
         &format!("base_models/{name}"),
     )
     .await?;
+
     transaction.commit().await?;
-    Ok((model, row.id == id))
+
+    Ok((model, row.id == id.0))
 }
 
 /// A tenant's base model, if it has one of this name.
@@ -91,10 +100,10 @@ pub async fn put(
 /// From the database.
 pub async fn get(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     name: &str,
 ) -> Result<Option<BaseModel>, sqlx::Error> {
-    select!("WHERE m.tenant = $1 AND m.name = $2", tenant, name)
+    select!("WHERE m.tenant = $1 AND m.name = $2", tenant.0, name)
         .fetch_optional(&mut *database.scope(tenant).await?)
         .await
 }
@@ -105,14 +114,14 @@ pub async fn get(
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
-    after: Option<Uuid>,
+    tenant: TenantId,
+    after: Option<BaseModelId>,
     limit: i64,
 ) -> Result<Vec<BaseModel>, sqlx::Error> {
     select!(
         "WHERE m.tenant = $1 AND ($2::uuid IS NULL OR m.id < $2) ORDER BY m.id DESC LIMIT $3",
-        tenant,
-        after,
+        tenant.0,
+        after.map(Uuid::from),
         limit,
     )
     .fetch_all(&mut *database.scope(tenant).await?)
@@ -120,16 +129,18 @@ pub async fn list(
 }
 
 /// Its id, with the row locked until the transaction ends: see the module.
-pub(super) async fn lock(
+pub(in crate::service) async fn lock(
     connection: &mut PgConnection,
-    tenant: Uuid,
+    tenant: TenantId,
     name: &str,
-) -> Result<Option<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
+) -> Result<Option<BaseModelId>, sqlx::Error> {
+    let id = sqlx::query_scalar!(
         "SELECT id FROM base_models WHERE tenant = $1 AND name = $2 FOR NO KEY UPDATE",
-        tenant,
+        tenant.0,
         name,
     )
     .fetch_optional(connection)
-    .await
+    .await?;
+
+    Ok(id.map(BaseModelId))
 }

@@ -1,16 +1,16 @@
 //! Hears which transfers change: one listening connection a process, many receivers.
 //!
 //! Notifications are a shortcut, never the truth: they stay out behind a transaction-mode pooler
-//! and while the connection is renewed. So [`Uuid::nil`] is broadcast every few seconds, and after
+//! and while the connection is renewed. So [`TransferId::ANY`] is broadcast every few seconds, and after
 //! each renewal: it means "anything may have changed, look yourself".
 
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 use tokio::{sync::broadcast, task::JoinHandle, time};
-use uuid::Uuid;
 
 use super::Database;
+use crate::contract::ids::TransferId;
 
 /// Receivers that fall further behind than this see `Lagged`, which also means "look yourself".
 const CAPACITY: usize = 1024;
@@ -18,10 +18,10 @@ const CAPACITY: usize = 1024;
 /// How often everyone looks for themselves.
 const POLL: Duration = Duration::from_secs(2);
 
-/// The process's ear for changed transfers. Dropping it ends the listening.
+/// Listens for changed transfers on behalf of the process. Dropping it ends the listening.
 #[derive(Debug)]
 pub struct Changes {
-    sender: broadcast::Sender<Uuid>,
+    sender: broadcast::Sender<TransferId>,
     task: JoinHandle<()>,
 }
 
@@ -34,7 +34,7 @@ impl Changes {
     }
 
     /// From now on: ids of changed transfers, and nil for "any of them".
-    pub fn subscribe(&self) -> broadcast::Receiver<Uuid> {
+    pub fn subscribe(&self) -> broadcast::Receiver<TransferId> {
         self.sender.subscribe()
     }
 }
@@ -45,14 +45,14 @@ impl Drop for Changes {
     }
 }
 
-async fn run(database: Database, sender: broadcast::Sender<Uuid>) {
+async fn run(database: Database, sender: broadcast::Sender<TransferId>) {
     let mut listener = None;
     let mut poll = time::interval(POLL);
     loop {
         if listener.is_none() {
             listener = listen(&database).await;
             // Whatever happened before went unheard.
-            announce(&sender, Uuid::nil());
+            announce(&sender, TransferId::ANY);
         }
         tokio::select! {
             changed = next(&mut listener) => match changed {
@@ -63,13 +63,13 @@ async fn run(database: Database, sender: broadcast::Sender<Uuid>) {
                     poll.tick().await;
                 }
             },
-            _ = poll.tick() => announce(&sender, Uuid::nil()),
+            _ = poll.tick() => announce(&sender, TransferId::ANY),
         }
     }
 }
 
 /// Nobody listening is no fault.
-fn announce(sender: &broadcast::Sender<Uuid>, id: Uuid) {
+fn announce(sender: &broadcast::Sender<TransferId>, id: TransferId) {
     let _ = sender.send(id);
 }
 
@@ -80,10 +80,12 @@ async fn listen(database: &Database) -> Option<PgListener> {
 }
 
 /// The next changed transfer; for ever pending without a listener.
-async fn next(listener: &mut Option<PgListener>) -> Result<Uuid, sqlx::Error> {
+async fn next(listener: &mut Option<PgListener>) -> Result<TransferId, sqlx::Error> {
     let Some(listener) = listener else { return std::future::pending().await };
     match listener.try_recv().await? {
-        Some(notification) => Ok(notification.payload().parse().unwrap_or_else(|_| Uuid::nil())),
-        None => Ok(Uuid::nil()),
+        Some(notification) => {
+            Ok(notification.payload().parse().unwrap_or_else(|_| TransferId::ANY))
+        }
+        None => Ok(TransferId::ANY),
     }
 }

@@ -46,6 +46,7 @@ pub async fn tick(database: &Database, lease: Duration) -> Result<(), sqlx::Erro
     )
     .fetch_optional(&mut *transaction)
     .await?;
+
     match passed {
         Some(passed) if passed > (lease / 2 + SLACK).as_secs_f64() => {
             let leases = prolong(&mut transaction, passed, lease).await?;
@@ -70,6 +71,7 @@ pub async fn tick(database: &Database, lease: Duration) -> Result<(), sqlx::Erro
                 .await?;
         }
     }
+
     transaction.commit().await
 }
 
@@ -106,6 +108,7 @@ async fn set_back(connection: &mut PgConnection, seconds: f64) -> Result<(), sql
     )
     .execute(&mut *connection)
     .await?;
+
     sqlx::query!(
         "UPDATE deliveries
          SET next_attempt_at = next_attempt_at - make_interval(secs => $1),
@@ -115,6 +118,7 @@ async fn set_back(connection: &mut PgConnection, seconds: f64) -> Result<(), sql
     )
     .execute(&mut *connection)
     .await?;
+
     sqlx::query!(
         "UPDATE webhook_endpoints
          SET failing_since = failing_since - make_interval(secs => $1),
@@ -124,6 +128,7 @@ async fn set_back(connection: &mut PgConnection, seconds: f64) -> Result<(), sql
     )
     .execute(&mut *connection)
     .await?;
+
     sqlx::query!(
         "UPDATE arrivals
          SET next_look_at = next_look_at - make_interval(secs => $1),
@@ -135,6 +140,7 @@ async fn set_back(connection: &mut PgConnection, seconds: f64) -> Result<(), sql
     )
     .execute(&mut *connection)
     .await?;
+
     sqlx::query!(
         "UPDATE inbound_tokens
          SET listing_due_at = listing_due_at - make_interval(secs => $1),
@@ -145,11 +151,13 @@ async fn set_back(connection: &mut PgConnection, seconds: f64) -> Result<(), sql
     )
     .execute(&mut *connection)
     .await?;
+
     sqlx::query!(
         "UPDATE workers SET last_seen_at = last_seen_at - make_interval(secs => $1)",
         seconds
     )
     .execute(&mut *connection)
     .await?;
+
     Ok(())
 }

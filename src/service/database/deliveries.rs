@@ -8,23 +8,26 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, audit_events, events, terms::Terms};
-use crate::service::webhooks::{Envelope, Secret};
+use super::{Database, audit_events, events, retry_policy::RetryPolicy};
+use crate::{
+    contract::ids::{DeliveryId, EventId, LeaseToken, TenantId, TransferId, WebhookEndpointId},
+    service::domain::events::{Envelope, Secret},
+};
 
 pub(super) use ends::end_waiting;
 pub use ends::{AfterFailure, Attempt, fail, succeed};
 pub use history::{ListFilter, ReplayError, list, replay};
 
-/// Most posts open at once to one endpoint, or to all callbacks of one tenant's jobs, whoever sends them; while
-/// what is posted there fails, one at a time.
-const MOST_PER_LANE: i64 = 4;
+/// Posts open at once to one endpoint, or to all callbacks of one tenant's jobs, whichever process sends
+/// them; one at a time while posts there fail.
+const MAX_PER_LANE: i64 = 4;
 
-/// Most deliveries of one disabled endpoint that one claim ends.
-const MOST_ENDED: i64 = 1000;
+/// Deliveries of one disabled endpoint that one claim ends, at most.
+const MAX_ENDED: i64 = 1000;
 
 /// How much may be claimed.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
+pub struct Capacity {
     pub most: i64,
     /// Posts that one tenant may have open, those of other processes included.
     pub per_tenant: i64,
@@ -33,11 +36,11 @@ pub struct Room {
 /// A claimed delivery: everything that one attempt needs.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    pub id: Uuid,
-    pub token: Uuid,
+    pub id: DeliveryId,
+    pub token: LeaseToken,
     pub attempts: i32,
     /// None for a job's own callback.
-    pub endpoint: Option<Uuid>,
+    pub endpoint: Option<WebhookEndpointId>,
     pub url: String,
     /// The present one and, for a day after a rotation, the one before.
     pub secrets: Vec<Secret>,
@@ -46,16 +49,16 @@ pub struct Claimed {
     pub envelope: Envelope,
 }
 
-/// Takes deliveries that are due, as many as there is room for: tenant by tenant and endpoint by endpoint in turn,
-/// so that whoever has little waiting waits for nobody who has much, or whose receivers hang. What is due at a
-/// disabled endpoint ends: it was made, or held, while that was disabled.
+/// Takes deliveries that are due, at most as many as the capacity allows: tenant by tenant and endpoint by
+/// endpoint in turn, so that a tenant with few waiting deliveries waits for no tenant with many, or with
+/// receivers that hang. Due deliveries of a disabled endpoint are marked failed.
 ///
 /// # Errors
 /// From the database.
 pub async fn claim(
     database: &Database,
-    room: Room,
-    terms: Terms,
+    capacity: Capacity,
+    policy: RetryPolicy,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     // From lane to lane by the index, and of each the few that it may have open: what it costs depends on how many
     // receivers have something waiting, not on how much that is. Claims at the same moment do not see each
@@ -139,11 +142,11 @@ pub async fn claim(
            JOIN events v ON v.id = c.event
            JOIN tenants t ON t.id = c.tenant
            LEFT JOIN webhook_endpoints e ON e.id = c.endpoint"#,
-        room.most,
-        terms.lease.as_secs_f64(),
-        MOST_PER_LANE,
-        room.per_tenant,
-        MOST_ENDED,
+        capacity.most,
+        policy.lease.as_secs_f64(),
+        MAX_PER_LANE,
+        capacity.per_tenant,
+        MAX_ENDED,
     )
     .fetch_all(&database.pool)
     .await?;
@@ -152,16 +155,16 @@ pub async fn claim(
 
 /// What the claim reads, flat.
 struct Row {
-    id: Uuid,
-    token: Uuid,
+    id: DeliveryId,
+    token: LeaseToken,
     attempts: i32,
     endpoint: Option<Uuid>,
     url: String,
     secret: Vec<u8>,
     previous_secret: Option<Vec<u8>>,
     timestamp: i64,
-    event: Uuid,
-    tenant: Uuid,
+    event: EventId,
+    tenant: TenantId,
     transfer: Option<Uuid>,
     kind: String,
     subject: String,
@@ -176,7 +179,7 @@ impl From<Row> for Claimed {
             id: row.id,
             token: row.token,
             attempts: row.attempts,
-            endpoint: row.endpoint,
+            endpoint: row.endpoint.map(WebhookEndpointId),
             url: row.url,
             secrets: secrets
                 .into_iter()
@@ -187,7 +190,7 @@ impl From<Row> for Claimed {
             envelope: Envelope {
                 id: row.event,
                 tenant: row.tenant,
-                transfer: row.transfer,
+                transfer: row.transfer.map(TransferId),
                 kind: row.kind,
                 subject: row.subject,
                 created_at: row.created_at,

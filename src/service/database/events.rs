@@ -1,45 +1,34 @@
 //! What happened: history for readers and outbox for deliveries.
 
-use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
-use time::OffsetDateTime;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Database;
-use crate::service::webhooks::KINDS;
-
-/// Something that happened to a transfer.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Event {
-    /// Rises with time within a transfer; the cursor of a stream.
-    pub seq: i64,
-    pub id: Uuid,
-    /// `transfer.queued`, `transfer.started` …
-    pub kind: String,
-    #[serde(with = "time::serde::rfc3339")]
-    pub created_at: OffsetDateTime,
-    pub data: Value,
-}
+use crate::{
+    contract::{
+        events::EventKind,
+        ids::{TenantId, TransferId},
+    },
+    service::domain::events::Event,
+};
 
 /// Records a transfer's event in the transaction of the transition that it tells of.
 ///
 /// # Errors
 /// From the database; among them a second `transfer.succeeded`.
-pub(super) async fn insert(
+pub(in crate::service) async fn insert(
     connection: &mut PgConnection,
-    transfer: Uuid,
-    kind: &str,
+    transfer: TransferId,
+    kind: EventKind,
     data: Value,
 ) -> Result<(), sqlx::Error> {
-    debug_assert!(KINDS.contains(&kind), "nobody can subscribe to {kind}");
     sqlx::query!(
         "INSERT INTO events (id, tenant, transfer, subject, kind, data)
          SELECT $1, tenant, id, 'transfers/' || id, $3, $4 FROM transfers WHERE id = $2",
         Uuid::now_v7(),
-        transfer,
-        kind,
+        transfer.0,
+        kind.name(),
         data,
     )
     .execute(connection)
@@ -52,20 +41,19 @@ pub(super) async fn insert(
 ///
 /// # Errors
 /// From the database.
-pub(super) async fn record(
+pub(in crate::service) async fn record(
     connection: &mut PgConnection,
-    tenant: Uuid,
+    tenant: TenantId,
     subject: &str,
-    kind: &str,
+    kind: EventKind,
     data: Value,
 ) -> Result<(), sqlx::Error> {
-    debug_assert!(KINDS.contains(&kind), "nobody can subscribe to {kind}");
     sqlx::query!(
         "INSERT INTO events (id, tenant, subject, kind, data) VALUES ($1, $2, $3, $4, $5)",
         Uuid::now_v7(),
-        tenant,
+        tenant.0,
         subject,
-        kind,
+        kind.name(),
         data,
     )
     .execute(connection)
@@ -79,8 +67,8 @@ pub(super) async fn record(
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
-    transfer: Uuid,
+    tenant: TenantId,
+    transfer: TransferId,
     after: i64,
     limit: i64,
 ) -> Result<Vec<Event>, sqlx::Error> {
@@ -90,8 +78,8 @@ pub async fn list(
         "SELECT seq, id, kind, created_at, data FROM events
          WHERE tenant = $1 AND transfer = $2 AND seq > $3
          ORDER BY seq LIMIT $4",
-        tenant,
-        transfer,
+        tenant.0,
+        transfer.0,
         after,
         limit,
     )

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{Database, transfers};
-use crate::service::jobs::Status;
+use crate::service::domain::transfers::Status;
 
 /// How an attempt ends: the labels of the database's `attempt_outcome`.
 pub const OUTCOMES: [&str; 5] = ["succeeded", "failed", "cancelled", "handed_back", "lost"];
@@ -55,6 +55,7 @@ pub async fn look(database: &Database, since: Option<Mark>) -> Result<Figures, s
         Some(since) => attempts(database, since, seen).await?,
         None => HashMap::new(),
     };
+
     Ok(Figures { transfers, waiting, attempts, seen })
 }
 
@@ -87,6 +88,7 @@ async fn settled(database: &Database) -> Result<Mark, sqlx::Error> {
     .bind(SETTLED)
     .fetch_one(&database.pool)
     .await?;
+
     let milliseconds = u64::try_from(milliseconds).unwrap_or_default();
     Ok(Mark(uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid()))
 }

@@ -1,8 +1,8 @@
-//! Fine-tunes; who of them an occasion concerns, their versions and aliases in files of their own.
+//! Fine-tunes; their versions and aliases in files of their own, and whom of them an occasion concerns.
 
 pub mod aliases;
 pub mod dependents;
-pub(super) mod following;
+pub(in crate::service) mod locked;
 pub mod versions;
 
 use serde_json::Value;
@@ -11,9 +11,15 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Database, audit_events, base_models};
-use crate::service::{
-    access::Caller,
-    retuning::fine_tunes::{FineTune, Mode, On, Policy},
+use crate::{
+    contract::{
+        events::AuditAction,
+        ids::{BaseModelId, BaseVersionId, FineTuneId, TenantId},
+    },
+    service::domain::{
+        access::Caller,
+        registry::fine_tunes::{FineTune, Mode, On, Policy},
+    },
 };
 
 /// What a fine-tune's owner says of it; checked.
@@ -40,7 +46,7 @@ pub enum PutError {
 
 /// The columns of [`FineTune`], flat.
 struct Row {
-    id: Uuid,
+    id: FineTuneId,
     name: String,
     base_model: String,
     base_version: String,
@@ -117,11 +123,12 @@ pub async fn put(
             .await?
             .ok_or(PutError::UnknownBase)?
             .id;
-    let base = (base_model, base_version);
+
+    let base = Base { model: base_model, version: base_version };
     let mut there = lock(&mut transaction, tenant, name).await?;
     let mut created = false;
     if there.is_none() && holds(None) {
-        created = insert(&mut transaction, (tenant, name), base, content).await?;
+        created = insert(&mut transaction, tenant, name, base, content).await?;
         // Another request may have come first.
         there = lock(&mut transaction, tenant, name).await?;
     }
@@ -132,18 +139,34 @@ pub async fn put(
         }
         update(&mut transaction, there.id, base, content).await?;
     }
-    let shown = select!("WHERE f.id = $1", there.id).fetch_one(&mut *transaction).await?;
-    audit_events::record(&mut transaction, caller, "fine_tune.put", &format!("fine_tunes/{name}"))
-        .await?;
+
+    let shown = select!("WHERE f.id = $1", there.id.0).fetch_one(&mut *transaction).await?;
+    audit_events::record(
+        &mut transaction,
+        caller,
+        AuditAction::FineTunePut,
+        &format!("fine_tunes/{name}"),
+    )
+    .await?;
+
     transaction.commit().await?;
+
     Ok((shown.into(), created))
+}
+
+/// What a fine-tune was tuned from.
+#[derive(Clone, Copy, Debug)]
+struct Base {
+    model: BaseModelId,
+    version: BaseVersionId,
 }
 
 /// False where one of this name is there already.
 async fn insert(
     connection: &mut PgConnection,
-    (tenant, name): (Uuid, &str),
-    (base_model, base_version): (Uuid, Uuid),
+    tenant: TenantId,
+    name: &str,
+    base: Base,
     content: &Content,
 ) -> Result<bool, sqlx::Error> {
     let policy = &content.policy;
@@ -153,10 +176,10 @@ async fn insert(
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          ON CONFLICT (tenant, name) DO NOTHING",
         Uuid::now_v7(),
-        tenant,
+        tenant.0,
         name,
-        base_model,
-        base_version,
+        base.model.0,
+        base.version.0,
         content.trajectory,
         content.data,
         content.spec,
@@ -166,14 +189,15 @@ async fn insert(
     )
     .execute(connection)
     .await?;
+
     Ok(done.rows_affected() == 1)
 }
 
 /// The same content again is no change.
 async fn update(
     connection: &mut PgConnection,
-    id: Uuid,
-    (base_model, base_version): (Uuid, Uuid),
+    id: FineTuneId,
+    base: Base,
     content: &Content,
 ) -> Result<(), sqlx::Error> {
     let policy = &content.policy;
@@ -185,9 +209,9 @@ async fn update(
          WHERE id = $1
            AND (base_model, base_version, trajectory, data, spec, policy_on, policy_alias, policy_mode)
                IS DISTINCT FROM ($2, $3, $4, $5, $6, $7, $8, $9)",
-        id,
-        base_model,
-        base_version,
+        id.0,
+        base.model.0,
+        base.version.0,
         content.trajectory,
         content.data,
         content.spec,
@@ -197,16 +221,17 @@ async fn update(
     )
     .execute(connection)
     .await?;
+
     Ok(())
 }
 
 /// The fine-tune, with its row locked until the transaction ends. References to it stay possible.
 async fn lock(
     connection: &mut PgConnection,
-    tenant: Uuid,
+    tenant: TenantId,
     name: &str,
 ) -> Result<Option<FineTune>, sqlx::Error> {
-    let row = select!("WHERE f.tenant = $1 AND f.name = $2 FOR NO KEY UPDATE OF f", tenant, name);
+    let row = select!("WHERE f.tenant = $1 AND f.name = $2 FOR NO KEY UPDATE OF f", tenant.0, name);
     Ok(row.fetch_optional(connection).await?.map(FineTune::from))
 }
 
@@ -216,10 +241,10 @@ async fn lock(
 /// From the database.
 pub async fn get(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     name: &str,
 ) -> Result<Option<FineTune>, sqlx::Error> {
-    let row = select!("WHERE f.tenant = $1 AND f.name = $2", tenant, name);
+    let row = select!("WHERE f.tenant = $1 AND f.name = $2", tenant.0, name);
     Ok(row.fetch_optional(&mut *database.scope(tenant).await?).await?.map(FineTune::from))
 }
 
@@ -229,18 +254,18 @@ pub async fn get(
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     base_model: Option<&str>,
-    after: Option<Uuid>,
+    after: Option<FineTuneId>,
     limit: i64,
 ) -> Result<Vec<FineTune>, sqlx::Error> {
     let rows = select!(
         "WHERE f.tenant = $1 AND ($2::text IS NULL OR m.name = $2)
            AND ($3::uuid IS NULL OR f.id < $3)
          ORDER BY f.id DESC LIMIT $4",
-        tenant,
+        tenant.0,
         base_model,
-        after,
+        after.map(Uuid::from),
         limit,
     );
     Ok(rows

@@ -1,7 +1,8 @@
 //! A request that is sent again does nothing again.
 
 use sqlx::PgConnection;
-use uuid::Uuid;
+
+use crate::contract::ids::TenantId;
 
 /// The sender's promise that requests under one key are one request.
 #[derive(Clone, Debug)]
@@ -17,10 +18,10 @@ pub struct KeyReused;
 
 impl Idempotency {
     /// Keeps other requests with this key waiting until the transaction's end.
-    pub(super) async fn lock(
+    pub(in crate::service) async fn lock(
         &self,
         connection: &mut PgConnection,
-        tenant: Uuid,
+        tenant: TenantId,
     ) -> Result<(), sqlx::Error> {
         let of = format!("{tenant} {}", self.key);
         sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", of)
@@ -30,7 +31,7 @@ impl Idempotency {
     }
 
     /// Whether an earlier request under the key was this one.
-    pub(super) fn check(&self, earlier_sha256: Option<&[u8]>) -> Result<(), KeyReused> {
+    pub(in crate::service) fn check(&self, earlier_sha256: Option<&[u8]>) -> Result<(), KeyReused> {
         if earlier_sha256 == Some(&self.request_sha256[..]) { Ok(()) } else { Err(KeyReused) }
     }
 }

@@ -5,19 +5,16 @@ pub mod listings;
 use uuid::Uuid;
 
 use super::{Database, audit_events};
-use crate::service::{access::Caller, retuning::inbound::InboundToken};
-
-/// What a token stands for.
-#[derive(Clone, Debug)]
-pub struct Inbound {
-    /// Of the token's row.
-    pub id: Uuid,
-    pub tenant: Uuid,
-    /// Name of the base model.
-    pub base_model: String,
-    /// The folder whose folders are its versions.
-    pub prefix: String,
-}
+use crate::{
+    contract::{
+        events::AuditAction,
+        ids::{InboundTokenId, TenantId},
+    },
+    service::domain::{
+        access::Caller,
+        registry::inbound::{Inbound, InboundToken},
+    },
+};
 
 /// An address to be made.
 #[derive(Clone, Debug)]
@@ -39,7 +36,7 @@ pub async fn create(
     database: &Database,
     caller: impl Into<Caller>,
     new: &NewInbound<'_>,
-) -> Result<Option<Uuid>, sqlx::Error> {
+) -> Result<Option<InboundTokenId>, sqlx::Error> {
     let caller = caller.into();
     let mut scope = database.scope(caller.tenant).await?;
     let id = sqlx::query_scalar!(
@@ -49,7 +46,7 @@ pub async fn create(
          FROM base_models WHERE tenant = $2 AND name = $3
          RETURNING id",
         Uuid::now_v7(),
-        caller.tenant,
+        caller.tenant.0,
         new.base_model,
         new.prefix,
         &new.secret_sha256[..],
@@ -58,13 +55,15 @@ pub async fn create(
     .fetch_optional(&mut *scope)
     .await?;
     let Some(id) = id else { return Ok(None) };
+
     let subject = format!("base_models/{}/inbound_tokens/{id}", new.base_model);
-    audit_events::record(&mut scope, caller, "inbound_token.create", &subject).await?;
+    audit_events::record(&mut scope, caller, AuditAction::InboundTokenCreate, &subject).await?;
     if new.poll_seconds.is_some() {
         listings::ring(&mut scope).await?;
     }
     scope.commit().await?;
-    Ok(Some(id))
+
+    Ok(Some(id.into()))
 }
 
 /// Addresses of a tenant's base model after the given one, newest first.
@@ -73,9 +72,9 @@ pub async fn create(
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     base_model: &str,
-    after: Option<Uuid>,
+    after: Option<InboundTokenId>,
     limit: i64,
 ) -> Result<Vec<InboundToken>, sqlx::Error> {
     sqlx::query_as!(
@@ -85,9 +84,9 @@ pub async fn list(
          FROM inbound_tokens t JOIN base_models m ON m.id = t.base_model
          WHERE m.tenant = $1 AND m.name = $2 AND ($3::uuid IS NULL OR t.id < $3)
          ORDER BY t.id DESC LIMIT $4",
-        tenant,
+        tenant.0,
         base_model,
-        after,
+        after.map(Uuid::from),
         limit,
     )
     .fetch_all(&mut *database.scope(tenant).await?)
@@ -102,15 +101,15 @@ pub async fn delete(
     database: &Database,
     caller: impl Into<Caller>,
     base_model: &str,
-    id: Uuid,
+    id: InboundTokenId,
 ) -> Result<bool, sqlx::Error> {
     let caller = caller.into();
     let mut scope = database.scope(caller.tenant).await?;
     let deleted = sqlx::query!(
         "DELETE FROM inbound_tokens t USING base_models m
          WHERE t.id = $1 AND t.tenant = $2 AND m.id = t.base_model AND m.name = $3",
-        id,
-        caller.tenant,
+        id.0,
+        caller.tenant.0,
         base_model,
     )
     .execute(&mut *scope)
@@ -118,9 +117,11 @@ pub async fn delete(
     if deleted.rows_affected() == 0 {
         return Ok(false);
     }
+
     let subject = format!("base_models/{base_model}/inbound_tokens/{id}");
-    audit_events::record(&mut scope, caller, "inbound_token.delete", &subject).await?;
+    audit_events::record(&mut scope, caller, AuditAction::InboundTokenDelete, &subject).await?;
     scope.commit().await?;
+
     Ok(true)
 }
 

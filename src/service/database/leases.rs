@@ -1,32 +1,32 @@
-//! Transfers as workers see them: claim, beat, finish; and the sweep for workers that died.
+//! Transfers as workers see them: claim and beat. How attempts end: `registry::attempts`.
 //!
 //! A claim draws a lease token. Every later write names it and must change one row; if it changes
 //! none the lease is lost, somebody else may be at work, and the caller drops what it has. Attempts
 //! are counted when claimed, so that one that takes its process down is counted too.
 
-mod ends;
-mod moves;
+pub(in crate::service) mod ends;
+pub(in crate::service) mod transitions;
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use super::{Database, clock, events, names, retunes};
+use super::{Database, clock, enum_labels, events, retunes};
 use crate::{
+    contract::{
+        events::EventKind,
+        ids::{LeaseToken, TenantId, TransferId, WorkerId},
+    },
     pipeline::Phase,
-    service::jobs::{JobError, Status},
+    service::domain::transfers::Status,
 };
-
-pub use ends::{AfterFailure, cancelled, decline, fail, hand_back, succeed};
-use moves::{to_cancelled, to_failed, to_queued};
 
 /// A claimed transfer: the right to write to it until the lease ends.
 #[derive(Clone, Debug)]
 pub struct Lease {
-    pub transfer: Uuid,
-    pub tenant: Uuid,
-    pub token: Uuid,
+    pub transfer: TransferId,
+    pub tenant: TenantId,
+    pub token: LeaseToken,
     /// This attempt's number, from 1.
     pub attempt: i32,
     pub spec: Value,
@@ -62,7 +62,7 @@ pub struct Terms {
 
 impl Terms {
     /// The wait after the given attempt failed, at most an hour.
-    fn backoff_after(self, attempt: i32) -> f64 {
+    pub(in crate::service) fn backoff_after(self, attempt: i32) -> f64 {
         let doublings = attempt.clamp(1, 12) - 1;
         (self.backoff.as_secs_f64() * 2_f64.powi(doublings)).min(3600.0)
     }
@@ -79,7 +79,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// From the database.
 pub async fn claim(
     database: &Database,
-    worker: Uuid,
+    worker: WorkerId,
     terms: Terms,
 ) -> Result<Option<Lease>, sqlx::Error> {
     clock::tick(database, terms.lease).await?;
@@ -131,7 +131,7 @@ pub async fn claim(
                estimated_finish = NULL
            FROM next WHERE t.id = next.id
            RETURNING t.id, t.tenant, t.lease_token AS "token!", t.attempt, t.spec, t.retune"#,
-        worker,
+        worker.0,
         terms.lease.as_secs_f64(),
         terms.backoff.as_secs_f64(),
         VERSION,
@@ -139,22 +139,19 @@ pub async fn claim(
     .fetch_optional(&mut *transaction)
     .await?;
     let Some(row) = claimed else { return Ok(None) };
+
+    let transfer = TransferId(row.id);
     let data = json!({"attempt": row.attempt, "worker": worker});
-    events::insert(&mut transaction, row.id, "transfer.started", data).await?;
+    events::insert(&mut transaction, transfer, EventKind::TransferStarted, data).await?;
     if let Some(retune) = row.retune {
-        sqlx::query!(
-            "UPDATE retunes SET status = 'running', started_at = coalesce(started_at, now())
-             WHERE id = $1 AND status = 'queued'",
-            retune
-        )
-        .execute(&mut *transaction)
-        .await?;
+        retunes::mark_running(&mut transaction, retune.into()).await?;
     }
     transaction.commit().await?;
+
     Ok(Some(Lease {
-        transfer: row.id,
-        tenant: row.tenant,
-        token: row.token,
+        transfer,
+        tenant: row.tenant.into(),
+        token: row.token.into(),
         attempt: row.attempt,
         spec: row.spec,
     }))
@@ -172,11 +169,12 @@ pub async fn beat(
 ) -> Result<Heard, sqlx::Error> {
     clock::tick(database, lease).await?;
     let mut transaction = database.pool.begin().await?;
-    let phase = report.phase.as_ref().map(names::label);
+    let phase = report.phase.as_ref().map(enum_labels::label);
     let (done, total, unit) = match report.progress {
         Some((done, total, unit)) => (Some(done), Some(total), Some(unit)),
         None => (None, None, None),
     };
+
     // `before` is locked by the update itself: only the holder of the token changes the phase.
     let row = sqlx::query!(
         r#"WITH before AS (SELECT phase FROM transfers WHERE id = $1)
@@ -190,8 +188,8 @@ pub async fn beat(
            WHERE t.id = $1 AND t.lease_token = $2 AND t.status IN ('running', 'cancelling')
            RETURNING t.status AS "status: Status",
                      t.phase IS DISTINCT FROM before.phase AS "phase_changed!""#,
-        held.transfer,
-        held.token,
+        held.transfer.0,
+        held.token.0,
         lease.as_secs_f64(),
         phase,
         done,
@@ -204,102 +202,11 @@ pub async fn beat(
     let Some(row) = row else { return Ok(Heard::Lost) };
     if row.phase_changed {
         let data = json!({"attempt": held.attempt, "phase": phase});
-        events::insert(&mut transaction, held.transfer, "transfer.phase_changed", data).await?;
+        events::insert(&mut transaction, held.transfer, EventKind::TransferPhaseChanged, data)
+            .await?;
     }
+
     transaction.commit().await?;
+
     Ok(if row.status == Status::Cancelling { Heard::Cancel } else { Heard::GoOn })
-}
-
-/// Ends the leases of a worker known to be dead at once, and sweeps; how many it held.
-///
-/// # Errors
-/// From the database.
-pub async fn release(database: &Database, worker: Uuid, terms: Terms) -> Result<u64, sqlx::Error> {
-    let released = sqlx::query!(
-        "UPDATE transfers
-         SET available_at = available_at + (now() - lease_expires_at), lease_expires_at = now()
-         WHERE worker = $1 AND status IN ('running', 'cancelling') AND lease_expires_at > now()",
-        worker
-    )
-    .execute(&database.pool)
-    .await?
-    .rows_affected();
-    if released > 0 {
-        sweep(database, terms).await?;
-    }
-    Ok(released)
-}
-
-/// Tidies up after workers that died: expired leases are queued again, failed when their attempts
-/// are used up, cancelled when that was wished. Returns how many there were.
-///
-/// # Errors
-/// From the database.
-pub async fn sweep(database: &Database, terms: Terms) -> Result<usize, sqlx::Error> {
-    clock::tick(database, terms.lease).await?;
-    let mut transaction = database.pool.begin().await?;
-    let expired = sqlx::query!(
-        r#"SELECT id, status AS "status: Status", attempt, max_attempts FROM transfers
-           WHERE status IN ('running', 'cancelling') AND lease_expires_at <= now()
-           ORDER BY lease_expires_at LIMIT 100
-           FOR UPDATE SKIP LOCKED"#
-    )
-    .fetch_all(&mut *transaction)
-    .await?;
-    let mut members = Vec::new();
-    for row in &expired {
-        tracing::warn!(transfer = %row.id, attempt = row.attempt, "its lease had run out");
-        let retune = if row.status == Status::Cancelling {
-            to_cancelled(&mut transaction, row.id).await?
-        } else if row.attempt >= row.max_attempts {
-            let error = JobError {
-                code: "attempts_exhausted".into(),
-                detail: format!(
-                    "{} attempts ended without a word from the worker; it ran out of memory, \
-                     crashed or was cut off",
-                    row.attempt
-                ),
-                pointer: None,
-            };
-            to_failed(&mut transaction, row.id, &error).await?
-        } else {
-            let wait = if row.attempt == 1 { 0.0 } else { terms.backoff_after(row.attempt) };
-            to_queued(&mut transaction, row.id, wait, "lease_expired", None).await?
-        };
-        members.extend(retune);
-    }
-    retunes::settle(&mut transaction, members).await?;
-    transaction.commit().await?;
-    Ok(expired.len())
-}
-
-/// Fails the transfers that have waited for `patience` for a worker that can read their specification; how many.
-///
-/// # Errors
-/// From the database.
-pub async fn give_up_unreadable(
-    database: &Database,
-    patience: Duration,
-) -> Result<usize, sqlx::Error> {
-    let mut transaction = database.pool.begin().await?;
-    let late = sqlx::query!(
-        r#"SELECT id, coalesce(error_code, 'invalid_spec') AS "code!",
-                  coalesce(error_detail, 'no worker can read the specification') AS "detail!",
-                  error_pointer AS pointer
-           FROM transfers
-           WHERE unreadable_since <= now() - make_interval(secs => $1) AND status = 'queued'
-           ORDER BY unreadable_since LIMIT 100
-           FOR UPDATE SKIP LOCKED"#,
-        patience.as_secs_f64(),
-    )
-    .fetch_all(&mut *transaction)
-    .await?;
-    let (count, mut members) = (late.len(), Vec::new());
-    for row in late {
-        let error = JobError { code: row.code, detail: row.detail, pointer: row.pointer };
-        members.extend(to_failed(&mut transaction, row.id, &error).await?);
-    }
-    retunes::settle(&mut transaction, members).await?;
-    transaction.commit().await?;
-    Ok(count)
 }

@@ -1,9 +1,8 @@
 //! How much a tenant may have waiting, and computed and written within a day.
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-use crate::config;
+use crate::{config, contract::ids::TenantId};
 
 /// Which quota a submission would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,9 +17,9 @@ pub enum QuotaExceeded {
 
 /// Checks, in the transaction of a submission and after its insert, what the tenant has and uses.
 /// Where there is a limit, submissions of one tenant wait for each other from here on.
-pub(super) async fn check(
+pub(in crate::service) async fn check(
     connection: &mut PgConnection,
-    tenant: Uuid,
+    tenant: TenantId,
     defaults: &config::Quotas,
 ) -> Result<Option<QuotaExceeded>, sqlx::Error> {
     let limits = sqlx::query!(
@@ -33,7 +32,7 @@ pub(super) async fn check(
                           nullif($3, 0::bigint), max_result_bytes_per_day, nullif($4, 0::bigint))
                  IS NOT NULL
            FOR NO KEY UPDATE"#,
-        tenant,
+        tenant.0,
         i64::from(defaults.queued_transfers),
         i64::from(defaults.compute_seconds_per_day),
         i64::try_from(defaults.result_bytes_per_day).unwrap_or(i64::MAX),
@@ -56,20 +55,24 @@ pub(super) async fn check(
     {
         return Ok(Some(QuotaExceeded::ResultBytes(limit)));
     }
+
     Ok(None)
 }
 
-async fn queued(connection: &mut PgConnection, tenant: Uuid) -> Result<i64, sqlx::Error> {
+async fn queued(connection: &mut PgConnection, tenant: TenantId) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM transfers WHERE tenant = $1 AND status = 'queued'"#,
-        tenant,
+        tenant.0,
     )
     .fetch_one(connection)
     .await
 }
 
 /// Seconds of the last 24 hours in which workers had the tenant's transfers, in every attempt.
-async fn compute_seconds(connection: &mut PgConnection, tenant: Uuid) -> Result<f64, sqlx::Error> {
+async fn compute_seconds(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+) -> Result<f64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"WITH computed AS (
                SELECT began_at, ended_at FROM attempts
@@ -82,18 +85,18 @@ async fn compute_seconds(connection: &mut PgConnection, tenant: Uuid) -> Result<
                       ended_at - greatest(began_at, now() - interval '24 hours'))),
                   0)::double precision AS "seconds!"
            FROM computed WHERE ended_at > now() - interval '24 hours'"#,
-        tenant,
+        tenant.0,
     )
     .fetch_one(connection)
     .await
 }
 
 /// Bytes of the results of the last 24 hours.
-async fn result_bytes(connection: &mut PgConnection, tenant: Uuid) -> Result<i64, sqlx::Error> {
+async fn result_bytes(connection: &mut PgConnection, tenant: TenantId) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT least(coalesce(sum(result_bytes), 0), 9223372036854775807)::bigint AS "bytes!"
            FROM transfers WHERE tenant = $1 AND finished_at > now() - interval '24 hours'"#,
-        tenant,
+        tenant.0,
     )
     .fetch_one(connection)
     .await

@@ -39,11 +39,13 @@ pub async fn prune(database: &Database, keep: Retention) -> Result<u64, sqlx::Er
         );
         pruned += query.execute(pool).await?.rows_affected();
     }
+
     let days = limit(ATTEMPTS_DAYS);
     let query = sqlx::query!(
         "DELETE FROM attempts WHERE ended_at < now() - make_interval(days => $1)",
         days
     );
+
     Ok(pruned + query.execute(pool).await?.rows_affected())
 }
 

@@ -1,19 +1,21 @@
-//! Retunes: begun by occasions (`begin`), which end what they make superfluous (`supersede`), ended by
-//! their last transfer (`settle`), steered by people (`control`), looked at here.
+//! Retunes: their rows, how they are looked at (here) and changed (`transitions`).
 
-pub mod begin;
-pub mod control;
-pub(super) mod settle;
-mod supersede;
+mod transitions;
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Database;
-use crate::service::retuning::retunes::{Counts, Limits, Reason, Retune, RetuneStatus};
+use crate::{
+    contract::ids::{RetuneId, TenantId},
+    service::domain::registry::retunes::{Counts, Limits, Reason, Retune, RetuneStatus},
+};
 
-pub(super) use settle::settle;
+pub(in crate::service) use transitions::{
+    delete, insert, lock, lock_of, mark_running, of_request, pause, remember_request, resume,
+    set_status,
+};
 
 /// Which retunes to list; everything given must hold.
 #[derive(Clone, Debug, Default)]
@@ -22,12 +24,12 @@ pub struct ListFilter {
     pub base_model: Option<String>,
     pub limit: i64,
     /// The last retune of the page before.
-    pub after: Option<Uuid>,
+    pub after: Option<RetuneId>,
 }
 
 /// The columns of [`Retune`], flat.
 struct Row {
-    id: Uuid,
+    id: RetuneId,
     status: RetuneStatus,
     reason: Reason,
     base_model: Option<String>,
@@ -111,15 +113,19 @@ impl From<Row> for Retune {
 /// From the database.
 pub async fn get(
     database: &Database,
-    tenant: Uuid,
-    id: Uuid,
+    tenant: TenantId,
+    id: RetuneId,
 ) -> Result<Option<Retune>, sqlx::Error> {
-    let row = select!("WHERE r.id = $1 AND r.tenant = $2", id, tenant);
+    let row = select!("WHERE r.id = $1 AND r.tenant = $2", id.0, tenant.0);
     Ok(row.fetch_optional(&mut *database.scope(tenant).await?).await?.map(Retune::from))
 }
 
-async fn by_id(connection: &mut PgConnection, id: Uuid) -> Result<Retune, sqlx::Error> {
-    Ok(select!("WHERE r.id = $1", id).fetch_one(connection).await?.into())
+/// A retune that is there.
+pub(in crate::service) async fn by_id(
+    connection: &mut PgConnection,
+    id: RetuneId,
+) -> Result<Retune, sqlx::Error> {
+    Ok(select!("WHERE r.id = $1", id.0).fetch_one(connection).await?.into())
 }
 
 /// A tenant's retunes that pass the filter, newest first.
@@ -128,7 +134,7 @@ async fn by_id(connection: &mut PgConnection, id: Uuid) -> Result<Retune, sqlx::
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     filter: &ListFilter,
 ) -> Result<Vec<Retune>, sqlx::Error> {
     let rows = select!(
@@ -137,10 +143,10 @@ pub async fn list(
            AND ($3::text IS NULL OR m.name = $3)
            AND ($4::uuid IS NULL OR r.id < $4)
          ORDER BY r.id DESC LIMIT $5",
-        tenant,
+        tenant.0,
         filter.status as Option<RetuneStatus>,
         filter.base_model,
-        filter.after,
+        filter.after.map(Uuid::from),
         filter.limit,
     );
     Ok(rows

@@ -11,10 +11,9 @@
 use std::fmt;
 
 use sqlx::{AssertSqlSafe, PgPool};
-use uuid::Uuid;
 
 use super::Database;
-use crate::service::access::DEFAULT_TENANT;
+use crate::{contract::ids::TenantId, service::domain::access::DEFAULT_TENANT};
 
 /// What is granted to a role can be seen only once the role is there: two rounds, and one for another
 /// process that mends at the same time.
@@ -127,8 +126,10 @@ async fn refuse(pool: &PgPool, cause: String) -> Result<(), RightsError> {
     if missing.is_empty() {
         return Ok(());
     }
+
     let (rights, statements) =
         missing.into_iter().map(|missing| (missing.right_text, missing.statement)).unzip();
+
     Err(RightsError::Missing {
         user: user(pool).await?,
         cause,
@@ -161,6 +162,7 @@ async fn mend(pool: &PgPool, missing: &[Missing]) -> Option<sqlx::Error> {
             Err(error) => refused = refused.or(Some(error)),
         }
     }
+
     refused
 }
 
@@ -170,16 +172,17 @@ async fn mend(pool: &PgPool, missing: &[Missing]) -> Option<sqlx::Error> {
 /// [`RightsError::Hidden`] where a policy hides it, or from the database.
 pub async fn probe(database: &Database) -> Result<(), RightsError> {
     const ROW: &str = "SELECT id FROM tenants WHERE id = $1";
-    let row = sqlx::query_scalar::<_, Uuid>(ROW).bind(DEFAULT_TENANT);
+    let row = sqlx::query_scalar::<_, TenantId>(ROW).bind(DEFAULT_TENANT);
     if row.fetch_optional(&database.pool).await?.is_none() {
         return Err(RightsError::Hidden(Hidden::FromTheService));
     }
 
     let mut scope = database.scope(DEFAULT_TENANT).await?;
-    let row = sqlx::query_scalar::<_, Uuid>(ROW).bind(DEFAULT_TENANT);
+    let row = sqlx::query_scalar::<_, TenantId>(ROW).bind(DEFAULT_TENANT);
     if row.fetch_optional(&mut *scope).await?.is_none() {
         return Err(RightsError::Hidden(Hidden::FromTheTenant));
     }
+
     Ok(())
 }
 

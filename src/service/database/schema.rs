@@ -76,6 +76,7 @@ impl Database {
 
         rights::put_in_order(&self.pool).await?;
         rights::probe(self).await?;
+
         Ok(())
     }
 
@@ -93,10 +94,12 @@ impl Database {
         if self.applied().await? == Applied::Other {
             return Ok(Readiness::OtherSchema);
         }
+
         let looked = match rights::check(&self.pool).await {
             Ok(()) => rights::probe(self).await,
             missing => missing,
         };
+
         match looked {
             Ok(()) => Ok(Readiness::Ready),
             // The database has spoken: it is there, and says why not.
@@ -129,6 +132,7 @@ impl Database {
         if !(is_denied(cause) || code(cause).as_deref() == Some(NO_SCHEMA)) {
             return error.into();
         }
+
         match self.way_out().await {
             Ok((user, way_out)) => {
                 SchemaError::MayNotChange { user, cause: cause.to_string(), way_out }
@@ -145,6 +149,7 @@ impl Database {
         )
         .fetch_one(&self.pool)
         .await?;
+
         let found: Option<(String, String, bool)> = sqlx::query_as(
             "SELECT quote_ident(n.nspname), quote_ident(pg_get_userbyid(c.relowner)::text),
                     has_schema_privilege(n.oid, 'USAGE')
@@ -153,6 +158,7 @@ impl Database {
         )
         .fetch_optional(&self.pool)
         .await?;
+
         let way_out = match found.filter(|(_, owner, _)| !(bypasses && *owner == user)) {
             Some((schema, owner, false)) => {
                 format!("Let {owner} run: GRANT USAGE ON SCHEMA {schema} TO {user}")
@@ -170,6 +176,7 @@ impl Database {
                 "Let the owner of the database run: GRANT USAGE, CREATE ON SCHEMA public TO {user}"
             ),
         };
+
         Ok((user, way_out))
     }
 }

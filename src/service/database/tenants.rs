@@ -4,28 +4,33 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Database, audit_events, webhook_endpoints::SecretError};
-use crate::service::{
-    access::{Caller, Tenant},
-    webhooks::Secret,
+use crate::{
+    contract::{events::AuditAction, ids::TenantId},
+    service::domain::{
+        access::{Caller, Tenant},
+        events::Secret,
+    },
 };
 
 /// The tenant of this name, if there is one.
 ///
 /// # Errors
 /// From the database.
-pub async fn named(database: &Database, name: &str) -> Result<Option<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!("SELECT id FROM tenants WHERE name = $1", name)
+pub async fn named(database: &Database, name: &str) -> Result<Option<TenantId>, sqlx::Error> {
+    let id = sqlx::query_scalar!("SELECT id FROM tenants WHERE name = $1", name)
         .fetch_optional(&database.pool)
-        .await
+        .await?;
+
+    Ok(id.map(TenantId))
 }
 
 /// The tenant of this name, added where there was none.
 ///
 /// # Errors
 /// From the database.
-pub async fn add(database: &Database, name: &str) -> Result<Uuid, sqlx::Error> {
+pub async fn add(database: &Database, name: &str) -> Result<TenantId, sqlx::Error> {
     // The update changes nothing; it makes the row that was there be returned.
-    sqlx::query_scalar!(
+    let id = sqlx::query_scalar!(
         "INSERT INTO tenants (id, name) VALUES ($1, $2)
          ON CONFLICT (name) DO UPDATE SET name = excluded.name
          RETURNING id",
@@ -33,7 +38,9 @@ pub async fn add(database: &Database, name: &str) -> Result<Uuid, sqlx::Error> {
         name,
     )
     .fetch_one(&database.pool)
-    .await
+    .await?;
+
+    Ok(id.into())
 }
 
 /// Every tenant, by name.
@@ -70,6 +77,7 @@ pub async fn set_quotas(
     quotas: NewQuotas,
 ) -> Result<Option<Tenant>, sqlx::Error> {
     let Some(id) = named(database, name).await? else { return Ok(None) };
+
     let mut scope = database.scope(id).await?;
     let tenant = sqlx::query_as!(
         Tenant,
@@ -81,7 +89,7 @@ pub async fn set_quotas(
          RETURNING id, name, created_at, max_queued_transfers AS queued_transfers,
                    max_compute_seconds_per_day AS compute_seconds_per_day,
                    max_result_bytes_per_day AS result_bytes_per_day",
-        id,
+        id.0,
         quotas.queued_transfers.is_some(),
         quotas.queued_transfers.flatten(),
         quotas.compute_seconds_per_day.is_some(),
@@ -91,9 +99,17 @@ pub async fn set_quotas(
     )
     .fetch_one(&mut *scope)
     .await?;
-    audit_events::record(&mut scope, Caller::from(id), "tenant.quotas", &format!("tenants/{name}"))
-        .await?;
+
+    audit_events::record(
+        &mut scope,
+        Caller::from(id),
+        AuditAction::TenantQuotas,
+        &format!("tenants/{name}"),
+    )
+    .await?;
+
     scope.commit().await?;
+
     Ok(Some(tenant))
 }
 
@@ -115,12 +131,15 @@ pub async fn rotate_callback_secret(
                previous_callback_secret_until = now() + make_interval(hours => 24)
            WHERE id = $1
            RETURNING previous_callback_secret_until AS "until!""#,
-        caller.tenant,
+        caller.tenant.0,
         secret.bytes(),
     )
     .fetch_one(&mut *scope)
     .await?;
-    audit_events::record(&mut scope, caller, "callback_secret.rotate", "callback_secret").await?;
+
+    audit_events::record(&mut scope, caller, AuditAction::CallbackSecretRotate, "callback_secret")
+        .await?;
     scope.commit().await?;
+
     Ok((secret, until))
 }

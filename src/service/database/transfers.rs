@@ -1,18 +1,20 @@
-//! Transfers as their owners see them: submit, look, cancel, retry. Workers: `leases`.
+//! Transfers as their owners see them. Workers: `leases`.
 
-mod control;
+pub(in crate::service) mod control;
 mod enqueue;
+pub(in crate::service) mod members;
 
 use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, names};
-use crate::service::jobs::{JobError, Progress, ResultLocation, Status, Transfer};
+use super::{Database, enum_labels};
+use crate::{
+    contract::ids::{RetuneId, TenantId, TransferId},
+    service::domain::transfers::{JobError, Progress, ResultLocation, Status, Transfer},
+};
 
-pub(super) use control::cancel_queued;
-pub use control::{TransitionError, request_cancel, retry};
 pub use enqueue::{Enqueue, EnqueueError, Enqueued, enqueue, submit};
 
 /// Which transfers to list; everything given must hold.
@@ -22,15 +24,15 @@ pub struct ListFilter {
     /// Source base or target base.
     pub base: Option<String>,
     pub metadata: Vec<(String, String)>,
-    pub retune: Option<Uuid>,
+    pub retune: Option<RetuneId>,
     pub limit: i64,
     /// The last transfer of the page before.
-    pub after: Option<Uuid>,
+    pub after: Option<TransferId>,
 }
 
 /// The columns of [`Transfer`], flat.
 struct Row {
-    id: Uuid,
+    id: TransferId,
     status: Status,
     phase: Option<String>,
     progress_done: Option<i64>,
@@ -85,19 +87,22 @@ impl TryFrom<Row> for Transfer {
             }
             _ => None,
         };
+
         let result = row
             .result_uri
             .zip(row.manifest_sha256)
             .map(|(uri, manifest_sha256)| ResultLocation { uri, manifest_sha256 });
+
         let error = row.error_code.zip(row.error_detail).map(|(code, detail)| JobError {
             code,
             detail,
             pointer: row.error_pointer,
         });
+
         Ok(Self {
             id: row.id,
             status: row.status,
-            phase: names::value(row.phase)?,
+            phase: enum_labels::value(row.phase)?,
             progress,
             attempt: row.attempt,
             created_at: row.created_at,
@@ -105,20 +110,24 @@ impl TryFrom<Row> for Transfer {
             finished_at: row.finished_at,
             spec: row.spec,
             result,
-            verdict: names::value(row.verdict)?,
-            recommendation: names::value(row.recommendation)?,
+            verdict: enum_labels::value(row.verdict)?,
+            recommendation: enum_labels::value(row.recommendation)?,
             metrics: row.metrics,
             error,
             metadata: row.metadata,
-            retune: row.retune,
+            retune: row.retune.map(RetuneId),
             fine_tune: row.fine_tune,
             revision: row.revision,
         })
     }
 }
 
-async fn by_id(connection: &mut PgConnection, id: Uuid) -> Result<Transfer, sqlx::Error> {
-    select!("transfers WHERE id = $1", id).fetch_one(connection).await?.try_into()
+/// A transfer that is there.
+pub(in crate::service) async fn by_id(
+    connection: &mut PgConnection,
+    id: TransferId,
+) -> Result<Transfer, sqlx::Error> {
+    select!("transfers WHERE id = $1", id.0).fetch_one(connection).await?.try_into()
 }
 
 /// A tenant's transfer, if it has one with this id.
@@ -127,11 +136,11 @@ async fn by_id(connection: &mut PgConnection, id: Uuid) -> Result<Transfer, sqlx
 /// From the database.
 pub async fn get(
     database: &Database,
-    tenant: Uuid,
-    id: Uuid,
+    tenant: TenantId,
+    id: TransferId,
 ) -> Result<Option<Transfer>, sqlx::Error> {
     // What clients ask most: one round trip, behind the wall all the same.
-    select!("transfer_of($1, $2) AS transfers", tenant, id)
+    select!("transfer_of($1, $2) AS transfers", tenant.0, id.0)
         .fetch_optional(&database.pool)
         .await?
         .map(Transfer::try_from)
@@ -144,7 +153,7 @@ pub async fn get(
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     filter: &ListFilter,
 ) -> Result<Vec<Transfer>, sqlx::Error> {
     let metadata: Value = filter
@@ -153,6 +162,7 @@ pub async fn list(
         .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
         .collect::<serde_json::Map<_, _>>()
         .into();
+
     let mut scope = database.scope(tenant).await?;
     let rows = select!(
         "transfers
@@ -163,16 +173,17 @@ pub async fn list(
            AND ($5::uuid IS NULL OR retune = $5)
            AND ($6::uuid IS NULL OR id < $6)
          ORDER BY id DESC LIMIT $7",
-        tenant,
+        tenant.0,
         filter.status as Option<Status>,
         filter.base.as_deref().map(|base| base.trim_end_matches('/')),
         metadata,
-        filter.retune,
-        filter.after,
+        filter.retune.map(Uuid::from),
+        filter.after.map(Uuid::from),
         filter.limit,
     )
     .fetch_all(&mut *scope)
     .await?;
+
     rows.into_iter().map(Transfer::try_from).collect()
 }
 

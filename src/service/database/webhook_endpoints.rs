@@ -5,9 +5,15 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Database, audit_events, deliveries};
-use crate::service::{
-    access::Caller,
-    webhooks::{Endpoint, Secret},
+use crate::{
+    contract::{
+        events::AuditAction,
+        ids::{TenantId, WebhookEndpointId},
+    },
+    service::domain::{
+        access::Caller,
+        events::{Endpoint, Secret},
+    },
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +49,7 @@ pub struct Wanted {
 }
 
 struct Row {
-    id: Uuid,
+    id: WebhookEndpointId,
     name: String,
     url: String,
     events: Vec<String>,
@@ -100,7 +106,7 @@ pub async fn put(
                      previous_secret_until, created_at, updated_at,
                      (xmax = 0) AS "created!""#,
         Uuid::now_v7(),
-        caller.tenant,
+        caller.tenant.0,
         name,
         wanted.url,
         &wanted.events,
@@ -112,22 +118,24 @@ pub async fn put(
     if row.created && limit > 0 && count(&mut scope, caller.tenant).await? > i64::from(limit) {
         return Err(PutError::Full(limit));
     }
+
     deliveries::end_waiting(&mut scope, row.id).await?;
     let subject = format!("webhook_endpoints/{name}");
-    audit_events::record(&mut scope, caller, "webhook_endpoint.put", &subject).await?;
+    audit_events::record(&mut scope, caller, AuditAction::WebhookEndpointPut, &subject).await?;
     scope.commit().await?;
     let created = row.created;
+
     Ok((row.into(), created.then_some(secret)))
 }
 
 /// How many endpoints a tenant has. Those who add some wait for each other from here on.
-async fn count(connection: &mut PgConnection, tenant: Uuid) -> Result<i64, sqlx::Error> {
-    sqlx::query!("SELECT id FROM tenants WHERE id = $1 FOR NO KEY UPDATE", tenant)
+async fn count(connection: &mut PgConnection, tenant: TenantId) -> Result<i64, sqlx::Error> {
+    sqlx::query!("SELECT id FROM tenants WHERE id = $1 FOR NO KEY UPDATE", tenant.0)
         .fetch_optional(&mut *connection)
         .await?;
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM webhook_endpoints WHERE tenant = $1"#,
-        tenant,
+        tenant.0,
     )
     .fetch_one(connection)
     .await
@@ -139,7 +147,7 @@ async fn count(connection: &mut PgConnection, tenant: Uuid) -> Result<i64, sqlx:
 /// From the database.
 pub async fn get(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     name: &str,
 ) -> Result<Option<Endpoint>, sqlx::Error> {
     let mut scope = database.scope(tenant).await?;
@@ -148,11 +156,12 @@ pub async fn get(
         r#"SELECT id, name, url, events, enabled, disabled_reason, failing_since,
                   previous_secret_until, created_at, updated_at, false AS "created!"
            FROM webhook_endpoints WHERE tenant = $1 AND name = $2"#,
-        tenant,
+        tenant.0,
         name,
     )
     .fetch_optional(&mut *scope)
     .await?;
+
     Ok(row.map(Endpoint::from))
 }
 
@@ -162,8 +171,8 @@ pub async fn get(
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
-    after: Option<Uuid>,
+    tenant: TenantId,
+    after: Option<WebhookEndpointId>,
     limit: i64,
 ) -> Result<Vec<Endpoint>, sqlx::Error> {
     let mut scope = database.scope(tenant).await?;
@@ -175,12 +184,13 @@ pub async fn list(
            WHERE tenant = $1
              AND ($2::uuid IS NULL OR id < $2)
            ORDER BY id DESC LIMIT $3"#,
-        tenant,
-        after,
+        tenant.0,
+        after.map(Uuid::from),
         limit,
     )
     .fetch_all(&mut *scope)
     .await?;
+
     Ok(rows.into_iter().map(Endpoint::from).collect())
 }
 
@@ -197,7 +207,7 @@ pub async fn delete(
     let mut scope = database.scope(caller.tenant).await?;
     let gone = sqlx::query!(
         "DELETE FROM webhook_endpoints WHERE tenant = $1 AND name = $2",
-        caller.tenant,
+        caller.tenant.0,
         name,
     )
     .execute(&mut *scope)
@@ -205,9 +215,11 @@ pub async fn delete(
     if gone.rows_affected() == 0 {
         return Ok(false);
     }
+
     let subject = format!("webhook_endpoints/{name}");
-    audit_events::record(&mut scope, caller, "webhook_endpoint.delete", &subject).await?;
+    audit_events::record(&mut scope, caller, AuditAction::WebhookEndpointDelete, &subject).await?;
     scope.commit().await?;
+
     Ok(true)
 }
 
@@ -232,15 +244,17 @@ pub async fn rotate(
            WHERE tenant = $1 AND name = $2
            RETURNING id, name, url, events, enabled, disabled_reason, failing_since,
                      previous_secret_until, created_at, updated_at, false AS "created!""#,
-        caller.tenant,
+        caller.tenant.0,
         name,
         secret.bytes(),
     )
     .fetch_optional(&mut *scope)
     .await?;
     let Some(row) = row else { return Ok(None) };
+
     let subject = format!("webhook_endpoints/{name}");
-    audit_events::record(&mut scope, caller, "webhook_endpoint.rotate", &subject).await?;
+    audit_events::record(&mut scope, caller, AuditAction::WebhookEndpointRotate, &subject).await?;
     scope.commit().await?;
+
     Ok(Some((row.into(), secret)))
 }

@@ -4,14 +4,15 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::Database;
+use crate::contract::ids::{TenantId, TransferId, WorkerId};
 
 /// A worker process seen lately.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Worker {
-    pub id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub id: WorkerId,
     pub host: String,
     pub pid: i32,
     pub version: String,
@@ -20,18 +21,24 @@ pub struct Worker {
     #[serde(with = "time::serde::rfc3339")]
     pub last_seen_at: OffsetDateTime,
     /// What it is working on.
-    pub transfer: Option<Uuid>,
+    #[schema(value_type = Option<Uuid>)]
+    pub transfer: Option<TransferId>,
 }
 
 /// Makes a process known, or says that it is still there.
 ///
 /// # Errors
 /// From the database.
-pub async fn seen(database: &Database, id: Uuid, host: &str, pid: i32) -> Result<(), sqlx::Error> {
+pub async fn seen(
+    database: &Database,
+    id: WorkerId,
+    host: &str,
+    pid: i32,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "INSERT INTO workers (id, host, pid, version) VALUES ($1, $2, $3, $4)
          ON CONFLICT (id) DO UPDATE SET last_seen_at = now()",
-        id,
+        id.0,
         host,
         pid,
         env!("CARGO_PKG_VERSION"),
@@ -45,8 +52,8 @@ pub async fn seen(database: &Database, id: Uuid, host: &str, pid: i32) -> Result
 ///
 /// # Errors
 /// From the database.
-pub async fn remove(database: &Database, id: Uuid) -> Result<(), sqlx::Error> {
-    sqlx::query!("DELETE FROM workers WHERE id = $1", id).execute(&database.pool).await?;
+pub async fn remove(database: &Database, id: WorkerId) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM workers WHERE id = $1", id.0).execute(&database.pool).await?;
     Ok(())
 }
 
@@ -75,15 +82,14 @@ pub async fn list(database: &Database) -> Result<Vec<Worker>, sqlx::Error> {
 ///
 /// # Errors
 /// From the database.
-pub async fn list_for(database: &Database, tenant: Uuid) -> Result<Vec<Worker>, sqlx::Error> {
+pub async fn list_for(database: &Database, tenant: TenantId) -> Result<Vec<Worker>, sqlx::Error> {
     // Which transfers there are is for the scope to say.
     let mut scope = database.scope(tenant).await?;
     select(&mut scope).await
 }
 
 async fn select(connection: &mut PgConnection) -> Result<Vec<Worker>, sqlx::Error> {
-    sqlx::query_as!(
-        Worker,
+    let rows = sqlx::query!(
         r#"SELECT w.id, w.host, w.pid, w.version, w.started_at, w.last_seen_at,
                   (SELECT t.id FROM transfers t
                    WHERE t.worker = w.id AND t.status IN ('running', 'cancelling')
@@ -93,5 +99,17 @@ async fn select(connection: &mut PgConnection) -> Result<Vec<Worker>, sqlx::Erro
            ORDER BY w.started_at, w.id"#
     )
     .fetch_all(connection)
-    .await
+    .await?;
+
+    let workers = rows.into_iter().map(|row| Worker {
+        id: row.id.into(),
+        host: row.host,
+        pid: row.pid,
+        version: row.version,
+        started_at: row.started_at,
+        last_seen_at: row.last_seen_at,
+        transfer: row.transfer.map(TransferId),
+    });
+
+    Ok(workers.collect())
 }

@@ -59,6 +59,7 @@ impl Account {
         }
         fs::create_dir(folder).map_err(|error| at(folder, error))?;
         let mode = if self.other.is_some() { 0o755 } else { 0o700 };
+
         // Explicitly: the process's umask may have taken the search permission away.
         fs::set_permissions(folder, Permissions::from_mode(mode)).map_err(|error| at(folder, error))
     }
@@ -79,6 +80,7 @@ impl Account {
     /// Whether the account can pass every folder on the way to `folder`.
     pub fn check_searchable(&self, folder: &Path) -> Result<(), ClusterError> {
         let Some((gid, name)) = &self.other else { return Ok(()) };
+
         for parent in folder.ancestors() {
             let found = fs::metadata(parent).map_err(|error| at(parent, error))?;
             if !may_search(found.mode(), found.uid() == self.uid, found.gid() == *gid) {
@@ -86,6 +88,7 @@ impl Account {
                 return Err(ClusterError::NotSearchable { folder, user: name.clone() });
             }
         }
+
         Ok(())
     }
 }

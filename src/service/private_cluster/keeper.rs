@@ -54,6 +54,7 @@ pub async fn keep(
         }
         begun = Instant::now();
     }
+
     Ok(())
 }
 

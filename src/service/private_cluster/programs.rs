@@ -17,17 +17,20 @@ impl Programs {
     /// `pg_bin` if given; else `/usr/lib/postgresql/*/bin`, newest first; else `PATH`.
     pub fn find(pg_bin: &str) -> Result<Self, ClusterError> {
         let folders = if pg_bin.is_empty() { usual_folders() } else { vec![pg_bin.into()] };
+
         let complete = |folder: &&PathBuf| {
             ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file())
         };
         if let Some(folder) = folders.iter().find(complete) {
             return Ok(Self { folder: folder.clone() });
         }
+
         let searched = if pg_bin.is_empty() {
             "looked in /usr/lib/postgresql/*/bin and PATH".into()
         } else {
             format!("looked in RETUNE_PG_BIN, {pg_bin}")
         };
+
         Err(ClusterError::NoPrograms { searched })
     }
 
@@ -48,10 +51,12 @@ impl Programs {
             .arg("--version")
             .output()
             .map_err(|error| at(&program, error))?;
+
         let expected = major(&String::from_utf8_lossy(&output.stdout));
         if found.trim() == expected {
             return Ok(());
         }
+
         Err(ClusterError::OtherVersion {
             data: data.to_owned(),
             found: found.trim().to_owned(),

@@ -56,10 +56,12 @@ pub fn start_or_join(
         }
         thread::sleep(LOOK_AGAIN);
     }
+
     let log = home.join("log");
     let text = fs::read_to_string(&log).unwrap_or_default();
     let lines: Vec<_> = text.lines().collect();
     let tail = lines[lines.len().saturating_sub(8)..].join("\n");
+
     Err(ClusterError::DidNotStart { log, tail })
 }
 
@@ -76,6 +78,7 @@ fn spawn(
         .append(true)
         .open(&log_path)
         .map_err(|error| at(&log_path, error))?;
+
     let errors = log.try_clone().map_err(|error| at(&log_path, error))?;
     let mut command = Command::new(programs.postgres());
     command
@@ -89,6 +92,7 @@ fn spawn(
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors);
+
     account.apply(&mut command);
     command.spawn().map_err(|error| at(&programs.postgres(), error))
 }
@@ -101,6 +105,7 @@ fn quoted(path: &Path) -> String {
 /// Stops the server, be it ours or one that we joined, by PostgreSQL's "fast shutdown".
 pub fn stop(home: &Path, child: Option<&mut Child>) -> Result<(), ClusterError> {
     let Some((pid, _)) = state(home) else { return Ok(()) };
+
     // An error says that it is gone already.
     let _ = kill(Pid::from_raw(pid), Signal::SIGINT);
     let begun = Instant::now();
@@ -115,6 +120,7 @@ pub fn stop(home: &Path, child: Option<&mut Child>) -> Result<(), ClusterError> 
         }
         thread::sleep(LOOK_AGAIN);
     }
+
     Err(ClusterError::DoesNotStop { pid })
 }
 

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::AppState;
-use crate::service::access::Principal;
+use crate::service::domain::access::Principal;
 
 /// How long an answer is taken for good by what only goes on.
-const LIFE: Duration = Duration::from_secs(5);
+const RECHECK_AFTER: Duration = Duration::from_secs(5);
 
-/// What a caller was once let in by: a key, or a door that was open.
+/// What a caller was once let in by: a key, or a service that ran open.
 pub struct Admission {
     state: AppState,
     caller: Principal,
@@ -29,6 +29,6 @@ impl Admission {
 
     /// Whether it held within the last seconds.
     pub async fn held_lately(&mut self) -> bool {
-        self.checked.elapsed() < LIFE || self.holds().await
+        self.checked.elapsed() < RECHECK_AFTER || self.holds().await
     }
 }

@@ -45,6 +45,7 @@ fn origin(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
             _ => break,
         }
     }
+
     origin
 }
 

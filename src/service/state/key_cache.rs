@@ -12,13 +12,13 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::service::access::Principal;
+use crate::service::domain::access::Principal;
 
 /// How long a key is taken for good without asking.
-const LIFE: Duration = Duration::from_secs(5);
+const KEY_CACHE_TTL: Duration = Duration::from_secs(5);
 
 /// Entries at which the expired ones are dropped.
-const CROWD: usize = 1024;
+const PRUNE_AT_ENTRIES: usize = 1024;
 
 #[derive(Debug, Default)]
 pub struct KeyCache(RwLock<Seen>);
@@ -57,11 +57,12 @@ impl KeyCache {
         if seen.clearings != look.clearings {
             return;
         }
-        if seen.keys.len() >= CROWD {
+        if seen.keys.len() >= PRUNE_AT_ENTRIES {
             let now = Instant::now();
             seen.keys.retain(|_, (_, until)| now < *until);
         }
-        let life = left.map_or(LIFE, |left| left.min(LIFE));
+
+        let life = left.map_or(KEY_CACHE_TTL, |left| left.min(KEY_CACHE_TTL));
         seen.keys.insert(digest(secret), (principal, look.began + life));
     }
 

@@ -1,4 +1,4 @@
-//! Requests a second and caller, as a leaky bucket: a burst of one second's worth, then evenly.
+//! Requests per second and caller, as a leaky bucket: a burst of one second's worth, then evenly.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Entries at which those without debt are dropped.
-const CROWD: usize = 1024;
+const PRUNE_AT_ENTRIES: usize = 1024;
 
 /// Remembers for each caller (a key, an address) until when its requests so far are paid for.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct RateLimit<Caller> {
 }
 
 impl<Caller: Eq + Hash> RateLimit<Caller> {
-    /// `rate` requests a second and caller; 0 is no limit.
+    /// `rate` requests per second and caller; 0 is no limit.
     pub fn per_second(rate: u32) -> Self {
         let cost = Duration::from_secs(1).checked_div(rate).unwrap_or_default();
         Self { cost, paid_until: Mutex::default() }
@@ -30,8 +30,9 @@ impl<Caller: Eq + Hash> RateLimit<Caller> {
         if self.cost.is_zero() {
             return true;
         }
+
         let mut paid = self.paid_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if paid.len() >= CROWD {
+        if paid.len() >= PRUNE_AT_ENTRIES {
             paid.retain(|_, until| *until > now);
         }
         let until = paid.entry(caller).or_insert(now);

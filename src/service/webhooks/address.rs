@@ -117,7 +117,9 @@ impl Guard {
         if literal.is_some_and(|address| !self.allows(address)) {
             return Err(AddressError::Special);
         }
+
         let private = self.allow_private || literal.is_some_and(|address| self.is_listed(address));
+
         match url.scheme() {
             "https" => Ok(url),
             "http" if private => Ok(url),

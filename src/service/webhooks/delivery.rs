@@ -1,4 +1,4 @@
-//! Posts deliveries: claims some, posts each in a task of its own, records what came of it.
+//! Posts deliveries, as `queue` claims them, and records what came of it.
 //!
 //! Several processes may do so on one database: a delivery is claimed under a lease that outlives
 //! the attempt, and only its holder records. A tenant and a slow endpoint hold few of the open posts
@@ -14,29 +14,26 @@ use reqwest::{
     redirect,
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
-use tokio::{
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    address::{Guard, Lookup},
-    envelope::CONTENT_TYPE,
-};
+use super::address::{Guard, Lookup};
 use crate::{
     config,
-    service::database::{
-        Database,
-        bell::Bell,
-        deliveries::{self, AfterFailure, Attempt, Claimed, Room},
-        outage::is_passing,
-        terms::Terms,
+    service::{
+        database::{
+            Database,
+            deliveries::{self, AfterFailure, Attempt, Capacity, Claimed},
+            outage::is_passing,
+            retry_policy::RetryPolicy,
+        },
+        domain::events::CONTENT_TYPE,
+        queue::Queue,
     },
 };
 
 /// How long open posts may go on after the end; what is cut off is posted again by the next sender.
-const GRACE: Duration = Duration::from_secs(3);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_hours(3);
@@ -58,13 +55,49 @@ pub struct Sender {
 
 impl config::Webhooks {
     /// What the settings say of claims and retries.
-    pub fn terms(&self) -> Terms {
-        Terms {
+    pub fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy {
             lease: self.timeout * 2,
             backoff: self.backoff,
             longest_wait: LONGEST_WAIT,
             give_up: self.give_up,
         }
+    }
+}
+
+impl Queue for Sender {
+    type Claimed = Claimed;
+
+    const CHANNEL: &'static str = "deliveries";
+
+    const NAME: &'static str = "deliveries";
+
+    fn database(&self) -> &Database {
+        &self.database
+    }
+
+    fn limit(&self) -> usize {
+        self.settings.open_posts
+    }
+
+    fn poll(&self) -> Duration {
+        self.settings.poll
+    }
+
+    fn shutdown_grace(&self) -> Option<Duration> {
+        Some(SHUTDOWN_GRACE)
+    }
+
+    async fn claim(&self, limit: usize) -> Result<Vec<Claimed>, sqlx::Error> {
+        let capacity = Capacity {
+            most: i64::try_from(limit).unwrap_or(i64::MAX),
+            per_tenant: i64::from(self.settings.open_posts_per_tenant),
+        };
+        deliveries::claim(&self.database, capacity, self.settings.retry_policy()).await
+    }
+
+    async fn work(self, claimed: Claimed, _shutdown: CancellationToken) {
+        self.deliver(claimed).await;
     }
 }
 
@@ -86,51 +119,8 @@ impl Sender {
             .dns_resolver(Arc::new(guard.resolver(lookup)))
             .timeout(settings.timeout)
             .build()?;
+
         Ok(Self { database, client, guard, settings: settings.clone() })
-    }
-
-    /// Posts until `shutdown`. Errors of the database are waited out.
-    pub async fn run(self, shutdown: CancellationToken) {
-        let mut bell = Bell::on("deliveries");
-        let mut open = JoinSet::new();
-        while !shutdown.is_cancelled() {
-            // Before the claim: what is written between claim and waiting rings already.
-            bell.listen(&self.database).await;
-            while open.try_join_next().is_some() {}
-            let claimed = self.claim(self.settings.open_posts.saturating_sub(open.len())).await;
-            if claimed.is_empty() {
-                // The end of a post may make room for another.
-                let end = async {
-                    tokio::select! {
-                        Some(_) = open.join_next() => {}
-                        () = shutdown.cancelled() => {}
-                    }
-                };
-                bell.wait(self.settings.poll, end).await;
-            }
-            for one in claimed {
-                let sender = self.clone();
-                open.spawn(async move { sender.deliver(one).await });
-            }
-        }
-        // What is aborted when the set is dropped keeps its lease until that runs out.
-        let _ = timeout(GRACE, async { while open.join_next().await.is_some() {} }).await;
-    }
-
-    async fn claim(&self, room: usize) -> Vec<Claimed> {
-        if room == 0 {
-            return Vec::new();
-        }
-        let room = Room {
-            most: i64::try_from(room).unwrap_or(i64::MAX),
-            per_tenant: i64::from(self.settings.open_posts_per_tenant),
-        };
-        deliveries::claim(&self.database, room, self.settings.terms()).await.unwrap_or_else(
-            |error| {
-                tracing::warn!(%error, "cannot look for deliveries; trying again");
-                Vec::new()
-            },
-        )
     }
 
     /// One attempt and its record. Where that cannot be written for as long as the lease holds, it runs out and the
@@ -147,6 +137,7 @@ impl Sender {
             }
             Err(_) => "unrecorded",
         };
+
         counter!("retune_webhook_attempts_total", "outcome" => outcome).increment(1);
     }
 
@@ -177,11 +168,13 @@ impl Sender {
             let held = deliveries::succeed(&self.database, claimed, attempt).await?;
             return Ok(if held { "delivered" } else { "lost" });
         }
-        let terms = self.settings.terms();
-        let after = deliveries::fail(&self.database, claimed, attempt, terms).await?;
+
+        let policy = self.settings.retry_policy();
+        let after = deliveries::fail(&self.database, claimed, attempt, policy).await?;
         if after == AfterFailure::Disabled {
             tracing::warn!(endpoint = ?claimed.endpoint, "a webhook endpoint was disabled");
         }
+
         Ok(if after == AfterFailure::Lost { "lost" } else { "failed" })
     }
 
@@ -193,6 +186,7 @@ impl Sender {
         let Ok(body) = claimed.envelope.body() else {
             return Attempt::unanswered("the event cannot be written".to_owned());
         };
+
         let id = claimed.envelope.id;
         let signatures: Vec<_> =
             claimed.secrets.iter().map(|key| key.sign(id, claimed.timestamp, &body)).collect();
@@ -206,6 +200,7 @@ impl Sender {
             .body(body)
             .send()
             .await;
+
         match answer {
             // The answer's body is of no interest, and may be endless.
             Ok(answer) => Attempt::answered(answer.status().as_u16(), complaint(answer.status()))
@@ -243,6 +238,7 @@ fn reason(error: reqwest::Error) -> String {
         text += &format!(": {next}");
         cause = next.source();
     }
+
     text.truncate(text.floor_char_boundary(ERROR_LIMIT));
     text
 }

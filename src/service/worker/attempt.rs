@@ -17,24 +17,22 @@ use super::{Worker, heartbeat::Heartbeat, watch::Watch};
 use crate::{
     pipeline::{self, Failure, Job, Outcome, Stop},
     service::{
-        database::{
-            leases::{self, Lease},
-            outage::is_passing,
-        },
-        jobs::JobError,
+        database::{leases::Lease, outage::is_passing},
+        domain::transfers::JobError,
+        registry::attempts,
     },
     spec::{Spec, SpecError},
 };
 
 /// How long a computation may take to notice that it should end, once nobody waits for it any more.
-const GRACE: Duration = Duration::from_secs(5);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// How long the record of the end may be tried after that.
-const LAST_WORD: Duration = Duration::from_secs(2);
+const RECORD_GRACE: Duration = Duration::from_secs(2);
 /// Waits before the record of an end is tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Graphs are walked recursively; the default of a thread is too little for deep ones.
-const STACK: usize = 16 << 20;
+const STACK_BYTES: usize = 16 << 20;
 
 type Finished = Result<Outcome, Failure>;
 
@@ -54,16 +52,19 @@ async fn attempt(worker: &Worker, lease: Lease, asked: Instant, shutdown: &Cance
             return record(worker, &lease, End::Unreadable(unreadable(&error)), shutdown).await;
         }
     };
+
     let heartbeat = Heartbeat::start(
         worker.database_url.clone(),
         lease.clone(),
         worker.settings.clone(),
         Arc::clone(&watch),
     );
+
     let finished = match &heartbeat {
         Ok(_) => compute(worker, &lease, spec, &watch, shutdown).await,
         Err(error) => Err(internal("no_thread", format!("no heartbeat could start: {error}"))),
     };
+
     watch.end();
     record(worker, &lease, End::Finished(finished), shutdown).await;
 }
@@ -78,39 +79,41 @@ async fn compute(
 ) -> Finished {
     let (done, mut finished) = oneshot::channel();
     let (id, storage, progress) =
-        (lease.transfer, worker.storage.of(lease.tenant), Arc::clone(watch));
+        (lease.transfer, worker.storage.of(lease.tenant.0), Arc::clone(watch));
     let (scratch, cache) = (worker.scratch.clone(), worker.cache.clone());
     let memory = pipeline::memory_limit(worker.settings.memory_bytes);
     let span = Span::current();
     let thread =
-        thread::Builder::new().name("transfer".into()).stack_size(STACK).spawn(move || {
+        thread::Builder::new().name("transfer".into()).stack_size(STACK_BYTES).spawn(move || {
             let _named = span.entered();
             let (spec, storage, scratch) = (&spec, &storage, scratch.as_path());
             let (cache, progress) = (cache.as_deref(), progress.as_ref());
-            let job = Job { id, spec, storage, scratch, cache, memory, progress };
-            let run = || pipeline::run(job);
-            let result =
-                catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(&*panic)));
+            let job = Job { id: id.0, spec, storage, scratch, cache, memory, progress };
+            let result = catch_unwind(AssertUnwindSafe(|| pipeline::run(job)))
+                .unwrap_or_else(|panic| Err(panicked(&*panic)));
             // Nobody waits any more when the process is ending.
             let _ = done.send(result);
         });
     if let Err(error) = thread {
         return Err(internal("no_thread", format!("no computing thread could start: {error}")));
     }
+
     let ended = tokio::select! {
         ended = &mut finished => Some(ended),
         () = shutdown.cancelled() => None,
         () = watch.given_up() => None,
     };
+
     let ended = if let Some(ended) = ended {
         ended
     } else {
         watch.stop(Stop::HandedBack);
-        match time::timeout(GRACE, finished).await {
+        match time::timeout(SHUTDOWN_GRACE, finished).await {
             Ok(ended) => ended,
             Err(_) => return Err(Failure::Stopped(Stop::HandedBack)),
         }
     };
+
     ended.unwrap_or_else(|_| Err(internal("crashed", "the computing thread vanished".into())))
 }
 
@@ -157,7 +160,7 @@ async fn persist(worker: &Worker, lease: &Lease, end: &End) {
 
 async fn last_word(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
-    time::sleep(LAST_WORD).await;
+    time::sleep(RECORD_GRACE).await;
 }
 
 /// Writes the end under the lease token; false when that is not ours any more.
@@ -167,7 +170,7 @@ async fn write(worker: &Worker, lease: &Lease, end: &End) -> Result<bool, sqlx::
         End::Finished(finished) => finished,
         End::Unreadable(error) => {
             let patience = worker.settings.unreadable;
-            let after = leases::decline(database, lease, error, patience, terms).await?;
+            let after = attempts::decline(database, lease, error, patience, terms).await?;
             tracing::warn!(
                 code = error.code,
                 detail = error.detail,
@@ -177,17 +180,24 @@ async fn write(worker: &Worker, lease: &Lease, end: &End) -> Result<bool, sqlx::
             return Ok(after.is_some());
         }
     };
+
     let (error, may_retry) = match finished {
-        Ok(outcome) => return leases::succeed(database, lease, outcome).await,
-        Err(Failure::Stopped(Stop::Cancelled)) => return leases::cancelled(database, lease).await,
-        Err(Failure::Stopped(Stop::HandedBack)) => return leases::hand_back(database, lease).await,
+        Ok(outcome) => return attempts::succeed(database, lease, outcome).await,
+        Err(Failure::Stopped(Stop::Cancelled)) => {
+            return attempts::cancelled(database, lease).await;
+        }
+        Err(Failure::Stopped(Stop::HandedBack)) => {
+            return attempts::hand_back(database, lease).await;
+        }
         Err(Failure::Input { code, pointer, detail }) => {
             (job_error(code, detail, pointer.as_deref()), false)
         }
         Err(Failure::Internal { code, detail }) => (job_error(code, detail, None), true),
     };
-    let after = leases::fail(database, lease, &error, may_retry, terms).await?;
+
+    let after = attempts::fail(database, lease, &error, may_retry, terms).await?;
     tracing::warn!(code = error.code, detail = error.detail, ?after, "the attempt failed");
+
     Ok(after.is_some())
 }
 
@@ -201,8 +211,11 @@ impl End {
 
 /// NUL cannot be stored; nothing else about the texts is changed.
 fn job_error(code: &str, detail: &str, pointer: Option<&str>) -> JobError {
-    let clean = |text: &str| text.replace('\0', "\u{fffd}");
-    JobError { code: clean(code), detail: clean(detail), pointer: pointer.map(clean) }
+    JobError { code: storable(code), detail: storable(detail), pointer: pointer.map(storable) }
+}
+
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 fn internal(code: &'static str, detail: String) -> Failure {

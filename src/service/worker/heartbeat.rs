@@ -65,6 +65,7 @@ impl Heartbeat {
         let thread = thread::Builder::new().name("heartbeat".into()).spawn(move || {
             runtime.block_on(ended.run_until_cancelled(beating));
         })?;
+
         Ok(Self { end, thread: Some(thread) })
     }
 }
@@ -80,17 +81,17 @@ impl Drop for Heartbeat {
 impl Heart {
     async fn run(mut self) {
         let mut database = None;
-        let mut bell = None;
+        let mut listener = None;
         let mut last = Instant::now();
         loop {
             if database.is_none() {
                 database = Database::connect_to(&self.url, CONNECTIONS).await.ok();
             }
-            if bell.is_none() {
-                bell = listen(database.as_ref()).await;
+            if listener.is_none() {
+                listener = listen(database.as_ref()).await;
             }
             let pause = if database.is_some() { self.settings.beat } else { TELL_EVERY };
-            self.wait(&mut bell, last + pause, last + TELL_EVERY).await;
+            self.wait(&mut listener, last + pause, last + TELL_EVERY).await;
             last = Instant::now();
             let Some(connected) = &database else { continue };
             if !self.tell(connected).await {
@@ -100,10 +101,10 @@ impl Heart {
     }
 
     /// Until a phase begins, somebody wants to cancel, or the next beat is due.
-    async fn wait(&self, bell: &mut Option<PgListener>, due: Instant, tell: Instant) {
+    async fn wait(&self, listener: &mut Option<PgListener>, due: Instant, tell: Instant) {
         tokio::select! {
             () = self.watch.news() => {}
-            lost = wanted(bell.as_mut(), &self.lease) => if lost { *bell = None },
+            lost = wanted(listener.as_mut(), &self.lease) => if lost { *listener = None },
             () = self.due(due, tell) => {}
         }
     }
@@ -152,10 +153,12 @@ impl Heart {
         if since.elapsed() < self.settings.lease {
             return true;
         }
+
         tracing::error!(
             transfer = %self.lease.transfer,
             "the computation does not end though it was cancelled; it is left to itself"
         );
+
         self.watch.give_up();
         false
     }
@@ -167,12 +170,13 @@ async fn listen(database: Option<&Database>) -> Option<PgListener> {
     Some(listener)
 }
 
-/// Until somebody wants this transfer cancelled (false) or the ear is lost (true).
-async fn wanted(bell: Option<&mut PgListener>, lease: &Lease) -> bool {
-    let Some(bell) = bell else { return std::future::pending().await };
+/// Until somebody wants this transfer cancelled (false) or the connection is lost (true).
+async fn wanted(listener: Option<&mut PgListener>, lease: &Lease) -> bool {
+    let Some(listener) = listener else { return std::future::pending().await };
+
     let ours = lease.transfer.to_string();
     loop {
-        match bell.try_recv().await {
+        match listener.try_recv().await {
             Ok(Some(notification)) if notification.payload() == ours => return false,
             Ok(Some(_)) => {}
             // Renewed: something may have been missed meanwhile.

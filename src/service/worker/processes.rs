@@ -17,9 +17,14 @@ use nix::{
 };
 use tokio::{process, time};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use crate::service::database::{Database, leases, workers};
+use crate::{
+    contract::ids::WorkerId,
+    service::{
+        database::{Database, leases, workers},
+        registry::attempts,
+    },
+};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -48,7 +53,7 @@ pub async fn keep_one(
 ) {
     let mut pause = FIRST_PAUSE;
     while !shutdown.is_cancelled() {
-        let id = Uuid::now_v7();
+        let id = WorkerId::generate();
         let begun = Instant::now();
         match live(&program, id, &shutdown).await {
             Ok(None) => return,
@@ -65,7 +70,7 @@ pub async fn keep_one(
 /// One process from start to end; `None` when it ended because we wanted it to.
 async fn live(
     program: &Program,
-    id: Uuid,
+    id: WorkerId,
     shutdown: &CancellationToken,
 ) -> io::Result<Option<ExitStatus>> {
     let mut child = process::Command::new(&program.path)
@@ -77,10 +82,12 @@ async fn live(
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
+
     let lifeline = child.stdin.take();
     if let Some(status) = shutdown.run_until_cancelled(child.wait()).await {
         return status.map(Some);
     }
+
     drop(lifeline);
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
         // It may have ended just now.
@@ -90,11 +97,12 @@ async fn live(
         tracing::warn!(worker = %id, "a worker did not end in time; killing it");
         child.kill().await?;
     }
+
     Ok(None)
 }
 
-async fn release(database: &Database, id: Uuid, terms: leases::Terms) {
-    let released = leases::release(database, id, terms).await;
+async fn release(database: &Database, id: WorkerId, terms: leases::Terms) {
+    let released = attempts::release(database, id, terms).await;
     if let Err(error) = released.and(workers::remove(database, id).await) {
         tracing::warn!(%error, "could not release the lease of a dead worker; it will run out");
     }

@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Watch {
     state: Mutex<State>,
-    /// Rung when there is something to report at once.
+    /// Notified when there is something to report at once.
     news: Notify,
     /// Nobody waits for the computing thread any longer.
     given_up: CancellationToken,
@@ -43,8 +43,8 @@ struct State {
     ended: bool,
 }
 
-/// No estimate is longer, in seconds: the database could not hold it.
-const LONGEST: f64 = 1e8;
+/// No estimate is longer: the database could not hold it.
+const LONGEST_ESTIMATE_SECONDS: f64 = 1e8;
 
 /// How far the phase is, and how fast it gets on.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +61,10 @@ impl Pace {
         let (since, at_first) = self.first;
         let done = self.done.checked_sub(at_first).filter(|done| *done > 0)?;
         let elapsed = now.duration_since(since).as_secs_f64();
-        Some((elapsed / done as f64 * self.total.saturating_sub(self.done) as f64).min(LONGEST))
+        Some(
+            (elapsed / done as f64 * self.total.saturating_sub(self.done) as f64)
+                .min(LONGEST_ESTIMATE_SECONDS),
+        )
     }
 }
 
@@ -125,12 +128,14 @@ impl Watch {
         {
             return (Report { phase: Some(phase), ..Report::default() }, true);
         }
+
         state.changed = false;
         let report = Report {
             phase: state.phase,
             progress: state.pace.map(|pace| (signed(pace.done), signed(pace.total), pace.unit)),
             seconds_left: state.pace.and_then(|pace| pace.seconds_left(Instant::now())),
         };
+
         (report, false)
     }
 

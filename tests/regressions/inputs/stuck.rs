@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use retune::{
     config::Settings,
+    contract::ids::WorkerId,
     service::{
-        access::DEFAULT_TENANT,
-        database::transfers::{self, Enqueue},
-        jobs::Status,
+        database::transfers::Enqueue,
+        domain::{access::DEFAULT_TENANT, transfers::Status},
+        registry::transitions,
         worker::{self, Worker},
     },
     storage::{S3Config, Storage},
 };
 use tokio::{net::TcpListener, runtime::Handle};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::support::{TestDatabase, enqueue, spec};
 
@@ -35,7 +35,7 @@ async fn a_cancel_that_nobody_obeys_holds_neither_the_transfer_nor_the_worker() 
     settings.beat = Duration::from_millis(200);
     settings.poll = Duration::from_millis(200);
     let worker = Worker {
-        id: Uuid::now_v7(),
+        id: WorkerId::generate(),
         database: test.database.clone(),
         database_url: test.url.clone(),
         storage: Storage::local(config, Handle::current()),
@@ -51,7 +51,7 @@ async fn a_cancel_that_nobody_obeys_holds_neither_the_transfer_nor_the_worker() 
         job.spec["output"] = "s3://bucket/out/".into();
         let id = test.submit(job).await.id;
         test.until(id, |transfer| transfer.status == Status::Running).await;
-        transfers::request_cancel(&test.database, DEFAULT_TENANT, id).await.expect("running");
+        transitions::request_cancel(&test.database, DEFAULT_TENANT, id).await.expect("running");
         test.until(id, |transfer| transfer.status == Status::Cancelled).await;
     }
     shutdown.cancel();

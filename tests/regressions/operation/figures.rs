@@ -3,16 +3,19 @@
 use std::process::Stdio;
 
 use retune::{
+    contract::ids::WorkerId,
     pipeline::{Outcome, Verdict},
     service::{
-        access::DEFAULT_TENANT,
-        database::{figures, leases, transfers},
-        jobs::{JobError, Status},
+        database::{figures, leases},
+        domain::{
+            access::DEFAULT_TENANT,
+            transfers::{JobError, Status},
+        },
+        registry::{attempts, transitions},
     },
 };
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, process::Command};
-use uuid::Uuid;
 
 use super::server::run;
 use crate::support::{LONG, OVER, Served, TestDatabase, http, retune};
@@ -73,7 +76,7 @@ async fn a_status_that_empties_falls_to_zero_and_every_status_has_its_series() {
     assert_eq!(value(&filled, "retune_transfers{status=\"queued\"}"), Some(1.0));
     let waited = value(&filled, "retune_oldest_queued_seconds").expect("an age");
     assert!((100.0..200.0).contains(&waited), "{waited}");
-    transfers::request_cancel(&test.database, DEFAULT_TENANT, queued).await.expect("cancelled");
+    transitions::request_cancel(&test.database, DEFAULT_TENANT, queued).await.expect("cancelled");
     let cancelled = scrape(&served).await;
     assert_eq!(value(&cancelled, "retune_transfers{status=\"queued\"}"), Some(0.0));
     assert_eq!(value(&cancelled, "retune_transfers{status=\"cancelled\"}"), Some(1.0));
@@ -147,7 +150,10 @@ async fn attempts_are_counted_by_how_they_ended() {
     let test = TestDatabase::fresh().await;
     let database = &test.database;
     let claim = async |terms| {
-        leases::claim(database, Uuid::now_v7(), terms).await.unwrap().expect("something to do")
+        leases::claim(database, WorkerId::generate(), terms)
+            .await
+            .unwrap()
+            .expect("something to do")
     };
     let error = JobError { code: "bad".into(), detail: "bad".into(), pointer: None };
     let outcome = Outcome {
@@ -169,16 +175,16 @@ async fn attempts_are_counted_by_how_they_ended() {
     // Taken over by another worker, swept, handed back, failed, and done.
     claim(OVER).await;
     claim(OVER).await;
-    leases::sweep(database, LONG).await.unwrap();
+    attempts::sweep(database, LONG).await.unwrap();
     run(&test.url, "UPDATE transfers SET available_at = now()").await;
-    assert!(leases::hand_back(database, &claim(LONG).await).await.unwrap());
-    leases::fail(database, &claim(LONG).await, &error, true, LONG).await.unwrap();
+    assert!(attempts::hand_back(database, &claim(LONG).await).await.unwrap());
+    attempts::fail(database, &claim(LONG).await, &error, true, LONG).await.unwrap();
     run(&test.url, "UPDATE transfers SET available_at = now()").await;
-    assert!(leases::succeed(database, &claim(LONG).await, &outcome).await.unwrap());
+    assert!(attempts::succeed(database, &claim(LONG).await, &outcome).await.unwrap());
     let cancelled = test.queued(9).await.id;
     let held = claim(LONG).await;
-    transfers::request_cancel(database, DEFAULT_TENANT, cancelled).await.unwrap();
-    assert!(leases::cancelled(database, &held).await.unwrap());
+    transitions::request_cancel(database, DEFAULT_TENANT, cancelled).await.unwrap();
+    assert!(attempts::cancelled(database, &held).await.unwrap());
 
     // As if written just after the first look, long enough ago to be counted by now.
     let written = format!("{:012x}", began - 12_000);

@@ -5,8 +5,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use retune::service::database::{Database, leases};
-use uuid::Uuid;
+use retune::{
+    contract::ids::WorkerId,
+    service::database::{Database, leases},
+};
 
 use super::server::Server;
 use crate::support::{LONG, Process, enqueue, within};
@@ -76,7 +78,7 @@ async fn sessions_are_pooled_without_a_setting_and_transactions_are_refused_by_n
     database.migrate().await.expect("the schema");
     let queued = retune::service::database::transfers::enqueue(&database, enqueue()).await;
     let queued = queued.expect("a tenant writes").transfer.id;
-    let lease = leases::claim(&database, Uuid::now_v7(), LONG).await.expect("it answers");
+    let lease = leases::claim(&database, WorkerId::generate(), LONG).await.expect("it answers");
     assert_eq!(lease.map(|lease| lease.transfer), Some(queued));
 
     for mode in ["transaction", "statement"] {

@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 
 use retune::{
+    contract::ids::WorkerId,
     pipeline::{Outcome, Recommendation, Verdict},
     service::{
-        access::{DEFAULT_TENANT, Role},
         database::{
             Database, Readiness, api_keys,
             leases::{self, Lease, Terms},
             transfers::{self, ListFilter},
         },
-        jobs::{JobError, Status},
+        domain::{
+            access::{DEFAULT_TENANT, Role},
+            transfers::{JobError, Status},
+        },
+        registry::{attempts, transitions},
     },
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::server::{BOSS, Server, run};
 use crate::support::{LONG, OVER, Served, enqueue, http, retune};
@@ -28,7 +31,7 @@ const OLD_POLICIES: &str = "DO $$ DECLARE t text; BEGIN
 END $$";
 
 async fn claim(database: &Database, terms: Terms) -> Option<Lease> {
-    leases::claim(database, Uuid::now_v7(), terms).await.expect("the database answers")
+    leases::claim(database, WorkerId::generate(), terms).await.expect("the database answers")
 }
 
 /// One transfer in every state, and a key.
@@ -45,15 +48,15 @@ async fn fill(database: &Database) {
         recommendation: Some(Recommendation::Transfer),
         metrics: json!({}),
     };
-    assert!(leases::succeed(database, &claimed().await, &outcome).await.expect("recorded"));
+    assert!(attempts::succeed(database, &claimed().await, &outcome).await.expect("recorded"));
     queue().await;
     let error = JobError { code: "bad".into(), detail: "bad".into(), pointer: None };
-    leases::fail(database, &claimed().await, &error, false, LONG).await.expect("recorded");
+    attempts::fail(database, &claimed().await, &error, false, LONG).await.expect("recorded");
     let cancelled = queue().await;
-    transfers::request_cancel(database, DEFAULT_TENANT, cancelled).await.expect("cancelled");
+    transitions::request_cancel(database, DEFAULT_TENANT, cancelled).await.expect("cancelled");
     queue().await;
     let cancelling = claimed().await.transfer;
-    transfers::request_cancel(database, DEFAULT_TENANT, cancelling).await.expect("cancelling");
+    transitions::request_cancel(database, DEFAULT_TENANT, cancelling).await.expect("cancelling");
     queue().await;
     // Whoever ran it has died with the old server.
     claim(database, OVER).await.expect("something to do");
@@ -118,7 +121,7 @@ async fn goes_on(url: &str) {
         .collect();
     assert_eq!(found.len(), 2, "what waited and what was running when the dump was made");
     assert_eq!(claim(&database, LONG).await.map(|lease| lease.transfer), None);
-    assert!(leases::hand_back(&database, &found[0]).await.expect("recorded"));
+    assert!(attempts::hand_back(&database, &found[0]).await.expect("recorded"));
     let added = transfers::enqueue(&database, enqueue()).await.expect("a tenant writes").transfer;
     assert_eq!(added.status, Status::Queued);
     database.pool.close().await;

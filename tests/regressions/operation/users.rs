@@ -1,14 +1,16 @@
 //! Other users of a database that works: they go on, or are told which right is missing.
 
-use retune::service::{
-    access::DEFAULT_TENANT,
-    database::{
-        Database, Readiness, leases,
-        transfers::{self, ListFilter},
+use retune::{
+    contract::ids::WorkerId,
+    service::{
+        database::{
+            Database, Readiness, leases,
+            transfers::{self, ListFilter},
+        },
+        domain::access::DEFAULT_TENANT,
     },
 };
 use sqlx::AssertSqlSafe;
-use uuid::Uuid;
 
 use super::server::{BOSS, Server, run};
 use crate::support::{LONG, enqueue};
@@ -27,7 +29,8 @@ async fn works(database: &Database) {
     let filter = ListFilter { limit: 9, ..ListFilter::default() };
     let listed = transfers::list(database, DEFAULT_TENANT, &filter).await;
     assert!(listed.expect("a tenant reads").iter().any(|one| one.id == queued.id));
-    let lease = leases::claim(database, Uuid::now_v7(), LONG).await.expect("the database answers");
+    let lease =
+        leases::claim(database, WorkerId::generate(), LONG).await.expect("the database answers");
     assert!(lease.is_some(), "a worker finds it");
 }
 

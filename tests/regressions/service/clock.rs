@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use retune::{
     config::Settings,
+    contract::ids::WorkerId,
     service::{
-        access::DEFAULT_TENANT,
         database::{
             clock,
-            deliveries::{self, Room},
+            deliveries::{self, Capacity},
             leases::{self, Heard, Report, Terms},
             webhook_endpoints::{self, Wanted},
         },
-        jobs::Status,
+        domain::{access::DEFAULT_TENANT, transfers::Status},
+        registry::attempts,
     },
 };
-use uuid::Uuid;
 
 use crate::support::{LONG, TestDatabase};
 
@@ -26,7 +26,7 @@ async fn execute(test: &TestDatabase, sql: &'static str) {
 }
 
 async fn claim(test: &TestDatabase) -> Option<leases::Lease> {
-    leases::claim(&test.database, Uuid::now_v7(), TERMS).await.expect("claimed")
+    leases::claim(&test.database, WorkerId::generate(), TERMS).await.expect("claimed")
 }
 
 /// As if everything until now had been written by a clock that was an hour ahead.
@@ -60,7 +60,7 @@ async fn a_worker_that_died_before_the_clock_was_set_back_is_noticed_within_its_
     let id = test.queued(3).await.id;
     let dead = claim(&test).await.expect("something to do");
     execute(&test, AN_HOUR_AHEAD).await;
-    assert_eq!(leases::sweep(&test.database, TERMS).await.expect("swept"), 0);
+    assert_eq!(attempts::sweep(&test.database, TERMS).await.expect("swept"), 0);
     let left: f64 = sqlx::query_scalar(
         "SELECT extract(epoch FROM lease_expires_at - now())::double precision FROM transfers",
     )
@@ -73,7 +73,7 @@ async fn a_worker_that_died_before_the_clock_was_set_back_is_noticed_within_its_
     let heard = leases::beat(&test.database, &dead, TERMS.lease, &Report::default()).await;
     assert_eq!(heard.expect("an answer"), Heard::GoOn);
     assert_eq!(test.get(id).await.status, Status::Running);
-    assert!(leases::hand_back(&test.database, &dead).await.expect("recorded"));
+    assert!(attempts::hand_back(&test.database, &dead).await.expect("recorded"));
     assert_eq!(test.get(id).await.attempt, 0);
 }
 
@@ -87,7 +87,8 @@ async fn deliveries_follow_the_clock_too() {
         .expect("an endpoint");
     test.queued(3).await;
     execute(&test, AN_HOUR_AHEAD).await;
-    let (room, terms) = (Room { most: 10, per_tenant: 10 }, Settings::default().webhooks.terms());
+    let (room, terms) =
+        (Capacity { most: 10, per_tenant: 10 }, Settings::default().webhooks.retry_policy());
     let claimed =
         async || deliveries::claim(&test.database, room, terms).await.expect("claimed").len();
     assert_eq!(claimed().await, 0);
@@ -125,7 +126,7 @@ async fn leases_that_ran_out_while_the_database_was_away_are_not_taken() {
                              available_at = now() - interval '95 seconds'";
     execute(&test, two_minutes_later).await;
     assert!(claim(&test).await.is_none());
-    assert_eq!(leases::sweep(&test.database, TERMS).await.expect("swept"), 0);
+    assert_eq!(attempts::sweep(&test.database, TERMS).await.expect("swept"), 0);
     let heard = leases::beat(&test.database, &held, TERMS.lease, &Report::default()).await;
     assert_eq!(heard.expect("an answer"), Heard::GoOn);
     assert_eq!(test.get(id).await.attempt, 1);
@@ -136,7 +137,7 @@ async fn leases_that_ran_out_while_the_database_was_away_are_not_taken() {
         UPDATE transfers SET lease_expires_at = now() - interval '3 minutes',
                              available_at = now() - interval '3 minutes'";
     execute(&test, long_dead).await;
-    let next = leases::claim(&test.database, Uuid::now_v7(), LONG).await.expect("claimed");
+    let next = leases::claim(&test.database, WorkerId::generate(), LONG).await.expect("claimed");
     assert_eq!(next.expect("its lease had run out").attempt, 2);
 }
 

@@ -4,21 +4,23 @@ use std::time::{Duration, Instant};
 
 use retune::{
     config::Settings,
+    contract::ids::{TenantId, WorkerId},
     service::{
-        access::DEFAULT_TENANT,
         database::{
-            deliveries::{self, Room},
+            deliveries::{self, Capacity},
             leases,
             transfers::Enqueue,
             webhook_endpoints::{self, Wanted},
         },
+        domain::access::DEFAULT_TENANT,
+        queue,
+        registry::attempts,
         webhooks::{Sender, lookup},
     },
 };
 use serde_json::json;
 use tokio::{net::TcpListener, time};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::{
     api::app::App,
@@ -36,8 +38,8 @@ fn settings() -> Settings {
     settings
 }
 
-async fn tenant(test: &TestDatabase) -> Uuid {
-    let id = Uuid::now_v7();
+async fn tenant(test: &TestDatabase) -> TenantId {
+    let id = TenantId::generate();
     sqlx::query("INSERT INTO tenants (id, name) VALUES ($1, $2)")
         .bind(id)
         .bind(id.to_string())
@@ -47,7 +49,7 @@ async fn tenant(test: &TestDatabase) -> Uuid {
     id
 }
 
-async fn subscribe(test: &TestDatabase, tenant: Uuid, name: &str, url: &str) {
+async fn subscribe(test: &TestDatabase, tenant: TenantId, name: &str, url: &str) {
     let wanted = Wanted { url: url.to_owned(), events: vec!["*".to_owned()], enabled: true };
     webhook_endpoints::put(&test.database, tenant, name, &wanted, 0).await.expect("an endpoint");
 }
@@ -74,7 +76,7 @@ async fn sixty_endpoints_that_never_answer_keep_only_their_tenant_waiting() {
     let sender =
         Sender::new(test.database.clone(), &settings().webhooks, lookup()).expect("set up");
     let end = CancellationToken::new();
-    let sending = tokio::spawn(sender.run(end.clone()));
+    let sending = tokio::spawn(queue::drive(sender, end.clone()));
     // Only when as many hang as may.
     let open = "SELECT count(*) FROM deliveries WHERE lease_token IS NOT NULL";
     within("posts hang", async || {
@@ -112,8 +114,8 @@ async fn callbacks_of_one_tenant_count_as_one_receiver() {
     subscribe(&test, other, "ci", "http://127.0.0.1:9/").await;
     test.submit(Enqueue { tenant: other, ..enqueue() }).await;
 
-    let terms = settings().webhooks.terms();
-    let room = Room { most: 128, per_tenant: 8 };
+    let terms = settings().webhooks.retry_policy();
+    let room = Capacity { most: 128, per_tenant: 8 };
     let claimed = deliveries::claim(&test.database, room, terms).await.expect("claimed");
     let of = |tenant| claimed.iter().filter(|one| one.envelope.tenant == tenant).count();
     assert_eq!((of(many), of(other)), (4, 1));
@@ -129,8 +131,8 @@ async fn a_receiver_that_fails_is_tried_by_one_post_at_a_time() {
         test.queued(1).await;
     }
     execute(&test, "UPDATE webhook_endpoints SET failing_since = now()").await;
-    let room = Room { most: 128, per_tenant: 8 };
-    let terms = settings().webhooks.terms();
+    let room = Capacity { most: 128, per_tenant: 8 };
+    let terms = settings().webhooks.retry_policy();
     let claimed = deliveries::claim(&test.database, room, terms).await.expect("claimed");
     assert_eq!(claimed.len(), 1);
 }
@@ -162,7 +164,7 @@ async fn a_claim_costs_the_same_however_much_is_due() {
         .expect("a count");
     assert_eq!(due, 100_000);
 
-    let (room, terms) = (Room { most: 20, per_tenant: 8 }, settings().webhooks.terms());
+    let (room, terms) = (Capacity { most: 20, per_tenant: 8 }, settings().webhooks.retry_policy());
     let mut quickest = Duration::MAX;
     let mut claimed = 0;
     for _ in 0..8 {
@@ -210,7 +212,8 @@ async fn a_transfer_waits_for_one_of_another_tenant_and_not_for_all() {
 
     let claim = async || {
         let begun = Instant::now();
-        let lease = leases::claim(&test.database, Uuid::now_v7(), LONG).await.expect("claimed");
+        let lease =
+            leases::claim(&test.database, WorkerId::generate(), LONG).await.expect("claimed");
         (lease.expect("something to do"), begun.elapsed())
     };
     let ((first, _), (second, took)) = (claim().await, claim().await);
@@ -220,12 +223,12 @@ async fn a_transfer_waits_for_one_of_another_tenant_and_not_for_all() {
 
     // With one worker the tenants take turns, too: who was served longest ago is next.
     for lease in [first, second] {
-        assert!(leases::cancelled(&test.database, &lease).await.expect("recorded"));
+        assert!(attempts::cancelled(&test.database, &lease).await.expect("recorded"));
     }
     let again = test.submit(Enqueue { tenant: one, ..enqueue() }).await;
     let (third, _) = claim().await;
     assert_eq!(third.tenant, many);
-    assert!(leases::cancelled(&test.database, &third).await.expect("recorded"));
+    assert!(attempts::cancelled(&test.database, &third).await.expect("recorded"));
     let (fourth, _) = claim().await;
     assert_eq!(fourth.transfer, again.id);
 }
@@ -241,7 +244,7 @@ async fn a_claim_waits_for_nobody_who_holds_a_row() {
         .await
         .expect("held");
     let claim = async || {
-        let claimed = leases::claim(&test.database, Uuid::now_v7(), LONG);
+        let claimed = leases::claim(&test.database, WorkerId::generate(), LONG);
         let claimed = time::timeout(SOON, claimed).await.expect("it does not wait");
         claimed.expect("claimed").map(|lease| lease.transfer)
     };

@@ -1,7 +1,7 @@
 //! What a stranger chooses does not become a label, nor a line of any length in the log.
 
 use axum::{body::Body, http::Method};
-use retune::service::access::Role;
+use retune::service::domain::access::Role;
 
 use crate::api::app::{App, bearer, request};
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::{body::Body, extract::ConnectInfo, http::Method};
-use retune::{config::Settings, service::access::Role};
+use retune::{config::Settings, service::domain::access::Role};
 
 use crate::api::app::{Answer, App, request};
 

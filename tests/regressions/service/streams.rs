@@ -10,21 +10,22 @@ use axum::{
 use futures::{FutureExt, StreamExt};
 use retune::{
     config::Settings,
+    contract::ids::TransferId,
     service::{
-        access::{DEFAULT_TENANT, Role},
-        database::{api_keys, transfers},
+        database::api_keys,
+        domain::access::{DEFAULT_TENANT, Role},
+        registry::transitions,
     },
 };
 use tokio::time;
 use tower::ServiceExt;
-use uuid::Uuid;
 
 use crate::{
     api::app::{App, bearer, request},
     support::PATIENCE,
 };
 
-async fn open(app: &App, key: &str, id: Uuid) -> Response {
+async fn open(app: &App, key: &str, id: TransferId) -> Response {
     let path = format!("/v1/transfers/{id}/events");
     let headers = [("authorization", key), ("accept", "text/event-stream")];
     let request = request(Method::GET, &path, &headers, Body::empty());
@@ -59,7 +60,7 @@ async fn a_stream_ends_with_the_key_that_opened_it() {
 
         // In another process, so that nothing here is told of it.
         sqlx::query(sql).execute(&app.db.database.pool).await.expect("withdrawn");
-        transfers::request_cancel(&app.db.database, DEFAULT_TENANT, id).await.expect("cancelled");
+        transitions::request_cancel(&app.db.database, DEFAULT_TENANT, id).await.expect("cancelled");
         let said = rest(stream).await;
         assert!(!said.contains("cancelled"), "{what}: it went on telling: {said}");
     }
@@ -96,7 +97,7 @@ async fn a_long_poll_is_answered_to_who_may_still_know() {
         "nothing happened"
     );
     api_keys::revoke(&app.db.database, DEFAULT_TENANT, key_id).await.expect("withdrawn");
-    transfers::request_cancel(&app.db.database, DEFAULT_TENANT, id).await.expect("cancelled");
+    transitions::request_cancel(&app.db.database, DEFAULT_TENANT, id).await.expect("cancelled");
     let answer = time::timeout(PATIENCE, poll).await.expect("in time");
     answer.problem(401, "unauthenticated");
 }

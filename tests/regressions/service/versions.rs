@@ -2,17 +2,20 @@
 
 use std::{process::Command, time::Duration};
 
-use retune::service::{
-    database::{leases, transfers::Enqueue},
-    jobs::Status,
+use retune::{
+    contract::ids::{TransferId, WorkerId},
+    service::{
+        database::{leases, transfers::Enqueue},
+        domain::transfers::Status,
+        registry::attempts,
+    },
 };
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::support::{LONG, Process, TestDatabase, enqueue, retune, spec};
 
 /// Queued by a version that knows more than this one.
-async fn newer(test: &TestDatabase) -> Uuid {
+async fn newer(test: &TestDatabase) -> TransferId {
     let mut spec = spec("file:///a/", "file:///b/");
     spec["options"] = json!({"of_a_later_version": true});
     test.submit(Enqueue { spec, max_attempts: 1, ..enqueue() }).await.id
@@ -51,7 +54,7 @@ async fn a_specification_that_a_worker_cannot_read_is_left_to_others_at_no_cost(
         .await
         .expect("due");
     let claim =
-        async || leases::claim(&test.database, Uuid::now_v7(), LONG).await.expect("claimed");
+        async || leases::claim(&test.database, WorkerId::generate(), LONG).await.expect("claimed");
     assert!(claim().await.is_none());
     sqlx::query("UPDATE transfers SET unreadable_to = '0.0.0-other'")
         .execute(&test.database.pool)
@@ -70,7 +73,7 @@ async fn what_no_worker_can_read_fails_after_a_time() {
     drop(process);
     let patience = Duration::from_mins(15);
     let give_up =
-        async || leases::give_up_unreadable(&test.database, patience).await.expect("swept");
+        async || attempts::give_up_unreadable(&test.database, patience).await.expect("swept");
     assert_eq!(give_up().await, 0);
     assert_eq!(test.get(id).await.status, Status::Queued);
 

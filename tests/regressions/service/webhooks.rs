@@ -12,12 +12,13 @@ use axum::{Router, http::StatusCode};
 use retune::{
     config::Settings,
     service::{
-        access::DEFAULT_TENANT,
         database::{
-            deliveries::{self, AfterFailure, Attempt, ListFilter, Room},
+            deliveries::{self, AfterFailure, Attempt, Capacity, ListFilter},
             webhook_endpoints::{self, Wanted},
         },
-        webhooks::{Delivery, Sender, lookup},
+        domain::{access::DEFAULT_TENANT, events::Delivery},
+        queue,
+        webhooks::{Sender, lookup},
     },
 };
 use time::OffsetDateTime;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{TestDatabase, within};
 
-const ROOM: Room = Room { most: 10, per_tenant: 10 };
+const ROOM: Capacity = Capacity { most: 10, per_tenant: 10 };
 
 fn settings() -> Settings {
     let mut settings = Settings::default();
@@ -57,7 +58,7 @@ async fn an_endpoint_is_deleted_while_its_deliveries_fail_without_a_deadlock() {
         let test = TestDatabase::fresh().await;
         subscribe(&test, "http://127.0.0.1:9/").await;
         test.queued(1).await;
-        let terms = settings().webhooks.terms();
+        let terms = settings().webhooks.retry_policy();
         let claimed =
             deliveries::claim(&test.database, ROOM, terms).await.expect("claimed").remove(0);
 
@@ -114,7 +115,7 @@ async fn a_receiver_that_says_when_to_come_again_is_left_alone_until_then() {
     let sender =
         Sender::new(test.database.clone(), &settings().webhooks, lookup()).expect("set up");
     let end = CancellationToken::new();
-    let sending = tokio::spawn(sender.run(end.clone()));
+    let sending = tokio::spawn(queue::drive(sender, end.clone()));
     test.queued(1).await;
     let first = within("the refusal is recorded", async || {
         let now = delivery(&test).await;
@@ -126,7 +127,7 @@ async fn a_receiver_that_says_when_to_come_again_is_left_alone_until_then() {
 
     // Nothing else is posted there meanwhile.
     test.queued(1).await;
-    let claimed = deliveries::claim(&test.database, ROOM, settings().webhooks.terms()).await;
+    let claimed = deliveries::claim(&test.database, ROOM, settings().webhooks.retry_policy()).await;
     assert!(claimed.expect("claimed").is_empty());
     assert_eq!(delivery(&test).await.attempts, 0);
     assert_eq!(posts.load(Ordering::Relaxed), 1);
@@ -139,7 +140,7 @@ async fn nobody_is_left_alone_for_longer_than_the_longest_wait() {
     let test = TestDatabase::fresh().await;
     subscribe(&test, "http://127.0.0.1:9/").await;
     test.queued(1).await;
-    let terms = settings().webhooks.terms();
+    let terms = settings().webhooks.retry_policy();
     let claimed = deliveries::claim(&test.database, ROOM, terms).await.expect("claimed").remove(0);
     let month = Some(Duration::from_hours(30 * 24));
     let refused = Attempt::answered(503, Some("busy".into())).retry_after(month);

@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 
 use crate::{
     service::{
-        access::{ApiKey, Role},
         api::{
             AppState,
             authentication::{Administrator, KEY_ENDED, unauthenticated},
@@ -20,6 +19,7 @@ use crate::{
             problem::{BodyRefusals, Problem, Refusals},
         },
         database::api_keys::{self, CreateError},
+        domain::access::{ApiKey, Role},
     },
     spec::Fault,
 };
@@ -94,10 +94,12 @@ pub async fn handle(
         let fault = Fault::new("/expires_at", "must lie in the future");
         return Err(Problem::invalid("invalid_body", vec![fault]));
     }
+
     let (key, secret) =
         api_keys::create(&state.database, name, caller, wanted.role, wanted.expires_at).await?;
-    state.close();
+    state.require_keys();
     let secret_is_not_kept = [(header::CACHE_CONTROL, "no-store")];
     let body = Json(CreatedApiKey { key, secret });
+
     Ok((StatusCode::CREATED, secret_is_not_kept, body).into_response())
 }

@@ -3,7 +3,6 @@
 use axum::{Json, extract::State};
 
 use crate::service::{
-    access::ApiKey,
     api::{
         AppState,
         authentication::Administrator,
@@ -12,6 +11,7 @@ use crate::service::{
         problem::{Problem, QueryRefusals, Refusals},
     },
     database::api_keys,
+    domain::access::ApiKey,
 };
 
 /// List the tenant's keys, withdrawn ones included, newest first. Secrets are not in it.
@@ -36,6 +36,6 @@ pub async fn handle(
     QueryPairs(query): QueryPairs,
 ) -> Result<Json<Page<ApiKey>>, Problem> {
     let cut = Cut::alone(query)?;
-    let rows = api_keys::list(&state.database, caller.tenant, cut.after, cut.rows()).await?;
+    let rows = api_keys::list(&state.database, caller.tenant, cut.after(), cut.rows()).await?;
     Ok(Json(Page::cut(rows, cut.limit, |key| key.id.to_string())))
 }

@@ -2,14 +2,17 @@
 
 use axum::{extract::State, http::StatusCode};
 
-use crate::service::{
-    api::{
-        AppState,
-        authentication::Administrator,
-        extract::Id,
-        problem::{Missing, Problem, Refusals},
+use crate::{
+    contract::ids::KeyId,
+    service::{
+        api::{
+            AppState,
+            authentication::Administrator,
+            extract::Id,
+            problem::{Missing, Problem, Refusals},
+        },
+        database::api_keys,
     },
-    database::api_keys,
 };
 
 /// Withdraw a key. Other processes of the service may take it for up to five seconds more.
@@ -29,7 +32,7 @@ use crate::service::{
 pub async fn handle(
     State(state): State<AppState>,
     Administrator(caller): Administrator,
-    Id(id): Id,
+    Id(id): Id<KeyId>,
 ) -> Result<StatusCode, Problem> {
     let known = api_keys::revoke(&state.database, caller, id).await?;
     state.forget_keys();

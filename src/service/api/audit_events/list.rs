@@ -3,7 +3,6 @@
 use axum::{Json, extract::State};
 
 use crate::service::{
-    access::{AuditEvent, AuditOutcome},
     api::{
         AppState,
         authentication::Administrator,
@@ -12,6 +11,7 @@ use crate::service::{
         problem::{Problem, QueryRefusals, Refusals},
     },
     database::audit_events::{self, ListFilter},
+    domain::access::{AuditEvent, AuditOutcome},
 };
 
 /// List who did what in the tenant's name, newest first. Filters are combined.
@@ -61,7 +61,8 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
         }
         Ok(true)
     })?;
-    (filter.after, filter.limit) = (cut.after, cut.rows());
+
+    (filter.after, filter.limit) = (cut.after(), cut.rows());
     Ok((filter, cut))
 }
 

@@ -14,9 +14,9 @@ use axum::{
 };
 
 use crate::service::{
-    access::{Caller, Principal},
-    api::{AppState, layers, problem::Code},
+    api::{AppState, method::known_method, problem::Code},
     database::audit_events,
+    domain::access::{Caller, Principal},
 };
 
 /// Longest path that is recorded, in bytes.
@@ -39,18 +39,16 @@ pub async fn record(State(state): State<AppState>, mut request: Request, next: N
     if request.method().is_safe() {
         return next.run(request).await;
     }
+
     let slot = Slot::default();
     request.extensions_mut().insert(slot.clone());
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let action =
-        format!("{} {}", layers::known_method(request.method()), route.unwrap_or_default());
+    let action = format!("{} {}", known_method(request.method()), route.unwrap_or_default());
     let path = request.uri().path();
     let path = path.strip_prefix("/v1/").unwrap_or(path);
     let subject = path[..path.floor_char_boundary(SUBJECT_LIMIT)].to_owned();
     let response = next.run(request).await;
-    // Of which there may be any number.
-    let passing = |code: &&Code| ["rate_limited", "busy"].contains(&code.0);
-    let refusal = response.extensions().get::<Code>().filter(|code| !passing(code));
+    let refusal = response.extensions().get::<Code>().filter(|code| !is_passing(code));
     if let (Some(&principal), Some(code)) = (slot.0.get(), refusal) {
         let caller = Caller::from(principal);
         let written =
@@ -59,5 +57,11 @@ pub async fn record(State(state): State<AppState>, mut request: Request, next: N
             tracing::warn!(%error, "a refusal was not recorded");
         }
     }
+
     response
+}
+
+/// Whether there may be any number of refusals with this code.
+fn is_passing(code: &Code) -> bool {
+    ["rate_limited", "busy"].contains(&code.0)
 }

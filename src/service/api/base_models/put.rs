@@ -19,7 +19,7 @@ use crate::service::{
         problem::{BodyRefusals, Problem, Refusals},
     },
     database::base_models::{self, Description},
-    retuning::{base_models::BaseModel, check_metadata, check_name, check_text},
+    domain::registry::{base_models::BaseModel, check_metadata, check_name, check_text},
 };
 
 /// What its owner says of a base model; `{}` will do.
@@ -70,12 +70,15 @@ pub async fn handle(
     if !faults.is_empty() {
         return Err(Problem::invalid("invalid_body", faults));
     }
+
     let description = Description {
         description: new.description,
         licence: new.licence,
         metadata: serde_json::to_value(new.metadata).map_err(Problem::internal)?,
     };
+
     let (model, created) = base_models::put(&state.database, caller, &name, description).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+
     Ok((status, Json(model)).into_response())
 }

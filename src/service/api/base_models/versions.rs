@@ -1,5 +1,4 @@
 //! Versions of a base model: registered once, never changed.
 
 pub mod create;
-pub mod get;
-pub mod list;
+pub mod read;

@@ -56,6 +56,7 @@ fn name_pages(components: &mut Components) {
         std::mem::take(&mut components.schemas)
             .into_iter()
             .partition(|(name, _)| name.starts_with(GENERIC));
+
     for (name, mut page) in pages {
         let item = name.trim_start_matches(GENERIC);
         if let Some(inline) = items(&mut page) {
@@ -67,18 +68,21 @@ fn name_pages(components: &mut Components) {
         }
         others.insert(format!("{item}Page"), page);
     }
+
     components.schemas = others;
 }
 
 /// The items of a page's `data`.
 fn items(page: &mut RefOr<Schema>) -> Option<&mut RefOr<Schema>> {
     let RefOr::T(Schema::Object(object)) = page else { return None };
+
     let RefOr::T(Schema::Array(Array {
         items: ArrayItems::RefOrSchema(items), schema_type, ..
     })) = object.properties.get_mut("data")?
     else {
         return None;
     };
+
     (*schema_type == SchemaType::Type(Type::Array)).then_some(items)
 }
 

@@ -1,4 +1,3 @@
 //! Aliases of a fine-tune: what consumers read.
 
-pub mod get;
-pub mod moves;
+pub mod read;

@@ -9,9 +9,9 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::{
+    contract::ids::TenantId,
     service::{
         api::{
             AppState,
@@ -25,7 +25,7 @@ use crate::{
             base_models::versions,
             fine_tunes::{self, Content, PutError},
         },
-        retuning::{
+        domain::registry::{
             check_name,
             fine_tunes::{FineTune, On, Policy, Template},
         },
@@ -118,6 +118,7 @@ pub async fn handle(
         spec: new.spec,
         policy: new.policy,
     };
+
     let wanted = headers.get(header::IF_MATCH);
     let holds = |there: Option<&FineTune>| {
         wanted.is_none() || there.is_some_and(|there| etag::matches(wanted, &super::tag(there)))
@@ -125,7 +126,9 @@ pub async fn handle(
     let (fine_tune, created) =
         fine_tunes::put(&state.database, caller, &name, &content, holds).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+
     let tag = [(header::ETAG, super::tag(&fine_tune))];
+
     Ok((status, tag, Json(fine_tune)).into_response())
 }
 
@@ -144,13 +147,19 @@ fn check(name: &str, policy: &Policy) -> Result<(), Problem> {
 
 /// Checks the whole job that would carry the fine-tune from its base to its base: any other target
 /// is a registered version's location, or checked when it is named.
-fn check_job(state: &AppState, tenant: Uuid, base: &str, new: &NewFineTune) -> Result<(), Problem> {
+fn check_job(
+    state: &AppState,
+    tenant: TenantId,
+    base: &str,
+    new: &NewFineTune,
+) -> Result<(), Problem> {
     let template = Template {
         source_base: base,
         trajectory: &new.trajectory,
         data: new.data.as_ref(),
         spec: &new.spec,
     };
+
     let job = template.job(base)?;
     let mut faults = locations::faults(&job, &state.storage(tenant));
     for fault in &mut faults {
@@ -161,6 +170,7 @@ fn check_job(state: &AppState, tenant: Uuid, base: &str, new: &NewFineTune) -> R
     if !faults.is_empty() {
         return Err(Problem::invalid("location_not_allowed", faults));
     }
+
     match callback::fault(&job, &state.settings.webhooks) {
         Some(fault) => {
             let fault = Fault { pointer: template.pointer(&fault.pointer), ..fault };
@@ -198,7 +208,7 @@ mod tests {
                 &Policy {
                     on: On::Manual,
                     alias: None,
-                    mode: crate::service::retuning::fine_tunes::Mode::Propose
+                    mode: crate::service::domain::registry::fine_tunes::Mode::Propose
                 }
             )
             .is_err()

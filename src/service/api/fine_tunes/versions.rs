@@ -1,9 +1,7 @@
 //! Versions of a fine-tune: look, promote, roll back.
 
-pub mod get;
-pub mod list;
-pub mod promote;
-pub mod rollback;
+pub mod control;
+pub mod read;
 
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -11,8 +9,8 @@ use utoipa::ToSchema;
 
 use crate::service::{
     api::problem::Problem,
-    database::fine_tunes::aliases::MoveError,
-    retuning::{PRODUCTION, check_name},
+    domain::registry::{PRODUCTION, check_name},
+    registry::promote::MoveError,
 };
 
 /// Which alias is to move; without a body, `production`.

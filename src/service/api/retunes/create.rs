@@ -20,15 +20,15 @@ use crate::{
             idempotency,
             problem::{BodyRefusals, Problem, Refusals},
         },
-        database::retunes::control::{self, BeginError, Onto, Wish},
-        retuning::retunes::{Limits, Retune},
+        domain::registry::retunes::{Limits, Retune},
+        registry::by_hand::{self, BeginError, Onto, Wish},
     },
     spec::Fault,
     storage::Storage,
 };
 
 /// The most transfers that one request may make.
-const MOST: usize = 1000;
+const MAX_TRANSFERS: usize = 1000;
 
 /// What is to be carried where: fine-tunes onto locations, or onto a registered version.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -109,9 +109,10 @@ pub async fn handle(
     if let Onto::Locations(targets) = &wish.onto {
         check_locations(targets, &state.storage(caller.tenant))?;
     }
-    let retune = control::begin(&state.database, caller, &wish, &state.settings.quotas).await?;
+    let retune = by_hand::begin(&state.database, caller, &wish, &state.settings.quotas).await?;
     let place = HeaderValue::try_from(format!("/v1/retunes/{}", retune.id));
     let place = [(header::LOCATION, place.map_err(Problem::internal)?)];
+
     Ok((StatusCode::ACCEPTED, place, Json(retune)).into_response())
 }
 
@@ -119,10 +120,11 @@ fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
     let count = |list: &Option<Vec<String>>| list.as_ref().map_or(1, Vec::len);
     // Before anything looks at every entry. Of two lists, one may be empty.
     let (fine_tunes, targets) = (count(&new.fine_tunes), count(&new.targets));
-    if fine_tunes.max(targets).max(fine_tunes.saturating_mul(targets)) > MOST {
-        let fault = Fault::new("", format!("at most {MOST} transfers at once"));
+    if fine_tunes.max(targets).max(fine_tunes.saturating_mul(targets)) > MAX_TRANSFERS {
+        let fault = Fault::new("", format!("at most {MAX_TRANSFERS} transfers at once"));
         return Err(Problem::invalid("invalid_body", vec![fault]));
     }
+
     let mut faults = Vec::new();
     check_list("/fine_tunes", new.fine_tunes.as_deref(), &mut faults);
     check_list("/targets", new.targets.as_deref(), &mut faults);
@@ -134,6 +136,7 @@ fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
             faults.push(Fault::new(pointer, "must be at least 1"));
         }
     }
+
     let onto = match (new.targets, new.base_model, new.version) {
         (Some(targets), None, None) => {
             if new.fine_tunes.is_none() {
@@ -147,6 +150,7 @@ fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
             None
         }
     };
+
     match onto {
         Some(onto) if faults.is_empty() => {
             let (fine_tunes, limits) = (new.fine_tunes, new.limits);

@@ -18,7 +18,7 @@ use crate::{
             problem::{BodyRefusals, Problem, Refusals},
         },
         database::transfers::{self, Enqueue, EnqueueError},
-        jobs::Transfer,
+        domain::transfers::Transfer,
     },
     spec::Spec,
 };
@@ -72,10 +72,12 @@ pub async fn handle(
         metadata,
         max_attempts: state.settings.worker.max_attempts,
     };
+
     let quotas = &state.settings.quotas;
     let transfer = transfers::submit(&state.database, caller, new, quotas).await?.transfer;
     let mut response = super::show(StatusCode::ACCEPTED, &transfer);
     let location = HeaderValue::try_from(format!("/v1/transfers/{}", transfer.id));
     response.headers_mut().insert(header::LOCATION, location.map_err(Problem::internal)?);
+
     Ok(response)
 }

@@ -17,22 +17,21 @@ use axum::{
     },
 };
 use futures::{Stream, stream};
-use uuid::Uuid;
 
-use crate::service::{
-    access::Principal,
-    api::{
-        AppState,
-        authentication::Reader,
-        extract::{Id, QueryPairs},
-        page::{self, Page},
-        problem::{Missing, Problem, QueryRefusals, Refusals},
+use crate::{
+    contract::ids::{KeyId, TenantId, TransferId},
+    service::{
+        api::{
+            AppState,
+            authentication::Reader,
+            extract::{Id, QueryPairs},
+            page::{self, Page},
+            problem::{Missing, Problem, QueryRefusals, Refusals},
+        },
+        database::{events, transfers},
+        domain::{access::Principal, events::Event},
+        state::{Admission, Share},
     },
-    database::{
-        events::{self, Event},
-        transfers,
-    },
-    state::{Admission, Share},
 };
 
 /// Events read from the database at once.
@@ -65,7 +64,7 @@ const BATCH: i64 = 100;
 pub async fn handle(
     State(state): State<AppState>,
     Reader(caller): Reader,
-    Id(id): Id,
+    Id(id): Id<TransferId>,
     QueryPairs(query): QueryPairs,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -75,6 +74,7 @@ pub async fn handle(
         let detail = "Last-Event-ID is the id of an event of this stream";
         after = last.ok_or_else(|| Problem::invalid_query("Last-Event-ID", detail))?;
     }
+
     super::load(&state, caller.tenant, id).await?;
     if wants_stream(&headers) {
         let share = super::stream_share(&state, caller)?;
@@ -82,8 +82,10 @@ pub async fn handle(
         let events = Sse::new(follower.events()).keep_alive(KeepAlive::default());
         return Ok(([("x-accel-buffering", "no")], events).into_response());
     }
+
     let rows = i64::try_from(limit + 1).unwrap_or(BATCH);
     let rows = events::list(&state.database, caller.tenant, id, after, rows).await?;
+
     Ok(Json(Page::cut(rows, limit, |event| event.seq.to_string())).into_response())
 }
 
@@ -102,6 +104,7 @@ fn bounds(query: &[(String, String)]) -> Result<(i64, usize), Problem> {
             }
         }
     }
+
     Ok((after, limit))
 }
 
@@ -121,12 +124,12 @@ fn wants_stream(headers: &HeaderMap) -> bool {
 /// One open stream.
 struct Follower {
     state: AppState,
-    tenant: Uuid,
+    tenant: TenantId,
     admission: Admission,
-    _share: Share<Option<Uuid>>,
-    id: Uuid,
+    _share: Share<Option<KeyId>>,
+    id: TransferId,
     after: i64,
-    changes: tokio::sync::broadcast::Receiver<Uuid>,
+    changes: tokio::sync::broadcast::Receiver<TransferId>,
     waiting: std::vec::IntoIter<Event>,
 }
 
@@ -134,8 +137,8 @@ impl Follower {
     fn start(
         state: AppState,
         caller: Principal,
-        share: Share<Option<Uuid>>,
-        id: Uuid,
+        share: Share<Option<KeyId>>,
+        id: TransferId,
         after: i64,
     ) -> Self {
         Self {

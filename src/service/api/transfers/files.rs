@@ -17,16 +17,19 @@ use futures::{Stream, StreamExt, stream};
 use utoipa::ToSchema;
 
 use self::range::Wanted;
-use crate::service::{
-    api::{
-        AppState,
-        authentication::{KEY_ENDED, Reader},
-        etag,
-        extract::IdAndName,
-        problem::{Problem, Refusals},
+use crate::{
+    contract::ids::TransferId,
+    service::{
+        api::{
+            AppState,
+            authentication::{KEY_ENDED, Reader},
+            etag,
+            extract::IdAndName,
+            problem::{Problem, Refusals},
+        },
+        results::{self, ResultError, ResultFile},
+        state::Admission,
     },
-    results::{self, ResultError, ResultFile},
-    state::Admission,
 };
 
 /// The bytes of a file, for the documentation.
@@ -66,7 +69,7 @@ struct FileContents(Vec<u8>);
 pub async fn handle(
     State(state): State<AppState>,
     Reader(caller): Reader,
-    IdAndName(id, name): IdAndName,
+    IdAndName(id, name): IdAndName<TransferId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let transfer = super::load(&state, caller.tenant, id).await?;
@@ -76,17 +79,20 @@ pub async fn handle(
     if etag::matches(headers.get(header::IF_NONE_MATCH), &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
+
     let continues = headers.get(header::IF_RANGE).is_none_or(|known| *known == etag);
     let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
     let wanted = match range {
         Some(range) if continues => range::read(range, file.size),
         _ => Wanted::Whole,
     };
+
     let range = match wanted {
         Wanted::Whole => None,
         Wanted::Part(range) => Some(range),
         Wanted::Beyond => return Ok(beyond(&file)),
     };
+
     let download = storage.get_stream(&place, range.clone()).await;
     let download = download.map_err(ResultError::from)?;
     let admission = Admission::of(state, caller);
@@ -100,6 +106,7 @@ pub async fn handle(
         headers.insert(header::CONTENT_RANGE, part.parse().map_err(Problem::internal)?);
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
+
     Ok(response)
 }
 
@@ -124,6 +131,7 @@ fn described(file: &ResultFile, etag: HeaderValue) -> HeaderMap {
         Some("md" | "txt") => "text/plain; charset=utf-8",
         _ => "application/octet-stream",
     };
+
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -14,17 +14,19 @@ use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::Instant,
 };
-use uuid::Uuid;
 
-use crate::service::{
-    api::{
-        AppState,
-        authentication::{KEY_ENDED, Reader, unauthenticated},
-        etag::matches,
-        extract::{Id, QueryPairs},
-        problem::{Missing, Problem, QueryRefusals, Refusals},
+use crate::{
+    contract::ids::{TenantId, TransferId},
+    service::{
+        api::{
+            AppState,
+            authentication::{KEY_ENDED, Reader, unauthenticated},
+            etag::matches,
+            extract::{Id, QueryPairs},
+            problem::{Missing, Problem, QueryRefusals, Refusals},
+        },
+        domain::transfers::Transfer,
     },
-    jobs::Transfer,
 };
 
 /// The longest `wait`, in seconds.
@@ -57,7 +59,7 @@ const LONGEST_WAIT: u64 = 60;
 pub async fn handle(
     State(state): State<AppState>,
     Reader(caller): Reader,
-    Id(id): Id,
+    Id(id): Id<TransferId>,
     QueryPairs(query): QueryPairs,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -82,10 +84,12 @@ pub async fn handle(
             transfer
         }
     };
+
     let etag = super::etag(&transfer);
     if matches(known, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
+
     Ok(super::show(StatusCode::OK, &transfer))
 }
 
@@ -101,15 +105,16 @@ fn wait(query: &[(String, String)]) -> Result<Duration, Problem> {
             _ => return Err(Problem::invalid_query(name, "no such parameter; there is wait")),
         }
     }
+
     Ok(Duration::from_secs(wait))
 }
 
 /// The transfer with another status than `first`, or as it is at the deadline.
 async fn changed(
     state: &AppState,
-    tenant: Uuid,
+    tenant: TenantId,
     first: Transfer,
-    changes: &mut Receiver<Uuid>,
+    changes: &mut Receiver<TransferId>,
     deadline: Instant,
 ) -> Result<Transfer, Problem> {
     loop {
@@ -126,10 +131,10 @@ async fn changed(
 }
 
 /// Returns when this transfer changed, or may have: nil stands for any, and missed news are news.
-pub(super) async fn heard_of(id: Uuid, changes: &mut Receiver<Uuid>) {
+pub(super) async fn heard_of(id: TransferId, changes: &mut Receiver<TransferId>) {
     loop {
         match changes.recv().await {
-            Ok(changed) if changed == id || changed.is_nil() => return,
+            Ok(changed) if [id, TransferId::ANY].contains(&changed) => return,
             Ok(_) => {}
             Err(RecvError::Lagged(_)) => return,
             Err(RecvError::Closed) => std::future::pending().await,

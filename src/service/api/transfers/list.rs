@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Problem, QueryRefusals, Refusals},
     },
     database::transfers::{self, ListFilter},
-    jobs::{Status, Transfer},
+    domain::transfers::{Status, Transfer},
 };
 
 /// List transfers, newest first.
@@ -63,7 +63,8 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
         }
         Ok(true)
     })?;
-    Ok((ListFilter { after: cut.after, limit: cut.rows(), ..filter }, cut))
+
+    Ok((ListFilter { after: cut.after(), limit: cut.rows(), ..filter }, cut))
 }
 
 fn status(text: &str) -> Result<Status, Problem> {

@@ -40,6 +40,7 @@ fn named(spec: &Spec) -> Vec<(&'static str, &str)> {
             sets.into_iter().filter_map(|(pointer, uri)| uri.as_deref().map(|uri| (pointer, uri))),
         );
     }
+
     named
 }
 

@@ -7,6 +7,7 @@ use axum::{
 };
 
 use crate::{
+    contract::ids::TransferId,
     service::{
         api::{
             AppState,
@@ -65,7 +66,7 @@ impl From<ResultError> for Problem {
 pub async fn handle(
     State(state): State<AppState>,
     Reader(caller): Reader,
-    Id(id): Id,
+    Id(id): Id<TransferId>,
 ) -> Result<Response, Problem> {
     let transfer = super::load(&state, caller.tenant, id).await?;
     let report = results::report(&state.storage(caller.tenant), &transfer).await?;

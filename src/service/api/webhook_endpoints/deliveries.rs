@@ -14,7 +14,7 @@ use crate::service::{
         deliveries::{self, ListFilter},
         webhook_endpoints,
     },
-    webhooks::{Delivery, DeliveryStatus},
+    domain::events::{Delivery, DeliveryStatus},
 };
 
 /// List the deliveries to an endpoint, newest first.
@@ -62,7 +62,8 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
         status = Some(read.map_err(|_| Problem::invalid_query("status", detail))?);
         Ok(true)
     })?;
-    Ok((ListFilter { status, after: cut.after, limit: cut.rows() }, cut))
+
+    Ok((ListFilter { status, after: cut.after(), limit: cut.rows() }, cut))
 }
 
 #[cfg(test)]

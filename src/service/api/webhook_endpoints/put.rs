@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    contract::events::EventKind,
     service::{
         api::{
             AppState,
@@ -18,7 +19,8 @@ use crate::{
             problem::{BodyRefusals, Problem, Refusals},
         },
         database::webhook_endpoints::{self, PutError, Wanted},
-        webhooks::{Endpoint, Guard, KINDS, is_name, matches_any_kind},
+        domain::events::{Endpoint, is_name},
+        webhooks::Guard,
     },
     spec::Fault,
 };
@@ -104,7 +106,9 @@ pub async fn handle(
     let (endpoint, secret) =
         webhook_endpoints::put(&state.database, caller, &name, &wanted, limit).await?;
     let status = if secret.is_some() { StatusCode::CREATED } else { StatusCode::OK };
+
     let secret = secret.map(|secret| secret.reveal());
+
     Ok(EndpointWithSecret { endpoint, secret }.answer(status))
 }
 
@@ -124,6 +128,7 @@ fn check(name: &str, wanted: &WantedEndpoint, guard: &Guard) -> Result<(), Probl
         let fault = Fault::new("/url", error.to_string());
         return Err(Problem::invalid("address_not_allowed", vec![fault]));
     }
+
     let mut faults = Vec::new();
     if !is_name(name) {
         let detail = "1 to 100 letters, digits, - _ and ., not beginning with a dot";
@@ -133,8 +138,8 @@ fn check(name: &str, wanted: &WantedEndpoint, guard: &Guard) -> Result<(), Probl
         faults.push(Fault::new("/events", format!("1 to {PATTERN_LIMIT} kinds of events")));
     }
     for (i, pattern) in wanted.events.iter().take(PATTERN_LIMIT).enumerate() {
-        if !matches_any_kind(pattern) {
-            let detail = format!("no event has this type; there are {}", KINDS.join(", "));
+        if !EventKind::any_matches(pattern) {
+            let detail = format!("no event has this type; there are {}", EventKind::list());
             faults.push(Fault::new(format!("/events/{i}"), detail));
         }
     }

@@ -1,35 +1,13 @@
-//! Aliases of base models: they move, their history stays, and who follows one is carried over.
+//! Aliases of base models.
 
 pub mod moves;
 
-use serde_json::json;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-use super::{lock, versions};
-use crate::service::{
-    access::Caller,
-    database::{
-        Database, audit_events, events,
-        fine_tunes::dependents::{self, Dependents},
-        retunes::begin::{self, Occasion, Target},
-    },
-    retuning::{
-        base_models::BaseAlias,
-        fine_tunes::On,
-        retunes::{Automatic, Reason},
-    },
+use crate::{
+    contract::ids::{BaseModelId, BaseVersionId, TenantId},
+    service::{database::Database, domain::registry::base_models::BaseAlias},
 };
-
-#[derive(Debug, thiserror::Error)]
-pub enum MoveError {
-    #[error("there is no such base model")]
-    UnknownModel,
-    #[error("the base model has no version {0}")]
-    UnknownVersion(String),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
 
 /// `SELECT` of [`BaseAlias`]es with the given ending.
 macro_rules! select {
@@ -45,118 +23,72 @@ macro_rules! select {
     };
 }
 
-/// Moves an alias, or makes it; to where it stands already changes nothing.
-///
-/// # Errors
-/// See [`MoveError`].
-pub async fn put(
-    database: &Database,
-    (caller, model): (impl Into<Caller>, &str),
-    alias: &str,
-    version: &str,
-    how: Automatic,
-) -> Result<BaseAlias, MoveError> {
-    let caller = caller.into();
-    let tenant = caller.tenant;
-    let mut transaction = database.scope(tenant).await?;
-    let base_model = lock(&mut transaction, tenant, model).await?.ok_or(MoveError::UnknownModel)?;
-    let target = versions::find(&mut transaction, base_model, version)
-        .await?
-        .ok_or_else(|| MoveError::UnknownVersion(version.to_owned()))?;
-    let target = Target::of(base_model, target);
-    if let Some(previous) = step(&mut transaction, tenant, alias, &target).await? {
-        let subject = format!("base_models/{model}/aliases/{alias}");
-        let data = json!({
-            "base_model": model, "alias": alias, "version": version, "previous": previous.0,
-            "uri": target.uri,
-        });
-        events::record(&mut transaction, tenant, &subject, "base_model.alias.moved", data).await?;
-        let wanted = Dependents {
-            base_model: Some(base_model),
-            on: Some(On::AliasMoved),
-            alias: Some(alias.to_owned()),
-            ..Dependents::of(tenant)
-        };
-        let followers = dependents::find(&mut transaction, &wanted).await?;
-        let occasion = Occasion {
-            tenant,
-            reason: Reason::AliasMoved,
-            limits: how.limits,
-            max_attempts: how.max_attempts,
-        };
-        begin::onto_version(&mut transaction, &occasion, &target, &followers).await?;
-    }
-    let shown = select!("WHERE a.base_model = $1 AND a.alias = $2", base_model, alias)
-        .fetch_one(&mut *transaction)
-        .await?;
-    audit_events::record(
-        &mut transaction,
-        caller,
-        "base_model.alias",
-        &format!("base_models/{model}/aliases/{alias}"),
-    )
-    .await?;
-    transaction.commit().await?;
-    Ok(shown)
-}
-
-/// The version where an alias stood before a move, if anywhere.
-struct Previous(Option<String>);
-
-/// Moves the row and notes it in the history; `None` where it stands there already.
-async fn step(
-    connection: &mut PgConnection,
-    tenant: Uuid,
-    alias: &str,
-    target: &Target,
-) -> Result<Option<Previous>, sqlx::Error> {
-    let before = sqlx::query!(
-        "SELECT v.id, v.version FROM base_model_aliases a JOIN base_model_versions v ON v.id = a.version
-         WHERE a.base_model = $1 AND a.alias = $2",
-        target.base_model,
-        alias,
-    )
-    .fetch_optional(&mut *connection)
-    .await?;
-    if before.as_ref().is_some_and(|before| before.id == target.id) {
-        return Ok(None);
-    }
-    sqlx::query!(
-        "INSERT INTO base_model_aliases (base_model, alias, tenant, version) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (base_model, alias) DO UPDATE SET version = $4, moved_at = now()",
-        target.base_model,
-        alias,
-        tenant,
-        target.id,
-    )
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query!(
-        "INSERT INTO base_model_alias_moves (id, tenant, base_model, alias, version, previous)
-         VALUES ($1, $2, $3, $4, $5, $6)",
-        Uuid::now_v7(),
-        tenant,
-        target.base_model,
-        alias,
-        target.id,
-        before.as_ref().map(|before| before.id),
-    )
-    .execute(connection)
-    .await?;
-    Ok(Some(Previous(before.map(|before| before.version))))
-}
-
 /// Where an alias of a tenant's base model stands.
 ///
 /// # Errors
 /// From the database.
 pub async fn get(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     model: &str,
     alias: &str,
 ) -> Result<Option<BaseAlias>, sqlx::Error> {
-    select!("WHERE m.tenant = $1 AND m.name = $2 AND a.alias = $3", tenant, model, alias)
+    select!("WHERE m.tenant = $1 AND m.name = $2 AND a.alias = $3", tenant.0, model, alias)
         .fetch_optional(&mut *database.scope(tenant).await?)
         .await
+}
+
+/// An alias that is there.
+pub(in crate::service) async fn find(
+    connection: &mut PgConnection,
+    base_model: BaseModelId,
+    alias: &str,
+) -> Result<BaseAlias, sqlx::Error> {
+    select!("WHERE a.base_model = $1 AND a.alias = $2", base_model.0, alias)
+        .fetch_one(connection)
+        .await
+}
+
+/// The version where an alias stands.
+pub(in crate::service) struct Standing {
+    pub id: BaseVersionId,
+    pub version: String,
+}
+
+/// Where an alias stands, if anywhere.
+pub(in crate::service) async fn standing(
+    connection: &mut PgConnection,
+    base_model: BaseModelId,
+    alias: &str,
+) -> Result<Option<Standing>, sqlx::Error> {
+    sqlx::query_as!(
+        Standing,
+        "SELECT v.id, v.version FROM base_model_aliases a JOIN base_model_versions v ON v.id = a.version
+         WHERE a.base_model = $1 AND a.alias = $2",
+        base_model.0,
+        alias,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Lets an alias stand on a version, whether it is new or not.
+pub(in crate::service) async fn set(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    base_model: BaseModelId,
+    alias: &str,
+    version: BaseVersionId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO base_model_aliases (base_model, alias, tenant, version) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (base_model, alias) DO UPDATE SET version = $4, moved_at = now()",
+        base_model.0,
+        alias,
+        tenant.0,
+        version.0,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

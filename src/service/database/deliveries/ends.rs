@@ -10,7 +10,8 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Claimed, Database, Terms, events};
+use super::{Claimed, Database, RetryPolicy, events};
+use crate::contract::{events::EventKind, ids::WebhookEndpointId};
 
 /// What an attempt came to.
 #[derive(Clone, Debug)]
@@ -78,8 +79,8 @@ pub async fn succeed(
          SET status = 'delivered', finished_at = now(), lease_token = NULL,
              response_status = $3, error = NULL
          WHERE id = $1 AND lease_token = $2",
-        claimed.id,
-        claimed.token,
+        claimed.id.0,
+        claimed.token.0,
         attempt.status(),
     )
     .execute(&mut *transaction)
@@ -87,14 +88,17 @@ pub async fn succeed(
     if done.rows_affected() == 0 {
         return Ok(false);
     }
+
     sqlx::query!(
         "UPDATE webhook_endpoints SET failing_since = NULL, paused_until = NULL
          WHERE id = $1 AND (failing_since IS NOT NULL OR paused_until IS NOT NULL)",
-        claimed.endpoint,
+        claimed.endpoint.map(Uuid::from),
     )
     .execute(&mut *transaction)
     .await?;
+
     transaction.commit().await?;
+
     Ok(true)
 }
 
@@ -108,11 +112,11 @@ pub async fn fail(
     database: &Database,
     claimed: &Claimed,
     attempt: &Attempt,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<AfterFailure, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
     lock_endpoint(&mut transaction, claimed).await?;
-    let pause = attempt.retry_after.map_or(0.0, |wait| wait.min(terms.longest_wait).as_secs_f64());
+    let pause = attempt.retry_after.map_or(0.0, |wait| wait.min(policy.longest_wait).as_secs_f64());
     // The last attempt is made when the time is up.
     let row = sqlx::query!(
         r#"WITH fate AS (
@@ -127,11 +131,11 @@ pub async fn fail(
                lease_token = NULL, response_status = $6, error = $7
            FROM fate WHERE d.id = fate.id
            RETURNING fate.over AS "over!", d.retry_since"#,
-        claimed.id,
-        claimed.token,
+        claimed.id.0,
+        claimed.token.0,
         attempt.is_gone(),
-        terms.give_up.as_secs_f64(),
-        terms.wait_after(claimed.attempts).max(pause),
+        policy.give_up.as_secs_f64(),
+        policy.wait_after(claimed.attempts).max(pause),
         attempt.status(),
         attempt.error,
     )
@@ -141,12 +145,14 @@ pub async fn fail(
     let mut after = if row.over { AfterFailure::Failed } else { AfterFailure::Pending };
     if let Some(endpoint) = claimed.endpoint {
         let failure = Failure { attempt, pause, tried_since: row.over.then_some(row.retry_since) };
-        if blame(&mut transaction, endpoint, failure, terms).await? {
+        if blame(&mut transaction, endpoint, failure, policy).await? {
             after = AfterFailure::Disabled;
         }
         end_waiting(&mut transaction, endpoint).await?;
     }
+
     transaction.commit().await?;
+
     Ok(after)
 }
 
@@ -157,9 +163,12 @@ async fn lock_endpoint(
     claimed: &Claimed,
 ) -> Result<(), sqlx::Error> {
     if let Some(endpoint) = claimed.endpoint {
-        sqlx::query!("SELECT id FROM webhook_endpoints WHERE id = $1 FOR NO KEY UPDATE", endpoint)
-            .fetch_optional(connection)
-            .await?;
+        sqlx::query!(
+            "SELECT id FROM webhook_endpoints WHERE id = $1 FOR NO KEY UPDATE",
+            endpoint.0
+        )
+        .fetch_optional(connection)
+        .await?;
     }
     Ok(())
 }
@@ -178,9 +187,9 @@ struct Failure<'a> {
 /// delivery is tried, or a delivery was given up and it has taken none since that was begun.
 async fn blame(
     connection: &mut PgConnection,
-    endpoint: Uuid,
+    endpoint: WebhookEndpointId,
     failure: Failure<'_>,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<bool, sqlx::Error> {
     let Failure { attempt, pause, tried_since } = failure;
     let row = sqlx::query!(
@@ -194,9 +203,9 @@ async fn blame(
                        SELECT FROM deliveries d
                        WHERE d.endpoint = e.id AND d.status = 'delivered'
                          AND d.finished_at >= $4))) AS "hopeless!""#,
-        endpoint,
+        endpoint.0,
         attempt.is_gone(),
-        terms.give_up.as_secs_f64(),
+        policy.give_up.as_secs_f64(),
         tried_since,
         pause,
     )
@@ -204,16 +213,26 @@ async fn blame(
     .await?;
     let Some(row) = row.filter(|row| row.hopeless) else { return Ok(false) };
     let reason = if attempt.is_gone() { "it answered 410 Gone" } else { "it failed for too long" };
+
     sqlx::query!(
         "UPDATE webhook_endpoints SET enabled = false, disabled_reason = $2 WHERE id = $1",
-        endpoint,
+        endpoint.0,
         reason,
     )
     .execute(&mut *connection)
     .await?;
+
     let subject = format!("webhook_endpoints/{}", row.name);
     let data = json!({"name": row.name, "reason": reason, "error": attempt.error});
-    events::record(connection, row.tenant, &subject, "webhook_endpoint.disabled", data).await?;
+    events::record(
+        connection,
+        row.tenant.into(),
+        &subject,
+        EventKind::WebhookEndpointDisabled,
+        data,
+    )
+    .await?;
+
     Ok(true)
 }
 
@@ -221,7 +240,7 @@ async fn blame(
 /// or, should they die, by the next claim.
 pub(in crate::service::database) async fn end_waiting(
     connection: &mut PgConnection,
-    endpoint: Uuid,
+    endpoint: WebhookEndpointId,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "WITH waiting AS (
@@ -233,7 +252,7 @@ pub(in crate::service::database) async fn end_waiting(
          SET status = 'failed', finished_at = now(), lease_token = NULL,
              error = coalesce(error, 'the endpoint is disabled')
          FROM waiting WHERE d.id = waiting.id",
-        endpoint,
+        endpoint.0,
     )
     .execute(connection)
     .await?;

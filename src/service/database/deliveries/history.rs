@@ -3,9 +3,15 @@
 use uuid::Uuid;
 
 use super::{Database, audit_events};
-use crate::service::{
-    access::Caller,
-    webhooks::{Delivery, DeliveryStatus},
+use crate::{
+    contract::{
+        events::AuditAction,
+        ids::{DeliveryId, TenantId},
+    },
+    service::domain::{
+        access::Caller,
+        events::{Delivery, DeliveryStatus},
+    },
 };
 
 /// Which deliveries of an endpoint to list.
@@ -13,7 +19,7 @@ use crate::service::{
 pub struct ListFilter {
     pub status: Option<DeliveryStatus>,
     /// The last delivery of the page before.
-    pub after: Option<Uuid>,
+    pub after: Option<DeliveryId>,
     pub limit: i64,
 }
 
@@ -23,7 +29,7 @@ pub struct ListFilter {
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     endpoint: &str,
     filter: &ListFilter,
 ) -> Result<Vec<Delivery>, sqlx::Error> {
@@ -41,10 +47,10 @@ pub async fn list(
              AND ($3::delivery_status IS NULL OR d.status = $3)
              AND ($4::uuid IS NULL OR d.id < $4)
            ORDER BY d.id DESC LIMIT $5"#,
-        tenant,
+        tenant.0,
         endpoint,
         filter.status as Option<DeliveryStatus>,
-        filter.after,
+        filter.after.map(Uuid::from),
         filter.limit,
     )
     .fetch_all(&mut *scope)
@@ -68,22 +74,23 @@ pub async fn replay(
     database: &Database,
     caller: impl Into<Caller>,
     endpoint: &str,
-    id: Uuid,
+    id: DeliveryId,
 ) -> Result<Option<Delivery>, ReplayError> {
     let caller = caller.into();
     let mut scope = database.scope(caller.tenant).await?;
     let enabled = sqlx::query_scalar!(
         "SELECT e.enabled FROM webhook_endpoints e JOIN deliveries d ON d.endpoint = e.id
          WHERE d.id = $3 AND d.tenant = $1 AND e.tenant = $1 AND e.name = $2",
-        caller.tenant,
+        caller.tenant.0,
         endpoint,
-        id,
+        id.0,
     )
     .fetch_optional(&mut *scope)
     .await?;
     if enabled == Some(false) {
         return Err(ReplayError::Disabled);
     }
+
     let delivery = sqlx::query_as!(
         Delivery,
         r#"UPDATE deliveries d
@@ -95,16 +102,18 @@ pub async fn replay(
            RETURNING d.id, d.event, v.kind, v.subject, d.status AS "status: DeliveryStatus",
                      d.attempts, d.response_status, d.error, d.created_at, d.last_attempt_at,
                      d.next_attempt_at AS "next_attempt_at?", d.finished_at"#,
-        caller.tenant,
+        caller.tenant.0,
         endpoint,
-        id,
+        id.0,
     )
     .fetch_optional(&mut *scope)
     .await?;
     let Some(delivery) = delivery else { return Ok(None) };
+
     sqlx::query!("SELECT pg_notify('deliveries', '')").execute(&mut *scope).await?;
     let subject = format!("webhook_endpoints/{endpoint}/deliveries/{id}");
-    audit_events::record(&mut scope, caller, "delivery.replay", &subject).await?;
+    audit_events::record(&mut scope, caller, AuditAction::DeliveryReplay, &subject).await?;
     scope.commit().await?;
+
     Ok(Some(delivery))
 }

@@ -1,23 +1,18 @@
 //! Which fine-tunes an occasion concerns.
 
-use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::service::{
-    database::retunes::begin::Target,
-    retuning::{
-        Release,
-        fine_tunes::{On, Template},
-        is_newer,
-    },
+use crate::{
+    contract::ids::{BaseModelId, TenantId},
+    service::domain::registry::{fine_tunes::On, occasions::Dependent},
 };
 
 /// Whom to look for; everything given must hold.
 #[derive(Clone, Debug)]
 pub struct Dependents {
-    pub tenant: Uuid,
-    pub base_model: Option<Uuid>,
+    pub tenant: TenantId,
+    pub base_model: Option<BaseModelId>,
     pub on: Option<On>,
     /// The alias that they follow, by its name or because they follow every one.
     pub alias: Option<String>,
@@ -26,46 +21,16 @@ pub struct Dependents {
 
 impl Dependents {
     /// All of a tenant's.
-    pub fn of(tenant: Uuid) -> Self {
+    pub fn of(tenant: TenantId) -> Self {
         Self { tenant, base_model: None, on: None, alias: None, names: None }
     }
 }
 
-/// A fine-tune, as far as its jobs are concerned.
-#[derive(Clone, Debug)]
-pub struct Dependent {
-    pub id: Uuid,
-    pub name: String,
-    pub trajectory: String,
-    pub data: Option<Value>,
-    pub spec: Value,
-    pub base_id: Uuid,
-    pub base_version: String,
-    pub base_uri: String,
-    pub base_digest: String,
-}
-
-impl Dependent {
-    /// Whether the version comes after the one that it was tuned from.
-    pub(in crate::service::database) fn is_older_than(&self, target: &Target) -> bool {
-        let own = Release { version: &self.base_version, id: self.base_id };
-        is_newer(Release { version: &target.version, id: target.id }, own)
-    }
-
-    /// The job that carries it onto `target`.
-    pub fn job(&self, target: &str) -> Value {
-        let template = Template {
-            source_base: &self.base_uri,
-            trajectory: &self.trajectory,
-            data: self.data.as_ref(),
-            spec: &self.spec,
-        };
-        template.queued(target)
-    }
-}
-
 /// Those concerned, oldest first.
-pub(in crate::service::database) async fn find(
+///
+/// # Errors
+/// From the database.
+pub(in crate::service) async fn find(
     connection: &mut PgConnection,
     wanted: &Dependents,
 ) -> Result<Vec<Dependent>, sqlx::Error> {
@@ -80,8 +45,8 @@ pub(in crate::service::database) async fn find(
            AND ($4::text IS NULL OR f.policy_alias IS NULL OR f.policy_alias = $4)
            AND ($5::text[] IS NULL OR f.name = ANY ($5))
          ORDER BY f.id",
-        wanted.tenant,
-        wanted.base_model,
+        wanted.tenant.0,
+        wanted.base_model.map(Uuid::from),
         wanted.on as Option<On>,
         wanted.alias,
         wanted.names.as_deref(),

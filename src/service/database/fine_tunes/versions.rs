@@ -1,34 +1,33 @@
 //! Versions of fine-tunes: one for each transfer that succeeded.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{aliases, following};
+use super::locked::Follower;
 use crate::{
-    pipeline::{Outcome, Verdict},
+    contract::ids::{BaseVersionId, FineTuneId, FineTuneVersionId, RetuneId, TenantId, TransferId},
+    pipeline::Outcome,
     service::{
-        database::{Database, events, names},
-        retuning::{
-            PRODUCTION, Release,
-            fine_tunes::{FineTuneVersion, Mode, On, VersionState},
-            is_newer,
-            retunes::Reason,
+        database::{Database, enum_labels},
+        domain::registry::{
+            fine_tunes::{FineTuneVersion, VersionState},
+            occasions::Target,
         },
     },
 };
 
 /// The columns of [`FineTuneVersion`] that are not its own types yet.
-pub(super) struct Row {
-    pub id: Uuid,
+struct Row {
+    pub id: FineTuneVersionId,
     pub fine_tune: String,
     pub version: i32,
     pub state: VersionState,
     pub parent: Option<i32>,
     pub base_model: String,
     pub base_version: Option<String>,
-    pub transfer: Uuid,
+    pub transfer: TransferId,
     pub retune: Option<Uuid>,
     pub source_base: String,
     pub trajectory: String,
@@ -68,7 +67,9 @@ impl TryFrom<Row> for FineTuneVersion {
     type Error = sqlx::Error;
 
     fn try_from(row: Row) -> Result<Self, sqlx::Error> {
-        let unknown = || sqlx::Error::Decode("a version without a verdict".into());
+        let verdict = enum_labels::value(row.verdict)?
+            .ok_or_else(|| sqlx::Error::Decode("a version without a verdict".into()))?;
+
         Ok(Self {
             id: row.id,
             fine_tune: row.fine_tune,
@@ -78,125 +79,47 @@ impl TryFrom<Row> for FineTuneVersion {
             base_model: row.base_model,
             base_version: row.base_version,
             transfer: row.transfer,
-            retune: row.retune,
+            retune: row.retune.map(RetuneId),
             source_base: row.source_base,
             trajectory: row.trajectory,
             target_base: row.target_base,
             method: row.method,
             uri: row.uri,
             manifest_sha256: row.manifest_sha256,
-            verdict: names::value(row.verdict)?.ok_or_else(unknown)?,
-            recommendation: names::value(row.recommendation)?,
+            verdict,
+            recommendation: enum_labels::value(row.recommendation)?,
             metrics: row.metrics,
             created_at: row.created_at,
         })
     }
 }
 
-/// What a transfer that has succeeded leaves: where it came from and what it was for.
-pub(in crate::service::database) struct Delivery<'a> {
-    pub transfer: Uuid,
-    pub tenant: Uuid,
-    pub fine_tune: Uuid,
-    pub base_version: Option<Uuid>,
-    /// The occasion of its retune.
-    pub reason: Option<Reason>,
-    pub spec: &'a Value,
+/// A version where an alias stands, or is to stand.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::service) struct Standing {
+    pub id: FineTuneVersionId,
+    pub number: i32,
+}
+
+/// A version to be.
+pub(in crate::service) struct NewVersion<'a> {
+    pub tenant: TenantId,
+    pub fine_tune: FineTuneId,
+    pub state: VersionState,
+    pub base_version: Option<BaseVersionId>,
+    pub transfer: TransferId,
+    pub source_base: &'a str,
+    pub trajectory: &'a str,
+    pub target_base: &'a str,
     pub outcome: &'a Outcome,
 }
 
-/// Makes the version of a transfer that has succeeded, and promotes it where the policy says so. The
-/// caller's transaction holds the transfer's lock.
-pub(in crate::service::database) async fn deliver(
+/// Writes the next version of a fine-tune.
+pub(in crate::service) async fn insert(
     connection: &mut PgConnection,
-    delivery: &Delivery<'_>,
-) -> Result<(), sqlx::Error> {
-    let fine_tune = sqlx::query!(
-        r#"SELECT name, policy_on AS "policy_on: On", policy_mode AS "policy_mode: Mode", trajectory
-           FROM fine_tunes WHERE id = $1 FOR NO KEY UPDATE"#,
-        delivery.fine_tune,
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    let state = VersionState::of(delivery.outcome.verdict, fine_tune.policy_mode);
-    let (id, number) = insert(connection, delivery, state).await?;
-    let subject = format!("fine_tunes/{}/versions/{number}", fine_tune.name);
-    let data = json!({
-        "fine_tune": fine_tune.name, "version": number, "state": state,
-        "transfer": delivery.transfer, "verdict": delivery.outcome.verdict,
-        "recommendation": delivery.outcome.recommendation, "uri": delivery.outcome.uri,
-    });
-    events::record(connection, delivery.tenant, &subject, "fine_tune.version.created", data)
-        .await?;
-    let wanted = fine_tune.policy_mode == Mode::Promote
-        && delivery.outcome.verdict == Verdict::Published
-        // What was made of a trajectory since replaced waits for a person.
-        && text(delivery.spec, "/source/trajectory") == fine_tune.trajectory;
-    if wanted && is_due(connection, delivery, fine_tune.policy_on).await? {
-        let step = aliases::Step {
-            tenant: delivery.tenant,
-            fine_tune: (delivery.fine_tune, &fine_tune.name),
-            alias: PRODUCTION,
-            to: (id, number),
-        };
-        aliases::promote(connection, &step).await?;
-    }
-    Ok(())
-}
-
-/// Whether the result stands on a registered version to which `production` may move by itself.
-async fn is_due(
-    connection: &mut PgConnection,
-    delivery: &Delivery<'_>,
-    policy: On,
-) -> Result<bool, sqlx::Error> {
-    let Some(base) = delivery.base_version else { return Ok(false) };
-    match policy {
-        On::NewVersion | On::Manual => is_ahead_of_production(connection, delivery, base).await,
-        // Wherever production stands.
-        On::AliasMoved if following::stands_on(connection, delivery.fine_tune, base).await? => {
-            Ok(true)
-        }
-        // A person's wish goes beyond where the alias stands.
-        On::AliasMoved if delivery.reason == Some(Reason::ByHand) => {
-            is_ahead_of_production(connection, delivery, base).await
-        }
-        On::AliasMoved => Ok(false),
-    }
-}
-
-/// Whether production stands on no version that is newer.
-async fn is_ahead_of_production(
-    connection: &mut PgConnection,
-    delivery: &Delivery<'_>,
-    base: Uuid,
-) -> Result<bool, sqlx::Error> {
-    let own =
-        sqlx::query!("SELECT version, base_model FROM base_model_versions WHERE id = $1", base)
-            .fetch_one(&mut *connection)
-            .await?;
-    let production = sqlx::query!(
-        "SELECT b.id, b.version FROM fine_tune_aliases a
-         JOIN fine_tune_versions v ON v.id = a.version
-         JOIN base_model_versions b ON b.id = v.base_version
-         WHERE a.fine_tune = $1 AND a.alias = $2 AND b.base_model = $3",
-        delivery.fine_tune,
-        PRODUCTION,
-        own.base_model,
-    )
-    .fetch_optional(connection)
-    .await?;
-    let own = Release { version: &own.version, id: base };
-    Ok(production.is_none_or(|row| !is_newer(Release { version: &row.version, id: row.id }, own)))
-}
-
-/// The new version's id and number.
-async fn insert(
-    connection: &mut PgConnection,
-    delivery: &Delivery<'_>,
-    state: VersionState,
-) -> Result<(Uuid, i32), sqlx::Error> {
-    let (id, outcome) = (Uuid::now_v7(), delivery.outcome);
+    new: &NewVersion<'_>,
+) -> Result<Standing, sqlx::Error> {
+    let (id, outcome) = (FineTuneVersionId::generate(), new.outcome);
     let number = sqlx::query_scalar!(
         "INSERT INTO fine_tune_versions
              (id, tenant, fine_tune, number, state, parent, base_version, transfer, source_base,
@@ -207,37 +130,104 @@ async fn insert(
                 $14::text::transfer_recommendation, $15
          FROM fine_tune_versions WHERE fine_tune = $3
          RETURNING number",
-        id,
-        delivery.tenant,
-        delivery.fine_tune,
-        state as VersionState,
-        delivery.base_version,
-        delivery.transfer,
-        text(delivery.spec, "/source/base"),
-        text(delivery.spec, "/source/trajectory"),
-        text(delivery.spec, "/target/base"),
+        id.0,
+        new.tenant.0,
+        new.fine_tune.0,
+        new.state as VersionState,
+        new.base_version.map(Uuid::from),
+        new.transfer.0,
+        new.source_base,
+        new.trajectory,
+        new.target_base,
         outcome.metrics.get("method").and_then(Value::as_str),
         outcome.uri,
         outcome.manifest_sha256,
-        names::label(&outcome.verdict),
-        outcome.recommendation.as_ref().map(names::label),
+        enum_labels::label(&outcome.verdict),
+        outcome.recommendation.as_ref().map(enum_labels::label),
         outcome.metrics,
     )
     .fetch_one(connection)
     .await?;
-    Ok((id, number))
+
+    Ok(Standing { id, number })
 }
 
-fn text<'a>(spec: &'a Value, pointer: &str) -> &'a str {
-    spec.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+/// A version whose fine-tune is locked.
+pub(in crate::service) struct Locked {
+    pub fine_tune: FineTuneId,
+    pub version: FineTuneVersionId,
+    pub state: VersionState,
+}
+
+/// Locks a tenant's fine-tune, if it has a version of this number.
+pub(in crate::service) async fn lock_fine_tune(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    fine_tune: &str,
+    number: i32,
+) -> Result<Option<Locked>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT f.id, v.id AS version, v.state AS "state: VersionState"
+           FROM fine_tunes f JOIN fine_tune_versions v ON v.fine_tune = f.id
+           WHERE f.tenant = $1 AND f.name = $2 AND v.number = $3
+           FOR NO KEY UPDATE OF f"#,
+        tenant.0,
+        fine_tune,
+        number,
+    )
+    .fetch_optional(connection)
+    .await?;
+
+    Ok(row.map(|row| Locked {
+        fine_tune: row.id.into(),
+        version: row.version.into(),
+        state: row.state,
+    }))
+}
+
+/// Publishes a version that is proposed; another stays as it is.
+pub(in crate::service) async fn publish_proposed(
+    connection: &mut PgConnection,
+    version: FineTuneVersionId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE fine_tune_versions SET state = 'published' WHERE id = $1 AND state = 'proposed'",
+        version.0
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The newest published version of a fine-tune on the bytes of a target. What was made of a trajectory
+/// since replaced does not count: it waits for a person.
+pub(in crate::service) async fn published_on(
+    connection: &mut PgConnection,
+    fine_tune: &Follower,
+    target: &Target,
+) -> Result<Option<Standing>, sqlx::Error> {
+    sqlx::query_as!(
+        Standing,
+        "SELECT v.id, v.number FROM fine_tune_versions v
+             JOIN base_model_versions b ON b.id = v.base_version
+             WHERE v.fine_tune = $1 AND v.state = 'published' AND v.trajectory = $2
+               AND b.base_model = $3 AND b.digest = $4
+             ORDER BY v.number DESC LIMIT 1",
+        fine_tune.id.0,
+        fine_tune.trajectory,
+        target.base_model.0,
+        target.digest,
+    )
+    .fetch_optional(connection)
+    .await
 }
 
 /// One version by its id.
-pub(super) async fn by_id(
+pub(in crate::service) async fn by_id(
     connection: &mut PgConnection,
-    id: Uuid,
+    id: FineTuneVersionId,
 ) -> Result<FineTuneVersion, sqlx::Error> {
-    select!("WHERE v.id = $1", id).fetch_one(connection).await?.try_into()
+    select!("WHERE v.id = $1", id.0).fetch_one(connection).await?.try_into()
 }
 
 /// A version of a tenant's fine-tune.
@@ -246,11 +236,11 @@ pub(super) async fn by_id(
 /// From the database.
 pub async fn get(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     fine_tune: &str,
     number: i32,
 ) -> Result<Option<FineTuneVersion>, sqlx::Error> {
-    select!("WHERE f.tenant = $1 AND f.name = $2 AND v.number = $3", tenant, fine_tune, number)
+    select!("WHERE f.tenant = $1 AND f.name = $2 AND v.number = $3", tenant.0, fine_tune, number)
         .fetch_optional(&mut *database.scope(tenant).await?)
         .await?
         .map(FineTuneVersion::try_from)
@@ -263,17 +253,17 @@ pub async fn get(
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
+    tenant: TenantId,
     fine_tune: &str,
-    after: Option<Uuid>,
+    after: Option<FineTuneVersionId>,
     limit: i64,
 ) -> Result<Vec<FineTuneVersion>, sqlx::Error> {
     let rows = select!(
         "WHERE f.tenant = $1 AND f.name = $2 AND ($3::uuid IS NULL OR v.id < $3)
          ORDER BY v.id DESC LIMIT $4",
-        tenant,
+        tenant.0,
         fine_tune,
-        after,
+        after.map(Uuid::from),
         limit,
     );
     rows.fetch_all(&mut *database.scope(tenant).await?)

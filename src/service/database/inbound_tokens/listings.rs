@@ -2,15 +2,20 @@
 //! under a lease, recorded under its token.
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-use super::{Database, Inbound};
-use crate::service::database::{arrivals::Announced, terms::Terms};
+use super::Database;
+use crate::{
+    contract::ids::LeaseToken,
+    service::{
+        database::retry_policy::RetryPolicy,
+        domain::registry::{arrivals::Announced, inbound::Inbound},
+    },
+};
 
 /// A claimed listing.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    pub token: Uuid,
+    pub token: LeaseToken,
     pub inbound: Inbound,
     /// Whether a notification has asked for it.
     pub announced: Announced,
@@ -29,11 +34,12 @@ pub async fn ask(database: &Database, inbound: &Inbound) -> Result<(), sqlx::Err
          SET listing_asked_at = clock_timestamp(), listing_failures = 0,
              listing_due_at = CASE WHEN listing_token IS NULL THEN now() ELSE listing_due_at END
          WHERE id = $1 AND tenant = $2",
-        inbound.id,
-        inbound.tenant,
+        inbound.id.0,
+        inbound.tenant.0,
     )
     .execute(&mut *scope)
     .await?;
+
     ring(&mut scope).await?;
     scope.commit().await
 }
@@ -44,8 +50,8 @@ pub(super) async fn ring(connection: &mut PgConnection) -> Result<(), sqlx::Erro
     Ok(())
 }
 
-/// Most listings of one tenant at once, whoever does them.
-const MOST_PER_TENANT: i64 = 2;
+/// Listings of one tenant at once, over all processes.
+const MAX_PER_TENANT: i64 = 2;
 
 /// Takes up to `most` listings that are due, few of a tenant, tenants in turn; of each those that waited longest.
 ///
@@ -54,7 +60,7 @@ const MOST_PER_TENANT: i64 = 2;
 pub async fn claim(
     database: &Database,
     most: i64,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"WITH due AS (
@@ -77,22 +83,24 @@ pub async fn claim(
            RETURNING t.id, t.tenant, m.name AS base_model, t.prefix, t.listing_token AS "token!",
                      t.listing_failures, coalesce(next.asked, false) AS "asked!""#,
         most,
-        terms.lease.as_secs_f64(),
-        MOST_PER_TENANT,
+        policy.lease.as_secs_f64(),
+        MAX_PER_TENANT,
     )
     .fetch_all(&database.pool)
     .await?;
+
     let claimed = rows.into_iter().map(|row| Claimed {
-        token: row.token,
+        token: row.token.into(),
         inbound: Inbound {
-            id: row.id,
-            tenant: row.tenant,
+            id: row.id.into(),
+            tenant: row.tenant.into(),
             base_model: row.base_model,
             prefix: row.prefix,
         },
         announced: if row.asked { Announced::Again } else { Announced::Found },
         failures: row.listing_failures,
     });
+
     Ok(claimed.collect())
 }
 
@@ -109,8 +117,8 @@ pub async fn succeed(database: &Database, claimed: &Claimed) -> Result<(), sqlx:
              listing_due_at = CASE WHEN listing_asked_at > listing_began_at THEN now()
                                    ELSE now() + make_interval(secs => poll_seconds) END
          WHERE id = $1 AND listing_token = $2",
-        claimed.inbound.id,
-        claimed.token,
+        claimed.inbound.id.0,
+        claimed.token.0,
     )
     .execute(&database.pool)
     .await?;
@@ -127,7 +135,7 @@ pub async fn fail(
     database: &Database,
     claimed: &Claimed,
     error: &str,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE inbound_tokens
@@ -138,10 +146,10 @@ pub async fn fail(
                       THEN now() + make_interval(secs => $3)
                  ELSE now() + make_interval(secs => poll_seconds) END
          WHERE id = $1 AND listing_token = $2",
-        claimed.inbound.id,
-        claimed.token,
-        terms.wait_after(claimed.failures + 1),
-        terms.give_up.as_secs_f64(),
+        claimed.inbound.id.0,
+        claimed.token.0,
+        policy.wait_after(claimed.failures + 1),
+        policy.give_up.as_secs_f64(),
         error,
     )
     .execute(&database.pool)

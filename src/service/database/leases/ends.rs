@@ -1,47 +1,40 @@
-//! How an attempt ends, under its lease token.
+//! What is written and locked where an attempt ends, within a transaction of a use case.
 
 use std::time::Duration;
 
-use serde_json::json;
 use sqlx::PgConnection;
 
-use super::{
-    Lease, Terms, VERSION,
-    moves::{to_cancelled, to_failed, to_queued},
-};
+use super::{Lease, VERSION};
 use crate::{
-    pipeline::{Outcome, Verdict},
+    contract::ids::{BaseVersionId, FineTuneId, RetuneId, TenantId, TransferId, WorkerId},
+    pipeline::Outcome,
     service::{
-        database::{
-            Database, events,
-            fine_tunes::versions::{self, Delivery},
-            names, retunes,
+        database::{Database, enum_labels},
+        domain::{
+            registry::retunes::Reason,
+            transfers::{JobError, Status},
         },
-        jobs::{JobError, Status},
-        retuning::retunes::Reason,
     },
 };
 
-/// What became of a failed attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterFailure {
-    QueuedAgain,
-    Failed,
-    Cancelled,
+/// What a transfer that has succeeded was for.
+pub(in crate::service) struct Recorded {
+    /// Whether it has a gate.
+    pub gated: bool,
+    pub tenant: TenantId,
+    pub retune: Option<RetuneId>,
+    pub fine_tune: Option<FineTuneId>,
+    pub base_version: Option<BaseVersionId>,
+    /// The occasion of its retune.
+    pub reason: Option<Reason>,
 }
 
-/// Records the result, with the fine-tune's version that it makes; false when the lease is lost and
-/// the result is not ours to record. A wish to cancel that came too late is dropped: the result is
-/// there.
-///
-/// # Errors
-/// From the database.
-pub async fn succeed(
-    database: &Database,
+/// Records the result; `None` when the lease is lost.
+pub(in crate::service) async fn record_result(
+    connection: &mut PgConnection,
     held: &Lease,
     outcome: &Outcome,
-) -> Result<bool, sqlx::Error> {
-    let mut transaction = database.pool.begin().await?;
+) -> Result<Option<Recorded>, sqlx::Error> {
     let row = sqlx::query!(
         r#"UPDATE transfers
            SET status = 'succeeded', finished_at = now(), lease_token = NULL, lease_expires_at = NULL,
@@ -55,161 +48,46 @@ pub async fn succeed(
            RETURNING coalesce(jsonb_typeof(spec -> 'gate') = 'object', false) AS "gated!",
                      tenant, retune, fine_tune, base_version,
                      (SELECT r.reason FROM retunes r WHERE r.id = transfers.retune) AS "reason: Reason""#,
-        held.transfer,
-        held.token,
+        held.transfer.0,
+        held.token.0,
         outcome.uri,
         outcome.manifest_sha256,
-        names::label(&outcome.verdict),
-        outcome.recommendation.as_ref().map(names::label),
+        enum_labels::label(&outcome.verdict),
+        outcome.recommendation.as_ref().map(enum_labels::label),
         outcome.metrics,
         i64::try_from(outcome.bytes).unwrap_or(i64::MAX),
     )
-    .fetch_optional(&mut *transaction)
+    .fetch_optional(connection)
     .await?;
-    let Some(row) = row else { return Ok(false) };
-    if row.gated {
-        let kind = match outcome.verdict {
-            Verdict::Published => "gate.passed",
-            Verdict::Rejected => "gate.failed",
-        };
-        events::insert(&mut transaction, held.transfer, kind, json!({})).await?;
-    }
-    let data = json!({
-        "attempt": held.attempt, "verdict": outcome.verdict,
-        "recommendation": outcome.recommendation, "uri": outcome.uri,
-    });
-    events::insert(&mut transaction, held.transfer, "transfer.succeeded", data).await?;
-    if let Some(fine_tune) = row.fine_tune {
-        let delivery = Delivery {
-            transfer: held.transfer,
-            tenant: row.tenant,
-            fine_tune,
-            base_version: row.base_version,
-            reason: row.reason,
-            spec: &held.spec,
-            outcome,
-        };
-        versions::deliver(&mut transaction, &delivery).await?;
-    }
-    retunes::settle(&mut transaction, row.retune).await?;
-    transaction.commit().await?;
-    Ok(true)
+
+    Ok(row.map(|row| Recorded {
+        gated: row.gated,
+        tenant: row.tenant.into(),
+        retune: row.retune.map(RetuneId),
+        fine_tune: row.fine_tune.map(FineTuneId),
+        base_version: row.base_version.map(BaseVersionId),
+        reason: row.reason,
+    }))
 }
 
-/// Ends a failed attempt: queued again when another may help and is left, failed otherwise, and
-/// cancelled when that was wished. `None` when the lease is lost.
-///
-/// # Errors
-/// From the database.
-pub async fn fail(
-    database: &Database,
-    held: &Lease,
-    error: &JobError,
-    may_retry: bool,
-    terms: Terms,
-) -> Result<Option<AfterFailure>, sqlx::Error> {
-    let mut transaction = database.pool.begin().await?;
-    let Some(row) = lock_held(&mut transaction, held).await? else { return Ok(None) };
-    let (after, retune) = if row.status == Status::Cancelling {
-        (AfterFailure::Cancelled, to_cancelled(&mut transaction, held.transfer).await?)
-    } else if may_retry && row.attempt < row.max_attempts {
-        let wait = terms.backoff_after(row.attempt);
-        let reason = "attempt_failed";
-        let retune = to_queued(&mut transaction, held.transfer, wait, reason, Some(error)).await?;
-        (AfterFailure::QueuedAgain, retune)
-    } else {
-        (AfterFailure::Failed, to_failed(&mut transaction, held.transfer, error).await?)
-    };
-    retunes::settle(&mut transaction, retune).await?;
-    transaction.commit().await?;
-    Ok(Some(after))
-}
-
-/// Ends a transfer whose cancellation the worker has obeyed; false when the lease is lost.
-///
-/// # Errors
-/// From the database.
-pub async fn cancelled(database: &Database, held: &Lease) -> Result<bool, sqlx::Error> {
-    let mut transaction = database.pool.begin().await?;
-    if lock_held(&mut transaction, held).await?.is_none() {
-        return Ok(false);
-    }
-    let retune = to_cancelled(&mut transaction, held.transfer).await?;
-    retunes::settle(&mut transaction, retune).await?;
-    transaction.commit().await?;
-    Ok(true)
-}
-
-/// Gives an unfinished transfer back without costing it an attempt; false when the lease is lost.
-///
-/// # Errors
-/// From the database.
-pub async fn hand_back(database: &Database, held: &Lease) -> Result<bool, sqlx::Error> {
-    let mut transaction = database.pool.begin().await?;
-    let Some(row) = lock_held(&mut transaction, held).await? else { return Ok(false) };
-    let retune = if row.status == Status::Cancelling {
-        to_cancelled(&mut transaction, held.transfer).await?
-    } else {
-        sqlx::query!("UPDATE transfers SET attempt = attempt - 1 WHERE id = $1", held.transfer)
-            .execute(&mut *transaction)
-            .await?;
-        to_queued(&mut transaction, held.transfer, 0.0, "handed_back", None).await?
-    };
-    retunes::settle(&mut transaction, retune).await?;
-    transaction.commit().await?;
-    Ok(true)
-}
-
-/// Leaves a transfer whose specification this program cannot read to workers of other versions, without costing
-/// it an attempt; failed when it has waited for one of them for `patience`. `None` when the lease is lost.
-///
-/// # Errors
-/// From the database.
-pub async fn decline(
-    database: &Database,
-    held: &Lease,
-    error: &JobError,
-    patience: Duration,
-    terms: Terms,
-) -> Result<Option<AfterFailure>, sqlx::Error> {
-    let mut transaction = database.pool.begin().await?;
-    let Some(row) = lock_held(&mut transaction, held).await? else { return Ok(None) };
-    let late = row.unreadable_seconds.is_some_and(|waited| waited >= patience.as_secs_f64());
-    let (after, retune) = if row.status == Status::Cancelling {
-        (AfterFailure::Cancelled, to_cancelled(&mut transaction, held.transfer).await?)
-    } else if late {
-        (AfterFailure::Failed, to_failed(&mut transaction, held.transfer, error).await?)
-    } else {
-        let (wait, reason) = (terms.backoff_after(1), "not_understood");
-        let retune = to_queued(&mut transaction, held.transfer, wait, reason, Some(error)).await?;
-        sqlx::query!(
-            "UPDATE transfers
-             SET attempt = attempt - 1, unreadable_to = $2,
-                 unreadable_since = now() - make_interval(secs => $3)
-             WHERE id = $1",
-            held.transfer,
-            VERSION,
-            row.unreadable_seconds.unwrap_or(0.0),
-        )
-        .execute(&mut *transaction)
-        .await?;
-        (AfterFailure::QueuedAgain, retune)
-    };
-    retunes::settle(&mut transaction, retune).await?;
-    transaction.commit().await?;
-    Ok(Some(after))
-}
-
-struct Held {
-    status: Status,
-    attempt: i32,
-    max_attempts: i32,
+/// A transfer whose lease is ours and whose row is locked.
+pub(in crate::service) struct Held {
+    pub status: Status,
+    pub attempt: i32,
+    pub max_attempts: i32,
     /// For how long it has waited for a worker that can read its specification.
-    unreadable_seconds: Option<f64>,
+    pub unreadable_seconds: Option<f64>,
+}
+
+impl Held {
+    /// Whether it has waited for so long for a worker that can read its specification.
+    pub fn is_unreadable_since(&self, patience: Duration) -> bool {
+        self.unreadable_seconds.is_some_and(|waited| waited >= patience.as_secs_f64())
+    }
 }
 
 /// Locks the row if the lease is still ours.
-async fn lock_held(
+pub(in crate::service) async fn lock_held(
     connection: &mut PgConnection,
     held: &Lease,
 ) -> Result<Option<Held>, sqlx::Error> {
@@ -220,9 +98,113 @@ async fn lock_held(
            FROM transfers
            WHERE id = $1 AND lease_token = $2 AND status IN ('running', 'cancelling')
            FOR UPDATE"#,
-        held.transfer,
-        held.token,
+        held.transfer.0,
+        held.token.0,
     )
     .fetch_optional(connection)
     .await
+}
+
+/// Makes an attempt that was broken off not count.
+pub(in crate::service) async fn uncount_attempt(
+    connection: &mut PgConnection,
+    held: &Lease,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("UPDATE transfers SET attempt = attempt - 1 WHERE id = $1", held.transfer.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Notes that this version of the program cannot read the specification, since so many seconds; the
+/// attempt does not count.
+pub(in crate::service) async fn mark_unreadable(
+    connection: &mut PgConnection,
+    held: &Lease,
+    seconds: f64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE transfers
+             SET attempt = attempt - 1, unreadable_to = $2,
+                 unreadable_since = now() - make_interval(secs => $3)
+             WHERE id = $1",
+        held.transfer.0,
+        VERSION,
+        seconds,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Ends a worker's leases at once; how many it held.
+pub(in crate::service) async fn expire(
+    database: &Database,
+    worker: WorkerId,
+) -> Result<u64, sqlx::Error> {
+    let expired = sqlx::query!(
+        "UPDATE transfers
+         SET available_at = available_at + (now() - lease_expires_at), lease_expires_at = now()
+         WHERE worker = $1 AND status IN ('running', 'cancelling') AND lease_expires_at > now()",
+        worker.0
+    )
+    .execute(&database.pool)
+    .await?;
+
+    Ok(expired.rows_affected())
+}
+
+/// A transfer whose lease has run out and whose row is locked.
+pub(in crate::service) struct Expired {
+    pub id: TransferId,
+    pub status: Status,
+    pub attempt: i32,
+    pub max_attempts: i32,
+}
+
+/// Locks transfers whose lease has run out, but for those that somebody else holds.
+pub(in crate::service) async fn lock_expired(
+    connection: &mut PgConnection,
+) -> Result<Vec<Expired>, sqlx::Error> {
+    sqlx::query_as!(
+        Expired,
+        r#"SELECT id, status AS "status: Status", attempt, max_attempts FROM transfers
+           WHERE status IN ('running', 'cancelling') AND lease_expires_at <= now()
+           ORDER BY lease_expires_at LIMIT 100
+           FOR UPDATE SKIP LOCKED"#
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// A transfer that no worker can read, and why, whose row is locked.
+pub(in crate::service) struct Unreadable {
+    pub id: TransferId,
+    pub error: JobError,
+}
+
+/// Locks transfers that have waited for `patience` for a worker that can read their specification.
+pub(in crate::service) async fn lock_unreadable(
+    connection: &mut PgConnection,
+    patience: Duration,
+) -> Result<Vec<Unreadable>, sqlx::Error> {
+    let late = sqlx::query!(
+        r#"SELECT id, coalesce(error_code, 'invalid_spec') AS "code!",
+                  coalesce(error_detail, 'no worker can read the specification') AS "detail!",
+                  error_pointer AS pointer
+           FROM transfers
+           WHERE unreadable_since <= now() - make_interval(secs => $1) AND status = 'queued'
+           ORDER BY unreadable_since LIMIT 100
+           FOR UPDATE SKIP LOCKED"#,
+        patience.as_secs_f64(),
+    )
+    .fetch_all(connection)
+    .await?;
+
+    let unreadable = late.into_iter().map(|row| Unreadable {
+        id: row.id.into(),
+        error: JobError { code: row.code, detail: row.detail, pointer: row.pointer },
+    });
+
+    Ok(unreadable.collect())
 }

@@ -2,26 +2,28 @@
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use super::{Database, by_id};
 use crate::{
     config,
+    contract::{
+        events::{AuditAction, EventKind},
+        ids::{TenantId, TransferId},
+    },
     service::{
-        access::Caller,
         database::{
             audit_events, events,
             idempotency::{Idempotency, KeyReused},
             quotas::{self, QuotaExceeded},
         },
-        jobs::Transfer,
+        domain::{access::Caller, transfers::Transfer},
     },
 };
 
 /// A transfer to be queued.
 #[derive(Clone, Debug)]
 pub struct Enqueue {
-    pub tenant: Uuid,
+    pub tenant: TenantId,
     /// A checked `Spec`, as JSON.
     pub spec: Value,
     /// An object of strings.
@@ -66,9 +68,11 @@ pub async fn submit(
     if let Some(exceeded) = quotas::check(&mut scope, caller.tenant, quotas).await? {
         return Err(exceeded.into());
     }
+
     let subject = format!("transfers/{}", enqueued.transfer.id);
-    audit_events::record(&mut scope, caller, "transfer.submit", &subject).await?;
+    audit_events::record(&mut scope, caller, AuditAction::TransferSubmit, &subject).await?;
     scope.commit().await?;
+
     Ok(enqueued)
 }
 
@@ -84,18 +88,19 @@ pub async fn enqueue(database: &Database, new: Enqueue) -> Result<Enqueued, Enqu
 }
 
 async fn enqueue_in(connection: &mut PgConnection, new: Enqueue) -> Result<Enqueued, EnqueueError> {
-    let id = Uuid::now_v7();
+    let id = TransferId::generate();
     let (key, sha256) = match &new.idempotency {
         Some(idempotency) => (Some(&*idempotency.key), Some(&idempotency.request_sha256[..])),
         None => (None, None),
     };
+
     // A concurrent request with this key makes us wait for its commit, then insert nothing.
     let inserted = sqlx::query!(
         "INSERT INTO transfers (id, tenant, spec, metadata, idempotency_key, request_sha256, max_attempts)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (tenant, idempotency_key) DO NOTHING",
-        id,
-        new.tenant,
+        id.0,
+        new.tenant.0,
         new.spec,
         new.metadata,
         key,
@@ -105,13 +110,15 @@ async fn enqueue_in(connection: &mut PgConnection, new: Enqueue) -> Result<Enque
     .execute(&mut *connection)
     .await?;
     if inserted.rows_affected() == 1 {
-        events::insert(connection, id, "transfer.queued", json!({"reason": "submitted"})).await?;
+        events::insert(connection, id, EventKind::TransferQueued, json!({"reason": "submitted"}))
+            .await?;
         let transfer = by_id(connection, id).await?;
         return Ok(Enqueued { transfer, replayed: false });
     }
+
     let earlier = sqlx::query!(
         "SELECT id, request_sha256 FROM transfers WHERE tenant = $1 AND idempotency_key = $2",
-        new.tenant,
+        new.tenant.0,
         key,
     )
     .fetch_one(&mut *connection)
@@ -119,6 +126,7 @@ async fn enqueue_in(connection: &mut PgConnection, new: Enqueue) -> Result<Enque
     if let Some(idempotency) = &new.idempotency {
         idempotency.check(earlier.request_sha256.as_deref())?;
     }
-    let transfer = by_id(connection, earlier.id).await?;
+    let transfer = by_id(connection, earlier.id.into()).await?;
+
     Ok(Enqueued { transfer, replayed: true })
 }

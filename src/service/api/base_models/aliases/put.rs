@@ -12,8 +12,8 @@ use crate::{
             extract::{JsonBody, TwoNames},
             problem::{BodyRefusals, Missing, Problem, Refusals},
         },
-        database::base_models::aliases::{self, MoveError},
-        retuning::{base_models::BaseAlias, check_name},
+        domain::registry::{base_models::BaseAlias, check_name},
+        registry::alias_moved::{self, Move, MoveError},
     },
     spec::Fault,
 };
@@ -74,8 +74,10 @@ pub async fn handle(
     if !faults.is_empty() {
         return Err(Problem::invalid("invalid_body", faults));
     }
-    let model = (caller, name.as_str());
+
+    let wanted = Move { base_model: &name, alias: &alias, version: &target.version };
     let how = state.settings.automatic();
-    let moved = aliases::put(&state.database, model, &alias, &target.version, how);
-    Ok(Json(moved.await?))
+    let moved = alias_moved::move_alias(&state.database, caller, wanted, how).await?;
+
+    Ok(Json(moved))
 }

@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Missing, Problem, QueryRefusals, Refusals},
     },
     database::arrivals::{self, ListFilter},
-    retuning::arrivals::{Arrival, ArrivalStatus},
+    domain::registry::arrivals::{Arrival, ArrivalStatus},
 };
 
 /// List what was announced as a version, newest first.
@@ -60,8 +60,10 @@ fn parse(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> {
         })?;
         Ok(true)
     })?;
-    filter.after = cut.after;
+
+    filter.after = cut.after();
     filter.limit = cut.rows();
+
     Ok((filter, cut.limit))
 }
 

@@ -10,11 +10,10 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::{
+    contract::ids::InboundTokenId,
     service::{
-        access::Secret,
         api::{
             AppState,
             authentication::Administrator,
@@ -22,6 +21,7 @@ use crate::{
             problem::{BodyRefusals, Missing, Problem, Refusals},
         },
         database::inbound_tokens::{self, NewInbound},
+        domain::access::Secret,
     },
     spec::Fault,
 };
@@ -47,7 +47,8 @@ pub struct NewInboundToken {
 /// The address made.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MadeInboundToken {
-    id: Uuid,
+    #[schema(value_type = Uuid)]
+    id: InboundTokenId,
     prefix: String,
     poll_seconds: Option<i32>,
     /// The end of the paths `/v1/inbound/{sender}/{token}`; shown this once and never stored.
@@ -85,6 +86,7 @@ pub async fn handle(
         let detail = format!("from {} to {}", POLL_SECONDS.start(), POLL_SECONDS.end());
         return Err(Problem::invalid("invalid_body", vec![Fault::new("/poll_seconds", detail)]));
     }
+
     let secret = Secret::draw().map_err(Problem::internal)?;
     let new = NewInbound {
         base_model: &name,
@@ -92,8 +94,10 @@ pub async fn handle(
         poll_seconds,
         secret_sha256: secret.sha256(),
     };
+
     let id = inbound_tokens::create(&state.database, caller, &new).await?;
     let id = id.ok_or_else(|| Problem::not_found("base model"))?;
     let made = MadeInboundToken { id, prefix, poll_seconds, token: secret.reveal().to_owned() };
+
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(made)).into_response())
 }

@@ -34,8 +34,7 @@ pub async fn handle(
     Administrator(caller): Administrator,
     TwoNames(name, id): TwoNames,
 ) -> Result<StatusCode, Problem> {
-    let unknown = || Problem::not_found("address");
-    let id = id.parse().map_err(|_| unknown())?;
+    let id = id.parse().map_err(|_| Problem::not_found("address"))?;
     let known = inbound_tokens::delete(&state.database, caller, &name, id).await?;
-    if known { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
+    if known { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("address")) }
 }

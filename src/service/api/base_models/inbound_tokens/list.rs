@@ -11,7 +11,7 @@ use crate::service::{
         problem::{Missing, Problem, QueryRefusals, Refusals},
     },
     database::inbound_tokens,
-    retuning::inbound::InboundToken,
+    domain::registry::inbound::InboundToken,
 };
 
 /// List the addresses for notifications, newest first; their tokens are not shown.
@@ -41,6 +41,6 @@ pub async fn handle(
     let cut = Cut::alone(query)?;
     super::super::load(&state, caller.tenant, &name).await?;
     let of = (caller.tenant, name.as_str());
-    let rows = inbound_tokens::list(&state.database, of.0, of.1, cut.after, cut.rows()).await?;
+    let rows = inbound_tokens::list(&state.database, of.0, of.1, cut.after(), cut.rows()).await?;
     Ok(Json(Page::cut(rows, cut.limit, |address| address.id.to_string())))
 }

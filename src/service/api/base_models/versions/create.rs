@@ -21,9 +21,12 @@ use crate::{
             extract::{JsonBody, Name},
             problem::{BodyRefusals, Missing, Problem, Refusals},
         },
-        database::base_models::versions::{self, NewVersion, RegisterError},
+        domain::registry::{
+            base_models::{BaseVersion, NewVersion},
+            check_name, check_text,
+        },
         model_files::{self, ModelFiles, ModelFilesError},
-        retuning::{base_models::BaseVersion, check_name, check_text},
+        registry::new_version::{self, RegisterError},
     },
     spec::Fault,
 };
@@ -120,9 +123,10 @@ pub async fn handle(
     let location = storage.check_location(&new.uri).map_err(|error| {
         Problem::invalid(error.code, vec![Fault::new("/uri", error.to_string())])
     })?;
-    let place = state.readings.enter(caller.tenant).await.ok_or_else(|| Problem::busy("models"))?;
+    let permit =
+        state.readings.acquire(caller.tenant).await.ok_or_else(|| Problem::busy("models"))?;
     let ModelFiles { digest, size } = model_files::look(&storage, &location).await?;
-    drop(place);
+    drop(permit);
     let new = NewVersion {
         version: new.version,
         uri: new.uri,
@@ -132,13 +136,17 @@ pub async fn handle(
         licence: new.licence,
         retires_at: new.retires_at,
     };
+
     let how = state.settings.automatic();
-    let (version, created) = versions::register(&state.database, caller, &name, &new, how).await?;
+    let (version, created) =
+        new_version::register(&state.database, caller, &name, &new, how).await?;
     if !created {
         return Ok(Json(version).into_response());
     }
+
     let place = format!("/v1/base_models/{name}/versions/{}", version.version);
     let place = HeaderValue::try_from(place).map_err(Problem::internal)?;
+
     Ok((StatusCode::CREATED, [(header::LOCATION, place)], Json(version)).into_response())
 }
 

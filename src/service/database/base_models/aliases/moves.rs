@@ -1,8 +1,20 @@
 //! Where aliases of base models have stood.
 
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::service::{database::Database, retuning::base_models::BaseAliasMove};
+use crate::{
+    contract::ids::{BaseAliasMoveId, BaseModelId, BaseVersionId, TenantId},
+    service::{database::Database, domain::registry::base_models::BaseAliasMove},
+};
+
+/// An alias, by name.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedAlias<'a> {
+    /// Name of the base model.
+    pub model: &'a str,
+    pub alias: &'a str,
+}
 
 /// Moves of an alias of a tenant's base model before the given one, newest first.
 ///
@@ -10,9 +22,9 @@ use crate::service::{database::Database, retuning::base_models::BaseAliasMove};
 /// From the database.
 pub async fn list(
     database: &Database,
-    tenant: Uuid,
-    (model, alias): (&str, &str),
-    after: Option<Uuid>,
+    tenant: TenantId,
+    of: NamedAlias<'_>,
+    after: Option<BaseAliasMoveId>,
     limit: i64,
 ) -> Result<Vec<BaseAliasMove>, sqlx::Error> {
     sqlx::query_as!(
@@ -24,12 +36,42 @@ pub async fn list(
            LEFT JOIN base_model_versions p ON p.id = h.previous
            WHERE m.tenant = $1 AND m.name = $2 AND h.alias = $3 AND ($4::uuid IS NULL OR h.id < $4)
            ORDER BY h.id DESC LIMIT $5"#,
-        tenant,
-        model,
-        alias,
-        after,
+        tenant.0,
+        of.model,
+        of.alias,
+        after.map(Uuid::from),
         limit,
     )
     .fetch_all(&mut *database.scope(tenant).await?)
     .await
+}
+
+/// A line of history to be written.
+pub(in crate::service) struct NewMove<'a> {
+    pub tenant: TenantId,
+    pub base_model: BaseModelId,
+    pub alias: &'a str,
+    pub version: BaseVersionId,
+    /// Where the alias stood before, if anywhere.
+    pub previous: Option<BaseVersionId>,
+}
+
+/// Notes that an alias has moved.
+pub(in crate::service) async fn insert(
+    connection: &mut PgConnection,
+    new: &NewMove<'_>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO base_model_alias_moves (id, tenant, base_model, alias, version, previous)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        BaseAliasMoveId::generate().0,
+        new.tenant.0,
+        new.base_model.0,
+        new.alias,
+        new.version.0,
+        new.previous.map(Uuid::from),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

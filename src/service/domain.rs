@@ -1,0 +1,13 @@
+//! Types and rules of the service; no I/O.
+
+// API keys, roles and tenants.
+pub mod access;
+
+// Types and transitions of a transfer.
+pub mod transfers;
+
+// Base models, fine-tunes and retunes.
+pub mod registry;
+
+// Events, and how endpoints are told of them.
+pub mod events;

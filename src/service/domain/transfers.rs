@@ -1,0 +1,109 @@
+//! Types and transitions of a transfer; no I/O.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use crate::contract::ids::{RetuneId, TransferId};
+
+/// `queued → running → succeeded | failed`, with `cancelling → cancelled` on the way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "transfer_status", rename_all = "snake_case")]
+pub enum Status {
+    Queued,
+    Running,
+    Cancelling,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl Status {
+    pub const ALL: [Self; 6] = [
+        Self::Queued,
+        Self::Running,
+        Self::Cancelling,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// Nothing happens to the transfer any more, but for a retry by hand.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// As it is written in JSON, in the database and on pages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Cancelling => "cancelling",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// How far the current phase is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Progress {
+    pub done: i64,
+    pub total: i64,
+    pub unit: String,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub estimated_finish: Option<OffsetDateTime>,
+}
+
+/// Where the result lies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ResultLocation {
+    pub uri: String,
+    pub manifest_sha256: String,
+}
+
+/// Why a transfer failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobError {
+    pub code: String,
+    pub detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<String>,
+}
+
+/// A transfer as the API shows it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Transfer {
+    #[schema(value_type = Uuid)]
+    pub id: TransferId,
+    pub status: Status,
+    pub phase: Option<crate::pipeline::Phase>,
+    pub progress: Option<Progress>,
+    pub attempt: i32,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub started_at: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub finished_at: Option<OffsetDateTime>,
+    #[schema(value_type = crate::spec::Spec)]
+    pub spec: serde_json::Value,
+    pub result: Option<ResultLocation>,
+    pub verdict: Option<crate::pipeline::Verdict>,
+    pub recommendation: Option<crate::pipeline::Recommendation>,
+    pub metrics: Option<serde_json::Value>,
+    pub error: Option<JobError>,
+    pub metadata: serde_json::Value,
+    /// The retune that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Uuid>)]
+    pub retune: Option<RetuneId>,
+    /// The fine-tune that it carries over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fine_tune: Option<String>,
+    /// Counts changes of the row; the weak `ETag`.
+    #[serde(skip)]
+    pub revision: i64,
+}

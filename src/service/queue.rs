@@ -1,0 +1,106 @@
+//! Works off a queue that is leased from the database: transfers, deliveries, announcements and listings.
+//!
+//! Order of events: listen, claim as many entries as there is room for, work on each in a task of its
+//! own, and wait where there was none: for a notification, for the end of an entry, or for the queue's
+//! poll interval. Each entry is held under a lease, and whoever works on it records what came of it
+//! under the lease's token. At the end nothing more is claimed, and what is under way may go on for a
+//! while; what is aborted then keeps its lease until that runs out, and somebody else works on it.
+
+mod listener;
+
+use std::{future::Future, time::Duration};
+
+use tokio::{task::JoinSet, time};
+use tokio_util::sync::CancellationToken;
+
+use super::database::Database;
+
+pub use listener::Listener;
+
+/// A queue whose entries are claimed under a lease.
+pub trait Queue: Clone + Send + Sync + 'static {
+    /// What is claimed: everything that work on one entry needs.
+    type Claimed: Send + 'static;
+
+    /// Where the database notifies of what is due.
+    const CHANNEL: &'static str;
+
+    /// What is claimed, as the log calls it.
+    const NAME: &'static str;
+
+    fn database(&self) -> &Database;
+
+    /// Most entries worked on at once by this process.
+    fn limit(&self) -> usize;
+
+    /// The longest wait between two claims while there is room.
+    fn poll(&self) -> Duration;
+
+    /// How long work may go on after the end; `None` for as long as it takes.
+    fn shutdown_grace(&self) -> Option<Duration>;
+
+    /// Claims up to `limit` entries that are due.
+    fn claim(
+        &self,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Self::Claimed>, sqlx::Error>> + Send;
+
+    /// Works on an entry and records what came of it. Whether it ends early at `shutdown` is its own affair.
+    fn work(
+        self,
+        claimed: Self::Claimed,
+        shutdown: CancellationToken,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+/// Works until `shutdown`. Errors of the database are waited out.
+pub async fn drive<Q: Queue>(queue: Q, shutdown: CancellationToken) {
+    let mut listener = Listener::on(Q::CHANNEL);
+    let mut open = JoinSet::new();
+    while !shutdown.is_cancelled() {
+        // Before the claim: what is written between claim and waiting is notified already.
+        listener.listen(queue.database()).await;
+        while open.try_join_next().is_some() {}
+
+        let claimed = claim(&queue, queue.limit().saturating_sub(open.len())).await;
+        if claimed.is_empty() {
+            listener.wait(queue.poll(), end_of_one(&mut open, &shutdown)).await;
+        }
+        for one in claimed {
+            open.spawn(queue.clone().work(one, shutdown.clone()));
+        }
+    }
+
+    finish(open, queue.shutdown_grace()).await;
+}
+
+async fn claim<Q: Queue>(queue: &Q, limit: usize) -> Vec<Q::Claimed> {
+    if limit == 0 {
+        return Vec::new();
+    }
+
+    queue.claim(limit).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot look for {}; trying again", Q::NAME);
+        Vec::new()
+    })
+}
+
+/// Until an entry ends, which may make room for another, or the end of all.
+async fn end_of_one(open: &mut JoinSet<()>, shutdown: &CancellationToken) {
+    tokio::select! {
+        Some(_) = open.join_next() => {}
+        () = shutdown.cancelled() => {}
+    }
+}
+
+/// Until every entry has ended, at most for so long.
+async fn finish(mut open: JoinSet<()>, grace: Option<Duration>) {
+    let ended = async { while open.join_next().await.is_some() {} };
+    match grace {
+        // What is aborted when the set is dropped keeps its lease until that runs out.
+        Some(grace) => {
+            let _ = time::timeout(grace, ended).await;
+        }
+        None => ended.await,
+    }
+}
