@@ -14,22 +14,19 @@ use std::{error::Error, ops::ControlFlow, time::Instant};
 
 use burn::tensor::Device;
 use bytes::Bytes;
-use retune::{
-    engine::{
-        learning::{Dataset, FineTunePlan, Learner, Optimizer},
-        ledger::Ledger,
-        network::{Checkpoint, DType, Graph, Signature, TensorInfo},
-        symmetry::Symmetry,
-        transfer::{
-            Alignment, InMemory, Problem, Trajectory,
-            candidate::{Selection, select},
-            methods::{
-                self, align,
-                gradient_matching::{self, Variant, WEIGHT_ANCHOR},
-            },
+use retune::engine::{
+    learning::{Dataset, FineTunePlan, Learner, Optimizer},
+    ledger::Ledger,
+    network::{Checkpoint, DType, Graph, Signature, TensorInfo},
+    symmetry::Symmetry,
+    transfer::{
+        Alignment, Alpha, Head, InMemory, Method, Problem, Schedule, Step, Trajectory,
+        candidate::{Selection, select},
+        methods::{
+            self, align,
+            gradient_matching::{self, Variant, WEIGHT_ANCHOR},
         },
     },
-    spec::{Alpha, Head, Method, Schedule, Step},
 };
 use safetensors::SafeTensors;
 use serde_json::{Value, json};

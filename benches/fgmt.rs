@@ -15,15 +15,12 @@ use burn::tensor::Device;
 use nix::sys::resource::{UsageWho, getrusage};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use retune::{
-    engine::{
-        learning::{Dataset, FineTunePlan, Learner, Optimizer},
-        ledger::{Ledger, Work},
-        network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo},
-        symmetry::Symmetry,
-        transfer::{InMemory, Problem, Trajectory, methods::align},
-    },
-    spec::{Head, Method, Schedule},
+use retune::engine::{
+    learning::{Dataset, FineTunePlan, Learner, Optimizer},
+    ledger::{Ledger, Work},
+    network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo},
+    symmetry::Symmetry,
+    transfer::{Head, InMemory, Method, Problem, Schedule, Trajectory, methods::align},
 };
 use serde_json::{Value, json};
 

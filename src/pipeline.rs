@@ -26,6 +26,7 @@ mod rivals;
 mod sealed;
 mod steps;
 mod timing;
+mod translate;
 mod update;
 
 use std::{
@@ -33,13 +34,11 @@ use std::{
     path::Path,
 };
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     artifacts::{Access, Begun, ResultWriter, tensors::InputChanged},
-    spec::Spec,
+    contract::spec::Spec,
     storage::Storage,
 };
 
@@ -50,41 +49,7 @@ pub use fetch::{evaluate, groups};
 pub use memory::limit as memory_limit;
 pub use plan::plan;
 
-/// Where a running transfer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    Fetching,
-    Diagnosing,
-    Aligning,
-    Transferring,
-    Evaluating,
-    FineTuning,
-    Publishing,
-}
-
-/// Whether the result was made available, or a report only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    Published,
-    Rejected,
-}
-
-/// What the evidence says the owner should do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub enum Recommendation {
-    #[serde(rename = "copy")]
-    Copy,
-    #[serde(rename = "transfer")]
-    Transfer,
-    #[serde(rename = "transfer+fine_tune")]
-    TransferAndFineTune,
-    #[serde(rename = "retrain")]
-    Retrain,
-    #[serde(rename = "keep_old")]
-    KeepOld,
-}
+pub use crate::contract::outcome::{Outcome, Phase, Recommendation, Verdict};
 
 /// Hears of a transfer's progress and may stop it. Called often; must not block.
 pub trait Progress: Send + Sync {
@@ -105,20 +70,6 @@ pub enum Stop {
     Cancelled,
     /// This worker may no longer write: it lost its lease or is shutting down.
     HandedBack,
-}
-
-/// A finished transfer, as the job row keeps it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Outcome {
-    /// `<output>/<transfer id>/`
-    pub uri: String,
-    pub manifest_sha256: String,
-    /// Of the files that the manifest names.
-    pub bytes: u64,
-    pub verdict: Verdict,
-    pub recommendation: Option<Recommendation>,
-    /// The winner's figures: `{"method", "accuracy", "loss", "split", …}`.
-    pub metrics: serde_json::Value,
 }
 
 /// A transfer that ended without a result; nothing under `output` claims otherwise.
@@ -247,7 +198,7 @@ fn finish(
     if let (Some(wanted), Verdict::Published) = (job.spec.options.update, judgement.verdict) {
         let adapter = update::run(&bench, &contest, wanted);
         writer.adapter(&adapter.config, &adapter.tensors).map_err(failure::written(job.spec))?;
-        report["update"] = adapter.report;
+        report.update = Some(adapter.report);
     }
     let facts = publish::files(writer, &bench, &contest, judgement, &report)?;
     bench.steps.borrow().iter().for_each(|steps| steps.done());

@@ -12,19 +12,17 @@ use burn::tensor::Device;
 use nix::sys::resource::{UsageWho, getrusage};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use retune::{
-    engine::{
-        learning::{Cost, Dataset, Evaluation, FineTunePlan, Learner},
-        ledger::Ledger,
-        network::Checkpoint,
-        symmetry::{Permutation, Symmetry},
-        transfer::{
-            Alignment, InMemory, Problem, STATISTICS_SAMPLES, Trajectory, Transport,
-            candidate::{Selection, select},
-            methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
-        },
+use retune::engine::{
+    learning::{Cost, Dataset, Evaluation, FineTunePlan, Learner},
+    ledger::Ledger,
+    network::Checkpoint,
+    symmetry::{Permutation, Symmetry},
+    transfer::{
+        Alignment, Alpha, Head, InMemory, Method, Problem, STATISTICS_SAMPLES, Schedule, Step,
+        Trajectory, Transport,
+        candidate::{Selection, select},
+        methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
     },
-    spec::{Alpha, Head, Method, Schedule, Step},
 };
 use serde_json::{Value, json};
 

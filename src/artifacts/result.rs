@@ -14,13 +14,17 @@
 //! manifest list.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    contract::{
+        manifest::{self, Listing, Manifest},
+        outcome::Verdict,
+        report::Software,
+    },
     engine::network::{Checkpoint, HostTensor},
-    pipeline::Verdict,
     storage::{Attempt, Location, Published, ResultKey, Sha256Hex, Staged, Storage, StorageError},
 };
 
@@ -35,18 +39,11 @@ use election::Elected;
 
 mod election;
 
-const FORMAT: &str = "retune-result/1";
 const MANIFEST_LIMIT: u64 = 64 << 20;
 /// Tensor bytes above which a model is written in shards, and the most a shard holds.
 const SHARD_SIZE: u64 = 5_000_000_000;
 
-/// A file of a result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutputFile {
-    pub name: String,
-    pub size: u64,
-    pub sha256: Sha256Hex,
-}
+pub use crate::contract::manifest::OutputFile;
 
 /// A result that stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,20 +51,21 @@ pub struct Standing {
     /// `<output>/<transfer id>/`
     pub uri: String,
     pub manifest_sha256: Sha256Hex,
+    /// As it stands: what an earlier version has written is not written anew.
     pub manifest: Value,
+    /// Its files.
+    pub listing: Listing,
 }
 
 impl Standing {
     /// Of all files but the manifest.
     pub fn bytes(&self) -> u64 {
-        let outputs = self.manifest["outputs"].as_array().into_iter().flatten();
-        outputs.filter_map(|file| file["size"].as_u64()).fold(0, u64::saturating_add)
+        self.listing.bytes()
     }
 
     /// Of all files but the manifest.
     fn names(&self) -> Vec<&str> {
-        let outputs = self.manifest["outputs"].as_array().into_iter().flatten();
-        outputs.filter_map(|file| file["name"].as_str()).collect()
+        self.listing.outputs.iter().map(|file| file.name.as_str()).collect()
     }
 }
 
@@ -266,14 +264,14 @@ impl<'a> ResultWriter<'a> {
         let mut inputs = [facts.inputs, &self.carried].concat();
         inputs.sort();
         inputs.dedup();
-        let manifest = json!({
-            "format": FORMAT,
-            "id": facts.id,
-            "software": {"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")},
-            "verdict": facts.verdict,
-            "spec": facts.spec,
-            "inputs": inputs,
-            "outputs": self.outputs,
+        let manifest = json!(Manifest {
+            format: manifest::FORMAT.to_owned(),
+            id: facts.id,
+            software: Software::own(),
+            verdict: facts.verdict,
+            spec: facts.spec.clone(),
+            inputs,
+            outputs: self.outputs,
         });
         if let Err(error) = self.access.storage.check_unchanged() {
             self.discard()?;
@@ -342,10 +340,6 @@ impl<'a> ResultWriter<'a> {
 
 /// The result in a folder, if its manifest is there and tells the truth about the other files.
 fn standing(storage: &Storage, folder: &Location) -> Result<Option<Standing>, ArtifactError> {
-    #[derive(Deserialize)]
-    struct Outputs {
-        outputs: Vec<OutputFile>,
-    }
     let storage = storage.blocking();
     let place = folder.at(&ResultKey::Manifest);
     if !storage.exists(&place)? {
@@ -353,15 +347,15 @@ fn standing(storage: &Storage, folder: &Location) -> Result<Option<Standing>, Ar
     }
     let bytes = storage.read_small(&place, MANIFEST_LIMIT)?;
     let Ok(manifest) = serde_json::from_slice::<Value>(&bytes) else { return Ok(None) };
-    let Ok(Outputs { outputs }) = Outputs::deserialize(&manifest) else { return Ok(None) };
-    for OutputFile { name, size, sha256 } in outputs {
+    let Ok(listing) = Listing::deserialize(&manifest) else { return Ok(None) };
+    for OutputFile { name, size, sha256 } in listing.outputs.iter().cloned() {
         let file = folder.join(&name)?;
         if !storage.exists(&file)? || storage.digest(&file)? != (Published { size, sha256 }) {
             return Ok(None);
         }
     }
     let manifest_sha256 = crate::storage::sha256_of(&bytes);
-    Ok(Some(Standing { uri: format!("{folder}/"), manifest_sha256, manifest }))
+    Ok(Some(Standing { uri: format!("{folder}/"), manifest_sha256, manifest, listing }))
 }
 
 fn pretty(value: &Value) -> Bytes {

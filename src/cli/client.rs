@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
 
-use crate::service::jobs::Transfer;
+use crate::{contract::report::Report, service::jobs::Transfer};
 
 /// How long a request may take, its answer included.
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -238,8 +238,9 @@ impl Client {
     ///
     /// # Errors
     /// [`Refused`], or no service.
-    pub async fn report(&self, id: Uuid) -> anyhow::Result<Value> {
-        self.read(&["transfers", &id.to_string(), "report"], &[]).await
+    pub async fn report(&self, id: Uuid) -> anyhow::Result<Report> {
+        let report = self.read(&["transfers", &id.to_string(), "report"], &[]).await?;
+        Ok(serde_json::from_value(report)?)
     }
 
     /// Asks a transfer to stop.

@@ -19,6 +19,7 @@ pub mod ladder;
 pub mod low_rank;
 pub mod maps;
 pub mod methods;
+pub mod options;
 pub mod rows;
 pub mod schedule;
 pub mod shelf;
@@ -31,6 +32,7 @@ use std::ops::ControlFlow;
 
 pub use candidate::{Candidate, Score};
 pub use methods::{Alignment, Evidence};
+pub use options::{Alpha, Head, Method, Schedule, Step};
 pub use shelf::{InMemory, Shelf};
 pub use trajectory::Trajectory;
 pub use transport::Transport;
@@ -41,7 +43,6 @@ use super::{
     network::{Checkpoint, HostTensor, ParamUse, Role},
     symmetry::{Permutation, Symmetry, assignment::NotFinite},
 };
-use crate::spec::Head;
 
 /// Training samples from which running statistics are re-estimated before an evaluation.
 pub const STATISTICS_SAMPLES: usize = 1024;

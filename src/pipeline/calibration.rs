@@ -5,12 +5,12 @@ use std::{fs, io, path::Path, sync::OnceLock};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{device, meter};
 use crate::{
     artifacts::tensors,
+    contract::plan::Speeds,
     engine::{
         learning::{Dataset, Learner, Load},
         matmul::{accumulate, matrix},
@@ -22,31 +22,6 @@ use crate::{
 
 /// Changes with what is measured.
 const VERSION: u32 = 2;
-
-/// Seconds a unit of work.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Speeds {
-    version: u32,
-    threads: usize,
-    /// A FLOP of a gradient's matrix products.
-    pub product: f64,
-    /// A FLOP of a similarity's matrix products, which are larger.
-    pub similarity: f64,
-    /// A FLOP of convolutions.
-    pub convolution: f64,
-    /// An element of a gradient in single passes over slices.
-    pub light: f64,
-    /// The same where burn runs and differentiates it.
-    pub heavy: f64,
-    /// A node of a gradient, however small.
-    pub node: f64,
-    /// An element that is permuted and shifted.
-    pub arithmetic: f64,
-    /// An assignment of n units, by n².
-    pub assignment: f64,
-    /// A byte that is read, digested and checked.
-    pub byte: f64,
-}
 
 impl Speeds {
     /// This machine's, measured where nobody has yet.

@@ -16,18 +16,18 @@ use super::{
     steps::Steps,
 };
 use crate::{
+    contract::spec::{self, Methods},
     engine::{
-        learning::{Cost, FineTunePlan, Learner, Optimizer},
+        learning::{Cost, FineTunePlan, Learner},
         ledger::Ledger,
         symmetry::Permutation,
         transfer::{
-            Alignment, Candidate, InMemory, Problem, STATISTICS_SAMPLES,
+            Alignment, Candidate, InMemory, Method, Problem, STATISTICS_SAMPLES,
             candidate::{self, Selection},
             ladder::{self, Known},
             methods,
         },
     },
-    spec::{self, Method, Methods},
 };
 
 /// Inputs, with what computes on them.
@@ -74,7 +74,7 @@ impl<'a> Bench<'a> {
             symmetry: &inputs.symmetry,
             trajectory: &inputs.trajectory,
             target: &inputs.target.checkpoint,
-            head: options.head,
+            head: options.head.into(),
             orthogonal_shift: options.orthogonal_shift,
             train: inputs.splits.train.as_ref(),
             validation: inputs.splits.validation.as_ref(),
@@ -102,10 +102,7 @@ impl<'a> Bench<'a> {
         FineTunePlan {
             epochs: wanted.epochs,
             batch_size: wanted.batch_size,
-            optimizer: match wanted.optimizer {
-                spec::Optimizer::Sgd => Optimizer::Sgd,
-                spec::Optimizer::Adamw => Optimizer::AdamW,
-            },
+            optimizer: wanted.optimizer.into(),
             learning_rate: wanted.learning_rate,
             weight_decay: 0.0,
             seed: self.job.spec.options.seed,
@@ -242,9 +239,9 @@ struct Aligned {
 }
 
 impl Found<'_, '_> {
-    fn named(&mut self, methods: &[Method]) -> Result<Vec<Candidate>, Failure> {
-        let gradfix_on = self.bench.job.spec.options.gradfix_on;
-        methods.iter().map(|method| self.candidate(*method, gradfix_on)).collect()
+    fn named(&mut self, methods: &[spec::Method]) -> Result<Vec<Candidate>, Failure> {
+        let gradfix_on = self.bench.job.spec.options.gradfix_on.into();
+        methods.iter().map(|method| self.candidate((*method).into(), gradfix_on)).collect()
     }
 
     /// A method's alignment, found now or before, on that which it builds upon.
@@ -292,7 +289,7 @@ impl Found<'_, '_> {
     fn candidate(&mut self, method: Method, gradfix_on: Method) -> Result<Candidate, Failure> {
         let bench = self.bench;
         let options = &bench.job.spec.options;
-        let selection = Selection { step: options.step, alpha: options.alpha };
+        let selection = Selection { step: options.step.into(), alpha: options.alpha.into() };
         bench.job.progress.phase(Phase::Aligning);
         let Aligned { alignment, cost, seconds } = self.aligned(method, gradfix_on)?;
         bench.job.progress.phase(Phase::Transferring);

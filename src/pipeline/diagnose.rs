@@ -1,9 +1,8 @@
 //! How the two bases are related, before anything is spent.
 
-use serde::Serialize;
-
 use super::{Failure, compete::Bench, matching};
 use crate::{
+    contract::{report, spec::Methods},
     engine::{
         learning::Cost,
         transfer::{
@@ -11,11 +10,10 @@ use crate::{
             diagnosis::{Cosines, Relation, cosines, relation},
         },
     },
-    spec::Methods,
 };
 
 /// The relation of old and new base.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Diagnosis {
     /// The bases differ in width: nothing of them can be compared entry by entry.
     pub across_widths: bool,
@@ -28,6 +26,19 @@ pub struct Diagnosis {
     /// What costs more than a look at the weights; null where methods are named, for nothing
     /// depends on it there.
     pub relation: Option<Relation>,
+}
+
+impl Diagnosis {
+    /// In the report's words.
+    pub fn told(&self) -> report::Diagnosis {
+        report::Diagnosis {
+            across_widths: self.across_widths,
+            identical_bases: self.identical_bases,
+            relative_task_vector: self.relative_task_vector,
+            base_cosines: (&self.base_cosines).into(),
+            relation: self.relation.as_ref().map(Into::into),
+        }
+    }
 }
 
 /// A diagnosis with what was found on the way.

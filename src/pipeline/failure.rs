@@ -3,11 +3,11 @@
 use super::{Failure, Stop};
 use crate::{
     artifacts::{ArtifactError, tensors::InputChanged},
+    contract::spec::Spec,
     engine::{
         network::GraphError,
         transfer::{TransferError, compatibility::Incompatible},
     },
-    spec::Spec,
     storage::{LocationError, StorageError},
 };
 

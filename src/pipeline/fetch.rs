@@ -15,6 +15,7 @@ use crate::{
         dataset::{self, Reading},
         tensors,
     },
+    contract::spec::{Data, Head, Preprocess},
     engine::{
         learning::{Dataset, Learner},
         ledger::Ledger,
@@ -22,7 +23,6 @@ use crate::{
         symmetry::Symmetry,
         transfer::{STATISTICS_SAMPLES, Trajectory, compatibility::AdoptedHead, rows::SharedRows},
     },
-    spec::{Data, Head, Preprocess},
     storage::{Location, Storage},
 };
 

@@ -6,8 +6,6 @@ mod warnings;
 
 use std::ops::ControlFlow;
 
-use serde::Serialize;
-
 use super::{
     Failure, Recommendation, Verdict,
     compete::{Bench, Field},
@@ -16,13 +14,16 @@ use super::{
     rivals::FewShot,
 };
 use crate::{
+    contract::{
+        report::{GateCheck, NegativeFlips},
+        spec::{Gate, Methods},
+    },
     engine::{
         learning::{Cost, Dataset, Evaluation, Learner, cross_entropy::counted},
         ledger::Work,
         network::{Checkpoint, HostTensor},
         transfer::{Candidate, ladder},
     },
-    spec::{Gate, Methods},
 };
 
 /// All candidates with the chosen one, and what it is measured against.
@@ -70,27 +71,10 @@ pub struct Judgement {
     pub recommendation: Option<Recommendation>,
     pub reasons: Vec<String>,
     pub warnings: Vec<String>,
-    pub gate: Vec<Check>,
+    pub gate: Vec<GateCheck>,
     /// `(metric − target before) / (source tuned − target before)` on the test split.
     pub recovery: Option<f64>,
     pub negative_flips: Option<NegativeFlips>,
-}
-
-/// One condition of the gate.
-#[derive(Clone, Debug, Serialize)]
-pub struct Check {
-    pub condition: &'static str,
-    pub bound: f64,
-    pub value: f64,
-    pub passed: bool,
-}
-
-/// Test samples (or tokens to be predicted) that the old tuned model got right and the new one gets
-/// wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct NegativeFlips {
-    pub samples: usize,
-    pub share: f64,
 }
 
 impl Contest {
@@ -207,7 +191,7 @@ pub fn judge(bench: &Bench, contest: &Contest, identical_bases: bool) -> Judgeme
         untransferred: untransferred(contest),
     };
     let (recommendation, mut reasons) = facts.recommend();
-    reasons.extend(gate.iter().filter(|check| !check.passed).map(Check::reason));
+    reasons.extend(gate.iter().filter(|check| !check.passed).map(reason));
     Judgement { verdict, recommendation, reasons, warnings, gate, recovery, negative_flips }
 }
 
@@ -255,29 +239,26 @@ fn changed(learned: &[String], base: &Checkpoint, model: &Checkpoint) -> usize {
     learned.iter().map(differ).sum()
 }
 
-fn checks(gate: &Gate, measured: &Measured) -> Vec<Check> {
+fn checks(gate: &Gate, measured: &Measured) -> Vec<GateCheck> {
     // A checked specification has data wherever it has a gate.
     let (Some(metric), Some(source)) = (measured.metric, measured.source) else {
         return Vec::new();
     };
-    let min = gate.min.map(|bound| Check {
-        condition: "min",
+    let min = gate.min.map(|bound| GateCheck {
+        condition: "min".to_owned(),
         bound,
         value: metric,
         passed: metric >= bound,
     });
-    let drop = gate.max_drop_from_source.map(|bound| {
-        let value = source - metric;
-        Check { condition: "max_drop_from_source", bound, value, passed: value <= bound }
-    });
-    let flips = gate.max_negative_flips.zip(measured.negative_flips).map(|(bound, value)| Check {
-        condition: "max_negative_flips",
-        bound,
-        value,
-        passed: value <= bound,
-    });
-    let changed = Check {
-        condition: CHANGED,
+    let drop = gate
+        .max_drop_from_source
+        .map(|bound| at_most("max_drop_from_source", source - metric, bound));
+    let flips = gate
+        .max_negative_flips
+        .zip(measured.negative_flips)
+        .map(|(bound, value)| at_most("max_negative_flips", value, bound));
+    let changed = GateCheck {
+        condition: CHANGED.to_owned(),
         bound: 1.0,
         value: measured.changed as f64,
         passed: measured.changed > 0,
@@ -285,22 +266,23 @@ fn checks(gate: &Gate, measured: &Measured) -> Vec<Check> {
     min.into_iter().chain(drop).chain(flips).chain([changed]).collect()
 }
 
-impl Check {
-    /// Whether it is the condition that something was transferred, unmet.
-    pub fn found_nothing(&self) -> bool {
-        self.condition == CHANGED && !self.passed
-    }
+fn at_most(condition: &str, value: f64, bound: f64) -> GateCheck {
+    GateCheck { condition: condition.to_owned(), bound, value, passed: value <= bound }
+}
 
-    /// Why the gate failed, for a check that did not pass.
-    fn reason(&self) -> String {
-        if self.condition == CHANGED {
-            return "the gate fails: nothing was transferred, every learned parameter is the new \
-                    base's"
-                .to_owned();
-        }
-        let Self { condition, bound, value, .. } = self;
-        format!("the gate fails: {condition} is {bound:.4}, the result has {value:.4}")
+/// Whether a check is the condition that something was transferred, unmet.
+fn found_nothing(check: &GateCheck) -> bool {
+    check.condition == CHANGED && !check.passed
+}
+
+/// Why the gate failed, for a check that did not pass.
+fn reason(check: &GateCheck) -> String {
+    if check.condition == CHANGED {
+        return "the gate fails: nothing was transferred, every learned parameter is the new base's"
+            .to_owned();
     }
+    let GateCheck { condition, bound, value, .. } = check;
+    format!("the gate fails: {condition} is {bound:.4}, the result has {value:.4}")
 }
 
 fn negative_flips(bench: &Bench, contest: &Contest) -> Option<NegativeFlips> {
@@ -328,7 +310,7 @@ mod tests {
     #[test]
     fn a_gate_compares_at_its_bounds() {
         let gate = Gate {
-            metric: crate::spec::Metric::Accuracy,
+            metric: crate::contract::spec::Metric::Accuracy,
             min: Some(0.5),
             max_drop_from_source: Some(0.25),
             max_negative_flips: Some(0.125),

@@ -30,12 +30,11 @@ use crate::{
         network::Checkpoint,
         symmetry::{Fit, Permutation, Stage, assignment::Certificate},
         transfer::{
-            Alignment, Evidence, Problem,
+            Alignment, Evidence, Method, Problem,
             methods::{self, GroupEvidence},
             shelf::{Shelf, Side},
         },
     },
-    spec::Method,
     storage::sha256_of,
 };
 

@@ -8,7 +8,6 @@ use std::{
 };
 
 use nix::sys::resource::{UsageWho, getrusage};
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Failure, Phase, Progress, Stop};
@@ -24,11 +23,9 @@ pub fn now() -> f64 {
 }
 
 /// Time on the clock, and of all processors together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Seconds {
-    #[serde(rename = "wall_seconds")]
     pub wall: f64,
-    #[serde(rename = "cpu_seconds")]
     pub cpu: f64,
 }
 

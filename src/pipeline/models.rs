@@ -20,6 +20,7 @@ use tuning::{Tuning, tuning};
 use super::{Failure, Job, failure, fetch::model};
 use crate::{
     artifacts::{Access, InputFile, Model, ModelFolder},
+    contract::spec::{Method, Methods, Spec, TrajectoryKind},
     engine::{
         network::{Checkpoint, Graph, Naming, Signature},
         transfer::{
@@ -30,7 +31,6 @@ use crate::{
             widths,
         },
     },
-    spec::{Method, Methods, Spec, TrajectoryKind},
 };
 
 /// Old and new, with the same tensors.
@@ -304,7 +304,7 @@ fn trajectory(job: &Job, base: Checkpoint, mut checkpoints: Vec<Checkpoint>) -> 
     let options = &job.spec.options;
     match (options.trajectory, checkpoints.pop()) {
         (TrajectoryKind::Linear, Some(tuned)) => {
-            Trajectory::linear(base, tuned, options.schedule, options.timesteps)
+            Trajectory::linear(base, tuned, options.schedule.into(), options.timesteps)
         }
         (_, last) => {
             checkpoints.extend(last);

@@ -7,22 +7,21 @@ mod samples;
 
 use std::path::Path;
 
-use serde_json::{Value, json};
-
 use super::{
-    Failure,
-    calibration::Speeds,
-    failure,
+    Failure, failure,
     fetch::{channels, check_head, read_graph},
 };
 use crate::{
+    contract::{
+        plan::{MethodPlan, Plan, SampleCounts, Speeds},
+        spec::{Methods, Spec, TrajectoryKind},
+    },
     engine::{
         learning::{Load, cost::forward_flops},
         network::{Graph, Signature, TensorInfo},
         symmetry::Symmetry,
-        transfer::ladder,
+        transfer::{Method, ladder},
     },
-    spec::{Method, Spec, TrajectoryKind},
     storage::Storage,
 };
 use headers::Models;
@@ -34,38 +33,30 @@ use samples::Samples;
 ///
 /// # Errors
 /// As [`super::run`], for what headers can show.
-pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Value, Failure> {
+pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Plan, Failure> {
     let forecast = Forecast::look(spec, storage)?;
     let job = forecast.job(spec);
     let Forecast { network, samples, methods, timesteps, .. } = &forecast;
-    let of_method = |method: &Method| {
-        let network_is = (job.has_batch_norm, forecast.models.across_widths);
-        let count = samples.candidate((*method, spec), *timesteps, network_is);
-        json!({
-            "method": method,
-            "sample_gradients": count.gradients,
-            "sample_forwards": count.forwards,
-            "flops": network.flops * (3 * count.gradients + count.forwards) as f64,
-            "memory_bytes": job.memory_of(*method),
-        })
-    };
+    let methods =
+        methods.iter().map(|method| forecast.method(*method, spec, job.memory_of(*method)));
     let speeds = Speeds::of_this_machine(cache);
     let groups = &network.symmetry.groups;
-    Ok(json!({
-        "parameters": network.parameters,
-        "timesteps": timesteps,
-        "groups": groups.len(),
-        "largest_group": groups.iter().map(|g| g.units).max().unwrap_or(0),
-        "samples": {
-            "train": samples.train,
-            "validation": samples.validation,
-            "test": samples.test,
+
+    Ok(Plan {
+        parameters: network.parameters,
+        timesteps: *timesteps,
+        groups: groups.len(),
+        largest_group: groups.iter().map(|group| group.units).max().unwrap_or(0),
+        samples: SampleCounts {
+            train: samples.train,
+            validation: samples.validation,
+            test: samples.test,
         },
-        "methods": methods.iter().map(of_method).collect::<Vec<_>>(),
-        "estimate": job.estimate(&speeds),
-        "speeds": speeds,
-        "assumptions": ASSUMPTIONS,
-    }))
+        methods: methods.collect(),
+        estimate: job.estimate(&speeds),
+        speeds,
+        assumptions: ASSUMPTIONS.to_owned(),
+    })
 }
 
 const ASSUMPTIONS: &str = "seconds and memory within about a factor of two; a method's sample counts \
@@ -104,8 +95,25 @@ impl Forecast {
             TrajectoryKind::Linear => spec.options.timesteps,
             TrajectoryKind::Stored => spec.options.timesteps.min(models.checkpoints - 1),
         };
-        let methods = ladder::methods(&spec.methods, samples.train > 0, models.across_widths);
+        let methods = match &spec.methods {
+            Methods::Named(methods) => methods.iter().map(|method| Method::from(*method)).collect(),
+            Methods::Auto => ladder::methods(samples.train > 0, models.across_widths),
+        };
         Ok(Self { models, samples, network, methods, timesteps })
+    }
+
+    /// What a method's candidate takes.
+    fn method(&self, method: Method, spec: &Spec, memory_bytes: f64) -> MethodPlan {
+        let network_is = (self.network.graph.has_batch_norm(), self.models.across_widths);
+        let count = self.samples.candidate((method, spec), self.timesteps, network_is);
+        let passes = (3 * count.gradients + count.forwards) as f64;
+        MethodPlan {
+            method: method.into(),
+            sample_gradients: count.gradients,
+            sample_forwards: count.forwards,
+            flops: self.network.flops * passes,
+            memory_bytes,
+        }
     }
 
     fn job<'a>(&'a self, spec: &'a Spec) -> estimate::Job<'a> {

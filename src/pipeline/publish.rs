@@ -1,23 +1,22 @@
 //! Writes the result, the manifest last.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Failure, Job, Outcome, Recommendation, Verdict,
     compete::Bench,
     failure,
     judge::{Contest, Judgement},
-    report,
 };
 use crate::{
     artifacts::{
         Card, InputFile, ResultWriter, licence_of,
         result::{Finished, ManifestFacts, Standing},
     },
+    contract::{manifest::files, report::Report},
     storage::Location,
 };
 
-const REPORT: &str = "report.json";
 const REPORT_LIMIT: u64 = 64 << 20;
 
 /// What the manifest and the job row say beside the files.
@@ -35,10 +34,10 @@ pub fn files(
     bench: &Bench,
     contest: &Contest,
     judgement: Judgement,
-    report: &Value,
+    report: &Report,
 ) -> Result<Facts, Failure> {
     let inputs = bench.inputs;
-    let metrics = report::metrics(bench, contest, &judgement);
+    let metrics = json!(report.metrics);
     let published = judgement.verdict == Verdict::Published;
     let winner = contest.winner();
     let spec = bench.job.spec;
@@ -62,7 +61,7 @@ pub fn files(
                 writer.permutation(groups.iter().map(|(name, p)| (*name, p.as_slice())))?;
             }
         }
-        writer.report(report)?;
+        writer.report(&json!(report))?;
         writer.card(&card)
     };
     write().map_err(failure::written(spec))?;
@@ -99,23 +98,21 @@ pub fn standing(job: &Job, output: &Location, standing: Standing) -> Result<Outc
     let unreadable = |detail: String| Failure::Internal { code: "unreadable_result", detail };
     let place = output
         .child(&job.id.to_string())
-        .and_then(|folder| folder.child(REPORT))
+        .and_then(|folder| folder.child(files::REPORT))
         .map_err(|error| unreadable(error.to_string()))?;
     let bytes = job
         .storage
         .blocking()
         .read_small(&place, REPORT_LIMIT)
         .map_err(|error| unreadable(error.to_string()))?;
-    let report: Value =
-        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
-    let verdict = serde_json::from_value(report["verdict"].clone())
-        .map_err(|error| unreadable(error.to_string()))?;
+    let report = Report::from_json(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let verdict = report.verdict.ok_or_else(|| unreadable("it has no verdict".to_owned()))?;
     Ok(Outcome {
         bytes: standing.bytes(),
         uri: standing.uri,
         manifest_sha256: standing.manifest_sha256.clone(),
         verdict,
-        recommendation: serde_json::from_value(report["recommendation"]["action"].clone()).ok(),
-        metrics: report["metrics"].clone(),
+        recommendation: report.recommendation.action,
+        metrics: json!(report.metrics),
     })
 }

@@ -1,27 +1,30 @@
-//! `report.json`: what was tried, what came of it, what it cost.
+//! `report.json`, from what a transfer has found.
 //!
 //! Everything outside `timing` and `environment` is the same for the same inputs, seed, device and
 //! thread count.
 
-use serde_json::{Map, Value, json};
+mod told;
 
 use super::{
     compete::Bench,
     diagnose::Diagnosed,
-    fetch::Splits,
+    fetch::{Inputs, Splits},
     fine_tune::FineTuning,
-    judge::{Contest, Judgement, Scores},
+    judge::{self, Baselines, Contest, Judgement},
     meter::Meter,
     rivals::FewShot,
     timing::timing,
 };
-use crate::engine::{
-    learning::{Dataset, Evaluation},
-    symmetry::Permutation,
-    transfer::{Candidate, STATISTICS_SAMPLES, candidate::ALPHAS},
+use crate::{
+    contract::report::{
+        self, Advice, Environment, Measured, Metrics, Report, SelectionRule, Software,
+    },
+    engine::{
+        learning::{Cost, Dataset, Evaluation},
+        symmetry::Permutation,
+        transfer::{Candidate, STATISTICS_SAMPLES, candidate::ALPHAS},
+    },
 };
-
-const FORMAT: &str = "retune-report/1";
 
 /// Writes the report of a transfer.
 pub fn write(
@@ -30,103 +33,166 @@ pub fn write(
     judgement: &Judgement,
     diagnosed: &Diagnosed,
     meter: &Meter,
-) -> Value {
+) -> Report {
+    let inputs = bench.inputs;
+    Report {
+        format: report::FORMAT.to_owned(),
+        verdict: Some(judgement.verdict),
+        recommendation: Advice {
+            action: judgement.recommendation,
+            reasons: judgement.reasons.clone(),
+        },
+        warnings: judgement.warnings.clone(),
+        winner: contest.winner().method.name().to_owned(),
+        published_model: published_model(contest).to_owned(),
+        metrics: metrics(bench, contest, judgement),
+        gate: judgement.gate.clone(),
+        head: head(inputs),
+        shared_rows: shared_rows(inputs),
+        left_out: inputs.target.folder.left_out.clone(),
+        splits: splits(&inputs.splits),
+        baselines: baselines(contest),
+        candidates: candidates(contest),
+        fine_tune: contest.fine_tuning.as_ref().map(fine_tuned),
+        negative_flips: judgement.negative_flips,
+        diagnosis: diagnosed.diagnosis.told(),
+        ladder: contest.ladder.as_ref().map(|steps| steps.iter().map(Into::into).collect()),
+        selection: SelectionRule {
+            alphas: ALPHAS.to_vec(),
+            statistics_samples: STATISTICS_SAMPLES,
+        },
+        cost: cost(bench, contest, diagnosed),
+        timing: timing(bench, contest, (meter, diagnosed.seconds)),
+        environment: environment(),
+        update: None,
+    }
+}
+
+fn published_model(contest: &Contest) -> &'static str {
+    match &contest.fine_tuning {
+        Some(tuned) if tuned.chosen => "fine_tuned",
+        _ => "transferred",
+    }
+}
+
+/// The figures that stand for the result, on the split that judges.
+fn metrics(bench: &Bench, contest: &Contest, judgement: &Judgement) -> Metrics {
+    let winner = contest.winner();
+    let baselines = &contest.baselines;
+    let judged_on = if bench.inputs.splits.test_is_validation { "validation" } else { "test" };
+
+    let measured = contest.test().map(|test| Measured {
+        split: judged_on.to_owned(),
+        accuracy: test.accuracy,
+        loss: test.loss,
+        recovery: judgement.recovery,
+        source_accuracy: baselines.source_tuned.as_ref().map(|scores| scores.test.accuracy),
+        target_accuracy_before: baselines.target_before.as_ref().map(|scores| scores.test.accuracy),
+    });
+    Metrics {
+        method: winner.method.name().to_owned(),
+        step: winner.step,
+        alpha: winner.alpha,
+        measured,
+    }
+}
+
+fn head(inputs: &Inputs) -> Option<report::HeadAdopted> {
+    inputs.head.as_ref().map(|head| report::HeadAdopted {
+        adopted: head.tensors.iter().cloned().collect(),
+        left_out: head.left_out.iter().cloned().collect(),
+    })
+}
+
+fn shared_rows(inputs: &Inputs) -> Vec<report::RowsShared> {
+    let told = |rows: &crate::engine::transfer::rows::SharedRows| report::RowsShared {
+        axis: told::axis(rows.axis).to_owned(),
+        tensors: rows.tensors.iter().cloned().collect(),
+        source: rows.of,
+        target: rows.rows.len(),
+        shared: rows.shared(),
+        own: rows.own.clone(),
+    };
+    inputs.shared_rows.iter().map(told).collect()
+}
+
+fn splits(splits: &Splits) -> report::SplitSizes {
+    report::SplitSizes {
+        train: splits.train.as_ref().map(Dataset::len),
+        validation: splits.validation.as_ref().map(Dataset::len),
+        test: splits.test.as_ref().map(Dataset::len),
+        validation_held_out_of_train: splits.held_out,
+        test_is_validation: splits.test_is_validation,
+    }
+}
+
+fn baselines(contest: &Contest) -> report::Baselines {
+    let Baselines { source_tuned, target_before, restated } = &contest.baselines;
+    let new_statistics = if *restated { "re_estimated" } else { AS_DEPLOYED };
+    report::Baselines {
+        source_tuned: source_tuned.as_ref().map(|scores| standing(scores, AS_DEPLOYED)),
+        target_before: target_before.as_ref().map(|scores| standing(scores, new_statistics)),
+        few_shot: contest.few_shot.as_ref().map(few_shot),
+        fine_tune_only: contest.fine_tune_only.as_ref().map(trained),
+    }
+}
+
+const AS_DEPLOYED: &str = "as_deployed";
+
+/// Beside the figures, whose running statistics they rest on.
+fn standing(scores: &judge::Scores, statistics: &str) -> report::Standing {
+    report::Standing {
+        accuracy: Some(scores.test.accuracy),
+        loss: Some(scores.test.loss),
+        statistics: statistics.to_owned(),
+        validation: scores.validation.as_ref().map(Into::into),
+    }
+}
+
+fn few_shot(few: &FewShot) -> report::Trained {
+    report::Trained {
+        learning_rate: Some(few.learning_rate),
+        samples: Some(few.samples),
+        ..trained(&few.tuned)
+    }
+}
+
+/// A trained baseline in the form of the others, with what it cost.
+fn trained(tuned: &FineTuning) -> report::Trained {
+    report::Trained {
+        accuracy: tuned.test.as_ref().map(|test| test.accuracy),
+        loss: tuned.test.as_ref().map(|test| test.loss),
+        validation: tuned.validation.as_ref().map(Into::into),
+        epochs: tuned.epochs.iter().map(Into::into).collect(),
+        end: told::end(tuned.end).to_owned(),
+        sample_gradients: tuned.cost.sample_gradients,
+        flops: tuned.cost.flops,
+        learning_rate: None,
+        samples: None,
+    }
+}
+
+fn fine_tuned(tuned: &FineTuning) -> report::FineTuned {
+    report::FineTuned {
+        chosen: tuned.chosen,
+        end: told::end(tuned.end).to_owned(),
+        epochs: tuned.epochs.iter().map(Into::into).collect(),
+        validation: tuned.validation.as_ref().map(Into::into),
+        test: tuned.test.as_ref().map(Into::into),
+        barrier: tuned.barrier.as_ref().map(Into::into),
+        sample_gradients: Some(tuned.cost.sample_gradients),
+        flops: Some(tuned.cost.flops),
+    }
+}
+
+fn candidates(contest: &Contest) -> Vec<report::Candidate> {
     let ranks = ranks(&contest.candidates);
-    let candidates: Vec<Value> = contest
+    contest
         .candidates
         .iter()
         .zip(contest.tests.iter().zip(ranks))
         .map(|(one, (test, rank))| candidate(one, test.as_ref(), rank))
-        .collect();
-    let baselines = &contest.baselines;
-    json!({
-        "format": FORMAT,
-        "verdict": judgement.verdict,
-        "recommendation": {"action": judgement.recommendation, "reasons": judgement.reasons},
-        "warnings": judgement.warnings,
-        "winner": contest.winner().method,
-        "published_model": if contest.fine_tuning.as_ref().is_some_and(|f| f.chosen) { "fine_tuned" } else { "transferred" },
-        "metrics": metrics(bench, contest, judgement),
-        "gate": judgement.gate,
-        "head": bench.inputs.head.as_ref().map(|head| json!({
-            "adopted": head.tensors,
-            "left_out": head.left_out,
-        })),
-        "shared_rows": bench.inputs.shared_rows.iter().map(|rows| json!({
-            "axis": rows.axis,
-            "tensors": rows.tensors,
-            "source": rows.of,
-            "target": rows.rows.len(),
-            "shared": rows.shared(),
-            "own": rows.own,
-        })).collect::<Vec<_>>(),
-        "left_out": bench.inputs.target.folder.left_out,
-        "splits": splits(&bench.inputs.splits),
-        "baselines": {
-            "source_tuned": baselines.source_tuned.as_ref().map(|s| scores(s, "as_deployed")),
-            "target_before": baselines.target_before.as_ref().map(|s| {
-                scores(s, if baselines.restated { "re_estimated" } else { "as_deployed" })
-            }),
-            "few_shot": contest.few_shot.as_ref().map(few_shot),
-            "fine_tune_only": contest.fine_tune_only.as_ref().map(trained),
-        },
-        "candidates": candidates,
-        "fine_tune": contest.fine_tuning.as_ref().map(fine_tuning),
-        "negative_flips": judgement.negative_flips,
-        "diagnosis": diagnosed.diagnosis,
-        "ladder": contest.ladder,
-        "selection": {"alphas": ALPHAS, "statistics_samples": STATISTICS_SAMPLES},
-        "cost": cost(bench, contest, diagnosed),
-        "timing": timing(bench, contest, (meter, diagnosed.seconds)),
-        "environment": environment(),
-    })
-}
-
-/// The figures that stand for the result, on the split that judges.
-pub fn metrics(bench: &Bench, contest: &Contest, judgement: &Judgement) -> Value {
-    let mut metrics = Map::new();
-    let winner = contest.winner();
-    metrics.insert("method".into(), json!(winner.method));
-    metrics.insert("step".into(), json!(winner.step));
-    metrics.insert("alpha".into(), json!(winner.alpha));
-    if let Some(test) = contest.test() {
-        let split = if bench.inputs.splits.test_is_validation { "validation" } else { "test" };
-        metrics.insert("split".into(), json!(split));
-        metrics.insert("accuracy".into(), json!(test.accuracy));
-        metrics.insert("loss".into(), json!(test.loss));
-        metrics.insert("recovery".into(), json!(judgement.recovery));
-        let baselines = &contest.baselines;
-        for (name, scores) in [
-            ("source_accuracy", &baselines.source_tuned),
-            ("target_accuracy_before", &baselines.target_before),
-        ] {
-            metrics.insert(name.into(), json!(scores.as_ref().map(|s| s.test.accuracy)));
-        }
-    }
-    Value::Object(metrics)
-}
-
-fn score(evaluation: &Evaluation) -> Value {
-    json!({"accuracy": evaluation.accuracy, "loss": evaluation.loss})
-}
-
-/// Beside the figures, whose running statistics they rest on.
-fn scores(scores: &Scores, statistics: &str) -> Value {
-    let mut value = score(&scores.test);
-    value["statistics"] = json!(statistics);
-    value["validation"] = json!(scores.validation.as_ref().map(score));
-    value
-}
-
-fn splits(splits: &Splits) -> Value {
-    let samples = |data: &Option<Dataset>| data.as_ref().map(Dataset::len);
-    json!({
-        "train": samples(&splits.train),
-        "validation": samples(&splits.validation),
-        "test": samples(&splits.test),
-        "validation_held_out_of_train": splits.held_out,
-        "test_is_validation": splits.test_is_validation,
-    })
+        .collect()
 }
 
 /// Each candidate's place by validation, the winner's being 1, in the order by which `ladder::best`
@@ -140,85 +206,59 @@ fn ranks(candidates: &[Candidate]) -> Vec<Option<usize>> {
     (0..candidates.len()).map(place).collect()
 }
 
-fn candidate(candidate: &Candidate, test: Option<&Evaluation>, rank: Option<usize>) -> Value {
-    let alphas: Vec<Value> = candidate
-        .alphas
-        .iter()
-        .map(|(alpha, score)| json!({"alpha": alpha, "accuracy": score.accuracy, "loss": score.loss}))
-        .collect();
-    json!({
-        "method": candidate.method,
-        "rank": rank,
-        "step": candidate.step,
-        "alpha": candidate.alpha,
-        "orthogonal_shift": candidate.orthogonal_shift,
-        "validation": candidate.validation.as_ref().map(score),
-        "test": test.map(score),
-        "last_step": candidate.steps.last(),
-        "steps": candidate.steps,
-        "alphas": alphas,
-        "fixed_points": candidate.transport.permutation().map(Permutation::fixed_points),
-        "mask": candidate.mask,
-        "builds_on": candidate.builds_on,
-        "maps": candidate.maps,
-        "matching": candidate.evidence,
-        "groups": candidate.groups,
-        "sample_gradients": candidate.cost.sample_gradients,
-        "sample_forwards": candidate.cost.sample_forwards,
-        "flops": candidate.cost.flops,
-    })
-}
-
-fn fine_tuning(tuned: &FineTuning) -> Value {
-    json!({
-        "chosen": tuned.chosen,
-        "end": tuned.end,
-        "epochs": tuned.epochs,
-        "validation": tuned.validation.as_ref().map(score),
-        "test": tuned.test.as_ref().map(score),
-        "barrier": tuned.barrier,
-        "sample_gradients": tuned.cost.sample_gradients,
-        "flops": tuned.cost.flops,
-    })
-}
-
-fn few_shot(few: &FewShot) -> Value {
-    let mut value = trained(&few.tuned);
-    value["learning_rate"] = json!(few.learning_rate);
-    value["samples"] = json!(few.samples);
-    value
-}
-
-/// A trained baseline in the form of the others, with what it cost.
-fn trained(tuned: &FineTuning) -> Value {
-    let mut value = tuned.test.as_ref().map_or_else(|| json!({}), score);
-    value["validation"] = json!(tuned.validation.as_ref().map(score));
-    value["epochs"] = json!(tuned.epochs);
-    value["end"] = json!(tuned.end);
-    value["sample_gradients"] = json!(tuned.cost.sample_gradients);
-    value["flops"] = json!(tuned.cost.flops);
-    value
+fn candidate(
+    candidate: &Candidate,
+    test: Option<&Evaluation>,
+    rank: Option<usize>,
+) -> report::Candidate {
+    report::Candidate {
+        method: Some(candidate.method.name().to_owned()),
+        rank,
+        step: Some(candidate.step),
+        alpha: Some(candidate.alpha),
+        orthogonal_shift: candidate.orthogonal_shift,
+        validation: candidate.validation.as_ref().map(Into::into),
+        test: test.map(Into::into),
+        last_step: candidate.steps.last().map(Into::into),
+        steps: candidate.steps.iter().map(Into::into).collect(),
+        alphas: candidate.alphas.iter().map(Into::into).collect(),
+        fixed_points: candidate.transport.permutation().map(Permutation::fixed_points),
+        mask: candidate.mask.as_ref().map(Into::into),
+        builds_on: candidate.builds_on.map(|method| method.name().to_owned()),
+        maps: candidate.maps.as_ref().map(Into::into),
+        matching: candidate.evidence.iter().map(Into::into).collect(),
+        groups: candidate.groups.iter().map(Into::into).collect(),
+        sample_gradients: Some(candidate.cost.sample_gradients),
+        sample_forwards: Some(candidate.cost.sample_forwards),
+        flops: Some(candidate.cost.flops),
+    }
 }
 
 /// What was spent, beside what one epoch of ordinary training would spend.
-fn cost(bench: &Bench, contest: &Contest, diagnosed: &Diagnosed) -> Value {
-    let total = bench.cost();
+fn cost(bench: &Bench, contest: &Contest, diagnosed: &Diagnosed) -> report::CostSummary {
     let epoch = bench.inputs.splits.train.as_ref().map_or(0, Dataset::len);
     let transfer = contest.cost.sample_gradients;
-    json!({
-        "total": total,
-        "diagnosis": diagnosed.cost,
-        "transfer_sample_gradients": transfer,
-        "one_epoch_sample_gradients": epoch,
-        "transfer_over_one_epoch": (epoch > 0).then(|| transfer as f64 / epoch as f64),
-    })
+    report::CostSummary {
+        total: Some(bench.cost().into()),
+        diagnosis: Some(diagnosed.cost.into()),
+        transfer_sample_gradients: Some(transfer),
+        one_epoch_sample_gradients: Some(epoch),
+        transfer_over_one_epoch: (epoch > 0).then(|| transfer as f64 / epoch as f64),
+        other: serde_json::Map::new(),
+    }
 }
 
-fn environment() -> Value {
-    json!({
-        "software": {"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")},
-        "device": format!("{:?}", super::device()),
-        "threads": rayon::current_num_threads(),
-        "architecture": std::env::consts::ARCH,
-    })
+impl From<Cost> for report::Cost {
+    fn from(Cost { sample_gradients, sample_forwards, flops }: Cost) -> Self {
+        Self { sample_gradients, sample_forwards, flops }
+    }
+}
+
+fn environment() -> Environment {
+    Environment {
+        software: Software::own(),
+        device: format!("{:?}", super::device()),
+        threads: rayon::current_num_threads(),
+        architecture: std::env::consts::ARCH.to_owned(),
+    }
 }

@@ -16,12 +16,12 @@ use super::{
     meter::Seconds,
 };
 use crate::{
+    contract::spec::Methods,
     engine::{
         learning::{Dataset, Evaluation, FineTunePlan, Optimizer},
         network::Checkpoint,
         transfer::{STATISTICS_SAMPLES, ladder::AS_GOOD},
     },
-    spec::Methods,
 };
 
 /// Learning rates tried: of `AdamW`, or multiples of the job's own.

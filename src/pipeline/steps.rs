@@ -24,11 +24,14 @@ use serde_json::json;
 use super::{Progress, Stop, compete::Bench, sealed};
 use crate::{
     artifacts::tensors,
+    contract::spec::Methods,
     engine::{
         network::Checkpoint,
-        transfer::shelf::{Reached, Shelf, Side},
+        transfer::{
+            Method,
+            shelf::{Reached, Shelf, Side},
+        },
     },
-    spec::{Method, Methods},
     storage::{sha256_of, sha256_of_file},
 };
 

@@ -14,18 +14,21 @@ use serde_json::{Value, json};
 
 use super::{compete::Bench, judge::Contest};
 use crate::{
+    contract::{
+        report::{TruncatedTensor, UpdateSummary},
+        spec::Update,
+    },
     engine::{
         network::{Checkpoint, HostTensor, Op, module_of_tensor},
         transfer::low_rank::Matrix,
     },
-    spec::Update,
 };
 
 /// An adapter, and what it leaves out.
 pub struct Adapter {
     pub config: Value,
     pub tensors: Checkpoint,
-    pub report: Value,
+    pub report: UpdateSummary,
 }
 
 /// A linear layer, by the prefix of its tensors.
@@ -131,7 +134,7 @@ struct Building {
     saved: BTreeSet<String>,
     left_out: Vec<String>,
     has_bias: bool,
-    errors: Vec<Value>,
+    errors: Vec<TruncatedTensor>,
 }
 
 impl Building {
@@ -141,7 +144,7 @@ impl Building {
         let update = difference(&base[&weight], &model[&weight], *transposed);
         let factors = update.truncated(rank);
         let error = update.relative_error(&factors.left, &factors.right);
-        self.errors.push(json!({"tensor": weight, "relative_error": error}));
+        self.errors.push(TruncatedTensor { tensor: weight, relative_error: error });
         let prefix = format!("base_model.model.{}", module_of_tensor(module));
         // A is [r, in]; B is [out, r], whose columns are the left vectors.
         let a: Vec<f32> = factors.right.iter().flatten().map(|&v| v as f32).collect();
@@ -208,14 +211,14 @@ impl Building {
         config["target_modules"] = json!(modules(&self.targets));
         config["modules_to_save"] = json!(modules(&self.saved));
         config["bias"] = json!(if self.has_bias { "lora_only" } else { "none" });
-        let report = json!({
-            "format": "lora",
-            "rank": rank,
-            "parameters": self.tensors.iter().map(|(_, t)| t.len()).sum::<usize>(),
-            "tensors": self.errors,
-            "whole": self.saved,
-            "left_out": self.left_out,
-        });
+        let report = UpdateSummary {
+            format: "lora".to_owned(),
+            rank,
+            parameters: self.tensors.iter().map(|(_, tensor)| tensor.len()).sum(),
+            tensors: self.errors,
+            whole: self.saved.into_iter().collect(),
+            left_out: self.left_out,
+        };
         Adapter { config, tensors: self.tensors, report }
     }
 }

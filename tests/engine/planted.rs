@@ -5,19 +5,17 @@ use std::{ops::ControlFlow, sync::OnceLock, time::Instant};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use retune::{
-    engine::{
-        learning::{Dataset, Learner},
-        ledger::Ledger,
-        network::Checkpoint,
-        symmetry::{Permutation, Symmetry},
-        transfer::{
-            Candidate, InMemory, Problem, STATISTICS_SAMPLES, Trajectory,
-            candidate::{Selection, select},
-            methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
-        },
+use retune::engine::{
+    learning::{Dataset, Learner},
+    ledger::Ledger,
+    network::Checkpoint,
+    symmetry::{Permutation, Symmetry},
+    transfer::{
+        Alpha, Candidate, Head, InMemory, Method, Problem, STATISTICS_SAMPLES, Schedule, Step,
+        Trajectory,
+        candidate::{Selection, select},
+        methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
     },
-    spec::{Alpha, Head, Method, Schedule, Step},
 };
 
 use super::{

@@ -205,7 +205,8 @@ impl Case {
     /// Checks a job by headers alone.
     pub fn plan(&self, spec: &Value) -> Result<Value, Failure> {
         let spec = Spec::from_json(spec).expect("a sound job");
-        pipeline::plan(&spec, &self.storage, self.cache.as_deref())
+        let plan = pipeline::plan(&spec, &self.storage, self.cache.as_deref())?;
+        Ok(json!(plan))
     }
 
     /// Runs a job that must succeed: its outcome and the folder of its result.

@@ -5,14 +5,12 @@ use serde::Serialize;
 use super::{
     Alignment, Evidence, Problem, TransferError, Transport,
     methods::{GroupEvidence, gradfix::Mask, layer_maps::MapEvidence},
+    options::{Alpha, Method, Step},
 };
-use crate::{
-    engine::{
-        learning::{Cost, Dataset, Evaluation},
-        ledger::Work,
-        network::Checkpoint,
-    },
-    spec::{Alpha, Method, Step},
+use crate::engine::{
+    learning::{Cost, Dataset, Evaluation},
+    ledger::Work,
+    network::Checkpoint,
 };
 
 /// The α that `alpha: search` tries; 1 is the step that was matched and wins ties.

@@ -19,13 +19,10 @@ mod weight_matching;
 
 use serde::Serialize;
 
-use super::{Problem, TransferError, Transport};
-use crate::{
-    engine::{
-        learning::FineTunePlan,
-        symmetry::{Fit, Permutation, Solution},
-    },
-    spec::Method,
+use super::{Problem, TransferError, Transport, options::Method};
+use crate::engine::{
+    learning::FineTunePlan,
+    symmetry::{Fit, Permutation, Solution},
 };
 use gradfix::Mask;
 use gradient_matching::Variant;

@@ -1,12 +1,15 @@
 //! What somebody should know before he relies on a result.
 
-use super::{Check, Contest};
+use super::{Contest, found_nothing};
 use crate::{
+    contract::{
+        report::GateCheck,
+        spec::{Methods, Preprocess},
+    },
     pipeline::compete::Bench,
-    spec::{Methods, Preprocess},
 };
 
-pub fn of(bench: &Bench, contest: &Contest, gate: &[Check]) -> Vec<String> {
+pub fn of(bench: &Bench, contest: &Contest, gate: &[GateCheck]) -> Vec<String> {
     let (inputs, splits) = (bench.inputs, &bench.inputs.splits);
     let metric = contest.test().map(|test| test.accuracy);
     let source = contest.baselines.source_tuned.as_ref().map(|scores| scores.test.accuracy);
@@ -17,7 +20,7 @@ pub fn of(bench: &Bench, contest: &Contest, gate: &[Check]) -> Vec<String> {
         }
     };
     warn(
-        gate.iter().any(Check::found_nothing),
+        gate.iter().any(found_nothing),
         "nothing was transferred: the result's learned parameters are the new base's",
     );
     warn(

@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::{Failure, Job, TRAJECTORY, compare, failure};
 use crate::{
     artifacts::{self, Access, InputFile, Model, model::OtherFile},
+    contract::spec::TrajectoryKind,
     engine::network::{Checkpoint, Graph, HostTensor, Signature, is_of_a_task},
     pipeline::fetch::{location, model_at},
-    spec::TrajectoryKind,
 };
 
 /// Tuned models in order, with the configuration of the last.

@@ -10,20 +10,18 @@ mod work;
 
 pub use work::Matching;
 
-use serde_json::{Value, json};
-
 use work::Work;
 
 use crate::{
+    contract::{
+        plan::{Estimate, PhasePlan, Speeds, StageMemory},
+        spec::{Alpha, Methods, Spec},
+    },
     engine::{
         learning::Load,
-        transfer::{STATISTICS_SAMPLES, candidate::ALPHAS},
+        transfer::{Method, STATISTICS_SAMPLES, candidate::ALPHAS},
     },
-    pipeline::{
-        calibration::Speeds,
-        rivals::{BATCH as FEW_SHOT_BATCH, RATES, TRIAL},
-    },
-    spec::{Alpha, Method, Methods, Spec},
+    pipeline::rivals::{BATCH as FEW_SHOT_BATCH, RATES, TRIAL},
 };
 
 const SWEEPS: f64 = 2.0;
@@ -62,42 +60,47 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// `{"seconds", "seconds_least", "memory_bytes", "read_bytes", "written_bytes", "flops", "phases": […]}`;
-    /// phases, and everything without another word, are those of the most that it can take.
-    pub fn estimate(&self, speeds: &Speeds) -> Value {
-        let total = |phases: &[(&str, Work)]| -> f64 {
-            phases.iter().map(|(_, work)| work.seconds(&self.load, speeds)).sum()
-        };
+    /// Phases, and everything without another word, are those of the most that it can take.
+    pub fn estimate(&self, speeds: &Speeds) -> Estimate {
         let phases = self.phases(self.methods, self.few_shot());
-        let seconds = total(&phases);
+        let seconds = self.seconds(&phases, speeds);
         let least = if self.is_auto() {
             let first = &self.methods[..self.methods.len().min(1)];
-            total(&self.phases(first, Work::default()))
+            self.seconds(&self.phases(first, Work::default()), speeds)
         } else {
             seconds
         };
-        let flops: f64 = phases.iter().map(|(_, work)| work.flops(&self.load)).sum();
-        let phase = |(name, work): &(&str, Work)| {
-            json!({
-                "phase": name,
-                "seconds": rounded(work.seconds(&self.load, speeds)),
-                "flops": work.flops(&self.load),
-                "bytes": work.bytes,
-            })
-        };
-        let memory = self.memory();
-        let most = self.most_memory();
-        let stage = |(name, bytes): (&str, f64)| json!({"stage": name, "bytes": bytes.round()});
-        json!({
-            "seconds": rounded(seconds),
-            "seconds_least": rounded(least),
-            "memory_bytes": most.round(),
-            "read_bytes": self.bytes[0] + self.bytes[1],
-            "written_bytes": self.bytes[2],
-            "flops": flops,
-            "phases": phases.iter().map(phase).collect::<Vec<_>>(),
-            "memory_by_stage": memory.into_iter().map(stage).collect::<Vec<_>>(),
-        })
+        Estimate {
+            seconds: rounded(seconds),
+            seconds_least: rounded(least),
+            memory_bytes: self.most_memory().round(),
+            read_bytes: self.bytes[0] + self.bytes[1],
+            written_bytes: self.bytes[2],
+            flops: phases.iter().map(|(_, work)| work.flops(&self.load)).sum(),
+            phases: phases.iter().map(|(name, work)| self.phase(name, work, speeds)).collect(),
+            memory_by_stage: self.memory_by_stage(),
+        }
+    }
+
+    /// Of all phases together.
+    fn seconds(&self, phases: &[(&str, Work)], speeds: &Speeds) -> f64 {
+        phases.iter().map(|(_, work)| work.seconds(&self.load, speeds)).sum()
+    }
+
+    fn phase(&self, name: &str, work: &Work, speeds: &Speeds) -> PhasePlan {
+        PhasePlan {
+            phase: name.to_owned(),
+            seconds: rounded(work.seconds(&self.load, speeds)),
+            flops: work.flops(&self.load),
+            bytes: work.bytes,
+        }
+    }
+
+    fn memory_by_stage(&self) -> Vec<StageMemory> {
+        self.memory()
+            .into_iter()
+            .map(|(stage, bytes)| StageMemory { stage: stage.to_owned(), bytes: bytes.round() })
+            .collect()
     }
 
     /// Of a job that runs these methods and is compared with such plain training.
@@ -188,7 +191,7 @@ impl Job<'_> {
                 let mut work = Work { gradients: votes, batches: votes, ..Work::default() };
                 work.elements += self.elements(2.0 * votes);
                 if !self.is_auto() {
-                    work += self.aligning(self.spec.options.gradfix_on);
+                    work += self.aligning(self.spec.options.gradfix_on.into());
                 }
                 work
             }
@@ -376,7 +379,7 @@ fn rounded(seconds: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::engine::{
@@ -432,8 +435,8 @@ mod tests {
             bytes: [288, 400, 96],
             matching,
         };
-        let seconds = |of: &str| job.estimate(&speeds(of))["seconds"].as_f64().unwrap();
-        assert_eq!(job.estimate(&speeds("product"))["seconds_least"], seconds("product"));
+        let seconds = |of: &str| job.estimate(&speeds(of)).seconds;
+        assert_eq!(job.estimate(&speeds("product")).seconds_least, seconds("product"));
         // Three solves of one new pair each and the anchor; 2 · 3 · 8 gradients of 3 · 2 · 20 FLOPs.
         assert!((seconds("similarity") - 4.0 * 192.0).abs() < 1e-6);
         assert!((seconds("product") - 48.0 * 120.0).abs() < 1e-6);

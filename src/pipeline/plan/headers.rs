@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::{
     artifacts::{self, ModelFolder, model::OtherFile},
+    contract::spec::Spec,
     engine::{
         network::{Graph, Signature},
         transfer::{compatibility::AdoptedHead, ties::Untied},
@@ -14,7 +15,6 @@ use crate::{
         fetch::{headers, headers_at, location},
         models,
     },
-    spec::Spec,
     storage::Storage,
 };
 

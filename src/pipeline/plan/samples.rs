@@ -2,13 +2,13 @@
 
 use crate::{
     artifacts::dataset,
+    contract::spec::{Alpha, Spec},
     engine::{
         learning::DataFault,
         network::Graph,
-        transfer::{STATISTICS_SAMPLES, candidate::ALPHAS, methods},
+        transfer::{Method, STATISTICS_SAMPLES, candidate::ALPHAS, methods},
     },
     pipeline::{Failure, failure, fetch::location},
-    spec::{Alpha, Method, Spec},
     storage::Storage,
 };
 
@@ -94,7 +94,7 @@ impl Samples {
         (has_batch_norm, across_widths): (bool, bool),
     ) -> Count {
         let mut count = self.aligning((method, spec), timesteps, has_batch_norm);
-        let on = methods::builds_on(method, spec.options.gradfix_on, across_widths);
+        let on = methods::builds_on(method, spec.options.gradfix_on.into(), across_widths);
         if let Some(on) = on {
             let below = self.aligning((on, spec), timesteps, has_batch_norm);
             count.gradients += below.gradients;

@@ -3,12 +3,12 @@
 use std::ops::AddAssign;
 
 use crate::{
+    contract::plan::Speeds,
     engine::{
         learning::Load,
         network::{Role, Signature},
         symmetry::Symmetry,
     },
-    pipeline::calibration::Speeds,
 };
 
 /// What one solve over one pair takes.
