@@ -10,7 +10,11 @@ use std::{
 use nix::sys::resource::{UsageWho, getrusage};
 use uuid::Uuid;
 
-use super::{Failure, Phase, Progress, Stop};
+use super::{
+    failure::Failure,
+    job::{Progress, Stop},
+};
+use crate::contract::outcome::Phase;
 
 /// Power drawn by one busy core, for the estimate of energy: a server processor's rated power over
 /// its cores.

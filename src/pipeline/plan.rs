@@ -1,15 +1,18 @@
 //! The check and the estimate that `plan` gives, from headers alone; and, where two models number as
 //! many tokens by different lists, from these.
 
-mod estimate;
 mod headers;
+mod memory;
 mod samples;
+mod seconds;
+mod sizes;
+mod work;
 
 use std::path::Path;
 
 use super::{
-    Failure, failure,
-    fetch::{channels, check_head, read_graph},
+    failure::{self, Failure},
+    inputs::{adopted_head, read},
 };
 use crate::{
     contract::{
@@ -85,9 +88,9 @@ struct Forecast {
 
 impl Forecast {
     fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
-        super::fetch::location(storage, "/output", &spec.output)?;
+        read::location(storage, "/output", &spec.output)?;
         let models = Models::look(spec, storage)?;
-        let channels = channels("/target/base", &models.folder, &models.target)?;
+        let channels = read::channels("/target/base", &models.folder, &models.target)?;
         let samples = Samples::look(spec, storage, channels)?;
         let network = Network::of(spec, &models, &samples)?;
 
@@ -116,10 +119,10 @@ impl Forecast {
         }
     }
 
-    fn job<'a>(&'a self, spec: &'a Spec) -> estimate::Job<'a> {
+    fn job<'a>(&'a self, spec: &'a Spec) -> sizes::Job<'a> {
         let Self { models, samples, network, methods, timesteps } = self;
         let target = bytes_of(&models.target);
-        estimate::Job {
+        sizes::Job {
             spec,
             methods,
             timesteps: *timesteps,
@@ -128,7 +131,7 @@ impl Forecast {
             has_batch_norm: network.graph.has_batch_norm(),
             samples: [samples.train, samples.validation, samples.test],
             bytes: [2 * target + bytes_of(&models.base), samples.bytes, target],
-            matching: estimate::Matching::of(&network.symmetry, &models.target),
+            matching: work::Matching::of(&network.symmetry, &models.target),
         }
     }
 }
@@ -147,8 +150,8 @@ impl Network {
     fn of(spec: &Spec, models: &Models, samples: &Samples) -> Result<Self, Failure> {
         let target = &models.target;
         let fault = failure::graph("/target/base", &spec.target.base);
-        let graph = read_graph("/target/base", &models.folder, target, samples.shape())?;
-        check_head(&graph, spec.options.head, models.head.as_ref())?;
+        let graph = read::graph("/target/base", &models.folder, target, samples.shape())?;
+        adopted_head::check(&graph, spec.options.head, models.head.as_ref())?;
         samples.check(&graph)?;
         let symmetry = Symmetry::derive(&graph, target).map_err(&fault)?;
         let flops = forward_flops(&graph, target).map_err(&fault)?;

@@ -1,19 +1,26 @@
 //! Writes the result, the manifest last.
 
+pub mod adapter;
+pub mod report;
+
 use serde_json::{Value, json};
 
 use super::{
-    Failure, Job, Outcome, Recommendation, Verdict,
-    compete::Bench,
-    failure,
-    judge::{Contest, Judgement},
+    comparison::{Comparison, Judgement},
+    context::Context,
+    failure::{self, Failure},
+    job::Job,
 };
 use crate::{
     artifacts::{
         Card, InputFile, ResultWriter, licence_of,
         result::{Finished, ManifestFacts, Standing},
     },
-    contract::{manifest::files, report::Report},
+    contract::{
+        manifest::files,
+        outcome::{Outcome, Recommendation, Verdict},
+        report::Report,
+    },
     storage::Location,
 };
 
@@ -31,17 +38,17 @@ pub struct Facts {
 /// card always.
 pub fn files(
     writer: &mut ResultWriter,
-    bench: &Bench,
-    contest: &Contest,
+    context: &Context,
+    comparison: &Comparison,
     judgement: Judgement,
     report: &Report,
 ) -> Result<Facts, Failure> {
-    let inputs = bench.inputs;
+    let inputs = context.inputs;
     let metrics = json!(report.metrics);
     let published = judgement.verdict == Verdict::Published;
-    let winner = contest.winner();
-    let spec = bench.job.spec;
-    let licence = licence_of(bench.job.storage.blocking(), &inputs.target.folder)
+    let winner = comparison.winner();
+    let spec = context.job.spec;
+    let licence = licence_of(context.job.storage.blocking(), &inputs.target.folder)
         .map_err(failure::at("/target/base"))?;
     let card = Card {
         source_base: spec.source.base.clone(),
@@ -55,7 +62,7 @@ pub fn files(
     };
     let mut write = || {
         if published {
-            writer.model(&inputs.naming.written(contest.model()), &inputs.target.folder)?;
+            writer.model(&inputs.naming.written(comparison.model()), &inputs.target.folder)?;
             if let Some(permutation) = winner.transport.permutation() {
                 let groups: Vec<_> = permutation.named(&inputs.symmetry).collect();
                 writer.permutation(groups.iter().map(|(name, p)| (*name, p.as_slice())))?;
@@ -73,7 +80,8 @@ pub fn files(
 pub fn manifest(
     job: &Job,
     output: &Location,
-    (writer, facts): (ResultWriter, Facts),
+    writer: ResultWriter,
+    facts: Facts,
 ) -> Result<Outcome, Failure> {
     // The last moment at which a lost lease or a cancellation can still be heard.
     job.progress.go_on().map_err(Failure::Stopped)?;

@@ -1,7 +1,5 @@
 //! What a transfer took: the part of a report that no two runs have in common.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

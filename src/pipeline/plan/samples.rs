@@ -8,7 +8,10 @@ use crate::{
         network::Graph,
         transfer::{Method, STATISTICS_SAMPLES, candidate::ALPHAS, methods},
     },
-    pipeline::{Failure, failure, fetch::location},
+    pipeline::{
+        failure::{self, Failure},
+        inputs::read::location,
+    },
     storage::Storage,
 };
 

@@ -7,7 +7,6 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use super::{device, meter};
 use crate::{
     artifacts::tensors,
     contract::plan::Speeds,
@@ -17,6 +16,7 @@ use crate::{
         network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo},
         symmetry::{Permutation, Symmetry, assignment},
     },
+    pipeline::{device::device, meter},
     storage::sha256_of,
 };
 

@@ -3,18 +3,9 @@
 //! Everything outside `timing` and `environment` is the same for the same inputs, seed, device and
 //! thread count.
 
+mod timing;
 mod told;
 
-use super::{
-    compete::Bench,
-    diagnose::Diagnosed,
-    fetch::{Inputs, Splits},
-    fine_tune::FineTuning,
-    judge::{self, Baselines, Contest, Judgement},
-    meter::Meter,
-    rivals::FewShot,
-    timing::timing,
-};
 use crate::{
     contract::report::{
         self, Advice, Environment, Measured, Metrics, Report, SelectionRule, Software,
@@ -24,17 +15,26 @@ use crate::{
         symmetry::Permutation,
         transfer::{Candidate, STATISTICS_SAMPLES, candidate::ALPHAS},
     },
+    pipeline::{
+        comparison::{Baselines, Comparison, FewShot, FineTuning, Judgement, Scores},
+        context::Context,
+        device::device,
+        diagnose::Diagnosed,
+        inputs::{Inputs, Splits},
+        meter::Meter,
+    },
 };
+use timing::timing;
 
 /// Writes the report of a transfer.
-pub fn write(
-    bench: &Bench,
-    contest: &Contest,
+pub fn of(
+    context: &Context,
+    comparison: &Comparison,
     judgement: &Judgement,
     diagnosed: &Diagnosed,
     meter: &Meter,
 ) -> Report {
-    let inputs = bench.inputs;
+    let inputs = context.inputs;
     Report {
         format: report::FORMAT.to_owned(),
         verdict: Some(judgement.verdict),
@@ -43,45 +43,46 @@ pub fn write(
             reasons: judgement.reasons.clone(),
         },
         warnings: judgement.warnings.clone(),
-        winner: contest.winner().method.name().to_owned(),
-        published_model: published_model(contest).to_owned(),
-        metrics: metrics(bench, contest, judgement),
+        winner: comparison.winner().method.name().to_owned(),
+        published_model: published_model(comparison).to_owned(),
+        metrics: metrics(context, comparison, judgement),
         gate: judgement.gate.clone(),
         head: head(inputs),
         shared_rows: shared_rows(inputs),
         left_out: inputs.target.folder.left_out.clone(),
         splits: splits(&inputs.splits),
-        baselines: baselines(contest),
-        candidates: candidates(contest),
-        fine_tune: contest.fine_tuning.as_ref().map(fine_tuned),
+        baselines: baselines(comparison),
+        candidates: candidates(comparison),
+        fine_tune: comparison.fine_tuning.as_ref().map(fine_tuned),
         negative_flips: judgement.negative_flips,
         diagnosis: diagnosed.diagnosis.told(),
-        ladder: contest.ladder.as_ref().map(|steps| steps.iter().map(Into::into).collect()),
+        ladder: comparison
+            .choice
+            .ladder
+            .as_ref()
+            .map(|steps| steps.iter().map(Into::into).collect()),
         selection: SelectionRule {
             alphas: ALPHAS.to_vec(),
             statistics_samples: STATISTICS_SAMPLES,
         },
-        cost: cost(bench, contest, diagnosed),
-        timing: timing(bench, contest, (meter, diagnosed.seconds)),
+        cost: cost(context, comparison, diagnosed),
+        timing: timing(context, comparison, meter, diagnosed.seconds),
         environment: environment(),
         update: None,
     }
 }
 
-fn published_model(contest: &Contest) -> &'static str {
-    match &contest.fine_tuning {
-        Some(tuned) if tuned.chosen => "fine_tuned",
-        _ => "transferred",
-    }
+fn published_model(comparison: &Comparison) -> &'static str {
+    if comparison.is_fine_tuned() { "fine_tuned" } else { "transferred" }
 }
 
 /// The figures that stand for the result, on the split that judges.
-fn metrics(bench: &Bench, contest: &Contest, judgement: &Judgement) -> Metrics {
-    let winner = contest.winner();
-    let baselines = &contest.baselines;
-    let judged_on = if bench.inputs.splits.test_is_validation { "validation" } else { "test" };
+fn metrics(context: &Context, comparison: &Comparison, judgement: &Judgement) -> Metrics {
+    let winner = comparison.winner();
+    let baselines = &comparison.baselines;
+    let judged_on = if context.inputs.splits.test_is_validation { "validation" } else { "test" };
 
-    let measured = contest.test().map(|test| Measured {
+    let measured = comparison.test().map(|test| Measured {
         split: judged_on.to_owned(),
         accuracy: test.accuracy,
         loss: test.loss,
@@ -126,21 +127,21 @@ fn splits(splits: &Splits) -> report::SplitSizes {
     }
 }
 
-fn baselines(contest: &Contest) -> report::Baselines {
-    let Baselines { source_tuned, target_before, restated } = &contest.baselines;
+fn baselines(comparison: &Comparison) -> report::Baselines {
+    let Baselines { source_tuned, target_before, restated } = &comparison.baselines;
     let new_statistics = if *restated { "re_estimated" } else { AS_DEPLOYED };
     report::Baselines {
         source_tuned: source_tuned.as_ref().map(|scores| standing(scores, AS_DEPLOYED)),
         target_before: target_before.as_ref().map(|scores| standing(scores, new_statistics)),
-        few_shot: contest.few_shot.as_ref().map(few_shot),
-        fine_tune_only: contest.fine_tune_only.as_ref().map(trained),
+        few_shot: comparison.few_shot.as_ref().map(few_shot),
+        fine_tune_only: comparison.fine_tune_only.as_ref().map(trained),
     }
 }
 
 const AS_DEPLOYED: &str = "as_deployed";
 
 /// Beside the figures, whose running statistics they rest on.
-fn standing(scores: &judge::Scores, statistics: &str) -> report::Standing {
+fn standing(scores: &Scores, statistics: &str) -> report::Standing {
     report::Standing {
         accuracy: Some(scores.test.accuracy),
         loss: Some(scores.test.loss),
@@ -185,12 +186,12 @@ fn fine_tuned(tuned: &FineTuning) -> report::FineTuned {
     }
 }
 
-fn candidates(contest: &Contest) -> Vec<report::Candidate> {
-    let ranks = ranks(&contest.candidates);
-    contest
+fn candidates(comparison: &Comparison) -> Vec<report::Candidate> {
+    let ranks = ranks(&comparison.choice.candidates);
+    comparison
         .candidates
         .iter()
-        .zip(contest.tests.iter().zip(ranks))
+        .zip(comparison.choice.tests.iter().zip(ranks))
         .map(|(one, (test, rank))| candidate(one, test.as_ref(), rank))
         .collect()
 }
@@ -235,11 +236,11 @@ fn candidate(
 }
 
 /// What was spent, beside what one epoch of ordinary training would spend.
-fn cost(bench: &Bench, contest: &Contest, diagnosed: &Diagnosed) -> report::CostSummary {
-    let epoch = bench.inputs.splits.train.as_ref().map_or(0, Dataset::len);
-    let transfer = contest.cost.sample_gradients;
+fn cost(context: &Context, comparison: &Comparison, diagnosed: &Diagnosed) -> report::CostSummary {
+    let epoch = context.inputs.splits.train.as_ref().map_or(0, Dataset::len);
+    let transfer = comparison.choice.cost.sample_gradients;
     report::CostSummary {
-        total: Some(bench.cost().into()),
+        total: Some(context.cost().into()),
         diagnosis: Some(diagnosed.cost.into()),
         transfer_sample_gradients: Some(transfer),
         one_epoch_sample_gradients: Some(epoch),
@@ -257,7 +258,7 @@ impl From<Cost> for report::Cost {
 fn environment() -> Environment {
     Environment {
         software: Software::own(),
-        device: format!("{:?}", super::device()),
+        device: format!("{:?}", device()),
         threads: rayon::current_num_threads(),
         architecture: std::env::consts::ARCH.to_owned(),
     }

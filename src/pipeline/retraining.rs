@@ -9,14 +9,14 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Failure, Phase,
-    compete::Bench,
-    fine_tune::{FineTuning, train},
-    judge::Contest,
+    comparison::{Baselines, Choice, FewShot, FineTuning},
+    context::Context,
+    failure::Failure,
     meter::Seconds,
+    train::train,
 };
 use crate::{
-    contract::spec::Methods,
+    contract::{outcome::Phase, spec::Methods},
     engine::{
         learning::{Dataset, Evaluation, FineTunePlan, Optimizer},
         network::Checkpoint,
@@ -32,43 +32,39 @@ pub const BATCH: usize = 32;
 /// Of the budget, for each learning rate that is tried.
 pub const TRIAL: f64 = 0.25;
 
-/// The new base after plain training at the winner's cost.
-pub struct FewShot {
-    pub learning_rate: f64,
-    /// Training samples used.
-    pub samples: usize,
-    pub tuned: FineTuning,
-    /// With the trials of its learning rates.
-    pub seconds: Seconds,
-}
-
 /// Trains the new base at the winner's cost.
-pub fn few_shot(bench: &Bench, contest: &Contest) -> Result<Option<FewShot>, Failure> {
-    let winner = contest.winner();
+pub fn few_shot(
+    context: &Context,
+    choice: &Choice,
+    baselines: &Baselines,
+) -> Result<Option<FewShot>, Failure> {
+    let winner = choice.winner();
     let accuracy = |evaluation: &Option<Evaluation>| evaluation.as_ref().map(|e| e.accuracy);
-    let source = contest.baselines.source_tuned.as_ref();
+    let source = baselines.source_tuned.as_ref();
     let source = source.and_then(|scores| accuracy(&scores.validation));
     let (Some(data), Some(source), Some(reached)) =
-        (&bench.inputs.splits.train, source, accuracy(&winner.validation))
+        (&context.inputs.splits.train, source, accuracy(&winner.validation))
     else {
         return Ok(None);
     };
     let budget = (winner.cost.sample_gradients + winner.cost.sample_forwards / 3) as usize;
-    if bench.job.spec.methods != Methods::Auto || budget == 0 || reached >= source - AS_GOOD - 1e-9
+    if context.job.spec.methods != Methods::Auto
+        || budget == 0
+        || reached >= source - AS_GOOD - 1e-9
     {
         return Ok(None);
     }
-    bench.job.progress.phase(Phase::FineTuning);
+    context.job.progress.phase(Phase::FineTuning);
     let began = Seconds::read();
     let mut best: Option<(usize, FewShot)> = None;
     for rate in 0..RATES.len() {
-        let trial = spend(bench, data, ((budget as f64 * TRIAL) as usize, rate))?;
+        let trial = spend(context, data, ((budget as f64 * TRIAL) as usize, rate))?;
         if best.as_ref().is_none_or(|(_, best)| better(&trial.tuned, &best.tuned)) {
             best = Some((rate, trial));
         }
     }
     let Some((rate, _)) = best else { return Ok(None) };
-    let few = spend(bench, data, (budget, rate))?;
+    let few = spend(context, data, (budget, rate))?;
     Ok(Some(FewShot { seconds: began.passed(), ..few }))
 }
 
@@ -82,23 +78,23 @@ fn better(a: &FineTuning, b: &FineTuning) -> bool {
 /// Trains on `budget` sample gradients, of different samples as far as there are, at the learning
 /// rate in position `rate`.
 fn spend(
-    bench: &Bench,
+    context: &Context,
     data: &Dataset,
     (budget, rate): (usize, usize),
 ) -> Result<FewShot, Failure> {
     let mut order: Vec<usize> = (0..data.len()).collect();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(bench.job.spec.options.seed));
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(context.job.spec.options.seed));
     order.truncate(budget.max(1));
     let samples = order.len();
-    let plan = FineTunePlan { epochs: (budget / samples).max(1), ..plan(bench, rate) };
-    let tuned = train(bench, (&plan, &data.subset(&order)), &bench.inputs.target.checkpoint)?;
+    let plan = FineTunePlan { epochs: (budget / samples).max(1), ..plan(context, rate) };
+    let tuned = train(context, (&plan, &data.subset(&order)), &context.inputs.target.checkpoint)?;
     let seconds = tuned.seconds;
     Ok(FewShot { learning_rate: plan.learning_rate, samples, tuned, seconds })
 }
 
 /// The job's own training at a multiple of its learning rate, or `AdamW`.
-fn plan<'a>(bench: &'a Bench, rate: usize) -> FineTunePlan<'a> {
-    let own = bench
+fn plan<'a>(context: &'a Context, rate: usize) -> FineTunePlan<'a> {
+    let own = context
         .fine_tune_plan()
         .map(|plan| FineTunePlan { learning_rate: MULTIPLES[rate] * plan.learning_rate, ..plan });
     let own = own.unwrap_or(FineTunePlan {
@@ -107,7 +103,7 @@ fn plan<'a>(bench: &'a Bench, rate: usize) -> FineTunePlan<'a> {
         optimizer: Optimizer::AdamW,
         learning_rate: RATES[rate],
         weight_decay: 0.0,
-        seed: bench.job.spec.options.seed,
+        seed: context.job.spec.options.seed,
         validation: None,
         stop_at: None,
         statistics_samples: STATISTICS_SAMPLES,
@@ -118,23 +114,31 @@ fn plan<'a>(bench: &'a Bench, rate: usize) -> FineTunePlan<'a> {
 }
 
 /// The job's own training without a transfer.
-pub fn fine_tune_only(bench: &Bench, contest: &Contest) -> Result<Option<FineTuning>, Failure> {
-    let plan = bench.fine_tune_plan();
-    let (Some(plan), Some(data)) = (plan, &bench.inputs.splits.train) else { return Ok(None) };
-    if bench.job.spec.methods != Methods::Auto {
+pub fn fine_tune_only(
+    context: &Context,
+    baselines: &Baselines,
+    few_shot: Option<&FewShot>,
+) -> Result<Option<FineTuning>, Failure> {
+    let plan = context.fine_tune_plan();
+    let (Some(plan), Some(data)) = (plan, &context.inputs.splits.train) else { return Ok(None) };
+    if context.job.spec.methods != Methods::Auto {
         return Ok(None);
     }
-    train(bench, (&plan, data), start(bench, contest)).map(Some)
+    train(context, (&plan, data), start(context, baselines, few_shot)).map(Some)
 }
 
 /// The better of few-shot and the new base as it is, by validation.
-fn start<'a>(bench: &'a Bench, contest: &'a Contest) -> &'a Checkpoint {
-    let untouched = contest.baselines.target_before.as_ref();
+fn start<'a>(
+    context: &'a Context,
+    baselines: &Baselines,
+    few_shot: Option<&'a FewShot>,
+) -> &'a Checkpoint {
+    let untouched = baselines.target_before.as_ref();
     let untouched = untouched.and_then(|scores| scores.validation.as_ref());
     let ahead = |few: &&FewShot| {
         let few = few.tuned.validation.as_ref();
         few.zip(untouched).is_none_or(|(few, untouched)| few.accuracy >= untouched.accuracy)
     };
-    let few = contest.few_shot.as_ref().filter(ahead);
-    few.map_or(&bench.inputs.target.checkpoint, |few| &few.tuned.model)
+    let few = few_shot.filter(ahead);
+    few.map_or(&context.inputs.target.checkpoint, |few| &few.tuned.model)
 }

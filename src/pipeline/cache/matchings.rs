@@ -24,16 +24,23 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, compete::Bench, meter, sealed};
+use super::checksummed;
 use crate::{
     engine::{
         network::Checkpoint,
         symmetry::{Fit, Permutation, Stage, assignment::Certificate},
         transfer::{
-            Alignment, Evidence, Method, Problem,
+            Alignment, Evidence, Method, Problem, TransferError,
             methods::{self, GroupEvidence},
             shelf::{Shelf, Side},
         },
+    },
+    pipeline::{
+        device::device,
+        failure::Failure,
+        inputs::Inputs,
+        job::{Job, Progress},
+        meter,
     },
     storage::sha256_of,
 };
@@ -72,28 +79,43 @@ struct Entry {
 #[derive(Serialize, Deserialize)]
 struct Group(u64, u64, Option<String>);
 
+/// An alignment, and how the job came by it; `None` where there is no cache.
+pub struct Matched {
+    pub alignment: Alignment,
+    pub origin: Option<Origin>,
+}
+
 /// The weight-matching alignment, from the cache where it is there.
-pub fn weight_matching(bench: &Bench, problem: &Problem) -> Result<Alignment, Failure> {
-    let solve = |problem: &Problem| methods::align(Method::WeightMatching, problem, None, None);
-    let Some(cache) = bench.job.cache else { return Ok(solve(problem)?) };
-    let key = key(bench);
+///
+/// # Errors
+/// What the search ends with; that the job is stopped.
+pub fn weight_matching(inputs: &Inputs, job: &Job, problem: &Problem) -> Result<Matched, Failure> {
+    let Some(cache) = job.cache else {
+        return Ok(Matched { alignment: solve(problem)?, origin: None });
+    };
+    let key = key(inputs);
     let path = cache.join("matching").join(format!("{key}.json"));
-    if let Some(found) = look(bench, (&path, &key), problem) {
+    if let Some(found) = look(&path, &key, problem) {
         return Ok(found);
     }
     // Held until the entry is written.
-    let _turn = turn(bench, &cache.join("locks").join(format!("matching-{key}")))?;
-    if let Some(found) = look(bench, (&path, &key), problem) {
+    let _turn = turn(job.progress, &cache.join("locks").join(format!("matching-{key}")))?;
+    if let Some(found) = look(&path, &key, problem) {
         return Ok(found);
     }
+
     let underway = Underway::new(path.with_extension("underway"));
     let alignment = solve(&Problem { shelf: &underway, ..*problem })?;
-    bench.matching.set(Some(underway.origin()));
+    let origin = Some(underway.origin());
     if let Err(error) = write(&path, key, &alignment, problem) {
         tracing::warn!(%error, file = %path.display(), "not written");
     }
     underway.done();
-    Ok(alignment)
+    Ok(Matched { alignment, origin })
+}
+
+fn solve(problem: &Problem) -> Result<Alignment, TransferError> {
+    methods::align(Method::WeightMatching, problem, None, None)
 }
 
 /// Of the time that passes, the part that is spent on writing down how far a search is.
@@ -138,7 +160,7 @@ impl Shelf for Underway {
     }
 
     fn stage(&self) -> Option<Stage> {
-        let found = sealed::read(&self.path)
+        let found = checksummed::read(&self.path)
             .and_then(|text| Ok(text.as_deref().map(serde_json::from_str).transpose()?));
         let found: Option<Stage> = found.unwrap_or_else(|error| {
             tracing::warn!(%error, file = %self.path.display(), "not usable; begun again");
@@ -156,7 +178,7 @@ impl Shelf for Underway {
             return;
         }
         let text = serde_json::to_string(stage).map_err(io::Error::other);
-        if let Err(error) = text.and_then(|text| sealed::write(&self.path, &text)) {
+        if let Err(error) = text.and_then(|text| checksummed::write(&self.path, &text)) {
             tracing::warn!(%error, file = %self.path.display(), "not written");
         }
         let now = meter::now();
@@ -165,18 +187,17 @@ impl Shelf for Underway {
 }
 
 /// The entry, where it is there and sound.
-fn look(bench: &Bench, (path, key): (&Path, &str), problem: &Problem) -> Option<Alignment> {
+fn look(path: &Path, key: &str, problem: &Problem) -> Option<Matched> {
     let found = read(path, key, problem).unwrap_or_else(|error| {
         tracing::warn!(%error, file = %path.display(), "not usable; solved again");
         None
     })?;
-    bench.matching.set(Some(Origin::Cached));
-    Some(found)
+    Some(Matched { alignment: found, origin: Some(Origin::Cached) })
 }
 
 /// The lock of a pair, as soon as nobody on this machine is solving it. Where there can be none the pair
 /// is solved all the same.
-fn turn(bench: &Bench, path: &Path) -> Result<Option<File>, Failure> {
+fn turn(progress: &dyn Progress, path: &Path) -> Result<Option<File>, Failure> {
     let begun = meter::now();
     let lock = match open_lock(path) {
         Ok(lock) => lock,
@@ -195,7 +216,7 @@ fn turn(bench: &Bench, path: &Path) -> Result<Option<File>, Failure> {
             }
         }
         // A job that was cancelled, or lost its lease, waits no longer.
-        bench.job.progress.go_on().map_err(Failure::Stopped)?;
+        progress.go_on().map_err(Failure::Stopped)?;
         thread::sleep(PACE);
     }
 }
@@ -206,8 +227,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
 }
 
 /// Everything that π depends on.
-fn key(bench: &Bench) -> String {
-    let inputs = bench.inputs;
+fn key(inputs: &Inputs) -> String {
     let digests = |files: &[crate::artifacts::InputFile]| {
         let mut digests: Vec<_> = files.iter().map(|file| file.sha256.clone()).collect();
         digests.sort_unstable();
@@ -221,24 +241,24 @@ fn key(bench: &Bench) -> String {
         format!("{:?}", inputs.symmetry),
         inputs.graph.learned().join(" "),
         format!("{:?}", inputs.shared_rows),
-        format!("{:?}", super::device()),
+        format!("{:?}", device()),
     ];
     sha256_of(all.join("\n").as_bytes())
 }
 
 fn read(path: &Path, key: &str, problem: &Problem) -> io::Result<Option<Alignment>> {
-    let Some(body) = sealed::read(path)? else { return Ok(None) };
+    let Some(body) = checksummed::read(path)? else { return Ok(None) };
     let entry: Entry = serde_json::from_str(&body)?;
     if entry.format != FORMAT || entry.key != key {
-        return Err(sealed::broken("is about something else"));
+        return Err(checksummed::broken("is about something else"));
     }
     let alignment = entry.alignment(problem);
-    alignment.map(Some).ok_or_else(|| sealed::broken("holds no element of the group"))
+    alignment.map(Some).ok_or_else(|| checksummed::broken("holds no element of the group"))
 }
 
 fn write(path: &Path, key: String, alignment: &Alignment, problem: &Problem) -> io::Result<()> {
     let Some(entry) = Entry::of(key, alignment, problem) else { return Ok(()) };
-    sealed::write(path, &serde_json::to_string(&entry)?)
+    checksummed::write(path, &serde_json::to_string(&entry)?)
 }
 
 impl Entry {

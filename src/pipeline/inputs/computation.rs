@@ -2,8 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Failure, TRAJECTORY, failure};
-use crate::engine::network::{Graph, Signature};
+use super::TRAJECTORY;
+use crate::{
+    engine::network::{Graph, Signature},
+    pipeline::failure::{self, Failure},
+};
 
 /// A model as its configuration and headers give it.
 #[derive(Clone, Copy)]

@@ -4,12 +4,21 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Failure, Job, TRAJECTORY, compare, failure};
+use super::{
+    TRAJECTORY,
+    read::{location, model_at},
+};
 use crate::{
     artifacts::{self, Access, InputFile, Model, model::OtherFile},
     contract::spec::TrajectoryKind,
-    engine::network::{Checkpoint, Graph, HostTensor, Signature, is_of_a_task},
-    pipeline::fetch::{location, model_at},
+    engine::{
+        network::{Checkpoint, Graph, HostTensor, Signature, is_of_a_task},
+        transfer::compatibility::compare,
+    },
+    pipeline::{
+        failure::{self, Failure},
+        job::Job,
+    },
 };
 
 /// Tuned models in order, with the configuration of the last.
@@ -33,7 +42,7 @@ impl Tuning {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn tuning(
+pub fn read(
     job: &Job,
     access: Access,
     base: &Model,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Failure, TRAJECTORY, failure};
+use super::TRAJECTORY;
 use crate::{
     artifacts::{InputFile, ModelFolder, model::OtherFile, names},
     engine::{
@@ -17,6 +17,7 @@ use crate::{
             },
         },
     },
+    pipeline::failure::{self, Failure},
     storage::Blocking,
 };
 

@@ -1,18 +1,18 @@
 //! What somebody should know before he relies on a result.
 
-use super::{Contest, found_nothing};
+use super::found_nothing;
 use crate::{
     contract::{
         report::GateCheck,
         spec::{Methods, Preprocess},
     },
-    pipeline::compete::Bench,
+    pipeline::{comparison::Comparison, context::Context},
 };
 
-pub fn of(bench: &Bench, contest: &Contest, gate: &[GateCheck]) -> Vec<String> {
-    let (inputs, splits) = (bench.inputs, &bench.inputs.splits);
-    let metric = contest.test().map(|test| test.accuracy);
-    let source = contest.baselines.source_tuned.as_ref().map(|scores| scores.test.accuracy);
+pub fn of(context: &Context, comparison: &Comparison, gate: &[GateCheck]) -> Vec<String> {
+    let (inputs, splits) = (context.inputs, &context.inputs.splits);
+    let metric = comparison.test().map(|test| test.accuracy);
+    let source = comparison.baselines.source_tuned.as_ref().map(|scores| scores.test.accuracy);
     let mut warnings = Vec::new();
     let mut warn = |applies: bool, text: &str| {
         if applies {
@@ -41,12 +41,12 @@ pub fn of(bench: &Bench, contest: &Contest, gate: &[GateCheck]) -> Vec<String> {
         matches!((metric, source), (Some(metric), Some(source)) if metric < source),
         "the result is less accurate than the old tuned model",
     );
-    if let (Methods::Named(methods), None) = (&bench.job.spec.methods, &splits.validation)
+    if let (Methods::Named(methods), None) = (&context.job.spec.methods, &splits.validation)
         && methods.len() > 1
     {
         warnings.push(format!(
             "no validation split chooses between the methods: {} was taken because it is named last",
-            contest.winner().method.name()
+            comparison.winner().method.name()
         ));
     }
     if let Some(stated) = &inputs.stated

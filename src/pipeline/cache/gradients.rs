@@ -8,8 +8,6 @@
 //! when the method has its candidate, and stays for the next attempt where the job is interrupted
 //! or killed; what nobody came back for goes after a week.
 
-mod reached;
-
 use std::{
     fmt,
     fs::{self, File},
@@ -21,7 +19,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{Progress, Stop, compete::Bench, sealed};
+use super::{checksummed, resume};
 use crate::{
     artifacts::tensors,
     contract::spec::Methods,
@@ -31,6 +29,11 @@ use crate::{
             Method,
             shelf::{Reached, Shelf, Side},
         },
+    },
+    pipeline::{
+        device::device,
+        inputs::Inputs,
+        job::{Job, Progress, Stop},
     },
     storage::{sha256_of, sha256_of_file},
 };
@@ -42,7 +45,7 @@ const IN_MEMORY: usize = 512 << 20;
 const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
 
 /// The gradients of one method of one job.
-pub struct Steps<'a> {
+pub struct DiskGradients<'a> {
     progress: &'a dyn Progress,
     folder: PathBuf,
     /// The folder outlives this attempt.
@@ -51,23 +54,22 @@ pub struct Steps<'a> {
     found: AtomicUsize,
 }
 
-impl<'a> Steps<'a> {
+impl<'a> DiskGradients<'a> {
     /// Those of `method`, in the cache where there is one and else in the scratch folder.
-    pub fn of(bench: &Bench<'a>, method: Method) -> Self {
-        let inputs = bench.inputs;
+    pub fn of(inputs: &Inputs, job: &Job<'a>, method: Method) -> Self {
         let parameters: usize =
             inputs.signature.values().map(|t| t.shape.iter().product::<usize>()).sum();
         let bytes = 4 * parameters * 2 * inputs.trajectory.timesteps();
-        let (folder, lasting) = if let Some(cache) = bench.job.cache {
+        let (folder, lasting) = if let Some(cache) = job.cache {
             let all = cache.join("steps");
             forget_old(&all);
-            (all.join(key(bench, method)), true)
+            (all.join(key(inputs, job, method)), true)
         } else {
-            let scratch = bench.job.scratch.join(bench.job.id.to_string());
+            let scratch = job.scratch.join(job.id.to_string());
             (scratch.join(method.name()), false)
         };
         let (in_memory, found) = (bytes <= IN_MEMORY, AtomicUsize::new(0));
-        Self { progress: bench.job.progress, folder, lasting, in_memory, found }
+        Self { progress: job.progress, folder, lasting, in_memory, found }
     }
 
     /// Gradients that an earlier attempt had left, or what had been made of them.
@@ -120,7 +122,7 @@ impl<'a> Steps<'a> {
     }
 }
 
-impl Shelf for Steps<'_> {
+impl Shelf for DiskGradients<'_> {
     fn find(&self, at: (usize, Side)) -> Option<Checkpoint> {
         let path = self.path(at);
         if !self.lasting || !digest_of(&path).exists() {
@@ -161,10 +163,10 @@ impl Shelf for Steps<'_> {
         if !self.lasting {
             return None;
         }
-        let found = sealed::read(&path).and_then(|text| match text {
-            Some(text) => reached::from_text(&text)
+        let found = checksummed::read(&path).and_then(|text| match text {
+            Some(text) => resume::from_text(&text)
                 .map(Some)
-                .ok_or_else(|| sealed::broken("is about other groups")),
+                .ok_or_else(|| checksummed::broken("is about other groups")),
             None => Ok(None),
         });
         let found = found.unwrap_or_else(|error| {
@@ -181,21 +183,21 @@ impl Shelf for Steps<'_> {
             return;
         }
         let path = self.end_of(step);
-        let text = reached::to_text(reached).map_err(io::Error::other);
-        let written = text.and_then(|text| sealed::write(&path, &text));
+        let text = resume::to_text(reached).map_err(io::Error::other);
+        let written = text.and_then(|text| checksummed::write(&path, &text));
         if let Err(error) = written {
             tracing::warn!(%error, file = %path.display(), "not written");
         }
     }
 }
 
-impl fmt::Debug for Steps<'_> {
+impl fmt::Debug for DiskGradients<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Steps").field(&self.folder).finish()
+        f.debug_tuple("DiskGradients").field(&self.folder).finish()
     }
 }
 
-impl Drop for Steps<'_> {
+impl Drop for DiskGradients<'_> {
     fn drop(&mut self) {
         if !self.lasting || self.progress.go_on() == Err(Stop::Cancelled) {
             self.done();
@@ -208,15 +210,14 @@ fn digest_of(path: &Path) -> PathBuf {
 }
 
 /// Everything that a gradient depends on.
-fn key(bench: &Bench, method: Method) -> String {
-    let spec = bench.job.spec;
-    let mut inputs: Vec<&str> =
-        bench.inputs.files.iter().map(|file| file.sha256.as_str()).collect();
-    inputs.sort_unstable();
+fn key(inputs: &Inputs, job: &Job, method: Method) -> String {
+    let spec = job.spec;
+    let mut digests: Vec<&str> = inputs.files.iter().map(|file| file.sha256.as_str()).collect();
+    digests.sort_unstable();
     let all = json!({
         "version": VERSION,
         "software": env!("CARGO_PKG_VERSION"),
-        "inputs": inputs,
+        "inputs": digests,
         "source": spec.source,
         "target": spec.target,
         "data": spec.data,
@@ -224,7 +225,7 @@ fn key(bench: &Bench, method: Method) -> String {
         "method": method,
         // It starts from what the diagnosis has found.
         "auto": matches!(spec.methods, Methods::Auto),
-        "device": format!("{:?}", super::device()),
+        "device": format!("{:?}", device()),
         "threads": rayon::current_num_threads(),
     });
     sha256_of(all.to_string().as_bytes())

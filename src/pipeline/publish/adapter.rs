@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{compete::Bench, judge::Contest};
 use crate::{
     contract::{
         report::{TruncatedTensor, UpdateSummary},
@@ -22,6 +21,7 @@ use crate::{
         network::{Checkpoint, HostTensor, Op, module_of_tensor},
         transfer::low_rank::Matrix,
     },
+    pipeline::{comparison::Comparison, context::Context},
 };
 
 /// An adapter, and what it leaves out.
@@ -39,10 +39,10 @@ struct Layer<'a> {
 }
 
 /// Truncates the update of the model that would be published.
-pub fn run(bench: &Bench, contest: &Contest, wanted: Update) -> Adapter {
-    let inputs = bench.inputs;
-    let (base, model) = (&inputs.target.checkpoint, contest.model());
-    let layers = linear_layers(bench);
+pub fn of(context: &Context, comparison: &Comparison, wanted: Update) -> Adapter {
+    let inputs = context.inputs;
+    let (base, model) = (&inputs.target.checkpoint, comparison.model());
+    let layers = linear_layers(context);
     let mut adapter = Building::default();
     let mut modules: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, _) in model.iter() {
@@ -77,9 +77,9 @@ pub fn run(bench: &Bench, contest: &Contest, wanted: Update) -> Adapter {
             adapter.layer(layer, (base, model), wanted.rank);
         }
     }
-    adapter.tied_output(bench, model);
+    adapter.tied_output(context, model);
     let transposed = layers.first().is_some_and(|layer| layer.transposed);
-    let base_name = &bench.job.spec.target.base;
+    let base_name = &context.job.spec.target.base;
     adapter.finish(
         wanted.rank,
         json!({
@@ -96,8 +96,8 @@ pub fn run(bench: &Bench, contest: &Contest, wanted: Update) -> Adapter {
 }
 
 /// Layers that an adapter may change: no head, nothing that another layer reads, all stored one way.
-fn linear_layers<'a>(bench: &Bench<'a>) -> Vec<Layer<'a>> {
-    let graph = &bench.inputs.graph;
+fn linear_layers<'a>(context: &Context<'a>) -> Vec<Layer<'a>> {
+    let graph = &context.inputs.graph;
     let readers =
         |module: &str| graph.nodes.iter().filter(|n| n.op.param() == Some(module)).count();
     let layer = |op: &'a Op| match op {
@@ -107,7 +107,7 @@ fn linear_layers<'a>(bench: &Bench<'a>) -> Vec<Layer<'a>> {
         _ => None,
     };
     let mut layers: Vec<Layer> = graph.nodes.iter().filter_map(|node| layer(&node.op)).collect();
-    let adopted = bench.inputs.trajectory.head();
+    let adopted = context.inputs.trajectory.head();
     layers.retain(|layer| !adopted.contains(&format!("{}.weight", layer.module)));
     let first = layers.first().is_some_and(|layer| layer.transposed);
     layers.retain(|layer| layer.transposed == first);
@@ -193,8 +193,8 @@ impl Building {
 
     /// Libraries untie what they save whole: an embedding that is the output matrix too is saved once
     /// more under the output's name.
-    fn tied_output(&mut self, bench: &Bench, model: &Checkpoint) {
-        let graph = &bench.inputs.graph;
+    fn tied_output(&mut self, context: &Context, model: &Checkpoint) {
+        let graph = &context.inputs.graph;
         let Some(module) = graph.head().filter(|_| graph.head_is_tied()) else { return };
         let output = graph.nodes.iter().rfind(|node| node.op.param() == Some(module));
         let weight = model.get(&format!("{module}.weight"));

@@ -5,19 +5,18 @@
 //! ([`SharedRows`]), and bases that differ in width alone, for the methods that lead from one to the
 //! other ([`widths`]).
 
-mod computation;
-mod names;
-mod tuning;
-
 use serde_json::Value;
 
-use computation::Configured;
-use names::{note_on_rows, notes_on_classes, put_tokenizer};
-pub use names::{other_classes, own_tokens, shared_rows, with_vocabulary};
-pub use tuning::same_body;
-use tuning::{Tuning, tuning};
-
-use super::{Failure, Job, failure, fetch::model};
+use super::{
+    TRAJECTORY,
+    computation::{self, Configured},
+    read::model,
+    shared_rows::{
+        note_on_rows, notes_on_classes, other_classes, own_tokens, put_tokenizer, shared_rows,
+        with_vocabulary,
+    },
+    tuning::{self, Tuning},
+};
 use crate::{
     artifacts::{Access, InputFile, Model, ModelFolder},
     contract::spec::{Method, Methods, Spec, TrajectoryKind},
@@ -31,10 +30,14 @@ use crate::{
             widths,
         },
     },
+    pipeline::{
+        failure::{self, Failure},
+        job::Job,
+    },
 };
 
 /// Old and new, with the same tensors.
-pub struct Models {
+pub struct Bases {
     /// The new base, with the adopted head and its configuration.
     pub target: Model,
     /// What the result's file calls its tensors.
@@ -57,10 +60,10 @@ pub struct Models {
 ///
 /// # Errors
 /// What is wrong with one of them; `incompatible_models`.
-pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Models, Failure> {
+pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Bases, Failure> {
     let (target, naming) = model(access, "/target/base", &job.spec.target.base, files)?;
     let (base, _) = model(access, "/source/base", &job.spec.source.base, files)?;
-    let tuning = tuning(job, access, &base, files)?;
+    let tuning = tuning::read(job, access, &base, files)?;
     let Model { checkpoint: base, inputs: source_base, folder: old } = base;
 
     let mut three = Three { base, old, tuning, target, naming };
@@ -87,7 +90,7 @@ pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Mod
     let trajectory = trajectory.with_head(tensors).with_rows(shared_rows.clone());
     let (other_start, mut notes) = (tuning.other_start, tuning.notes);
     notes.extend(update);
-    Ok(Models {
+    Ok(Bases {
         target,
         naming,
         trajectory,
@@ -242,8 +245,6 @@ fn put_config(folder: &mut ModelFolder, of: impl FnOnce(&Value) -> Value) {
     folder.config_bytes = format!("{config:#}\n").into();
     folder.config = config;
 }
-
-const TRAJECTORY: &str = "/source/trajectory";
 
 /// Compares the two bases, given as configuration and headers. `None`: they have the same tensors;
 /// otherwise the old one's network, which is the new one's but for its width.

@@ -1,7 +1,6 @@
 //! What the evidence says the owner should do, and why.
 
-use super::Recommendation;
-use crate::engine::transfer::ladder::AS_GOOD;
+use crate::{contract::outcome::Recommendation, engine::transfer::ladder::AS_GOOD};
 
 /// From this recovery on the transfer is a start worth fine-tuning from.
 const WARM: f64 = 0.5;
@@ -73,7 +72,7 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::judge::recovery;
+    use crate::pipeline::verdict::recovery;
 
     fn facts(metric: f64, source: f64, before: f64) -> Facts {
         let recovery = recovery(Some(metric), Some(before), Some(source));

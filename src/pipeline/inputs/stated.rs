@@ -6,8 +6,12 @@
 
 use serde_json::Value;
 
-use super::{Failure, failure};
-use crate::{artifacts::ModelFolder, spec::Preprocess, storage::Storage};
+use crate::{
+    artifacts::ModelFolder,
+    contract::spec::Preprocess,
+    pipeline::failure::{self, Failure},
+    storage::Storage,
+};
 
 const FILE: &str = "preprocessor_config.json";
 const FILE_LIMIT: u64 = 1 << 20;
