@@ -14,18 +14,17 @@
 //! manifest list.
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
     contract::{
-        manifest::{self, Listing, Manifest},
+        manifest::{self, Manifest},
         outcome::Verdict,
         report::Software,
     },
     engine::network::{Checkpoint, HostTensor},
-    storage::{Attempt, Location, Published, ResultKey, Sha256Hex, Staged, Storage, StorageError},
+    storage::{Attempt, Location, ResultKey, Staged, Storage, StorageError},
 };
 
 use super::{
@@ -38,58 +37,20 @@ use super::{
 use election::Elected;
 
 mod election;
+mod standing;
+
+pub use crate::contract::manifest::OutputFile;
+pub use standing::{Finished, Standing};
 
 const MANIFEST_LIMIT: u64 = 64 << 20;
 /// Tensor bytes above which a model is written in shards, and the most a shard holds.
 const SHARD_SIZE: u64 = 5_000_000_000;
-
-pub use crate::contract::manifest::OutputFile;
-
-/// A result that stands.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
-    /// `<output>/<transfer id>/`
-    pub uri: String,
-    pub manifest_sha256: Sha256Hex,
-    /// As it stands: what an earlier version has written is not written anew.
-    pub manifest: Value,
-    /// Its files.
-    pub listing: Listing,
-}
-
-impl Standing {
-    /// Of all files but the manifest.
-    pub fn bytes(&self) -> u64 {
-        self.listing.bytes()
-    }
-
-    /// Of all files but the manifest.
-    fn names(&self) -> Vec<&str> {
-        self.listing.outputs.iter().map(|file| file.name.as_str()).collect()
-    }
-}
 
 /// What [`ResultWriter::begin`] found.
 pub enum Begun<'a> {
     Fresh(ResultWriter<'a>),
     /// An earlier attempt wrote the whole result but did not live to say so.
     Standing(Standing),
-}
-
-/// Whose result stands in the end.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Finished {
-    Own(Standing),
-    /// Another attempt's, which was first.
-    Other(Standing),
-}
-
-impl Finished {
-    pub fn standing(self) -> Standing {
-        match self {
-            Self::Own(standing) | Self::Other(standing) => standing,
-        }
-    }
 }
 
 /// A result being written.
@@ -131,7 +92,7 @@ impl<'a> ResultWriter<'a> {
         let storage = access.storage.unwatched();
         // A process that was stopped right here may wake up long after its lease, and end there.
         let go_on = || if (access.go_on)() { Ok(()) } else { Err(StorageError::Stopped) };
-        if let Some(standing) = standing(&storage, &folder)? {
+        if let Some(standing) = standing::find(&storage, &folder)? {
             election::tidy(&storage, &folder, &standing.names());
             return Ok(Begun::Standing(standing));
         }
@@ -271,7 +232,7 @@ impl<'a> ResultWriter<'a> {
             verdict: facts.verdict,
             spec: facts.spec.clone(),
             inputs,
-            outputs: self.outputs,
+            outputs: self.outputs.clone(),
         });
         if let Err(error) = self.access.storage.check_unchanged() {
             self.discard()?;
@@ -280,7 +241,7 @@ impl<'a> ResultWriter<'a> {
         if !(self.access.go_on)() {
             return Err(StorageError::Stopped.into());
         }
-        if let Some(standing) = standing(&self.storage, &self.folder)? {
+        if let Some(standing) = standing::find(&self.storage, &self.folder)? {
             election::tidy(&self.storage, &self.folder, &standing.names());
             return Ok(Finished::Other(standing));
         }
@@ -336,26 +297,6 @@ impl<'a> ResultWriter<'a> {
         self.outputs.push(OutputFile::from(&written));
         self.staged.push(written);
     }
-}
-
-/// The result in a folder, if its manifest is there and tells the truth about the other files.
-fn standing(storage: &Storage, folder: &Location) -> Result<Option<Standing>, ArtifactError> {
-    let storage = storage.blocking();
-    let place = folder.at(&ResultKey::Manifest);
-    if !storage.exists(&place)? {
-        return Ok(None);
-    }
-    let bytes = storage.read_small(&place, MANIFEST_LIMIT)?;
-    let Ok(manifest) = serde_json::from_slice::<Value>(&bytes) else { return Ok(None) };
-    let Ok(listing) = Listing::deserialize(&manifest) else { return Ok(None) };
-    for OutputFile { name, size, sha256 } in listing.outputs.iter().cloned() {
-        let file = folder.join(&name)?;
-        if !storage.exists(&file)? || storage.digest(&file)? != (Published { size, sha256 }) {
-            return Ok(None);
-        }
-    }
-    let manifest_sha256 = crate::storage::sha256_of(&bytes);
-    Ok(Some(Standing { uri: format!("{folder}/"), manifest_sha256, manifest, listing }))
 }
 
 fn pretty(value: &Value) -> Bytes {
