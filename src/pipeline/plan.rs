@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     contract::{
-        plan::{MethodPlan, Plan, SampleCounts, Speeds},
+        plan::{MethodPlan, Plan, Speeds},
         spec::{Methods, Spec, TrajectoryKind},
     },
     engine::{
@@ -29,6 +29,7 @@ use crate::{
 };
 use headers::Models;
 use samples::Samples;
+use sizes::Bytes;
 
 /// Checks a specification against its artifacts' headers and estimates what a run would compute.
 ///
@@ -50,11 +51,7 @@ pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Plan
         timesteps: *timesteps,
         groups: groups.len(),
         largest_group: groups.iter().map(|group| group.units).max().unwrap_or(0),
-        samples: SampleCounts {
-            train: samples.train,
-            validation: samples.validation,
-            test: samples.test,
-        },
+        samples: samples.counts(),
         methods: methods.collect(),
         estimate: job.estimate(&speeds),
         speeds,
@@ -129,8 +126,12 @@ impl Forecast {
             parameters: network.parameters,
             load: network.load,
             has_batch_norm: network.graph.has_batch_norm(),
-            samples: [samples.train, samples.validation, samples.test],
-            bytes: [2 * target + bytes_of(&models.base), samples.bytes, target],
+            samples: samples.counts(),
+            bytes: Bytes {
+                models: 2 * target + bytes_of(&models.base),
+                data: samples.bytes,
+                result: target,
+            },
             matching: work::Matching::of(&network.symmetry, &models.target),
         }
     }

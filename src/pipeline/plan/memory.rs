@@ -34,10 +34,10 @@ impl Job<'_> {
         let solves = self.methods.iter().any(|method| *method != Method::Identity);
         let gradients = self.methods.iter().any(|method| method.needs_data());
         let mut stages = self.stages(solves || self.is_auto(), gradients);
-        let few = self.is_auto() && self.samples[0] > 0 && self.samples[1] > 0;
+        let few = self.is_auto() && self.samples.train > 0 && self.samples.validation > 0;
         let batch = self.spec.fine_tune.as_ref().map(|plan| plan.batch_size);
         if let Some(batch) = batch.or(few.then_some(FEW_SHOT_BATCH)) {
-            let held = self.held(batch.min(self.samples[0]) as f64);
+            let held = self.held(batch.min(self.samples.train) as f64);
             stages.push(("fine_tuning", self.always() + 6.0 * self.model() + held));
         }
         stages
@@ -50,7 +50,7 @@ impl Job<'_> {
 
     /// The process and the samples.
     fn always(&self) -> f64 {
-        PROCESS + self.bytes[1] as f64
+        PROCESS + self.bytes.data as f64
     }
 
     /// What a gradient on so many samples takes beside the model.
@@ -78,8 +78,8 @@ impl Job<'_> {
         if gradients {
             stages.push(("gradients", always + kept + 3.0 * model + self.held(self.batch())));
         }
-        if self.samples[1] > 0 {
-            let batch = self.samples[1].min(EVALUATION_BATCH) as f64;
+        if self.samples.validation > 0 {
+            let batch = self.samples.validation.min(EVALUATION_BATCH) as f64;
             let activations = 3.0 * 4.0 * batch * self.load.largest;
             stages.push(("evaluating", always + model + activations));
         }

@@ -2,7 +2,10 @@
 
 use crate::{
     artifacts::dataset,
-    contract::spec::{Alpha, Spec},
+    contract::{
+        plan::SampleCounts,
+        spec::{Alpha, Spec},
+    },
     engine::{
         learning::DataFault,
         network::Graph,
@@ -57,6 +60,11 @@ impl Samples {
             test = validation;
         }
         Ok(Self { shapes, bytes, train, validation, test })
+    }
+
+    /// Samples of each split.
+    pub fn counts(&self) -> SampleCounts {
+        SampleCounts { train: self.train, validation: self.validation, test: self.test }
     }
 
     /// The shape of a sample; of sentences the longest.

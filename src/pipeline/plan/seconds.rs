@@ -7,18 +7,15 @@
 //! is compared with them, the least is the first one.
 
 use super::{
-    sizes::{EVALUATION_BATCH, Job},
+    sizes::{Bytes, EVALUATION_BATCH, Job},
     work::Work,
 };
 use crate::{
     contract::{
-        plan::{Estimate, PhasePlan, Speeds, StageMemory},
-        spec::{Alpha, Methods, Spec},
+        plan::{Estimate, PhasePlan, SampleCounts, Speeds, StageMemory},
+        spec::Alpha,
     },
-    engine::{
-        learning::Load,
-        transfer::{Method, STATISTICS_SAMPLES, candidate::ALPHAS},
-    },
+    engine::transfer::{Method, STATISTICS_SAMPLES, candidate::ALPHAS},
     pipeline::retraining::{BATCH as FEW_SHOT_BATCH, RATES, TRIAL},
 };
 
@@ -44,8 +41,8 @@ impl Job<'_> {
             seconds: rounded(seconds),
             seconds_least: rounded(least),
             memory_bytes: self.most_memory().round(),
-            read_bytes: self.bytes[0] + self.bytes[1],
-            written_bytes: self.bytes[2],
+            read_bytes: self.bytes.models + self.bytes.data,
+            written_bytes: self.bytes.result,
             flops: phases.iter().map(|(_, work)| work.flops(&self.load)).sum(),
             phases: phases.iter().map(|(name, work)| self.phase(name, work, speeds)).collect(),
             memory_by_stage: self.memory_by_stage(),
@@ -75,10 +72,11 @@ impl Job<'_> {
 
     /// Of a job that runs these methods and is compared with such plain training.
     fn phases(&self, methods: &[Method], few_shot: Work) -> [(&'static str, Work); 6] {
-        let [models, data, result] = self.bytes.map(|bytes| bytes as f64);
+        let Bytes { models, data, result } = self.bytes;
         // A model's file is digested and then looked through.
-        let fetching = Work { bytes: models + data, ..Work::default() };
-        let publishing = Work { bytes: result, elements: self.elements(1.0), ..Work::default() };
+        let fetching = Work { bytes: (models + data) as f64, ..Work::default() };
+        let publishing =
+            Work { bytes: result as f64, elements: self.elements(1.0), ..Work::default() };
         let (mut aligning, mut transferring) = (Work::default(), Work::default());
         for method in methods {
             aligning += self.aligning(*method);
@@ -102,12 +100,12 @@ impl Job<'_> {
     }
 
     fn statistics(&self, models: f64) -> Work {
-        let samples = STATISTICS_SAMPLES.min(self.samples[0]);
+        let samples = STATISTICS_SAMPLES.min(self.samples.train);
         if self.has_batch_norm { self.evaluations(models, samples) } else { Work::default() }
     }
 
     fn diagnosing(&self) -> Work {
-        let [train, validation, test] = self.samples;
+        let SampleCounts { train, validation, test } = self.samples;
         // Cosines and norms, then what stands without a transfer.
         let mut work = Work { elements: self.elements(3.0), ..Work::default() };
         work += self.evaluations(2.0, validation);
@@ -165,7 +163,7 @@ impl Job<'_> {
 
     /// What both bases' layers see, a decomposition at both sides of each, and weight matching.
     fn maps(&self, method: Method) -> Work {
-        let samples = STATISTICS_SAMPLES.min(self.samples[0]) as f64;
+        let samples = STATISTICS_SAMPLES.min(self.samples.train) as f64;
         let rows = 2.0 * samples;
         let (gradients, forwards) = if method == Method::Bico { (rows, 0.0) } else { (0.0, rows) };
         let mut work = self.solving(1.0, 0.0);
@@ -206,7 +204,7 @@ impl Job<'_> {
 
     /// The choice of step and α, and the result on the test split.
     fn transferring(&self) -> Work {
-        let [_, validation, test] = self.samples;
+        let SampleCounts { validation, test, .. } = self.samples;
         if validation == 0 {
             return Work::default();
         }
@@ -225,13 +223,13 @@ impl Job<'_> {
             return work;
         }
         work += self.training(if self.is_auto() { 2.0 } else { 1.0 });
-        work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[1].min(self.samples[0]));
+        work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[1].min(self.samples.train));
         work
     }
 
     /// Plain training at FGMT's cost, after the trials of its learning rates.
     fn few_shot(&self) -> Work {
-        let [train, validation, test] = self.samples;
+        let SampleCounts { train, validation, test } = self.samples;
         if !self.is_auto() || train == 0 || validation == 0 {
             return Work::default();
         }
@@ -249,14 +247,14 @@ impl Job<'_> {
     fn training(&self, times: f64) -> Work {
         let Some(plan) = &self.spec.fine_tune else { return Work::default() };
         let passes = times * plan.epochs as f64;
-        let batches = passes * self.samples[0].div_ceil(plan.batch_size.max(1)) as f64;
+        let batches = passes * self.samples.train.div_ceil(plan.batch_size.max(1)) as f64;
         let mut work = Work {
-            gradients: passes * self.samples[0] as f64,
+            gradients: passes * self.samples.train as f64,
             batches,
             elements: self.elements(2.0 * batches),
             ..Work::default()
         };
-        work += self.evaluations(passes, self.samples[1]);
+        work += self.evaluations(passes, self.samples.validation);
         work += self.statistics(times);
         work
     }
@@ -271,9 +269,14 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::engine::{
-        network::{DType, Graph, Signature, TensorInfo},
-        symmetry::Symmetry,
+    use crate::{
+        contract::spec::Spec,
+        engine::{
+            learning::Load,
+            network::{DType, Graph, Signature, TensorInfo},
+            symmetry::Symmetry,
+        },
+        pipeline::plan::work::Matching,
     };
 
     /// Speeds of one second a unit of one kind of work.
@@ -320,8 +323,8 @@ mod tests {
             parameters: 24,
             load: Load::of(&graph, &signature).unwrap(),
             has_batch_norm: false,
-            samples: [20, 0, 0],
-            bytes: [288, 400, 96],
+            samples: SampleCounts { train: 20, ..SampleCounts::default() },
+            bytes: Bytes { models: 288, data: 400, result: 96 },
             matching,
         };
         let seconds = |of: &str| job.estimate(&speeds(of)).seconds;

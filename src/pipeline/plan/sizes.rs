@@ -2,12 +2,26 @@
 
 use super::work::Matching;
 use crate::{
-    contract::spec::{Methods, Spec},
+    contract::{
+        plan::SampleCounts,
+        spec::{Methods, Spec},
+    },
     engine::{learning::Load, transfer::Method},
 };
 
 /// Samples of one batch of an evaluation.
 pub const EVALUATION_BATCH: usize = 256;
+
+/// Bytes of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes {
+    /// Of the models that are read.
+    pub models: u64,
+    /// Of the data that are read.
+    pub data: u64,
+    /// Of the model that is written.
+    pub result: u64,
+}
 
 /// A job's sizes, from headers.
 pub struct Job<'a> {
@@ -17,10 +31,8 @@ pub struct Job<'a> {
     pub parameters: usize,
     pub load: Load,
     pub has_batch_norm: bool,
-    /// Samples of train, validation and test.
-    pub samples: [usize; 3],
-    /// Bytes of model files read, of data files, and of the result.
-    pub bytes: [u64; 3],
+    pub samples: SampleCounts,
+    pub bytes: Bytes,
     pub matching: Matching,
 }
 
@@ -34,6 +46,6 @@ impl Job<'_> {
     }
 
     pub fn batch(&self) -> f64 {
-        self.spec.options.batch_size.min(self.samples[0]) as f64
+        self.spec.options.batch_size.min(self.samples.train) as f64
     }
 }
