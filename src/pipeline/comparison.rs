@@ -63,19 +63,24 @@ pub struct Scores {
     pub test: Evaluation,
 }
 
-/// A model, fine-tuned.
-pub struct FineTuning {
+/// A model after training, with what it cost.
+pub struct Training {
     pub model: Checkpoint,
     pub epochs: Vec<Epoch>,
     pub end: End,
     pub validation: Option<Evaluation>,
     pub test: Option<Evaluation>,
-    /// It is the winner and validation says that it is at least as good as before.
-    pub chosen: bool,
-    /// Between the transferred model and this one: are they in one basin? Of the winner only.
-    pub barrier: Option<Barrier>,
     pub cost: Cost,
     pub seconds: Seconds,
+}
+
+/// The winner after the training that the specification grants.
+pub struct FineTuning {
+    pub training: Training,
+    /// Validation says that it is at least as good as before.
+    pub chosen: bool,
+    /// Between the transferred model and this one: are they in one basin?
+    pub barrier: Option<Barrier>,
 }
 
 /// The new base after plain training at the winner's cost.
@@ -83,7 +88,7 @@ pub struct FewShot {
     pub learning_rate: f64,
     /// Training samples used.
     pub samples: usize,
-    pub tuned: FineTuning,
+    pub tuned: Training,
     /// With the trials of its learning rates.
     pub seconds: Seconds,
 }
@@ -97,7 +102,7 @@ pub struct Comparison {
     /// The new base after plain training at the winner's cost; under `auto` alone.
     pub few_shot: Option<FewShot>,
     /// The new base after the job's own training; under `auto` alone.
-    pub fine_tune_only: Option<FineTuning>,
+    pub fine_tune_only: Option<Training>,
 }
 
 impl Comparison {
@@ -106,8 +111,8 @@ impl Comparison {
     }
 
     /// The winner after its training, where that is the result.
-    fn chosen_training(&self) -> Option<&FineTuning> {
-        self.fine_tuning.as_ref().filter(|tuned| tuned.chosen)
+    fn chosen_training(&self) -> Option<&Training> {
+        self.fine_tuning.as_ref().filter(|tuned| tuned.chosen).map(|tuned| &tuned.training)
     }
 
     /// Whether the result is the winner after its training.

@@ -9,7 +9,7 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    comparison::{Baselines, Choice, FewShot, FineTuning},
+    comparison::{Baselines, Choice, FewShot, Training},
     context::Context,
     failure::Failure,
     meter::Seconds,
@@ -58,17 +58,17 @@ pub fn few_shot(
     let began = Seconds::read();
     let mut best: Option<(usize, FewShot)> = None;
     for rate in 0..RATES.len() {
-        let trial = spend(context, data, ((budget as f64 * TRIAL) as usize, rate))?;
+        let trial = spend(context, data, (budget as f64 * TRIAL) as usize, rate)?;
         if best.as_ref().is_none_or(|(_, best)| better(&trial.tuned, &best.tuned)) {
             best = Some((rate, trial));
         }
     }
     let Some((rate, _)) = best else { return Ok(None) };
-    let few = spend(context, data, (budget, rate))?;
+    let few = spend(context, data, budget, rate)?;
     Ok(Some(FewShot { seconds: began.passed(), ..few }))
 }
 
-fn better(a: &FineTuning, b: &FineTuning) -> bool {
+fn better(a: &Training, b: &Training) -> bool {
     match (&a.validation, &b.validation) {
         (Some(a), Some(b)) => (a.accuracy, -a.loss) > (b.accuracy, -b.loss),
         _ => false,
@@ -80,14 +80,15 @@ fn better(a: &FineTuning, b: &FineTuning) -> bool {
 fn spend(
     context: &Context,
     data: &Dataset,
-    (budget, rate): (usize, usize),
+    budget: usize,
+    rate: usize,
 ) -> Result<FewShot, Failure> {
     let mut order: Vec<usize> = (0..data.len()).collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(context.job.spec.options.seed));
     order.truncate(budget.max(1));
     let samples = order.len();
     let plan = FineTunePlan { epochs: (budget / samples).max(1), ..plan(context, rate) };
-    let tuned = train(context, (&plan, &data.subset(&order)), &context.inputs.target.checkpoint)?;
+    let tuned = train(context, &plan, &data.subset(&order), &context.inputs.target.checkpoint)?;
     let seconds = tuned.seconds;
     Ok(FewShot { learning_rate: plan.learning_rate, samples, tuned, seconds })
 }
@@ -118,13 +119,13 @@ pub fn fine_tune_only(
     context: &Context,
     baselines: &Baselines,
     few_shot: Option<&FewShot>,
-) -> Result<Option<FineTuning>, Failure> {
+) -> Result<Option<Training>, Failure> {
     let plan = context.fine_tune_plan();
     let (Some(plan), Some(data)) = (plan, &context.inputs.splits.train) else { return Ok(None) };
     if context.job.spec.methods != Methods::Auto {
         return Ok(None);
     }
-    train(context, (&plan, data), start(context, baselines, few_shot)).map(Some)
+    train(context, &plan, data, start(context, baselines, few_shot)).map(Some)
 }
 
 /// The better of few-shot and the new base as it is, by validation.

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::{
-    comparison::{Choice, FineTuning},
+    comparison::{Choice, FineTuning, Training},
     context::Context,
     failure::Failure,
     job::Stop,
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     contract::outcome::Phase,
     engine::{
-        learning::{Barrier, BarrierPlan, Dataset, End, Evaluation, Event, FineTunePlan},
+        learning::{Barrier, BarrierPlan, Dataset, End, Event, FineTunePlan},
         ledger::Work,
         network::Checkpoint,
         transfer::STATISTICS_SAMPLES,
@@ -31,29 +31,31 @@ pub fn run(context: &Context, choice: &Choice) -> Result<Option<FineTuning>, Fai
     let Some(data) = &splits.train else { return Ok(None) };
 
     let winner = choice.winner();
-    let mut tuned = train(context, (&plan, data), &winner.model)?;
-    tuned.chosen = match (&tuned.validation, &winner.validation) {
+    let training = train(context, &plan, data, &winner.model)?;
+    let chosen = match (&training.validation, &winner.validation) {
         (Some(after), Some(before)) => after.accuracy >= before.accuracy,
         _ => true,
     };
-    tuned.barrier = splits
+    let barrier = splits
         .validation
         .as_ref()
-        .map(|validation| barrier(context, data, validation, (&winner.model, &tuned.model)));
-    Ok(Some(tuned))
+        .map(|validation| barrier(context, data, validation, &winner.model, &training.model));
+    Ok(Some(FineTuning { training, chosen, barrier }))
 }
 
 /// Trains from `start` and measures what comes of it.
 pub fn train(
     context: &Context,
-    (plan, data): (&FineTunePlan, &Dataset),
+    plan: &FineTunePlan,
+    data: &Dataset,
     start: &Checkpoint,
-) -> Result<FineTuning, Failure> {
+) -> Result<Training, Failure> {
     let mut observe = |event: Event| match event {
         Event::Step { done, total, .. } => context.advance(done, total, "steps"),
         Event::Epoch(_) => ControlFlow::Continue(()),
     };
     let (cost, began) = (context.cost(), Seconds::read());
+
     let tuned = context
         .ledger
         .book(Work::FineTuning, || context.learner.fine_tune(start, data, plan, &mut observe));
@@ -61,21 +63,19 @@ pub fn train(
         return Err(Failure::Stopped(Stop::Cancelled));
     }
     let (cost, seconds) = (context.cost() - cost, began.passed());
-    let evaluate = |data: &Option<Dataset>| -> Option<Evaluation> {
-        Some(context.evaluate(&tuned.checkpoint, data.as_ref()?))
-    };
-    let splits = &context.inputs.splits;
-    let (validation, test) = (evaluate(&splits.validation), evaluate(&splits.test));
-    let (model, epochs, end) = (tuned.checkpoint, tuned.epochs, tuned.end);
-    let (chosen, barrier) = (false, None);
-    Ok(FineTuning { model, epochs, end, validation, test, chosen, barrier, cost, seconds })
+
+    let (model, splits) = (tuned.checkpoint, &context.inputs.splits);
+    let validation = splits.validation.as_ref().map(|data| context.evaluate(&model, data));
+    let test = splits.test.as_ref().map(|data| context.evaluate(&model, data));
+    Ok(Training { model, epochs: tuned.epochs, end: tuned.end, validation, test, cost, seconds })
 }
 
 fn barrier(
     context: &Context,
     train: &Dataset,
     data: &Dataset,
-    (from, to): (&Checkpoint, &Checkpoint),
+    from: &Checkpoint,
+    to: &Checkpoint,
 ) -> Barrier {
     let positions: Vec<usize> = (0..data.len().min(BARRIER_SAMPLES)).collect();
     let data = data.subset(&positions);

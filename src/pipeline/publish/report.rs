@@ -16,7 +16,7 @@ use crate::{
         transfer::{Candidate, STATISTICS_SAMPLES, candidate::ALPHAS},
     },
     pipeline::{
-        comparison::{Baselines, Comparison, FewShot, FineTuning, Judgement, Scores},
+        comparison::{Baselines, Comparison, FewShot, FineTuning, Judgement, Scores, Training},
         context::Context,
         device::device,
         diagnose::Diagnosed,
@@ -159,7 +159,7 @@ fn few_shot(few: &FewShot) -> report::Trained {
 }
 
 /// A trained baseline in the form of the others, with what it cost.
-fn trained(tuned: &FineTuning) -> report::Trained {
+fn trained(tuned: &Training) -> report::Trained {
     report::Trained {
         accuracy: tuned.test.as_ref().map(|test| test.accuracy),
         loss: tuned.test.as_ref().map(|test| test.loss),
@@ -174,15 +174,16 @@ fn trained(tuned: &FineTuning) -> report::Trained {
 }
 
 fn fine_tuned(tuned: &FineTuning) -> report::FineTuned {
+    let FineTuning { training, chosen, barrier } = tuned;
     report::FineTuned {
-        chosen: tuned.chosen,
-        end: told::end(tuned.end).to_owned(),
-        epochs: tuned.epochs.iter().map(Into::into).collect(),
-        validation: tuned.validation.as_ref().map(Into::into),
-        test: tuned.test.as_ref().map(Into::into),
-        barrier: tuned.barrier.as_ref().map(Into::into),
-        sample_gradients: Some(tuned.cost.sample_gradients),
-        flops: Some(tuned.cost.flops),
+        chosen: *chosen,
+        end: told::end(training.end).to_owned(),
+        epochs: training.epochs.iter().map(Into::into).collect(),
+        validation: training.validation.as_ref().map(Into::into),
+        test: training.test.as_ref().map(Into::into),
+        barrier: barrier.as_ref().map(Into::into),
+        sample_gradients: Some(training.cost.sample_gradients),
+        flops: Some(training.cost.flops),
     }
 }
 

@@ -34,11 +34,11 @@ pub fn timing(context: &Context, comparison: &Comparison, meter: &Meter, diagnos
         diagnosis_seconds: Some(diagnosis),
         few_shot_seconds: comparison.few_shot.as_ref().map(|few| few.tuned.seconds.wall),
         fine_tune_only_seconds: comparison.fine_tune_only.as_ref().map(|tuned| tuned.seconds.wall),
-        fine_tune_seconds: comparison.fine_tuning.as_ref().map(|tuned| tuned.seconds.wall),
+        fine_tune_seconds: comparison.fine_tuning.as_ref().map(|tuned| tuned.training.seconds.wall),
         winner_over_training: training(comparison)
             .map(|cpu| comparison.choice.cpu_seconds[comparison.choice.chosen] / cpu),
         training: TrainingTimes {
-            fine_tune: comparison.fine_tuning.as_ref().map(|tuned| used(tuned.seconds)),
+            fine_tune: comparison.fine_tuning.as_ref().map(|tuned| used(tuned.training.seconds)),
             few_shot: comparison.few_shot.as_ref().map(|few| used(few.seconds)),
             fine_tune_only: comparison.fine_tune_only.as_ref().map(|tuned| used(tuned.seconds)),
         },
@@ -68,8 +68,9 @@ fn by_method(comparison: &Comparison, figures: impl Iterator<Item = f64>) -> Nam
 
 /// Processor seconds of the job's own training without a transfer, or else after it.
 fn training(comparison: &Comparison) -> Option<f64> {
-    let tuned = comparison.fine_tune_only.as_ref().or(comparison.fine_tuning.as_ref())?;
-    (tuned.seconds.cpu > 0.0).then_some(tuned.seconds.cpu)
+    let after = comparison.fine_tuning.as_ref().map(|tuned| &tuned.training);
+    let cpu = comparison.fine_tune_only.as_ref().or(after)?.seconds.cpu;
+    (cpu > 0.0).then_some(cpu)
 }
 
 fn used(seconds: Seconds) -> PhaseTime {
