@@ -11,6 +11,8 @@ mod splits;
 mod stated;
 mod tuning;
 
+use serde_json::Value;
+
 use super::{
     device::device,
     failure::{self, Failure},
@@ -34,6 +36,13 @@ pub use tuning::same_body;
 
 /// The pointer to what the tuning left.
 pub const TRAJECTORY: &str = "/source/trajectory";
+
+/// A model as its configuration and headers give it.
+#[derive(Clone, Copy)]
+pub struct Configured<'a> {
+    pub config: &'a Value,
+    pub signature: &'a Signature,
+}
 
 /// Everything a transfer computes from.
 pub struct Inputs {

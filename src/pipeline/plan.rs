@@ -28,7 +28,7 @@ use crate::{
     storage::Storage,
 };
 use headers::Models;
-use samples::Samples;
+use samples::{MethodRun, Samples};
 use sizes::Bytes;
 
 /// Checks a specification against its artifacts' headers and estimates what a run would compute.
@@ -104,8 +104,13 @@ impl Forecast {
 
     /// What a method's candidate takes.
     fn method(&self, method: Method, spec: &Spec, memory_bytes: f64) -> MethodPlan {
-        let network_is = (self.network.graph.has_batch_norm(), self.models.across_widths);
-        let count = self.samples.candidate((method, spec), self.timesteps, network_is);
+        let count = self.samples.candidate(MethodRun {
+            method,
+            spec,
+            timesteps: self.timesteps,
+            has_batch_norm: self.network.graph.has_batch_norm(),
+            across_widths: self.models.across_widths,
+        });
         let passes = (3 * count.gradients + count.forwards) as f64;
         MethodPlan {
             method: method.into(),

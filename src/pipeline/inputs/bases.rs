@@ -8,8 +8,7 @@
 use serde_json::Value;
 
 use super::{
-    TRAJECTORY,
-    computation::{self, Configured},
+    Configured, TRAJECTORY, computation,
     read::model,
     shared_rows::{
         note_on_rows, notes_on_classes, other_classes, own_tokens, put_tokenizer, shared_rows,
@@ -77,14 +76,15 @@ pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Bas
 
     let Three { base, old, tuning, target, naming } = three;
     let (own, wanted) = (base.signature(), target.checkpoint.signature());
-    let bases = [(&old.config, &own), (&target.folder.config, &wanted)];
-    let source_graph = at_another_width(job.spec, bases)?;
-    let tuned = Configured { config: &tuning.config, signature: &tuning.last().signature() };
+    let before = Configured { config: &old.config, signature: &own };
     let new = Configured { config: &target.folder.config, signature: &wanted };
+    let source_graph = at_another_width(job.spec, before, new)?;
+    let tuned = Configured { config: &tuning.config, signature: &tuning.last().signature() };
     let update = computation::check(tuned, new)?;
     for checkpoint in &tuning.checkpoints {
-        same_as_tuned(&checkpoint.signature(), (source_graph.as_ref(), &own), &wanted)?;
+        same_as_tuned(&checkpoint.signature(), &own, &wanted, source_graph.is_some())?;
     }
+
     let trajectory = trajectory(job, base, tuning.checkpoints);
     let tensors = head.as_ref().map(|head| head.tensors.clone()).unwrap_or_default();
     let trajectory = trajectory.with_head(tensors).with_rows(shared_rows.clone());
@@ -164,7 +164,7 @@ impl Three {
         let other = other_classes(&tuning.config, configs);
         let found = AdoptedHead::find(tuned, signatures.each_ref(), configs[1], other);
         let Some(head) = found else { return Ok(None) };
-        is_a_network(tuned, &tuning.place)?;
+        is_a_network(Configured { config: &tuning.config, signature: tuned.1 }, &tuning.place)?;
 
         let notes = notes_on_classes(&head, &tuning.config, configs.into_iter().zip(&signatures));
         tuning.notes.extend(notes);
@@ -231,9 +231,9 @@ impl Three {
 }
 
 /// A head that the bases lack is the tuned model's, and so are its faults.
-pub fn is_a_network((config, tuned): (&Value, &Signature), place: &str) -> Result<(), Failure> {
+pub fn is_a_network(tuned: Configured, place: &str) -> Result<(), Failure> {
     let fault = failure::graph(TRAJECTORY, place);
-    Graph::from_config(config, tuned).map(|_| ()).map_err(fault)
+    Graph::from_config(tuned.config, tuned.signature).map(|_| ()).map_err(fault)
 }
 
 const UNTIED: &str = "an output matrix stands beside the embedding in one of the three models, and is the \
@@ -253,17 +253,21 @@ fn put_config(folder: &mut ModelFolder, of: impl FnOnce(&Value) -> Value) {
 /// `incompatible_models`, also where the job's methods do not lead from one width to another.
 pub fn at_another_width(
     spec: &Spec,
-    [old, new]: [(&Value, &Signature); 2],
+    old: Configured,
+    new: Configured,
 ) -> Result<Option<Graph>, Failure> {
-    let names = ["the source's base", "the target's base"];
-    let Err(different) = compare((names[0], old.1), (names[1], new.1)) else { return Ok(None) };
-    let graphs = [old, new].map(|(config, signature)| Graph::from_config(config, signature));
+    let [source, target] = ["the source's base", "the target's base"];
+    let Err(different) = compare((source, old.signature), (target, new.signature)) else {
+        return Ok(None);
+    };
+    let graphs = [old, new].map(|model| Graph::from_config(model.config, model.signature));
     let [Ok(of), Ok(than)] = graphs else {
         return Err(failure::incompatible("/source/base")(different));
     };
-    if widths::compare((names[0], &of, old.1), (names[1], &than, new.1)).is_err() {
+    if widths::compare((source, &of, old.signature), (target, &than, new.signature)).is_err() {
         return Err(failure::incompatible("/source/base")(different));
     }
+
     let refused = |pointer: &str, what: &str| {
         let detail = format!(
             "{different}. Between widths only bico and theseus carry over (and gradfix on one of \
@@ -291,13 +295,12 @@ fn leads_between_widths(method: Method, spec: &Spec) -> bool {
 /// A tuned model has its base's tensors: the target's too, unless that differs in width.
 pub fn same_as_tuned(
     tuned: &Signature,
-    (at_another_width, base): (Option<&Graph>, &Signature),
+    base: &Signature,
     target: &Signature,
+    across_widths: bool,
 ) -> Result<(), Failure> {
-    let than = match at_another_width {
-        Some(_) => ("the source's base", base),
-        None => ("the target's base", target),
-    };
+    let than =
+        if across_widths { ("the source's base", base) } else { ("the target's base", target) };
     compare(("the tuned model", tuned), than).map_err(failure::incompatible(TRAJECTORY))
 }
 

@@ -1,19 +1,10 @@
 //! Whether two models of the same tensors compute the same.
 
-use serde_json::Value;
-
-use super::TRAJECTORY;
+use super::{Configured, TRAJECTORY};
 use crate::{
-    engine::network::{Graph, Signature},
+    engine::network::Graph,
     pipeline::failure::{self, Failure},
 };
-
-/// A model as its configuration and headers give it.
-#[derive(Clone, Copy)]
-pub struct Configured<'a> {
-    pub config: &'a Value,
-    pub signature: &'a Signature,
-}
 
 /// Refuses a tuned model that computes otherwise than the new base from tensors of the same shapes: another
 /// number of heads, activation or padding. It would be judged, and its steps taken, as another function.

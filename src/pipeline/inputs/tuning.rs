@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    TRAJECTORY,
+    Configured, TRAJECTORY,
     read::{location, model_at},
 };
 use crate::{
@@ -129,7 +129,8 @@ fn other_start(
         return Ok(0);
     }
     let (first, _) = model_at(access, TRAJECTORY, first, files)?;
-    same_body((&first.folder.config, &first.checkpoint.signature()), &base.checkpoint.signature())?;
+    let own = Configured { config: &first.folder.config, signature: &first.checkpoint.signature() };
+    same_body(own, &base.checkpoint.signature())?;
     let digests = |model: &Model| -> BTreeSet<String> {
         model.inputs.iter().map(|file| file.sha256.clone()).collect()
     };
@@ -144,7 +145,8 @@ fn other_start(
 }
 
 /// Refuses a first checkpoint whose tensors below the head are not the old base's.
-pub fn same_body((config, first): (&Value, &Signature), base: &Signature) -> Result<(), Failure> {
+pub fn same_body(first: Configured, base: &Signature) -> Result<(), Failure> {
+    let Configured { config, signature: first } = first;
     let graph = Graph::from_config(config, first).ok();
     let output = graph.as_ref().and_then(Graph::head);
     let body = |of: &Signature| -> Signature {

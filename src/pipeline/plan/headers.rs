@@ -13,7 +13,7 @@ use crate::{
     pipeline::{
         failure::{self, Failure},
         inputs::{
-            TRAJECTORY, bases,
+            Configured, TRAJECTORY, bases,
             read::{headers, headers_at, location},
             same_body, shared_rows,
         },
@@ -60,6 +60,7 @@ impl Models {
         let tuned_model = (&tuned_config, &tuned);
         let head = AdoptedHead::find(tuned_model, [&base, &target], &folder.config, other);
         if let Some(head) = &head {
+            let tuned_model = Configured { config: &tuned_config, signature: &tuned };
             bases::is_a_network(tuned_model, &spec.source.trajectory)?;
             (base, target) = (head.on_signature(base, &tuned), head.on_signature(target, &tuned));
             folder.config = head.config.clone();
@@ -73,10 +74,10 @@ impl Models {
                 tuned = rows.on_signature(tuned);
             }
         }
-        let bases = [(&old.config, &base), (&folder.config, &target)];
-        let source = bases::at_another_width(spec, bases)?;
-        bases::same_as_tuned(&tuned, (source.as_ref(), &base), &target)?;
-        let across_widths = source.is_some();
+        let before = Configured { config: &old.config, signature: &base };
+        let after = Configured { config: &folder.config, signature: &target };
+        let across_widths = bases::at_another_width(spec, before, after)?.is_some();
+        bases::same_as_tuned(&tuned, &base, &target, across_widths)?;
         Ok(Self { folder, target, base, head, across_widths, checkpoints })
     }
 }
@@ -103,7 +104,7 @@ fn tuned(
     let first = &trajectory.checkpoints[0].model;
     if trajectory.list.is_some() && *first != old.location {
         let (folder, own) = headers_at(storage, TRAJECTORY, first)?;
-        same_body((&folder.config, &own), base)?;
+        same_body(Configured { config: &folder.config, signature: &own }, base)?;
     }
     let adapter =
         artifacts::Adapter::look(storage.blocking(), last).map_err(failure::at(TRAJECTORY))?;

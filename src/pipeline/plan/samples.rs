@@ -36,6 +36,22 @@ pub struct Count {
     pub forwards: usize,
 }
 
+impl Count {
+    fn new(gradients: usize, forwards: usize) -> Self {
+        Self { gradients, forwards }
+    }
+}
+
+/// One method of a job, on the job's network.
+#[derive(Clone, Copy)]
+pub struct MethodRun<'a> {
+    pub method: Method,
+    pub spec: &'a Spec,
+    pub timesteps: usize,
+    pub has_batch_norm: bool,
+    pub across_widths: bool,
+}
+
 impl Samples {
     /// Images that are decoded have as many `channels` as the network reads.
     pub fn look(spec: &Spec, storage: &Storage, channels: Option<usize>) -> Result<Self, Failure> {
@@ -98,19 +114,16 @@ impl Samples {
     }
 
     /// What one method's candidate takes, its selection and the test split included.
-    pub fn candidate(
-        &self,
-        (method, spec): (Method, &Spec),
-        timesteps: usize,
-        (has_batch_norm, across_widths): (bool, bool),
-    ) -> Count {
-        let mut count = self.aligning((method, spec), timesteps, has_batch_norm);
-        let on = methods::builds_on(method, spec.options.gradfix_on.into(), across_widths);
-        if let Some(on) = on {
-            let below = self.aligning((on, spec), timesteps, has_batch_norm);
+    pub fn candidate(&self, of: MethodRun) -> Count {
+        let MethodRun { spec, timesteps, has_batch_norm, across_widths, .. } = of;
+        let mut count = self.aligning(of);
+        let on = methods::builds_on(of.method, spec.options.gradfix_on.into(), across_widths);
+        if let Some(method) = on {
+            let below = self.aligning(MethodRun { method, ..of });
             count.gradients += below.gradients;
             count.forwards += below.forwards;
         }
+
         let searched = matches!(spec.options.alpha, Alpha::Search);
         let alphas = if searched { ALPHAS.len() - 1 } else { 0 };
         let trials = if self.validation > 0 { timesteps + alphas } else { 0 };
@@ -121,28 +134,23 @@ impl Samples {
         count
     }
 
-    fn aligning(
-        &self,
-        (method, spec): (Method, &Spec),
-        timesteps: usize,
-        has_batch_norm: bool,
-    ) -> Count {
+    fn aligning(&self, of: MethodRun) -> Count {
+        let MethodRun { method, spec, timesteps, has_batch_norm, .. } = of;
         let batch = self.batch(spec);
         let both = 2 * STATISTICS_SAMPLES.min(self.train);
-        let of = |gradients, forwards| Count { gradients, forwards };
         match method {
-            Method::Gmt => of(batch * timesteps * (timesteps + 1), 0),
-            Method::Fgmt => of(2 * batch * timesteps, 0),
+            Method::Gmt => Count::new(batch * timesteps * (timesteps + 1), 0),
+            Method::Fgmt => Count::new(2 * batch * timesteps, 0),
             Method::Oracle => {
                 let epochs = spec.fine_tune.clone().unwrap_or_default().epochs;
                 let looked_at = self.validation + self.statistics(has_batch_norm);
-                of(epochs * self.train, epochs * looked_at)
+                Count::new(epochs * self.train, epochs * looked_at)
             }
             // The loss on those that vote is reported.
-            Method::Gradfix => of(batch, batch),
-            Method::Bico => of(both, 0),
-            Method::Theseus => of(0, both),
-            Method::Identity | Method::WeightMatching => of(0, 0),
+            Method::Gradfix => Count::new(batch, batch),
+            Method::Bico => Count::new(both, 0),
+            Method::Theseus => Count::new(0, both),
+            Method::Identity | Method::WeightMatching => Count::default(),
         }
     }
 }
