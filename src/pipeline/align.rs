@@ -54,9 +54,11 @@ impl<'b, 'a> Alignments<'b, 'a> {
             Some(on) => Some(self.of(on, gradfix_on)?),
             None => None,
         };
+
         let (before, start) = (context.cost(), Seconds::read());
         let gradients = Rc::new(DiskGradients::of(context.inputs, context.job, method));
         context.gradients.borrow_mut().push(Rc::clone(&gradients));
+
         let work = Work::of(method);
         let progress =
             |done, total| context.advance(work.within(done), work.within(total), work.unit());
@@ -68,6 +70,7 @@ impl<'b, 'a> Alignments<'b, 'a> {
             let on = on.as_ref().map(|on| &on.alignment);
             methods::align(method, &problem, on, Some(&context.oracle_plan()))?
         };
+
         let mut aligned =
             Aligned { alignment, cost: context.cost() - before, seconds: start.passed() };
         if let Some(on) = on {

@@ -92,10 +92,12 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
         Some(_) => None,
         None => Stated::of(access.storage, "/target/base", &target.folder)?,
     };
+
     let channels = read::channels("/target/base", &target.folder, &signature)?;
     let splits = splits::read(job, access, (channels, stated.as_ref()), &mut files)?;
     let graph =
         read::graph("/target/base", &target.folder, &signature, splits.sample().as_deref())?;
+
     adopted_head::check(&graph, spec.options.head, head.as_ref())?;
     let symmetry = Symmetry::derive(&graph, &signature)
         .map_err(failure::graph("/target/base", &spec.target.base))?;
@@ -103,6 +105,7 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
         // It reads what the target reads.
         (Graph { input: graph.input.clone(), ..source }, trajectory.base().signature())
     });
+
     let inputs = Inputs {
         graph,
         signature,

@@ -71,6 +71,7 @@ pub fn evaluate(
         let place = read::location(access.storage, "/data", uri)?;
         dataset::read(&access, &place, reading).map(|(data, _)| data).map_err(failure::at("/data"))
     };
+
     let data = read(data_uri)?;
     let graph = read::graph("", &model.folder, &signature, Some(data.sample_shape()))?;
     let learner = Learner::new(&graph, &signature, checked_device()?)
@@ -81,6 +82,7 @@ pub fn evaluate(
         learner.check(&train).map_err(refused)?;
         checkpoint = learner.with_statistics(&checkpoint, &train, STATISTICS_SAMPLES, 128);
     }
+
     let ledger = Ledger::new(meter::now);
     let start = ledger.now();
     let found = learner.evaluate(&checkpoint, &data);

@@ -50,6 +50,7 @@ pub fn files(
     let spec = context.job.spec;
     let licence = licence_of(context.job.storage.blocking(), &inputs.target.folder)
         .map_err(failure::at("/target/base"))?;
+
     let card = Card {
         source_base: spec.source.base.clone(),
         trajectory: spec.source.trajectory.clone(),
@@ -60,6 +61,7 @@ pub fn files(
         warnings: judgement.warnings,
         inputs: inputs.files.clone(),
     };
+
     let mut write = || {
         if published {
             writer.model(&inputs.naming.written(comparison.model()), &inputs.target.folder)?;

@@ -36,10 +36,12 @@ pub fn run(job: Job) -> Result<Outcome, Failure> {
     let meter = Meter::start(job.progress);
     let storage = job.storage.watching();
     let job = Job { progress: &meter, storage: &storage, ..job };
+
     let scratch = meter::Scratch::create(job.scratch, job.id)?;
     let go_on = || job.progress.go_on().is_ok();
     let access = Access { storage: job.storage, scratch: scratch.path(), go_on: &go_on };
     let done = begin(&job, access, &meter);
+
     // Whatever a stopped read or write says, the reason is the stop.
     match (done, job.progress.go_on()) {
         (Err(_), Err(stop)) => Err(Failure::Stopped(stop)),

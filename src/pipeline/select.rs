@@ -24,8 +24,8 @@ use crate::{
     },
 };
 
-/// One candidate a method. Progress counts within the phase of one method: timesteps evaluated while
-/// `transferring`, and while `aligning` what each takes (see [`Work`]).
+/// One candidate per method. Progress counts within the phase of one method: timesteps evaluated while
+/// `transferring`, and while `aligning` what each takes (see `align`).
 pub fn run(
     context: &Context,
     diagnosed: &Diagnosed,
@@ -33,6 +33,7 @@ pub fn run(
 ) -> Result<Candidates, Failure> {
     let before = context.cost();
     let alignments = Alignments::after(context, diagnosed);
+
     let mut selector = Selector { context, alignments, cpu_seconds: Vec::new(), shifts: false };
     let (candidates, ladder) = match &context.job.spec.methods {
         Methods::Auto => {
@@ -67,8 +68,10 @@ fn climb(
         target_loss: validation(&baselines.target_before).map(|evaluation| evaluation.loss),
         loss_of_guessing: (context.learner.classes() as f64).ln(),
     };
+
     // Onto the same base it changes nothing.
     selector.shifts = known.one_lineage() && !diagnosis.identical_bases;
+
     let (mut candidates, mut steps) = (Vec::<Candidate>::new(), Vec::new());
     while let Some(mut step) = ladder::next(&known, &steps) {
         tracing::info!(method = step.method.name(), taken = step.taken, reason = step.reason);
@@ -105,8 +108,10 @@ impl Selector<'_, '_> {
         let context = self.context;
         let options = &context.job.spec.options;
         let selection = Selection { step: options.step.into(), alpha: options.alpha.into() };
+
         context.job.progress.phase(Phase::Aligning);
         let Aligned { alignment, cost, seconds } = self.alignments.of(method, gradfix_on)?;
+
         context.job.progress.phase(Phase::Transferring);
         let (before, start) = (context.cost(), Seconds::read());
         let progress = |done, total| context.advance(done, total, "timesteps");
@@ -118,6 +123,7 @@ impl Selector<'_, '_> {
             let mut both = vec![candidate, shifted];
             candidate = both.swap_remove(ladder::best(&both).unwrap_or(0));
         }
+
         candidate.cost = cost + (context.cost() - before);
         let seconds = seconds + start.passed();
         candidate.seconds = seconds.wall;
@@ -140,6 +146,7 @@ pub fn best(context: &Context, candidates: Candidates) -> Result<Choice, Failure
         code: "no_candidate",
         detail: "no method gave a candidate".into(),
     })?;
+
     let test = context.inputs.splits.test.as_ref();
     let tests = candidates
         .iter()

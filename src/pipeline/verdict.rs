@@ -27,15 +27,18 @@ pub fn judge(context: &Context, comparison: &Comparison, identical_bases: bool) 
     let metric = comparison.test().map(|t| t.accuracy);
     let recovery = recovery(metric, before, source);
     let negative_flips = negative_flips(context, comparison);
+
     let share = negative_flips.map(|flips| flips.share);
     let gate = context.job.spec.gate.as_ref().map_or_else(Vec::new, |gate| {
         let changed = changed_by(context, comparison.model());
         checks(gate, &Measured { metric, source, negative_flips: share, changed })
     });
+
     let worse = matches!((metric, source), (Some(metric), Some(source)) if metric < source);
     let is_auto = context.job.spec.methods == Methods::Auto;
     let failed = if gate.is_empty() { is_auto && worse } else { gate.iter().any(|c| !c.passed) };
     let verdict = if failed { Verdict::Rejected } else { Verdict::Published };
+
     let warnings = warnings::of(context, comparison, &gate);
     let facts = Facts {
         metric,
