@@ -300,7 +300,6 @@ pub struct CostSummary {
     pub transfer_over_one_epoch: Option<f64>,
     /// What other versions count.
     #[serde(flatten)]
-    #[schema(ignore)]
     pub other: Map<String, Value>,
 }
 

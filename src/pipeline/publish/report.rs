@@ -190,6 +190,7 @@ fn fine_tuned(tuned: &FineTuning) -> report::FineTuned {
 fn candidates(comparison: &Comparison) -> Vec<report::Candidate> {
     let ranks = ranks(&comparison.choice.candidates);
     comparison
+        .choice
         .candidates
         .iter()
         .zip(comparison.choice.tests.iter().zip(ranks))
