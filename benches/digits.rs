@@ -14,23 +14,20 @@ use std::{error::Error, ops::ControlFlow, time::Instant};
 
 use burn::tensor::Device;
 use bytes::Bytes;
-use retune::{
-    engine::{
-        network::Graph,
-        profiler::Profiler,
-        symmetry::Symmetry,
-        tensors::{Checkpoint, DType, Signature, TensorInfo},
-        training::{Dataset, FineTunePlan, Learner, Optimizer},
-        transfer::{
-            Alignment, Problem, Trajectory,
-            candidate::{Selection, select},
-            methods::{
-                self, align,
-                gradient_matching::{self, Variant, WEIGHT_ANCHOR},
-            },
+use retune::engine::{
+    network::Graph,
+    profiler::Profiler,
+    symmetry::Symmetry,
+    tensors::{Checkpoint, DType, Signature, TensorInfo},
+    training::{Dataset, FineTunePlan, Learner, Optimizer},
+    transfer::{
+        Alignment, Alpha, Method, Problem, Schedule, Step, Trajectory,
+        candidate::{Selection, select},
+        methods::{
+            self, align,
+            gradient_matching::{self, Variant, WEIGHT_ANCHOR},
         },
     },
-    spec::{Alpha, Method, Schedule, Step},
 };
 use safetensors::SafeTensors;
 use serde_json::{Value, json};

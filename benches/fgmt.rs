@@ -15,16 +15,13 @@ use burn::tensor::Device;
 use nix::sys::resource::{UsageWho, getrusage};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use retune::{
-    engine::{
-        network::Graph,
-        profiler::{Profiler, Work},
-        symmetry::Symmetry,
-        tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
-        training::{Dataset, FineTunePlan, Learner, Optimizer},
-        transfer::{Problem, Trajectory, methods::align},
-    },
-    spec::{Method, Schedule},
+use retune::engine::{
+    network::Graph,
+    profiler::{Profiler, Work},
+    symmetry::Symmetry,
+    tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
+    training::{Dataset, FineTunePlan, Learner, Optimizer},
+    transfer::{Method, Problem, Schedule, Trajectory, methods::align},
 };
 use serde_json::{Value, json};
 

@@ -43,8 +43,6 @@ mod card;
 
 use std::path::Path;
 
-use serde::Serialize;
-
 pub use card::{Card, licence_of};
 pub use error::ArtifactError;
 pub use lora::Adapter;
@@ -52,7 +50,8 @@ pub use model::{Model, ModelFolder};
 pub use result::{Begun, ResultWriter};
 pub use trajectory::Trajectory;
 
-use crate::storage::{FetchedFile, Location, Sha256Hex, Storage};
+pub use crate::contract::manifest::InputFile;
+use crate::storage::{FetchedFile, Location, Storage};
 
 /// What reading and writing need: the stores, a folder for copies of remote objects, and whom to
 /// ask whether to go on.
@@ -61,14 +60,6 @@ pub struct Access<'a> {
     pub storage: &'a Storage,
     pub scratch: &'a Path,
     pub go_on: &'a dyn Fn() -> bool,
-}
-
-/// A file that a transfer read, as its manifest lists it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct InputFile {
-    pub uri: String,
-    pub size: u64,
-    pub sha256: Sha256Hex,
 }
 
 impl Access<'_> {

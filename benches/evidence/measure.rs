@@ -12,19 +12,16 @@ use burn::tensor::Device;
 use nix::sys::resource::{UsageWho, getrusage};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use retune::{
-    engine::{
-        profiler::Profiler,
-        symmetry::{Permutation, Symmetry},
-        tensors::Checkpoint,
-        training::{Cost, Dataset, Evaluation, FineTunePlan, Learner},
-        transfer::{
-            Alignment, Problem, STATISTICS_SAMPLES, Trajectory, Transport,
-            candidate::{Selection, select},
-            methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
-        },
+use retune::engine::{
+    profiler::Profiler,
+    symmetry::{Permutation, Symmetry},
+    tensors::Checkpoint,
+    training::{Cost, Dataset, Evaluation, FineTunePlan, Learner},
+    transfer::{
+        Alignment, Alpha, Method, Problem, STATISTICS_SAMPLES, Schedule, Step, Trajectory, Transport,
+        candidate::{Selection, select},
+        methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
     },
-    spec::{Alpha, Method, Schedule, Step},
 };
 use serde_json::{Value, json};
 

@@ -4,11 +4,10 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::storage::Blocking;
+use crate::{contract::manifest::files, storage::Blocking};
 
 use super::{InputFile, error::ArtifactError, model::ModelFolder, result::OutputFile};
 
-const README: &str = "README.md";
 const README_LIMIT: u64 = 1 << 20;
 
 /// What a model card tells.
@@ -36,7 +35,7 @@ pub fn licence_of(
     storage: Blocking<'_>,
     folder: &ModelFolder,
 ) -> Result<Option<String>, ArtifactError> {
-    let place = folder.location.child(README)?;
+    let place = folder.location.child(files::MODEL_CARD)?;
     if !storage.exists(&place)? {
         return Ok(None);
     }

@@ -11,6 +11,7 @@ mod parquet;
 mod shards;
 
 use crate::{
+    contract::spec::Preprocess,
     engine::{
         learning::{Dataset, cross_entropy::IGNORED},
         network::{
@@ -18,7 +19,6 @@ use crate::{
             token::{ABSENT, IDS as MOST_IDS, TYPES as MOST_TYPES},
         },
     },
-    spec::Preprocess,
     storage::{Location, Storage},
 };
 

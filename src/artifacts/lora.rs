@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::{
+    contract::manifest::files::{ADAPTER_CONFIG as CONFIG, ADAPTER_WEIGHTS as WEIGHTS},
     engine::network::{
         Checkpoint, Graph, GraphError, OUTPUT, Signature, as_classifier, is_of_a_task,
         tied_embedding, vocabulary_of,
@@ -36,8 +37,6 @@ use super::{
 use changes::{Change, Changes, Reading};
 use settings::Settings;
 
-const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
 const PICKLE: &str = "adapter_model.bin";
 const CONFIG_LIMIT: u64 = 1 << 20;
 

@@ -14,6 +14,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
+    contract::manifest::files::{
+        ADAPTER_CONFIG as ADAPTER, ADAPTER_WEIGHTS, CONFIG, WEIGHTS, WEIGHTS_INDEX as INDEX,
+    },
     engine::network::{Checkpoint, Signature},
     storage::{Blocking, Listing, Location, ObjectInfo, ResultKey},
 };
@@ -23,10 +26,6 @@ pub(super) use beside::files_beside;
 
 use super::{Access, InputFile, error::ArtifactError, tensors};
 
-const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-const ADAPTER: &str = "adapter_config.json";
 const MODULES: &str = "modules.json";
 /// Suffixes of files that are, or may be, pickles.
 const PICKLES: [&str; 6] = [".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"];
@@ -202,8 +201,7 @@ pub(super) fn has_weights(listing: &Listing) -> bool {
 /// what a Trainer leaves beside (`training_args.bin`, `optimizer.pt`) is none.
 pub(super) fn has_any_weights(listing: &Listing) -> bool {
     let names = || listing.files.iter().map(|file| file.location.name());
-    has_weights(listing)
-        || names().any(|name| is_pickled_model(name) || name == "adapter_model.safetensors")
+    has_weights(listing) || names().any(|name| is_pickled_model(name) || name == ADAPTER_WEIGHTS)
 }
 
 /// A pickle of weights, under the names that libraries give them.

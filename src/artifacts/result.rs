@@ -14,14 +14,17 @@
 //! manifest list.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    contract::{
+        manifest::{self, Manifest},
+        outcome::Verdict,
+        report::Software,
+    },
     engine::network::{Checkpoint, HostTensor},
-    pipeline::Verdict,
-    storage::{Attempt, Location, Published, ResultKey, Sha256Hex, Staged, Storage, StorageError},
+    storage::{Attempt, Location, ResultKey, Staged, Storage, StorageError},
 };
 
 use super::{
@@ -34,64 +37,20 @@ use super::{
 use election::Elected;
 
 mod election;
+mod standing;
 
-const FORMAT: &str = "retune-result/1";
+pub use crate::contract::manifest::OutputFile;
+pub use standing::{Finished, Standing};
+
 const MANIFEST_LIMIT: u64 = 64 << 20;
 /// Tensor bytes above which a model is written in shards, and the most a shard holds.
 const SHARD_SIZE: u64 = 5_000_000_000;
-
-/// A file of a result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutputFile {
-    pub name: String,
-    pub size: u64,
-    pub sha256: Sha256Hex,
-}
-
-/// A result that stands.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
-    /// `<output>/<transfer id>/`
-    pub uri: String,
-    pub manifest_sha256: Sha256Hex,
-    pub manifest: Value,
-}
-
-impl Standing {
-    /// Of all files but the manifest.
-    pub fn bytes(&self) -> u64 {
-        let outputs = self.manifest["outputs"].as_array().into_iter().flatten();
-        outputs.filter_map(|file| file["size"].as_u64()).fold(0, u64::saturating_add)
-    }
-
-    /// Of all files but the manifest.
-    fn names(&self) -> Vec<&str> {
-        let outputs = self.manifest["outputs"].as_array().into_iter().flatten();
-        outputs.filter_map(|file| file["name"].as_str()).collect()
-    }
-}
 
 /// What [`ResultWriter::begin`] found.
 pub enum Begun<'a> {
     Fresh(ResultWriter<'a>),
     /// An earlier attempt wrote the whole result but did not live to say so.
     Standing(Standing),
-}
-
-/// Whose result stands in the end.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Finished {
-    Own(Standing),
-    /// Another attempt's, which was first.
-    Other(Standing),
-}
-
-impl Finished {
-    pub fn standing(self) -> Standing {
-        match self {
-            Self::Own(standing) | Self::Other(standing) => standing,
-        }
-    }
 }
 
 /// A result being written.
@@ -133,7 +92,7 @@ impl<'a> ResultWriter<'a> {
         let storage = access.storage.unwatched();
         // A process that was stopped right here may wake up long after its lease, and end there.
         let go_on = || if (access.go_on)() { Ok(()) } else { Err(StorageError::Stopped) };
-        if let Some(standing) = standing(&storage, &folder)? {
+        if let Some(standing) = standing::find(&storage, &folder)? {
             election::tidy(&storage, &folder, &standing.names());
             return Ok(Begun::Standing(standing));
         }
@@ -266,14 +225,14 @@ impl<'a> ResultWriter<'a> {
         let mut inputs = [facts.inputs, &self.carried].concat();
         inputs.sort();
         inputs.dedup();
-        let manifest = json!({
-            "format": FORMAT,
-            "id": facts.id,
-            "software": {"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")},
-            "verdict": facts.verdict,
-            "spec": facts.spec,
-            "inputs": inputs,
-            "outputs": self.outputs,
+        let manifest = json!(Manifest {
+            format: manifest::FORMAT.to_owned(),
+            id: facts.id,
+            software: Software::own(),
+            verdict: facts.verdict,
+            spec: facts.spec.clone(),
+            inputs,
+            outputs: self.outputs.clone(),
         });
         if let Err(error) = self.access.storage.check_unchanged() {
             self.discard()?;
@@ -282,7 +241,7 @@ impl<'a> ResultWriter<'a> {
         if !(self.access.go_on)() {
             return Err(StorageError::Stopped.into());
         }
-        if let Some(standing) = standing(&self.storage, &self.folder)? {
+        if let Some(standing) = standing::find(&self.storage, &self.folder)? {
             election::tidy(&self.storage, &self.folder, &standing.names());
             return Ok(Finished::Other(standing));
         }
@@ -338,30 +297,6 @@ impl<'a> ResultWriter<'a> {
         self.outputs.push(OutputFile::from(&written));
         self.staged.push(written);
     }
-}
-
-/// The result in a folder, if its manifest is there and tells the truth about the other files.
-fn standing(storage: &Storage, folder: &Location) -> Result<Option<Standing>, ArtifactError> {
-    #[derive(Deserialize)]
-    struct Outputs {
-        outputs: Vec<OutputFile>,
-    }
-    let storage = storage.blocking();
-    let place = folder.at(&ResultKey::Manifest);
-    if !storage.exists(&place)? {
-        return Ok(None);
-    }
-    let bytes = storage.read_small(&place, MANIFEST_LIMIT)?;
-    let Ok(manifest) = serde_json::from_slice::<Value>(&bytes) else { return Ok(None) };
-    let Ok(Outputs { outputs }) = Outputs::deserialize(&manifest) else { return Ok(None) };
-    for OutputFile { name, size, sha256 } in outputs {
-        let file = folder.join(&name)?;
-        if !storage.exists(&file)? || storage.digest(&file)? != (Published { size, sha256 }) {
-            return Ok(None);
-        }
-    }
-    let manifest_sha256 = crate::storage::sha256_of(&bytes);
-    Ok(Some(Standing { uri: format!("{folder}/"), manifest_sha256, manifest }))
 }
 
 fn pretty(value: &Value) -> Bytes {

@@ -1,11 +1,11 @@
 //! A safetensors file as a checkpoint, and a checkpoint as the bytes of such a file.
 
+mod finite;
+mod write;
+
 use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path, sync::Arc};
 
 use bytes::Bytes;
-use half::{bf16, f16};
-use rayon::prelude::*;
-use serde_json::{Map, Value, json};
 
 use crate::{
     engine::network::{Checkpoint, DType, Elements, HostTensor},
@@ -18,10 +18,11 @@ use super::{
     mapping,
 };
 
+pub use finite::{check_finite, first_not_finite};
+pub use write::{FinitePieces, NotFinite, Pieces, shards, to_bytes, to_finite_pieces, to_pieces};
+
 /// Read in one request when only a header is wanted: most headers are shorter.
 const FIRST_READ: u64 = 64 << 10;
-/// Elements a task looks at.
-const CHUNK: usize = 1 << 16;
 
 /// Opens a local file of parameters whose name, in errors, is `location`. No value is read: the
 /// tensors are lazy, so that memory holds what is being looked at and no more.
@@ -171,157 +172,4 @@ fn located(fault: HeaderFault, location: &Location) -> ArtifactError {
         tensor: fault.tensor,
         detail: fault.detail,
     }
-}
-
-/// The first tensor, in order of name, with a NaN or infinite value, and that value's position.
-pub fn first_not_finite(checkpoint: &Checkpoint) -> Option<(String, usize)> {
-    let tensors: Vec<_> = checkpoint.iter().collect();
-    tensors
-        .into_iter()
-        .find_map(|(name, tensor)| position_not_finite(tensor).map(|at| (name.to_owned(), at)))
-}
-
-/// Refuses NaN and infinite values.
-///
-/// # Errors
-/// `not_finite`, with the tensor and the position.
-pub fn check_finite(checkpoint: &Checkpoint, location: &Location) -> Result<(), ArtifactError> {
-    let Some((name, position)) = first_not_finite(checkpoint) else { return Ok(()) };
-    let detail = format!("element {position} is NaN or infinite; every value must be finite");
-    Err(ArtifactError::tensor("not_finite", location, &name, detail))
-}
-
-fn position_not_finite(tensor: &HostTensor) -> Option<usize> {
-    let starts = (0..tensor.len()).into_par_iter().step_by(CHUNK);
-    starts.find_map_first(|start| {
-        let bytes = tensor.bytes_of(start..(start + CHUNK).min(tensor.len()));
-        first_among(tensor.dtype(), &bytes).map(|at| start + at)
-    })
-}
-
-/// The first value of these that is NaN or infinite.
-fn first_among(dtype: DType, bytes: &[u8]) -> Option<usize> {
-    match dtype {
-        DType::F32 => first(bytes.as_chunks().0, |&b| f32::from_le_bytes(b).is_finite()),
-        DType::F16 => first(bytes.as_chunks().0, |&b| f16::from_le_bytes(b).is_finite()),
-        DType::BF16 => first(bytes.as_chunks().0, |&b| bf16::from_le_bytes(b).is_finite()),
-        DType::I64 | DType::I32 | DType::U8 | DType::Bool => None,
-    }
-}
-
-fn first<const N: usize>(values: &[[u8; N]], finite: fn(&[u8; N]) -> bool) -> Option<usize> {
-    values.iter().position(|value| !finite(value))
-}
-
-/// The bytes of a safetensors file, piece by piece.
-pub struct Pieces<'a> {
-    /// Bytes in all.
-    pub size: u64,
-    /// The header, then every tensor's own bytes; of lazy ones no more than a range at a time.
-    pub pieces: Box<dyn Iterator<Item = Bytes> + 'a>,
-}
-
-/// A value that no file of ours may hold.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("tensor {tensor:?}: element {element} is NaN or infinite")]
-pub struct NotFinite {
-    pub tensor: String,
-    pub element: usize,
-}
-
-/// As [`Pieces`], up to the first value that is not finite.
-pub struct FinitePieces<'a> {
-    /// Bytes in all.
-    pub size: u64,
-    pub pieces: Box<dyn Iterator<Item = Result<Bytes, NotFinite>> + 'a>,
-}
-
-/// A checkpoint as a safetensors file. Tensors are ordered by element size (largest first, so that
-/// all are aligned) and name: the same checkpoint gives the same bytes.
-pub fn to_pieces(checkpoint: &Checkpoint) -> Pieces<'_> {
-    let Front { header, size, tensors } = front(checkpoint);
-    let parts = |(_, tensor): (&str, &'_ HostTensor)| {
-        let tensor = tensor.clone();
-        tensor.pieces().map(move |range| tensor.bytes_of(range))
-    };
-    let pieces = std::iter::once(header).chain(tensors.into_iter().flat_map(parts));
-    Pieces { size, pieces: Box::new(pieces) }
-}
-
-/// The same, each value looked at before it is handed out.
-pub fn to_finite_pieces(checkpoint: &Checkpoint) -> FinitePieces<'_> {
-    let Front { header, size, tensors } = front(checkpoint);
-    let parts = |(name, tensor): (&'_ str, &'_ HostTensor)| {
-        let (name, tensor) = (name.to_owned(), tensor.clone());
-        tensor.pieces().map(move |range| {
-            let bytes = tensor.bytes_of(range.clone());
-            let step = CHUNK * tensor.dtype().size();
-            let chunks = bytes.par_chunks(step).enumerate();
-            let found = chunks.find_map_first(|(i, chunk)| {
-                first_among(tensor.dtype(), chunk).map(|at| range.start + i * CHUNK + at)
-            });
-            match found {
-                None => Ok(bytes),
-                Some(element) => Err(NotFinite { tensor: name.clone(), element }),
-            }
-        })
-    };
-    let pieces = std::iter::once(Ok(header)).chain(tensors.into_iter().flat_map(parts));
-    FinitePieces { size, pieces: Box::new(pieces) }
-}
-
-/// What stands before the tensors of a file, and their order in it.
-struct Front<'a> {
-    header: Bytes,
-    /// Bytes of the whole file.
-    size: u64,
-    tensors: Vec<(&'a str, &'a HostTensor)>,
-}
-
-fn front(checkpoint: &Checkpoint) -> Front<'_> {
-    let mut tensors: Vec<_> = checkpoint.iter().collect();
-    tensors.sort_by(|a, b| b.1.dtype().size().cmp(&a.1.dtype().size()).then(a.0.cmp(b.0)));
-    let mut header = Map::new();
-    header.insert("__metadata__".into(), json!({"format": "pt"}));
-    let mut position = 0;
-    for &(name, tensor) in &tensors {
-        let end = position + tensor.len() * tensor.dtype().size();
-        header.insert(
-            name.into(),
-            json!({
-                "dtype": tensor.dtype().name(),
-                "shape": tensor.shape(),
-                "data_offsets": [position, end],
-            }),
-        );
-        position = end;
-    }
-    let mut json = Value::Object(header).to_string().into_bytes();
-    json.resize(json.len().next_multiple_of(PREFIX as usize), b' ');
-    let mut front = (json.len() as u64).to_le_bytes().to_vec();
-    front.append(&mut json);
-    let size = (front.len() + position) as u64;
-    Front { header: front.into(), size, tensors }
-}
-
-/// A checkpoint as the bytes of a safetensors file, for small ones.
-pub fn to_bytes(checkpoint: &Checkpoint) -> Vec<u8> {
-    to_pieces(checkpoint).pieces.flatten().collect()
-}
-
-/// The checkpoint cut, in order of name, into parts of at most `limit` bytes of tensors (a larger
-/// tensor is a part of its own).
-pub fn shards(checkpoint: &Checkpoint, limit: u64) -> Vec<Checkpoint> {
-    let mut shards = vec![Checkpoint::new()];
-    let mut size = 0;
-    for (name, tensor) in checkpoint.iter() {
-        let bytes = (tensor.len() * tensor.dtype().size()) as u64;
-        if size > 0 && size + bytes > limit {
-            shards.push(Checkpoint::new());
-            size = 0;
-        }
-        size += bytes;
-        shards.last_mut().expect("one shard at least").insert(name, tensor.clone());
-    }
-    shards
 }

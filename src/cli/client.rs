@@ -7,7 +7,10 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
 use url::Url;
 
-use crate::{contract::ids::TransferId, service::domain::transfers::Transfer};
+use crate::{
+    contract::{ids::TransferId, report::Report},
+    service::domain::transfers::Transfer,
+};
 
 /// How long a request may take, its answer included.
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -237,8 +240,9 @@ impl Client {
     ///
     /// # Errors
     /// [`Refused`], or no service.
-    pub async fn report(&self, id: TransferId) -> anyhow::Result<Value> {
-        self.read(&["transfers", &id.to_string(), "report"], &[]).await
+    pub async fn report(&self, id: TransferId) -> anyhow::Result<Report> {
+        let report = self.read(&["transfers", &id.to_string(), "report"], &[]).await?;
+        Ok(serde_json::from_value(report)?)
     }
 
     /// Asks a transfer to stop.

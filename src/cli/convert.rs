@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::{
     artifacts::{pytorch, tensors},
+    contract::manifest::files,
     engine::network::Checkpoint,
 };
 
@@ -26,8 +27,8 @@ struct Form {
     weights: &'static str,
 }
 
-const MODEL: Form = Form { config: "config.json", weights: "model.safetensors" };
-const ADAPTER: Form = Form { config: "adapter_config.json", weights: "adapter_model.safetensors" };
+const MODEL: Form = Form { config: files::CONFIG, weights: files::WEIGHTS };
+const ADAPTER: Form = Form { config: files::ADAPTER_CONFIG, weights: files::ADAPTER_WEIGHTS };
 const INDEX_END: &str = ".bin.index.json";
 
 /// Turn what `torch.save` has written (.pt, .bin) into a model folder; nothing in it is executed.

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     config::Settings,
+    contract::report::Report,
     service::{domain::transfers::Status, private_cluster},
 };
 use case::{Case, fresh_folder};
@@ -109,7 +110,7 @@ impl Demo<'_> {
         let methods = ["identity", "weight_matching", "fgmt"];
         let (done, report) = self.transfer(&client, &folder, &methods).await?;
         let mut rows = comparison::of_report(&report, &case.tuned)?;
-        if report["winner"] != "fgmt" {
+        if report.winner != "fgmt" {
             // The epoch went to the winner; the table shows FGMT with one, too.
             let (_, report) = self.transfer(&client, &folder, &["fgmt"]).await?;
             rows.push(comparison::with_epoch(&report)?);
@@ -132,7 +133,7 @@ impl Demo<'_> {
         client: &Client,
         folder: &Path,
         methods: &[&str],
-    ) -> anyhow::Result<(Seen, Value)> {
+    ) -> anyhow::Result<(Seen, Report)> {
         let spec = specification(folder, methods, self.args.seed);
         let work = async {
             let seen = client.submit(&spec, &Uuid::new_v4().to_string()).await?;
@@ -146,7 +147,7 @@ impl Demo<'_> {
         self.stop.run_until_cancelled(work).await.ok_or(Interrupted)?
     }
 
-    fn show(&self, rows: &[Row], report: &Value, rate: f64) {
+    fn show(&self, rows: &[Row], report: &Report, rate: f64) {
         if self.args.json {
             outln!("{:#}", json!({"seed": self.args.seed, "rows": rows}));
             return;

@@ -41,7 +41,7 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         Ok(found) if args.json => outln!("{found}"),
         Ok(found) => outln!(
             "accuracy {}  loss {:.4}  samples {}",
-            super::table::percent(&found["accuracy"]),
+            super::table::percent(found["accuracy"].as_f64()),
             found["loss"].as_f64().unwrap_or(f64::NAN),
             found["samples"],
         ),

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use serde_json::json;
+
 use super::local::{Local, failed, read_spec, refused};
 use crate::{config::Settings, pipeline};
 
@@ -25,8 +27,8 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     };
     let local = Local::open(settings)?;
     match pipeline::plan(&spec, &local.storage, local.cache.as_deref()) {
-        Ok(plan) if args.json => outln!("{plan}"),
-        Ok(plan) => outln!("{plan:#}"),
+        Ok(plan) if args.json => outln!("{}", json!(plan)),
+        Ok(plan) => outln!("{:#}", json!(plan)),
         Err(failure) => return Ok(failed(&failure, args.json)),
     }
     Ok(ExitCode::SUCCESS)

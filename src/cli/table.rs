@@ -2,7 +2,13 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::contract::{
+    outcome::{Recommendation, Verdict},
+    report::{Report, Scores},
+};
 
 /// Rows of text, padded to columns: names to the left, figures to the right; the first row is the head.
 pub fn columns(rows: &[Vec<String>]) -> String {
@@ -42,71 +48,77 @@ fn padded(rows: &[Vec<String>], is_figure: impl Fn(usize) -> bool) -> String {
 }
 
 /// A share as per cent, `-` where there is none.
-pub fn percent(value: &Value) -> String {
-    value.as_f64().map_or_else(|| "-".into(), |share| format!("{:.1} %", 100.0 * share))
+pub fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".into(), |share| format!("{:.1} %", 100.0 * share))
 }
 
 /// The candidates of a report with the baselines they are measured against.
-pub fn candidates(report: &Value) -> String {
+pub fn candidates(report: &Report) -> String {
     let mut rows = vec![
         ["", "validation", "test", "step", "alpha", "gradients", "seconds"]
             .map(String::from)
             .to_vec(),
     ];
-    for (name, label) in
-        [("source_tuned", "old tuned model"), ("target_before", "new base as it is")]
-    {
-        let scores = &report["baselines"][name];
-        let cells = [percent(&scores["validation"]["accuracy"]), percent(&scores["accuracy"])];
-        rows.push([vec![label.to_owned()], cells.to_vec()].concat());
+    let baselines = &report.baselines;
+    for (scores, label) in [
+        (&baselines.source_tuned, "old tuned model"),
+        (&baselines.target_before, "new base as it is"),
+    ] {
+        let validation = scores.as_ref().and_then(|scores| scores.validation);
+        let test = scores.as_ref().and_then(|scores| scores.accuracy);
+        rows.push(vec![label.to_owned(), accuracy(validation.as_ref()), percent(test)]);
     }
-    for one in report["candidates"].as_array().into_iter().flatten() {
-        let method = one["method"].as_str().unwrap_or("?");
-        let seconds = report["timing"]["methods"][method].as_f64();
+    for one in &report.candidates {
+        let method = one.method.as_deref().unwrap_or("?");
         rows.push(vec![
             method.to_owned(),
-            percent(&one["validation"]["accuracy"]),
-            percent(&one["test"]["accuracy"]),
-            one["step"].to_string(),
-            one["alpha"].to_string(),
-            one["sample_gradients"].to_string(),
-            seconds.map_or_else(|| "-".into(), |s| format!("{s:.2}")),
+            accuracy(one.validation.as_ref()),
+            accuracy(one.test.as_ref()),
+            number(one.step),
+            number(one.alpha),
+            number(one.sample_gradients),
+            seconds(report.timing.methods.get(method).copied()),
         ]);
     }
-    let tuned = &report["fine_tune"];
-    if tuned.is_object() {
+    if let Some(tuned) = &report.fine_tune {
         rows.push(vec![
             "  + fine-tuning".to_owned(),
-            percent(&tuned["validation"]["accuracy"]),
-            percent(&tuned["test"]["accuracy"]),
+            accuracy(tuned.validation.as_ref()),
+            accuracy(tuned.test.as_ref()),
             String::new(),
             String::new(),
-            tuned["sample_gradients"].to_string(),
-            report["timing"]["fine_tune_seconds"]
-                .as_f64()
-                .map_or_else(|| "-".into(), |s| format!("{s:.2}")),
+            number(tuned.sample_gradients),
+            seconds(report.timing.fine_tune_seconds),
         ]);
     }
     columns(&rows)
 }
 
+fn accuracy(scores: Option<&Scores>) -> String {
+    percent(scores.and_then(|scores| scores.accuracy))
+}
+
+fn seconds(seconds: Option<f64>) -> String {
+    seconds.map_or_else(|| "-".into(), |seconds| format!("{seconds:.2}"))
+}
+
+/// As JSON has it.
+fn number(value: Option<impl Serialize>) -> String {
+    json!(value).to_string()
+}
+
 /// Verdict, recommendation and warnings.
-pub fn verdict(report: &Value) -> Vec<String> {
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+pub fn verdict(report: &Report) -> Vec<String> {
     // A rejected model is no success: nothing that reads as one stands beside it.
-    let end = match report["verdict"].as_str() {
-        Some("rejected") => "rejected, no model was published; best candidate",
+    let end = match report.verdict {
+        Some(Verdict::Rejected) => "rejected, no model was published; best candidate",
         _ => "published; winner",
     };
-    let mut lines = vec![format!(
-        "{end} {}; recommendation: {}",
-        text(&report["winner"]),
-        text(&report["recommendation"]["action"]),
-    )];
-    let reasons = report["recommendation"]["reasons"].as_array().into_iter().flatten();
-    lines.extend(reasons.map(|reason| format!("  {}", text(reason))));
-    let warnings = report["warnings"].as_array().into_iter().flatten();
-    lines.extend(warnings.map(|warning| format!("  warning: {}", text(warning))));
+    let winner = if report.winner.is_empty() { "-" } else { &report.winner };
+    let action = report.recommendation.action.map_or("-", Recommendation::name);
+    let mut lines = vec![format!("{end} {winner}; recommendation: {action}")];
+    lines.extend(report.recommendation.reasons.iter().map(|reason| format!("  {reason}")));
+    lines.extend(report.warnings.iter().map(|warning| format!("  warning: {warning}")));
     lines
 }
 
@@ -128,6 +140,7 @@ mod tests {
         let report = json!({"candidates": [{"method": "fgmt", "validation": {"accuracy": 0.5}, "test": null,
             "step": 3, "alpha": 1.0, "sample_gradients": 20}], "timing": {"methods": {"fgmt": 0.25}},
             "verdict": "published", "winner": "fgmt", "recommendation": {"action": "transfer", "reasons": ["good"]}});
+        let report: Report = serde_json::from_value(report).unwrap();
         let text = candidates(&report);
         assert!(
             text.lines().any(|line| line.starts_with("fgmt")

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     config::Settings,
+    contract::{manifest::files, report::Report},
     pipeline::{self, Job, Outcome},
 };
 
@@ -70,11 +71,11 @@ fn show(local: &Local, outcome: &Outcome) {
     outln!("{}", outcome.uri);
 }
 
-fn report(local: &Local, outcome: &Outcome) -> Option<Value> {
+fn report(local: &Local, outcome: &Outcome) -> Option<Report> {
     // As a path, which may hold what a URI may not.
     let path = outcome.uri.strip_prefix("file://").unwrap_or(&outcome.uri);
     let folder = local.storage.check_location(path).ok()?;
-    let place = folder.child("report.json").ok()?;
+    let place = folder.child(files::REPORT).ok()?;
     let bytes = local.storage.blocking().read_small(&place, 64 << 20).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    Report::from_json(&bytes).ok()
 }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use burn::tensor::Device;
 
-use super::Failure;
+use super::failure::Failure;
 
 /// What `retune device-check` runs under: a driver's compilation of shaders takes seconds.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]

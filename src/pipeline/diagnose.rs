@@ -1,21 +1,19 @@
 //! How the two bases are related, before anything is spent.
 
-use serde::Serialize;
-
-use super::{Failure, compete::Bench, matching};
+use super::{cache::matchings, context::Context, failure::Failure};
 use crate::{
+    contract::{report, spec::Methods},
     engine::{
         learning::Cost,
         transfer::{
-            Alignment,
+            Alignment, Problem,
             diagnosis::{Cosines, Relation, cosines, relation},
         },
     },
-    spec::Methods,
 };
 
 /// The relation of old and new base.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Diagnosis {
     /// The bases differ in width: nothing of them can be compared entry by entry.
     pub across_widths: bool,
@@ -30,6 +28,19 @@ pub struct Diagnosis {
     pub relation: Option<Relation>,
 }
 
+impl Diagnosis {
+    /// In the report's words.
+    pub fn told(&self) -> report::Diagnosis {
+        report::Diagnosis {
+            across_widths: self.across_widths,
+            identical_bases: self.identical_bases,
+            relative_task_vector: self.relative_task_vector,
+            base_cosines: (&self.base_cosines).into(),
+            relation: self.relation.as_ref().map(Into::into),
+        }
+    }
+}
+
 /// A diagnosis with what was found on the way.
 pub struct Diagnosed {
     pub diagnosis: Diagnosis,
@@ -39,14 +50,23 @@ pub struct Diagnosed {
     pub seconds: f64,
 }
 
-pub fn run(bench: &Bench) -> Result<Diagnosed, Failure> {
-    let (cost, start) = (bench.cost(), bench.ledger.now());
-    let across_widths = bench.inputs.source.is_some();
-    let head = bench.inputs.trajectory.head();
-    let mut names: Vec<String> = bench.inputs.graph.learned();
+/// Weight matching's alignment, from the cache where it is there.
+pub fn weight_matching(context: &Context, problem: &Problem) -> Result<Alignment, Failure> {
+    let matched = matchings::weight_matching(context.inputs, context.job, problem)?;
+    if matched.origin.is_some() {
+        context.weight_matching.set(matched.origin);
+    }
+    Ok(matched.alignment)
+}
+
+pub fn run(context: &Context) -> Result<Diagnosed, Failure> {
+    let (cost, start) = (context.cost(), context.ledger.now());
+    let across_widths = context.inputs.source.is_some();
+    let head = context.inputs.trajectory.head();
+    let mut names: Vec<String> = context.inputs.graph.learned();
     names.retain(|name| !head.contains(name));
-    let (source, target) = (bench.inputs.trajectory.base(), &bench.inputs.target.checkpoint);
-    let tuned = bench.inputs.trajectory.tuned();
+    let (source, target) = (context.inputs.trajectory.base(), &context.inputs.target.checkpoint);
+    let tuned = context.inputs.trajectory.tuned();
     let (mut squares, mut moved, mut identical) = (0.0, 0.0, !across_widths);
     for name in names.iter().filter(|n| source.get(n).is_some()) {
         let a = &source[name];
@@ -54,11 +74,11 @@ pub fn run(bench: &Bench) -> Result<Diagnosed, Failure> {
         identical = identical && a.same_values(&target[name]);
         moved += a.sums(&tuned[name], |a, t| f64::from(t - a).powi(2));
     }
-    let progress = |done: usize, total: usize| bench.advance(done, total, "steps");
-    let related = match bench.job.spec.methods {
+    let progress = |done: usize, total: usize| context.advance(done, total, "steps");
+    let related = match context.job.spec.methods {
         Methods::Auto if !across_widths => {
-            let problem = bench.problem(&progress);
-            let alignment = matching::weight_matching(bench, &problem)?;
+            let problem = context.problem(&progress);
+            let alignment = weight_matching(context, &problem)?;
             Some((relation(&problem, &alignment), alignment))
         }
         _ => None,
@@ -72,6 +92,6 @@ pub fn run(bench: &Bench) -> Result<Diagnosed, Failure> {
         base_cosines: cosines(comparable, source, target),
         relation,
     };
-    let (cost, seconds) = (bench.cost() - cost, bench.ledger.now() - start);
+    let (cost, seconds) = (context.cost() - cost, context.ledger.now() - start);
     Ok(Diagnosed { diagnosis, weight_matching, cost, seconds })
 }

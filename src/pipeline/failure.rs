@@ -1,15 +1,34 @@
-//! Faults of every kind as the failure of a transfer.
+//! A transfer that ended without a result, and faults of every kind as such a failure.
 
-use super::{Failure, Stop};
+use super::job::Stop;
 use crate::{
     artifacts::{ArtifactError, tensors::InputChanged},
+    contract::spec::Spec,
     engine::{
         network::GraphError,
         transfer::{TransferError, compatibility::Incompatible},
     },
-    spec::Spec,
     storage::{LocationError, StorageError},
 };
+
+/// A transfer that ended without a result; nothing under `output` claims otherwise.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("stopped")]
+    Stopped(Stop),
+    /// The user's input is at fault: trying again gives the same.
+    #[error("{detail}")]
+    Input {
+        /// Stable, `snake_case`: `missing_tensor`, `wrong_shape`, `not_finite` …
+        code: &'static str,
+        /// JSON pointer into the specification.
+        pointer: Option<String>,
+        detail: String,
+    },
+    /// The world is at fault (storage, memory, a bug): another attempt may succeed.
+    #[error("{detail}")]
+    Internal { code: &'static str, detail: String },
+}
 
 /// An artifact's fault, at a pointer of the specification.
 pub(super) fn at(pointer: &str) -> impl Fn(ArtifactError) -> Failure + use<> {

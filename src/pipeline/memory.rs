@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use super::{Failure, Job, plan};
+use super::{failure::Failure, job::Job, plan};
 
 /// A plan's memory is an estimate: a job is refused only where it is more than this many times the limit.
 const MARGIN: f64 = 1.25;

@@ -8,10 +8,13 @@ use std::{
 };
 
 use nix::sys::resource::{UsageWho, getrusage};
-use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Failure, Phase, Progress, Stop};
+use super::{
+    failure::Failure,
+    job::{Progress, Stop},
+};
+use crate::contract::outcome::Phase;
 
 /// Power drawn by one busy core, for the estimate of energy: a server processor's rated power over
 /// its cores.
@@ -24,11 +27,9 @@ pub fn now() -> f64 {
 }
 
 /// Time on the clock, and of all processors together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Seconds {
-    #[serde(rename = "wall_seconds")]
     pub wall: f64,
-    #[serde(rename = "cpu_seconds")]
     pub cpu: f64,
 }
 

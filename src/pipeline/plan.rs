@@ -1,32 +1,35 @@
 //! The check and the estimate that `plan` gives, from headers alone; and, where two models number as
 //! many tokens by different lists, from these.
 
-mod estimate;
 mod headers;
+mod memory;
 mod samples;
+mod seconds;
+mod sizes;
+mod work;
 
 use std::path::Path;
 
-use serde_json::{Value, json};
-
 use super::{
-    Failure,
-    calibration::Speeds,
-    failure,
-    fetch::{channels, check_head, read_graph},
+    failure::{self, Failure},
+    inputs::{adopted_head, read},
 };
 use crate::{
+    contract::{
+        plan::{MethodPlan, Plan, Speeds},
+        spec::{Methods, Spec, TrajectoryKind},
+    },
     engine::{
         learning::{Load, cost::forward_flops},
         network::{Graph, Signature, TensorInfo},
         symmetry::Symmetry,
-        transfer::ladder,
+        transfer::{Method, ladder},
     },
-    spec::{Method, Spec, TrajectoryKind},
     storage::Storage,
 };
 use headers::Models;
-use samples::Samples;
+use samples::{MethodRun, Samples};
+use sizes::Bytes;
 
 /// Checks a specification against its artifacts' headers and estimates what a run would compute.
 ///
@@ -34,38 +37,26 @@ use samples::Samples;
 ///
 /// # Errors
 /// As [`super::run`], for what headers can show.
-pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Value, Failure> {
+pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Plan, Failure> {
     let forecast = Forecast::look(spec, storage)?;
     let job = forecast.job(spec);
     let Forecast { network, samples, methods, timesteps, .. } = &forecast;
-    let of_method = |method: &Method| {
-        let network_is = (job.has_batch_norm, forecast.models.across_widths);
-        let count = samples.candidate((*method, spec), *timesteps, network_is);
-        json!({
-            "method": method,
-            "sample_gradients": count.gradients,
-            "sample_forwards": count.forwards,
-            "flops": network.flops * (3 * count.gradients + count.forwards) as f64,
-            "memory_bytes": job.memory_of(*method),
-        })
-    };
+    let methods =
+        methods.iter().map(|method| forecast.method(*method, spec, job.memory_of(*method)));
     let speeds = Speeds::of_this_machine(cache);
     let groups = &network.symmetry.groups;
-    Ok(json!({
-        "parameters": network.parameters,
-        "timesteps": timesteps,
-        "groups": groups.len(),
-        "largest_group": groups.iter().map(|g| g.units).max().unwrap_or(0),
-        "samples": {
-            "train": samples.train,
-            "validation": samples.validation,
-            "test": samples.test,
-        },
-        "methods": methods.iter().map(of_method).collect::<Vec<_>>(),
-        "estimate": job.estimate(&speeds),
-        "speeds": speeds,
-        "assumptions": ASSUMPTIONS,
-    }))
+
+    Ok(Plan {
+        parameters: network.parameters,
+        timesteps: *timesteps,
+        groups: groups.len(),
+        largest_group: groups.iter().map(|group| group.units).max().unwrap_or(0),
+        samples: samples.counts(),
+        methods: methods.collect(),
+        estimate: job.estimate(&speeds),
+        speeds,
+        assumptions: ASSUMPTIONS.to_owned(),
+    })
 }
 
 const ASSUMPTIONS: &str = "seconds and memory within about a factor of two; a method's sample counts \
@@ -94,9 +85,9 @@ struct Forecast {
 
 impl Forecast {
     fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
-        super::fetch::location(storage, "/output", &spec.output)?;
+        read::location(storage, "/output", &spec.output)?;
         let models = Models::look(spec, storage)?;
-        let channels = channels("/target/base", &models.folder, &models.target)?;
+        let channels = read::channels("/target/base", &models.folder, &models.target)?;
         let samples = Samples::look(spec, storage, channels)?;
         let network = Network::of(spec, &models, &samples)?;
 
@@ -104,23 +95,49 @@ impl Forecast {
             TrajectoryKind::Linear => spec.options.timesteps,
             TrajectoryKind::Stored => spec.options.timesteps.min(models.checkpoints - 1),
         };
-        let methods = ladder::methods(&spec.methods, samples.train > 0, models.across_widths);
+        let methods = match &spec.methods {
+            Methods::Named(methods) => methods.iter().map(|method| Method::from(*method)).collect(),
+            Methods::Auto => ladder::methods(samples.train > 0, models.across_widths),
+        };
         Ok(Self { models, samples, network, methods, timesteps })
     }
 
-    fn job<'a>(&'a self, spec: &'a Spec) -> estimate::Job<'a> {
+    /// What a method's candidate takes.
+    fn method(&self, method: Method, spec: &Spec, memory_bytes: f64) -> MethodPlan {
+        let count = self.samples.candidate(MethodRun {
+            method,
+            spec,
+            timesteps: self.timesteps,
+            has_batch_norm: self.network.graph.has_batch_norm(),
+            across_widths: self.models.across_widths,
+        });
+        let passes = (3 * count.gradients + count.forwards) as f64;
+        MethodPlan {
+            method: method.into(),
+            sample_gradients: count.gradients,
+            sample_forwards: count.forwards,
+            flops: self.network.flops * passes,
+            memory_bytes,
+        }
+    }
+
+    fn job<'a>(&'a self, spec: &'a Spec) -> sizes::Job<'a> {
         let Self { models, samples, network, methods, timesteps } = self;
         let target = bytes_of(&models.target);
-        estimate::Job {
+        sizes::Job {
             spec,
             methods,
             timesteps: *timesteps,
             parameters: network.parameters,
             load: network.load,
             has_batch_norm: network.graph.has_batch_norm(),
-            samples: [samples.train, samples.validation, samples.test],
-            bytes: [2 * target + bytes_of(&models.base), samples.bytes, target],
-            matching: estimate::Matching::of(&network.symmetry, &models.target),
+            samples: samples.counts(),
+            bytes: Bytes {
+                models: 2 * target + bytes_of(&models.base),
+                data: samples.bytes,
+                result: target,
+            },
+            matching: work::Matching::of(&network.symmetry, &models.target),
         }
     }
 }
@@ -139,8 +156,8 @@ impl Network {
     fn of(spec: &Spec, models: &Models, samples: &Samples) -> Result<Self, Failure> {
         let target = &models.target;
         let fault = failure::graph("/target/base", &spec.target.base);
-        let graph = read_graph("/target/base", &models.folder, target, samples.shape())?;
-        check_head(&graph, spec.options.head, models.head.as_ref())?;
+        let graph = read::graph("/target/base", &models.folder, target, samples.shape())?;
+        adopted_head::check(&graph, spec.options.head, models.head.as_ref())?;
         samples.check(&graph)?;
         let symmetry = Symmetry::derive(&graph, target).map_err(&fault)?;
         let flops = forward_flops(&graph, target).map_err(&fault)?;

@@ -1,23 +1,29 @@
 //! Writes the result, the manifest last.
 
-use serde_json::Value;
+pub mod adapter;
+pub mod report;
+
+use serde_json::{Value, json};
 
 use super::{
-    Failure, Job, Outcome, Recommendation, Verdict,
-    compete::Bench,
-    failure,
-    judge::{Contest, Judgement},
-    report,
+    comparison::{Comparison, Judgement},
+    context::Context,
+    failure::{self, Failure},
+    job::Job,
 };
 use crate::{
     artifacts::{
         Card, InputFile, ResultWriter, licence_of,
         result::{Finished, ManifestFacts, Standing},
     },
+    contract::{
+        manifest::files,
+        outcome::{Outcome, Recommendation, Verdict},
+        report::Report,
+    },
     storage::Location,
 };
 
-const REPORT: &str = "report.json";
 const REPORT_LIMIT: u64 = 64 << 20;
 
 /// What the manifest and the job row say beside the files.
@@ -32,18 +38,19 @@ pub struct Facts {
 /// card always.
 pub fn files(
     writer: &mut ResultWriter,
-    bench: &Bench,
-    contest: &Contest,
+    context: &Context,
+    comparison: &Comparison,
     judgement: Judgement,
-    report: &Value,
+    report: &Report,
 ) -> Result<Facts, Failure> {
-    let inputs = bench.inputs;
-    let metrics = report::metrics(bench, contest, &judgement);
+    let inputs = context.inputs;
+    let metrics = json!(report.metrics);
     let published = judgement.verdict == Verdict::Published;
-    let winner = contest.winner();
-    let spec = bench.job.spec;
-    let licence = licence_of(bench.job.storage.blocking(), &inputs.target.folder)
+    let winner = comparison.winner();
+    let spec = context.job.spec;
+    let licence = licence_of(context.job.storage.blocking(), &inputs.target.folder)
         .map_err(failure::at("/target/base"))?;
+
     let card = Card {
         source_base: spec.source.base.clone(),
         trajectory: spec.source.trajectory.clone(),
@@ -54,15 +61,16 @@ pub fn files(
         warnings: judgement.warnings,
         inputs: inputs.files.clone(),
     };
+
     let mut write = || {
         if published {
-            writer.model(&inputs.naming.written(contest.model()), &inputs.target.folder)?;
+            writer.model(&inputs.naming.written(comparison.model()), &inputs.target.folder)?;
             if let Some(permutation) = winner.transport.permutation() {
                 let groups: Vec<_> = permutation.named(&inputs.symmetry).collect();
                 writer.permutation(groups.iter().map(|(name, p)| (*name, p.as_slice())))?;
             }
         }
-        writer.report(report)?;
+        writer.report(&json!(report))?;
         writer.card(&card)
     };
     write().map_err(failure::written(spec))?;
@@ -74,7 +82,8 @@ pub fn files(
 pub fn manifest(
     job: &Job,
     output: &Location,
-    (writer, facts): (ResultWriter, Facts),
+    writer: ResultWriter,
+    facts: Facts,
 ) -> Result<Outcome, Failure> {
     // The last moment at which a lost lease or a cancellation can still be heard.
     job.progress.go_on().map_err(Failure::Stopped)?;
@@ -99,23 +108,21 @@ pub fn standing(job: &Job, output: &Location, standing: Standing) -> Result<Outc
     let unreadable = |detail: String| Failure::Internal { code: "unreadable_result", detail };
     let place = output
         .child(&job.id.to_string())
-        .and_then(|folder| folder.child(REPORT))
+        .and_then(|folder| folder.child(files::REPORT))
         .map_err(|error| unreadable(error.to_string()))?;
     let bytes = job
         .storage
         .blocking()
         .read_small(&place, REPORT_LIMIT)
         .map_err(|error| unreadable(error.to_string()))?;
-    let report: Value =
-        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
-    let verdict = serde_json::from_value(report["verdict"].clone())
-        .map_err(|error| unreadable(error.to_string()))?;
+    let report = Report::from_json(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let verdict = report.verdict.ok_or_else(|| unreadable("it has no verdict".to_owned()))?;
     Ok(Outcome {
         bytes: standing.bytes(),
         uri: standing.uri,
         manifest_sha256: standing.manifest_sha256.clone(),
         verdict,
-        recommendation: serde_json::from_value(report["recommendation"]["action"].clone()).ok(),
-        metrics: report["metrics"].clone(),
+        recommendation: report.recommendation.action,
+        metrics: json!(report.metrics),
     })
 }

@@ -6,11 +6,11 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::storage::{Location, ObjectInfo, Storage, StorageError};
+use crate::{
+    contract::manifest::files::{CONFIG, WEIGHTS, WEIGHTS_INDEX as INDEX},
+    storage::{Location, ObjectInfo, Storage, StorageError},
+};
 
-const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
 /// Longest index that is read, in bytes.
 const INDEX_LIMIT: u64 = 16 << 20;
 

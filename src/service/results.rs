@@ -4,27 +4,16 @@
 //! served, whatever lies in the folder.
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::domain::transfers::{ResultLocation, Transfer};
+use crate::contract::manifest::{Listing, OutputFile};
 use crate::storage::{Location, ResultKey, Storage, StorageError};
 
 /// A manifest lists files by name and digest; a report has a row a timestep. Both are small.
 const DOCUMENT_LIMIT: u64 = 64 << 20;
 
 /// A file of a result.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct ResultFile {
-    pub name: String,
-    /// Bytes.
-    pub size: u64,
-    pub sha256: String,
-}
-
-#[derive(Deserialize)]
-struct Manifest {
-    outputs: Vec<ResultFile>,
-}
+pub type ResultFile = OutputFile;
 
 /// Why a result cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +65,7 @@ pub async fn files(storage: &Storage, transfer: &Transfer) -> Result<Vec<ResultF
 }
 
 fn read(manifest: &[u8]) -> Result<Vec<ResultFile>, ResultError> {
-    let manifest: Manifest = serde_json::from_slice(manifest).map_err(ResultError::Damaged)?;
+    let manifest: Listing = serde_json::from_slice(manifest).map_err(ResultError::Damaged)?;
     Ok(manifest.outputs)
 }
 

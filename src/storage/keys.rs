@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::contract::manifest::files;
+
 /// A file of `<output>/<transfer id>/`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ResultKey {
@@ -41,15 +43,15 @@ impl ResultKey {
 impl fmt::Display for ResultKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Manifest => f.write_str("manifest.json"),
-            Self::Report => f.write_str("report.json"),
-            Self::ModelCard => f.write_str("README.md"),
-            Self::Permutation => f.write_str("permutation.safetensors"),
-            Self::AdapterConfig => f.write_str("adapter/adapter_config.json"),
-            Self::AdapterModel => f.write_str("adapter/adapter_model.safetensors"),
-            Self::Config => f.write_str("config.json"),
-            Self::Model => f.write_str("model.safetensors"),
-            Self::ModelIndex => f.write_str("model.safetensors.index.json"),
+            Self::Manifest => f.write_str(files::MANIFEST),
+            Self::Report => f.write_str(files::REPORT),
+            Self::ModelCard => f.write_str(files::MODEL_CARD),
+            Self::Permutation => f.write_str(files::PERMUTATION),
+            Self::AdapterConfig => write!(f, "adapter/{}", files::ADAPTER_CONFIG),
+            Self::AdapterModel => write!(f, "adapter/{}", files::ADAPTER_WEIGHTS),
+            Self::Config => f.write_str(files::CONFIG),
+            Self::Model => f.write_str(files::WEIGHTS),
+            Self::ModelIndex => f.write_str(files::WEIGHTS_INDEX),
             Self::ModelShard { number, of } => {
                 write!(f, "model-{number:05}-of-{of:05}.safetensors")
             }

@@ -5,19 +5,16 @@ use std::{sync::OnceLock, time::Instant};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use retune::{
-    engine::{
-        profiler::Profiler,
-        symmetry::{Permutation, Symmetry},
-        tensors::Checkpoint,
-        training::{Dataset, Learner},
-        transfer::{
-            Candidate, Problem, STATISTICS_SAMPLES, Trajectory,
-            candidate::{Selection, select},
-            methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
-        },
+use retune::engine::{
+    profiler::Profiler,
+    symmetry::{Permutation, Symmetry},
+    tensors::Checkpoint,
+    training::{Dataset, Learner},
+    transfer::{
+        Alpha, Candidate, Method, Problem, STATISTICS_SAMPLES, Schedule, Step, Trajectory,
+        candidate::{Selection, select},
+        methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
     },
-    spec::{Alpha, Method, Schedule, Step},
 };
 
 use super::{

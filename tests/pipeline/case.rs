@@ -10,13 +10,13 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retune::{
     artifacts::tensors,
+    contract::{codes::FailureCode, spec::Spec},
     engine::{
         learning::{Dataset, FineTunePlan, Optimizer},
         network::{Checkpoint, HostTensor},
         symmetry::Permutation,
     },
     pipeline::{self, Failure, Job, Outcome, Phase, Progress, Stop},
-    spec::Spec,
     storage::{Storage, StorageConfig},
 };
 use serde_json::{Value, json};
@@ -191,7 +191,7 @@ impl Case {
             detail: error.to_string(),
         })?;
         let scratch = self.folder.path().join("scratch");
-        pipeline::run(Job {
+        let done = pipeline::run(Job {
             id: Uuid::now_v7(),
             spec: &spec,
             storage: &self.storage,
@@ -199,13 +199,18 @@ impl Case {
             cache: self.cache.as_deref(),
             memory,
             progress,
-        })
+        });
+        if let Err(Failure::Input { code, .. } | Failure::Internal { code, .. }) = &done {
+            assert!(FailureCode::of(code).is_some(), "{code} is no known code");
+        }
+        done
     }
 
     /// Checks a job by headers alone.
     pub fn plan(&self, spec: &Value) -> Result<Value, Failure> {
         let spec = Spec::from_json(spec).expect("a sound job");
-        pipeline::plan(&spec, &self.storage, self.cache.as_deref())
+        let plan = pipeline::plan(&spec, &self.storage, self.cache.as_deref())?;
+        Ok(json!(plan))
     }
 
     /// Runs a job that must succeed: its outcome and the folder of its result.

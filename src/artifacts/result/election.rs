@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::{Finished, MANIFEST_LIMIT, OutputFile, Standing, pretty};
 use crate::{
     artifacts::error::ArtifactError,
+    contract::manifest::Listing,
     storage::{ATTEMPTS, Attempt, Location, ResultKey, Staged, Storage, StorageError},
 };
 
@@ -109,10 +110,13 @@ impl Elected {
         let written = storage.blocking().publish_bytes(&place, pretty(&self.manifest))?;
         let names: Vec<&str> = self.files.iter().map(|file| file.name.as_str()).collect();
         tidy(storage, folder, &names);
+        let mut outputs: Vec<OutputFile> = self.files.iter().map(OutputFile::from).collect();
+        outputs.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Some(Standing {
             uri: format!("{folder}/"),
             manifest_sha256: written.sha256,
             manifest: self.manifest.clone(),
+            listing: Listing { outputs },
         }))
     }
 }

@@ -4,13 +4,15 @@
 
 use anyhow::{Context, bail};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{
     case::{CUSTOMISE, Case, derived},
     training::{Recipe, Trained, Trainer},
 };
-use crate::cli::table;
+use crate::{
+    cli::table,
+    contract::report::{Baselines, Candidate, Report, Scores},
+};
 
 /// Learning rates that plain fine-tuning may choose from, on the validation images.
 pub const RATES: [f64; 5] = [0.02, 0.05, 0.1, 0.2, 0.4];
@@ -40,11 +42,13 @@ impl Row {
 ///
 /// # Errors
 /// When the report lacks a figure.
-pub fn of_report(report: &Value, tuned: &Trained) -> anyhow::Result<Vec<Row>> {
-    let baseline = |name: &str| accuracy(&report["baselines"][name]);
-    let old = Row::trained("old tuned model", baseline("source_tuned")?, tuned);
-    let mut rows = vec![old, Row::new("new base as it is", baseline("target_before")?, None, 0)];
-    for method in report["candidates"].as_array().context("the report has no candidates")? {
+pub fn of_report(report: &Report, tuned: &Trained) -> anyhow::Result<Vec<Row>> {
+    let Baselines { source_tuned, target_before, .. } = &report.baselines;
+    let [old, new] = [source_tuned, target_before]
+        .map(|standing| lacking(standing.as_ref().and_then(|standing| standing.accuracy)));
+    let old = Row::trained("old tuned model", old?, tuned);
+    let mut rows = vec![old, Row::new("new base as it is", new?, None, 0)];
+    for method in &report.candidates {
         rows.push(of_method(report, method)?);
     }
     rows.push(with_epoch(report)?);
@@ -55,24 +59,25 @@ pub fn of_report(report: &Value, tuned: &Trained) -> anyhow::Result<Vec<Row>> {
 ///
 /// # Errors
 /// When the report lacks a figure.
-pub fn with_epoch(report: &Value) -> anyhow::Result<Row> {
-    let winner = report["candidates"].as_array().into_iter().flatten();
-    let mut winner = winner.filter(|one| one["method"] == report["winner"]);
-    let start = of_method(report, winner.next().context("the report has no winner")?)?;
-    let tuned = &report["fine_tune"];
-    let seconds = report["timing"]["fine_tune_seconds"].as_f64();
+pub fn with_epoch(report: &Report) -> anyhow::Result<Row> {
+    let winner = Some(report.winner.as_str());
+    let winner = report.candidates.iter().find(|one| one.method.as_deref() == winner);
+    let start = of_method(report, winner.context("the report has no winner")?)?;
+    let tuned = report.fine_tune.as_ref().context("the report has no fine-tuning")?;
+    let seconds = report.timing.fine_tune_seconds;
     Ok(Row {
         name: format!("{} + one epoch", start.name),
-        accuracy: accuracy(&tuned["test"])?,
+        accuracy: accuracy(tuned.test.as_ref())?,
         seconds: start.seconds.zip(seconds).map(|(a, b)| a + b),
-        sample_gradients: start.sample_gradients + gradients(tuned)?,
+        sample_gradients: start.sample_gradients + gradients(tuned.sample_gradients)?,
     })
 }
 
-fn of_method(report: &Value, candidate: &Value) -> anyhow::Result<Row> {
-    let method = candidate["method"].as_str().context("a candidate has no method")?;
-    let seconds = report["timing"]["methods"][method].as_f64();
-    Ok(Row::new(label(method), accuracy(&candidate["test"])?, seconds, gradients(candidate)?))
+fn of_method(report: &Report, candidate: &Candidate) -> anyhow::Result<Row> {
+    let method = candidate.method.as_deref().context("a candidate has no method")?;
+    let seconds = report.timing.methods.get(method).copied();
+    let accuracy = accuracy(candidate.test.as_ref())?;
+    Ok(Row::new(label(method), accuracy, seconds, gradients(candidate.sample_gradients)?))
 }
 
 fn label(method: &str) -> &str {
@@ -83,12 +88,16 @@ fn label(method: &str) -> &str {
     }
 }
 
-fn accuracy(scores: &Value) -> anyhow::Result<f64> {
-    scores["accuracy"].as_f64().context("the report lacks an accuracy")
+fn accuracy(scores: Option<&Scores>) -> anyhow::Result<f64> {
+    lacking(scores.and_then(|scores| scores.accuracy))
 }
 
-fn gradients(value: &Value) -> anyhow::Result<u64> {
-    value["sample_gradients"].as_u64().context("the report lacks a count of gradients")
+fn lacking(accuracy: Option<f64>) -> anyhow::Result<f64> {
+    accuracy.context("the report lacks an accuracy")
+}
+
+fn gradients(count: Option<u64>) -> anyhow::Result<u64> {
+    count.context("the report lacks a count of gradients")
 }
 
 /// Plain fine-tuning of the new base: with the budget of `budget` sample gradients and the best of
@@ -150,6 +159,7 @@ mod tests {
             "baselines": {"source_tuned": {"accuracy": 0.75}, "target_before": {"accuracy": 0.125}},
             "fine_tune": {"test": {"accuracy": 0.625}, "sample_gradients": 2000},
             "timing": {"methods": {"identity": 0.25, "fgmt": 1.5}, "fine_tune_seconds": 0.5}});
+        let report: Report = serde_json::from_value(report).unwrap();
         let tuned = Trained {
             model: crate::engine::network::Checkpoint::new(),
             snapshots: Vec::new(),
@@ -165,6 +175,6 @@ mod tests {
             text.lines().any(|line| line.ends_with("62.5 %     2.00              4560")),
             "{text}"
         );
-        assert!(of_report(&json!({}), &tuned).is_err());
+        assert!(of_report(&Report::default(), &tuned).is_err());
     }
 }

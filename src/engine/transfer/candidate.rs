@@ -5,16 +5,14 @@ use serde::Serialize;
 use super::{
     alignment::Alignment,
     evidence::{Evidence, GroupEvidence, MapEvidence, Mask},
+    options::{Alpha, Method, Step},
     problem::{Problem, TransferError},
     transport::Transport,
 };
-use crate::{
-    engine::{
-        profiler::Work,
-        tensors::Checkpoint,
-        training::{Cost, Dataset, Evaluation},
-    },
-    spec::{Alpha, Method, Step},
+use crate::engine::{
+    profiler::Work,
+    tensors::Checkpoint,
+    training::{Cost, Dataset, Evaluation},
 };
 
 /// The α that `alpha: search` tries; 1 is the step that was matched and wins ties.

@@ -8,8 +8,7 @@
 
 use serde::Serialize;
 
-use super::candidate::Candidate;
-use crate::spec::{Method, Methods};
+use super::{candidate::Candidate, options::Method};
 
 /// The rungs, from the cheapest.
 pub const RUNGS: [Method; 7] = [
@@ -30,16 +29,13 @@ const SAME_LINEAGE_COSINE: f64 = 0.5;
 /// From this share of units that weight matching leaves in their place on, too (ours).
 const SAME_LINEAGE_FIXED_POINTS: f64 = 0.5;
 
-/// The methods a job may run, in order. `auto` may end before the last.
-pub fn methods(wanted: &Methods, has_train: bool, across_widths: bool) -> Vec<Method> {
-    match wanted {
-        Methods::Named(methods) => methods.clone(),
-        Methods::Auto => RUNGS
-            .into_iter()
-            .filter(|m| has_train || !m.needs_data())
-            .filter(|m| !(across_widths && needs_equal_widths(*m)))
-            .collect(),
-    }
+/// The rungs that `auto` may take, in order. It may end before the last.
+pub fn methods(has_train: bool, across_widths: bool) -> Vec<Method> {
+    RUNGS
+        .into_iter()
+        .filter(|m| has_train || !m.needs_data())
+        .filter(|m| !(across_widths && needs_equal_widths(*m)))
+        .collect()
 }
 
 /// Whether the method rests on a permutation.

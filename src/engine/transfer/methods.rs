@@ -19,11 +19,12 @@ mod weight_matching;
 
 use super::{
     alignment::Alignment,
+    options::Method,
     problem::{Problem, TransferError},
 };
-use crate::{
-    engine::{symmetry::Permutation, training::FineTunePlan},
-    spec::Method,
+use crate::engine::{
+    symmetry::Permutation,
+    training::FineTunePlan,
 };
 use gradient_matching::Variant;
 use layer_maps::Outputs;

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use crate::spec::Schedule;
+use super::options::Schedule;
 
 /// `λ_1 … λ_T`, rising, the last exactly 1. Uniform: `t / T`; cosine:
 /// `λ_s ∝ Σ_{t<s} (1 + cos(πt/T))`, as far as a cosine learning rate would have come.

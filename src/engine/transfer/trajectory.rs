@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::schedule::fractions;
-use crate::engine::transfer::shared_vocabulary::SharedRows;
-use crate::{engine::tensors::Checkpoint, spec::Schedule};
+use super::{options::Schedule, schedule::fractions, shared_vocabulary::SharedRows};
+use crate::engine::tensors::Checkpoint;
 
 /// A base and the points after it. Point `t` is `(1 − λ_t) θ_A⁰ + λ_t end_t`: on a linear trajectory
 /// every end is the tuned model, on a stored one it is the checkpoint itself and λ is 1.

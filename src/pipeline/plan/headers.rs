@@ -1,24 +1,25 @@
-//! The three models of a transfer by their headers, brought under one signature as `models::read` does
+//! The three models of a transfer by their headers, brought under one signature as `bases::read` does
 //! with their tensors.
 
 use serde_json::Value;
 
 use crate::{
     artifacts::{self, ModelFolder, model::OtherFile},
+    contract::spec::Spec,
     engine::{
         network::{Graph, Signature},
         transfer::{compatibility::AdoptedHead, ties::Untied},
     },
     pipeline::{
-        Failure, failure,
-        fetch::{headers, headers_at, location},
-        models,
+        failure::{self, Failure},
+        inputs::{
+            Configured, TRAJECTORY, bases,
+            read::{headers, headers_at, location},
+            same_body, shared_rows,
+        },
     },
-    spec::Spec,
     storage::Storage,
 };
-
-const TRAJECTORY: &str = "/source/trajectory";
 
 pub struct Models {
     /// The new base, with the adopted head's configuration.
@@ -47,19 +48,20 @@ impl Models {
         }
         let files = [&old.other_files[..], &beside[..], &folder.other_files[..]];
         let lists = [(files[0], &base), (files[1], &tuned), (files[2], &target)];
-        let tokens = models::own_tokens(storage.blocking(), &tuned_config, lists)?;
+        let tokens = shared_rows::own_tokens(storage.blocking(), &tuned_config, lists)?;
         let tokens = tokens.map(|(tokens, _)| tokens);
         if let Some(tokens) = &tokens {
             (base, target) = (tokens.on_signature(base), tokens.on_signature(target));
             tuned = tokens.on_signature(tuned);
-            folder.config = models::with_vocabulary(&folder.config, tokens.len());
+            folder.config = shared_rows::with_vocabulary(&folder.config, tokens.len());
         }
         let configs = [&old.config, &folder.config];
-        let other = models::other_classes(&tuned_config, configs);
+        let other = shared_rows::other_classes(&tuned_config, configs);
         let tuned_model = (&tuned_config, &tuned);
         let head = AdoptedHead::find(tuned_model, [&base, &target], &folder.config, other);
         if let Some(head) = &head {
-            models::is_a_network(tuned_model, &spec.source.trajectory)?;
+            let tuned_model = Configured { config: &tuned_config, signature: &tuned };
+            bases::is_a_network(tuned_model, &spec.source.trajectory)?;
             (base, target) = (head.on_signature(base, &tuned), head.on_signature(target, &tuned));
             folder.config = head.config.clone();
         }
@@ -67,15 +69,15 @@ impl Models {
             let before = (&old, &tuned_config, &base);
             let after = (&folder, &graph, &target);
             let told = (tokens.is_some(), &mut Vec::new());
-            for rows in models::shared_rows(storage.blocking(), before, after, told)? {
+            for rows in shared_rows::shared_rows(storage.blocking(), before, after, told)? {
                 base = rows.on_signature(base);
                 tuned = rows.on_signature(tuned);
             }
         }
-        let bases = [(&old.config, &base), (&folder.config, &target)];
-        let source = models::at_another_width(spec, bases)?;
-        models::same_as_tuned(&tuned, (source.as_ref(), &base), &target)?;
-        let across_widths = source.is_some();
+        let before = Configured { config: &old.config, signature: &base };
+        let after = Configured { config: &folder.config, signature: &target };
+        let across_widths = bases::at_another_width(spec, before, after)?.is_some();
+        bases::same_as_tuned(&tuned, &base, &target, across_widths)?;
         Ok(Self { folder, target, base, head, across_widths, checkpoints })
     }
 }
@@ -102,7 +104,7 @@ fn tuned(
     let first = &trajectory.checkpoints[0].model;
     if trajectory.list.is_some() && *first != old.location {
         let (folder, own) = headers_at(storage, TRAJECTORY, first)?;
-        models::same_body((&folder.config, &own), base)?;
+        same_body(Configured { config: &folder.config, signature: &own }, base)?;
     }
     let adapter =
         artifacts::Adapter::look(storage.blocking(), last).map_err(failure::at(TRAJECTORY))?;

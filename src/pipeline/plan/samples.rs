@@ -2,13 +2,19 @@
 
 use crate::{
     artifacts::dataset,
+    contract::{
+        plan::SampleCounts,
+        spec::{Alpha, Spec},
+    },
     engine::{
         learning::DataFault,
         network::Graph,
-        transfer::{STATISTICS_SAMPLES, candidate::ALPHAS, methods},
+        transfer::{Method, STATISTICS_SAMPLES, candidate::ALPHAS, methods},
     },
-    pipeline::{Failure, failure, fetch::location},
-    spec::{Alpha, Method, Spec},
+    pipeline::{
+        failure::{self, Failure},
+        inputs::read::location,
+    },
     storage::Storage,
 };
 
@@ -28,6 +34,22 @@ pub struct Samples {
 pub struct Count {
     pub gradients: usize,
     pub forwards: usize,
+}
+
+impl Count {
+    fn new(gradients: usize, forwards: usize) -> Self {
+        Self { gradients, forwards }
+    }
+}
+
+/// One method of a job, on the job's network.
+#[derive(Clone, Copy)]
+pub struct MethodRun<'a> {
+    pub method: Method,
+    pub spec: &'a Spec,
+    pub timesteps: usize,
+    pub has_batch_norm: bool,
+    pub across_widths: bool,
 }
 
 impl Samples {
@@ -54,6 +76,11 @@ impl Samples {
             test = validation;
         }
         Ok(Self { shapes, bytes, train, validation, test })
+    }
+
+    /// Samples of each split.
+    pub fn counts(&self) -> SampleCounts {
+        SampleCounts { train: self.train, validation: self.validation, test: self.test }
     }
 
     /// The shape of a sample; of sentences the longest.
@@ -87,19 +114,16 @@ impl Samples {
     }
 
     /// What one method's candidate takes, its selection and the test split included.
-    pub fn candidate(
-        &self,
-        (method, spec): (Method, &Spec),
-        timesteps: usize,
-        (has_batch_norm, across_widths): (bool, bool),
-    ) -> Count {
-        let mut count = self.aligning((method, spec), timesteps, has_batch_norm);
-        let on = methods::builds_on(method, spec.options.gradfix_on, across_widths);
-        if let Some(on) = on {
-            let below = self.aligning((on, spec), timesteps, has_batch_norm);
+    pub fn candidate(&self, of: MethodRun) -> Count {
+        let MethodRun { spec, timesteps, has_batch_norm, across_widths, .. } = of;
+        let mut count = self.aligning(of);
+        let on = methods::builds_on(of.method, spec.options.gradfix_on.into(), across_widths);
+        if let Some(method) = on {
+            let below = self.aligning(MethodRun { method, ..of });
             count.gradients += below.gradients;
             count.forwards += below.forwards;
         }
+
         let searched = matches!(spec.options.alpha, Alpha::Search);
         let alphas = if searched { ALPHAS.len() - 1 } else { 0 };
         let trials = if self.validation > 0 { timesteps + alphas } else { 0 };
@@ -110,28 +134,23 @@ impl Samples {
         count
     }
 
-    fn aligning(
-        &self,
-        (method, spec): (Method, &Spec),
-        timesteps: usize,
-        has_batch_norm: bool,
-    ) -> Count {
+    fn aligning(&self, of: MethodRun) -> Count {
+        let MethodRun { method, spec, timesteps, has_batch_norm, .. } = of;
         let batch = self.batch(spec);
         let both = 2 * STATISTICS_SAMPLES.min(self.train);
-        let of = |gradients, forwards| Count { gradients, forwards };
         match method {
-            Method::Gmt => of(batch * timesteps * (timesteps + 1), 0),
-            Method::Fgmt => of(2 * batch * timesteps, 0),
+            Method::Gmt => Count::new(batch * timesteps * (timesteps + 1), 0),
+            Method::Fgmt => Count::new(2 * batch * timesteps, 0),
             Method::Oracle => {
                 let epochs = spec.fine_tune.clone().unwrap_or_default().epochs;
                 let looked_at = self.validation + self.statistics(has_batch_norm);
-                of(epochs * self.train, epochs * looked_at)
+                Count::new(epochs * self.train, epochs * looked_at)
             }
             // The loss on those that vote is reported.
-            Method::Gradfix => of(batch, batch),
-            Method::Bico => of(both, 0),
-            Method::Theseus => of(0, both),
-            Method::Identity | Method::WeightMatching => of(0, 0),
+            Method::Gradfix => Count::new(batch, batch),
+            Method::Bico => Count::new(both, 0),
+            Method::Theseus => Count::new(0, both),
+            Method::Identity | Method::WeightMatching => Count::default(),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! What a page shows of `report.json`. Absent or unexpected parts are not shown; none is an error,
 //! so that reports of other versions can be looked at.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     curve::{self, Curve},
     format,
 };
+use crate::contract::report::{self, Baselines, Scores};
 
 /// The parts of a report on a page.
 pub struct Report {
@@ -38,21 +39,18 @@ pub struct Entry {
 
 impl Report {
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let report: Value = serde_json::from_slice(bytes).ok()?;
-        let candidates = list(&report, "/candidates");
-        let winner = report.pointer("/winner").and_then(winner_name);
+        let report = report::Report::from_json(bytes).ok()?;
+        let baselines = baselines(&report.baselines);
         Some(Self {
-            reasons: list(&report, "/recommendation/reasons")
+            reasons: report.recommendation.reasons.clone(),
+            curve: curve::draw(&series(&report.candidates), &baselines),
+            candidates: report
+                .candidates
                 .iter()
-                .filter_map(|reason| reason.as_str().map(ToOwned::to_owned))
-                .collect(),
-            curve: curve::draw(&series(candidates), &baselines(&report)),
-            candidates: candidates
-                .iter()
-                .map(|one| candidate(one, winner, &report))
+                .map(|one| candidate(one, &report))
                 .chain(fine_tuned(&report))
                 .collect(),
-            baselines: baselines(&report)
+            baselines: baselines
                 .into_iter()
                 .map(|(name, value)| Entry { name, value: format::percent(Some(value)) })
                 .collect(),
@@ -61,67 +59,68 @@ impl Report {
     }
 }
 
-fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+fn method(candidate: &report::Candidate) -> &str {
+    candidate.method.as_deref().unwrap_or("?")
 }
 
-fn number(value: &Value, pointer: &str) -> Option<f64> {
-    value.pointer(pointer).and_then(Value::as_f64)
+fn accuracy(scores: Option<&Scores>) -> String {
+    format::percent(scores.and_then(|scores| scores.accuracy))
 }
 
-/// The winner is a method's name, or an object that has it.
-fn winner_name(winner: &Value) -> Option<&str> {
-    winner.as_str().or_else(|| winner.get("method").and_then(Value::as_str))
+fn loss(scores: Option<&Scores>) -> String {
+    format::figure(scores.and_then(|scores| scores.loss))
 }
 
-fn method(candidate: &Value) -> &str {
-    candidate.get("method").and_then(Value::as_str).unwrap_or("?")
+fn count(value: Option<u64>) -> String {
+    format::figure(value.map(|value| value as f64))
 }
 
-fn candidate(one: &Value, winner: Option<&str>, report: &Value) -> Candidate {
-    let seconds = report.pointer("/timing/methods").and_then(|of| of.get(method(one))?.as_f64());
+fn candidate(one: &report::Candidate, report: &report::Report) -> Candidate {
+    let seconds = report.timing.methods.get(method(one)).copied();
     Candidate {
         method: format::words(method(one)),
-        winner: winner == Some(method(one)),
-        accuracy: format::percent(number(one, "/validation/accuracy")),
-        loss: format::figure(number(one, "/validation/loss")),
-        test: format::percent(number(one, "/test/accuracy")),
-        step: format::figure(number(one, "/step")),
-        alpha: format::figure(number(one, "/alpha")),
-        sample_gradients: format::figure(number(one, "/sample_gradients")),
+        winner: report.winner == method(one),
+        accuracy: accuracy(one.validation.as_ref()),
+        loss: loss(one.validation.as_ref()),
+        test: accuracy(one.test.as_ref()),
+        step: format::figure(one.step.map(|step| step as f64)),
+        alpha: format::figure(one.alpha),
+        sample_gradients: count(one.sample_gradients),
         seconds: seconds.map_or(format::ABSENT.into(), format::seconds),
     }
 }
 
 /// The winner after its short training, where there was one.
-fn fine_tuned(report: &Value) -> Option<Candidate> {
-    let tuned = report.get("fine_tune").filter(|tuned| tuned.is_object())?;
+fn fine_tuned(report: &report::Report) -> Option<Candidate> {
+    let tuned = report.fine_tune.as_ref()?;
+    let seconds = report.timing.fine_tune_seconds;
     Some(Candidate {
         method: "+ fine-tuning".to_owned(),
         winner: false,
-        accuracy: format::percent(number(tuned, "/validation/accuracy")),
-        loss: format::figure(number(tuned, "/validation/loss")),
-        test: format::percent(number(tuned, "/test/accuracy")),
+        accuracy: accuracy(tuned.validation.as_ref()),
+        loss: loss(tuned.validation.as_ref()),
+        test: accuracy(tuned.test.as_ref()),
         step: String::new(),
         alpha: String::new(),
-        sample_gradients: format::figure(number(tuned, "/sample_gradients")),
-        seconds: number(report, "/timing/fine_tune_seconds")
-            .map_or(format::ABSENT.into(), format::seconds),
+        sample_gradients: count(tuned.sample_gradients),
+        seconds: seconds.map_or(format::ABSENT.into(), format::seconds),
     })
 }
 
 /// Accuracy by step; a candidate without steps is one point.
-fn series(candidates: &[Value]) -> Vec<curve::Given> {
+fn series(candidates: &[report::Candidate]) -> Vec<curve::Given> {
     candidates
         .iter()
         .map(|one| {
-            let chosen = number(one, "/step");
-            let mut points: Vec<(f64, f64)> = list(one, "/steps")
+            let chosen = one.step.map(|step| step as f64);
+            let mut points: Vec<(f64, f64)> = one
+                .steps
                 .iter()
-                .filter_map(|step| Some((number(step, "/step")?, number(step, "/accuracy")?)))
+                .filter_map(|step| Some((step.step? as f64, step.accuracy?)))
                 .collect();
             if points.is_empty() {
-                points.extend(chosen.zip(number(one, "/validation/accuracy")));
+                let accuracy = one.validation.as_ref().and_then(|scores| scores.accuracy);
+                points.extend(chosen.zip(accuracy));
             }
             curve::Given { name: format::words(method(one)), points, chosen }
         })
@@ -129,30 +128,35 @@ fn series(candidates: &[Value]) -> Vec<curve::Given> {
         .collect()
 }
 
-fn baselines(report: &Value) -> Vec<(String, f64)> {
-    let Some(Value::Object(baselines)) = report.pointer("/baselines") else { return Vec::new() };
-    baselines
-        .iter()
+/// The curve shows validation; so should the lines it is measured against.
+fn baselines(baselines: &Baselines) -> Vec<(String, f64)> {
+    let Baselines { source_tuned, target_before, few_shot, fine_tune_only } = baselines;
+    let standing = [("source_tuned", source_tuned), ("target_before", target_before)]
+        .map(|(name, one)| (name, one.as_ref().map(|one| (&one.validation, one.accuracy))));
+    let trained = [("few_shot", few_shot), ("fine_tune_only", fine_tune_only)]
+        .map(|(name, one)| (name, one.as_ref().map(|one| (&one.validation, one.accuracy))));
+    standing
+        .into_iter()
+        .chain(trained)
         .filter_map(|(name, figures)| {
-            // The curve shows validation; so should the lines it is measured against.
-            let accuracy =
-                number(figures, "/validation/accuracy").or(number(figures, "/accuracy"))?;
-            Some((format::words(name), accuracy))
+            let (validation, test) = figures?;
+            let validation = validation.as_ref().and_then(|scores| scores.accuracy);
+            Some((format::words(name), validation.or(test)?))
         })
         .collect()
 }
 
 /// Seconds by phase, then every other figure of the cost, one level deep.
-fn ledger(report: &Value) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    if let Some(Value::Object(phases)) = report.pointer("/timing/phases") {
-        for (name, value) in phases {
-            let Some(value) = value.as_f64() else { continue };
-            entries.push(Entry { name: format::words(name), value: format::seconds(value) });
-        }
-    }
-    if let Some(Value::Object(cost)) = report.pointer("/cost") {
-        for (name, value) in cost {
+fn ledger(report: &report::Report) -> Vec<Entry> {
+    let phases = report.timing.phases.iter();
+    let mut entries: Vec<Entry> = phases
+        .map(|(name, seconds)| Entry {
+            name: format::words(name),
+            value: format::seconds(*seconds),
+        })
+        .collect();
+    if let Value::Object(cost) = json!(report.cost) {
+        for (name, value) in &cost {
             flatten(name, value, &mut entries);
         }
     }

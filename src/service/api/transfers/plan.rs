@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{callback, locations};
 use crate::{
+    contract::plan::Plan,
     pipeline,
     service::api::{
         AppState,
@@ -25,7 +26,7 @@ use crate::{
     operation_id = "plan_transfer",
     request_body = Spec,
     responses(
-        (status = 200, body = Value, description = "The estimate"),
+        (status = 200, body = Plan, description = "The estimate"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "As on submission, and what the headers show: `missing_tensor`, `wrong_shape` …"),
         (status = 503, body = Problem, content_type = "application/problem+json",
@@ -39,7 +40,7 @@ pub async fn handle(
     State(state): State<AppState>,
     Submitter(caller): Submitter,
     JsonBody(body): JsonBody<Value>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Plan>, Problem> {
     let spec = Spec::from_json(&body)?;
     let storage = state.storage(caller.tenant);
     locations::check(&spec, &storage)?;

@@ -7,7 +7,7 @@ use axum::{
 };
 
 use crate::{
-    contract::ids::TransferId,
+    contract::{ids::TransferId, report::Report},
     service::{
         api::{
             AppState,
@@ -54,7 +54,7 @@ impl From<ResultError> for Problem {
     operation_id = "get_transfer_report",
     params(("id" = Uuid, Path, description = "The transfer")),
     responses(
-        (status = 200, body = serde_json::Value, description = "`report.json` as it was written"),
+        (status = 200, body = Report, description = "`report.json` as it was written"),
         (status = 404, body = Problem, content_type = "application/problem+json",
          description = "`not_found`, `no_result`, `result_gone`"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "`location_not_allowed`: it lies outside the roots, which were wider once"),

@@ -1,0 +1,72 @@
+//! `manifest.json`, whose presence makes a folder a result, and the names of a model folder's files.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{outcome::Verdict, report::Software};
+
+/// Changes with the form of a manifest.
+pub const FORMAT: &str = "retune-result/1";
+
+/// Names of files in a folder of a model, an adapter or a result.
+pub mod files {
+    pub const CONFIG: &str = "config.json";
+    pub const WEIGHTS: &str = "model.safetensors";
+    pub const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
+    pub const ADAPTER_CONFIG: &str = "adapter_config.json";
+    pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
+    pub const MODEL_CARD: &str = "README.md";
+    pub const PERMUTATION: &str = "permutation.safetensors";
+    pub const REPORT: &str = "report.json";
+    pub const MANIFEST: &str = "manifest.json";
+}
+
+/// What a result is, what it was made of, and which files belong to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: String,
+    /// Of the transfer.
+    pub id: Uuid,
+    pub software: Software,
+    pub verdict: Verdict,
+    /// The job specification.
+    pub spec: Value,
+    /// In order of location.
+    pub inputs: Vec<InputFile>,
+    /// In order of name; all files but the manifest.
+    pub outputs: Vec<OutputFile>,
+}
+
+/// The part of a manifest that says which files belong to the result. The rest may be of any version.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Listing {
+    pub outputs: Vec<OutputFile>,
+}
+
+impl Listing {
+    /// Of all files but the manifest.
+    pub fn bytes(&self) -> u64 {
+        self.outputs.iter().fold(0, |sum, file| sum.saturating_add(file.size))
+    }
+}
+
+/// A file that a transfer read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct InputFile {
+    pub uri: String,
+    /// Bytes.
+    pub size: u64,
+    /// Of the content, in hexadecimal.
+    pub sha256: String,
+}
+
+/// A file of a result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFile {
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// Of the content, in hexadecimal.
+    pub sha256: String,
+}

@@ -1,0 +1,355 @@
+//! `report.json`: what was tried, what came of it, what it cost.
+//!
+//! The pipeline writes a [`Report`], and whoever shows one reads the same type. Fields are written in the
+//! order in which they stand here. A field of type `Option` is null where nothing was measured, unless its
+//! comment says that it is absent.
+//!
+//! Reading forgives: a part that another version does not have is empty, and one that has another form is
+//! left out ([`Report::from_json`]). Names of methods are texts for that reason.
+
+mod candidate;
+mod diagnosis;
+mod lenient;
+mod named;
+mod timing;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::{
+    outcome::{Recommendation, Verdict},
+    spec::Method,
+};
+
+pub use candidate::{
+    AlphaScore, Candidate, Epoch, FineTuned, Fit, GroupMatch, LayerMaps, LossBarrier, MatchedStep,
+    Scores, SignMask, StepScore,
+};
+pub use diagnosis::{BaseCosines, Diagnosis, LadderStep, Relation};
+pub use named::Named;
+pub use timing::{Energy, PhaseTime, Timing, TrainingTimes, WeightMatchingOrigin};
+
+/// Changes with the form of a report.
+pub const FORMAT: &str = "retune-report/1";
+
+/// A transfer's report.
+///
+/// Everything outside `timing` and `environment` is the same for the same inputs, seed, device and
+/// thread count.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+#[schema(as = Report)]
+pub struct Report {
+    #[serde(deserialize_with = "lenient::part")]
+    pub format: String,
+    /// Of every report that this version writes there is one.
+    #[serde(deserialize_with = "lenient::part")]
+    pub verdict: Option<Verdict>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub recommendation: Advice,
+    #[serde(deserialize_with = "lenient::items")]
+    pub warnings: Vec<String>,
+    /// The method of the chosen candidate.
+    #[serde(deserialize_with = "lenient::part")]
+    #[schema(value_type = Method)]
+    pub winner: String,
+    /// `transferred` or `fine_tuned`.
+    #[serde(deserialize_with = "lenient::part")]
+    pub published_model: String,
+    #[serde(deserialize_with = "lenient::part")]
+    pub metrics: Metrics,
+    /// The conditions of the gate; empty where there is none.
+    #[serde(deserialize_with = "lenient::items")]
+    pub gate: Vec<GateCheck>,
+    /// The head that a base lacks and that is the tuned model's.
+    #[serde(deserialize_with = "lenient::part")]
+    pub head: Option<HeadAdopted>,
+    #[serde(deserialize_with = "lenient::items")]
+    pub shared_rows: Vec<RowsShared>,
+    /// Files of the new base's folder that are not carried along.
+    #[serde(deserialize_with = "lenient::items")]
+    pub left_out: Vec<String>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub splits: SplitSizes,
+    #[serde(deserialize_with = "lenient::part")]
+    pub baselines: Baselines,
+    #[serde(deserialize_with = "lenient::items")]
+    pub candidates: Vec<Candidate>,
+    /// The winner after its training, where the job grants one.
+    #[serde(deserialize_with = "lenient::part")]
+    pub fine_tune: Option<FineTuned>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub negative_flips: Option<NegativeFlips>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub diagnosis: Diagnosis,
+    /// The rungs that `auto` took and skipped; null where methods are named.
+    #[serde(deserialize_with = "lenient::part")]
+    pub ladder: Option<Vec<LadderStep>>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub selection: SelectionRule,
+    #[serde(deserialize_with = "lenient::part")]
+    pub cost: CostSummary,
+    #[serde(deserialize_with = "lenient::part")]
+    pub timing: Timing,
+    #[serde(deserialize_with = "lenient::part")]
+    pub environment: Environment,
+    /// The adapter beside the model. Absent where none was asked for or nothing is published.
+    #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
+    pub update: Option<UpdateSummary>,
+}
+
+impl Report {
+    /// Reads a report of any version: what has another form is left out.
+    ///
+    /// # Errors
+    /// Text that is no JSON.
+    pub fn from_json(bytes: &[u8]) -> serde_json::Result<Self> {
+        let value: Value = serde_json::from_slice(bytes)?;
+        Ok(serde_json::from_value(value).unwrap_or_default())
+    }
+}
+
+/// What the evidence says the owner should do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Advice {
+    /// Null where nothing was measured.
+    #[serde(deserialize_with = "lenient::part")]
+    pub action: Option<Recommendation>,
+    /// With their numbers.
+    #[serde(deserialize_with = "lenient::items")]
+    pub reasons: Vec<String>,
+}
+
+/// The figures that stand for the result, on the split that judges.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Metrics {
+    #[schema(value_type = Method)]
+    pub method: String,
+    /// Of the trajectory, from 1.
+    pub step: usize,
+    pub alpha: f64,
+    /// Absent without data.
+    #[serde(flatten)]
+    pub measured: Option<Measured>,
+}
+
+/// Shares of right answers in [0, 1], mean losses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Measured {
+    /// `test`, or `validation` where no test split was given.
+    pub split: String,
+    pub accuracy: f64,
+    pub loss: f64,
+    /// `(accuracy − target before) / (source tuned − target before)`; null where the tuning gained
+    /// nothing.
+    pub recovery: Option<f64>,
+    pub source_accuracy: Option<f64>,
+    pub target_accuracy_before: Option<f64>,
+}
+
+/// One condition of the gate.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct GateCheck {
+    pub condition: String,
+    pub bound: f64,
+    pub value: f64,
+    pub passed: bool,
+}
+
+/// A head that only the tuned model has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct HeadAdopted {
+    /// Tensors taken from the tuned model.
+    pub adopted: Vec<String>,
+    /// Tensors of a base's own head that the result does not have.
+    pub left_out: Vec<String>,
+}
+
+/// Classes or tokens that the models number differently.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct RowsShared {
+    /// `classes` or `vocabulary`.
+    pub axis: String,
+    /// Tensors whose first axis it is.
+    pub tensors: Vec<String>,
+    /// Rows of the old models.
+    pub source: usize,
+    /// Rows of the new base.
+    pub target: usize,
+    /// Rows that both have.
+    pub shared: usize,
+    /// Rows that the tuning added, with their texts where they are known.
+    pub own: BTreeMap<usize, Option<String>>,
+}
+
+/// Samples in each split; null for a split that there is not.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct SplitSizes {
+    pub train: Option<usize>,
+    pub validation: Option<usize>,
+    pub test: Option<usize>,
+    pub validation_held_out_of_train: bool,
+    pub test_is_validation: bool,
+}
+
+/// What stands or is reached without a transfer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Baselines {
+    /// The old tuned model.
+    #[serde(deserialize_with = "lenient::part")]
+    pub source_tuned: Option<Standing>,
+    /// The new base.
+    #[serde(deserialize_with = "lenient::part")]
+    pub target_before: Option<Standing>,
+    /// The new base after plain training at the winner's cost.
+    #[serde(deserialize_with = "lenient::part")]
+    pub few_shot: Option<Trained>,
+    /// The new base after the job's own training.
+    #[serde(deserialize_with = "lenient::part")]
+    pub fine_tune_only: Option<Trained>,
+}
+
+/// A model as it stands: the figures of the test split, with those of validation beside them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Standing {
+    pub accuracy: Option<f64>,
+    pub loss: Option<f64>,
+    /// Whose running statistics they rest on: `as_deployed` or `re_estimated`.
+    pub statistics: String,
+    pub validation: Option<Scores>,
+}
+
+/// A model after training without a transfer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Trained {
+    /// On the test split; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// On the test split; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    pub validation: Option<Scores>,
+    pub epochs: Vec<Epoch>,
+    /// `finished`, `target_reached` or `interrupted`.
+    pub end: String,
+    pub sample_gradients: u64,
+    pub flops: f64,
+    /// Of few-shot alone: the one that was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    /// Of few-shot alone: training samples used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<usize>,
+}
+
+/// Test samples (or tokens to be predicted) that the old tuned model got right and the new one gets
+/// wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct NegativeFlips {
+    pub samples: usize,
+    /// Of all that were judged, in [0, 1].
+    pub share: f64,
+}
+
+/// How candidates were chosen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct SelectionRule {
+    /// Those that a search tries.
+    pub alphas: Vec<f64>,
+    /// Training samples from which running statistics are re-estimated.
+    pub statistics_samples: usize,
+}
+
+/// Work done, in samples and in floating-point operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Cost {
+    pub sample_gradients: u64,
+    pub sample_forwards: u64,
+    /// A gradient counts three forward passes.
+    pub flops: f64,
+}
+
+/// What was spent, beside what one epoch of ordinary training would spend.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct CostSummary {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<Cost>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Cost>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfer_sample_gradients: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_epoch_sample_gradients: Option<usize>,
+    /// Null without training samples.
+    pub transfer_over_one_epoch: Option<f64>,
+    /// What other versions count.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// Where the transfer ran.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Environment {
+    pub software: Software,
+    pub device: String,
+    pub threads: usize,
+    pub architecture: String,
+}
+
+/// A program and its version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Software {
+    pub name: String,
+    pub version: String,
+}
+
+impl Software {
+    /// This program.
+    pub fn own() -> Self {
+        Self { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() }
+    }
+}
+
+/// The adapter beside the model, and what it leaves out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct UpdateSummary {
+    /// `lora`
+    pub format: String,
+    pub rank: usize,
+    /// Values in all tensors of the adapter.
+    pub parameters: usize,
+    /// By layer that was truncated.
+    pub tensors: Vec<TruncatedTensor>,
+    /// Modules that are saved whole.
+    pub whole: Vec<String>,
+    /// Tensors that have changed and that no adapter can hold.
+    pub left_out: Vec<String>,
+}
+
+/// What a truncation loses.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct TruncatedTensor {
+    pub tensor: String,
+    /// Norm of what is left out over the norm of the update.
+    pub relative_error: f64,
+}

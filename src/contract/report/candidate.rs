@@ -1,0 +1,202 @@
+//! What each method gave, and the winner after its training.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::lenient;
+use crate::contract::spec::Method;
+
+/// Figures of one model on one split.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Scores {
+    /// Share of right answers, in [0, 1].
+    pub accuracy: Option<f64>,
+    pub loss: Option<f64>,
+}
+
+/// One method's best model, and how it was found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+#[schema(as = ReportCandidate)]
+pub struct Candidate {
+    #[serde(deserialize_with = "lenient::part")]
+    #[schema(value_type = Method)]
+    pub method: Option<String>,
+    /// By validation, the winner's being 1; null without validation.
+    #[serde(deserialize_with = "lenient::part")]
+    pub rank: Option<usize>,
+    /// The chosen step of the trajectory, from 1.
+    #[serde(deserialize_with = "lenient::part")]
+    pub step: Option<usize>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub alpha: Option<f64>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub orthogonal_shift: bool,
+    #[serde(deserialize_with = "lenient::part")]
+    pub validation: Option<Scores>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub test: Option<Scores>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub last_step: Option<StepScore>,
+    /// Validation by step, at α = 1.
+    #[serde(deserialize_with = "lenient::items")]
+    pub steps: Vec<StepScore>,
+    /// Validation by α, at the chosen step.
+    #[serde(deserialize_with = "lenient::items")]
+    pub alphas: Vec<AlphaScore>,
+    /// Share of units that the permutation leaves in their place; null where there is no permutation.
+    #[serde(deserialize_with = "lenient::part")]
+    pub fixed_points: Option<f64>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub mask: Option<SignMask>,
+    /// The method whose alignment this one's builds upon.
+    #[serde(deserialize_with = "lenient::part")]
+    #[schema(value_type = Option<Method>)]
+    pub builds_on: Option<String>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub maps: Option<LayerMaps>,
+    #[serde(deserialize_with = "lenient::items")]
+    pub matching: Vec<MatchedStep>,
+    #[serde(deserialize_with = "lenient::items")]
+    pub groups: Vec<GroupMatch>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub sample_gradients: Option<u64>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub sample_forwards: Option<u64>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub flops: Option<f64>,
+}
+
+/// Validation figures of one step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct StepScore {
+    pub step: Option<usize>,
+    pub accuracy: Option<f64>,
+    pub loss: Option<f64>,
+}
+
+/// Validation figures of one α.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct AlphaScore {
+    pub alpha: Option<f64>,
+    pub accuracy: Option<f64>,
+    pub loss: Option<f64>,
+}
+
+/// Of gradfix: the vote of single samples' gradients.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct SignMask {
+    /// Samples that voted.
+    pub samples: usize,
+    /// Share of the update's squared norm that was kept, at the last step.
+    pub kept: Option<f64>,
+    /// Mean loss of the new base on them; that of guessing is `ln(classes)`.
+    pub loss: Option<f64>,
+    pub loss_of_guessing: Option<f64>,
+}
+
+/// Of bico and theseus: maps by layer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct LayerMaps {
+    /// Samples that were looked at.
+    pub samples: usize,
+    /// Places of the network that have a map.
+    pub maps: usize,
+    /// Those that the samples did not span.
+    pub completed: usize,
+}
+
+/// How well two sets of tensors match, over all groups.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Fit {
+    /// `Σ⟨target, π source⟩`
+    pub objective: Option<f64>,
+    /// The same at the identity.
+    pub objective_at_identity: Option<f64>,
+    /// `Σ‖target‖‖source‖`; objective / bound is a mean cosine.
+    pub bound: Option<f64>,
+    /// By group, before any permutation.
+    pub cosines_at_identity: Vec<Option<f64>>,
+    /// By group, of target and permuted source.
+    pub cosines: Vec<Option<f64>>,
+}
+
+/// How well the tensors matched at one step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct MatchedStep {
+    pub step: usize,
+    /// Over the pairs so far.
+    #[serde(flatten)]
+    pub fit: Fit,
+    /// That of the bases' own parameters, where they settle what gradients leave open.
+    pub weight_anchor: Option<Fit>,
+    pub sweeps: usize,
+    /// Groups whose permutation is proved optimal given the others.
+    pub certified_groups: usize,
+}
+
+/// How well one group's tensors match, over all pairs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct GroupMatch {
+    pub group: String,
+    pub units: usize,
+    pub cosine_at_identity: Option<f64>,
+    pub cosine: Option<f64>,
+    /// `row_maxima`, `dual`, or null where the objective is quadratic in the permutation.
+    pub certificate: Option<String>,
+    /// Units that stay in their place.
+    pub fixed_points: usize,
+}
+
+/// One epoch of training.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+#[schema(as = ReportEpoch)]
+pub struct Epoch {
+    /// From 1.
+    pub epoch: usize,
+    pub train_loss: Option<f64>,
+    pub validation_loss: Option<f64>,
+    pub validation_accuracy: Option<f64>,
+}
+
+/// The winner after its training.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct FineTuned {
+    /// It is the result: validation does not speak against it.
+    pub chosen: bool,
+    /// `finished`, `target_reached` or `interrupted`.
+    pub end: String,
+    #[serde(deserialize_with = "lenient::items")]
+    pub epochs: Vec<Epoch>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub validation: Option<Scores>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub test: Option<Scores>,
+    /// Between the transferred model and this one.
+    #[serde(deserialize_with = "lenient::part")]
+    pub barrier: Option<LossBarrier>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub sample_gradients: Option<u64>,
+    #[serde(deserialize_with = "lenient::part")]
+    pub flops: Option<f64>,
+}
+
+/// The loss on the segment between two models.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct LossBarrier {
+    /// How far it rises above the chord, never below 0.
+    pub height: Option<f64>,
+    /// At α = 0, 1/24, … 1.
+    pub losses: Vec<Option<f64>>,
+}

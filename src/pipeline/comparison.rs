@@ -1,0 +1,156 @@
+//! The results of a transfer, each with its parts.
+//!
+//! A field of type `Option` is `None` where the job did not ask for it or has no data for it; none waits
+//! to be filled.
+
+use super::meter::Seconds;
+use crate::{
+    contract::{
+        outcome::{Recommendation, Verdict},
+        report::{GateCheck, NegativeFlips},
+    },
+    engine::{
+        learning::{Barrier, Cost, End, Epoch, Evaluation},
+        network::Checkpoint,
+        transfer::{Candidate, ladder},
+    },
+};
+
+/// A candidate of every method that ran.
+pub struct Candidates {
+    pub candidates: Vec<Candidate>,
+    /// Processor seconds of each candidate, with all that it builds upon.
+    pub cpu_seconds: Vec<f64>,
+    /// Of all candidates together: what two of them build upon was computed once.
+    pub cost: Cost,
+    /// The rungs that `auto` took and skipped; `None` where methods were named.
+    pub ladder: Option<Vec<ladder::Step>>,
+}
+
+/// All candidates, with the chosen one.
+pub struct Choice {
+    pub candidates: Vec<Candidate>,
+    /// Processor seconds of each candidate, in order.
+    pub cpu_seconds: Vec<f64>,
+    /// Of all candidates together.
+    pub cost: Cost,
+    pub ladder: Option<Vec<ladder::Step>>,
+    /// Position of the chosen candidate.
+    pub chosen: usize,
+    /// The candidates on the test split, in order; `None` without data.
+    pub tests: Vec<Option<Evaluation>>,
+}
+
+impl Choice {
+    pub fn winner(&self) -> &Candidate {
+        &self.candidates[self.chosen]
+    }
+}
+
+/// What stands without any transfer.
+pub struct Baselines {
+    /// `θ_A^T`, the old tuned model: what keeping the old means.
+    pub source_tuned: Option<Scores>,
+    /// `θ_B⁰`, the new base, with running statistics of the training samples as every candidate has.
+    pub target_before: Option<Scores>,
+    /// Whether there were such statistics to be taken.
+    pub restated: bool,
+}
+
+/// One model on both splits.
+pub struct Scores {
+    pub validation: Option<Evaluation>,
+    pub test: Evaluation,
+}
+
+/// A model after training, with what it cost.
+pub struct Training {
+    pub model: Checkpoint,
+    pub epochs: Vec<Epoch>,
+    pub end: End,
+    pub validation: Option<Evaluation>,
+    pub test: Option<Evaluation>,
+    pub cost: Cost,
+    pub seconds: Seconds,
+}
+
+/// The winner after the training that the specification grants.
+pub struct FineTuning {
+    pub training: Training,
+    /// Validation says that it is at least as good as before.
+    pub chosen: bool,
+    /// Between the transferred model and this one: are they in one basin?
+    pub barrier: Option<Barrier>,
+}
+
+/// The new base after plain training at the winner's cost.
+pub struct FewShot {
+    pub learning_rate: f64,
+    /// Training samples used.
+    pub samples: usize,
+    pub tuned: Training,
+    /// With the trials of its learning rates.
+    pub seconds: Seconds,
+}
+
+/// The chosen candidate beside all that it is measured against.
+pub struct Comparison {
+    pub choice: Choice,
+    pub baselines: Baselines,
+    /// The candidate after fine-tuning, where that was asked for.
+    pub fine_tuning: Option<FineTuning>,
+    /// The new base after plain training at the winner's cost; under `auto` alone.
+    pub few_shot: Option<FewShot>,
+    /// The new base after the job's own training; under `auto` alone.
+    pub fine_tune_only: Option<Training>,
+}
+
+impl Comparison {
+    pub fn winner(&self) -> &Candidate {
+        self.choice.winner()
+    }
+
+    /// The winner after its training, where that is the result.
+    fn chosen_training(&self) -> Option<&Training> {
+        self.fine_tuning.as_ref().filter(|tuned| tuned.chosen).map(|tuned| &tuned.training)
+    }
+
+    /// Whether the result is the winner after its training.
+    pub fn is_fine_tuned(&self) -> bool {
+        self.chosen_training().is_some()
+    }
+
+    /// The model that would be published.
+    pub fn model(&self) -> &Checkpoint {
+        self.chosen_training().map_or(&self.winner().model, |tuned| &tuned.model)
+    }
+
+    /// That model on the validation split.
+    pub fn validation(&self) -> Option<&Evaluation> {
+        match self.chosen_training() {
+            Some(tuned) => tuned.validation.as_ref(),
+            None => self.winner().validation.as_ref(),
+        }
+    }
+
+    /// That model on the test split.
+    pub fn test(&self) -> Option<&Evaluation> {
+        match self.chosen_training() {
+            Some(tuned) => tuned.test.as_ref(),
+            None => self.choice.tests[self.choice.chosen].as_ref(),
+        }
+    }
+}
+
+/// The end of the matter.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    pub recommendation: Option<Recommendation>,
+    pub reasons: Vec<String>,
+    pub warnings: Vec<String>,
+    pub gate: Vec<GateCheck>,
+    /// `(metric − target before) / (source tuned − target before)` on the test split.
+    pub recovery: Option<f64>,
+    pub negative_flips: Option<NegativeFlips>,
+}

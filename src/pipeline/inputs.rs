@@ -1,0 +1,152 @@
+//! From locations to checked values: graph, trajectory, target, data.
+//!
+//! Everything that can be wrong with the input is found here, before anything is computed.
+
+pub mod adopted_head;
+pub mod bases;
+mod computation;
+pub mod read;
+pub mod shared_rows;
+mod splits;
+mod stated;
+mod tuning;
+
+use serde_json::Value;
+
+use super::{
+    device::device,
+    failure::{self, Failure},
+    job::Job,
+};
+use crate::{
+    artifacts::{Access, InputFile, Model},
+    contract::spec::Data,
+    engine::{
+        learning::Learner,
+        network::{Graph, Naming, Signature},
+        symmetry::Symmetry,
+        transfer::{Trajectory, compatibility::AdoptedHead, rows::SharedRows},
+    },
+};
+use bases::Bases;
+
+pub use splits::Splits;
+pub use stated::Stated;
+pub use tuning::same_body;
+
+/// The pointer to what the tuning left.
+pub const TRAJECTORY: &str = "/source/trajectory";
+
+/// A model as its configuration and headers give it.
+#[derive(Clone, Copy)]
+pub struct Configured<'a> {
+    pub config: &'a Value,
+    pub signature: &'a Signature,
+}
+
+/// Everything a transfer computes from.
+pub struct Inputs {
+    pub graph: Graph,
+    pub signature: Signature,
+    pub symmetry: Symmetry,
+    pub trajectory: Trajectory,
+    /// The files of the old base.
+    pub source_base: Vec<InputFile>,
+    /// Tensors of the trajectory's own first checkpoint that are not the old base's.
+    pub other_start: usize,
+    pub target: Model,
+    /// What the target's file calls its tensors.
+    pub naming: Naming,
+    /// The source's network, where it differs in width.
+    pub source: Option<(Graph, Signature)>,
+    /// The head that a base lacks.
+    pub head: Option<AdoptedHead>,
+    /// Classes and tokens that the bases number differently.
+    pub shared_rows: Vec<SharedRows>,
+    /// What was read otherwise than somebody may expect.
+    pub notes: Vec<String>,
+    pub splits: Splits,
+    /// How the new base says that images are normalised, where the job does not.
+    pub stated: Option<Stated>,
+    /// What was read, for the manifest.
+    pub files: Vec<InputFile>,
+}
+
+/// Reads and checks all inputs of a job.
+pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
+    let spec = job.spec;
+    let mut files = Vec::new();
+    let Bases {
+        target,
+        naming,
+        trajectory,
+        source_base,
+        other_start,
+        head,
+        source_graph,
+        shared_rows,
+        notes,
+    } = bases::read(job, access, &mut files)?;
+    let signature = target.checkpoint.signature();
+    let stated = match spec.data.as_ref().and_then(|data| data.preprocess.as_ref()) {
+        Some(_) => None,
+        None => Stated::of(access.storage, "/target/base", &target.folder)?,
+    };
+
+    let channels = read::channels("/target/base", &target.folder, &signature)?;
+    let splits = splits::read(job, access, (channels, stated.as_ref()), &mut files)?;
+    let graph =
+        read::graph("/target/base", &target.folder, &signature, splits.sample().as_deref())?;
+
+    adopted_head::check(&graph, spec.options.head, head.as_ref())?;
+    let symmetry = Symmetry::derive(&graph, &signature)
+        .map_err(failure::graph("/target/base", &spec.target.base))?;
+    let source = source_graph.map(|source| {
+        // It reads what the target reads.
+        (Graph { input: graph.input.clone(), ..source }, trajectory.base().signature())
+    });
+
+    let inputs = Inputs {
+        graph,
+        signature,
+        symmetry,
+        trajectory,
+        source_base,
+        other_start,
+        target,
+        naming,
+        source,
+        head,
+        shared_rows,
+        notes,
+        splits,
+        stated,
+        files,
+    };
+    inputs.check_data(spec.data.as_ref())?;
+    Ok(inputs)
+}
+
+impl Inputs {
+    fn check_data(&self, data: Option<&Data>) -> Result<(), Failure> {
+        let target = failure::graph("/target/base", &self.target.folder.location.to_string());
+        let learner = Learner::new(&self.graph, &self.signature, device()).map_err(target)?;
+        let splits = &self.splits;
+        for (pointer, dataset, given) in [
+            ("/data/train", &splits.train, data.and_then(|d| d.train.as_ref())),
+            ("/data/validation", &splits.validation, data.and_then(|d| d.validation.as_ref())),
+            ("/data/test", &splits.test, data.and_then(|d| d.test.as_ref())),
+        ] {
+            let Some(dataset) = dataset else { continue };
+            learner.check(dataset).map_err(|fault| Failure::Input {
+                code: fault.code(),
+                pointer: Some(pointer.into()),
+                detail: match given {
+                    Some(uri) => format!("{uri}: {fault}"),
+                    None => fault.to_string(),
+                },
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,318 @@
+//! The models of a transfer, brought under one signature: old base, tuning, new base.
+//!
+//! Every tensor of one must be found in the others, in the same shape. The exceptions are a head that
+//! only the tuned model has ([`AdoptedHead`]), classes and tokens that both models name
+//! ([`SharedRows`]), and bases that differ in width alone, for the methods that lead from one to the
+//! other ([`widths`]).
+
+use serde_json::Value;
+
+use super::{
+    Configured, TRAJECTORY, computation,
+    read::model,
+    shared_rows::{
+        note_on_rows, notes_on_classes, other_classes, own_tokens, put_tokenizer, shared_rows,
+        with_vocabulary,
+    },
+    tuning::{self, Tuning},
+};
+use crate::{
+    artifacts::{Access, InputFile, Model, ModelFolder},
+    contract::spec::{Method, Methods, Spec, TrajectoryKind},
+    engine::{
+        network::{Checkpoint, Graph, Naming, Signature},
+        transfer::{
+            Trajectory,
+            compatibility::{AdoptedHead, compare},
+            rows::{SharedRows, tokens::OwnTokens},
+            ties::Untied,
+            widths,
+        },
+    },
+    pipeline::{
+        failure::{self, Failure},
+        job::Job,
+    },
+};
+
+/// Old and new, with the same tensors.
+pub struct Bases {
+    /// The new base, with the adopted head and its configuration.
+    pub target: Model,
+    /// What the result's file calls its tensors.
+    pub naming: Naming,
+    pub trajectory: Trajectory,
+    /// The files of the old base.
+    pub source_base: Vec<InputFile>,
+    /// Tensors of the trajectory's own first checkpoint that are not the old base's.
+    pub other_start: usize,
+    pub head: Option<AdoptedHead>,
+    /// The source's network, where it differs in width.
+    pub source_graph: Option<Graph>,
+    /// Classes and tokens that the bases number differently.
+    pub shared_rows: Vec<SharedRows>,
+    /// What was read otherwise than somebody may expect, for the report's warnings.
+    pub notes: Vec<String>,
+}
+
+/// Reads the three and makes them comparable.
+///
+/// # Errors
+/// What is wrong with one of them; `incompatible_models`.
+pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Bases, Failure> {
+    let (target, naming) = model(access, "/target/base", &job.spec.target.base, files)?;
+    let (base, _) = model(access, "/source/base", &job.spec.source.base, files)?;
+    let tuning = tuning::read(job, access, &base, files)?;
+    let Model { checkpoint: base, inputs: source_base, folder: old } = base;
+
+    let mut three = Three { base, old, tuning, target, naming };
+    three.untie();
+    let own_tokens = three.own_tokens(access, files)?;
+    let head = three.adopt_head()?;
+    three.name_what_is_left_out();
+    let mut shared_rows =
+        three.share_rows(access, (own_tokens.is_some(), head.is_some()), files)?;
+    shared_rows.extend(own_tokens.map(|tokens| tokens.shared));
+
+    let Three { base, old, tuning, target, naming } = three;
+    let (own, wanted) = (base.signature(), target.checkpoint.signature());
+    let before = Configured { config: &old.config, signature: &own };
+    let new = Configured { config: &target.folder.config, signature: &wanted };
+    let source_graph = at_another_width(job.spec, before, new)?;
+    let tuned = Configured { config: &tuning.config, signature: &tuning.last().signature() };
+    let update = computation::check(tuned, new)?;
+    for checkpoint in &tuning.checkpoints {
+        same_as_tuned(&checkpoint.signature(), &own, &wanted, source_graph.is_some())?;
+    }
+
+    let trajectory = trajectory(job, base, tuning.checkpoints);
+    let tensors = head.as_ref().map(|head| head.tensors.clone()).unwrap_or_default();
+    let trajectory = trajectory.with_head(tensors).with_rows(shared_rows.clone());
+    let (other_start, mut notes) = (tuning.other_start, tuning.notes);
+    notes.extend(update);
+    Ok(Bases {
+        target,
+        naming,
+        trajectory,
+        source_base,
+        other_start,
+        head,
+        source_graph,
+        shared_rows,
+        notes,
+    })
+}
+
+/// The three as they were read, on their way to the same tensors.
+struct Three {
+    base: Checkpoint,
+    old: ModelFolder,
+    tuning: Tuning,
+    target: Model,
+    naming: Naming,
+}
+
+impl Three {
+    /// Gives all an output matrix of their own where some have one.
+    fn untie(&mut self) {
+        let signatures =
+            [&self.base, self.tuning.last(), &self.target.checkpoint].map(Checkpoint::signature);
+        let configs = [&self.old.config, &self.tuning.config, &self.target.folder.config];
+        let [old, tuned, new] = [0, 1, 2].map(|i| (configs[i], &signatures[i]));
+        let Some(untied) = Untied::find([old, tuned, new], tuned) else { return };
+        self.base = untied.on(&self.base);
+        self.old.config = untied.on_config(&self.old.config);
+        self.target.checkpoint = untied.on(&self.target.checkpoint);
+        put_config(&mut self.target.folder, |config| untied.on_config(config));
+        self.naming = Naming::default();
+        let Tuning { config, checkpoints, notes, .. } = &mut self.tuning;
+        *config = untied.on_config(config);
+        checkpoints.iter_mut().for_each(|checkpoint| *checkpoint = untied.on(checkpoint));
+        notes.push(UNTIED.to_owned());
+    }
+
+    /// Makes room for the tokens that the tuning added.
+    fn own_tokens(
+        &mut self,
+        access: Access,
+        files: &mut Vec<InputFile>,
+    ) -> Result<Option<OwnTokens>, Failure> {
+        let Self { base, old, tuning, target, .. } = self;
+        let models = [
+            (&old.other_files[..], &base.signature()),
+            (&tuning.other_files[..], &tuning.last().signature()),
+            (&target.folder.other_files[..], &target.checkpoint.signature()),
+        ];
+        let found = own_tokens(access.storage.blocking(), &tuning.config, models)?;
+        let Some((tokens, read)) = found else { return Ok(None) };
+        files.extend(read);
+        *base = tokens.on_base(base, tuning.last());
+        tuning.checkpoints.iter_mut().for_each(|point| *point = tokens.on_tuned(point));
+        target.checkpoint = tokens.on_target(&target.checkpoint);
+        put_config(&mut target.folder, |config| with_vocabulary(config, tokens.len()));
+        tuning.notes.push(put_tokenizer(&mut target.folder, &tuning.other_files, &tokens));
+        Ok(Some(tokens))
+    }
+
+    /// Gives the bases the head that they lack.
+    fn adopt_head(&mut self) -> Result<Option<AdoptedHead>, Failure> {
+        let Self { base, old, tuning, target, naming } = self;
+        let last = tuning.last().clone();
+        let signatures = [&*base, &target.checkpoint].map(Checkpoint::signature);
+        let tuned = (&tuning.config, &last.signature());
+        let configs = [&old.config, &target.folder.config];
+        let other = other_classes(&tuning.config, configs);
+        let found = AdoptedHead::find(tuned, signatures.each_ref(), configs[1], other);
+        let Some(head) = found else { return Ok(None) };
+        is_a_network(Configured { config: &tuning.config, signature: tuned.1 }, &tuning.place)?;
+
+        let notes = notes_on_classes(&head, &tuning.config, configs.into_iter().zip(&signatures));
+        tuning.notes.extend(notes);
+        *base = head.on_old(base, &last);
+        target.checkpoint = head.on_new(&target.checkpoint, &last);
+        // No head at the start: it is the last one throughout.
+        let given = |name: &&String| {
+            signatures[0].get(*name).is_none_or(|own| own.shape != last[*name].shape())
+                || (other.than_old && head.of_other_classes.contains(*name))
+        };
+        for checkpoint in &mut tuning.checkpoints {
+            for name in head.tensors.iter().filter(given) {
+                checkpoint.insert(name.clone(), last[name].clone());
+            }
+        }
+        put_config(&mut target.folder, |_| head.config.clone());
+        *naming = Naming::default();
+        Ok(Some(head))
+    }
+
+    fn name_what_is_left_out(&mut self) {
+        let left_out = &self.target.folder.left_out;
+        if !left_out.is_empty() {
+            self.tuning.notes.push(format!(
+                "of the new base's folder these are left out, because they are, or may be, its weights \
+                 in another form, or those of a module that reads channels which were moved: {}",
+                left_out.join(", ")
+            ));
+        }
+    }
+
+    /// Brings the old base and its tuning into the new base's order of classes and tokens.
+    fn share_rows(
+        &mut self,
+        access: Access,
+        (tokens_are_told, has_new_head): (bool, bool),
+        files: &mut Vec<InputFile>,
+    ) -> Result<Vec<SharedRows>, Failure> {
+        let Self { base, old, tuning, target, .. } = self;
+        let wanted = target.checkpoint.signature();
+        let graph = Graph::from_config(&target.folder.config, &wanted)
+            .and_then(|graph| graph.shapes(&wanted).map(|_| graph));
+        let found = match graph {
+            Ok(graph) => {
+                let old = (&*old, &tuning.config, &base.signature());
+                let new = (&target.folder, &graph, &wanted);
+                shared_rows(access.storage.blocking(), old, new, (tokens_are_told, files))?
+            }
+            // With the head of another it may not fit; what differs is named below.
+            Err(_) if has_new_head => Vec::new(),
+            // A fault of the new base's own is named before its differences from the others.
+            Err(error) => {
+                let place = target.folder.location.to_string();
+                return Err(failure::graph("/target/base", &place)(error));
+            }
+        };
+        for rows in &found {
+            tuning.notes.extend(note_on_rows(rows));
+            *base = rows.on(base);
+            tuning.checkpoints.iter_mut().for_each(|checkpoint| *checkpoint = rows.on(checkpoint));
+        }
+        Ok(found)
+    }
+}
+
+/// A head that the bases lack is the tuned model's, and so are its faults.
+pub fn is_a_network(tuned: Configured, place: &str) -> Result<(), Failure> {
+    let fault = failure::graph(TRAJECTORY, place);
+    Graph::from_config(tuned.config, tuned.signature).map(|_| ()).map_err(fault)
+}
+
+const UNTIED: &str = "an output matrix stands beside the embedding in one of the three models, and is the \
+                      embedding in another: the result has one of its own, the new base's (or its \
+                      embedding) and what the tuning added";
+
+fn put_config(folder: &mut ModelFolder, of: impl FnOnce(&Value) -> Value) {
+    let config = of(&folder.config);
+    folder.config_bytes = format!("{config:#}\n").into();
+    folder.config = config;
+}
+
+/// Compares the two bases, given as configuration and headers. `None`: they have the same tensors;
+/// otherwise the old one's network, which is the new one's but for its width.
+///
+/// # Errors
+/// `incompatible_models`, also where the job's methods do not lead from one width to another.
+pub fn at_another_width(
+    spec: &Spec,
+    old: Configured,
+    new: Configured,
+) -> Result<Option<Graph>, Failure> {
+    let [source, target] = ["the source's base", "the target's base"];
+    let Err(different) = compare((source, old.signature), (target, new.signature)) else {
+        return Ok(None);
+    };
+    let graphs = [old, new].map(|model| Graph::from_config(model.config, model.signature));
+    let [Ok(of), Ok(than)] = graphs else {
+        return Err(failure::incompatible("/source/base")(different));
+    };
+    if widths::compare((source, &of, old.signature), (target, &than, new.signature)).is_err() {
+        return Err(failure::incompatible("/source/base")(different));
+    }
+
+    let refused = |pointer: &str, what: &str| {
+        let detail = format!(
+            "{different}. Between widths only bico and theseus carry over (and gradfix on one of \
+             them): {what}"
+        );
+        let pointer = Some(pointer.to_owned());
+        Err(Failure::Input { code: "incompatible_models", pointer, detail })
+    };
+    if let Methods::Named(methods) = &spec.methods
+        && let Some(method) = methods.iter().find(|m| !leads_between_widths(**m, spec))
+    {
+        return refused("/methods", &format!("not {}", method.name()));
+    }
+    if spec.data.as_ref().is_none_or(|data| data.train.is_none()) {
+        return refused("/data/train", "both need training samples");
+    }
+    Ok(Some(of))
+}
+
+fn leads_between_widths(method: Method, spec: &Spec) -> bool {
+    let maps = |method| matches!(method, Method::Bico | Method::Theseus);
+    maps(method) || (method == Method::Gradfix && maps(spec.options.gradfix_on))
+}
+
+/// A tuned model has its base's tensors: the target's too, unless that differs in width.
+pub fn same_as_tuned(
+    tuned: &Signature,
+    base: &Signature,
+    target: &Signature,
+    across_widths: bool,
+) -> Result<(), Failure> {
+    let than =
+        if across_widths { ("the source's base", base) } else { ("the target's base", target) };
+    compare(("the tuned model", tuned), than).map_err(failure::incompatible(TRAJECTORY))
+}
+
+fn trajectory(job: &Job, base: Checkpoint, mut checkpoints: Vec<Checkpoint>) -> Trajectory {
+    let options = &job.spec.options;
+    match (options.trajectory, checkpoints.pop()) {
+        (TrajectoryKind::Linear, Some(tuned)) => {
+            Trajectory::linear(base, tuned, options.schedule.into(), options.timesteps)
+        }
+        (_, last) => {
+            checkpoints.extend(last);
+            Trajectory::stored(base, &checkpoints, options.timesteps)
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! How a model's own files say that its images are normalised.
+//!
+//! Who names no `preprocess` means what the model was made for: Hugging Face writes it in
+//! `preprocessor_config.json`, timm in `pretrained_cfg`. It is taken for images in bytes; floats may be
+//! normalised already, so that a warning is all that can be said.
+
+use serde_json::Value;
+
+use crate::{
+    artifacts::ModelFolder,
+    contract::spec::Preprocess,
+    pipeline::failure::{self, Failure},
+    storage::Storage,
+};
+
+const FILE: &str = "preprocessor_config.json";
+const FILE_LIMIT: u64 = 1 << 20;
+/// What bytes are scaled by where nothing else is said.
+const RESCALE: f64 = 1.0 / 255.0;
+
+/// Means and deviations of a model's images, and where they are written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stated {
+    pub values: Preprocess,
+    pub file: &'static str,
+}
+
+impl Stated {
+    /// What the folder says, if it says anything.
+    ///
+    /// # Errors
+    /// What keeps the store from answering, `malformed_config`.
+    pub fn of(
+        storage: &Storage,
+        pointer: &str,
+        folder: &ModelFolder,
+    ) -> Result<Option<Self>, Failure> {
+        let file = folder.other_files.iter().find(|file| file.key.to_string() == FILE);
+        let Some(file) = file else {
+            let config = &folder.config["pretrained_cfg"];
+            let values = values(&config["mean"], &config["std"], RESCALE);
+            return Ok(values.map(|values| Self { values, file: "config.json" }));
+        };
+
+        let bytes = storage
+            .blocking()
+            .read_small(&file.location, FILE_LIMIT)
+            .map_err(|error| failure::at(pointer)(error.into()))?;
+        let stated: Value = serde_json::from_slice(&bytes).map_err(|error| Failure::Input {
+            code: "malformed_config",
+            pointer: Some(pointer.to_owned()),
+            detail: format!("{}: {error}", file.location),
+        })?;
+        Ok(of_processor(&stated).map(|values| Self { values, file: FILE }))
+    }
+}
+
+/// What an image processor of Hugging Face does to bytes, as `(x − mean) / std` of `x = byte / 255`.
+fn of_processor(processor: &Value) -> Option<Preprocess> {
+    if processor["do_normalize"] == false {
+        return None;
+    }
+    let rescale = match &processor["do_rescale"] {
+        Value::Bool(false) => 1.0,
+        _ => processor["rescale_factor"].as_f64().unwrap_or(RESCALE),
+    };
+    values(&processor["image_mean"], &processor["image_std"], rescale)
+}
+
+fn values(mean: &Value, std: &Value, rescale: f64) -> Option<Preprocess> {
+    let numbers = |value: &Value| -> Option<Vec<f64>> {
+        value.as_array()?.iter().map(|v| v.as_f64().map(|v| v * RESCALE / rescale)).collect()
+    };
+    let (mean, std) = (numbers(mean)?, numbers(std)?);
+    let fits = !mean.is_empty() && mean.len() == std.len() && std.iter().all(|&s| s > 0.0);
+    fits.then_some(Preprocess { mean, std })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_processor_is_read_for_bytes_over_255() {
+        let of = |processor: Value| of_processor(&processor).map(|found| (found.mean, found.std));
+        let plain = json!({"image_mean": [0.5, 0.25], "image_std": [0.5, 0.125]});
+        assert_eq!(of(plain), Some((vec![0.5, 0.25], vec![0.5, 0.125])));
+        assert_eq!(of(json!({"do_normalize": false, "image_mean": [1], "image_std": [1]})), None);
+        assert_eq!(of(json!({"image_mean": [0.5]})), None);
+        assert_eq!(of(json!({"image_mean": [0.5], "image_std": [0.0]})), None);
+        // (byte − 127.5) / 51 is (x − 0.5) / 0.2.
+        let bytes = json!({"do_rescale": false, "image_mean": [127.5], "image_std": [51.0]});
+        let (mean, std) = of(bytes).unwrap();
+        assert!((mean[0] - 0.5).abs() < 1e-12 && (std[0] - 0.2).abs() < 1e-12);
+    }
+}

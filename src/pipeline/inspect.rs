@@ -1,0 +1,96 @@
+//! Two questions about one model: how good it is, and which of its axes are permuted together.
+
+use serde_json::{Value, json};
+
+use super::{
+    device::checked_device,
+    failure::{self, Failure},
+    inputs::{Stated, read},
+    meter,
+};
+use crate::{
+    artifacts::{
+        Access,
+        dataset::{self, Reading},
+    },
+    contract::spec::Preprocess,
+    engine::{
+        learning::{DataFault, Learner},
+        ledger::Ledger,
+        symmetry::{Group, Member, Symmetry},
+        transfer::STATISTICS_SAMPLES,
+    },
+    storage::Storage,
+};
+
+/// The permutation groups of a model, from its headers, as JSON (`retune symmetry`).
+///
+/// # Errors
+/// What is wrong with the model.
+pub fn groups(storage: &Storage, model_uri: &str) -> Result<Value, Failure> {
+    let (folder, signature) = read::headers(storage, "", model_uri)?;
+    let graph = read::graph("", &folder, &signature, None)?;
+    let symmetry = Symmetry::derive(&graph, &signature).map_err(failure::graph("", model_uri))?;
+    Ok(symmetry.groups.iter().map(group).collect())
+}
+
+fn group(group: &Group) -> Value {
+    let members: Vec<Value> = group.members.iter().map(member).collect();
+    json!({"name": group.name, "units": group.units, "members": members})
+}
+
+fn member(member: &Member) -> Value {
+    let Member { tensor, axis, start, repeat, .. } = member;
+    json!({"tensor": tensor, "axis": axis, "start": start, "repeat": repeat})
+}
+
+/// Loss and accuracy of a model as it is, as JSON (`retune evaluate`). With `train`, batch-norm
+/// statistics are re-estimated on it first.
+///
+/// # Errors
+/// What is wrong with the model or the data.
+pub fn evaluate(
+    access: Access,
+    model_uri: &str,
+    data_uri: &str,
+    preprocess: Option<&Preprocess>,
+    train_uri: Option<&str>,
+) -> Result<Value, Failure> {
+    let (model, _) = read::model(access, "", model_uri, &mut Vec::new())?;
+    let signature = model.checkpoint.signature();
+    let stated = match preprocess {
+        Some(_) => None,
+        None => Stated::of(access.storage, "", &model.folder)?,
+    };
+    let reading = Reading {
+        preprocess,
+        stated: stated.as_ref().map(|stated| &stated.values),
+        channels: read::channels("", &model.folder, &signature)?,
+    };
+    let read = |uri: &str| {
+        let place = read::location(access.storage, "/data", uri)?;
+        dataset::read(&access, &place, reading).map(|(data, _)| data).map_err(failure::at("/data"))
+    };
+
+    let data = read(data_uri)?;
+    let graph = read::graph("", &model.folder, &signature, Some(data.sample_shape()))?;
+    let learner = Learner::new(&graph, &signature, checked_device()?)
+        .map_err(failure::graph("", model_uri))?;
+    learner.check(&data).map_err(refused)?;
+    let mut checkpoint = model.checkpoint;
+    if let Some(train) = train_uri.map(read).transpose()? {
+        learner.check(&train).map_err(refused)?;
+        checkpoint = learner.with_statistics(&checkpoint, &train, STATISTICS_SAMPLES, 128);
+    }
+
+    let ledger = Ledger::new(meter::now);
+    let start = ledger.now();
+    let found = learner.evaluate(&checkpoint, &data);
+    failure::check_loss(found.loss)?;
+    Ok(json!({"accuracy": found.accuracy, "loss": found.loss, "samples": data.len(),
+              "seconds": ledger.now() - start}))
+}
+
+fn refused(fault: DataFault) -> Failure {
+    Failure::Input { code: fault.code(), pointer: Some("/data".into()), detail: fault.to_string() }
+}

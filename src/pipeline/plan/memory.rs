@@ -1,0 +1,88 @@
+//! How much a job holds at once, by stage, in bytes.
+
+use super::sizes::{EVALUATION_BATCH, Job};
+use crate::{engine::transfer::Method, pipeline::retraining::BATCH as FEW_SHOT_BATCH};
+
+/// A process that has done nothing yet, in bytes.
+const PROCESS: f64 = 45e6;
+/// Bounds of what is held at once: activations, matrices `A_g`, blocks to be multiplied, pairs.
+const ACTIVATIONS: f64 = 512e6;
+const MATRICES: f64 = 256e6;
+const BLOCKS: f64 = 8.4e6;
+const PAIRS: f64 = 512e6;
+const RANGES: f64 = 64e6;
+/// Partial gradients and packed panels of convolutions and attention.
+const PANELS: f64 = 32e6;
+/// What activations take with what the allocator keeps of those let go.
+const RETAINED: f64 = 1.3;
+
+impl Job<'_> {
+    /// The most that one method's candidate holds, in bytes.
+    pub fn memory_of(&self, method: Method) -> f64 {
+        let solves = method != Method::Identity;
+        let stages = self.stages(solves, method.needs_data());
+        stages.iter().fold(0.0, |most: f64, (_, bytes)| most.max(*bytes)).round()
+    }
+
+    /// The most that is held at once, in bytes.
+    pub fn most_memory(&self) -> f64 {
+        self.memory().iter().fold(0.0, |most: f64, (_, bytes)| most.max(*bytes))
+    }
+
+    /// The most that each stage holds, in bytes.
+    pub fn memory(&self) -> Vec<(&'static str, f64)> {
+        let solves = self.methods.iter().any(|method| *method != Method::Identity);
+        let gradients = self.methods.iter().any(|method| method.needs_data());
+        let mut stages = self.stages(solves || self.is_auto(), gradients);
+        let few = self.is_auto() && self.samples.train > 0 && self.samples.validation > 0;
+        let batch = self.spec.fine_tune.as_ref().map(|plan| plan.batch_size);
+        if let Some(batch) = batch.or(few.then_some(FEW_SHOT_BATCH)) {
+            let held = self.held(batch.min(self.samples.train) as f64);
+            stages.push(("fine_tuning", self.always() + 6.0 * self.model() + held));
+        }
+        stages
+    }
+
+    /// A model as it is computed with; files are read a range at a time.
+    fn model(&self) -> f64 {
+        4.0 * self.parameters as f64
+    }
+
+    /// The process and the samples.
+    fn always(&self) -> f64 {
+        PROCESS + self.bytes.data as f64
+    }
+
+    /// What a gradient on so many samples takes beside the model.
+    fn held(&self, samples: f64) -> f64 {
+        let all = 4.0 * samples * self.load.held;
+        let most = if self.has_batch_norm { all } else { ACTIVATIONS + 4.0 * self.load.held };
+        let panels = if self.load.convolutions > 0.0 { PANELS } else { 0.0 };
+        RETAINED * all.min(most) + panels
+    }
+
+    /// What a candidate takes, where a permutation is solved for and from gradients.
+    fn stages(&self, solves: bool, gradients: bool) -> Vec<(&'static str, f64)> {
+        let (model, always) = (self.model(), self.always());
+        let kept = if gradients { 2.0 * model * self.timesteps as f64 } else { 0.0 };
+        let kept = if kept <= PAIRS { kept } else { 0.0 };
+        // A result is computed while it is written, a tensor's range at a time.
+        let range = (4.0 * model).min(RANGES);
+        let mut stages = vec![("fetching", always), ("transferring", always + range)];
+        if solves {
+            let matrices = (4.0 * self.matching.units).min(MATRICES);
+            let largest = 3.0 * 4.0 * self.matching.largest_units;
+            let blocks = 6.0 * 4.0 * self.matching.largest.min(BLOCKS);
+            stages.push(("matching", always + kept + matrices + largest + blocks + range));
+        }
+        if gradients {
+            stages.push(("gradients", always + kept + 3.0 * model + self.held(self.batch())));
+        }
+        if self.samples.validation > 0 {
+            let batch = self.samples.validation.min(EVALUATION_BATCH) as f64;
+            let activations = 3.0 * 4.0 * batch * self.load.largest;
+            stages.push(("evaluating", always + model + activations));
+        }
+        stages
+    }
+}

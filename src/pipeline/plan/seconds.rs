@@ -1,0 +1,340 @@
+//! How long a job takes on this machine and how much it holds, by phase: counts of work times
+//! measured speeds. Meant to be right within a factor of two.
+//!
+//! What headers cannot show is assumed: descents of [`SWEEPS`] sweeps, of which the first adds the
+//! new pair and the others correct as much as one pass over all pairs; a fine-tuning that runs all
+//! its epochs. Under `auto` nobody knows how many rungs are needed: the most is every rung and all that
+//! is compared with them, the least is the first one.
+
+use super::{
+    sizes::{Bytes, EVALUATION_BATCH, Job},
+    work::Work,
+};
+use crate::{
+    contract::{
+        plan::{Estimate, PhasePlan, SampleCounts, Speeds, StageMemory},
+        spec::Alpha,
+    },
+    engine::transfer::{Method, STATISTICS_SAMPLES, candidate::ALPHAS},
+    pipeline::retraining::{BATCH as FEW_SHOT_BATCH, RATES, TRIAL},
+};
+
+const SWEEPS: f64 = 2.0;
+/// Points and samples of the loss barrier of a diagnosis, and of one after fine-tuning.
+const BARRIER_POINTS: f64 = 25.0;
+const BARRIER_SAMPLES: [usize; 2] = [2 * 128, 2 * 512];
+/// Products that a singular value decomposition takes the time of, over units³.
+const DECOMPOSITION: f64 = 26.0;
+
+impl Job<'_> {
+    /// Phases, and everything without another word, are those of the most that it can take.
+    pub fn estimate(&self, speeds: &Speeds) -> Estimate {
+        let phases = self.phases(self.methods, self.few_shot());
+        let seconds = self.seconds(&phases, speeds);
+        let least = if self.is_auto() {
+            let first = &self.methods[..self.methods.len().min(1)];
+            self.seconds(&self.phases(first, Work::default()), speeds)
+        } else {
+            seconds
+        };
+        Estimate {
+            seconds: rounded(seconds),
+            seconds_least: rounded(least),
+            memory_bytes: self.most_memory().round(),
+            read_bytes: self.bytes.models + self.bytes.data,
+            written_bytes: self.bytes.result,
+            flops: phases.iter().map(|(_, work)| work.flops(&self.load)).sum(),
+            phases: phases.iter().map(|(name, work)| self.phase(name, work, speeds)).collect(),
+            memory_by_stage: self.memory_by_stage(),
+        }
+    }
+
+    /// Of all phases together.
+    fn seconds(&self, phases: &[(&str, Work)], speeds: &Speeds) -> f64 {
+        phases.iter().map(|(_, work)| work.seconds(&self.load, speeds)).sum()
+    }
+
+    fn phase(&self, name: &str, work: &Work, speeds: &Speeds) -> PhasePlan {
+        PhasePlan {
+            phase: name.to_owned(),
+            seconds: rounded(work.seconds(&self.load, speeds)),
+            flops: work.flops(&self.load),
+            bytes: work.bytes,
+        }
+    }
+
+    fn memory_by_stage(&self) -> Vec<StageMemory> {
+        self.memory()
+            .into_iter()
+            .map(|(stage, bytes)| StageMemory { stage: stage.to_owned(), bytes: bytes.round() })
+            .collect()
+    }
+
+    /// Of a job that runs these methods and is compared with such plain training.
+    fn phases(&self, methods: &[Method], few_shot: Work) -> [(&'static str, Work); 6] {
+        let Bytes { models, data, result } = self.bytes;
+        // A model's file is digested and then looked through.
+        let fetching = Work { bytes: (models + data) as f64, ..Work::default() };
+        let publishing =
+            Work { bytes: result as f64, elements: self.elements(1.0), ..Work::default() };
+        let (mut aligning, mut transferring) = (Work::default(), Work::default());
+        for method in methods {
+            aligning += self.aligning(*method);
+            transferring += self.transferring();
+        }
+        [
+            ("fetching", fetching),
+            ("diagnosing", self.diagnosing()),
+            ("aligning", aligning),
+            ("transferring", transferring),
+            ("fine_tuning", self.fine_tuning(few_shot)),
+            ("publishing", publishing),
+        ]
+    }
+
+    /// So many evaluations of models on so many samples each.
+    fn evaluations(&self, models: f64, samples: usize) -> Work {
+        let batches = models * samples.div_ceil(EVALUATION_BATCH) as f64;
+        let (forwards, elements) = (models * samples as f64, self.elements(models));
+        Work { forwards, batches, elements, ..Work::default() }
+    }
+
+    fn statistics(&self, models: f64) -> Work {
+        let samples = STATISTICS_SAMPLES.min(self.samples.train);
+        if self.has_batch_norm { self.evaluations(models, samples) } else { Work::default() }
+    }
+
+    fn diagnosing(&self) -> Work {
+        let SampleCounts { train, validation, test } = self.samples;
+        // Cosines and norms, then what stands without a transfer.
+        let mut work = Work { elements: self.elements(3.0), ..Work::default() };
+        work += self.evaluations(2.0, validation);
+        work += self.evaluations(2.0, test);
+        work += self.statistics(1.0);
+        if self.is_auto() {
+            if validation > 0 {
+                work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[0]);
+            }
+            if train > 0 {
+                work += Work { gradients: 2.0 * self.batch(), batches: 2.0, ..Work::default() };
+            }
+        }
+        work
+    }
+
+    fn aligning(&self, method: Method) -> Work {
+        let steps = self.timesteps as f64;
+        // The bases' own parameters are a pair more.
+        let anchor = f64::from(u8::from(self.spec.options.weight_anchor > 0.0));
+        match method {
+            Method::Identity => Work::default(),
+            Method::Gmt => {
+                let mut work = self.pairs(steps * (steps + 1.0) / 2.0);
+                (1..=self.timesteps)
+                    .for_each(|step| work += self.solving(step as f64 + anchor, 0.0));
+                work
+            }
+            Method::Fgmt => {
+                let mut work = self.pairs(steps);
+                (1..=self.timesteps).for_each(|step| {
+                    let known = if step == 1 { 0.0 } else { step as f64 - 1.0 + anchor };
+                    work += self.solving(step as f64 + anchor, known);
+                });
+                work
+            }
+            Method::Gradfix => {
+                let votes = self.batch();
+                let mut work = Work { gradients: votes, batches: votes, ..Work::default() };
+                work.elements += self.elements(2.0 * votes);
+                if !self.is_auto() {
+                    work += self.aligning(self.spec.options.gradfix_on.into());
+                }
+                work
+            }
+            Method::Bico | Method::Theseus => self.maps(method),
+            Method::Oracle => {
+                let mut work = self.training(1.0);
+                work += self.solving(1.0, 0.0);
+                work
+            }
+            Method::WeightMatching => self.solving(1.0, 0.0),
+        }
+    }
+
+    /// What both bases' layers see, a decomposition at both sides of each, and weight matching.
+    fn maps(&self, method: Method) -> Work {
+        let samples = STATISTICS_SAMPLES.min(self.samples.train) as f64;
+        let rows = 2.0 * samples;
+        let (gradients, forwards) = if method == Method::Bico { (rows, 0.0) } else { (0.0, rows) };
+        let mut work = self.solving(1.0, 0.0);
+        work += Work {
+            gradients,
+            forwards,
+            batches: rows / self.batch().max(1.0),
+            products: 2.0 * (DECOMPOSITION * self.matching.cubes + rows * self.matching.units),
+            ..Work::default()
+        };
+        work
+    }
+
+    /// Gradients of both models on one batch, with the points that they are taken at.
+    fn pairs(&self, pairs: f64) -> Work {
+        Work {
+            gradients: 2.0 * pairs * self.batch(),
+            batches: 2.0 * pairs,
+            elements: self.elements(2.0 * pairs),
+            ..Work::default()
+        }
+    }
+
+    /// One solve over `pairs`, of which `known` are in the matrices already.
+    fn solving(&self, pairs: f64, known: f64) -> Work {
+        let matching = &self.matching;
+        let (anchored, corrections) =
+            if matching.separable { (0.0, 0.0) } else { (pairs, (SWEEPS - 1.0) * pairs) };
+        let built = anchored + pairs - known + corrections;
+        let solves = if matching.separable { 1.0 } else { 1.0 + SWEEPS };
+        Work {
+            similarities: built * matching.flops,
+            elements: built * matching.elements + self.elements(pairs),
+            units: solves * matching.units,
+            ..Work::default()
+        }
+    }
+
+    /// The choice of step and α, and the result on the test split.
+    fn transferring(&self) -> Work {
+        let SampleCounts { validation, test, .. } = self.samples;
+        if validation == 0 {
+            return Work::default();
+        }
+        let searched = matches!(self.spec.options.alpha, Alpha::Search);
+        let trials = self.timesteps + if searched { ALPHAS.len() - 1 } else { 0 };
+        let mut work = self.evaluations(trials as f64, validation);
+        work += self.statistics(trials as f64);
+        work += self.evaluations(1.0, test);
+        work.elements += self.elements(trials as f64);
+        work
+    }
+
+    fn fine_tuning(&self, few_shot: Work) -> Work {
+        let mut work = few_shot;
+        if self.spec.fine_tune.is_none() {
+            return work;
+        }
+        work += self.training(if self.is_auto() { 2.0 } else { 1.0 });
+        work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[1].min(self.samples.train));
+        work
+    }
+
+    /// Plain training at FGMT's cost, after the trials of its learning rates.
+    fn few_shot(&self) -> Work {
+        let SampleCounts { train, validation, test } = self.samples;
+        if !self.is_auto() || train == 0 || validation == 0 {
+            return Work::default();
+        }
+        let trials = RATES.len() as f64;
+        let cost = self.pairs(self.timesteps as f64).gradients + self.transferring().forwards / 3.0;
+        let gradients = cost * (1.0 + TRIAL * trials);
+        let batches = gradients / FEW_SHOT_BATCH as f64;
+        let mut work =
+            Work { gradients, batches, elements: self.elements(2.0 * batches), ..Work::default() };
+        work += self.evaluations(1.0 + trials, validation + test);
+        work += self.statistics(1.0 + trials);
+        work
+    }
+
+    fn training(&self, times: f64) -> Work {
+        let Some(plan) = &self.spec.fine_tune else { return Work::default() };
+        let passes = times * plan.epochs as f64;
+        let batches = passes * self.samples.train.div_ceil(plan.batch_size.max(1)) as f64;
+        let mut work = Work {
+            gradients: passes * self.samples.train as f64,
+            batches,
+            elements: self.elements(2.0 * batches),
+            ..Work::default()
+        };
+        work += self.evaluations(passes, self.samples.validation);
+        work += self.statistics(times);
+        work
+    }
+}
+
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 1e4).round() / 1e4
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        contract::spec::Spec,
+        engine::{
+            learning::Load,
+            network::{DType, Graph, Signature, TensorInfo},
+            symmetry::Symmetry,
+        },
+        pipeline::plan::work::Matching,
+    };
+
+    /// Speeds of one second a unit of one kind of work.
+    fn speeds(of: &str) -> Speeds {
+        let mut all = json!({"version": 1, "threads": 1, "product": 0.0, "similarity": 0.0,
+            "convolution": 0.0, "light": 0.0, "heavy": 0.0, "node": 0.0, "arithmetic": 0.0, "assignment": 0.0,
+            "byte": 0.0});
+        all[of] = json!(1.0);
+        serde_json::from_value(all).unwrap()
+    }
+
+    fn spec(methods: &Value) -> Spec {
+        Spec::from_json(&json!({
+            "source": {"base": "s3://m/a/", "trajectory": "s3://m/b/"},
+            "target": {"base": "s3://m/c/"},
+            "data": {"train": "s3://m/d.safetensors"},
+            "methods": methods,
+            "options": {"timesteps": 3, "batch_size": 8, "alpha": 1.0},
+            "output": "s3://m/out/",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_perceptron_by_hand() {
+        let document = json!({"input": {"kind": "features", "shape": [3]}, "nodes": [
+            {"op": "linear", "param": "a"}, {"op": "relu"}, {"op": "linear", "param": "b"}]});
+        let graph = Graph::from_document(&document).unwrap();
+        let info = |shape: &[usize]| TensorInfo { dtype: DType::F32, shape: shape.to_vec() };
+        let signature = Signature::from([
+            ("a.weight".into(), info(&[4, 3])),
+            ("a.bias".into(), info(&[4])),
+            ("b.weight".into(), info(&[2, 4])),
+        ]);
+        let matching = Matching::of(&Symmetry::derive(&graph, &signature).unwrap(), &signature);
+        // One group of four units over 12 + 4 + 8 values.
+        assert_eq!((matching.flops, matching.units), (2.0 * 4.0 * 24.0, 16.0));
+        assert_eq!((matching.elements, matching.separable), (48.0, true));
+        let spec = spec(&json!(["fgmt"]));
+        let job = Job {
+            spec: &spec,
+            methods: &[Method::Fgmt],
+            timesteps: 3,
+            parameters: 24,
+            load: Load::of(&graph, &signature).unwrap(),
+            has_batch_norm: false,
+            samples: SampleCounts { train: 20, ..SampleCounts::default() },
+            bytes: Bytes { models: 288, data: 400, result: 96 },
+            matching,
+        };
+        let seconds = |of: &str| job.estimate(&speeds(of)).seconds;
+        assert_eq!(job.estimate(&speeds("product")).seconds_least, seconds("product"));
+        // Three solves of one new pair each and the anchor; 2 · 3 · 8 gradients of 3 · 2 · 20 FLOPs.
+        assert!((seconds("similarity") - 4.0 * 192.0).abs() < 1e-6);
+        assert!((seconds("product") - 48.0 * 120.0).abs() < 1e-6);
+        assert!((seconds("assignment") - 3.0 * 16.0).abs() < 1e-6);
+        assert!((seconds("byte") - (288.0 + 400.0 + 96.0)).abs() < 1e-6);
+        assert!((seconds("light") - 48.0 * 4.0).abs() < 1e-6);
+        assert!((seconds("node") - 6.0 * 3.0).abs() < 1e-6);
+    }
+}

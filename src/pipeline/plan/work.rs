@@ -1,0 +1,111 @@
+//! Counts of work, and what one solve over one pair takes.
+
+use std::ops::AddAssign;
+
+use crate::{
+    contract::plan::Speeds,
+    engine::{
+        learning::Load,
+        network::{Role, Signature},
+        symmetry::Symmetry,
+    },
+};
+
+/// What one solve over one pair takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Matching {
+    /// FLOPs of building every `A_g` once.
+    pub flops: f64,
+    /// Elements laid out for that.
+    pub elements: f64,
+    /// The most of them at once.
+    pub largest: f64,
+    /// Σ units².
+    pub units: f64,
+    pub largest_units: f64,
+    /// Σ units³.
+    pub cubes: f64,
+    pub separable: bool,
+}
+
+impl Matching {
+    pub fn of(symmetry: &Symmetry, signature: &Signature) -> Self {
+        let mut found = Self {
+            flops: 0.0,
+            elements: 0.0,
+            largest: 0.0,
+            units: 0.0,
+            largest_units: 0.0,
+            cubes: 0.0,
+            separable: symmetry.is_separable(),
+        };
+        for group in &symmetry.groups {
+            let learned = group.members.iter().filter(|member| member.role == Role::Learned);
+            let elements: f64 = learned
+                .filter_map(|member| signature.get(&member.tensor))
+                .map(|info| info.shape.iter().product::<usize>() as f64)
+                .sum();
+            let units = group.units as f64;
+            found.flops += 2.0 * units * elements;
+            found.elements += 2.0 * elements;
+            found.largest = found.largest.max(elements);
+            found.units += units * units;
+            found.cubes += units * units * units;
+            found.largest_units = found.largest_units.max(units * units);
+        }
+        found
+    }
+}
+
+/// Work of one phase.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Work {
+    pub gradients: f64,
+    pub forwards: f64,
+    /// Times that a batch is run, and whether forward only.
+    pub batches: f64,
+    /// FLOPs of similarities.
+    pub similarities: f64,
+    /// FLOPs of other matrix products.
+    pub products: f64,
+    pub elements: f64,
+    pub units: f64,
+    pub bytes: f64,
+}
+
+impl AddAssign for Work {
+    fn add_assign(&mut self, more: Self) {
+        self.gradients += more.gradients;
+        self.forwards += more.forwards;
+        self.batches += more.batches;
+        self.similarities += more.similarities;
+        self.products += more.products;
+        self.elements += more.elements;
+        self.units += more.units;
+        self.bytes += more.bytes;
+    }
+}
+
+impl Work {
+    /// At these speeds, of samples of this load.
+    pub fn seconds(&self, load: &Load, speeds: &Speeds) -> f64 {
+        let passes = self.gradients + self.forwards / 3.0;
+        let sample = 3.0
+            * (load.products * speeds.product + load.convolutions * speeds.convolution)
+            + load.light * speeds.light
+            + load.heavy * speeds.heavy;
+        passes * sample
+            + self.batches * load.nodes * speeds.node
+            + self.similarities * speeds.similarity
+            + self.products * speeds.product
+            + self.elements * speeds.arithmetic
+            + self.units * speeds.assignment
+            + self.bytes * speeds.byte
+    }
+
+    pub fn flops(&self, load: &Load) -> f64 {
+        (3.0 * self.gradients + self.forwards) * (load.products + load.convolutions)
+            + self.similarities
+            + self.products
+    }
+}

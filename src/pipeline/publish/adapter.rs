@@ -1,0 +1,242 @@
+//! The transferred update alone, as a PEFT LoRA adapter on the new base.
+//!
+//! Linear layers' updates are truncated to the wanted rank, `W + B A` with the singular values shared by
+//! both; their biases are saved as they are (`bias: "lora_only"`). What is no linear layer and has changed
+//! (norms, embeddings, the head) is saved whole, under `modules_to_save`.
+//!
+//! peft takes a module for one of `modules_to_save` where its name ends with an entry's letters, and with it all
+//! that is below; under `SEQ_CLS` it adds `classifier` and `score`. A tensor of such a module that is not in the
+//! file is an error there, so that all of them are written. Names are those of the library's modules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::{
+    contract::{
+        report::{TruncatedTensor, UpdateSummary},
+        spec::Update,
+    },
+    engine::{
+        network::{Checkpoint, HostTensor, Op, module_of_tensor},
+        transfer::low_rank::Matrix,
+    },
+    pipeline::{comparison::Comparison, context::Context},
+};
+
+/// An adapter, and what it leaves out.
+pub struct Adapter {
+    pub config: Value,
+    pub tensors: Checkpoint,
+    pub report: UpdateSummary,
+}
+
+/// A linear layer, by the prefix of its tensors.
+struct Layer<'a> {
+    module: &'a str,
+    /// The weight is `[in, out]`.
+    transposed: bool,
+}
+
+/// Truncates the update of the model that would be published.
+pub fn of(context: &Context, comparison: &Comparison, wanted: Update) -> Adapter {
+    let inputs = context.inputs;
+    let (base, model) = (&inputs.target.checkpoint, comparison.model());
+    let layers = linear_layers(context);
+    let mut adapter = Building::default();
+    let mut modules: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, _) in model.iter() {
+        modules
+            .entry(name.rsplit_once('.').map_or("", |(module, _)| module))
+            .or_default()
+            .push(name);
+    }
+    let task = task_type(&inputs.target.folder.config);
+    let of_layer = |module: &str| layers.iter().find(|layer| layer.module == module);
+    let has_changed = |names: &[&str]| {
+        let adopted = names.iter().any(|name| inputs.trajectory.head().contains(*name));
+        let same = |name: &&str| base.get(name).is_some_and(|b| b.bytes() == model[name].bytes());
+        adopted || !names.iter().all(same)
+    };
+    for (module, names) in &modules {
+        let is_saved = of_layer(module).is_none() && has_changed(names);
+        if is_saved && module.is_empty() {
+            adapter.left_out.extend(names.iter().map(ToString::to_string));
+        } else if is_saved {
+            adapter.saved.insert((*module).to_owned());
+        }
+    }
+    if task == Some("SEQ_CLS") {
+        adapter.saved.extend(SAVED_BY_TASK.map(str::to_owned));
+    }
+    adapter.save(model);
+    for (module, names) in &modules {
+        if let Some(layer) = of_layer(module).filter(|_| has_changed(names))
+            && !adapter.holds(module)
+        {
+            adapter.layer(layer, (base, model), wanted.rank);
+        }
+    }
+    adapter.tied_output(context, model);
+    let transposed = layers.first().is_some_and(|layer| layer.transposed);
+    let base_name = &context.job.spec.target.base;
+    adapter.finish(
+        wanted.rank,
+        json!({
+            "peft_type": "LORA",
+            "base_model_name_or_path": base_name,
+            "task_type": task,
+            "inference_mode": true,
+            "r": wanted.rank,
+            "lora_alpha": wanted.rank,
+            "lora_dropout": 0.0,
+            "fan_in_fan_out": transposed,
+        }),
+    )
+}
+
+/// Layers that an adapter may change: no head, nothing that another layer reads, all stored one way.
+fn linear_layers<'a>(context: &Context<'a>) -> Vec<Layer<'a>> {
+    let graph = &context.inputs.graph;
+    let readers =
+        |module: &str| graph.nodes.iter().filter(|n| n.op.param() == Some(module)).count();
+    let layer = |op: &'a Op| match op {
+        Op::Linear { param, transposed } if readers(param) == 1 && graph.head() != Some(param) => {
+            Some(Layer { module: param, transposed: *transposed })
+        }
+        _ => None,
+    };
+    let mut layers: Vec<Layer> = graph.nodes.iter().filter_map(|node| layer(&node.op)).collect();
+    let adopted = context.inputs.trajectory.head();
+    layers.retain(|layer| !adopted.contains(&format!("{}.weight", layer.module)));
+    let first = layers.first().is_some_and(|layer| layer.transposed);
+    layers.retain(|layer| layer.transposed == first);
+    layers
+}
+
+fn task_type(config: &Value) -> Option<&'static str> {
+    let name = config["architectures"][0].as_str()?;
+    let known = [
+        ("ForSequenceClassification", "SEQ_CLS"),
+        ("ForCausalLM", "CAUSAL_LM"),
+        ("LMHeadModel", "CAUSAL_LM"),
+    ];
+    known.iter().find(|(suffix, _)| name.ends_with(suffix)).map(|(_, task)| *task)
+}
+
+/// What peft saves whole for a classifier of sequences, whatever its configuration says.
+const SAVED_BY_TASK: [&str; 2] = ["classifier", "score"];
+
+#[derive(Default)]
+struct Building {
+    tensors: Checkpoint,
+    targets: BTreeSet<String>,
+    saved: BTreeSet<String>,
+    left_out: Vec<String>,
+    has_bias: bool,
+    errors: Vec<TruncatedTensor>,
+}
+
+impl Building {
+    fn layer(&mut self, layer: &Layer, (base, model): (&Checkpoint, &Checkpoint), rank: usize) {
+        let Layer { module, transposed } = layer;
+        let weight = format!("{module}.weight");
+        let update = difference(&base[&weight], &model[&weight], *transposed);
+        let factors = update.truncated(rank);
+        let error = update.relative_error(&factors.left, &factors.right);
+        self.errors.push(TruncatedTensor { tensor: weight, relative_error: error });
+        let prefix = format!("base_model.model.{}", module_of_tensor(module));
+        // A is [r, in]; B is [out, r], whose columns are the left vectors.
+        let a: Vec<f32> = factors.right.iter().flatten().map(|&v| v as f32).collect();
+        let b = (0..update.rows).flat_map(|row| factors.left.iter().map(move |l| l[row] as f32));
+        let b: Vec<f32> = b.collect();
+        let (a, b) = (
+            HostTensor::from_f32(vec![rank, update.columns], a),
+            HostTensor::from_f32(vec![update.rows, rank], b),
+        );
+        self.tensors.insert(format!("{prefix}.lora_A.weight"), a);
+        self.tensors.insert(format!("{prefix}.lora_B.weight"), b);
+        let bias = format!("{module}.bias");
+        if let (Some(from), Some(to)) = (base.get(&bias), model.get(&bias))
+            && from.bytes() != to.bytes()
+        {
+            self.tensors.insert(format!("{prefix}.base_layer.bias"), to.clone());
+            self.has_bias = true;
+        }
+        self.targets.insert((*module).to_owned());
+    }
+
+    /// Writes all tensors of the modules that are to be saved, and keeps the names of the outermost.
+    fn save(&mut self, model: &Checkpoint) {
+        let mut found = BTreeSet::new();
+        for (name, tensor) in model.iter() {
+            let saved: Vec<&str> =
+                modules_above(name).filter(|module| self.is_to_be_saved(module)).collect();
+            if let Some(outermost) = saved.last() {
+                let key = format!("base_model.model.{}", module_of_tensor(name));
+                self.tensors.insert(key, tensor.clone());
+                found.insert((*outermost).to_owned());
+            }
+        }
+        self.saved = found;
+    }
+
+    /// As peft decides it.
+    fn is_to_be_saved(&self, module: &str) -> bool {
+        self.saved.iter().any(|entry| module.ends_with(entry.as_str()))
+    }
+
+    /// Whether a module, or one that it is part of, is saved whole.
+    fn holds(&self, module: &str) -> bool {
+        self.saved.contains(module) || modules_above(module).any(|above| self.saved.contains(above))
+    }
+
+    /// Libraries untie what they save whole: an embedding that is the output matrix too is saved once
+    /// more under the output's name.
+    fn tied_output(&mut self, context: &Context, model: &Checkpoint) {
+        let graph = &context.inputs.graph;
+        let Some(module) = graph.head().filter(|_| graph.head_is_tied()) else { return };
+        let output = graph.nodes.iter().rfind(|node| node.op.param() == Some(module));
+        let weight = model.get(&format!("{module}.weight"));
+        if let (Some(output), Some(weight), true) = (output, weight, self.saved.contains(module)) {
+            self.tensors.insert(format!("base_model.model.{}.weight", output.id), weight.clone());
+            self.saved.insert(output.id.clone());
+        }
+    }
+
+    fn finish(self, rank: usize, mut config: Value) -> Adapter {
+        let modules = |names: &BTreeSet<String>| -> BTreeSet<String> {
+            names.iter().map(|name| module_of_tensor(name)).collect()
+        };
+        config["target_modules"] = json!(modules(&self.targets));
+        config["modules_to_save"] = json!(modules(&self.saved));
+        config["bias"] = json!(if self.has_bias { "lora_only" } else { "none" });
+        let report = UpdateSummary {
+            format: "lora".to_owned(),
+            rank,
+            parameters: self.tensors.iter().map(|(_, tensor)| tensor.len()).sum(),
+            tensors: self.errors,
+            whole: self.saved.into_iter().collect(),
+            left_out: self.left_out,
+        };
+        Adapter { config, tensors: self.tensors, report }
+    }
+}
+
+/// The modules that a name is part of, the innermost first.
+fn modules_above(name: &str) -> impl Iterator<Item = &str> {
+    name.rmatch_indices('.').map(|(at, _)| &name[..at])
+}
+
+/// `to − from` as `[out, in]`, in f64.
+fn difference(from: &HostTensor, to: &HostTensor, transposed: bool) -> Matrix {
+    let (a, b) = (from.f32(), to.f32());
+    let shape = from.shape();
+    let (rows, columns) = if transposed { (shape[1], shape[0]) } else { (shape[0], shape[1]) };
+    let at = |i: usize| {
+        let (row, column) = (i / columns, i % columns);
+        let i = if transposed { column * rows + row } else { i };
+        f64::from(b[i]) - f64::from(a[i])
+    };
+    Matrix { rows, columns, values: (0..rows * columns).map(at).collect() }
+}

@@ -1,0 +1,267 @@
+//! `report.json`, from what a transfer has found.
+//!
+//! Everything outside `timing` and `environment` is the same for the same inputs, seed, device and
+//! thread count.
+
+mod timing;
+mod told;
+
+use crate::{
+    contract::report::{
+        self, Advice, Environment, Measured, Metrics, Report, SelectionRule, Software,
+    },
+    engine::{
+        learning::{Cost, Dataset, Evaluation},
+        symmetry::Permutation,
+        transfer::{Candidate, STATISTICS_SAMPLES, candidate::ALPHAS},
+    },
+    pipeline::{
+        comparison::{Baselines, Comparison, FewShot, FineTuning, Judgement, Scores, Training},
+        context::Context,
+        device::device,
+        diagnose::Diagnosed,
+        inputs::{Inputs, Splits},
+        meter::Meter,
+    },
+};
+use timing::timing;
+
+/// Writes the report of a transfer.
+pub fn of(
+    context: &Context,
+    comparison: &Comparison,
+    judgement: &Judgement,
+    diagnosed: &Diagnosed,
+    meter: &Meter,
+) -> Report {
+    let inputs = context.inputs;
+    Report {
+        format: report::FORMAT.to_owned(),
+        verdict: Some(judgement.verdict),
+        recommendation: Advice {
+            action: judgement.recommendation,
+            reasons: judgement.reasons.clone(),
+        },
+        warnings: judgement.warnings.clone(),
+        winner: comparison.winner().method.name().to_owned(),
+        published_model: published_model(comparison).to_owned(),
+        metrics: metrics(context, comparison, judgement),
+        gate: judgement.gate.clone(),
+        head: head(inputs),
+        shared_rows: shared_rows(inputs),
+        left_out: inputs.target.folder.left_out.clone(),
+        splits: splits(&inputs.splits),
+        baselines: baselines(comparison),
+        candidates: candidates(comparison),
+        fine_tune: comparison.fine_tuning.as_ref().map(fine_tuned),
+        negative_flips: judgement.negative_flips,
+        diagnosis: diagnosed.diagnosis.told(),
+        ladder: comparison
+            .choice
+            .ladder
+            .as_ref()
+            .map(|steps| steps.iter().map(Into::into).collect()),
+        selection: SelectionRule {
+            alphas: ALPHAS.to_vec(),
+            statistics_samples: STATISTICS_SAMPLES,
+        },
+        cost: cost(context, comparison, diagnosed),
+        timing: timing(context, comparison, meter, diagnosed.seconds),
+        environment: environment(),
+        update: None,
+    }
+}
+
+fn published_model(comparison: &Comparison) -> &'static str {
+    if comparison.is_fine_tuned() { "fine_tuned" } else { "transferred" }
+}
+
+/// The figures that stand for the result, on the split that judges.
+fn metrics(context: &Context, comparison: &Comparison, judgement: &Judgement) -> Metrics {
+    let winner = comparison.winner();
+    let baselines = &comparison.baselines;
+    let judged_on = if context.inputs.splits.test_is_validation { "validation" } else { "test" };
+
+    let measured = comparison.test().map(|test| Measured {
+        split: judged_on.to_owned(),
+        accuracy: test.accuracy,
+        loss: test.loss,
+        recovery: judgement.recovery,
+        source_accuracy: baselines.source_tuned.as_ref().map(|scores| scores.test.accuracy),
+        target_accuracy_before: baselines.target_before.as_ref().map(|scores| scores.test.accuracy),
+    });
+    Metrics {
+        method: winner.method.name().to_owned(),
+        step: winner.step,
+        alpha: winner.alpha,
+        measured,
+    }
+}
+
+fn head(inputs: &Inputs) -> Option<report::HeadAdopted> {
+    inputs.head.as_ref().map(|head| report::HeadAdopted {
+        adopted: head.tensors.iter().cloned().collect(),
+        left_out: head.left_out.iter().cloned().collect(),
+    })
+}
+
+fn shared_rows(inputs: &Inputs) -> Vec<report::RowsShared> {
+    let told = |rows: &crate::engine::transfer::rows::SharedRows| report::RowsShared {
+        axis: told::axis(rows.axis).to_owned(),
+        tensors: rows.tensors.iter().cloned().collect(),
+        source: rows.of,
+        target: rows.rows.len(),
+        shared: rows.shared(),
+        own: rows.own.clone(),
+    };
+    inputs.shared_rows.iter().map(told).collect()
+}
+
+fn splits(splits: &Splits) -> report::SplitSizes {
+    report::SplitSizes {
+        train: splits.train.as_ref().map(Dataset::len),
+        validation: splits.validation.as_ref().map(Dataset::len),
+        test: splits.test.as_ref().map(Dataset::len),
+        validation_held_out_of_train: splits.held_out,
+        test_is_validation: splits.test_is_validation,
+    }
+}
+
+fn baselines(comparison: &Comparison) -> report::Baselines {
+    let Baselines { source_tuned, target_before, restated } = &comparison.baselines;
+    let new_statistics = if *restated { "re_estimated" } else { AS_DEPLOYED };
+    report::Baselines {
+        source_tuned: source_tuned.as_ref().map(|scores| standing(scores, AS_DEPLOYED)),
+        target_before: target_before.as_ref().map(|scores| standing(scores, new_statistics)),
+        few_shot: comparison.few_shot.as_ref().map(few_shot),
+        fine_tune_only: comparison.fine_tune_only.as_ref().map(trained),
+    }
+}
+
+const AS_DEPLOYED: &str = "as_deployed";
+
+/// Beside the figures, whose running statistics they rest on.
+fn standing(scores: &Scores, statistics: &str) -> report::Standing {
+    report::Standing {
+        accuracy: Some(scores.test.accuracy),
+        loss: Some(scores.test.loss),
+        statistics: statistics.to_owned(),
+        validation: scores.validation.as_ref().map(Into::into),
+    }
+}
+
+fn few_shot(few: &FewShot) -> report::Trained {
+    report::Trained {
+        learning_rate: Some(few.learning_rate),
+        samples: Some(few.samples),
+        ..trained(&few.tuned)
+    }
+}
+
+/// A trained baseline in the form of the others, with what it cost.
+fn trained(tuned: &Training) -> report::Trained {
+    report::Trained {
+        accuracy: tuned.test.as_ref().map(|test| test.accuracy),
+        loss: tuned.test.as_ref().map(|test| test.loss),
+        validation: tuned.validation.as_ref().map(Into::into),
+        epochs: tuned.epochs.iter().map(Into::into).collect(),
+        end: told::end(tuned.end).to_owned(),
+        sample_gradients: tuned.cost.sample_gradients,
+        flops: tuned.cost.flops,
+        learning_rate: None,
+        samples: None,
+    }
+}
+
+fn fine_tuned(tuned: &FineTuning) -> report::FineTuned {
+    let FineTuning { training, chosen, barrier } = tuned;
+    report::FineTuned {
+        chosen: *chosen,
+        end: told::end(training.end).to_owned(),
+        epochs: training.epochs.iter().map(Into::into).collect(),
+        validation: training.validation.as_ref().map(Into::into),
+        test: training.test.as_ref().map(Into::into),
+        barrier: barrier.as_ref().map(Into::into),
+        sample_gradients: Some(training.cost.sample_gradients),
+        flops: Some(training.cost.flops),
+    }
+}
+
+fn candidates(comparison: &Comparison) -> Vec<report::Candidate> {
+    let ranks = ranks(&comparison.choice.candidates);
+    comparison
+        .choice
+        .candidates
+        .iter()
+        .zip(comparison.choice.tests.iter().zip(ranks))
+        .map(|(one, (test, rank))| candidate(one, test.as_ref(), rank))
+        .collect()
+}
+
+/// Each candidate's place by validation, the winner's being 1, in the order by which `ladder::best`
+/// chooses; `None` without validation.
+fn ranks(candidates: &[Candidate]) -> Vec<Option<usize>> {
+    let figures = |i: usize| candidates[i].validation.as_ref().map(|v| (v.accuracy, v.loss));
+    let mut order: Vec<(usize, (f64, f64))> =
+        (0..candidates.len()).filter_map(|i| Some((i, figures(i)?))).collect();
+    order.sort_by(|(_, a), (_, b)| b.0.total_cmp(&a.0).then(a.1.total_cmp(&b.1)));
+    let place = |i: usize| order.iter().position(|(at, _)| *at == i).map(|place| place + 1);
+    (0..candidates.len()).map(place).collect()
+}
+
+fn candidate(
+    candidate: &Candidate,
+    test: Option<&Evaluation>,
+    rank: Option<usize>,
+) -> report::Candidate {
+    report::Candidate {
+        method: Some(candidate.method.name().to_owned()),
+        rank,
+        step: Some(candidate.step),
+        alpha: Some(candidate.alpha),
+        orthogonal_shift: candidate.orthogonal_shift,
+        validation: candidate.validation.as_ref().map(Into::into),
+        test: test.map(Into::into),
+        last_step: candidate.steps.last().map(Into::into),
+        steps: candidate.steps.iter().map(Into::into).collect(),
+        alphas: candidate.alphas.iter().map(Into::into).collect(),
+        fixed_points: candidate.transport.permutation().map(Permutation::fixed_points),
+        mask: candidate.mask.as_ref().map(Into::into),
+        builds_on: candidate.builds_on.map(|method| method.name().to_owned()),
+        maps: candidate.maps.as_ref().map(Into::into),
+        matching: candidate.evidence.iter().map(Into::into).collect(),
+        groups: candidate.groups.iter().map(Into::into).collect(),
+        sample_gradients: Some(candidate.cost.sample_gradients),
+        sample_forwards: Some(candidate.cost.sample_forwards),
+        flops: Some(candidate.cost.flops),
+    }
+}
+
+/// What was spent, beside what one epoch of ordinary training would spend.
+fn cost(context: &Context, comparison: &Comparison, diagnosed: &Diagnosed) -> report::CostSummary {
+    let epoch = context.inputs.splits.train.as_ref().map_or(0, Dataset::len);
+    let transfer = comparison.choice.cost.sample_gradients;
+    report::CostSummary {
+        total: Some(context.cost().into()),
+        diagnosis: Some(diagnosed.cost.into()),
+        transfer_sample_gradients: Some(transfer),
+        one_epoch_sample_gradients: Some(epoch),
+        transfer_over_one_epoch: (epoch > 0).then(|| transfer as f64 / epoch as f64),
+        other: serde_json::Map::new(),
+    }
+}
+
+impl From<Cost> for report::Cost {
+    fn from(Cost { sample_gradients, sample_forwards, flops }: Cost) -> Self {
+        Self { sample_gradients, sample_forwards, flops }
+    }
+}
+
+fn environment() -> Environment {
+    Environment {
+        software: Software::own(),
+        device: format!("{:?}", device()),
+        threads: rayon::current_num_threads(),
+        architecture: std::env::consts::ARCH.to_owned(),
+    }
+}

@@ -1,0 +1,101 @@
+//! What a transfer took, phase by phase and by kind of work, beside what training took: the part of the
+//! report that no two runs have in common.
+
+use crate::{
+    contract::report::{Energy, Named, PhaseTime, Timing, TrainingTimes, WeightMatchingOrigin},
+    engine::ledger::Work,
+    pipeline::{
+        cache::Origin,
+        comparison::Comparison,
+        context::Context,
+        meter::{Meter, Seconds, WATTS_PER_CORE},
+    },
+};
+
+/// Kinds of work that the device does.
+const ON_DEVICE: [Work; 4] =
+    [Work::Gradients, Work::Statistics, Work::Evaluation, Work::FineTuning];
+const HAS_GPU: bool = cfg!(any(feature = "wgpu", feature = "cuda"));
+
+/// `diagnosis` is in seconds.
+pub fn timing(context: &Context, comparison: &Comparison, meter: &Meter, diagnosis: f64) -> Timing {
+    let passed = meter.passed();
+    let (peak, of_this_job) = meter.most_memory();
+    let on_device = || ON_DEVICE.map(|work| context.ledger.seconds(work)).iter().sum::<f64>();
+    Timing {
+        wall_seconds: Some(passed.wall),
+        cpu_seconds: Some(passed.cpu),
+        gpu_seconds: HAS_GPU.then(on_device),
+        gpu_assumption: HAS_GPU.then(|| GPU_ASSUMPTION.to_owned()),
+        by_phase: by_phase(meter),
+        phases: by_kind(context),
+        methods: by_method(comparison, comparison.choice.candidates.iter().map(|one| one.seconds)),
+        methods_cpu_seconds: by_method(comparison, comparison.choice.cpu_seconds.iter().copied()),
+        diagnosis_seconds: Some(diagnosis),
+        few_shot_seconds: comparison.few_shot.as_ref().map(|few| few.tuned.seconds.wall),
+        fine_tune_only_seconds: comparison.fine_tune_only.as_ref().map(|tuned| tuned.seconds.wall),
+        fine_tune_seconds: comparison.fine_tuning.as_ref().map(|tuned| tuned.training.seconds.wall),
+        winner_over_training: training(comparison)
+            .map(|cpu| comparison.choice.cpu_seconds[comparison.choice.chosen] / cpu),
+        training: TrainingTimes {
+            fine_tune: comparison.fine_tuning.as_ref().map(|tuned| used(tuned.training.seconds)),
+            few_shot: comparison.few_shot.as_ref().map(|few| used(few.seconds)),
+            fine_tune_only: comparison.fine_tune_only.as_ref().map(|tuned| used(tuned.seconds)),
+        },
+        weight_matching: context.weight_matching.get().map(|origin| WeightMatchingOrigin {
+            cached: origin == Origin::Cached,
+            resumed: origin == Origin::Resumed,
+        }),
+        resumed_gradients: Some(
+            context.gradients.borrow().iter().map(|gradients| gradients.found()).sum(),
+        ),
+        peak_memory_bytes: peak,
+        peak_memory_of: if of_this_job { "job" } else { "process" }.to_owned(),
+        energy: Energy {
+            joules: passed.joules(),
+            assumption: format!("{WATTS_PER_CORE} W for each busy core, processor only"),
+        },
+    }
+}
+
+const GPU_ASSUMPTION: &str = "wall time of the work that the device does, waiting for it included";
+
+/// A figure of each candidate by its method, in order.
+fn by_method(comparison: &Comparison, figures: impl Iterator<Item = f64>) -> Named<f64> {
+    let methods = comparison.choice.candidates.iter().map(|one| one.method.name().to_owned());
+    methods.zip(figures).collect()
+}
+
+/// Processor seconds of the job's own training without a transfer, or else after it.
+fn training(comparison: &Comparison) -> Option<f64> {
+    let after = comparison.fine_tuning.as_ref().map(|tuned| &tuned.training);
+    let cpu = comparison.fine_tune_only.as_ref().or(after)?.seconds.cpu;
+    (cpu > 0.0).then_some(cpu)
+}
+
+fn used(seconds: Seconds) -> PhaseTime {
+    PhaseTime { wall_seconds: seconds.wall, cpu_seconds: seconds.cpu, joules: seconds.joules() }
+}
+
+/// Phases so far: while the report is written, publishing has not begun.
+fn by_phase(meter: &Meter) -> Named<PhaseTime> {
+    let phases = meter.phases().into_iter();
+    phases.map(|(phase, seconds)| (phase.name().to_owned(), used(seconds))).collect()
+}
+
+fn by_kind(context: &Context) -> Named<f64> {
+    let named = |work: &Work| (name_of(*work).to_owned(), context.ledger.seconds(*work));
+    Work::ALL.iter().map(named).collect()
+}
+
+fn name_of(work: Work) -> &'static str {
+    match work {
+        Work::Gradients => "gradients",
+        Work::Similarity => "similarity",
+        Work::Assignment => "assignment",
+        Work::Arithmetic => "arithmetic",
+        Work::Statistics => "statistics",
+        Work::Evaluation => "evaluation",
+        Work::FineTuning => "fine_tuning",
+    }
+}

@@ -1,0 +1,151 @@
+//! The engine's figures in the report's words.
+
+use crate::{
+    contract::report::{
+        AlphaScore, BaseCosines, Epoch, Fit, GroupMatch, LadderStep, LayerMaps, LossBarrier,
+        MatchedStep, Relation, Scores, SignMask, StepScore,
+    },
+    engine::{
+        learning::{self, Evaluation},
+        symmetry,
+        transfer::{
+            Evidence, Score, diagnosis, ladder,
+            methods::{GroupEvidence, gradfix::Mask, layer_maps::MapEvidence},
+            rows,
+        },
+    },
+};
+
+/// Why a training ended.
+pub fn end(end: learning::End) -> &'static str {
+    match end {
+        learning::End::Finished => "finished",
+        learning::End::TargetReached => "target_reached",
+        learning::End::Interrupted => "interrupted",
+    }
+}
+
+/// What rows are.
+pub fn axis(axis: rows::Axis) -> &'static str {
+    match axis {
+        rows::Axis::Classes => "classes",
+        rows::Axis::Vocabulary => "vocabulary",
+    }
+}
+
+impl From<&Evaluation> for Scores {
+    fn from(of: &Evaluation) -> Self {
+        Self { accuracy: Some(of.accuracy), loss: Some(of.loss) }
+    }
+}
+
+impl From<&Score> for StepScore {
+    fn from(of: &Score) -> Self {
+        Self { step: Some(of.step), accuracy: Some(of.accuracy), loss: Some(of.loss) }
+    }
+}
+
+impl From<&(f64, Score)> for AlphaScore {
+    fn from((alpha, of): &(f64, Score)) -> Self {
+        Self { alpha: Some(*alpha), accuracy: Some(of.accuracy), loss: Some(of.loss) }
+    }
+}
+
+impl From<&Mask> for SignMask {
+    fn from(of: &Mask) -> Self {
+        Self {
+            samples: of.samples,
+            kept: Some(of.kept),
+            loss: Some(of.loss),
+            loss_of_guessing: Some(of.loss_of_guessing),
+        }
+    }
+}
+
+impl From<&MapEvidence> for LayerMaps {
+    fn from(of: &MapEvidence) -> Self {
+        Self { samples: of.samples, maps: of.maps, completed: of.completed }
+    }
+}
+
+impl From<&symmetry::Fit> for Fit {
+    fn from(of: &symmetry::Fit) -> Self {
+        Self {
+            objective: Some(of.objective),
+            objective_at_identity: Some(of.objective_at_identity),
+            bound: Some(of.bound),
+            cosines_at_identity: of.cosines_at_identity.iter().copied().map(Some).collect(),
+            cosines: of.cosines.iter().copied().map(Some).collect(),
+        }
+    }
+}
+
+impl From<&Evidence> for MatchedStep {
+    fn from(of: &Evidence) -> Self {
+        Self {
+            step: of.step,
+            fit: Fit::from(&of.fit),
+            weight_anchor: of.weight_anchor.as_ref().map(Fit::from),
+            sweeps: of.sweeps,
+            certified_groups: of.certified_groups,
+        }
+    }
+}
+
+impl From<&GroupEvidence> for GroupMatch {
+    fn from(of: &GroupEvidence) -> Self {
+        Self {
+            group: of.group.clone(),
+            units: of.units,
+            cosine_at_identity: Some(of.cosine_at_identity),
+            cosine: Some(of.cosine),
+            certificate: of.certificate.map(str::to_owned),
+            fixed_points: of.fixed_points,
+        }
+    }
+}
+
+impl From<&learning::Epoch> for Epoch {
+    fn from(of: &learning::Epoch) -> Self {
+        Self {
+            epoch: of.epoch,
+            train_loss: Some(of.train_loss),
+            validation_loss: of.validation_loss,
+            validation_accuracy: of.validation_accuracy,
+        }
+    }
+}
+
+impl From<&learning::Barrier> for LossBarrier {
+    fn from(of: &learning::Barrier) -> Self {
+        Self { height: Some(of.height), losses: of.losses.iter().copied().map(Some).collect() }
+    }
+}
+
+impl From<&diagnosis::Cosines> for BaseCosines {
+    fn from(of: &diagnosis::Cosines) -> Self {
+        Self { layers: of.layers.clone(), all: of.all, matrices: of.matrices }
+    }
+}
+
+impl From<&diagnosis::Relation> for Relation {
+    fn from(of: &diagnosis::Relation) -> Self {
+        Self {
+            fixed_points: Some(of.fixed_points),
+            barrier: of.barrier.as_ref().map(Into::into),
+            gradient_cosine_at_identity: of.gradient_cosine_at_identity,
+            gradient_cosine: of.gradient_cosine,
+        }
+    }
+}
+
+impl From<&ladder::Step> for LadderStep {
+    fn from(of: &ladder::Step) -> Self {
+        Self {
+            method: of.method.name().to_owned(),
+            taken: of.taken,
+            reason: of.reason.clone(),
+            validation_accuracy: of.validation_accuracy,
+        }
+    }
+}

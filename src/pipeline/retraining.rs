@@ -1,0 +1,145 @@
+//! What a transfer must beat: the new base, trained alone at the same cost.
+//!
+//! Under `auto` only. *Few-shot* is plain training on as many sample gradients as the winner took, its
+//! selection included, a forward pass being a third of one; it is skipped where the winner is as good as
+//! the old tuned model. Its learning rate is the one that a quarter of that budget prefers. *Fine-tune only* is the job's own training, from
+//! the better of few-shot and the new base as it is. Neither is ever published.
+
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+
+use super::{
+    comparison::{Baselines, Choice, FewShot, Training},
+    context::Context,
+    failure::Failure,
+    meter::Seconds,
+    train::train,
+};
+use crate::{
+    contract::{outcome::Phase, spec::Methods},
+    engine::{
+        learning::{Dataset, Evaluation, FineTunePlan, Optimizer},
+        network::Checkpoint,
+        transfer::{STATISTICS_SAMPLES, ladder::AS_GOOD},
+    },
+};
+
+/// Learning rates tried: of `AdamW`, or multiples of the job's own.
+pub const RATES: [f64; 4] = [1e-4, 3e-4, 1e-3, 3e-3];
+const MULTIPLES: [f64; RATES.len()] = [0.3, 1.0, 3.0, 10.0];
+/// Small: what few samples allow is many steps.
+pub const BATCH: usize = 32;
+/// Of the budget, for each learning rate that is tried.
+pub const TRIAL: f64 = 0.25;
+
+/// Trains the new base at the winner's cost.
+pub fn few_shot(
+    context: &Context,
+    choice: &Choice,
+    baselines: &Baselines,
+) -> Result<Option<FewShot>, Failure> {
+    let winner = choice.winner();
+    let accuracy = |evaluation: &Option<Evaluation>| evaluation.as_ref().map(|e| e.accuracy);
+    let source = baselines.source_tuned.as_ref();
+    let source = source.and_then(|scores| accuracy(&scores.validation));
+    let (Some(data), Some(source), Some(reached)) =
+        (&context.inputs.splits.train, source, accuracy(&winner.validation))
+    else {
+        return Ok(None);
+    };
+    let budget = (winner.cost.sample_gradients + winner.cost.sample_forwards / 3) as usize;
+    if context.job.spec.methods != Methods::Auto
+        || budget == 0
+        || reached >= source - AS_GOOD - 1e-9
+    {
+        return Ok(None);
+    }
+    context.job.progress.phase(Phase::FineTuning);
+    let began = Seconds::read();
+    let mut best: Option<(usize, FewShot)> = None;
+    for rate in 0..RATES.len() {
+        let trial = spend(context, data, (budget as f64 * TRIAL) as usize, rate)?;
+        if best.as_ref().is_none_or(|(_, best)| better(&trial.tuned, &best.tuned)) {
+            best = Some((rate, trial));
+        }
+    }
+    let Some((rate, _)) = best else { return Ok(None) };
+    let few = spend(context, data, budget, rate)?;
+    Ok(Some(FewShot { seconds: began.passed(), ..few }))
+}
+
+fn better(a: &Training, b: &Training) -> bool {
+    match (&a.validation, &b.validation) {
+        (Some(a), Some(b)) => (a.accuracy, -a.loss) > (b.accuracy, -b.loss),
+        _ => false,
+    }
+}
+
+/// Trains on `budget` sample gradients, of different samples as far as there are, at the learning
+/// rate in position `rate`.
+fn spend(
+    context: &Context,
+    data: &Dataset,
+    budget: usize,
+    rate: usize,
+) -> Result<FewShot, Failure> {
+    let mut order: Vec<usize> = (0..data.len()).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(context.job.spec.options.seed));
+    order.truncate(budget.max(1));
+    let samples = order.len();
+    let plan = FineTunePlan { epochs: (budget / samples).max(1), ..plan(context, rate) };
+    let tuned = train(context, &plan, &data.subset(&order), &context.inputs.target.checkpoint)?;
+    let seconds = tuned.seconds;
+    Ok(FewShot { learning_rate: plan.learning_rate, samples, tuned, seconds })
+}
+
+/// The job's own training at a multiple of its learning rate, or `AdamW`.
+fn plan<'a>(context: &'a Context, rate: usize) -> FineTunePlan<'a> {
+    let own = context
+        .fine_tune_plan()
+        .map(|plan| FineTunePlan { learning_rate: MULTIPLES[rate] * plan.learning_rate, ..plan });
+    let own = own.unwrap_or(FineTunePlan {
+        epochs: 1,
+        batch_size: BATCH,
+        optimizer: Optimizer::AdamW,
+        learning_rate: RATES[rate],
+        weight_decay: 0.0,
+        seed: context.job.spec.options.seed,
+        validation: None,
+        stop_at: None,
+        statistics_samples: STATISTICS_SAMPLES,
+        snapshots: 0,
+    });
+    // The end is looked at anyway.
+    FineTunePlan { batch_size: own.batch_size.min(BATCH), validation: None, stop_at: None, ..own }
+}
+
+/// The job's own training without a transfer.
+pub fn fine_tune_only(
+    context: &Context,
+    baselines: &Baselines,
+    few_shot: Option<&FewShot>,
+) -> Result<Option<Training>, Failure> {
+    let plan = context.fine_tune_plan();
+    let (Some(plan), Some(data)) = (plan, &context.inputs.splits.train) else { return Ok(None) };
+    if context.job.spec.methods != Methods::Auto {
+        return Ok(None);
+    }
+    train(context, &plan, data, start(context, baselines, few_shot)).map(Some)
+}
+
+/// The better of few-shot and the new base as it is, by validation.
+fn start<'a>(
+    context: &'a Context,
+    baselines: &Baselines,
+    few_shot: Option<&'a FewShot>,
+) -> &'a Checkpoint {
+    let untouched = baselines.target_before.as_ref();
+    let untouched = untouched.and_then(|scores| scores.validation.as_ref());
+    let ahead = |few: &&FewShot| {
+        let few = few.tuned.validation.as_ref();
+        few.zip(untouched).is_none_or(|(few, untouched)| few.accuracy >= untouched.accuracy)
+    };
+    let few = few_shot.filter(ahead);
+    few.map_or(&context.inputs.target.checkpoint, |few| &few.tuned.model)
+}

@@ -1,0 +1,128 @@
+//! The sequence of one transfer: each line takes the values of the lines before it.
+//!
+//! Inputs, diagnosis and baselines come first; a candidate of every method, the choice among them by
+//! validation, training where it is granted, and what the new base reaches without a transfer follow;
+//! the test split judges, and the result is written, its manifest last.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use super::{
+    baselines,
+    comparison::Comparison,
+    context::Context,
+    device::checked_device,
+    diagnose,
+    failure::{self, Failure},
+    inputs,
+    job::{Job, Stop},
+    memory,
+    meter::{self, Meter},
+    publish, retraining, select, train, verdict,
+};
+use crate::{
+    artifacts::{Access, Begun, ResultWriter, tensors::InputChanged},
+    contract::outcome::{Outcome, Phase, Verdict},
+};
+
+/// Runs one transfer to its end and publishes the result under `<spec.output>/<id>/`.
+///
+/// An attempt that finds a whole result there, written by an earlier attempt that did not live to
+/// say so, takes it as its own. Nothing half-written is left behind by a failure; an attempt that
+/// must hand its lease back leaves the folder to its successor.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run(job: Job) -> Result<Outcome, Failure> {
+    let meter = Meter::start(job.progress);
+    let storage = job.storage.watching();
+    let job = Job { progress: &meter, storage: &storage, ..job };
+
+    let scratch = meter::Scratch::create(job.scratch, job.id)?;
+    let go_on = || job.progress.go_on().is_ok();
+    let access = Access { storage: job.storage, scratch: scratch.path(), go_on: &go_on };
+    let done = begin(&job, access, &meter);
+
+    // Whatever a stopped read or write says, the reason is the stop.
+    match (done, job.progress.go_on()) {
+        (Err(_), Err(stop)) => Err(Failure::Stopped(stop)),
+        (done, _) => done,
+    }
+}
+
+fn begin(job: &Job, access: Access, meter: &Meter) -> Result<Outcome, Failure> {
+    job.progress.phase(Phase::Fetching);
+    let output = inputs::read::location(job.storage, "/output", &job.spec.output)?;
+    let begun = ResultWriter::begin(access, &output, job.id).map_err(failure::at("/output"))?;
+    match begun {
+        Begun::Standing(standing) => publish::standing(job, &output, standing),
+        Begun::Fresh(mut writer) => match finish_or_lose(job, access, meter, &mut writer) {
+            Ok(facts) => publish::manifest(job, &output, writer, facts),
+            Err(failure) => {
+                let ours = !matches!(job.progress.go_on(), Err(Stop::HandedBack));
+                if ours && let Err(error) = writer.discard() {
+                    tracing::warn!(%error, "could not remove what was half-written");
+                }
+                Err(failure)
+            }
+        },
+    }
+}
+
+/// The same as [`finish`], where an input that can be read no further is a failure, and no panic. What
+/// is wrong with an input that has changed meanwhile is that it has.
+fn finish_or_lose(
+    job: &Job,
+    access: Access,
+    meter: &Meter,
+    writer: &mut ResultWriter,
+) -> Result<publish::Facts, Failure> {
+    let done = catch_unwind(AssertUnwindSafe(|| finish(job, access, meter, writer)));
+    let done = done.unwrap_or_else(|panic| match panic.downcast::<InputChanged>() {
+        Ok(changed) => Err(failure::lost(job.spec, *changed)),
+        Err(panic) => resume_unwind(panic),
+    });
+    match (done, job.storage.check_unchanged()) {
+        (Err(Failure::Input { .. }), Err(changed)) => {
+            Err(failure::written(job.spec)(changed.into()))
+        }
+        (done, _) => done,
+    }
+}
+
+/// Everything up to the manifest.
+fn finish(
+    job: &Job,
+    access: Access,
+    meter: &Meter,
+    writer: &mut ResultWriter,
+) -> Result<publish::Facts, Failure> {
+    checked_device()?;
+    memory::check(job)?;
+    let inputs = inputs::read(job, access)?;
+    let context = Context::new(&inputs, job)?;
+
+    job.progress.phase(Phase::Diagnosing);
+    let diagnosed = diagnose::run(&context)?;
+    let baselines = baselines::measure(&context);
+    let candidates = select::run(&context, &diagnosed, &baselines)?;
+
+    job.progress.phase(Phase::Evaluating);
+    let choice = select::best(&context, candidates)?;
+    let fine_tuning = train::run(&context, &choice)?;
+    let few_shot = retraining::few_shot(&context, &choice, &baselines)?;
+    let fine_tune_only = retraining::fine_tune_only(&context, &baselines, few_shot.as_ref())?;
+    let comparison = Comparison { choice, baselines, fine_tuning, few_shot, fine_tune_only };
+    comparison.test().map_or(Ok(()), |test| failure::check_loss(test.loss))?;
+
+    let judgement = verdict::judge(&context, &comparison, diagnosed.diagnosis.identical_bases);
+    let mut report = publish::report::of(&context, &comparison, &judgement, &diagnosed, meter);
+    job.progress.phase(Phase::Publishing);
+    if let (Some(wanted), Verdict::Published) = (job.spec.options.update, judgement.verdict) {
+        let adapter = publish::adapter::of(&context, &comparison, wanted);
+        writer.adapter(&adapter.config, &adapter.tensors).map_err(failure::written(job.spec))?;
+        report.update = Some(adapter.report);
+    }
+    let facts = publish::files(writer, &context, &comparison, judgement, &report)?;
+    context.gradients.borrow().iter().for_each(|gradients| gradients.done());
+    Ok(facts)
+}

@@ -1,0 +1,89 @@
+//! The short training after a transfer, where the specification grants one.
+
+use std::ops::ControlFlow;
+
+use super::{
+    comparison::{Choice, FineTuning, Training},
+    context::Context,
+    failure::Failure,
+    job::Stop,
+    meter::Seconds,
+};
+use crate::{
+    contract::outcome::Phase,
+    engine::{
+        learning::{Barrier, BarrierPlan, Dataset, End, Event, FineTunePlan},
+        ledger::Work,
+        network::Checkpoint,
+        transfer::STATISTICS_SAMPLES,
+    },
+};
+
+/// Samples on which the loss barrier is taken, at most.
+const BARRIER_SAMPLES: usize = 512;
+
+/// Fine-tunes the winner, where the specification grants training; the result is taken where validation
+/// does not speak against it.
+pub fn run(context: &Context, choice: &Choice) -> Result<Option<FineTuning>, Failure> {
+    let Some(plan) = context.fine_tune_plan() else { return Ok(None) };
+    context.job.progress.phase(Phase::FineTuning);
+    let splits = &context.inputs.splits;
+    let Some(data) = &splits.train else { return Ok(None) };
+
+    let winner = choice.winner();
+    let training = train(context, &plan, data, &winner.model)?;
+    let chosen = match (&training.validation, &winner.validation) {
+        (Some(after), Some(before)) => after.accuracy >= before.accuracy,
+        _ => true,
+    };
+    let barrier = splits
+        .validation
+        .as_ref()
+        .map(|validation| barrier(context, data, validation, &winner.model, &training.model));
+    Ok(Some(FineTuning { training, chosen, barrier }))
+}
+
+/// Trains from `start` and measures what comes of it.
+pub fn train(
+    context: &Context,
+    plan: &FineTunePlan,
+    data: &Dataset,
+    start: &Checkpoint,
+) -> Result<Training, Failure> {
+    let mut observe = |event: Event| match event {
+        Event::Step { done, total, .. } => context.advance(done, total, "steps"),
+        Event::Epoch(_) => ControlFlow::Continue(()),
+    };
+    let (cost, began) = (context.cost(), Seconds::read());
+
+    let tuned = context
+        .ledger
+        .book(Work::FineTuning, || context.learner.fine_tune(start, data, plan, &mut observe));
+    if tuned.end == End::Interrupted {
+        return Err(Failure::Stopped(Stop::Cancelled));
+    }
+    let (cost, seconds) = (context.cost() - cost, began.passed());
+
+    let (model, splits) = (tuned.checkpoint, &context.inputs.splits);
+    let validation = splits.validation.as_ref().map(|data| context.evaluate(&model, data));
+    let test = splits.test.as_ref().map(|data| context.evaluate(&model, data));
+    Ok(Training { model, epochs: tuned.epochs, end: tuned.end, validation, test, cost, seconds })
+}
+
+fn barrier(
+    context: &Context,
+    train: &Dataset,
+    data: &Dataset,
+    from: &Checkpoint,
+    to: &Checkpoint,
+) -> Barrier {
+    let positions: Vec<usize> = (0..data.len().min(BARRIER_SAMPLES)).collect();
+    let data = data.subset(&positions);
+    let plan = BarrierPlan {
+        data: &data,
+        statistics: train,
+        statistics_samples: STATISTICS_SAMPLES.min(BARRIER_SAMPLES),
+        batch_size: context.job.spec.options.batch_size,
+    };
+    context.ledger.book(Work::Evaluation, || context.learner.barrier(from, to, &plan))
+}

@@ -1,0 +1,71 @@
+//! What somebody should know before he relies on a result.
+
+use super::found_nothing;
+use crate::{
+    contract::{
+        report::GateCheck,
+        spec::{Methods, Preprocess},
+    },
+    pipeline::{comparison::Comparison, context::Context},
+};
+
+pub fn of(context: &Context, comparison: &Comparison, gate: &[GateCheck]) -> Vec<String> {
+    let (inputs, splits) = (context.inputs, &context.inputs.splits);
+    let metric = comparison.test().map(|test| test.accuracy);
+    let source = comparison.baselines.source_tuned.as_ref().map(|scores| scores.test.accuracy);
+    let mut warnings = Vec::new();
+    let mut warn = |applies: bool, text: &str| {
+        if applies {
+            warnings.push(text.to_owned());
+        }
+    };
+    warn(
+        gate.iter().any(found_nothing),
+        "nothing was transferred: the result's learned parameters are the new base's",
+    );
+    warn(
+        !inputs.trajectory.head().is_empty(),
+        "a base has no head of the task and its classes: the result has the old tuning's, and target_before is the \
+         new base below that head as it is",
+    );
+    warn(splits.held_out, "no validation split was given: 10 % of train was held out");
+    warn(
+        splits.test_is_validation,
+        "no test split was given: the figures judged are those of the split that chose",
+    );
+    warn(
+        metric.is_none(),
+        "without data nothing was measured: evaluate the result before using it",
+    );
+    warn(
+        matches!((metric, source), (Some(metric), Some(source)) if metric < source),
+        "the result is less accurate than the old tuned model",
+    );
+    if let (Methods::Named(methods), None) = (&context.job.spec.methods, &splits.validation)
+        && methods.len() > 1
+    {
+        warnings.push(format!(
+            "no validation split chooses between the methods: {} was taken because it is named last",
+            comparison.winner().method.name()
+        ));
+    }
+    if let Some(stated) = &inputs.stated
+        && splits.sample().is_some_and(|shape| shape.len() == 3)
+    {
+        let Preprocess { mean, std } = &stated.values;
+        warnings.push(format!(
+            "the job has no data.preprocess: images in bytes were normalised by the new base's {} (mean \
+             {mean:?}, std {std:?}), images in f32 were taken as they are",
+            stated.file
+        ));
+    }
+    if inputs.other_start > 0 {
+        warnings.push(format!(
+            "the first checkpoint of trajectory.json is not source.base: {} tensors differ; the update \
+             was taken from source.base",
+            inputs.other_start
+        ));
+    }
+    warnings.extend(inputs.notes.iter().cloned());
+    warnings
+}
