@@ -38,6 +38,7 @@ mod pipeline {
     mod adapters;
     mod bad_input;
     pub mod case;
+    mod golden;
     mod heads;
     mod matching_cache;
     mod plan;

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::case::{Case, read_json, read_tensors};
 use crate::engine::networks::Network;
 
-const WIDTH: usize = 16;
-const CLASSES: usize = 3;
+pub(super) const WIDTH: usize = 16;
+pub(super) const CLASSES: usize = 3;
 const LENGTH: usize = 6;
 const WORDS: usize = 40;
 const LAYER: &str = "model.layers.0.self_attn.q_proj";
@@ -45,13 +45,13 @@ fn llama() -> (Value, Network) {
     (config, network)
 }
 
-fn values(shape: &[usize], step: usize) -> HostTensor {
+pub(super) fn values(shape: &[usize], step: usize) -> HostTensor {
     let value = |i: usize| ((i * step % 19) as f32 - 9.0) / 64.0;
     HostTensor::from_f32(shape.to_vec(), (0..shape.iter().product()).map(value).collect())
 }
 
 /// `old/` and `new/`, labelled sentences, and an adapter in `lora/` of which the product is returned.
-fn case(task: &str, whole: &[(&str, HostTensor)]) -> (Case, Value, HostTensor) {
+pub(super) fn case(task: &str, whole: &[(&str, HostTensor)]) -> (Case, Value, HostTensor) {
     let (config, network) = llama();
     let case = Case::empty(network);
     for (name, seed) in [("old", 1), ("new", 2)] {
@@ -87,7 +87,7 @@ fn put_settings(case: &Case, task: &str) {
     case.write("lora/adapter_config.json", settings.to_string());
 }
 
-fn sentences(case: &Case, name: &str, count: usize) {
+pub(super) fn sentences(case: &Case, name: &str, count: usize) {
     let ids: Vec<i64> = (0..count * LENGTH).map(|i| (i * i % 37) as i64).collect();
     let labels: Vec<i64> = (0..count).map(|i| (i % CLASSES) as i64).collect();
     let data: Checkpoint = [

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::case::{Case, read_json, read_tensors};
 
 /// The bases without their last layer, as bodies are published.
-fn headless() -> Case {
+pub(super) fn headless() -> Case {
     let case = Case::fresh();
     for name in ["old", "new"] {
         let mut config = read_json(&case.path(&format!("{name}/config.json")));

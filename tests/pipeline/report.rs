@@ -104,7 +104,7 @@ fn the_new_base_is_measured_with_statistics_of_the_training_samples() {
     assert_eq!(report["baselines"]["source_tuned"]["statistics"], "as_deployed");
 }
 
-fn listed(case: &Case, first: &Path) -> Value {
+pub(super) fn listed(case: &Case, first: &Path) -> Value {
     for file in ["config.json", "model.safetensors"] {
         let to = case.path("list/base").join(file);
         fs::create_dir_all(to.parent().expect("a folder")).expect("our own folder");

@@ -51,7 +51,7 @@ const HEAD: [&str; 2] = ["fc2.weight", "fc2.bias"];
 const ORDER: [Option<usize>; 4] = [Some(2), None, Some(0), Some(1)];
 
 /// The new base is the old one with a class more, in another order.
-fn a_class_more() -> (Case, Value) {
+pub(super) fn a_class_more() -> (Case, Value) {
     let case = Case::fresh();
     let old = case.model("old");
     case.put_weights("new", &with_rows(&old, &HEAD, &ORDER, 0.25));
@@ -85,7 +85,7 @@ fn classes_follow_their_labels() {
     assert_same(&read_tensors(&folder.join("model.safetensors")), &found);
 }
 
-fn name_all(case: &Case) {
+pub(super) fn name_all(case: &Case) {
     for model in ["old", "tuned"] {
         name_classes(case, model, &["cat", "dog", "owl"]);
     }

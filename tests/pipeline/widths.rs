@@ -53,7 +53,7 @@ fn tuned(network: &Network, base: &Checkpoint, (data, epochs): (&Dataset, usize)
 }
 
 /// The new base is the old one inside a wider network.
-fn a_wider_base() -> (Case, Value) {
+pub(super) fn a_wider_base() -> (Case, Value) {
     let network = mlp(&[6, HIDDEN[0].len(), HIDDEN[1].len(), CLASSES as usize]);
     let old = network.parameters(2);
     let (inputs, labels) = samples(120, 1);
