@@ -2,11 +2,7 @@
 //!
 //! Modules in reading order; `ARCHITECTURE.md` has the map and the rules between them.
 
-// Words that cross a wall: the job specification, phases, verdicts.
-pub mod contract;
-pub use contract::spec;
-
-// What modules hand to each other.
+// Words that cross a wall: the job specification, report, plan, manifest, ids, codes.
 pub mod contract;
 
 // The numerics: networks as data, their permutation symmetry, learning, transfer.

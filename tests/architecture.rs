@@ -61,7 +61,7 @@ fn the_engine_knows_no_service() {
         "crate::artifacts",
         "crate::storage",
         "crate::contract",
-        "crate::spec",
+        "crate::contract::spec",
         "crate::cli",
         "Instant::now",
         "SystemTime",

@@ -18,7 +18,8 @@ use retune::engine::{
     tensors::Checkpoint,
     training::{Cost, Dataset, Evaluation, FineTunePlan, Learner},
     transfer::{
-        Alignment, Alpha, Method, Problem, STATISTICS_SAMPLES, Schedule, Step, Trajectory, Transport,
+        Alignment, Alpha, Method, Problem, STATISTICS_SAMPLES, Schedule, Step, Trajectory,
+        Transport,
         candidate::{Selection, select},
         methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
     },

@@ -206,7 +206,7 @@ fn specification(folder: &Path, methods: &[&str], seed: u64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Spec;
+    use crate::contract::spec::Spec;
 
     #[test]
     fn the_job_is_one_that_the_service_accepts() {

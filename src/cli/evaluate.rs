@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::local::{Local, failed};
-use crate::{config::Settings, pipeline, spec::Preprocess};
+use crate::{config::Settings, contract::spec::Preprocess, pipeline};
 
 /// Print accuracy and loss of a model on a data set.
 #[derive(Debug, clap::Args)]

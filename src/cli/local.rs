@@ -16,8 +16,8 @@ use super::{bar::Bar, watch::word};
 use crate::{
     artifacts::Access,
     config::Settings,
+    contract::spec::{Spec, SpecError},
     pipeline::{Failure, Phase, Progress, Stop},
-    spec::{Spec, SpecError},
     storage::{S3Config, Storage},
 };
 

@@ -2,7 +2,7 @@
 
 use super::{cache::matchings, context::Context, failure::Failure};
 use crate::{
-    contract::{report, spec::Methods},
+    contract::{spec::Methods, report},
     engine::{
         learning::Cost,
         transfer::{

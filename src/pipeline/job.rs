@@ -5,7 +5,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use crate::{
-    contract::{outcome::Phase, spec::Spec},
+    contract::{spec::Spec, outcome::Phase},
     storage::Storage,
 };
 

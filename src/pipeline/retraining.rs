@@ -16,7 +16,7 @@ use super::{
     train::train,
 };
 use crate::{
-    contract::{outcome::Phase, spec::Methods},
+    contract::{spec::Methods, outcome::Phase},
     engine::{
         learning::{Dataset, Evaluation, FineTunePlan, Optimizer},
         network::Checkpoint,

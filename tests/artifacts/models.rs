@@ -7,7 +7,7 @@ use retune::{
         names, tensors,
     },
     engine::network::{Checkpoint, HostTensor},
-    spec::Preprocess,
+    contract::spec::Preprocess,
 };
 use serde_json::json;
 

@@ -28,7 +28,7 @@ use retune::{
         dataset::{self, Reading},
     },
     engine::learning::{Batch, Dataset},
-    spec::Preprocess,
+    contract::spec::Preprocess,
 };
 
 use crate::support::files::TestStorage;

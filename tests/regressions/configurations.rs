@@ -12,7 +12,7 @@ use retune::{
         network::{Checkpoint, DType, Graph, HostTensor, Token},
     },
     pipeline::{self, Failure},
-    spec::Preprocess,
+    contract::spec::Preprocess,
 };
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};

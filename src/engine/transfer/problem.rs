@@ -4,18 +4,16 @@ use std::ops::ControlFlow;
 
 use super::{
     gradient_store::{GradientStore, InMemory},
+    options::Head,
     trajectory::Trajectory,
     transport::{Transport, Tuned},
 };
-use crate::{
-    engine::{
-        network::{ParamUse, Role},
-        profiler::{Profiler, Work},
-        symmetry::{Permutation, Symmetry, assignment::NotFinite},
-        tensors::{Checkpoint, HostTensor},
-        training::{Dataset, Learner},
-    },
-    spec::Head,
+use crate::engine::{
+    network::{ParamUse, Role},
+    profiler::{Profiler, Work},
+    symmetry::{Permutation, Symmetry, assignment::NotFinite},
+    tensors::{Checkpoint, HostTensor},
+    training::{Dataset, Learner},
 };
 
 /// Training samples from which running statistics are re-estimated before an evaluation.

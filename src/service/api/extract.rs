@@ -15,7 +15,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::problem::Problem;
-use crate::spec::{Fault, objects::Objects};
+use crate::contract::spec::{Fault, objects::Objects};
 
 /// How long a body may take to come, as the request says in its extensions; without that, as by default.
 #[derive(Clone, Copy, Debug)]

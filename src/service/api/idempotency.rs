@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
 use crate::{
+    contract::spec::Fault,
     service::database::idempotency::{Idempotency, KeyReused},
-    spec::Fault,
 };
 
 /// Longest accepted key, in bytes.

@@ -12,9 +12,9 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::{
+    contract::spec::{Fault, SpecError},
     pipeline::Failure,
     service::database::{outage::is_passing, quotas::QuotaExceeded},
-    spec::{Fault, SpecError},
 };
 
 /// Most faults that one answer names.

@@ -88,7 +88,7 @@ pub struct Transfer {
     pub started_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339::option")]
     pub finished_at: Option<OffsetDateTime>,
-    #[schema(value_type = crate::spec::Spec)]
+    #[schema(value_type = crate::contract::spec::Spec)]
     pub spec: serde_json::Value,
     pub result: Option<ResultLocation>,
     pub verdict: Option<crate::pipeline::Verdict>,

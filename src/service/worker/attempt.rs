@@ -15,13 +15,13 @@ use tracing::{Instrument, Span};
 
 use super::{Worker, heartbeat::Heartbeat, watch::Watch};
 use crate::{
+    contract::spec::{Spec, SpecError},
     pipeline::{self, Failure, Job, Outcome, Stop},
     service::{
         database::{leases::Lease, outage::is_passing},
         domain::transfers::JobError,
         registry::attempts,
     },
-    spec::{Spec, SpecError},
 };
 
 /// How long a computation may take to notice that it should end, once nobody waits for it any more.

@@ -9,9 +9,8 @@ use crate::{
         learning::{self, Evaluation},
         symmetry,
         transfer::{
-            Evidence, Score, diagnosis, ladder,
-            methods::{GroupEvidence, gradfix::Mask, layer_maps::MapEvidence},
-            rows,
+            Evidence, GroupEvidence, MapEvidence, Mask, Score, diagnosis, ladder,
+            shared_vocabulary as rows,
         },
     },
 };

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::{
+    contract::spec::Fault,
     service::{
         api::{
             AppState,
@@ -21,7 +22,6 @@ use crate::{
         database::api_keys::{self, CreateError},
         domain::access::{ApiKey, Role},
     },
-    spec::Fault,
 };
 
 /// Longest accepted name, in bytes.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    contract::ids::TenantId,
+    contract::{ids::TenantId, spec::Fault},
     service::{
         api::{
             AppState,
@@ -30,7 +30,6 @@ use crate::{
             fine_tunes::{FineTune, On, Policy, Template},
         },
     },
-    spec::Fault,
 };
 
 /// A fine-tune and what is to become of it.
@@ -47,7 +46,7 @@ pub struct NewFineTune {
     trajectory: String,
     /// The `data` of every job.
     #[serde(default)]
-    #[schema(value_type = Option<crate::spec::Data>)]
+    #[schema(value_type = Option<crate::contract::spec::Data>)]
     data: Option<Value>,
     /// A job specification without source and target; `output` is required.
     #[schema(value_type = Object)]

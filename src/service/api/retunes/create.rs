@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    contract::spec::Fault,
     service::{
         api::{
             AppState,
@@ -23,7 +24,6 @@ use crate::{
         domain::registry::retunes::{Limits, Retune},
         registry::by_hand::{self, BeginError, Onto, Wish},
     },
-    spec::Fault,
     storage::Storage,
 };
 

@@ -2,8 +2,8 @@
 
 use crate::{
     config,
+    contract::spec::{Fault, Spec},
     service::{api::problem::Problem, webhooks::Guard},
-    spec::{Fault, Spec},
 };
 
 /// # Errors

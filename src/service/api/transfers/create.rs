@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{callback, locations};
 use crate::{
+    contract::spec::Spec,
     service::{
         api::{
             AppState,
@@ -20,7 +21,6 @@ use crate::{
         database::transfers::{self, Enqueue, EnqueueError},
         domain::transfers::Transfer,
     },
-    spec::Spec,
 };
 
 impl From<EnqueueError> for Problem {

@@ -1,8 +1,8 @@
 //! Checks every location of a specification against the allowed roots, before it is queued.
 
 use crate::{
+    contract::spec::{Fault, Spec},
     service::api::problem::Problem,
-    spec::{Fault, Spec},
     storage::Storage,
 };
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{callback, locations};
 use crate::{
-    contract::plan::Plan,
+    contract::{plan::Plan, spec::Spec},
     pipeline,
     service::api::{
         AppState,
@@ -13,7 +13,6 @@ use crate::{
         extract::JsonBody,
         problem::{BodyRefusals, Problem, Refusals},
     },
-    spec::Spec,
 };
 
 /// Check a job and estimate its cost.

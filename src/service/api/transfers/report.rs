@@ -7,7 +7,10 @@ use axum::{
 };
 
 use crate::{
-    contract::{ids::TransferId, report::Report},
+    contract::{
+        spec::Fault,
+        {ids::TransferId, report::Report},
+    },
     service::{
         api::{
             AppState,
@@ -17,7 +20,6 @@ use crate::{
         },
         results::{self, ResultError},
     },
-    spec::Fault,
     storage::StorageError,
 };
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    contract::events::EventKind,
+    contract::{events::EventKind, spec::Fault},
     service::{
         api::{
             AppState,
@@ -22,7 +22,6 @@ use crate::{
         domain::events::{Endpoint, is_name},
         webhooks::Guard,
     },
-    spec::Fault,
 };
 
 /// Most patterns of one endpoint.

@@ -6,9 +6,11 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::{
-    contract::ids::{FineTuneAliasMoveId, FineTuneId, FineTuneVersionId, RetuneId, TransferId},
+    contract::{
+        ids::{FineTuneAliasMoveId, FineTuneId, FineTuneVersionId, RetuneId, TransferId},
+        spec::{Fault, Spec, SpecError},
+    },
     pipeline::{Recommendation, Verdict},
-    spec::{Fault, Spec, SpecError},
 };
 
 /// What makes a transfer of a fine-tune.
@@ -59,7 +61,7 @@ pub struct FineTune {
     /// What it was tuned from: the source of every transfer.
     pub base_version: String,
     pub trajectory: String,
-    #[schema(value_type = Option<crate::spec::Data>)]
+    #[schema(value_type = Option<crate::contract::spec::Data>)]
     pub data: Option<Value>,
     /// A job specification without source and target.
     #[schema(value_type = Object)]

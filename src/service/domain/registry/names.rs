@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::spec::Fault;
+use crate::contract::spec::Fault;
 
 /// Longest name of a model, version or alias, in bytes.
 const NAME_LIMIT: usize = 128;

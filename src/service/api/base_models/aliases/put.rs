@@ -5,6 +5,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
+    contract::spec::Fault,
     service::{
         api::{
             AppState,
@@ -15,7 +16,6 @@ use crate::{
         domain::registry::{base_models::BaseAlias, check_name},
         registry::alias_moved::{self, Move, MoveError},
     },
-    spec::Fault,
 };
 
 /// Where the alias is to stand.

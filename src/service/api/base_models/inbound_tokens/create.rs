@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    contract::ids::InboundTokenId,
+    contract::{ids::InboundTokenId, spec::Fault},
     service::{
         api::{
             AppState,
@@ -23,7 +23,6 @@ use crate::{
         database::inbound_tokens::{self, NewInbound},
         domain::access::Secret,
     },
-    spec::Fault,
 };
 
 /// How often a folder may be listed unasked: from every half minute to once a month.

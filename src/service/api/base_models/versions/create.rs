@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::{
+    contract::spec::Fault,
     service::{
         api::{
             AppState,
@@ -28,7 +29,6 @@ use crate::{
         model_files::{self, ModelFiles, ModelFilesError},
         registry::new_version::{self, RegisterError},
     },
-    spec::Fault,
 };
 
 /// A version that has landed.
