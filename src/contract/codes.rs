@@ -17,6 +17,8 @@ pub enum FailureCode {
     EmptyTrajectory,
     /// A file is a pointer of Git LFS.
     GitLfsPointer,
+    /// A file's header is larger than a header may be.
+    HeaderTooLarge,
     /// The models have other tensors, or compute otherwise.
     IncompatibleModels,
     /// An input was written to while the job read it.
@@ -97,6 +99,8 @@ pub enum FailureCode {
     TokenOutOfRange,
     /// A document is larger than is read.
     TooLarge,
+    /// A file ends before what its header announces.
+    Truncated,
     /// A Parquet file has a column that is not read.
     UnexpectedColumn,
     /// A tensor is not read by the network.
@@ -125,7 +129,7 @@ pub enum FailureCode {
 
 impl FailureCode {
     /// In order of their text forms.
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 61] = [
         Self::AlreadyExists,
         Self::Crashed,
         Self::DatasetTooLarge,
@@ -133,6 +137,7 @@ impl FailureCode {
         Self::EmptyDataset,
         Self::EmptyTrajectory,
         Self::GitLfsPointer,
+        Self::HeaderTooLarge,
         Self::IncompatibleModels,
         Self::InputChanged,
         Self::InvalidMask,
@@ -173,6 +178,7 @@ impl FailureCode {
         Self::TiedHead,
         Self::TokenOutOfRange,
         Self::TooLarge,
+        Self::Truncated,
         Self::UnexpectedColumn,
         Self::UnexpectedTensor,
         Self::UnknownArchitecture,
@@ -197,6 +203,7 @@ impl FailureCode {
             Self::EmptyDataset => "empty_dataset",
             Self::EmptyTrajectory => "empty_trajectory",
             Self::GitLfsPointer => "git_lfs_pointer",
+            Self::HeaderTooLarge => "header_too_large",
             Self::IncompatibleModels => "incompatible_models",
             Self::InputChanged => "input_changed",
             Self::InvalidMask => "invalid_mask",
@@ -237,6 +244,7 @@ impl FailureCode {
             Self::TiedHead => "tied_head",
             Self::TokenOutOfRange => "token_out_of_range",
             Self::TooLarge => "too_large",
+            Self::Truncated => "truncated",
             Self::UnexpectedColumn => "unexpected_column",
             Self::UnexpectedTensor => "unexpected_tensor",
             Self::UnknownArchitecture => "unknown_architecture",

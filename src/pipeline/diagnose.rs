@@ -2,7 +2,7 @@
 
 use super::{cache::matchings, context::Context, failure::Failure};
 use crate::{
-    contract::{spec::Methods, report},
+    contract::{report, spec::Methods},
     engine::{
         learning::Cost,
         transfer::{

@@ -5,7 +5,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use crate::{
-    contract::{spec::Spec, outcome::Phase},
+    contract::{outcome::Phase, spec::Spec},
     storage::Storage,
 };
 

@@ -16,7 +16,7 @@ use super::{
     train::train,
 };
 use crate::{
-    contract::{spec::Methods, outcome::Phase},
+    contract::{outcome::Phase, spec::Methods},
     engine::{
         learning::{Dataset, Evaluation, FineTunePlan, Optimizer},
         network::Checkpoint,

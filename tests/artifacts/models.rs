@@ -6,8 +6,8 @@ use retune::{
         dataset::{self, Reading},
         names, tensors,
     },
-    engine::network::{Checkpoint, HostTensor},
     contract::spec::Preprocess,
+    engine::network::{Checkpoint, HostTensor},
 };
 use serde_json::json;
 

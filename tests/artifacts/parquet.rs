@@ -27,8 +27,8 @@ use retune::{
         Access, ArtifactError,
         dataset::{self, Reading},
     },
-    engine::learning::{Batch, Dataset},
     contract::spec::Preprocess,
+    engine::learning::{Batch, Dataset},
 };
 
 use crate::support::files::TestStorage;

@@ -7,12 +7,12 @@ use burn::tensor::Device;
 use bytes::Bytes;
 use retune::{
     artifacts::{Access, tensors},
+    contract::spec::Preprocess,
     engine::{
         learning::{Batch, Learner},
         network::{Checkpoint, DType, Graph, HostTensor, Token},
     },
     pipeline::{self, Failure},
-    contract::spec::Preprocess,
 };
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};

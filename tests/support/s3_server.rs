@@ -107,15 +107,14 @@ impl S3Server {
 
     /// Multipart uploads of which there are parts, neither completed nor ended. One without parts, of a
     /// request that was sent twice, takes no room.
-    pub fn unfinished_uploads(&self) -> usize {
+    pub fn unfinished_uploads(&self) -> BTreeSet<String> {
         let names = fs::read_dir(self.folder.path()).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let ids: BTreeSet<String> = names
+        names
             .filter_map(|name| {
                 Some(name.strip_prefix(".upload_id-")?.split_once(".part-")?.0.into())
             })
-            .collect();
-        ids.len()
+            .collect()
     }
 
     /// Parts of multipart uploads received.

@@ -28,6 +28,7 @@ pub struct Diagnosis {
 #[serde(default)]
 pub struct BaseCosines {
     /// Over a layer's tensors together, by the prefix of their names; null where one side is zero.
+    #[schema(value_type = Vec<Vec<serde_json::Value>>)]
     pub layers: Vec<(String, Option<f64>)>,
     /// Over all tensors.
     pub all: Option<f64>,
