@@ -18,7 +18,7 @@ use crate::{
 
 /// A candidate of every method that ran.
 pub struct Candidates {
-    pub candidates: Vec<Candidate>,
+    pub tried: Vec<Candidate>,
     /// Processor seconds of each candidate, with all that it builds upon.
     pub cpu_seconds: Vec<f64>,
     /// Of all candidates together: what two of them build upon was computed once.

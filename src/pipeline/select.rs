@@ -43,7 +43,7 @@ pub fn run(
         Methods::Named(methods) => (selector.named(methods)?, None),
     };
     Ok(Candidates {
-        candidates,
+        tried: candidates,
         cpu_seconds: selector.cpu_seconds,
         cost: context.cost() - before,
         ladder,
@@ -141,7 +141,7 @@ impl Selector<'_, '_> {
 
 /// Chooses by validation and measures every candidate on the test split.
 pub fn best(context: &Context, candidates: Candidates) -> Result<Choice, Failure> {
-    let Candidates { candidates, cpu_seconds, cost, ladder } = candidates;
+    let Candidates { tried: candidates, cpu_seconds, cost, ladder } = candidates;
     let chosen = ladder::best(&candidates).ok_or_else(|| Failure::Internal {
         code: "no_candidate",
         detail: "no method gave a candidate".into(),

@@ -83,9 +83,7 @@ async fn listen(database: &Database) -> Option<PgListener> {
 async fn next(listener: &mut Option<PgListener>) -> Result<TransferId, sqlx::Error> {
     let Some(listener) = listener else { return std::future::pending().await };
     match listener.try_recv().await? {
-        Some(notification) => {
-            Ok(notification.payload().parse().unwrap_or_else(|_| TransferId::ANY))
-        }
+        Some(notification) => Ok(notification.payload().parse().unwrap_or(TransferId::ANY)),
         None => Ok(TransferId::ANY),
     }
 }

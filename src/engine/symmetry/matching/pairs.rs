@@ -15,7 +15,7 @@ use crate::engine::{
 #[derive(Debug)]
 pub(super) struct Pairs<'a> {
     symmetry: &'a Symmetry,
-    pairs: Vec<Pair>,
+    all: Vec<Pair>,
     /// Of the pairs, in order.
     known: Vec<Known>,
 }
@@ -29,28 +29,28 @@ struct Matched<'p> {
 
 impl<'a> Pairs<'a> {
     pub fn new(symmetry: &'a Symmetry) -> Self {
-        Self { symmetry, pairs: Vec::new(), known: Vec::new() }
+        Self { symmetry, all: Vec::new(), known: Vec::new() }
     }
 
     pub fn push(&mut self, kind: Kind, target: Checkpoint, source: Checkpoint) {
         let [target, source] = [target, source].map(|side| self.symmetry.matched(side));
         let pair = Pair { target, source };
         self.known.push(Known::of(kind, &pair));
-        self.pairs.push(pair);
+        self.all.push(pair);
     }
 
     pub fn clear(&mut self) {
-        self.pairs.clear();
+        self.all.clear();
         self.known.clear();
     }
 
     pub fn as_slice(&self) -> &[Pair] {
-        &self.pairs
+        &self.all
     }
 
     /// `⟨target_t, π source_t⟩`, tensor by tensor.
     pub fn products(&self, permutation: &Permutation) -> Products {
-        self.pairs
+        self.all
             .iter()
             .zip(&self.known)
             .map(|(pair, known)| self.products_of(pair, known, permutation))
@@ -79,7 +79,7 @@ impl<'a> Pairs<'a> {
 
     /// The objective over the tensors of one group.
     pub fn objective_of(&self, group: usize, permutation: &Permutation) -> f64 {
-        self.pairs
+        self.all
             .iter()
             .flat_map(|pair| self.matched(group, pair))
             .map(|Matched { name, target, source }| {
