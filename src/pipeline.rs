@@ -5,7 +5,7 @@
 //! `comparison`, what outlives a job in `cache`. `plan` foretells the same from headers, and `inspect`
 //! answers two small questions about one model.
 //!
-//! `retune transfer` and the worker both call [`run`]; they differ in who listens to its [`Progress`].
+//! `retune transfer` and the worker both call [`run()`]; they differ in who listens to its [`Progress`].
 //! `run` blocks and computes; call it from a thread of its own, outside any runtime.
 
 mod align;

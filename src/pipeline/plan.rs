@@ -36,7 +36,7 @@ use sizes::Bytes;
 /// Time and memory rest on a calibration of this machine, kept in `cache`.
 ///
 /// # Errors
-/// As [`super::run`], for what headers can show.
+/// As [`super::run()`], for what headers can show.
 pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Plan, Failure> {
     let forecast = Forecast::look(spec, storage)?;
     let job = forecast.job(spec);

@@ -297,7 +297,8 @@ async fn kill(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
 async fn delay(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
     let hold = world.lease.mul_f64(1.5 + draw.length);
     let held = draw.kind.held().unwrap_or(Held::Any);
-    let patience = world.lease * 3;
+    // A guest has to be read and computed first.
+    let patience = world.lease * 3 + Duration::from_secs(30);
     let Some(transfer) = world.store.delay_one(held, hold, patience).await else {
         return Ok(None);
     };

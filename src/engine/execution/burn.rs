@@ -1,6 +1,6 @@
 //! Forward on a burn device.
 //!
-//! [`forward`] walks the nodes in order, gives each what it reads, and lets an activation go after
+//! [`forward()`] walks the nodes in order, gives each what it reads, and lets an activation go after
 //! its last reader.
 
 mod activation;

@@ -7,7 +7,7 @@
 //! recomputed (`recompute`). Ops without a kernel here (pooling, GELU, grouped convolutions,
 //! attention) are run and differentiated by burn, one at a time (`burn_fallback`).
 //!
-//! Order of events: [`forward`] walks the nodes and returns a [`Trace`]; [`Trace::backward`] walks
+//! Order of events: [`forward()`] walks the nodes and returns a [`Trace`]; [`Trace::backward`] walks
 //! them in reverse. Every sum over samples is taken in the order of the samples, so results do not
 //! depend on how threads are scheduled.
 
