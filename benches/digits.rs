@@ -21,11 +21,11 @@ use retune::engine::{
     tensors::{Checkpoint, DType, Signature, TensorInfo},
     training::{Dataset, FineTunePlan, Learner, Optimizer},
     transfer::{
-        Alignment, Alpha, Method, Problem, Schedule, Step, Trajectory,
+        Alignment, Alpha, Method, Problem, Schedule, Step, Trajectory, WEIGHT_ANCHOR,
         candidate::{Selection, select},
         methods::{
             self, align,
-            gradient_matching::{self, Variant, WEIGHT_ANCHOR},
+            gradient_matching::{self, Variant},
         },
     },
 };

@@ -25,7 +25,7 @@ use std::{
 use retune::{
     artifacts::tensors,
     contract::ids::WorkerId,
-    engine::network::{Checkpoint, HostTensor},
+    engine::tensors::{Checkpoint, HostTensor},
     pipeline::{Outcome, Verdict},
     service::{
         database::{

@@ -21,7 +21,7 @@ mod synthetic;
 use std::{error::Error, path::Path, process::Command, time::Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use retune::engine::network::{DType, HostTensor};
+use retune::engine::tensors::{DType, HostTensor};
 use serde_json::{Value, json};
 use synthetic::Llama;
 

@@ -21,8 +21,3 @@ pub mod profiler;
 
 // Learning transfer: methods, schedules, the choice among candidates.
 pub mod transfer;
-
-// Old paths, until every reader has moved.
-pub use profiler as ledger;
-pub use tensors::matmul;
-pub use training as learning;

@@ -19,9 +19,9 @@ use retune::engine::{
     training::{Cost, Dataset, Evaluation, FineTunePlan, Learner},
     transfer::{
         Alignment, Alpha, Method, Problem, STATISTICS_SAMPLES, Schedule, Step, Trajectory,
-        Transport,
+        Transport, WEIGHT_ANCHOR,
         candidate::{Selection, select},
-        methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
+        methods::{align, builds_on},
     },
 };
 use serde_json::{Value, json};

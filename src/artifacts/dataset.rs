@@ -13,11 +13,12 @@ mod shards;
 use crate::{
     contract::spec::Preprocess,
     engine::{
-        learning::{Dataset, cross_entropy::IGNORED},
         network::{
-            Checkpoint, DType, HostTensor, Signature, Token,
+            Token,
             token::{ABSENT, IDS as MOST_IDS, TYPES as MOST_TYPES},
         },
+        tensors::{Checkpoint, DType, HostTensor, Signature},
+        training::{Dataset, cross_entropy::IGNORED},
     },
     storage::{Location, Storage},
 };

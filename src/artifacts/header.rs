@@ -12,7 +12,7 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 
-use crate::engine::network::{DType, Signature, TensorInfo};
+use crate::engine::tensors::{DType, Signature, TensorInfo};
 
 /// Bytes of the header length in front of the header.
 pub const PREFIX: u64 = 8;

@@ -21,9 +21,11 @@ use serde_json::{Value, json};
 
 use crate::{
     contract::manifest::files::{ADAPTER_CONFIG as CONFIG, ADAPTER_WEIGHTS as WEIGHTS},
-    engine::network::{
-        Checkpoint, Graph, GraphError, OUTPUT, Signature, as_classifier, is_of_a_task,
-        tied_embedding, vocabulary_of,
+    engine::{
+        network::{
+            Graph, GraphError, OUTPUT, as_classifier, is_of_a_task, tied_embedding, vocabulary_of,
+        },
+        tensors::{Checkpoint, Signature},
     },
     storage::{Blocking, Location},
 };
@@ -197,7 +199,7 @@ fn with_head(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::network::{DType, TensorInfo};
+    use crate::engine::tensors::{DType, TensorInfo};
 
     #[test]
     fn tensors_that_do_not_fit_are_named() {

@@ -17,7 +17,7 @@ use crate::{
     contract::manifest::files::{
         ADAPTER_CONFIG as ADAPTER, ADAPTER_WEIGHTS, CONFIG, WEIGHTS, WEIGHTS_INDEX as INDEX,
     },
-    engine::network::{Checkpoint, Signature},
+    engine::tensors::{Checkpoint, Signature},
     storage::{Blocking, Listing, Location, ObjectInfo, ResultKey},
 };
 

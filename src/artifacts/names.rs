@@ -9,7 +9,7 @@ use serde::{
 use serde_json::Value;
 
 use crate::{
-    engine::transfer::rows::Names,
+    engine::transfer::shared_vocabulary::Names,
     storage::{Blocking, sha256_of},
 };
 

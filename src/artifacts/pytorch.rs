@@ -8,7 +8,7 @@ use std::{io, path::Path};
 use bytes::Bytes;
 use pytorch_reader::{DType as Stored, PickleValue, PytorchError, PytorchReader};
 
-use crate::engine::network::{Checkpoint, DType, HostTensor};
+use crate::engine::tensors::{Checkpoint, DType, HostTensor};
 
 /// Why a file cannot be converted.
 #[derive(Debug, thiserror::Error)]

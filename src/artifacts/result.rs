@@ -23,7 +23,7 @@ use crate::{
         outcome::Verdict,
         report::Software,
     },
-    engine::network::{Checkpoint, HostTensor},
+    engine::tensors::{Checkpoint, HostTensor},
     storage::{Attempt, Location, ResultKey, Staged, Storage, StorageError},
 };
 

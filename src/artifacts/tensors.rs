@@ -8,7 +8,7 @@ use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path, sync::Arc
 use bytes::Bytes;
 
 use crate::{
-    engine::network::{Checkpoint, DType, Elements, HostTensor},
+    engine::tensors::{Checkpoint, DType, Elements, HostTensor},
     storage::{Blocking, Location},
 };
 

@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::{
     artifacts::{pytorch, tensors},
     contract::manifest::files,
-    engine::network::Checkpoint,
+    engine::tensors::Checkpoint,
 };
 
 /// The configuration that belongs to a file, and what the file becomes.

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use crate::{engine::learning::known_answers, pipeline};
+use crate::{engine::training::known_answers, pipeline};
 
 /// Compare the device that numerics run on with the CPU.
 #[derive(Debug, clap::Args)]

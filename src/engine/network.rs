@@ -20,6 +20,3 @@ pub use families::{
 pub use graph::{Graph, Input, Node, Operand, Task};
 pub use op::{Axis, Op, ParamUse, Role};
 pub use token::Token;
-
-// Old paths, until every reader has moved.
-pub use super::tensors::{Checkpoint, DType, Elements, HostTensor, Signature, TensorInfo};

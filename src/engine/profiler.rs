@@ -75,9 +75,6 @@ impl Profiler {
     }
 }
 
-// Old name, until every reader has moved.
-pub use Profiler as Ledger;
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};

@@ -41,9 +41,6 @@ pub use flops::Cost;
 pub use gradient::Gradient;
 pub use optimizer::Optimizer;
 
-// Old paths, until every reader has moved.
-pub use flops as cost;
-
 use cross_entropy::IGNORED;
 
 use super::{

@@ -38,8 +38,3 @@ pub use options::{Alpha, Head, Method, Schedule, Step};
 pub use problem::{Problem, STATISTICS_SAMPLES, TransferError, WEIGHT_ANCHOR};
 pub use trajectory::Trajectory;
 pub use transport::Transport;
-
-// Old paths, until every reader has moved.
-pub use super::tensors::low_rank;
-pub use gradient_store::{self as shelf, GradientStore as Shelf};
-pub use shared_vocabulary as rows;

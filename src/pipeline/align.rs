@@ -14,8 +14,8 @@ use super::{
 use crate::{
     contract::spec::Methods,
     engine::{
-        learning::Cost,
         symmetry::Permutation,
+        training::Cost,
         transfer::{Alignment, Method, Problem, methods},
     },
 };

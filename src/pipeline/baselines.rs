@@ -6,7 +6,7 @@ use super::{
     comparison::{Baselines, Scores},
     context::Context,
 };
-use crate::engine::{learning::Learner, network::Checkpoint};
+use crate::engine::{tensors::Checkpoint, training::Learner};
 
 /// Measures what stands without any transfer: the old tuned model as it is deployed, and the new base
 /// as the candidates are measured.

@@ -10,8 +10,8 @@ use crate::{
         report::{GateCheck, NegativeFlips},
     },
     engine::{
-        learning::{Barrier, Cost, End, Epoch, Evaluation},
-        network::Checkpoint,
+        tensors::Checkpoint,
+        training::{Barrier, Cost, End, Epoch, Evaluation},
         transfer::{Candidate, ladder},
     },
 };

@@ -17,9 +17,9 @@ use super::{
 use crate::{
     contract::spec,
     engine::{
-        learning::{Cost, Dataset, Evaluation, FineTunePlan, Learner},
-        ledger::{Ledger, Work},
-        network::Checkpoint,
+        profiler::{Profiler, Work},
+        tensors::Checkpoint,
+        training::{Cost, Dataset, Evaluation, FineTunePlan, Learner},
         transfer::{InMemory, Problem, STATISTICS_SAMPLES},
     },
 };
@@ -31,7 +31,7 @@ pub struct Context<'a> {
     pub learner: Learner<'a>,
     /// Runs the source's models, where they differ in width.
     pub source: Option<Learner<'a>>,
-    pub ledger: Ledger,
+    pub ledger: Profiler,
     /// What the methods so far have on disk.
     pub gradients: RefCell<Vec<Rc<DiskGradients<'a>>>>,
     /// Where the π of the bases' weights came from; `None` where nobody asked the cache.
@@ -46,7 +46,7 @@ impl<'a> Context<'a> {
             Learner::new(graph, signature, device())
                 .map_err(failure::graph("/source/base", &job.spec.source.base))
         });
-        let (source, ledger) = (source.transpose()?, Ledger::new(meter::now));
+        let (source, ledger) = (source.transpose()?, Profiler::new(meter::now));
         let (gradients, weight_matching) = (RefCell::default(), Cell::default());
         Ok(Self { inputs, job, learner, source, ledger, gradients, weight_matching })
     }

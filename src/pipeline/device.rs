@@ -64,7 +64,7 @@ fn asked_apart() -> Result<(), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     if program.file_stem().is_none_or(|stem| stem != "retune") {
         // A test or a benchmark: there is no such command.
-        return crate::engine::learning::known_answers::check(&device())
+        return crate::engine::training::known_answers::check(&device())
             .map_err(|wrong| wrong.to_string());
     }
     let child = Command::new(program)

@@ -4,7 +4,7 @@ use super::{cache::matchings, context::Context, failure::Failure};
 use crate::{
     contract::{report, spec::Methods},
     engine::{
-        learning::Cost,
+        training::Cost,
         transfer::{
             Alignment, Problem,
             diagnosis::{Cosines, Relation, cosines, relation},

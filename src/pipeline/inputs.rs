@@ -22,10 +22,11 @@ use crate::{
     artifacts::{Access, InputFile, Model},
     contract::spec::Data,
     engine::{
-        learning::Learner,
-        network::{Graph, Naming, Signature},
+        network::{Graph, Naming},
         symmetry::Symmetry,
-        transfer::{Trajectory, compatibility::AdoptedHead, rows::SharedRows},
+        tensors::Signature,
+        training::Learner,
+        transfer::{Trajectory, compatibility::AdoptedHead, shared_vocabulary::SharedRows},
     },
 };
 use bases::Bases;

@@ -15,9 +15,9 @@ use crate::{
     },
     contract::spec::Preprocess,
     engine::{
-        learning::{DataFault, Learner},
-        ledger::Ledger,
+        profiler::Profiler,
         symmetry::{Group, Member, Symmetry},
+        training::{DataFault, Learner},
         transfer::STATISTICS_SAMPLES,
     },
     storage::Storage,
@@ -83,7 +83,7 @@ pub fn evaluate(
         checkpoint = learner.with_statistics(&checkpoint, &train, STATISTICS_SAMPLES, 128);
     }
 
-    let ledger = Ledger::new(meter::now);
+    let ledger = Profiler::new(meter::now);
     let start = ledger.now();
     let found = learner.evaluate(&checkpoint, &data);
     failure::check_loss(found.loss)?;

@@ -20,9 +20,10 @@ use crate::{
         spec::{Methods, Spec, TrajectoryKind},
     },
     engine::{
-        learning::{Load, cost::forward_flops},
-        network::{Graph, Signature, TensorInfo},
+        network::Graph,
         symmetry::Symmetry,
+        tensors::{Signature, TensorInfo},
+        training::{Load, flops::forward_flops},
         transfer::{Method, ladder},
     },
     storage::Storage,

@@ -18,8 +18,8 @@ use super::{
 use crate::{
     contract::{outcome::Phase, spec::Methods},
     engine::{
-        learning::{Dataset, Evaluation, FineTunePlan, Optimizer},
-        network::Checkpoint,
+        tensors::Checkpoint,
+        training::{Dataset, Evaluation, FineTunePlan, Optimizer},
         transfer::{STATISTICS_SAMPLES, ladder::AS_GOOD},
     },
 };

@@ -12,9 +12,9 @@ use super::{
 use crate::{
     contract::outcome::Phase,
     engine::{
-        learning::{Barrier, BarrierPlan, Dataset, End, Event, FineTunePlan},
-        ledger::Work,
-        network::Checkpoint,
+        profiler::Work,
+        tensors::Checkpoint,
+        training::{Barrier, BarrierPlan, Dataset, End, Event, FineTunePlan},
         transfer::STATISTICS_SAMPLES,
     },
 };

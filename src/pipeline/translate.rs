@@ -3,7 +3,7 @@
 use crate::{
     contract::spec,
     engine::{
-        learning::Optimizer,
+        training::Optimizer,
         transfer::options::{Alpha, Head, Method, Schedule, Step},
     },
 };

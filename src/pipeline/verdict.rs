@@ -14,8 +14,8 @@ use crate::{
         spec::{Gate, Methods},
     },
     engine::{
-        learning::cross_entropy::counted,
-        network::{Checkpoint, HostTensor},
+        tensors::{Checkpoint, HostTensor},
+        training::cross_entropy::counted,
     },
 };
 use recommendation::Facts;

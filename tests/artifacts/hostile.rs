@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use retune::{
     artifacts::tensors,
-    engine::network::{Checkpoint, DType, HostTensor},
+    engine::tensors::{Checkpoint, DType, HostTensor},
     storage::Location,
 };
 

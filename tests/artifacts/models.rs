@@ -7,7 +7,7 @@ use retune::{
         names, tensors,
     },
     contract::spec::Preprocess,
-    engine::network::{Checkpoint, HostTensor},
+    engine::tensors::{Checkpoint, HostTensor},
 };
 use serde_json::json;
 
@@ -208,7 +208,7 @@ fn put_data(test: &TestStorage, inputs: HostTensor, labels: HostTensor) {
 fn read_data(
     test: &TestStorage,
     preprocess: Option<&Preprocess>,
-) -> Result<retune::engine::learning::Dataset, ArtifactError> {
+) -> Result<retune::engine::training::Dataset, ArtifactError> {
     let place = test.storage.check_location(&test.uri("d.safetensors")).unwrap();
     let reading = Reading { preprocess, ..Reading::default() };
     let read = with_access(test, |access| dataset::read(access, &place, reading));
@@ -223,7 +223,7 @@ fn read_data(
 fn bytes_and_floats_are_read_as_samples() {
     let test = TestStorage::on_files();
     let pixels = HostTensor::from_bytes(
-        retune::engine::network::DType::U8,
+        retune::engine::tensors::DType::U8,
         vec![2, 1, 1, 2],
         vec![0, 51, 102, 255].into(),
     );

@@ -28,7 +28,7 @@ use retune::{
         dataset::{self, Reading},
     },
     contract::spec::Preprocess,
-    engine::learning::{Batch, Dataset},
+    engine::training::{Batch, Dataset},
 };
 
 use crate::support::files::TestStorage;

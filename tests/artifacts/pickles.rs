@@ -5,7 +5,7 @@ use std::{
     process::Output,
 };
 
-use retune::engine::network::{Checkpoint, DType};
+use retune::engine::tensors::{Checkpoint, DType};
 
 use crate::{
     pipeline::case::{read_json, read_tensors},

@@ -7,8 +7,9 @@ use burn::tensor::Device;
 use retune::{
     artifacts::{Access, Model, ModelFolder, tensors},
     engine::{
-        learning::{Batch, Learner},
-        network::{Checkpoint, Graph},
+        network::Graph,
+        tensors::Checkpoint,
+        training::{Batch, Learner},
     },
 };
 

@@ -8,7 +8,7 @@ use retune::{
         result::{ManifestFacts, Standing},
         tensors,
     },
-    engine::network::{Checkpoint, HostTensor},
+    engine::tensors::{Checkpoint, HostTensor},
     pipeline::Verdict,
 };
 use serde_json::{Value, json};

@@ -12,8 +12,9 @@ use retune::engine::{
     training::{Dataset, Learner},
     transfer::{
         Alpha, Candidate, Method, Problem, STATISTICS_SAMPLES, Schedule, Step, Trajectory,
+        WEIGHT_ANCHOR,
         candidate::{Selection, select},
-        methods::{align, builds_on, gradient_matching::WEIGHT_ANCHOR},
+        methods::{align, builds_on},
     },
 };
 

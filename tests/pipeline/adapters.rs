@@ -3,7 +3,7 @@
 
 use retune::{
     artifacts::tensors,
-    engine::network::{Checkpoint, HostTensor},
+    engine::tensors::{Checkpoint, HostTensor},
     pipeline::Failure,
 };
 use serde_json::{Value, json};

@@ -12,9 +12,9 @@ use retune::{
     artifacts::tensors,
     contract::{codes::FailureCode, spec::Spec},
     engine::{
-        learning::{Dataset, FineTunePlan, Optimizer},
-        network::{Checkpoint, HostTensor},
         symmetry::Permutation,
+        tensors::{Checkpoint, HostTensor},
+        training::{Dataset, FineTunePlan, Optimizer},
     },
     pipeline::{self, Failure, Job, Outcome, Phase, Progress, Stop},
     storage::{Storage, StorageConfig},

@@ -15,7 +15,7 @@ use std::{env, fs, path::PathBuf};
 
 use retune::{
     artifacts::tensors,
-    engine::network::{Checkpoint, HostTensor},
+    engine::tensors::{Checkpoint, HostTensor},
     service::api,
 };
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Heads: bases that have none, output matrices that are embeddings.
 
-use retune::{engine::network::Checkpoint, pipeline::Failure};
+use retune::{engine::tensors::Checkpoint, pipeline::Failure};
 use serde_json::{Value, json};
 
 use super::case::{Case, read_json, read_tensors};

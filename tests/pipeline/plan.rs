@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use retune::{
-    engine::network::{DType, HostTensor},
+    engine::tensors::{DType, HostTensor},
     pipeline::Failure,
 };
 use serde_json::{Value, json};

@@ -7,11 +7,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use retune::{
     artifacts::tensors,
-    engine::{
-        learning::Batch,
-        network::{Checkpoint, Graph},
-        symmetry::Permutation,
-    },
+    engine::{network::Graph, symmetry::Permutation, tensors::Checkpoint, training::Batch},
 };
 use safetensors::SafeTensors;
 use serde_json::json;

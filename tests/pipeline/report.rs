@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use retune::{engine::network::HostTensor, pipeline::Failure};
+use retune::{engine::tensors::HostTensor, pipeline::Failure};
 use serde_json::{Value, json};
 
 use super::case::{Case, FEATURES, read_json, samples};

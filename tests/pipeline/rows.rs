@@ -1,6 +1,6 @@
 //! Classes and tokens that the bases number differently.
 
-use retune::engine::network::{Checkpoint, HostTensor};
+use retune::engine::tensors::{Checkpoint, HostTensor};
 use serde_json::{Value, json};
 
 use super::case::{Case, read_json, read_tensors};

@@ -12,8 +12,9 @@ use std::{
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use retune::engine::{
-    network::{DType, Graph},
+    network::Graph,
     symmetry::{Permutation, Symmetry},
+    tensors::DType,
 };
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use retune::{
     artifacts::tensors,
-    engine::network::{Checkpoint, HostTensor},
+    engine::tensors::{Checkpoint, HostTensor},
     pipeline::{Failure, Recommendation, Verdict},
 };
 use serde_json::{Value, json};

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use retune::{
     artifacts::tensors,
     engine::{
-        learning::Dataset,
-        network::{Checkpoint, HostTensor},
+        tensors::{Checkpoint, HostTensor},
+        training::Dataset,
     },
 };
 use serde_json::{Value, json};

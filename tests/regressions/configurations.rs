@@ -9,8 +9,9 @@ use retune::{
     artifacts::{Access, tensors},
     contract::spec::Preprocess,
     engine::{
-        learning::{Batch, Learner},
-        network::{Checkpoint, DType, Graph, HostTensor, Token},
+        network::{Graph, Token},
+        tensors::{Checkpoint, DType, HostTensor},
+        training::{Batch, Learner},
     },
     pipeline::{self, Failure},
 };
@@ -162,7 +163,7 @@ fn a_model_with_one_label_is_no_classifier() {
     // Whatever says so: the output has one number.
     let head = [("head.weight", vec![1, 4])];
     let signature = head.map(|(name, shape)| {
-        (name.to_owned(), retune::engine::network::TensorInfo { dtype: DType::F32, shape })
+        (name.to_owned(), retune::engine::tensors::TensorInfo { dtype: DType::F32, shape })
     });
     let document = json!({"input": {"kind": "features", "shape": [4]},
         "nodes": [{"op": "linear", "param": "head"}]});

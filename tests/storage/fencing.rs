@@ -13,7 +13,7 @@ use retune::{
         result::{Finished, ManifestFacts},
         tensors,
     },
-    engine::network::{Checkpoint, HostTensor},
+    engine::tensors::{Checkpoint, HostTensor},
     pipeline::Verdict,
     storage::{Credentials, Location, S3Config, Storage, TenantStorage},
 };

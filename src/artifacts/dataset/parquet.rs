@@ -44,7 +44,7 @@ use parquet::{
 use super::{IDS, INPUTS, LABELS, MASK, TYPES, UNREAD};
 use crate::{
     artifacts::error::ArtifactError,
-    engine::network::{Checkpoint, DType, HostTensor, Signature},
+    engine::tensors::{Checkpoint, DType, HostTensor, Signature},
     storage::{Location, Storage},
 };
 use pages::{Bounded, Budget, TooLarge};

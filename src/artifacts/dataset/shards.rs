@@ -7,8 +7,8 @@ use super::{IDS, INPUTS, LABELS, MASK, TYPES, integers, is_parquet};
 use crate::{
     artifacts::error::ArtifactError,
     engine::{
-        learning::cross_entropy::IGNORED,
-        network::{Checkpoint, HostTensor, Signature},
+        tensors::{Checkpoint, HostTensor, Signature},
+        training::cross_entropy::IGNORED,
     },
     storage::{Location, Storage},
 };
@@ -144,7 +144,7 @@ fn check_alike(
     other: &Signature,
 ) -> Result<(), ArtifactError> {
     let same_columns = first.keys().eq(other.keys());
-    let alike = |(name, info): (&String, &crate::engine::network::TensorInfo)| {
+    let alike = |(name, info): (&String, &crate::engine::tensors::TensorInfo)| {
         let found = &other[name];
         let of_tokens = name != INPUTS;
         let same_sample = info.shape[1..] == found.shape[1..];

@@ -16,9 +16,12 @@ use kind::{EMBEDDING, Kind, MAGNITUDES};
 use super::settings::{Refusal, Settings};
 use crate::{
     artifacts::error::ArtifactError,
-    engine::network::{
-        OUTPUT, Signature, TensorInfo, is_of_a_task, is_transposed, tensor_of_module,
-        tied_embedding, vocabulary_of, wrapper_of,
+    engine::{
+        network::{
+            OUTPUT, is_of_a_task, is_transposed, tensor_of_module, tied_embedding, vocabulary_of,
+            wrapper_of,
+        },
+        tensors::{Signature, TensorInfo},
     },
     storage::Location,
 };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rayon::prelude::*;
 
 use super::changes::{Change, Product, Rows, Shift};
-use crate::engine::network::{Checkpoint, DType, Elements, HostTensor};
+use crate::engine::tensors::{Checkpoint, DType, Elements, HostTensor};
 
 /// Values that a task computes at least.
 const MIN_LEN: usize = 1 << 12;

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::{
     artifacts::error::ArtifactError,
-    engine::network::{Checkpoint, DType, HostTensor},
+    engine::tensors::{Checkpoint, DType, HostTensor},
     storage::Location,
 };
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::finite::{CHUNK, first_among};
 use crate::{
     artifacts::header::PREFIX,
-    engine::network::{Checkpoint, HostTensor},
+    engine::tensors::{Checkpoint, HostTensor},
 };
 
 /// The bytes of a safetensors file, piece by piece.

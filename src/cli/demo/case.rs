@@ -18,7 +18,7 @@ use super::{
     images::Images,
     training::{Network, Recipe, Trained, Trainer},
 };
-use crate::{artifacts::tensors, engine::network::Checkpoint};
+use crate::{artifacts::tensors, engine::tensors::Checkpoint};
 
 /// Samples of the customer's half that train; the rest of it validates. As many gradients as FGMT
 /// takes, so that FGMT and one epoch cost exactly two epochs.

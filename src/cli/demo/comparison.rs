@@ -161,7 +161,7 @@ mod tests {
             "timing": {"methods": {"identity": 0.25, "fgmt": 1.5}, "fine_tune_seconds": 0.5}});
         let report: Report = serde_json::from_value(report).unwrap();
         let tuned = Trained {
-            model: crate::engine::network::Checkpoint::new(),
+            model: crate::engine::tensors::Checkpoint::new(),
             snapshots: Vec::new(),
             seconds: 8.0,
             sample_gradients: 9,

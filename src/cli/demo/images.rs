@@ -8,8 +8,8 @@ use bytes::Bytes;
 use safetensors::SafeTensors;
 
 use crate::engine::{
-    learning::Dataset,
-    network::{Checkpoint, DType, HostTensor},
+    tensors::{Checkpoint, DType, HostTensor},
+    training::Dataset,
 };
 
 const FILE: &[u8] = include_bytes!("fashion_mnist_14x14.safetensors");

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     engine::{
-        learning::{Event, FineTunePlan, Learner, Optimizer},
-        network::{Checkpoint, DType, Graph, Signature, TensorInfo},
+        network::Graph,
+        tensors::{Checkpoint, DType, Signature, TensorInfo},
+        training::{Event, FineTunePlan, Learner, Optimizer},
     },
     pipeline,
 };

@@ -73,6 +73,3 @@ impl GradientStore for InMemory {
         gradient
     }
 }
-
-// Old name, until every reader has moved.
-pub use GradientStore as Shelf;

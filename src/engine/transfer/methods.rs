@@ -26,9 +26,6 @@ use crate::engine::{symmetry::Permutation, training::FineTunePlan};
 use gradient_matching::Variant;
 use layer_maps::Outputs;
 
-// Old paths, until every reader has moved.
-pub use super::evidence::GroupEvidence;
-
 /// The method whose alignment another builds upon: gradfix masks that of `gradfix_on`, bico and
 /// theseus are completed by weight matching, unless the bases differ in width.
 pub fn builds_on(method: Method, gradfix_on: Method, across_widths: bool) -> Option<Method> {

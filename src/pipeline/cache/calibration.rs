@@ -11,10 +11,13 @@ use crate::{
     artifacts::tensors,
     contract::plan::Speeds,
     engine::{
-        learning::{Dataset, Learner, Load},
-        matmul::{accumulate, matrix},
-        network::{Checkpoint, DType, Graph, HostTensor, Signature, TensorInfo},
+        network::Graph,
         symmetry::{Permutation, Symmetry, assignment},
+        tensors::{
+            Checkpoint, DType, HostTensor, Signature, TensorInfo,
+            matmul::{accumulate, matrix},
+        },
+        training::{Dataset, Learner, Load},
     },
     pipeline::{device::device, meter},
     storage::sha256_of,

@@ -24,10 +24,10 @@ use crate::{
     artifacts::tensors,
     contract::spec::Methods,
     engine::{
-        network::Checkpoint,
+        tensors::Checkpoint,
         transfer::{
             Method,
-            shelf::{Reached, Shelf, Side},
+            gradient_store::{GradientStore, Reached, Side},
         },
     },
     pipeline::{
@@ -122,7 +122,7 @@ impl<'a> DiskGradients<'a> {
     }
 }
 
-impl Shelf for DiskGradients<'_> {
+impl GradientStore for DiskGradients<'_> {
     fn find(&self, at: (usize, Side)) -> Option<Checkpoint> {
         let path = self.path(at);
         if !self.lasting || !digest_of(&path).exists() {

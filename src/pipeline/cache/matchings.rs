@@ -27,12 +27,12 @@ use serde::{Deserialize, Serialize};
 use super::checksummed;
 use crate::{
     engine::{
-        network::Checkpoint,
         symmetry::{Fit, Permutation, Stage, assignment::Certificate},
+        tensors::Checkpoint,
         transfer::{
-            Alignment, Evidence, Method, Problem, TransferError,
-            methods::{self, GroupEvidence},
-            shelf::{Shelf, Side},
+            Alignment, Evidence, GroupEvidence, Method, Problem, TransferError,
+            gradient_store::{GradientStore, Side},
+            methods::{self},
         },
     },
     pipeline::{
@@ -150,7 +150,7 @@ impl Underway {
 }
 
 /// Weight matching has no gradients to keep.
-impl Shelf for Underway {
+impl GradientStore for Underway {
     fn find(&self, _: (usize, Side)) -> Option<Checkpoint> {
         None
     }

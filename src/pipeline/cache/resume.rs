@@ -8,7 +8,7 @@ use crate::engine::{
         Fit,
         assignment::{Certificate, Prices},
     },
-    transfer::{Evidence, shelf::Reached},
+    transfer::{Evidence, gradient_store::Reached},
 };
 
 /// What a file says.

@@ -20,11 +20,12 @@ use crate::{
     artifacts::{Access, InputFile, Model, ModelFolder},
     contract::spec::{Method, Methods, Spec, TrajectoryKind},
     engine::{
-        network::{Checkpoint, Graph, Naming, Signature},
+        network::{Graph, Naming},
+        tensors::{Checkpoint, Signature},
         transfer::{
             Trajectory,
             compatibility::{AdoptedHead, compare},
-            rows::{SharedRows, tokens::OwnTokens},
+            shared_vocabulary::{SharedRows, tokens::OwnTokens},
             ties::Untied,
             widths,
         },

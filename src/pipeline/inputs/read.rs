@@ -2,7 +2,10 @@
 
 use crate::{
     artifacts::{Access, ArtifactError, InputFile, Model, ModelFolder, tensors},
-    engine::network::{Graph, Input, Naming, Signature},
+    engine::{
+        network::{Graph, Input, Naming},
+        tensors::Signature,
+    },
     pipeline::failure::{self, Failure},
     storage::{Location, Storage},
 };

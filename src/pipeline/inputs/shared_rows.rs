@@ -8,10 +8,11 @@ use super::TRAJECTORY;
 use crate::{
     artifacts::{InputFile, ModelFolder, model::OtherFile, names},
     engine::{
-        network::{Graph, Signature},
+        network::Graph,
+        tensors::Signature,
         transfer::{
             compatibility::{AdoptedHead, OtherClasses},
-            rows::{
+            shared_vocabulary::{
                 Axis, Names, SharedRows, named_tensors, none_is_shared, same_numbering,
                 tokens::{Numbering, OwnTokens},
             },

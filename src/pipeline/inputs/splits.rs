@@ -6,7 +6,7 @@ use crate::{
         Access, InputFile,
         dataset::{self, Reading},
     },
-    engine::learning::Dataset,
+    engine::training::Dataset,
     pipeline::{
         failure::{self, Failure},
         job::Job,

@@ -12,7 +12,8 @@ use crate::{
     artifacts::{self, Access, InputFile, Model, model::OtherFile},
     contract::spec::TrajectoryKind,
     engine::{
-        network::{Checkpoint, Graph, HostTensor, Signature, is_of_a_task},
+        network::{Graph, is_of_a_task},
+        tensors::{Checkpoint, HostTensor, Signature},
         transfer::compatibility::compare,
     },
     pipeline::{

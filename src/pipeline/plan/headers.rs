@@ -7,7 +7,8 @@ use crate::{
     artifacts::{self, ModelFolder, model::OtherFile},
     contract::spec::Spec,
     engine::{
-        network::{Graph, Signature},
+        network::Graph,
+        tensors::Signature,
         transfer::{compatibility::AdoptedHead, ties::Untied},
     },
     pipeline::{

@@ -7,8 +7,8 @@ use crate::{
         spec::{Alpha, Spec},
     },
     engine::{
-        learning::DataFault,
         network::Graph,
+        training::DataFault,
         transfer::{Method, STATISTICS_SAMPLES, candidate::ALPHAS, methods},
     },
     pipeline::{

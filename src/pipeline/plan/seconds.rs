@@ -272,9 +272,10 @@ mod tests {
     use crate::{
         contract::spec::Spec,
         engine::{
-            learning::Load,
-            network::{DType, Graph, Signature, TensorInfo},
+            network::Graph,
             symmetry::Symmetry,
+            tensors::{DType, Signature, TensorInfo},
+            training::Load,
         },
         pipeline::plan::work::Matching,
     };

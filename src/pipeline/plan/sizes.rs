@@ -6,7 +6,7 @@ use crate::{
         plan::SampleCounts,
         spec::{Methods, Spec},
     },
-    engine::{learning::Load, transfer::Method},
+    engine::{training::Load, transfer::Method},
 };
 
 /// Samples of one batch of an evaluation.

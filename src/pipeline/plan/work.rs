@@ -4,11 +4,7 @@ use std::ops::AddAssign;
 
 use crate::{
     contract::plan::Speeds,
-    engine::{
-        learning::Load,
-        network::{Role, Signature},
-        symmetry::Symmetry,
-    },
+    engine::{network::Role, symmetry::Symmetry, tensors::Signature, training::Load},
 };
 
 /// What one solve over one pair takes.

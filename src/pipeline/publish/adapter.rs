@@ -18,8 +18,8 @@ use crate::{
         spec::Update,
     },
     engine::{
-        network::{Checkpoint, HostTensor, Op, module_of_tensor},
-        transfer::low_rank::Matrix,
+        network::{Op, module_of_tensor},
+        tensors::{Checkpoint, HostTensor, low_rank::Matrix},
     },
     pipeline::{comparison::Comparison, context::Context},
 };

@@ -11,8 +11,8 @@ use crate::{
         self, Advice, Environment, Measured, Metrics, Report, SelectionRule, Software,
     },
     engine::{
-        learning::{Cost, Dataset, Evaluation},
         symmetry::Permutation,
+        training::{Cost, Dataset, Evaluation},
         transfer::{Candidate, STATISTICS_SAMPLES, candidate::ALPHAS},
     },
     pipeline::{
@@ -106,7 +106,7 @@ fn head(inputs: &Inputs) -> Option<report::HeadAdopted> {
 }
 
 fn shared_rows(inputs: &Inputs) -> Vec<report::RowsShared> {
-    let told = |rows: &crate::engine::transfer::rows::SharedRows| report::RowsShared {
+    let told = |rows: &crate::engine::transfer::shared_vocabulary::SharedRows| report::RowsShared {
         axis: told::axis(rows.axis).to_owned(),
         tensors: rows.tensors.iter().cloned().collect(),
         source: rows.of,

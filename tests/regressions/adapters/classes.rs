@@ -1,6 +1,6 @@
 //! Classes that three models name: no row is added to one of another name.
 
-use retune::engine::network::{Checkpoint, HostTensor};
+use retune::engine::tensors::{Checkpoint, HostTensor};
 use serde_json::{Value, json};
 
 use crate::{

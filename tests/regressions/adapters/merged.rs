@@ -7,8 +7,9 @@ use burn::tensor::Device;
 use retune::{
     artifacts::tensors,
     engine::{
-        learning::{Batch, Learner},
-        network::{Checkpoint, Graph, HostTensor, Input, Naming},
+        network::{Graph, Input, Naming},
+        tensors::{Checkpoint, HostTensor},
+        training::{Batch, Learner},
     },
 };
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use retune::engine::network::HostTensor;
+use retune::engine::tensors::HostTensor;
 use serde_json::{Value, json};
 
 use super::merged;

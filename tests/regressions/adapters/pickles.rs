@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use retune::engine::network::Checkpoint;
+use retune::engine::tensors::Checkpoint;
 
 use crate::{
     pipeline::case::{names_in, read_tensors},

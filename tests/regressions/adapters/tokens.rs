@@ -5,8 +5,9 @@ use std::fs;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use retune::engine::{
-    network::{Checkpoint, Graph, HostTensor},
+    network::Graph,
     symmetry::{Permutation, Symmetry},
+    tensors::{Checkpoint, HostTensor},
 };
 use serde_json::{Value, json};
 

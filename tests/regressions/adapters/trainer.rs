@@ -1,6 +1,6 @@
 //! The model that a Trainer saves beside its `checkpoint-N/`: the end of the tuning.
 
-use retune::engine::network::Checkpoint;
+use retune::engine::tensors::Checkpoint;
 use serde_json::{Value, json};
 
 use super::merged;

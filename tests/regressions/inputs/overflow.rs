@@ -2,7 +2,7 @@
 
 use retune::{
     artifacts::{Access, tensors},
-    engine::network::{Checkpoint, DType, HostTensor},
+    engine::tensors::{Checkpoint, DType, HostTensor},
     pipeline::{self, Failure},
 };
 use serde_json::{Value, json};

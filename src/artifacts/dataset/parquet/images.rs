@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     artifacts::error::ArtifactError,
-    engine::network::{Checkpoint, DType},
+    engine::tensors::{Checkpoint, DType},
 };
 
 /// The longest side of an image, and what decoding one may allocate.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     artifacts::error::ArtifactError,
-    engine::network::{DType, Signature, TensorInfo},
+    engine::tensors::{DType, Signature, TensorInfo},
 };
 
 /// Rows of token ids that are looked at, and after how many ids no more are.

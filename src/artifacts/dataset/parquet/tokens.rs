@@ -13,8 +13,8 @@ use super::{
 use crate::{
     artifacts::{dataset::NO_TOKEN, error::ArtifactError},
     engine::{
-        learning::cross_entropy::IGNORED,
-        network::{Checkpoint, DType},
+        tensors::{Checkpoint, DType},
+        training::cross_entropy::IGNORED,
     },
 };
 

@@ -30,9 +30,6 @@ use crate::engine::{
     },
 };
 
-// Old paths, until every reader has moved.
-pub use crate::engine::transfer::problem::WEIGHT_ANCHOR;
-
 /// What is kept from step to step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variant {

@@ -3,7 +3,7 @@
 
 use crate::{
     contract::report::{Energy, Named, PhaseTime, Timing, TrainingTimes, WeightMatchingOrigin},
-    engine::ledger::Work,
+    engine::profiler::Work,
     pipeline::{
         cache::Origin,
         comparison::Comparison,

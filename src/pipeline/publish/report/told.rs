@@ -6,8 +6,8 @@ use crate::{
         MatchedStep, Relation, Scores, SignMask, StepScore,
     },
     engine::{
-        learning::{self, Evaluation},
         symmetry,
+        training::{self, Evaluation},
         transfer::{
             Evidence, GroupEvidence, MapEvidence, Mask, Score, diagnosis, ladder,
             shared_vocabulary as rows,
@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// Why a training ended.
-pub fn end(end: learning::End) -> &'static str {
+pub fn end(end: training::End) -> &'static str {
     match end {
-        learning::End::Finished => "finished",
-        learning::End::TargetReached => "target_reached",
-        learning::End::Interrupted => "interrupted",
+        training::End::Finished => "finished",
+        training::End::TargetReached => "target_reached",
+        training::End::Interrupted => "interrupted",
     }
 }
 
@@ -104,8 +104,8 @@ impl From<&GroupEvidence> for GroupMatch {
     }
 }
 
-impl From<&learning::Epoch> for Epoch {
-    fn from(of: &learning::Epoch) -> Self {
+impl From<&training::Epoch> for Epoch {
+    fn from(of: &training::Epoch) -> Self {
         Self {
             epoch: of.epoch,
             train_loss: Some(of.train_loss),
@@ -115,8 +115,8 @@ impl From<&learning::Epoch> for Epoch {
     }
 }
 
-impl From<&learning::Barrier> for LossBarrier {
-    fn from(of: &learning::Barrier) -> Self {
+impl From<&training::Barrier> for LossBarrier {
+    fn from(of: &training::Barrier) -> Self {
         Self { height: Some(of.height), losses: of.losses.iter().copied().map(Some).collect() }
     }
 }
