@@ -1,5 +1,7 @@
 //! The rules between modules, read from the source (ARCHITECTURE.md).
 
+mod circles;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -28,6 +30,22 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let sources: Vec<_> = files.into_iter().filter_map(read).collect();
     assert!(!sources.is_empty(), "src/{folder} has files");
     sources
+}
+
+/// Every module of the crate by its path from the root, with its code.
+fn all_sources() -> Vec<(Vec<String>, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let modules = sources("").into_iter().filter_map(|(path, code)| {
+        let path = path.strip_prefix(&root).ok()?.with_extension("");
+        let names: Vec<String> =
+            path.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+        match names.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["lib"] => Some((Vec::new(), code)),
+            ["main"] => None,
+            _ => Some((names, code)),
+        }
+    });
+    modules.collect()
 }
 
 /// Lines of code (no comments) of a folder that name one of `words`.

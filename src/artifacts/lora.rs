@@ -13,6 +13,7 @@
 mod changes;
 mod merged;
 mod pattern;
+mod refusal;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -15,9 +15,9 @@ use super::{
     Storage, StorageError,
     digest::CHUNK,
     fetch::FetchedFile,
+    listing::{Listing, ObjectInfo},
     location::Location,
     publish::Published,
-    read::{Listing, ObjectInfo},
     staging::{Attempt, Pieces, Staged},
 };
 

@@ -14,9 +14,9 @@ use object_store::{GetOptions, GetRange};
 use super::{
     Storage, StorageError,
     digest::{self, Running, Sha256Hex},
+    listing::ObjectInfo,
     local::{self, Regular},
     location::{Location, Store},
-    read::ObjectInfo,
 };
 
 /// Failures in a row, without a byte of progress, after which a download gives up.

@@ -26,8 +26,8 @@ use uuid::Uuid;
 use super::{
     StorageError,
     digest::CHUNK,
+    listing::{Listing, ObjectInfo},
     location::Location,
-    read::{Listing, ObjectInfo},
     roots::Roots,
 };
 

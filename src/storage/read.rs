@@ -11,25 +11,10 @@ use object_store::{
 use super::{
     Storage, StorageError,
     digest::Running,
+    listing::{Listing, ObjectInfo},
     local::{self, Regular},
     location::{Location, Store},
 };
-
-/// An object without its content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectInfo {
-    pub location: Location,
-    pub size: u64,
-    /// Changes when the object does.
-    pub etag: Option<String>,
-}
-
-/// A folder, one level deep, in order of name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
-    pub files: Vec<ObjectInfo>,
-    pub folders: Vec<Location>,
-}
 
 /// An object being read.
 pub struct Download {

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use kind::{EMBEDDING, Kind, MAGNITUDES};
 
-use super::settings::{Refusal, Settings};
+use super::{refusal::Refusal, settings::Settings};
 use crate::{
     artifacts::error::ArtifactError,
     engine::{

@@ -1,6 +1,6 @@
 //! Names of modules as `rank_pattern` and `alpha_pattern` give them.
 
-use super::settings::{Refusal, not_implemented};
+use super::refusal::{Refusal, not_implemented};
 
 /// A name of modules as peft matches it, as a regular expression: of these only plain characters, `.`,
 /// `\.`, `.*` and a leading `^` are read.

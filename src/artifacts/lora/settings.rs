@@ -6,7 +6,10 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::pattern::Pattern;
+use super::{
+    pattern::Pattern,
+    refusal::{Refusal, not_implemented},
+};
 
 /// What a key means for a saved adapter.
 enum Meaning {
@@ -112,13 +115,6 @@ pub(super) struct Settings {
     pub ensure_weight_tying: bool,
     #[serde(default)]
     trainable_token_indices: Value,
-}
-
-/// Why settings are refused: the code, and what is wrong.
-pub(super) type Refusal = (&'static str, String);
-
-pub(super) fn not_implemented(what: &str) -> Refusal {
-    ("not_implemented", format!("{what}; merge the adapter into its base instead"))
 }
 
 impl Settings {

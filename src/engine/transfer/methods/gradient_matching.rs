@@ -9,7 +9,7 @@
 //! next needs.
 //!
 //! One pair more is ours: the bases' own parameters, as weight matching has them, scaled to count
-//! [`WEIGHT_ANCHOR`] times as much as the first pair of gradients. Gradients of few samples leave
+//! [`super::super::WEIGHT_ANCHOR`] times as much as the first pair of gradients. Gradients of few samples leave
 //! many units undecided, and the weights settle them; over 24 seeds of the digits (`make
 //! bench-digits`) the anchor lifts every width. With 0 the method is the paper's.
 
