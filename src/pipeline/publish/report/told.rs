@@ -10,7 +10,7 @@ use crate::{
         training::{self, Evaluation},
         transfer::{
             Evidence, GroupEvidence, MapEvidence, Mask, Score, diagnosis, ladder,
-            shared_vocabulary as rows,
+            shared_vocabulary::Axis,
         },
     },
 };
@@ -25,10 +25,10 @@ pub fn end(end: training::End) -> &'static str {
 }
 
 /// What rows are.
-pub fn axis(axis: rows::Axis) -> &'static str {
+pub fn axis(axis: Axis) -> &'static str {
     match axis {
-        rows::Axis::Classes => "classes",
-        rows::Axis::Vocabulary => "vocabulary",
+        Axis::Classes => "classes",
+        Axis::Vocabulary => "vocabulary",
     }
 }
 
