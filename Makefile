@@ -20,7 +20,7 @@ demo: postgres
 
 # One process for each binary: the integration tests share a PostgreSQL.
 test: postgres peers $(WEED) $(MLFLOW) $(OPENAPI)
-	$(CARGO) test --locked --lib --bins --tests
+	$(CARGO) test --locked --workspace --lib --bins --tests
 
 # Where `cargo build` puts the program.
 PROGRAM = $$($(CARGO) metadata --format-version 1 --no-deps \
@@ -60,9 +60,9 @@ test-schema: postgres $(SCHEMATHESIS)
 	$(VENV)/bin/python -B tests/schema/run.py $(PROGRAM) $(ARGS)
 
 check: $(OPENAPI)
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --no-deps --lib --document-private-items
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --workspace --no-deps --lib --document-private-items
 	@! $(CARGO) tree --locked -i aws-lc-rs 2>/dev/null | grep -q . || { echo "two TLS providers: aws-lc-rs is in the tree"; exit 1; }
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: bans, licences and sources were not checked"; fi

@@ -6,7 +6,7 @@
 pub mod contract;
 
 // The numerics: networks as data, their permutation symmetry, learning, transfer.
-pub mod engine;
+pub use retune_engine as engine;
 
 // Locations in object storage: allowed roots, streaming, digests.
 pub mod storage;

@@ -1,7 +1,7 @@
 //! A model as data: a [`Graph`] says how it computes, a `Checkpoint` holds its parameters.
 //!
-//! One graph gives both the forward pass (`crate::engine::execution`) and the permutation symmetry
-//! (`crate::engine::symmetry`), so the two cannot disagree. Nothing here knows a file or a store.
+//! One graph gives both the forward pass (`crate::execution`) and the permutation symmetry
+//! (`crate::symmetry`), so the two cannot disagree. Nothing here knows a file or a store.
 
 pub mod document;
 pub mod error;

@@ -52,7 +52,7 @@ use super::{
     },
     network::{Graph, GraphError, Op, Task, Token},
 };
-use crate::engine::tensors::Signature;
+use crate::tensors::Signature;
 
 /// Samples that one evaluation step holds on the device.
 const EVALUATION_BATCH: usize = 256;

@@ -38,7 +38,8 @@ impl Imports {
     /// `None` for what is no module of this crate.
     fn resolved(&self, module: &Path, path: &Path) -> Option<Path> {
         if path[0] == "crate" {
-            return Some(path[1..].to_vec());
+            let package = module.iter().take(1).filter(|folder| *folder == "engine");
+            return Some(package.chain(&path[1..]).cloned().collect());
         }
         let ups = path.iter().take_while(|name| *name == "super").count();
         let skipped = ups + usize::from(path[0] == "self");

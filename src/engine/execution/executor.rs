@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use crate::engine::network::Op;
+use crate::network::Op;
 
 /// What runs a graph, decided once, where the device is chosen.
 #[derive(Clone, Debug)]

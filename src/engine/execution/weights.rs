@@ -12,7 +12,7 @@ use super::{
     executor::Executor,
     values::{flat, floats},
 };
-use crate::engine::{
+use crate::{
     network::{Graph, Role},
     tensors::{Checkpoint, HostTensor},
 };

@@ -30,7 +30,7 @@ use super::{
     graph::{Graph, Input, Node, Operand, Task},
     op::{Op, Pair},
 };
-use crate::engine::tensors::Signature;
+use crate::tensors::Signature;
 
 type Build = fn(&Source<'_>) -> Result<Graph, GraphError>;
 
@@ -330,7 +330,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::tensors::{DType, TensorInfo};
+    use crate::tensors::{DType, TensorInfo};
 
     /// Tensors by name and shape, batch norms as `name` and channels.
     pub(super) fn signature(weights: &[(&str, &[usize])], norms: &[(&str, usize)]) -> Signature {

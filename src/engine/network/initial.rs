@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Graph, Op, Role};
-use crate::engine::tensors::{Checkpoint, HostTensor, Signature};
+use crate::tensors::{Checkpoint, HostTensor, Signature};
 
 impl Graph {
     /// Weights and biases of linear layers and convolutions uniform in `±1/√fan_in` (`PyTorch`'s
@@ -66,7 +66,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::tensors::{DType, TensorInfo};
+    use crate::tensors::{DType, TensorInfo};
 
     #[test]
     fn draws_within_the_bound_and_repeats() {

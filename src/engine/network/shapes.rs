@@ -5,7 +5,7 @@ use super::{
     graph::{Graph, Input, Node, Operand, Task},
     op::{Op, Pair},
 };
-use crate::engine::tensors::{Signature, TensorInfo};
+use crate::tensors::{Signature, TensorInfo};
 
 mod tokens;
 
@@ -340,7 +340,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::tensors::DType;
+    use crate::tensors::DType;
 
     fn signature(tensors: &[(&str, &[usize])]) -> Signature {
         tensors

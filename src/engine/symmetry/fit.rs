@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::{Symmetry, similarity::Pair};
-use crate::engine::{network::Role, tensors::HostTensor};
+use crate::{network::Role, tensors::HostTensor};
 
 /// What a pair is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

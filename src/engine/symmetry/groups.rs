@@ -15,7 +15,7 @@ mod spaces;
 use std::{collections::BTreeMap, ops::Range};
 
 use super::attention::Attention;
-use crate::engine::{
+use crate::{
     network::{Graph, GraphError, Op, Operand, Role, shapes::channels},
     tensors::{Checkpoint, HostTensor, Signature},
 };
@@ -141,7 +141,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::engine::tensors::{DType, TensorInfo};
+    use crate::tensors::{DType, TensorInfo};
 
     pub fn derive(input: &Value, nodes: &Value, tensors: &[(&str, &[usize])]) -> Symmetry {
         let graph = Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap();

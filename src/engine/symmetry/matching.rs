@@ -24,7 +24,7 @@ use super::{
     groups::Symmetry,
     permutation::Permutation,
 };
-use crate::engine::{
+use crate::{
     execution::Executor,
     profiler::{Profiler, Work},
     tensors::Checkpoint,

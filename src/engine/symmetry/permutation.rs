@@ -12,8 +12,8 @@ use super::{
     gather::{Offsets, along, gather, strides},
     groups::{Member, Symmetry},
 };
-use crate::engine::symmetry::permuted_tensor::Rows;
-use crate::engine::tensors::{CHUNK, Checkpoint, HostTensor};
+use crate::symmetry::permuted_tensor::Rows;
+use crate::tensors::{CHUNK, Checkpoint, HostTensor};
 
 /// One order of units for each group of a [`Symmetry`], in its order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,7 +209,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::network::Graph;
+    use crate::network::Graph;
 
     /// conv (3 channels) → flatten (2×2 each) → linear.
     fn flattened() -> (Symmetry, Checkpoint) {

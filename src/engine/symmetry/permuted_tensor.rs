@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range};
 use bytes::Bytes;
 
 use super::gather::{Offsets, View};
-use crate::engine::tensors::{Elements, HostTensor};
+use crate::tensors::{Elements, HostTensor};
 
 /// Shorter rows are not worth fetching one by one.
 const MIN_ROW_LENGTH: usize = 64;
@@ -76,7 +76,7 @@ impl Elements for Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::symmetry::gather::gather;
+    use crate::symmetry::gather::gather;
 
     #[test]
     fn any_range_is_what_the_whole_has_there() {

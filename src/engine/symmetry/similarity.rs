@@ -15,7 +15,7 @@ use super::{
     groups::{Group, Member, Symmetry},
     permutation::Permutation,
 };
-use crate::engine::{
+use crate::{
     execution::{Executor, floats},
     network::Role,
     tensors::{

@@ -170,7 +170,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::engine::tensors::{CHUNK, DType};
+    use crate::tensors::{CHUNK, DType};
 
     fn pair(dtype: DType, factor: f32) -> (HostTensor, HostTensor) {
         let n = 3 * RANGE + 17;

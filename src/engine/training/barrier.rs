@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Dataset, Learner};
-use crate::engine::tensors::Checkpoint;
+use crate::tensors::Checkpoint;
 
 /// Points on the segment, both ends included.
 const SEGMENT_POINTS: usize = 25;

@@ -1,6 +1,6 @@
 //! What one sample asks of a machine, by the kinds of kernels that run it: an estimate for plans.
 
-use crate::engine::{
+use crate::{
     execution::cpu::stored_for_backward,
     network::{Graph, GraphError, Op, Operand, shapes::channels},
     tensors::Signature,
@@ -80,7 +80,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::training::testing;
+    use crate::training::testing;
 
     #[test]
     fn a_small_network_by_hand() {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use faer::{Accum, Mat, Par, linalg::matmul::matmul};
 
 use super::{Batch, Learner, cross_entropy};
-use crate::engine::{
+use crate::{
     execution::{
         BatchNormMode, Executor, Weights,
         cpu::{self, CpuActivation, Stored},

@@ -5,7 +5,7 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::cross_entropy::IGNORED;
-use crate::engine::tensors::HostTensor;
+use crate::tensors::HostTensor;
 
 /// Samples with their labels. Cloning and [`Dataset::subset`] share the values.
 #[derive(Clone, Debug)]

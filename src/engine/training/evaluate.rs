@@ -4,7 +4,7 @@ use super::{
     Batch, Dataset, EVALUATION_BATCH, Learner,
     cross_entropy::{Scores, scores},
 };
-use crate::engine::{
+use crate::{
     execution::{BatchNormMode, Weights},
     tensors::Checkpoint,
 };
@@ -63,8 +63,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::training::{DataFault, testing};
-    use crate::engine::{network::Task, tensors::HostTensor};
+    use crate::training::{DataFault, testing};
+    use crate::{network::Task, tensors::HostTensor};
 
     #[test]
     fn batches_do_not_change_the_result_and_faults_are_found_first() {

@@ -16,7 +16,7 @@ use super::{
     cross_entropy::counted,
     optimizer::{Memory, Optimizer, cosine},
 };
-use crate::engine::{
+use crate::{
     execution::{BatchNormMode, Weights},
     tensors::{Checkpoint, HostTensor},
 };
@@ -222,8 +222,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::training::{Batch, testing};
-    use crate::engine::{network::Graph, tensors::Signature};
+    use crate::training::{Batch, testing};
+    use crate::{network::Graph, tensors::Signature};
 
     fn network() -> (Graph, Signature) {
         let graph = testing::graph(

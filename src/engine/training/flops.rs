@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::engine::{
+use crate::{
     network::{Graph, GraphError, Op, shapes::channels},
     tensors::Signature,
 };
@@ -81,7 +81,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::tensors::{DType, TensorInfo};
+    use crate::tensors::{DType, TensorInfo};
 
     #[test]
     fn multiplications_are_counted_by_hand() {

@@ -8,7 +8,7 @@ use super::{
     Batch, Learner,
     cross_entropy::{self, Scores, scores},
 };
-use crate::engine::{
+use crate::{
     execution::{
         BatchNormMode, Executor, Statistics, Weights,
         burn::{BurnActivation, forward as forward_by_burn},
@@ -127,8 +127,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::engine::network::{Graph, Task};
-    use crate::engine::training::{dataset::next_labels, testing};
+    use crate::network::{Graph, Task};
+    use crate::training::{dataset::next_labels, testing};
 
     /// Every element's gradient against a central difference of the loss.
     fn check(sample_shape: &[usize], nodes: Value, shapes: &[(&str, &[usize])]) {

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::{Batch, Learner};
-use crate::engine::{
+use crate::{
     network::{Graph, Token},
     tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
 };

@@ -2,7 +2,7 @@
 //! many to be held at once.
 
 use super::{Batch, Learner};
-use crate::engine::network::{Input, Node, Op, Task};
+use crate::network::{Input, Node, Op, Task};
 
 /// Bytes of activations that the backward pass may hold.
 pub(super) const ACTIVATION_BYTES: usize = 512 << 20;
@@ -52,7 +52,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::training::testing;
+    use crate::training::testing;
 
     #[test]
     fn parts_add_up_to_the_whole() {

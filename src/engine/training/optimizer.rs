@@ -100,7 +100,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::engine::execution::floats;
+    use crate::execution::floats;
 
     /// Two steps from 1 with the gradients 0.5 and 0.25.
     fn two_steps(optimizer: Optimizer, decay: f64) -> f32 {

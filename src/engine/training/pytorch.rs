@@ -9,7 +9,7 @@ use bytes::Bytes;
 use safetensors::SafeTensors;
 
 use super::{Batch, Learner, dataset::next_labels, testing};
-use crate::engine::{
+use crate::{
     network::{Graph, Input, Task, Token},
     tensors::{Checkpoint, DType, HostTensor},
 };
@@ -95,7 +95,7 @@ fn compare(path: &Path) {
 
 #[test]
 fn networks_agree_with_pytorch() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/networks");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/networks");
     let mut compared = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -109,7 +109,7 @@ fn networks_agree_with_pytorch() {
 
 #[test]
 fn transformers_agree_with_pytorch() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/transformers");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/transformers");
     let (mut compared, mut languages) = (0, 0);
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -9,7 +9,7 @@ use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Dataset, Learner};
-use crate::engine::{
+use crate::{
     execution::{BatchNormMode, Moments, Weights},
     network::Op,
     tensors::{Checkpoint, HostTensor},
@@ -101,7 +101,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::training::{Batch, testing};
+    use crate::training::{Batch, testing};
 
     #[test]
     fn statistics_are_the_mean_over_batches_with_unbiased_variance() {

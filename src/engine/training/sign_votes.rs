@@ -1,7 +1,7 @@
 //! How many samples would raise a parameter, and how many would lower it.
 
 use super::{Dataset, Learner};
-use crate::engine::{
+use crate::{
     execution::{BatchNormMode, Weights, floats},
     tensors::{Checkpoint, HostTensor},
 };
@@ -53,7 +53,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::training::testing;
+    use crate::training::testing;
 
     #[test]
     fn votes_are_counted_sample_by_sample() {

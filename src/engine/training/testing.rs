@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::{Batch, Dataset};
-use crate::engine::{
+use crate::{
     network::Graph,
     tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
 };

@@ -5,7 +5,7 @@ use super::{
     problem::Problem,
     transport::Transport,
 };
-use crate::engine::symmetry::Permutation;
+use crate::symmetry::Permutation;
 
 /// What a method found: a transport for each step, and the evidence for it.
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,7 @@ use super::{
     problem::{Problem, TransferError},
     transport::Transport,
 };
-use crate::engine::{
+use crate::{
     profiler::Work,
     tensors::Checkpoint,
     training::{Cost, Dataset, Evaluation},

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::engine::transfer::shared_vocabulary::{Axis, named_tensors};
-use crate::engine::{
+use crate::transfer::shared_vocabulary::{Axis, named_tensors};
+use crate::{
     network::{Graph, is_of_a_task},
     tensors::{Checkpoint, HostTensor, Signature},
 };
@@ -235,7 +235,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::tensors::{DType, TensorInfo};
+    use crate::tensors::{DType, TensorInfo};
 
     fn model(tensors: &[(&str, DType, &[usize])]) -> Signature {
         let info = |(name, dtype, shape): &(&str, DType, &[usize])| {

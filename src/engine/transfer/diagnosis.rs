@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{alignment::Alignment, problem::Problem, transport::Transport};
-use crate::engine::{
+use crate::{
     profiler::Work,
     symmetry::Permutation,
     tensors::Checkpoint,
@@ -153,7 +153,7 @@ fn barrier(problem: &Problem) -> Option<Barrier> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::tensors::HostTensor;
+    use crate::tensors::HostTensor;
 
     fn model(weight: [f32; 2], bias: f32) -> Checkpoint {
         let tensor = |shape, values| HostTensor::from_f32(shape, values);

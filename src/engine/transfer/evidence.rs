@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::engine::symmetry::{Fit, Permutation, Solution, Symmetry, assignment::Certificate};
+use crate::symmetry::{Fit, Permutation, Solution, Symmetry, assignment::Certificate};
 
 /// How well the tensors matched at one step.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::evidence::Evidence;
-use crate::engine::{
+use crate::{
     symmetry::{Stage, assignment::Prices},
     tensors::Checkpoint,
 };

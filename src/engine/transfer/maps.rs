@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use faer::{Mat, MatRef};
 
-use crate::engine::tensors::HostTensor;
+use crate::tensors::HostTensor;
 
 /// `R` `[d_A, d_B]` for axes of tensors; an axis without one keeps its coordinates.
 #[derive(Clone, Debug, Default)]

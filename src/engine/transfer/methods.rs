@@ -22,7 +22,7 @@ use super::{
     options::Method,
     problem::{Problem, TransferError},
 };
-use crate::engine::{symmetry::Permutation, training::FineTunePlan};
+use crate::{symmetry::Permutation, training::FineTunePlan};
 use gradient_matching::Variant;
 use layer_maps::Outputs;
 

@@ -8,7 +8,7 @@ use super::{
     trajectory::Trajectory,
     transport::{Transport, Tuned},
 };
-use crate::engine::{
+use crate::{
     network::{ParamUse, Role},
     profiler::{Profiler, Work},
     symmetry::{Permutation, Symmetry, assignment::NotFinite},

@@ -20,7 +20,7 @@ use std::{
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::engine::{
+use crate::{
     network::{Graph, Op, Task},
     tensors::{Checkpoint, DType, Elements, HostTensor, Signature, TensorInfo},
 };

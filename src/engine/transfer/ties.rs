@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::engine::{
+use crate::{
     network::{Graph, OUTPUT, Task, tied_embedding},
     tensors::{Checkpoint, Signature},
 };

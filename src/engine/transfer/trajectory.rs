@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{options::Schedule, schedule::fractions, shared_vocabulary::SharedRows};
-use crate::engine::tensors::Checkpoint;
+use crate::tensors::Checkpoint;
 
 /// A base and the points after it. Point `t` is `(1 − λ_t) θ_A⁰ + λ_t end_t`: on a linear trajectory
 /// every end is the tuned model, on a stored one it is the checkpoint itself and λ is 1.
@@ -112,7 +112,7 @@ impl Trajectory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::tensors::HostTensor;
+    use crate::tensors::HostTensor;
 
     fn model(value: f32) -> Checkpoint {
         [("w".to_owned(), HostTensor::from_f32(vec![1], vec![value]))].into_iter().collect()

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::maps::Maps;
-use crate::engine::{
+use crate::{
     symmetry::{Permutation, Symmetry},
     tensors::{Checkpoint, HostTensor, Projection, Update, UpdateMask},
 };
@@ -129,7 +129,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::{network::Graph, tensors::Deferred};
+    use crate::{network::Graph, tensors::Deferred};
 
     const NAME: &str = "a.weight";
 

@@ -5,7 +5,7 @@
 //! follows none (what the network reads, what it tells apart) must agree, and so must the wiring.
 
 use super::compatibility::Incompatible;
-use crate::engine::{
+use crate::{
     network::{Graph, Op, Role},
     symmetry::Symmetry,
     tensors::Signature,

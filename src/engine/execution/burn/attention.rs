@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 
-use crate::engine::network::op::{Llama3Scaling, Op, Rotary};
+use crate::network::op::{Llama3Scaling, Op, Rotary};
 
 /// Added to the score of a position that is not attended to. It is far below any score, yet finite,
 /// so that a row with every position masked gives no NaN.
@@ -147,7 +147,7 @@ fn stretched(frequency: f64, scaling: &Llama3Scaling) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::execution::floats;
+    use crate::execution::floats;
 
     fn tensor<const D: usize>(values: &[f32], dims: [usize; D]) -> Tensor<D> {
         Tensor::from_data(TensorData::new(values.to_vec(), dims), &Device::flex())

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, module::batch_norm_train};
 
-use crate::engine::execution::{
+use crate::execution::{
     statistics::{BatchStatistics, Statistics},
     weights::Weights,
 };

@@ -9,7 +9,7 @@ use super::{
     batch_norm::BatchNorm,
     layers, tokens,
 };
-use crate::engine::{
+use crate::{
     execution::{statistics::Statistics, weights::Weights},
     network::{Graph, Op, Operand},
 };
@@ -41,7 +41,7 @@ pub fn forward(
 }
 
 /// One node.
-pub(in crate::engine::execution) fn run(
+pub(in crate::execution) fn run(
     position: usize,
     op: &Op,
     mut inputs: Vec<BurnActivation>,

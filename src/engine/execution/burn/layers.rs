@@ -6,7 +6,7 @@ use burn::tensor::{
 };
 
 use super::activation::BurnActivation;
-use crate::engine::{
+use crate::{
     execution::weights::Weights,
     network::{Op, op::Pair},
 };

@@ -1,8 +1,8 @@
-//! Packed tokens ([`Token`](crate::engine::network::Token)) on a device, taken apart.
+//! Packed tokens ([`Token`](crate::network::Token)) on a device, taken apart.
 
 use burn::tensor::Tensor;
 
-use crate::engine::network::token::{ABSENT, IDS};
+use crate::network::token::{ABSENT, IDS};
 
 /// Positions `[B, S]` on a device, taken apart. Every tensor is `[B, S]`.
 pub(super) struct PackedTokens {
@@ -39,7 +39,7 @@ mod tests {
     use burn::tensor::{Device, TensorData};
 
     use super::*;
-    use crate::engine::{
+    use crate::{
         execution::floats,
         network::{Token, token::TYPES},
     };

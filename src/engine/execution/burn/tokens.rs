@@ -7,7 +7,7 @@ use super::{
     attention::{Operands, attention},
     packed_tokens::PackedTokens,
 };
-use crate::engine::{
+use crate::{
     execution::weights::Weights,
     network::{Op, op::Position},
 };
@@ -191,7 +191,7 @@ fn weighted_sum(x: Tensor<3>, shares: Tensor<2>) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{
+    use crate::{
         execution::{Executor, floats},
         network::{Graph, Input, Node, Operand, Task, token::ABSENT},
         tensors::HostTensor,

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use faer::MatRef;
 use rayon::prelude::*;
 
-use crate::engine::tensors::matmul::matrix;
+use crate::tensors::matmul::matrix;
 
 /// Elements a task handles at a time.
 const TASK_ELEMENTS: usize = 1 << 15;

@@ -13,7 +13,7 @@ use super::{
     linear::Linear,
     recompute,
 };
-use crate::engine::network::{Node, Op, Operand};
+use crate::network::{Node, Op, Operand};
 
 impl Trace<'_> {
     /// The gradients, given those of the logits, in their shape.

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::{activation::CpuActivation, gradients::Gradients};
-use crate::engine::{
+use crate::{
     execution::{statistics::Moments, weights::Weights},
     network::Op,
 };

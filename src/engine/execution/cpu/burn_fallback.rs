@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Gradients as Found, Tensor};
 
 use super::{activation::CpuActivation, gradients::Gradients};
-use crate::engine::{
+use crate::{
     execution::{
         burn::{BurnActivation, run},
         statistics::Statistics,

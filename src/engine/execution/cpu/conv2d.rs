@@ -10,7 +10,7 @@ use faer::MatRef;
 use rayon::prelude::*;
 
 use super::{activation::CpuActivation, gradients::Gradients};
-use crate::engine::{
+use crate::{
     execution::weights::Weights,
     network::{Op, op::Pair},
     tensors::matmul::{matrix, product},

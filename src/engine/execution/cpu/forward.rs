@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{activation::CpuActivation, batch_norm, kernels, recompute::BackwardPlan};
-use crate::engine::{
+use crate::{
     execution::{
         statistics::{BatchNormMode, Moments},
         weights::Weights,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::engine::execution::values::flat;
+use crate::execution::values::flat;
 
 /// Gradients of the learned tensors, flat, by name; those of a tied tensor are summed.
 #[derive(Default)]

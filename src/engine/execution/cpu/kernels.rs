@@ -1,7 +1,7 @@
 //! One node forward: by its kernel here, or by burn.
 
 use super::{activation::CpuActivation, burn_fallback, conv2d::Convolution, linear::Linear};
-use crate::engine::{
+use crate::{
     execution::{executor::has_cpu_kernel, weights::Weights},
     network::Op,
 };

@@ -6,7 +6,7 @@ use faer::MatRef;
 use rayon::prelude::*;
 
 use super::{activation::CpuActivation, gradients::Gradients};
-use crate::engine::{
+use crate::{
     execution::weights::Weights,
     network::Op,
     tensors::matmul::{matrix, product},

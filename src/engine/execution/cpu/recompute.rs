@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::engine::network::{Graph, Node, Op, Operand};
+use crate::network::{Graph, Node, Op, Operand};
 
 /// An activation more than this many elementwise ops from the nearest stored one is stored too;
 /// otherwise a long residual stream would be recomputed from its start at every step. The end of the

@@ -6,7 +6,7 @@ use super::{
     Builder, Source,
     transformer::{Attending, LAYERS},
 };
-use crate::engine::network::{
+use crate::network::{
     error::GraphError,
     graph::{Graph, Operand},
     op::Op,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::MODEL_TYPES;
-use crate::engine::tensors::Signature;
+use crate::tensors::Signature;
 
 /// The configuration of the family's classifier, on the body that `config` is of, with as many classes
 /// as its last layer has rows, under Hugging Face's placeholders. `None` where the family has no
@@ -31,7 +31,7 @@ pub fn as_classifier(config: &Value, tensors: &Signature) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::tensors::{DType, TensorInfo};
+    use crate::tensors::{DType, TensorInfo};
 
     #[test]
     fn a_head_tells_the_classifier_and_its_classes() {

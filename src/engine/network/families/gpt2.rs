@@ -2,7 +2,7 @@
 //! layers are stored `[in, out]`; a class is read from the last token that is no padding.
 
 use super::{Builder, Source, transformer::Attending};
-use crate::engine::network::{
+use crate::network::{
     error::GraphError,
     graph::{Graph, Operand},
     op::Op,

@@ -7,7 +7,7 @@ use super::{
     Builder, Source, settings,
     transformer::{Attending, LAYERS},
 };
-use crate::engine::network::{
+use crate::network::{
     error::GraphError,
     graph::{Graph, Input, Operand},
     op::{Llama3Scaling, Op, Rotary},

@@ -18,7 +18,7 @@ pub use modules::{
 };
 
 use super::MODEL_TYPES;
-use crate::engine::tensors::{Checkpoint, Signature};
+use crate::tensors::{Checkpoint, Signature};
 
 /// What a family declares of its names.
 pub(super) struct Names {
@@ -187,7 +187,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::tensors::{DType, HostTensor, TensorInfo};
+    use crate::tensors::{DType, HostTensor, TensorInfo};
 
     fn signature(names: &[&str]) -> Signature {
         let info = TensorInfo { dtype: DType::F32, shape: vec![1] };

@@ -5,7 +5,7 @@
 //! from the tensors. A 3 × 3 first convolution is the CIFAR form: stride 1 and no max-pooling.
 
 use super::{Builder, Source, settings};
-use crate::engine::network::{
+use crate::network::{
     error::GraphError,
     graph::{Graph, Operand},
     op::Op,
@@ -72,7 +72,7 @@ mod tests {
 
     use super::super::tests::signature;
     use super::*;
-    use crate::engine::tensors::Signature;
+    use crate::tensors::Signature;
 
     /// A `ResNet` of this width and these depths.
     fn tensors(width: usize, depths: [usize; 4], bottleneck: bool, kernel: usize) -> Signature {

@@ -16,7 +16,7 @@ use transformers::COMMON;
 pub(super) use timm::{TIMM_RESNET, TIMM_VGG, TIMM_VIT, check_timm};
 pub(super) use transformers::{BERT, DISTILBERT, GPT2, LLAMA, MISTRAL, QWEN2, ROPE, VIT, check};
 
-use crate::engine::network::error::GraphError;
+use crate::network::error::GraphError;
 
 /// What is known of the keys of one object.
 pub(super) struct Settings {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Builder, Source, naming::Names};
-use crate::engine::network::{
+use crate::network::{
     error::GraphError,
     graph::{Input, Operand, Task},
     op::{Op, Position, Rotary},

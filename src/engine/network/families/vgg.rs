@@ -2,7 +2,7 @@
 //! timm's (`features.N`, `pre_logits.fc1`, `pre_logits.fc2`, `head.fc`), told apart by the tensors.
 
 use super::{Builder, Source, settings};
-use crate::engine::network::{
+use crate::network::{
     error::GraphError,
     graph::{Graph, Input, Operand},
     op::{Op, Pair},
@@ -102,10 +102,7 @@ mod tests {
     /// Convolutions and norms of `vgg11_bn`, eight channels throughout.
     const FEATURES: [usize; 8] = [0, 4, 8, 11, 15, 18, 22, 25];
 
-    fn graph_of(
-        side: usize,
-        head: &[(&str, &[usize])],
-    ) -> (Graph, crate::engine::tensors::Signature) {
+    fn graph_of(side: usize, head: &[(&str, &[usize])]) -> (Graph, crate::tensors::Signature) {
         let names: Vec<String> = FEATURES.iter().map(|i| format!("features.{i}.weight")).collect();
         let norms: Vec<String> = FEATURES.iter().map(|i| format!("features.{}", i + 1)).collect();
         let mut weights: Vec<(&str, &[usize])> =

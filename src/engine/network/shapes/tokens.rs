@@ -1,7 +1,7 @@
 //! Shapes of the ops that work on tokens.
 
 use super::{SampleShape, Step, wrong_shape};
-use crate::engine::network::{
+use crate::network::{
     error::GraphError,
     graph::Operand,
     op::{Op, Position},

@@ -1,7 +1,7 @@
 //! The inside of one pair of key/value heads.
 
 use super::{Attention, Inside};
-use crate::engine::symmetry::assignment::{self, NotFinite};
+use crate::symmetry::assignment::{self, NotFinite};
 
 /// Alternations inside a pair of heads; each raises the value, so this is never met in practice.
 const MAX_ROUNDS: usize = 50;

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::engine::{
+use crate::{
     network::{Graph, Node, Op, Operand},
     tensors::Signature,
 };

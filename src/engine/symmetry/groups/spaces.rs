@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Group, Member, Symmetry};
-use crate::engine::{
+use crate::{
     network::{Axis, Op, ParamUse, Role},
     symmetry::Attention,
 };

@@ -9,7 +9,7 @@ use super::{
     Matcher,
     stages::{Stage, Stages},
 };
-use crate::engine::{
+use crate::{
     profiler::Work,
     symmetry::{assignment::NotFinite, permutation::Permutation},
 };

@@ -24,7 +24,7 @@ use super::{
     Matcher,
     stages::{SWEEP_LIMIT, Stage},
 };
-use crate::engine::{
+use crate::{
     profiler::Work,
     symmetry::{
         assignment::{self, Assignment, Certificate, NotFinite},

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::{
+use crate::{
     execution::Executor,
     symmetry::{
         groups::Symmetry,

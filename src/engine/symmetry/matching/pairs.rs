@@ -1,6 +1,6 @@
 //! The pairs of tensor sets, and the objective over them.
 
-use crate::engine::{
+use crate::{
     network::Role,
     symmetry::{
         fit::{Fit, Kind, Known, Products},

@@ -2,9 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::symmetry::{
-    assignment::Certificate, groups::Symmetry, permutation::Permutation,
-};
+use crate::symmetry::{assignment::Certificate, groups::Symmetry, permutation::Permutation};
 
 /// A sweep that moves nothing ends the descent; so does this many.
 pub(super) const SWEEP_LIMIT: usize = 100;

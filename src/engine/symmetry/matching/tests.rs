@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::{descent::value, stages::SWEEP_LIMIT, *};
-use crate::engine::{
+use crate::{
     network::Graph,
     tensors::{DType, HostTensor, Signature, TensorInfo},
 };

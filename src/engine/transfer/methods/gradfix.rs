@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 
-use crate::engine::{
+use crate::{
     profiler::Work,
     tensors::Checkpoint,
     transfer::{

@@ -16,7 +16,7 @@
 use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 
-use crate::engine::{
+use crate::{
     profiler::Work,
     symmetry::{Kind, Matcher, Permutation, Solution, Start},
     tensors::Checkpoint,

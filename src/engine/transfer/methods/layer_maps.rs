@@ -18,7 +18,7 @@ use faer::Mat;
 use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 
-use crate::engine::{
+use crate::{
     network::{Axis, Graph, Op, Operand, ParamUse, Role},
     profiler::Work,
     symmetry::Permutation,

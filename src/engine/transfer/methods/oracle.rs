@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use super::weight_matching::match_pair;
-use crate::engine::{
+use crate::{
     profiler::Work,
     tensors::Checkpoint,
     training::{End, Event, FineTunePlan},

@@ -5,7 +5,7 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::engine::{
+use crate::{
     symmetry::{Kind, Matcher, Permutation, Stage, Stages, Start},
     tensors::Checkpoint,
     transfer::{

@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{Axis, Names, SharedRows, gathered};
-use crate::engine::tensors::{Checkpoint, HostTensor, Signature};
+use crate::tensors::{Checkpoint, HostTensor, Signature};
 
 /// A model's tokens: how many rows it has, and their texts where its folder lists them.
 #[derive(Clone, Copy, Debug)]

@@ -45,7 +45,8 @@ const READ_AND_NEUTRAL: [&str; 23] = [
 ];
 
 fn fixture() -> Value {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/configurations/defaults.json");
+    let path =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/configurations/defaults.json");
     serde_json::from_slice(&std::fs::read(path).expect("the fixture")).expect("JSON")
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Settings, check_object, unsupported};
-use crate::engine::network::error::GraphError;
+use crate::network::error::GraphError;
 
 /// Refuses a configuration of timm with a key that may change the computation; the architecture's
 /// constructor has these arguments.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Settings, check_object};
-use crate::engine::network::error::GraphError;
+use crate::network::error::GraphError;
 
 /// Refuses a configuration of transformers with a key that may change the computation.
 ///
