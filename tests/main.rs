@@ -14,6 +14,7 @@ mod synthetic;
 
 mod engine {
     mod fixtures;
+    mod functional;
     pub mod networks;
     pub mod planted;
     mod symmetry;

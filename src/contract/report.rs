@@ -25,8 +25,8 @@ use super::{
 };
 
 pub use candidate::{
-    AlphaScore, Candidate, Epoch, FineTuned, Fit, GroupMatch, LayerMaps, LossBarrier, MatchedStep,
-    Scores, SignMask, StepScore,
+    AlphaScore, Candidate, Epoch, FineTuned, Fit, FittedLayer, FunctionalFits, FunctionalTrial,
+    GroupMatch, LayerMaps, LossBarrier, MatchedStep, Scores, SignMask, StepScore,
 };
 pub use diagnosis::{BaseCosines, Diagnosis, LadderStep, Relation};
 pub use named::Named;

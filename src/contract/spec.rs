@@ -94,6 +94,8 @@ pub struct Preprocess {
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     Identity,
+    /// Closed-form fits of the function, layer by layer; needs inputs, and no labels.
+    Functional,
     WeightMatching,
     Gmt,
     Fgmt,
@@ -108,6 +110,7 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Self::Identity => "identity",
+            Self::Functional => "functional",
             Self::WeightMatching => "weight_matching",
             Self::Gmt => "gmt",
             Self::Fgmt => "fgmt",
@@ -128,7 +131,7 @@ impl Method {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(
     untagged,
-    expecting = "\"auto\" or a list of: identity, weight_matching, gmt, fgmt, gradfix, bico, theseus, oracle"
+    expecting = "\"auto\" or a list of: identity, functional, weight_matching, gmt, fgmt, gradfix, bico, theseus, oracle"
 )]
 pub enum Methods {
     #[default]

@@ -15,6 +15,8 @@ pub enum Work {
     Similarity,
     /// Linear assignment problems.
     Assignment,
+    /// Closed-form fits of layers, with the forward passes that they rest on.
+    Fitting,
     /// Building candidates: permuting, adding, rounding.
     Arithmetic,
     /// Re-estimating batch-norm statistics.
@@ -26,10 +28,11 @@ pub enum Work {
 }
 
 impl Work {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Gradients,
         Self::Similarity,
         Self::Assignment,
+        Self::Fitting,
         Self::Arithmetic,
         Self::Statistics,
         Self::Evaluation,

@@ -5,6 +5,7 @@
 //! that nothing outside sees a device tensor. Data are checked once by [`Learner::check`]; after
 //! that nothing here fails. Nothing here reads a clock or a random source: seeds come in.
 
+mod agreement;
 pub mod barrier;
 pub mod cost_model;
 mod cross_covariance;
@@ -22,7 +23,7 @@ mod pytorch;
 mod running_statistics;
 mod sign_votes;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::{
     collections::HashMap,
@@ -31,6 +32,7 @@ use std::{
 
 use burn::tensor::Device;
 
+pub use agreement::{Agreement, Predictions};
 pub use barrier::{Barrier, BarrierPlan};
 pub use cost_model::Load;
 pub use cross_covariance::{CrossCovariances, LayerRows, Place};
@@ -251,7 +253,8 @@ impl<'a> Learner<'a> {
         self.sample_gradients.fetch_add(samples as u64, Ordering::Relaxed);
     }
 
-    fn spent_forwards(&self, samples: usize) {
+    /// Counts forward passes.
+    pub fn spent_forwards(&self, samples: usize) {
         self.sample_forwards.fetch_add(samples as u64, Ordering::Relaxed);
     }
 

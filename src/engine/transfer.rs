@@ -17,6 +17,7 @@ pub mod candidate;
 pub mod compatibility;
 pub mod diagnosis;
 mod evidence;
+pub mod functional;
 pub mod gradient_store;
 pub mod ladder;
 pub mod maps;
@@ -32,7 +33,9 @@ pub mod widths;
 
 pub use alignment::Alignment;
 pub use candidate::{Candidate, Score};
-pub use evidence::{Evidence, GroupEvidence, MapEvidence, Mask};
+pub use evidence::{
+    Evidence, FunctionalEvidence, FunctionalTrial, GroupEvidence, MapEvidence, Mask,
+};
 pub use gradient_store::{GradientStore, InMemory};
 pub use options::{Alpha, Head, Method, Schedule, Step};
 pub use problem::{Problem, STATISTICS_SAMPLES, TransferError, WEIGHT_ANCHOR};

@@ -12,6 +12,7 @@ impl From<spec::Method> for Method {
     fn from(method: spec::Method) -> Self {
         match method {
             spec::Method::Identity => Self::Identity,
+            spec::Method::Functional => Self::Functional,
             spec::Method::WeightMatching => Self::WeightMatching,
             spec::Method::Gmt => Self::Gmt,
             spec::Method::Fgmt => Self::Fgmt,
@@ -27,6 +28,7 @@ impl From<Method> for spec::Method {
     fn from(method: Method) -> Self {
         match method {
             Method::Identity => Self::Identity,
+            Method::Functional => Self::Functional,
             Method::WeightMatching => Self::WeightMatching,
             Method::Gmt => Self::Gmt,
             Method::Fgmt => Self::Fgmt,

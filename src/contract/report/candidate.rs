@@ -56,6 +56,8 @@ pub struct Candidate {
     pub builds_on: Option<String>,
     #[serde(deserialize_with = "lenient::part")]
     pub maps: Option<LayerMaps>,
+    #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
+    pub functional: Option<FunctionalFits>,
     #[serde(deserialize_with = "lenient::items")]
     pub matching: Vec<MatchedStep>,
     #[serde(deserialize_with = "lenient::items")]
@@ -97,6 +99,49 @@ pub struct SignMask {
     /// Mean loss of the new base on them; that of guessing is `ln(classes)`.
     pub loss: Option<f64>,
     pub loss_of_guessing: Option<f64>,
+}
+
+/// Of functional: the fit that was made, and what stood against it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct FunctionalFits {
+    /// Inputs of the fit.
+    pub samples: usize,
+    /// The position in `trials` of the fit that was made of all inputs: the one of least divergence.
+    pub chosen: usize,
+    #[serde(deserialize_with = "lenient::items")]
+    pub trials: Vec<FunctionalTrial>,
+    /// By layer, in the order of their fits.
+    #[serde(deserialize_with = "lenient::items")]
+    pub layers: Vec<FittedLayer>,
+}
+
+/// A fit beside the old tuned model, on inputs that were held back from it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct FunctionalTrial {
+    /// `new_base`, or `identity`: the new base with the old update added as it is.
+    pub start: String,
+    /// `head`: the output layer alone; `every`: every layer.
+    pub layers: String,
+    /// Share of predictions that are the old tuned model's, in [0, 1].
+    pub agreement: Option<f64>,
+    /// Mean Kullback–Leibler divergence from its predictions, in nats.
+    pub divergence: Option<f64>,
+}
+
+/// One layer that was fitted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct FittedLayer {
+    /// Prefix of its tensors.
+    pub layer: String,
+    /// Samples × positions.
+    pub rows: usize,
+    /// The ridge, in units of the mean square of a row.
+    pub ridge: Option<f64>,
+    /// Share of what was missing that is still missing on rows that were held back.
+    pub left: Option<f64>,
 }
 
 /// Of bico and theseus: maps by layer.

@@ -13,7 +13,7 @@ use super::{
     values::{flat, floats},
 };
 use crate::{
-    network::{Graph, Role},
+    network::{Graph, Op, ParamUse, Role},
     tensors::{Checkpoint, HostTensor},
 };
 
@@ -61,20 +61,34 @@ impl Weights {
     /// # Panics
     /// When a tensor is missing that the graph needs.
     pub fn upload(graph: &Graph, params: &Checkpoint, executor: &Executor) -> Self {
-        let read_by_burn: HashSet<String> = graph
-            .params()
-            .filter(|(position, _)| executor.runs_by_burn(&graph.nodes[*position].op))
-            .map(|(_, param)| param.name)
+        let ops: Vec<&Op> = graph.nodes.iter().map(|node| &node.op).collect();
+        Self::of_ops(&ops, params, executor)
+    }
+
+    /// The tensors of one op.
+    ///
+    /// # Panics
+    /// When a tensor is missing that the op needs.
+    pub fn of_op(op: &Op, params: &Checkpoint, executor: &Executor) -> Self {
+        Self::of_ops(&[op], params, executor)
+    }
+
+    fn of_ops(ops: &[&Op], params: &Checkpoint, executor: &Executor) -> Self {
+        let read: Vec<(ParamUse, bool)> = ops
+            .iter()
+            .flat_map(|op| op.params().into_iter().map(|param| (param, executor.runs_by_burn(op))))
             .collect();
+        let read_by_burn: HashSet<&str> =
+            read.iter().filter(|(_, by_burn)| *by_burn).map(|(param, _)| &*param.name).collect();
 
         let mut tensors = HashMap::new();
-        for (_, param) in graph.params().filter(|(_, p)| p.role != Role::Counter) {
+        for (param, _) in read.iter().filter(|(param, _)| param.role != Role::Counter) {
             let Some(tensor) = params.get(&param.name) else {
                 assert!(!param.required, "no tensor {:?}", param.name);
                 continue;
             };
-            let on_device = read_by_burn.contains(&param.name);
-            tensors.entry(param.name).or_insert_with(|| Held {
+            let on_device = read_by_burn.contains(&*param.name);
+            tensors.entry(param.name.clone()).or_insert_with(|| Held {
                 shape: tensor.shape().to_vec(),
                 values: if on_device {
                     let values = tensor.f32().into_owned();

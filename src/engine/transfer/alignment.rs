@@ -1,7 +1,7 @@
 //! What a method found.
 
 use super::{
-    evidence::{Evidence, GroupEvidence, MapEvidence, Mask},
+    evidence::{Evidence, FunctionalEvidence, GroupEvidence, MapEvidence, Mask},
     problem::Problem,
     transport::Transport,
 };
@@ -20,6 +20,7 @@ pub struct Alignment {
     pub mask: Option<Mask>,
     /// Of bico and theseus.
     pub maps: Option<MapEvidence>,
+    pub functional: Option<FunctionalEvidence>,
 }
 
 impl Alignment {

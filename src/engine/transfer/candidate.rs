@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     alignment::Alignment,
-    evidence::{Evidence, GroupEvidence, MapEvidence, Mask},
+    evidence::{Evidence, FunctionalEvidence, GroupEvidence, MapEvidence, Mask},
     options::{Alpha, Method, Step},
     problem::{Problem, TransferError},
     transport::Transport,
@@ -41,6 +41,7 @@ pub struct Candidate {
     pub builds_on: Option<Method>,
     pub mask: Option<Mask>,
     pub maps: Option<MapEvidence>,
+    pub functional: Option<FunctionalEvidence>,
     /// Everything this method spent, selection included.
     pub cost: Cost,
     pub seconds: f64,
@@ -95,7 +96,7 @@ pub fn select(
         None => (problem.finished(&transport, step, alpha), None),
     };
 
-    let Alignment { evidence, groups, mask, maps, .. } = alignment;
+    let Alignment { evidence, groups, mask, maps, functional, .. } = alignment;
     Ok(Candidate {
         method,
         step,
@@ -111,6 +112,7 @@ pub fn select(
         builds_on: None,
         mask,
         maps,
+        functional,
         cost: Cost::default(),
         seconds: 0.0,
     })

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::functional::{LayerFit, Rule, Start};
 use crate::symmetry::{Fit, Permutation, Solution, Symmetry, assignment::Certificate};
 
 /// How well the tensors matched at one step.
@@ -56,6 +57,29 @@ pub struct MapEvidence {
     /// Those that the samples did not span: completed by the weight-matching π, or between different
     /// widths left without the directions that no sample shows.
     pub completed: usize,
+}
+
+/// Which fit `functional` made, and what stood against it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FunctionalEvidence {
+    /// Inputs of the fit.
+    pub samples: usize,
+    /// The position of the one that was made in full.
+    pub chosen: usize,
+    pub trials: Vec<FunctionalTrial>,
+    /// Of the fit in full.
+    pub layers: Vec<LayerFit>,
+}
+
+/// One fit beside the old tuned model, on inputs that it has not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct FunctionalTrial {
+    pub start: Start,
+    pub rule: Rule,
+    /// Share of predictions that are the old tuned model's.
+    pub agreement: f64,
+    /// Mean divergence from it, in nats.
+    pub divergence: f64,
 }
 
 impl Evidence {

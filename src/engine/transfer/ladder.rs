@@ -1,6 +1,6 @@
 //! Which methods a job runs, and which of their candidates is the best.
 //!
-//! `auto` is a ladder: identity, weight matching, FGMT, bico, theseus, GMT, and the best of them masked
+//! `auto` is a ladder: identity, functional, weight matching, FGMT, bico, theseus, GMT, and the best of them masked
 //! by gradfix. Between bases of one lineage identity is tried with the orthogonal shift too. Before
 //! each rung [`next`] looks at the diagnosis and at what the rungs below gave, and
 //! takes or skips it for a reason that goes into the report. Without a validation split nothing can be compared,
@@ -11,8 +11,9 @@ use serde::Serialize;
 use super::{candidate::Candidate, options::Method};
 
 /// The rungs, from the cheapest.
-pub const RUNGS: [Method; 7] = [
+pub const RUNGS: [Method; 8] = [
     Method::Identity,
+    Method::Functional,
     Method::WeightMatching,
     Method::Fgmt,
     Method::Bico,
@@ -40,7 +41,7 @@ pub fn methods(has_train: bool, across_widths: bool) -> Vec<Method> {
 
 /// Whether the method rests on a permutation.
 fn needs_equal_widths(method: Method) -> bool {
-    !matches!(method, Method::Bico | Method::Theseus | Method::Gradfix)
+    !matches!(method, Method::Functional | Method::Bico | Method::Theseus | Method::Gradfix)
 }
 
 /// What the ladder knows before its first rung.
@@ -134,12 +135,15 @@ fn by_diagnosis(known: &Known, method: Method) -> (bool, String) {
         percent(known.fixed_points)
     );
     if known.across_widths {
-        return (method == Method::Bico, "the bases differ in width, and nothing chooses".into());
+        let is_first = method == Method::Functional;
+        return (is_first, "the bases differ in width, and nothing chooses".into());
     }
     let verdict = if related { "the bases are of one lineage" } else { "the bases are unrelated" };
     match method {
         Method::Identity => (related, format!("{verdict}: {numbers}")),
-        Method::WeightMatching => (!related, format!("{verdict}: {numbers}")),
+        // It chooses by the old tuned model's own predictions.
+        Method::Functional => (!related && known.has_train, format!("{verdict}: {numbers}")),
+        Method::WeightMatching => (!related && !known.has_train, format!("{verdict}: {numbers}")),
         _ => (false, "there is no validation split to choose by".into()),
     }
 }
@@ -167,7 +171,7 @@ mod tests {
     use super::*;
 
     /// Climbs with these validation accuracies by rung; the methods taken, and the last reason.
-    fn climb(known: &Known, accuracies: [f64; 7]) -> (Vec<Method>, String) {
+    fn climb(known: &Known, accuracies: [f64; 8]) -> (Vec<Method>, String) {
         let mut steps = Vec::new();
         while let Some(mut step) = next(known, &steps) {
             step.validation_accuracy = step.taken.then(|| accuracies[steps.len()]);
@@ -190,59 +194,72 @@ mod tests {
 
     #[test]
     fn the_ladder_ends_within_a_point_of_the_old_tuned_model() {
-        use Method::{Fgmt, Identity, WeightMatching};
-        let (taken, reason) = climb(&KNOWN, [0.95, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        use Method::{Fgmt, Functional, Identity, WeightMatching};
+        let (taken, reason) = climb(&KNOWN, [0.95, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(taken, [Identity]);
         assert!(reason.contains("95.0 %") && reason.contains("96.0 %"), "{reason}");
         assert_eq!(
-            climb(&KNOWN, [0.94, 0.955, 0.0, 0.0, 0.0, 0.0, 0.0]).0,
-            [Identity, WeightMatching]
+            climb(&KNOWN, [0.94, 0.955, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]).0,
+            [Identity, Functional]
         );
         assert_eq!(
-            climb(&KNOWN, [0.94, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]).0,
-            [Identity, WeightMatching, Fgmt, Method::Bico, Method::Theseus, Method::Gmt]
+            climb(&KNOWN, [0.94, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]).0,
+            [
+                Identity,
+                Functional,
+                WeightMatching,
+                Fgmt,
+                Method::Bico,
+                Method::Theseus,
+                Method::Gmt
+            ]
         );
         // The best so far counts, not the last.
         let knowing = Known { target_loss: Some(2.0), ..KNOWN };
-        let (_, reason) = climb(&knowing, [0.94, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        let (_, reason) = climb(&knowing, [0.94, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]);
         assert!(reason.contains("identity has 94.0 %"), "{reason}");
     }
 
     #[test]
     fn what_cannot_differ_or_cannot_run_is_skipped() {
-        use Method::{Fgmt, Identity, WeightMatching};
+        use Method::{Fgmt, Functional, Identity, WeightMatching};
         let fixed = Known { fixed_points: 1.0, ..KNOWN };
         assert_eq!(
-            climb(&fixed, [0.5; 7]).0,
-            [Identity, Fgmt, Method::Bico, Method::Theseus, Method::Gmt]
+            climb(&fixed, [0.5; 8]).0,
+            [Identity, Functional, Fgmt, Method::Bico, Method::Theseus, Method::Gmt]
         );
         // Where maps are ahead of permutations, no more permutations.
-        let maps = climb(&KNOWN, [0.5, 0.5, 0.5, 0.6, 0.5, 0.9, 0.0]).0;
-        assert_eq!(maps, [Identity, WeightMatching, Fgmt, Method::Bico, Method::Theseus]);
+        let maps = climb(&KNOWN, [0.5, 0.5, 0.5, 0.5, 0.6, 0.5, 0.9, 0.0]).0;
+        assert_eq!(
+            maps,
+            [Identity, Functional, WeightMatching, Fgmt, Method::Bico, Method::Theseus]
+        );
         let knowing = Known { target_loss: Some(2.0), ..KNOWN };
-        assert_eq!(climb(&knowing, [0.5; 7]).0, RUNGS);
+        assert_eq!(climb(&knowing, [0.5; 8]).0, RUNGS);
         let untrained = Known { has_train: false, ..KNOWN };
-        assert_eq!(climb(&untrained, [0.5; 7]).0, [Identity, WeightMatching]);
+        assert_eq!(climb(&untrained, [0.5; 8]).0, [Identity, WeightMatching]);
     }
 
     #[test]
     fn between_widths_only_maps_are_tried() {
         let across = Known { across_widths: true, ..KNOWN };
-        assert_eq!(climb(&across, [0.5; 7]).0, [Method::Bico, Method::Theseus]);
+        assert_eq!(climb(&across, [0.5; 8]).0, [Method::Functional, Method::Bico, Method::Theseus]);
         let blind = Known { source_tuned: None, ..across };
-        assert_eq!(climb(&blind, [0.0; 7]).0, [Method::Bico]);
+        assert_eq!(climb(&blind, [0.0; 8]).0, [Method::Functional]);
     }
 
     #[test]
     fn without_validation_the_diagnosis_chooses() {
         let blind = Known { source_tuned: None, ..KNOWN };
-        assert_eq!(climb(&blind, [0.0; 7]).0, [Method::WeightMatching]);
+        assert_eq!(climb(&blind, [0.0; 8]).0, [Method::Functional]);
+        let without_inputs = Known { has_train: false, ..blind };
+        assert_eq!(climb(&without_inputs, [0.0; 8]).0, [Method::WeightMatching]);
         for related in [
             Known { cosine: Some(0.5), ..blind },
             Known { fixed_points: 0.5, ..blind },
             Known { cosine: None, fixed_points: 1.0, ..blind },
         ] {
-            assert_eq!(climb(&related, [0.0; 7]).0, [Method::Identity]);
+            assert_eq!(climb(&related, [0.0; 8]).0, [Method::Identity]);
         }
         let reason = next(&blind, &[]).expect("a rung").reason;
         assert!(reason.contains("0.100") && reason.contains("10.0 %"), "{reason}");

@@ -3,6 +3,7 @@
 //! | name | source | needs |
 //! |---|---|---|
 //! | `identity` | task arithmetic (Ilharco et al., ICLR 2023) | nothing |
+//! | `functional` | closed-form fits of the function, layer by layer (ours) | inputs |
 //! | `weight_matching` | Git Re-Basin (Ainsworth et al., ICLR 2023) | nothing |
 //! | `gmt` | gradient matching along the trajectory (Chijiwa, ICLR 2024, algorithm 1) | gradients |
 //! | `fgmt` | the same with every pair kept (algorithm 2) | gradients |
@@ -11,6 +12,7 @@
 //! | `theseus` | the same from inputs and outputs (ICML 2026) | samples |
 //! | `oracle` | the same on the target's true trajectory; research only | a fine-tuned target |
 
+pub mod functional;
 pub mod gradfix;
 pub mod gradient_matching;
 pub mod layer_maps;
@@ -55,6 +57,7 @@ pub fn align(
         Method::Identity => {
             Ok(Alignment::constant(problem, &Permutation::identity(problem.symmetry)))
         }
+        Method::Functional => functional::align(problem),
         Method::WeightMatching => weight_matching::align(problem),
         Method::Gmt => gradient_matching::align(problem, &Variant::GMT),
         Method::Fgmt => gradient_matching::align(problem, &Variant::FGMT),

@@ -7,6 +7,7 @@ use serde::Serialize;
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     Identity,
+    Functional,
     WeightMatching,
     Gmt,
     Fgmt,
@@ -21,6 +22,7 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Self::Identity => "identity",
+            Self::Functional => "functional",
             Self::WeightMatching => "weight_matching",
             Self::Gmt => "gmt",
             Self::Fgmt => "fgmt",

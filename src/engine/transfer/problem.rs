@@ -168,6 +168,12 @@ impl Carrier<'_> {
     fn tensor(&self, param: &ParamUse, target: &HostTensor) -> Option<HostTensor> {
         let Problem { trajectory, head, .. } = self.problem;
         let name = param.name.as_str();
+        if let Some(fitted) = self.transport.fitted() {
+            // The head and its rows are fitted too; statistics are re-estimated.
+            let is_fitted = param.role == Role::Learned && fitted.get(name).is_some();
+            return is_fitted.then(|| self.learned(name, target));
+        }
+
         let adopted = trajectory.head().contains(name);
         let is_head = adopted || self.problem.is_head(name);
 
@@ -212,7 +218,9 @@ impl Carrier<'_> {
 
     fn learned(&self, name: &str, target: &HostTensor) -> HostTensor {
         let (from, to) = (self.base(name), self.end(name));
-        let orthogonal_to = self.problem.orthogonal_shift.then(|| self.moved(name, target, from));
+        let has_frame = self.transport.fitted().is_none();
+        let is_shifted = self.problem.orthogonal_shift && has_frame;
+        let orthogonal_to = is_shifted.then(|| self.moved(name, target, from));
         let tuned = Tuned { symmetry: self.problem.symmetry, name, from, to };
         self.transport.shift(tuned, target, self.scale(), orthogonal_to.as_ref())
     }

@@ -23,6 +23,8 @@ pub struct Transport {
 enum Frame {
     Permutation(Permutation),
     Maps(Arc<Maps>),
+    /// The whole update is known: the target with it.
+    Fitted(Arc<Checkpoint>),
 }
 
 impl From<Permutation> for Transport {
@@ -34,6 +36,12 @@ impl From<Permutation> for Transport {
 impl From<Arc<Maps>> for Transport {
     fn from(maps: Arc<Maps>) -> Self {
         Self { frame: Frame::Maps(maps), votes: None }
+    }
+}
+
+impl From<Checkpoint> for Transport {
+    fn from(fitted: Checkpoint) -> Self {
+        Self { frame: Frame::Fitted(Arc::new(fitted)), votes: None }
     }
 }
 
@@ -51,7 +59,15 @@ impl Transport {
     pub fn permutation(&self) -> Option<&Permutation> {
         match &self.frame {
             Frame::Permutation(permutation) => Some(permutation),
-            Frame::Maps(_) => None,
+            Frame::Maps(_) | Frame::Fitted(_) => None,
+        }
+    }
+
+    /// The target with the whole update, where no coordinates lead to it.
+    pub(super) fn fitted(&self) -> Option<&Checkpoint> {
+        match &self.frame {
+            Frame::Fitted(model) => Some(model),
+            _ => None,
         }
     }
 
@@ -67,6 +83,8 @@ impl Transport {
         match &self.frame {
             Frame::Permutation(permutation) => permutation.apply_to(symmetry, name, tensor),
             Frame::Maps(maps) => maps.apply_to(name, tensor),
+            // What is fitted is in the target's coordinates already.
+            Frame::Fitted(_) => tensor.clone(),
         }
     }
 
@@ -85,6 +103,7 @@ impl Transport {
             Frame::Permutation(_) => {
                 (self.moved(symmetry, name, from), self.moved(symmetry, name, to))
             }
+            Frame::Fitted(fitted) => (target.clone(), fitted[name].clone()),
             // Little cancels between mapped ends: the difference is mapped instead.
             Frame::Maps(_) => {
                 let update = self.moved(symmetry, name, &to.minus(from));
@@ -103,7 +122,7 @@ impl Transport {
         match &self.frame {
             Frame::Permutation(_) => shifted,
             // Its update is in memory, and would stay there.
-            Frame::Maps(_) => shifted.held(),
+            Frame::Maps(_) | Frame::Fitted(_) => shifted.held(),
         }
     }
 }

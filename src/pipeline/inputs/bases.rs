@@ -271,7 +271,7 @@ pub fn at_another_width(
 
     let refused = |pointer: &str, what: &str| {
         let detail = format!(
-            "{different}. Between widths only bico and theseus carry over (and gradfix on one of \
+            "{different}. Between widths only functional, bico and theseus carry over (and gradfix on one of \
              them): {what}"
         );
         let pointer = Some(pointer.to_owned());
@@ -283,13 +283,13 @@ pub fn at_another_width(
         return refused("/methods", &format!("not {}", method.name()));
     }
     if spec.data.as_ref().is_none_or(|data| data.train.is_none()) {
-        return refused("/data/train", "both need training samples");
+        return refused("/data/train", "all need training samples");
     }
     Ok(Some(of))
 }
 
 fn leads_between_widths(method: Method, spec: &Spec) -> bool {
-    let maps = |method| matches!(method, Method::Bico | Method::Theseus);
+    let maps = |method| matches!(method, Method::Functional | Method::Bico | Method::Theseus);
     maps(method) || (method == Method::Gradfix && maps(spec.options.gradfix_on))
 }
 

@@ -9,7 +9,11 @@ use crate::{
     engine::{
         network::Graph,
         training::DataFault,
-        transfer::{Method, STATISTICS_SAMPLES, candidate::ALPHAS, methods},
+        transfer::{
+            Method, STATISTICS_SAMPLES,
+            candidate::ALPHAS,
+            methods::{self, functional},
+        },
     },
     pipeline::{
         failure::{self, Failure},
@@ -135,7 +139,7 @@ impl Samples {
     }
 
     fn aligning(&self, of: MethodRun) -> Count {
-        let MethodRun { method, spec, timesteps, has_batch_norm, .. } = of;
+        let MethodRun { method, spec, timesteps, has_batch_norm, across_widths } = of;
         let batch = self.batch(spec);
         let both = 2 * STATISTICS_SAMPLES.min(self.train);
         match method {
@@ -150,6 +154,7 @@ impl Samples {
             Method::Gradfix => Count::new(batch, batch),
             Method::Bico => Count::new(both, 0),
             Method::Theseus => Count::new(0, both),
+            Method::Functional => Count::new(0, functional::forwards(self.train, across_widths)),
             Method::Identity | Method::WeightMatching => Count::default(),
         }
     }

@@ -15,7 +15,7 @@ use crate::{
         plan::{Estimate, PhasePlan, SampleCounts, Speeds, StageMemory},
         spec::Alpha,
     },
-    engine::transfer::{Method, STATISTICS_SAMPLES, candidate::ALPHAS},
+    engine::transfer::{Method, STATISTICS_SAMPLES, candidate::ALPHAS, methods::functional},
     pipeline::retraining::{BATCH as FEW_SHOT_BATCH, RATES, TRIAL},
 };
 
@@ -25,6 +25,8 @@ const BARRIER_POINTS: f64 = 25.0;
 const BARRIER_SAMPLES: [usize; 2] = [2 * 128, 2 * 512];
 /// Products that a singular value decomposition takes the time of, over units³.
 const DECOMPOSITION: f64 = 26.0;
+/// Time of a functional fit over that of its forward passes alone.
+const SOLVING_SHARE: f64 = 4.0;
 
 impl Job<'_> {
     /// Phases, and everything without another word, are those of the most that it can take.
@@ -151,6 +153,7 @@ impl Job<'_> {
                 }
                 work
             }
+            Method::Functional => self.functional(),
             Method::Bico | Method::Theseus => self.maps(method),
             Method::Oracle => {
                 let mut work = self.training(1.0);
@@ -158,6 +161,17 @@ impl Job<'_> {
                 work
             }
             Method::WeightMatching => self.solving(1.0, 0.0),
+        }
+    }
+
+    /// Four models over the inputs for every fit, and as many products again for what is solved.
+    fn functional(&self) -> Work {
+        let forwards = functional::forwards(self.samples.train, false) as f64;
+        Work {
+            forwards: SOLVING_SHARE * forwards,
+            batches: forwards / self.batch().max(1.0),
+            elements: self.elements(8.0),
+            ..Work::default()
         }
     }
 

@@ -59,7 +59,7 @@ pub fn forward<'a>(
     let mut moments = HashMap::new();
 
     for (position, node) in graph.nodes.iter().enumerate() {
-        let mut inputs: Vec<CpuActivation> =
+        let inputs: Vec<CpuActivation> =
             node.inputs.iter().map(|operand| alive[operand].clone()).collect();
         // Released first: an op works in place on values that nobody else holds.
         alive.retain(|operand, _| {
@@ -67,19 +67,8 @@ pub fn forward<'a>(
                 || stored.contains(operand)
         });
 
-        let output = match &node.op {
-            op @ Op::BatchNorm { .. } => {
-                let x = inputs.remove(0);
-                let seen = match mode {
-                    BatchNormMode::Batch => batch_norm::moments(&x),
-                    BatchNormMode::Running => batch_norm::running(op, &x, weights),
-                };
-                let output = batch_norm::forward(op, x, weights, &seen);
-                moments.insert(position, seen);
-                output
-            }
-            op => kernels::run(op, inputs, weights),
-        };
+        let (output, seen) = step(&node.op, inputs, weights, mode);
+        moments.extend(seen.map(|seen| (position, seen)));
         shapes.insert(Operand::Node(position), output.shape().to_vec());
         alive.insert(Operand::Node(position), output);
     }
@@ -91,6 +80,43 @@ pub fn forward<'a>(
     let logits = held.expect("a graph has nodes").into_values();
 
     Trace { graph, weights, plan, values: alive, moments, shapes, logits }
+}
+
+/// One op, and what it normalised by where it is a batch norm.
+fn step(
+    op: &Op,
+    mut inputs: Vec<CpuActivation>,
+    weights: &Weights,
+    mode: BatchNormMode,
+) -> (CpuActivation, Option<Moments>) {
+    if !matches!(op, Op::BatchNorm { .. }) {
+        return (kernels::run(op, inputs, weights), None);
+    }
+
+    let x = inputs.remove(0);
+    let seen = match mode {
+        BatchNormMode::Batch => batch_norm::moments(&x),
+        BatchNormMode::Running => batch_norm::running(op, &x, weights),
+    };
+    (batch_norm::forward(op, x, weights, &seen), Some(seen))
+}
+
+/// Runs one op.
+///
+/// # Panics
+/// As [`forward`].
+pub fn run_node(
+    op: &Op,
+    inputs: Vec<CpuActivation>,
+    weights: &Weights,
+    mode: BatchNormMode,
+) -> CpuActivation {
+    step(op, inputs, weights, mode).0
+}
+
+/// Mean and variance of every channel of `[B, C, H, W]`.
+pub fn moments(x: &CpuActivation) -> Moments {
+    batch_norm::moments(x)
 }
 
 impl Trace<'_> {

@@ -93,6 +93,7 @@ fn name_of(work: Work) -> &'static str {
         Work::Gradients => "gradients",
         Work::Similarity => "similarity",
         Work::Assignment => "assignment",
+        Work::Fitting => "fitting",
         Work::Arithmetic => "arithmetic",
         Work::Statistics => "statistics",
         Work::Evaluation => "evaluation",

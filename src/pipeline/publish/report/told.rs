@@ -2,15 +2,16 @@
 
 use crate::{
     contract::report::{
-        AlphaScore, BaseCosines, Epoch, Fit, GroupMatch, LadderStep, LayerMaps, LossBarrier,
-        MatchedStep, Relation, Scores, SignMask, StepScore,
+        AlphaScore, BaseCosines, Epoch, Fit, FittedLayer, FunctionalFits, FunctionalTrial,
+        GroupMatch, LadderStep, LayerMaps, LossBarrier, MatchedStep, Relation, Scores, SignMask,
+        StepScore,
     },
     engine::{
         symmetry,
         training::{self, Evaluation},
         transfer::{
-            Evidence, GroupEvidence, MapEvidence, Mask, Score, diagnosis, ladder,
-            shared_vocabulary::Axis,
+            self, Evidence, FunctionalEvidence, GroupEvidence, MapEvidence, Mask, Score, diagnosis,
+            functional::LayerFit, ladder, shared_vocabulary::Axis,
         },
     },
 };
@@ -58,6 +59,35 @@ impl From<&Mask> for SignMask {
             loss: Some(of.loss),
             loss_of_guessing: Some(of.loss_of_guessing),
         }
+    }
+}
+
+impl From<&FunctionalEvidence> for FunctionalFits {
+    fn from(of: &FunctionalEvidence) -> Self {
+        Self {
+            samples: of.samples,
+            chosen: of.chosen,
+            trials: of.trials.iter().map(Into::into).collect(),
+            layers: of.layers.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&transfer::FunctionalTrial> for FunctionalTrial {
+    fn from(of: &transfer::FunctionalTrial) -> Self {
+        Self {
+            start: of.start.name().to_owned(),
+            layers: of.rule.name().to_owned(),
+            agreement: Some(of.agreement),
+            divergence: Some(of.divergence),
+        }
+    }
+}
+
+impl From<&LayerFit> for FittedLayer {
+    fn from(of: &LayerFit) -> Self {
+        let LayerFit { layer, rows, factor, left } = of;
+        Self { layer: layer.clone(), rows: *rows, ridge: Some(*factor), left: Some(*left) }
     }
 }
 

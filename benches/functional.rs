@@ -1,0 +1,164 @@
+//! Which layers `functional` fits: the evidence's pairs by rule and number of unlabelled inputs.
+//!
+//! ```text
+//! cargo bench --bench functional -- --data DIR --cases DIR [--only TEXT]
+//! ```
+//!
+//! `DIR` holds `fashion/` with its idx files; trained pairs are kept below `--cases`.
+
+#[path = "evidence/case.rs"]
+#[expect(dead_code, reason = "shared with the evidence")]
+mod case;
+#[path = "evidence/images.rs"]
+#[expect(dead_code, reason = "shared with the evidence")]
+mod images;
+#[path = "evidence/networks.rs"]
+mod networks;
+
+use std::{error::Error, fs, path::Path, time::Instant};
+
+use burn::tensor::Device;
+use bytes::Bytes;
+use case::{Case, Relation};
+use images::Images;
+use networks::Network;
+use retune::engine::{
+    tensors::{Checkpoint, DType, HostTensor},
+    training::{Dataset, Learner},
+    transfer::{
+        STATISTICS_SAMPLES, TransferError,
+        functional::{Functions, Rule},
+    },
+};
+use safetensors::{Dtype, SafeTensors};
+
+const NETWORKS: [&str; 4] = ["mlp-512", "vit", "conv8", "resnet18"];
+const SAMPLES: [usize; 3] = [64, 256, 1000];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let data = argument("--data").ok_or("--data DIR: the folder with fashion/")?;
+    let cases = argument("--cases").ok_or("--cases DIR: where pairs are kept")?;
+    let only = argument("--only").unwrap_or_default();
+    let seeds: u64 = argument("--seeds").map_or(Ok(1), |seeds| seeds.parse())?;
+    let folder = Path::new(&data).join("fashion");
+    let (learned, judged) = (Images::read(&folder, "train")?, Images::read(&folder, "t10k")?);
+
+    for seed in 0..seeds {
+        for network in NETWORKS {
+            for relation in [Relation::Continued, Relation::Independent] {
+                let name = format!("fashion-{network}-{}-{seed}", relation.name());
+                if !name.contains(&only) {
+                    continue;
+                }
+                let at = Path::new(&cases).join(&name);
+                if !at.join("test.safetensors").exists() {
+                    Case::make((&learned, &judged), network, relation, seed)?.store(&at)?;
+                }
+                Pair::read(&at, network)?.measure(&name)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Pair {
+    network: Network,
+    old: Checkpoint,
+    tuned: Checkpoint,
+    new: Checkpoint,
+    inputs: Dataset,
+    test: Dataset,
+}
+
+impl Pair {
+    fn read(at: &Path, network: &str) -> Result<Self, Box<dyn Error>> {
+        let model = |name: &str| checkpoint(&at.join(name).join("model.safetensors"));
+        let images = |name: &str| -> Result<Dataset, Box<dyn Error>> {
+            let file = checkpoint(&at.join(format!("{name}.safetensors")))?;
+            let labels = file["labels"].f32().iter().map(|&label| label as i64).collect();
+            Ok(Dataset::from_bytes(file["inputs"].bytes(), vec![1, 28, 28], labels))
+        };
+        Ok(Self {
+            network: Network::named(network)?,
+            old: model("old")?,
+            tuned: model("tuned")?,
+            new: model("new")?,
+            inputs: images("train")?,
+            test: images("test")?,
+        })
+    }
+
+    fn measure(&self, name: &str) -> Result<(), Box<dyn Error>> {
+        let Network { graph, signature, .. } = &self.network;
+        let learner = Learner::new(graph, signature, Device::flex())?;
+        let accuracy = |model: &Checkpoint| {
+            let model = learner.with_statistics(model, &self.inputs, STATISTICS_SAMPLES, 128);
+            100.0 * learner.evaluate(&model, &self.test).accuracy
+        };
+        let identity = self.new.shifted(&self.old, &self.tuned, 1.0);
+        println!(
+            "{name}: tuned {:.1}, before {:.1}, identity {:.1}",
+            100.0 * learner.evaluate(&self.tuned, &self.test).accuracy,
+            accuracy(&self.new),
+            accuracy(&identity)
+        );
+        for samples in SAMPLES.into_iter().map(|n| n.min(self.inputs.len())) {
+            let positions: Vec<usize> = (0..samples).collect();
+            let inputs = self.inputs.batch(&positions);
+            for (start_name, start) in [("base", &self.new), ("identity", &identity)] {
+                for rule in [Rule::Head, Rule::Writers, Rule::Outside, Rule::Every] {
+                    let begun = Instant::now();
+                    let functions = Functions {
+                        graph,
+                        source_graph: graph,
+                        old_base: &self.old,
+                        old_tuned: &self.tuned,
+                        new_base: &self.new,
+                        start,
+                        inputs: &inputs,
+                        rule,
+                        keeps_head: false,
+                        seed: 0,
+                    };
+                    let fitted = functions.fit(&|_, _| Ok::<_, TransferError>(()))?;
+                    let seconds = begun.elapsed().as_secs_f64();
+                    let left: Vec<String> = fitted
+                        .layers
+                        .iter()
+                        .map(|layer| format!("{:.2}@{}", layer.left, layer.factor))
+                        .collect();
+                    println!(
+                        "  n {samples:4} from {start_name:8} {:8} {:5.1} %  {seconds:5.1} s  left {}",
+                        format!("{rule:?}"),
+                        accuracy(&fitted.model),
+                        left.join(" ")
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn checkpoint(path: &Path) -> Result<Checkpoint, Box<dyn Error>> {
+    let bytes = fs::read(path)?;
+    let file = SafeTensors::deserialize(&bytes)?;
+    let mut tensors = Checkpoint::new();
+    for (name, view) in file.tensors() {
+        let dtype = match view.dtype() {
+            Dtype::F32 => DType::F32,
+            Dtype::U8 => DType::U8,
+            Dtype::I64 => DType::I64,
+            other => return Err(format!("{name} is {other:?}").into()),
+        };
+        let bytes = Bytes::copy_from_slice(view.data());
+        let tensor = HostTensor::from_bytes(dtype, view.shape().to_vec(), bytes);
+        tensors.insert(name, tensor.ok_or("a tensor is cut off")?);
+    }
+    Ok(tensors)
+}
+
+fn argument(name: &str) -> Option<String> {
+    let mut arguments = std::env::args().skip_while(|a| a != name);
+    arguments.next().and_then(|_| arguments.next())
+}

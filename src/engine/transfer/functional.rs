@@ -1,0 +1,445 @@
+//! `functional`: carries what the tuning did to the function, in closed form (ours).
+//!
+//! It needs inputs of the tuning's task and nothing else: no labels, no gradient, no trajectory. On the
+//! same inputs, in graph order, with `Z` what stands at a layer's point ([`sites`]), rows = samples ×
+//! positions:
+//!
+//! - `Q = UVᵀ` of the SVD of `(Z_A⁰ − mean)ᵀ (Z_B⁰ − mean)` ([`frame`]);
+//! - `want = Z_B⁰ + (Z_A^T − Z_A⁰) Q`; at the output `want = Z_A^T`;
+//! - `R = want − Z_now`, where `Z_now` is from the target as it is changed already;
+//! - the layer gets the ridge solution of `R` on its present inputs ([`ridge`]).
+//!
+//! The four models (old base, old tuned, new base, result) walk through the graph in step ([`walk`]),
+//! so that memory holds the activations around one point and the weights of one layer.
+
+mod frame;
+mod ridge;
+mod rows;
+mod sites;
+mod walk;
+
+use faer::Mat;
+use serde::Serialize;
+
+use self::{
+    ridge::{Fit, Regression},
+    rows::{Counted, Row, Window},
+    sites::Site,
+    walk::{Lifetimes, Walk},
+};
+use crate::{
+    execution::cpu::{CpuActivation, moments},
+    network::{Graph, Op, Operand, op::Pair},
+    tensors::{Checkpoint, HostTensor},
+    training::Batch,
+    transfer::problem::TransferError,
+};
+
+pub use sites::Rule;
+
+/// Share of the samples by which ridges are chosen.
+const HELD_BACK: f64 = 0.2;
+/// A channel whose scale is below this share of the largest is not fitted: its weights would explode.
+const SMALLEST_SCALE: f64 = 1e-3;
+
+/// What a fit starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    NewBase,
+    /// The new base with the old update added as it is.
+    Identity,
+}
+
+impl Start {
+    /// As reports have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NewBase => "new_base",
+            Self::Identity => "identity",
+        }
+    }
+}
+
+/// The four models and the inputs on which their functions are compared.
+pub struct Functions<'a> {
+    /// Of the target's graph; the source's has the same nodes.
+    pub graph: &'a Graph,
+    pub source_graph: &'a Graph,
+    pub old_base: &'a Checkpoint,
+    pub old_tuned: &'a Checkpoint,
+    pub new_base: &'a Checkpoint,
+    /// What the fit starts from: the new base, or a transfer to it.
+    pub start: &'a Checkpoint,
+    pub inputs: &'a Batch,
+    pub rule: Rule,
+    /// The output layer stays the new base's own.
+    pub keeps_head: bool,
+    pub seed: u64,
+}
+
+/// What a fit did.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    pub model: Checkpoint,
+    pub layers: Vec<LayerFit>,
+}
+
+/// One layer of a fit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LayerFit {
+    /// Prefix of the layer's tensors.
+    pub layer: String,
+    pub rows: usize,
+    /// The ridge, in units of the mean square of a row.
+    pub factor: f64,
+    /// Share of the residual's square that is left on inputs that were held back.
+    pub left: f64,
+}
+
+impl Functions<'_> {
+    /// Fits the layers, one after the other. `step` is asked before each with `(done, total)`.
+    ///
+    /// # Errors
+    /// When the caller interrupts or activations overflow.
+    pub fn fit(
+        &self,
+        step: &dyn Fn(usize, usize) -> Result<(), TransferError>,
+    ) -> Result<Fitted, TransferError> {
+        let mut sites = sites::sites(self.graph, self.rule);
+        if self.keeps_head {
+            sites.retain(|site| !is_output(self.graph, site));
+        }
+        let lifetimes = Lifetimes::of(self.graph, &held_longer(self.graph, &sites));
+        let input = CpuActivation::new(self.inputs.inputs.clone(), &self.inputs.sample_shape);
+        let counted = Counted::of(self.graph, &input);
+
+        let mut walks = Walks {
+            old_base: Walk::new(self.source_graph, self.old_base.clone(), input.clone()),
+            old_tuned: Walk::new(self.source_graph, self.old_tuned.clone(), input.clone()),
+            new_base: Walk::new(self.graph, self.new_base.clone(), input.clone()),
+            result: Walk::new(self.graph, self.start.clone(), input),
+        };
+        walks.result.is_changed = true;
+
+        let mut layers = Vec::new();
+        let mut waiting = sites.iter().peekable();
+        for position in 0..self.graph.nodes.len() {
+            walks.each(|walk| walk.step(position));
+            while let Some(site) = waiting.next_if(|site| site.point() == position) {
+                step(layers.len(), sites.len())?;
+                let fitter = Fitter { functions: self, counted: &counted, site };
+                layers.extend(fitter.fit(&mut walks)?);
+            }
+            walks.each(|walk| walk.release(position, &lifetimes));
+        }
+        Ok(Fitted { model: walks.result.params, layers })
+    }
+}
+
+/// Whether what stands at the layer's point is the network's output.
+fn is_output(graph: &Graph, site: &Site) -> bool {
+    let rest = &graph.nodes[site.point() + 1..];
+    rest.iter().all(|node| matches!(node.op, Op::Dropout { .. } | Op::Flatten {}))
+}
+
+/// What a fit reads at a layer's point: its inputs, and its own output where a batch norm follows.
+fn held_longer(graph: &Graph, sites: &[Site]) -> Vec<(Operand, usize)> {
+    let of_site = |site: &Site| {
+        let inputs = graph.nodes[site.layer].inputs.iter().copied();
+        let also: Vec<_> = inputs.chain([Operand::Node(site.layer)]).collect();
+        let point = site.point();
+        also.into_iter().map(move |operand| (operand, point))
+    };
+    sites.iter().flat_map(of_site).collect()
+}
+
+/// The models in step.
+struct Walks<'m> {
+    old_base: Walk<'m>,
+    old_tuned: Walk<'m>,
+    new_base: Walk<'m>,
+    result: Walk<'m>,
+}
+
+impl<'m> Walks<'m> {
+    fn each(&mut self, act: impl Fn(&mut Walk<'m>)) {
+        for walk in [&mut self.old_base, &mut self.old_tuned, &mut self.new_base, &mut self.result]
+        {
+            act(walk);
+        }
+    }
+}
+
+/// Fits one layer.
+struct Fitter<'f> {
+    functions: &'f Functions<'f>,
+    counted: &'f Counted,
+    site: &'f Site,
+}
+
+impl Fitter<'_> {
+    /// `None` where the inputs tell nothing of what is missing.
+    fn fit(&self, walks: &mut Walks) -> Result<Option<LayerFit>, TransferError> {
+        let layer = self.layer(walks)?;
+        let point = Operand::Node(self.site.point());
+        let most = rows::most_rows(layer.width);
+        let rows = self.counted.rows(walks.result.at(point), most, self.functions.seed);
+        let want = self.want(walks, &rows)?;
+
+        let now = rows::matrix(walks.result.at(point), &rows);
+        let mut residuals = &want - &now;
+        if is_output(self.functions.graph, self.site) {
+            centre_rows(&mut residuals);
+        }
+        let scale = self.scale(walks, &layer);
+        divide(&mut residuals, &scale);
+
+        let fits = self.regress(walks, &layer, &rows, &residuals);
+        let found = fits.iter().flatten().map(|fit| (fit.factor, fit.left)).next();
+        let Some((factor, left)) = found else { return Ok(None) };
+        self.apply(walks, &layer, &scale, fits);
+        Ok(Some(LayerFit { layer: layer.param.to_owned(), rows: rows.len(), factor, left }))
+    }
+
+    /// What should stand at the point.
+    fn want(&self, walks: &Walks, rows: &[Row]) -> Result<Mat<f64>, TransferError> {
+        let point = Operand::Node(self.site.point());
+        let tuned = rows::matrix(walks.old_tuned.at(point), rows);
+        if is_output(self.functions.graph, self.site) {
+            return Ok(tuned);
+        }
+        let old = rows::matrix(walks.old_base.at(point), rows);
+        let new = rows::matrix(walks.new_base.at(point), rows);
+        let frame = frame::between(old.as_ref(), new.as_ref())?;
+        Ok(new + (tuned - old) * frame)
+    }
+
+    /// The layer as it is, with what its fit needs.
+    fn layer(&self, walks: &Walks) -> Result<Layer<'_>, TransferError> {
+        let node = &self.functions.graph.nodes[self.site.layer];
+        let param = node.op.param().unwrap_or_default();
+        let params = &walks.result.params;
+        let weight = &params[&format!("{param}.weight")];
+        let groups = match node.op {
+            Op::Conv2d { groups, .. } => groups,
+            _ => 1,
+        };
+        let outputs = match node.op {
+            Op::Linear { transposed: true, .. } => weight.shape()[1],
+            _ => weight.shape()[0],
+        };
+        let width = weight.len() / outputs;
+        let has_bias = params.get(&format!("{param}.bias")).is_some();
+        Ok(Layer { op: &node.op, param, groups, outputs, width, has_bias })
+    }
+
+    /// What a change of the layer's output is multiplied by at the point, by channel.
+    fn scale(&self, walks: &Walks, layer: &Layer) -> Vec<f64> {
+        let mut scale = vec![1.0; layer.outputs];
+        for &position in &self.site.path[1..] {
+            let factors = match &self.functions.graph.nodes[position].op {
+                Op::BatchNorm { param, eps, .. } => {
+                    let seen = moments(walks.result.at(Operand::Node(self.site.layer)));
+                    let gamma = vector(&walks.result.params, &format!("{param}.weight"));
+                    let gamma = gamma.unwrap_or_else(|| vec![1.0; layer.outputs]);
+                    let inverse = seen.variance.iter().map(|v| 1.0 / (v + eps).sqrt());
+                    gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect()
+                }
+                Op::LayerScale { param } => {
+                    vector(&walks.result.params, &format!("{param}.gamma")).unwrap_or_default()
+                }
+                _ => continue,
+            };
+            scale
+                .iter_mut()
+                .zip(factors)
+                .for_each(|(scale, factor): (&mut f64, f64)| *scale *= factor);
+        }
+        let largest = scale.iter().fold(0f64, |largest, scale| largest.max(scale.abs()));
+        for scale in &mut scale {
+            if scale.abs() < SMALLEST_SCALE * largest {
+                *scale = f64::INFINITY;
+            }
+        }
+        scale
+    }
+
+    /// The batch norm right behind the layer.
+    fn norm(&self) -> Option<(&str, f64)> {
+        let second = *self.site.path.get(1)?;
+        match &self.functions.graph.nodes[second].op {
+            Op::BatchNorm { param, eps, .. } => Some((param, *eps)),
+            _ => None,
+        }
+    }
+
+    /// One fit for each group of a convolution's channels.
+    fn regress(
+        &self,
+        walks: &Walks,
+        layer: &Layer,
+        rows: &[Row],
+        residuals: &Mat<f64>,
+    ) -> Vec<Option<Fit>> {
+        let x = walks.result.at(self.functions.graph.nodes[self.site.layer].inputs[0]);
+        let output = walks.result.at(Operand::Node(self.site.layer));
+        let kernel = match walks.result.params[&format!("{}.weight", layer.param)].shape() {
+            &[_, _, height, width] => Pair(height, width),
+            _ => Pair(1, 1),
+        };
+        let samples = x.batch();
+        let first_held = samples - (samples as f64 * HELD_BACK).round() as usize;
+        let held_back = rows.iter().filter(|row| row.0 >= first_held).count();
+        let takes_intercept = layer.has_bias || self.norm().is_some();
+        let each = layer.outputs / layer.groups;
+        let channels = rows::channels(x) / layer.groups;
+
+        (0..layer.groups)
+            .map(|group| {
+                let window = Window {
+                    channels: group * channels..(group + 1) * channels,
+                    kernel,
+                    output_width: output.shape().last().copied().unwrap_or(1),
+                };
+                let regression = Regression {
+                    x: rows::inputs(layer.op, x, window, rows),
+                    residuals: residuals.subcols(group * each, each).to_owned(),
+                    held_back,
+                    centred: takes_intercept,
+                };
+                regression.fit()
+            })
+            .collect()
+    }
+
+    /// Writes the fits into the result and walks its path once more.
+    fn apply(&self, walks: &mut Walks, layer: &Layer, scale: &[f64], fits: Vec<Option<Fit>>) {
+        let before = self.norm().map(|_| moments(walks.result.at(Operand::Node(self.site.layer))));
+        let each = layer.outputs / layer.groups;
+        let name = format!("{}.weight", layer.param);
+        let weight = walks.result.params[&name].clone();
+        let mut values = weight.f32().into_owned();
+        let mut intercept = vec![0.0; layer.outputs];
+        let transposed = matches!(layer.op, Op::Linear { transposed: true, .. });
+
+        for (group, fit) in fits.into_iter().enumerate() {
+            let Some(fit) = fit else { continue };
+            for output in 0..each {
+                let channel = group * each + output;
+                if scale[channel].is_infinite() {
+                    continue;
+                }
+                intercept[channel] = fit.intercept[output];
+                for input in 0..layer.width {
+                    let at = if transposed {
+                        input * layer.outputs + channel
+                    } else {
+                        channel * layer.width + input
+                    };
+                    values[at] = (f64::from(values[at]) + fit.weight[(output, input)]) as f32;
+                }
+            }
+        }
+        let params = &mut walks.result.params;
+        params.insert(name, HostTensor::from_f32(weight.shape().to_vec(), values));
+
+        match (self.norm(), before) {
+            (Some((norm, eps)), Some(before)) => {
+                walks.result.step(self.site.layer);
+                let after = moments(walks.result.at(Operand::Node(self.site.layer)));
+                renormalise(
+                    &mut walks.result.params,
+                    Renormalisation {
+                        norm,
+                        eps,
+                        before: &before,
+                        after: &after,
+                        intercept: &intercept,
+                    },
+                );
+            }
+            _ if layer.has_bias => {
+                add(&mut walks.result.params, &format!("{}.bias", layer.param), &intercept);
+            }
+            _ => {}
+        }
+        for &position in &self.site.path {
+            walks.result.step(position);
+        }
+    }
+}
+
+/// A layer to be fitted.
+struct Layer<'l> {
+    op: &'l Op,
+    param: &'l str,
+    groups: usize,
+    outputs: usize,
+    /// Inputs of one output: channels of a group × kernel positions.
+    width: usize,
+    has_bias: bool,
+}
+
+/// A norm behind a layer that changed, with what the layer put out before and after, and what is to be
+/// added to that.
+struct Renormalisation<'r> {
+    norm: &'r str,
+    eps: f64,
+    before: &'r crate::execution::Moments,
+    after: &'r crate::execution::Moments,
+    intercept: &'r [f64],
+}
+
+/// Makes the norm by its new moments what it was by its old ones, with the intercept added: γ' = s σ',
+/// β' = β + s (intercept + mean' − mean) with s = γ / σ.
+fn renormalise(params: &mut Checkpoint, change: Renormalisation) {
+    let Renormalisation { norm, eps, before, after, intercept } = change;
+    let channels = before.mean.len();
+    let (weight, bias) = (format!("{norm}.weight"), format!("{norm}.bias"));
+    let gamma = vector(params, &weight).unwrap_or_else(|| vec![1.0; channels]);
+    let deviation = |variance: f64| (variance + eps).sqrt();
+    let slopes: Vec<f64> =
+        gamma.iter().zip(&before.variance).map(|(gamma, &v)| gamma / deviation(v)).collect();
+
+    let new_gamma = slopes.iter().zip(&after.variance).map(|(slope, &v)| slope * deviation(v));
+    let new_gamma: Vec<f32> = new_gamma.map(|v| v as f32).collect();
+    let shift: Vec<f64> = (0..channels)
+        .map(|c| slopes[c] * (intercept[c] + after.mean[c] - before.mean[c]))
+        .collect();
+
+    if params.get(&weight).is_some() {
+        params.insert(weight, HostTensor::from_f32(vec![channels], new_gamma));
+    }
+    add(params, &bias, &shift);
+}
+
+/// Adds to a vector, if it is there.
+fn add(params: &mut Checkpoint, name: &str, shift: &[f64]) {
+    let Some(values) = vector(params, name) else { return };
+    let values: Vec<f32> = values.iter().zip(shift).map(|(v, shift)| (v + shift) as f32).collect();
+    params.insert(name.to_owned(), HostTensor::from_f32(vec![values.len()], values));
+}
+
+fn vector(params: &Checkpoint, name: &str) -> Option<Vec<f64>> {
+    let tensor = params.get(name)?;
+    Some(tensor.f32().iter().map(|&v| f64::from(v)).collect())
+}
+
+/// Logits count up to a constant.
+fn centre_rows(rows: &mut Mat<f64>) {
+    for row in 0..rows.nrows() {
+        let mean = rows.row(row).sum() / rows.ncols() as f64;
+        for column in 0..rows.ncols() {
+            rows[(row, column)] -= mean;
+        }
+    }
+}
+
+fn divide(rows: &mut Mat<f64>, scale: &[f64]) {
+    for (column, scale) in scale.iter().enumerate() {
+        for row in 0..rows.nrows() {
+            rows[(row, column)] /= scale;
+        }
+    }
+}

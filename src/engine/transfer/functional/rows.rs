@@ -1,0 +1,204 @@
+//! Rows of activations: samples × positions, those of padding left out.
+
+use faer::Mat;
+use rand::{SeedableRng, seq::index};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use crate::{
+    execution::cpu::CpuActivation,
+    network::{Graph, Input, Op, op::Pair},
+};
+
+/// Rows that one fit sees at most.
+const MAX_ROWS: usize = 60_000;
+/// Values of a layer's inputs that one fit holds at most, f64: 1 GB.
+const MAX_VALUES: usize = 1 << 27;
+
+/// A sample and a position of it.
+pub type Row = (usize, usize);
+
+/// Which positions of a sample count.
+pub struct Counted {
+    /// Of token ids, `[samples][positions]`; `None` where nothing is padded.
+    seen: Option<Vec<Vec<bool>>>,
+}
+
+impl Counted {
+    /// By the mask of token ids.
+    pub fn of(graph: &Graph, input: &CpuActivation) -> Self {
+        let Input::Tokens { .. } = graph.input else { return Self { seen: None } };
+        let rows = input.values().chunks(input.size());
+        Self { seen: Some(rows.map(|ids| ids.iter().map(|&id| id >= 0.0).collect()).collect()) }
+    }
+
+    /// The rows of an activation, in the order of the samples; drawn where there are more than `most`.
+    pub fn rows(&self, activation: &CpuActivation, most: usize, seed: u64) -> Vec<Row> {
+        let positions = positions(activation);
+        let is_seen = |row: &Row| match &self.seen {
+            Some(seen) if seen.first().is_some_and(|first| first.len() == positions) => {
+                seen[row.0][row.1]
+            }
+            _ => true,
+        };
+        let all =
+            (0..activation.batch()).flat_map(|sample| (0..positions).map(move |p| (sample, p)));
+        let all: Vec<Row> = all.filter(is_seen).collect();
+        if all.len() <= most {
+            return all;
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut drawn = index::sample(&mut rng, all.len(), most).into_vec();
+        drawn.sort_unstable();
+        drawn.into_iter().map(|i| all[i]).collect()
+    }
+}
+
+/// Rows that a fit with inputs of this width takes.
+pub fn most_rows(width: usize) -> usize {
+    (MAX_VALUES / width.max(1)).min(MAX_ROWS)
+}
+
+/// Positions of a sample: of an image its pixels, of tokens their number, of features one.
+pub fn positions(activation: &CpuActivation) -> usize {
+    match activation.shape() {
+        [_, height, width] => height * width,
+        [tokens, _] => *tokens,
+        _ => 1,
+    }
+}
+
+/// Channels of an activation: an image's first axis, otherwise the last.
+pub fn channels(activation: &CpuActivation) -> usize {
+    match activation.shape() {
+        [channels, _, _] => *channels,
+        shape => shape.last().copied().unwrap_or(1),
+    }
+}
+
+/// `[rows, channels]`
+pub fn matrix(activation: &CpuActivation, rows: &[Row]) -> Mat<f64> {
+    let (values, size, channels) = (activation.values(), activation.size(), channels(activation));
+    let positions = positions(activation);
+    let is_image = activation.shape().len() == 3;
+    filled(rows.len(), channels, |i, out| {
+        let (sample, position) = rows[i];
+        let sample = &values[sample * size..][..size];
+        for (channel, out) in out.iter_mut().enumerate() {
+            let at = if is_image {
+                channel * positions + position
+            } else {
+                position * channels + channel
+            };
+            *out = f64::from(sample[at]);
+        }
+    })
+}
+
+/// What a layer reads for each of its output's rows, `[rows, inputs]`: for a convolution what its kernel
+/// meets, channel by channel, of one group of channels.
+pub fn inputs(op: &Op, x: &CpuActivation, window: Window, rows: &[Row]) -> Mat<f64> {
+    let Op::Conv2d { stride, padding, dilation, .. } = op else { return matrix(x, rows) };
+    let &[_, height, width] = x.shape() else { return matrix(x, rows) };
+    let Window { channels, kernel: Pair(kh, kw), output_width } = window;
+    let (values, size) = (x.values(), x.size());
+
+    filled(rows.len(), channels.len() * kh * kw, |i, out| {
+        let (sample, position) = rows[i];
+        let (top, left) = (position / output_width * stride.0, position % output_width * stride.1);
+        let sample = &values[sample * size..][..size];
+        let mut out = out.iter_mut();
+        for channel in channels.clone() {
+            let plane = &sample[channel * height * width..][..height * width];
+            for row in 0..kh {
+                let y = (top + row * dilation.0).checked_sub(padding.0).filter(|&y| y < height);
+                for column in 0..kw {
+                    let x = (left + column * dilation.1).checked_sub(padding.1);
+                    let met = y.zip(x.filter(|&x| x < width));
+                    if let Some(out) = out.next() {
+                        *out = met.map_or(0.0, |(y, x)| f64::from(plane[y * width + x]));
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// What a convolution's kernel covers.
+#[derive(Clone)]
+pub struct Window {
+    /// The input channels of one group.
+    pub channels: std::ops::Range<usize>,
+    pub kernel: Pair,
+    /// Columns of the output.
+    pub output_width: usize,
+}
+
+/// A matrix filled row by row.
+fn filled(rows: usize, columns: usize, fill: impl Fn(usize, &mut [f64]) + Sync) -> Mat<f64> {
+    let mut values = vec![0.0; rows * columns];
+    if columns > 0 {
+        values.par_chunks_mut(columns).enumerate().for_each(|(row, out)| fill(row, out));
+    }
+    faer::MatRef::from_row_major_slice(&values, rows, columns).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        execution::{BatchNormMode, Executor, Weights, cpu::run_node},
+        training::testing,
+    };
+
+    /// What a layer puts out is its weight times its rows, whatever the stride, padding, dilation and
+    /// groups.
+    #[test]
+    fn a_convolution_is_a_product_with_its_rows() {
+        for groups in [1, 2] {
+            let op: Op = serde_json::from_value(json!({"op": "conv2d", "param": "c",
+                "stride": [2, 1], "padding": [1, 2], "dilation": [1, 2], "groups": groups}))
+            .unwrap();
+            let signature = testing::signature(&[("c.weight", &[4, 4 / groups, 3, 2])]);
+            let params = testing::random_params(&signature, 1);
+            let batch = testing::random_batch(&[4, 6, 5], 3, 2, 2);
+            let x = CpuActivation::new(batch.inputs, &[4, 6, 5]);
+            let weights = Weights::of_op(&op, &params, &Executor::Cpu);
+            let y = run_node(&op, vec![x.clone()], &weights, BatchNormMode::Running);
+
+            let counted = Counted { seen: None };
+            let rows = counted.rows(&y, 40, 0);
+            assert!(rows.len() == 40 && rows.is_sorted(), "{} of all", rows.len());
+            let (each, channels) = (4 / groups, 4 / groups);
+            let weight = params["c.weight"].f32();
+            for group in 0..groups {
+                let window = Window {
+                    channels: group * channels..(group + 1) * channels,
+                    kernel: Pair(3, 2),
+                    output_width: y.shape()[2],
+                };
+                let read = inputs(&op, &x, window, &rows);
+                let put = matrix(&y, &rows);
+                for (i, output) in (0..rows.len()).zip((0..each).cycle()) {
+                    let channel = group * each + output;
+                    let terms = (0..read.ncols())
+                        .map(|k| read[(i, k)] * f64::from(weight[channel * read.ncols() + k]));
+                    assert!((terms.sum::<f64>() - put[(i, channel)]).abs() < 1e-5);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn padded_tokens_have_no_row() {
+        let graph = testing::token_graph(3, json!([{"op": "embedding", "param": "e"}]));
+        let ids = CpuActivation::new(vec![1.0, 2.0, -1.0, 0.0, -3.0, -1.0], &[3]);
+        let counted = Counted::of(&graph, &ids);
+        let stream = CpuActivation::new(vec![0.0; 2 * 3 * 4], &[3, 4]);
+        assert_eq!(counted.rows(&stream, 100, 0), [(0, 0), (0, 1), (1, 0)]);
+        let pooled = CpuActivation::new(vec![0.0; 2 * 4], &[4]);
+        assert_eq!(counted.rows(&pooled, 100, 0), [(0, 0), (1, 0)]);
+    }
+}

@@ -1,0 +1,162 @@
+//! What `functional` must give where the right answer is known.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use retune::engine::{
+    profiler::Profiler,
+    symmetry::Permutation,
+    tensors::{Checkpoint, HostTensor},
+    training::{Agreement, Dataset},
+    transfer::{
+        FunctionalEvidence, Method, Problem, STATISTICS_SAMPLES, Schedule, Trajectory,
+        functional::Start, methods::align,
+    },
+};
+use serde_json::json;
+
+use super::{
+    networks::{Network, conv8, mlp, resnet},
+    transformers::{Projection, language_model, transformer},
+};
+
+/// An old base and what it was tuned to, with inputs of the tuning.
+struct Case {
+    network: Network,
+    base: Checkpoint,
+    tuned: Checkpoint,
+    inputs: Dataset,
+    /// Inputs that no fit sees.
+    others: Dataset,
+}
+
+/// What came of a case.
+struct Outcome {
+    /// Beside the old tuned model, on the other inputs.
+    beside: Agreement,
+    evidence: FunctionalEvidence,
+}
+
+impl Case {
+    /// The tuning moves every tensor by about this share of its size.
+    fn of(network: Network, samples: usize, share: f64) -> Self {
+        let learner = network.learner();
+        let classes = learner.classes() as i64;
+        let inputs = network.data(samples, classes, 1);
+        let others = network.data(64, classes, 2);
+
+        let base = learner.with_statistics(&network.parameters(3), &inputs, STATISTICS_SAMPLES, 64);
+        let tuned = base.shifted(&network.parameters(4), &network.parameters(5), share);
+        let tuned = learner.with_statistics(&tuned, &inputs, STATISTICS_SAMPLES, 64);
+        drop(learner);
+        Self { network, base, tuned, inputs, others }
+    }
+
+    fn transfer(&self, target: &Checkpoint) -> Outcome {
+        let learner = self.network.learner();
+        let symmetry = self.network.symmetry();
+        let trajectory =
+            Trajectory::linear(self.base.clone(), self.tuned.clone(), Schedule::Uniform, 1);
+        let profiler = Profiler::new(|| 0.0);
+        let problem = Problem {
+            train: Some(&self.inputs),
+            ..Problem::new(&learner, &symmetry, &trajectory, target, &profiler)
+        };
+
+        let found = align(Method::Functional, &problem, None, None).expect("finite models");
+        let model = problem.finished(&found.transports[0], 1, 1.0);
+        let evidence = found.functional.expect("the method tells what it did");
+        Outcome { beside: self.beside(&model), evidence }
+    }
+
+    /// A model beside the old tuned one.
+    fn beside(&self, model: &Checkpoint) -> Agreement {
+        let learner = self.network.learner();
+        let batch = self.others.batch(&(0..self.others.len()).collect::<Vec<_>>());
+        let reference = learner.predictions(&self.tuned, &batch);
+        learner.predictions(model, &batch).beside(&reference)
+    }
+}
+
+#[test]
+fn the_same_base_gives_the_tuned_model() {
+    for (name, network) in [
+        ("mlp", mlp(&[20, 33, 17, 5])),
+        ("resnet18", resnet("resnet18", (8, 3), 16)),
+        ("transformer", transformer(Projection::Grouped, (2, 16), 5)),
+        ("language model", language_model(Projection::Grouped, (2, 16), true)),
+    ] {
+        let case = Case::of(network, 96, 0.3);
+        let found = case.transfer(&case.base);
+        let chosen = found.evidence.trials[found.evidence.chosen];
+        assert_eq!(chosen.start, Start::Identity, "{name}");
+        assert!(found.beside.divergence < 1e-6, "{name}: {:?}", found.beside);
+        assert!(found.beside.agreement >= 0.98, "{name}: {:?}", found.beside);
+    }
+}
+
+/// A network of linear layers, of which the new base's hidden units are the old ones in other
+/// coordinates: the frame finds the rotation, and the layers say everything.
+#[test]
+fn a_rotation_of_a_linear_network_is_exact() {
+    let nodes = json!([{"op": "linear", "param": "a"}, {"op": "linear", "param": "b"}]);
+    let config =
+        json!({"model_type": "graph", "input": {"kind": "features", "shape": [6]}, "nodes": nodes});
+    let shapes = [("a.weight", vec![8, 6]), ("b.weight", vec![4, 8])];
+    let network = Network::of(&config, shapes.map(|(name, shape)| (name.to_owned(), shape)));
+    let case = Case::of(network, 64, 0.5);
+
+    // In the plane of the hidden units 2 and 5.
+    let (sine, cosine) = 0.7f32.sin_cos();
+    let mut target = case.base.clone();
+    let mut first = case.base["a.weight"].f32().into_owned();
+    for input in 0..6 {
+        let (u, v) = (first[2 * 6 + input], first[5 * 6 + input]);
+        first[2 * 6 + input] = cosine * u - sine * v;
+        first[5 * 6 + input] = sine * u + cosine * v;
+    }
+    let mut second = case.base["b.weight"].f32().into_owned();
+    for row in second.chunks_mut(8) {
+        let (u, v) = (row[2], row[5]);
+        row[2] = cosine * u - sine * v;
+        row[5] = sine * u + cosine * v;
+    }
+    target.insert("a.weight", HostTensor::from_f32(vec![8, 6], first));
+    target.insert("b.weight", HostTensor::from_f32(vec![4, 8], second));
+
+    assert!(case.beside(&target).divergence > 0.1, "the tuning does something");
+    let found = case.transfer(&target);
+    assert!(found.beside.divergence < 1e-8, "{:?}", found.beside);
+    assert_eq!(found.beside.agreement, 1.0);
+}
+
+/// A base whose units stand in another order is the same function; so is nearly what is fitted to it.
+#[test]
+fn a_base_in_another_order_becomes_nearly_the_tuned_model() {
+    for (name, network, left) in [
+        ("mlp", mlp(&[20, 33, 17, 5]), 0.02),
+        ("conv8", conv8([4, 4, 8, 8, 16, 16, 32, 32], 5), 0.5),
+        ("resnet18", resnet("resnet18", (8, 3), 16), 0.5),
+        ("transformer", transformer(Projection::Fused, (2, 16), 5), 0.5),
+    ] {
+        let case = Case::of(network, 512, 0.3);
+        let symmetry = case.network.symmetry();
+        let order = Permutation::random(&symmetry, &mut ChaCha8Rng::seed_from_u64(9));
+        let target = order.apply(&symmetry, &case.base);
+
+        let before = case.beside(&target).divergence;
+        let found = case.transfer(&target);
+        assert!(found.beside.divergence < left * before, "{name}: {:?} of {before}", found.beside);
+    }
+}
+
+/// The same inputs, seed and models give the same bytes, whatever the threads.
+#[test]
+fn the_fit_does_not_depend_on_the_number_of_threads() {
+    let case = Case::of(mlp(&[150, 300, 200, 5]), 400, 0.3);
+    let target = case.network.parameters(8);
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        pool.install(|| case.transfer(&target).beside)
+    };
+    assert_eq!(run(1), run(3));
+}
