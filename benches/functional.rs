@@ -27,7 +27,7 @@ use retune::engine::{
     training::{Dataset, Learner},
     transfer::{
         STATISTICS_SAMPLES, TransferError,
-        functional::{Functions, Rule},
+        functional::{Fitted, Functions, Rule, Variant},
     },
 };
 use safetensors::{Dtype, SafeTensors};
@@ -114,25 +114,24 @@ impl Pair {
                         old_base: &self.old,
                         old_tuned: &self.tuned,
                         new_base: &self.new,
-                        start,
                         inputs: &inputs,
-                        rule,
                         keeps_head: false,
                         seed: 0,
                     };
-                    let fitted = functions.fit(&|_, _| Ok::<_, TransferError>(()))?;
+                    let go_on = |_, _| Ok::<_, TransferError>(());
+                    let fitted = functions.fit(&[Variant { start, rule }], &go_on)?;
                     let seconds = begun.elapsed().as_secs_f64();
-                    let left: Vec<String> = fitted
-                        .layers
-                        .iter()
-                        .map(|layer| format!("{:.2}@{}", layer.left, layer.factor))
-                        .collect();
-                    println!(
-                        "  n {samples:4} from {start_name:8} {:8} {:5.1} %  {seconds:5.1} s  left {}",
-                        format!("{rule:?}"),
-                        accuracy(&fitted.model),
-                        left.join(" ")
-                    );
+                    for Fitted { model, layers } in fitted {
+                        let left = layers.iter().map(|layer| layer.left.to_string());
+                        println!(
+                            "  n {samples:4} from {start_name:8} {:8} {:5.1} %  {seconds:5.1} s  left {}",
+                            rule.name(),
+                            accuracy(&model),
+                            left.map(|left| left.chars().take(4).collect())
+                                .collect::<Vec<String>>()
+                                .join(" ")
+                        );
+                    }
                 }
             }
         }

@@ -9,6 +9,7 @@ mod host_tensor;
 mod lazy;
 pub mod low_rank;
 pub mod matmul;
+pub mod solve;
 mod update;
 
 pub use checkpoint::{Checkpoint, Signature};

@@ -4,7 +4,7 @@
 //! products are cut into parts of the result, by size alone: no sum is cut, so the result does not
 //! depend on the number of threads.
 
-use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
+use faer::{Accum, Mat, MatMut, MatRef, Par, linalg::matmul::matmul, traits::RealField};
 
 /// Multiplications and additions that are worth a task of their own.
 const TASK_OPERATIONS: usize = 1 << 25;
@@ -42,15 +42,31 @@ pub fn accumulate(sum: &mut [f32], a: MatRef<f32>, b: MatRef<f32>) {
     multiply(sum, Accum::Add, a, b, halvings(a, b));
 }
 
-fn halvings(a: MatRef<f32>, b: MatRef<f32>) -> u32 {
+/// `a · b` in f64.
+///
+/// # Panics
+/// When `a` has not as many columns as `b` has rows.
+pub fn exact_product(a: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
+    let mut result = Mat::zeros(a.nrows(), b.ncols());
+    multiply(result.as_mut(), Accum::Replace, a, b, halvings(a, b));
+    result
+}
+
+fn halvings<T>(a: MatRef<T>, b: MatRef<T>) -> u32 {
     let parts = a.nrows() * a.ncols() * b.ncols() / TASK_OPERATIONS;
     parts.checked_ilog2().map_or(0, |log| log + 1).min(MAX_HALVINGS)
 }
 
-fn multiply(result: MatMut<f32>, accum: Accum, a: MatRef<f32>, b: MatRef<f32>, halvings: u32) {
+fn multiply<T: RealField>(
+    result: MatMut<T>,
+    accum: Accum,
+    a: MatRef<T>,
+    b: MatRef<T>,
+    halvings: u32,
+) {
     let (rows, columns) = (result.nrows(), result.ncols());
     if halvings == 0 || rows.max(columns) < 2 * MIN_PART_WIDTH {
-        matmul(result, accum, a, b, 1.0, Par::Seq);
+        matmul(result, accum, a, b, T::one_impl(), Par::Seq);
     } else if rows >= columns {
         let at = rows / 2;
         let (upper, lower) = result.split_at_row_mut(at);

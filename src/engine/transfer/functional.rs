@@ -9,8 +9,8 @@
 //! - `R = want − Z_now`, where `Z_now` is from the target as it is changed already;
 //! - the layer gets the ridge solution of `R` on its present inputs ([`ridge`]).
 //!
-//! The four models (old base, old tuned, new base, result) walk through the graph in step ([`walk`]),
-//! so that memory holds the activations around one point and the weights of one layer.
+//! The old base, the old tuned model, the new base and the results walk through the graph in step
+//! ([`walk`]), so that memory holds the activations around one point and the weights of one layer.
 
 mod frame;
 mod ridge;
@@ -28,9 +28,12 @@ use self::{
     walk::{Lifetimes, Walk},
 };
 use crate::{
-    execution::cpu::{CpuActivation, moments},
+    execution::{
+        BatchNormMode, Executor, Moments, Weights,
+        cpu::{CpuActivation, moments, run_node},
+    },
     network::{Graph, Op, Operand, op::Pair},
-    tensors::{Checkpoint, HostTensor},
+    tensors::{Checkpoint, HostTensor, matmul::exact_product},
     training::Batch,
     transfer::problem::TransferError,
 };
@@ -69,13 +72,18 @@ pub struct Functions<'a> {
     pub old_base: &'a Checkpoint,
     pub old_tuned: &'a Checkpoint,
     pub new_base: &'a Checkpoint,
-    /// What the fit starts from: the new base, or a transfer to it.
-    pub start: &'a Checkpoint,
     pub inputs: &'a Batch,
-    pub rule: Rule,
     /// The output layer stays the new base's own.
     pub keeps_head: bool,
     pub seed: u64,
+}
+
+/// One way to fit, of several that share what the old models and the new base see.
+#[derive(Clone, Copy, Debug)]
+pub struct Variant<'a> {
+    /// What the fit starts from: the new base, or a transfer to it.
+    pub start: &'a Checkpoint,
+    pub rule: Rule,
 }
 
 /// What a fit did.
@@ -98,42 +106,66 @@ pub struct LayerFit {
 }
 
 impl Functions<'_> {
-    /// Fits the layers, one after the other. `step` is asked before each with `(done, total)`.
+    /// Fits the layers of every variant, one after the other. `step` is asked before each point with
+    /// `(done, total)`.
     ///
     /// # Errors
     /// When the caller interrupts or activations overflow.
     pub fn fit(
         &self,
+        variants: &[Variant],
         step: &dyn Fn(usize, usize) -> Result<(), TransferError>,
-    ) -> Result<Fitted, TransferError> {
-        let mut sites = sites::sites(self.graph, self.rule);
-        if self.keeps_head {
-            sites.retain(|site| !is_output(self.graph, site));
-        }
-        let lifetimes = Lifetimes::of(self.graph, &held_longer(self.graph, &sites));
+    ) -> Result<Vec<Fitted>, TransferError> {
+        let sites: Vec<Vec<Site>> =
+            variants.iter().map(|variant| self.sites(variant.rule)).collect();
+        let all: Vec<&Site> = sites.iter().flatten().collect();
+        let lifetimes = Lifetimes::of(self.graph, &held_longer(self.graph, &all));
         let input = CpuActivation::new(self.inputs.inputs.clone(), &self.inputs.sample_shape);
         let counted = Counted::of(self.graph, &input);
 
-        let mut walks = Walks {
-            old_base: Walk::new(self.source_graph, self.old_base.clone(), input.clone()),
-            old_tuned: Walk::new(self.source_graph, self.old_tuned.clone(), input.clone()),
-            new_base: Walk::new(self.graph, self.new_base.clone(), input.clone()),
-            result: Walk::new(self.graph, self.start.clone(), input),
+        let walk = |graph, model: &Checkpoint| Walk::new(graph, model.clone(), input.clone());
+        let mut models = Models {
+            old_base: walk(self.source_graph, self.old_base),
+            old_tuned: walk(self.source_graph, self.old_tuned),
+            new_base: walk(self.graph, self.new_base),
         };
-        walks.result.is_changed = true;
+        let mut results: Vec<Walk> =
+            variants.iter().map(|variant| walk(self.graph, variant.start)).collect();
+        results.iter_mut().for_each(|result| result.is_changed = true);
 
-        let mut layers = Vec::new();
-        let mut waiting = sites.iter().peekable();
+        let mut layers = vec![Vec::new(); variants.len()];
         for position in 0..self.graph.nodes.len() {
-            walks.each(|walk| walk.step(position));
-            while let Some(site) = waiting.next_if(|site| site.point() == position) {
-                step(layers.len(), sites.len())?;
-                let fitter = Fitter { functions: self, counted: &counted, site };
-                layers.extend(fitter.fit(&mut walks)?);
+            step(position, self.graph.nodes.len())?;
+            models.each().into_iter().chain(&mut results).for_each(|walk| walk.step(position));
+
+            let here = |site: &&Site| site.point() == position;
+            let mut wanted = None;
+            for ((result, sites), layers) in results.iter_mut().zip(&sites).zip(&mut layers) {
+                for site in sites.iter().filter(here) {
+                    let fitter = Fitter { functions: self, counted: &counted, site };
+                    let wanted = match &mut wanted {
+                        Some(wanted) => &*wanted,
+                        none => &*none.insert(fitter.wanted(&models)?),
+                    };
+                    layers.extend(fitter.fit(wanted, result));
+                }
             }
-            walks.each(|walk| walk.release(position, &lifetimes));
+            models
+                .each()
+                .into_iter()
+                .chain(&mut results)
+                .for_each(|walk| walk.release(position, &lifetimes));
         }
-        Ok(Fitted { model: walks.result.params, layers })
+        let fitted = results.into_iter().zip(layers);
+        Ok(fitted.map(|(result, layers)| Fitted { model: result.params, layers }).collect())
+    }
+
+    fn sites(&self, rule: Rule) -> Vec<Site> {
+        let mut sites = sites::sites(self.graph, rule);
+        if self.keeps_head {
+            sites.retain(|site| !is_output(self.graph, site));
+        }
+        sites
     }
 }
 
@@ -144,8 +176,8 @@ fn is_output(graph: &Graph, site: &Site) -> bool {
 }
 
 /// What a fit reads at a layer's point: its inputs, and its own output where a batch norm follows.
-fn held_longer(graph: &Graph, sites: &[Site]) -> Vec<(Operand, usize)> {
-    let of_site = |site: &Site| {
+fn held_longer(graph: &Graph, sites: &[&Site]) -> Vec<(Operand, usize)> {
+    let of_site = |site: &&Site| {
         let inputs = graph.nodes[site.layer].inputs.iter().copied();
         let also: Vec<_> = inputs.chain([Operand::Node(site.layer)]).collect();
         let point = site.point();
@@ -154,21 +186,25 @@ fn held_longer(graph: &Graph, sites: &[Site]) -> Vec<(Operand, usize)> {
     sites.iter().flat_map(of_site).collect()
 }
 
-/// The models in step.
-struct Walks<'m> {
+/// The models that are not changed, in step.
+struct Models<'m> {
     old_base: Walk<'m>,
     old_tuned: Walk<'m>,
     new_base: Walk<'m>,
-    result: Walk<'m>,
 }
 
-impl<'m> Walks<'m> {
-    fn each(&mut self, act: impl Fn(&mut Walk<'m>)) {
-        for walk in [&mut self.old_base, &mut self.old_tuned, &mut self.new_base, &mut self.result]
-        {
-            act(walk);
-        }
+impl<'m> Models<'m> {
+    fn each(&mut self) -> [&mut Walk<'m>; 3] {
+        [&mut self.old_base, &mut self.old_tuned, &mut self.new_base]
     }
+}
+
+/// What should stand at a point.
+struct Wanted {
+    /// In the order of the samples.
+    rows: Vec<Row>,
+    /// `[rows, channels]`
+    values: Mat<f64>,
 }
 
 /// Fits one layer.
@@ -179,75 +215,88 @@ struct Fitter<'f> {
 }
 
 impl Fitter<'_> {
-    /// `None` where the inputs tell nothing of what is missing.
-    fn fit(&self, walks: &mut Walks) -> Result<Option<LayerFit>, TransferError> {
-        let layer = self.layer(walks)?;
+    /// What should stand at the point, for every variant the same.
+    fn wanted(&self, models: &Models) -> Result<Wanted, TransferError> {
         let point = Operand::Node(self.site.point());
-        let most = rows::most_rows(layer.width);
-        let rows = self.counted.rows(walks.result.at(point), most, self.functions.seed);
-        let want = self.want(walks, &rows)?;
+        let Functions { graph, seed, .. } = *self.functions;
+        let most = rows::most_rows(self.width());
+        let new = models.new_base.at(point);
+        let rows = self.counted.rows(new, most, seed);
 
-        let now = rows::matrix(walks.result.at(point), &rows);
-        let mut residuals = &want - &now;
+        let tuned = rows::matrix(models.old_tuned.at(point), &rows);
+        if is_output(graph, self.site) {
+            return Ok(Wanted { rows, values: tuned });
+        }
+
+        let old = models.old_base.at(point);
+        let [seen_by_old, seen_by_new] = match sites::activation(graph, self.site.point()) {
+            // What an activation lets through shows more of the units than what stands before it.
+            Some(op) => [&models.old_base, &models.new_base]
+                .map(|walk| rows::matrix(&activated(op, walk.at(point).clone()), &rows)),
+            None => [old, new].map(|activation| rows::matrix(activation, &rows)),
+        };
+        let frame = frame::between(seen_by_old.as_ref(), seen_by_new.as_ref())?;
+        let moved = tuned - rows::matrix(old, &rows);
+        let values = rows::matrix(new, &rows) + exact_product(moved.as_ref(), frame.as_ref());
+        Ok(Wanted { rows, values })
+    }
+
+    /// `None` where the inputs tell nothing of what is missing.
+    fn fit(&self, wanted: &Wanted, result: &mut Walk) -> Option<LayerFit> {
+        let layer = self.layer(result);
+        let now = rows::matrix(result.at(Operand::Node(self.site.point())), &wanted.rows);
+        let mut residuals = &wanted.values - &now;
         if is_output(self.functions.graph, self.site) {
             centre_rows(&mut residuals);
         }
-        let scale = self.scale(walks, &layer);
+        let scale = self.scale(result, &layer);
         divide(&mut residuals, &scale);
 
-        let fits = self.regress(walks, &layer, &rows, &residuals);
-        let found = fits.iter().flatten().map(|fit| (fit.factor, fit.left)).next();
-        let Some((factor, left)) = found else { return Ok(None) };
-        self.apply(walks, &layer, &scale, fits);
-        Ok(Some(LayerFit { layer: layer.param.to_owned(), rows: rows.len(), factor, left }))
+        let fits = self.regress(result, &layer, &wanted.rows, &residuals);
+        let (factor, left) = fits.iter().flatten().map(|fit| (fit.factor, fit.left)).next()?;
+        self.apply(result, &layer, &scale, fits);
+        let rows = wanted.rows.len();
+        Some(LayerFit { layer: layer.param.to_owned(), rows, factor, left })
     }
 
-    /// What should stand at the point.
-    fn want(&self, walks: &Walks, rows: &[Row]) -> Result<Mat<f64>, TransferError> {
-        let point = Operand::Node(self.site.point());
-        let tuned = rows::matrix(walks.old_tuned.at(point), rows);
-        if is_output(self.functions.graph, self.site) {
-            return Ok(tuned);
-        }
-        let old = rows::matrix(walks.old_base.at(point), rows);
-        let new = rows::matrix(walks.new_base.at(point), rows);
-        let frame = frame::between(old.as_ref(), new.as_ref())?;
-        Ok(new + (tuned - old) * frame)
+    /// Inputs of one output of the layer.
+    fn width(&self) -> usize {
+        let node = &self.functions.graph.nodes[self.site.layer];
+        let weight =
+            &self.functions.new_base[&format!("{}.weight", node.op.param().unwrap_or_default())];
+        weight.len() / outputs(&node.op, weight)
     }
 
     /// The layer as it is, with what its fit needs.
-    fn layer(&self, walks: &Walks) -> Result<Layer<'_>, TransferError> {
+    fn layer(&self, result: &Walk) -> Layer<'_> {
         let node = &self.functions.graph.nodes[self.site.layer];
         let param = node.op.param().unwrap_or_default();
-        let params = &walks.result.params;
+        let params = &result.params;
         let weight = &params[&format!("{param}.weight")];
         let groups = match node.op {
             Op::Conv2d { groups, .. } => groups,
             _ => 1,
         };
-        let outputs = match node.op {
-            Op::Linear { transposed: true, .. } => weight.shape()[1],
-            _ => weight.shape()[0],
-        };
+        let outputs = outputs(&node.op, weight);
         let width = weight.len() / outputs;
         let has_bias = params.get(&format!("{param}.bias")).is_some();
-        Ok(Layer { op: &node.op, param, groups, outputs, width, has_bias })
+        Layer { op: &node.op, param, groups, outputs, width, has_bias }
     }
 
     /// What a change of the layer's output is multiplied by at the point, by channel.
-    fn scale(&self, walks: &Walks, layer: &Layer) -> Vec<f64> {
+    fn scale(&self, result: &Walk, layer: &Layer) -> Vec<f64> {
         let mut scale = vec![1.0; layer.outputs];
         for &position in &self.site.path[1..] {
             let factors = match &self.functions.graph.nodes[position].op {
                 Op::BatchNorm { param, eps, .. } => {
-                    let seen = moments(walks.result.at(Operand::Node(self.site.layer)));
-                    let gamma = vector(&walks.result.params, &format!("{param}.weight"));
+                    let seen = moments(result.at(Operand::Node(self.site.layer)));
+                    let gamma = vector(&result.params, &format!("{param}.weight"));
                     let gamma = gamma.unwrap_or_else(|| vec![1.0; layer.outputs]);
                     let inverse = seen.variance.iter().map(|v| 1.0 / (v + eps).sqrt());
                     gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect()
                 }
                 Op::LayerScale { param } => {
-                    vector(&walks.result.params, &format!("{param}.gamma")).unwrap_or_default()
+                    vector(&result.params, &format!("{param}.gamma")).unwrap_or_default()
                 }
                 _ => continue,
             };
@@ -277,14 +326,14 @@ impl Fitter<'_> {
     /// One fit for each group of a convolution's channels.
     fn regress(
         &self,
-        walks: &Walks,
+        result: &Walk,
         layer: &Layer,
         rows: &[Row],
         residuals: &Mat<f64>,
     ) -> Vec<Option<Fit>> {
-        let x = walks.result.at(self.functions.graph.nodes[self.site.layer].inputs[0]);
-        let output = walks.result.at(Operand::Node(self.site.layer));
-        let kernel = match walks.result.params[&format!("{}.weight", layer.param)].shape() {
+        let x = result.at(self.functions.graph.nodes[self.site.layer].inputs[0]);
+        let output = result.at(Operand::Node(self.site.layer));
+        let kernel = match result.params[&format!("{}.weight", layer.param)].shape() {
             &[_, _, height, width] => Pair(height, width),
             _ => Pair(1, 1),
         };
@@ -314,11 +363,11 @@ impl Fitter<'_> {
     }
 
     /// Writes the fits into the result and walks its path once more.
-    fn apply(&self, walks: &mut Walks, layer: &Layer, scale: &[f64], fits: Vec<Option<Fit>>) {
-        let before = self.norm().map(|_| moments(walks.result.at(Operand::Node(self.site.layer))));
+    fn apply(&self, result: &mut Walk, layer: &Layer, scale: &[f64], fits: Vec<Option<Fit>>) {
+        let before = self.norm().map(|_| moments(result.at(Operand::Node(self.site.layer))));
         let each = layer.outputs / layer.groups;
         let name = format!("{}.weight", layer.param);
-        let weight = walks.result.params[&name].clone();
+        let weight = result.params[&name].clone();
         let mut values = weight.f32().into_owned();
         let mut intercept = vec![0.0; layer.outputs];
         let transposed = matches!(layer.op, Op::Linear { transposed: true, .. });
@@ -341,15 +390,15 @@ impl Fitter<'_> {
                 }
             }
         }
-        let params = &mut walks.result.params;
+        let params = &mut result.params;
         params.insert(name, HostTensor::from_f32(weight.shape().to_vec(), values));
 
         match (self.norm(), before) {
             (Some((norm, eps)), Some(before)) => {
-                walks.result.step(self.site.layer);
-                let after = moments(walks.result.at(Operand::Node(self.site.layer)));
+                result.step(self.site.layer);
+                let after = moments(result.at(Operand::Node(self.site.layer)));
                 renormalise(
-                    &mut walks.result.params,
+                    &mut result.params,
                     Renormalisation {
                         norm,
                         eps,
@@ -360,12 +409,12 @@ impl Fitter<'_> {
                 );
             }
             _ if layer.has_bias => {
-                add(&mut walks.result.params, &format!("{}.bias", layer.param), &intercept);
+                add(&mut result.params, &format!("{}.bias", layer.param), &intercept);
             }
             _ => {}
         }
         for &position in &self.site.path {
-            walks.result.step(position);
+            result.step(position);
         }
     }
 }
@@ -386,9 +435,23 @@ struct Layer<'l> {
 struct Renormalisation<'r> {
     norm: &'r str,
     eps: f64,
-    before: &'r crate::execution::Moments,
-    after: &'r crate::execution::Moments,
+    before: &'r Moments,
+    after: &'r Moments,
     intercept: &'r [f64],
+}
+
+/// Channels that a layer puts out.
+fn outputs(op: &Op, weight: &HostTensor) -> usize {
+    match op {
+        Op::Linear { transposed: true, .. } => weight.shape()[1],
+        _ => weight.shape()[0],
+    }
+}
+
+/// What an activation makes of its input.
+fn activated(op: &Op, x: CpuActivation) -> CpuActivation {
+    let weights = Weights::of_op(op, &Checkpoint::new(), &Executor::Cpu);
+    run_node(op, vec![x], &weights, BatchNormMode::Running)
 }
 
 /// Makes the norm by its new moments what it was by its old ones, with the intercept added: γ' = s σ',

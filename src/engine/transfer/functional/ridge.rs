@@ -4,7 +4,10 @@
 //! the input is wider than the rows, the dual form `ΔW = Rᵀ (XXᵀ + λI)⁻¹ X`. `f` is chosen from
 //! [`FACTORS`] by the error on rows that are held back, and the fit is then made of all rows.
 
-use faer::{Mat, MatRef, Side, linalg::solvers::Solve};
+use faer::{Mat, MatRef};
+use rayon::prelude::*;
+
+use crate::tensors::{matmul::exact_product, solve::solve_positive};
 
 /// The ridge, in units of the mean square of a row. The smallest is none but for rounding: where inputs
 /// say everything, the fit is exact.
@@ -47,11 +50,16 @@ impl Regression {
             let held =
                 (self.x.subrows(used, rows - used), self.residuals.subrows(used, rows - used));
             let whole = square(held.1);
+            let errors: Vec<Option<f64>> = FACTORS
+                .par_iter()
+                .map(|&factor| {
+                    let weight = training.solve(&system, factor)?;
+                    Some(training.error(&weight, held.0, held.1))
+                })
+                .collect();
             let mut best = f64::INFINITY;
-            for candidate in FACTORS {
-                let Some(weight) = training.solve(&system, candidate) else { continue };
-                let error = training.error(&weight, held.0, held.1);
-                if error < best {
+            for (candidate, error) in FACTORS.into_iter().zip(errors) {
+                if let Some(error) = error.filter(|error| *error < best) {
                     (best, factor) = (error, candidate);
                 }
             }
@@ -102,9 +110,13 @@ impl Centred {
 
     fn system(&self) -> System {
         if self.x.ncols() <= self.x.nrows() {
-            System::Primal(self.x.transpose() * &self.x, self.x.transpose() * &self.residuals)
+            let x = self.x.transpose();
+            System::Primal(
+                exact_product(x, self.x.as_ref()),
+                exact_product(x, self.residuals.as_ref()),
+            )
         } else {
-            System::Dual(&self.x * self.x.transpose())
+            System::Dual(exact_product(self.x.as_ref(), self.x.transpose()))
         }
     }
 
@@ -119,18 +131,21 @@ impl Centred {
 
         let mut ridged = gram.clone();
         (0..gram.nrows()).for_each(|i| ridged[(i, i)] += ridge);
-        let solver = ridged.llt(Side::Lower).ok()?;
-
         let weight = match system {
-            System::Primal(_, products) => solver.solve(products).transpose().to_owned(),
-            System::Dual(_) => solver.solve(&self.residuals).transpose() * &self.x,
+            System::Primal(_, products) => {
+                solve_positive(ridged, products.as_ref())?.transpose().to_owned()
+            }
+            System::Dual(_) => {
+                let dual = solve_positive(ridged, self.residuals.as_ref())?;
+                exact_product(dual.transpose(), self.x.as_ref())
+            }
         };
         is_finite(&weight).then_some(weight)
     }
 
     /// Squared error on other rows.
     fn error(&self, weight: &Mat<f64>, x: MatRef<f64>, residuals: MatRef<f64>) -> f64 {
-        let predicted = less(x, &self.x_mean) * weight.transpose();
+        let predicted = exact_product(less(x, &self.x_mean).as_ref(), weight.transpose());
         square((less(residuals, &self.residual_mean) - predicted).as_ref())
     }
 

@@ -11,11 +11,11 @@ use crate::{
     profiler::Work,
     symmetry::Permutation,
     tensors::Checkpoint,
-    training::{Batch, Predictions},
+    training::{Agreement, Batch, Predictions},
     transfer::{
         alignment::Alignment,
         evidence::{FunctionalEvidence, FunctionalTrial},
-        functional::{Fitted, Functions, Rule, Start},
+        functional::{Fitted, Functions, Rule, Start, Variant},
         options::Head,
         problem::{Problem, TransferError},
         transport::Transport,
@@ -26,15 +26,18 @@ use crate::{
 pub const MOST_SAMPLES: usize = 1024;
 /// The rules that are tried from every start.
 const RULES: [Rule; 2] = [Rule::Head, Rule::Every];
+/// Through the network: the trials together, and the fit in full.
+const RUNS: usize = 2;
 /// One in so many inputs is held back while the fit is chosen.
 const HELD_BACK: usize = 5;
 
 /// Forward passes of all fits on so many training samples, of single samples.
 pub fn forwards(train: usize, across_widths: bool) -> usize {
     let starts = if across_widths { 1 } else { 2 };
-    let (samples, fits) = (MOST_SAMPLES.min(train), RULES.len() * starts + 1);
-    // Four models each, and what is predicted for the inputs that are held back.
-    4 * samples * fits + samples / HELD_BACK * fits
+    let (samples, trials) = (MOST_SAMPLES.min(train), RULES.len() * starts);
+    let held = samples / HELD_BACK;
+    // Three models beside the results, and what is predicted for the inputs that are held back.
+    (samples - held) * (3 + trials) + held * (1 + trials) + samples * (3 + 1)
 }
 
 /// The fit of least divergence.
@@ -48,21 +51,18 @@ pub fn align(problem: &Problem) -> Result<Alignment, TransferError> {
     let fits = Fits::new(problem);
     let trials = fits.trials()?;
 
-    let best = (0..trials.len())
-        .reduce(|best, i| {
-            let better = trials[i].divergence < trials[best].divergence;
-            if better { i } else { best }
-        })
-        .unwrap_or_default();
+    let best = (1..trials.len())
+        .fold(0, |best, i| if trials[i].divergence < trials[best].divergence { i } else { best });
     let FunctionalTrial { start, rule, .. } = trials[best];
-    let (rest, held) = fits.inputs.split_at(fits.inputs.len() - fits.inputs.len() / HELD_BACK);
-    let all = [rest, held].concat();
-    let Fitted { model, layers } = fits.fit(start, rule, &all, (trials.len(), trials.len() + 1))?;
+    let whole = Run { fitted: fits.inputs.len(), done: 1 };
+    let found = fits.fit(&[(start, rule)], whole)?;
+    let Fitted { model, layers } = found.into_iter().next().ok_or(TransferError::Interrupted)?;
 
     let transport = Transport::from(model);
+    let samples = fits.inputs.len();
     Ok(Alignment {
         transports: vec![transport; problem.trajectory.timesteps()],
-        functional: Some(FunctionalEvidence { samples: all.len(), chosen: best, trials, layers }),
+        functional: Some(FunctionalEvidence { samples, chosen: best, trials, layers }),
         ..Alignment::default()
     })
 }
@@ -72,7 +72,17 @@ struct Fits<'p> {
     problem: &'p Problem<'p>,
     /// Positions of the inputs, shuffled.
     inputs: Vec<usize>,
+    /// The update as it is; none between widths.
     identity: Option<Checkpoint>,
+}
+
+/// One of the [`RUNS`] through the network.
+#[derive(Clone, Copy)]
+struct Run {
+    /// So many inputs are fitted to.
+    fitted: usize,
+    /// Runs before.
+    done: usize,
 }
 
 impl<'p> Fits<'p> {
@@ -81,7 +91,7 @@ impl<'p> Fits<'p> {
         let mut rng = ChaCha8Rng::seed_from_u64(problem.seed);
         let samples = MOST_SAMPLES.min(train.len());
         let inputs = index::sample(&mut rng, train.len(), samples).into_vec();
-        // Between widths nothing can be added as it is.
+
         let identity = problem.source.is_none().then(|| {
             let transport = Transport::from(Permutation::identity(problem.symmetry));
             problem.carried(&transport, problem.trajectory.timesteps(), 1.0)
@@ -91,10 +101,10 @@ impl<'p> Fits<'p> {
 
     /// Every start with every rule, judged by the inputs that are held back.
     fn trials(&self) -> Result<Vec<FunctionalTrial>, TransferError> {
-        let (fitted, held) =
-            self.inputs.split_at(self.inputs.len() - self.inputs.len() / HELD_BACK);
+        let held = self.inputs.len() / HELD_BACK;
+        let fitted = self.inputs.len() - held;
         // Too few to hold any back: they are judged by what they were fitted to.
-        let held = self.batch(if held.is_empty() { fitted } else { held });
+        let held = self.batch(if held == 0 { &self.inputs } else { &self.inputs[fitted..] });
         let reference = self.reference(&held);
 
         let starts = [Some(Start::NewBase), self.identity.as_ref().map(|_| Start::Identity)];
@@ -103,24 +113,18 @@ impl<'p> Fits<'p> {
             .flatten()
             .flat_map(|start| RULES.map(|rule| (start, rule)))
             .collect();
+        let found = self.fit(&pairs, Run { fitted, done: 0 })?;
 
-        let mut trials = Vec::new();
-        for (done, &(start, rule)) in pairs.iter().enumerate() {
-            let found = self.fit(start, rule, fitted, (done, pairs.len() + 1))?;
+        let judged = pairs.into_iter().zip(found).map(|((start, rule), found)| {
             let model = self.problem.with_statistics(&found.model);
             let predictions = self
                 .problem
                 .ledger
                 .time(Work::Evaluation, || self.problem.learner.predictions(&model, &held));
-            let agreement = predictions.beside(&reference);
-            trials.push(FunctionalTrial {
-                start,
-                rule,
-                agreement: agreement.agreement,
-                divergence: agreement.divergence,
-            });
-        }
-        Ok(trials)
+            let Agreement { agreement, divergence } = predictions.beside(&reference);
+            FunctionalTrial { start, rule, agreement, divergence }
+        });
+        Ok(judged.collect())
     }
 
     fn reference(&self, held: &Batch) -> Predictions {
@@ -129,37 +133,33 @@ impl<'p> Fits<'p> {
         ledger.time(Work::Evaluation, || self.problem.source().predictions(tuned, held))
     }
 
-    /// One fit, which is the first so many of all.
-    fn fit(
-        &self,
-        start: Start,
-        rule: Rule,
-        inputs: &[usize],
-        (done, fits): (usize, usize),
-    ) -> Result<Fitted, TransferError> {
+    fn fit(&self, pairs: &[(Start, Rule)], run: Run) -> Result<Vec<Fitted>, TransferError> {
         let problem = self.problem;
         let trajectory = problem.trajectory;
-        let inputs = self.batch(inputs);
-        let start = match start {
-            Start::NewBase => problem.target,
-            Start::Identity => self.identity.as_ref().unwrap_or(problem.target),
-        };
+        let inputs = self.batch(&self.inputs[..run.fitted]);
+        let variants: Vec<Variant> = pairs
+            .iter()
+            .map(|&(start, rule)| {
+                let update = self.identity.as_ref().filter(|_| start == Start::Identity);
+                Variant { start: update.unwrap_or(problem.target), rule }
+            })
+            .collect();
+
         let functions = Functions {
             graph: problem.learner.graph(),
             source_graph: problem.source().graph(),
             old_base: trajectory.base(),
             old_tuned: trajectory.end_of(trajectory.timesteps()),
             new_base: problem.target,
-            start,
             inputs: &inputs,
-            rule,
             keeps_head: problem.head == Head::Keep,
             seed: problem.seed,
         };
         problem.source().spent_forwards(2 * inputs.len());
-        problem.learner.spent_forwards(2 * inputs.len());
+        problem.learner.spent_forwards((1 + variants.len()) * inputs.len());
         problem.ledger.time(Work::Fitting, || {
-            functions.fit(&|layer, layers| problem.step(done * layers + layer, fits * layers))
+            let step = |node, nodes| problem.step(run.done * nodes + node, RUNS * nodes);
+            functions.fit(&variants, &step)
         })
     }
 
