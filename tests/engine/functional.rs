@@ -79,18 +79,19 @@ impl Case {
 
 #[test]
 fn the_same_base_gives_the_tuned_model() {
-    for (name, network) in [
-        ("mlp", mlp(&[20, 33, 17, 5])),
-        ("resnet18", resnet("resnet18", (8, 3), 16)),
-        ("transformer", transformer(Projection::Grouped, (2, 16), 5)),
-        ("language model", language_model(Projection::Grouped, (2, 16), true)),
+    for (name, network, most) in [
+        ("mlp", mlp(&[20, 33, 17, 5]), 1e-8),
+        // Statistics are estimated anew.
+        ("resnet18", resnet("resnet18", (8, 3), 16), 1e-3),
+        ("transformer", transformer(Projection::Grouped, (2, 16), 5), 1e-8),
+        ("language model", language_model(Projection::Grouped, (2, 16), true), 1e-8),
     ] {
         let case = Case::of(network, 96, 0.3);
         let found = case.transfer(&case.base);
         let trials = &found.evidence.trials;
         let identity = trials.iter().filter(|trial| trial.start == Start::Identity);
         assert!(identity.count() == 2 && trials.len() == 4, "{name}");
-        assert!(found.beside.divergence < 1e-6, "{name}: {:?}", found.beside);
+        assert!(found.beside.divergence < most, "{name}: {:?}", found.beside);
         assert!(found.beside.agreement >= 0.98, "{name}: {:?}", found.beside);
     }
 }
