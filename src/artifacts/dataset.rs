@@ -145,7 +145,7 @@ pub fn read(
     });
     let preprocess = preprocess.or(stated);
     let dataset = if inputs.dtype() == DType::U8 {
-        Dataset::from_bytes(inputs.bytes(), info.sample_shape, labels)
+        Dataset::from_pixels(inputs, labels)
     } else {
         Dataset::from_floats(inputs, labels)
     };

@@ -117,6 +117,12 @@ impl ModelFolder {
         Ok(Self { location, config: config_value, config_bytes, other_files, left_out, weights })
     }
 
+    /// Puts another configuration in the place of the folder's own.
+    pub fn set_config(&mut self, config: Value) {
+        self.config_bytes = format!("{config:#}\n").into();
+        self.config = config;
+    }
+
     /// Names, shapes and dtypes, from the headers alone.
     ///
     /// # Errors
@@ -144,7 +150,7 @@ impl ModelFolder {
         let mut checkpoint = Checkpoint::new();
         for (location, promised) in self.weight_files() {
             let (file, input) = access.fetch(&location)?;
-            let shard = tensors::open_lazily(&file.path, &location)?;
+            let shard = tensors::open(&file.path, &location)?;
             check_promise(&location, promised, shard.iter().map(|(name, _)| name))?;
             for (name, tensor) in shard.iter() {
                 checkpoint.insert(name, tensor.clone());

@@ -52,7 +52,7 @@ use stored::{Local, Stored};
 
 const IMAGES: [&str; 2] = ["image", "img"];
 const LABEL_COLUMNS: [&str; 2] = ["label", "labels"];
-/// What may be set as samples in memory, in bytes: what is decoded here is not mapped.
+/// What may be set as samples in memory, in bytes: what is decoded here is held.
 const MOST_BYTES: usize = 8 << 30;
 /// What a row takes beside its values, in bytes.
 const ROW: usize = 128;

@@ -41,8 +41,9 @@ impl Product {
         let shape = weight.shape().to_vec();
         let mut merged = Merged {
             weight: weight.clone(),
-            a: own[&self.a].clone(),
-            b: own[&self.b].clone(),
+            // Every range of the product reads all of them.
+            a: own[&self.a].held(),
+            b: own[&self.b].held(),
             columns: shape[1..].iter().product(),
             scale: self.scale,
             transposed: self.transposed,
@@ -60,7 +61,7 @@ impl Rows {
     fn replaced(&self, tensor: &HostTensor, own: &Checkpoint) -> HostTensor {
         let rows = self.indices.iter().enumerate().map(|(at, &row)| (row, at)).collect();
         let width = tensor.shape()[1..].iter().product();
-        let values = own[&self.values].clone();
+        let values = own[&self.values].held();
         let replaced = Replaced { of: tensor.clone(), values, rows, width };
         let lazy = HostTensor::lazy(DType::F32, tensor.shape().to_vec(), Arc::new(replaced));
         if tensor.is_lazy() { lazy } else { lazy.held() }
