@@ -28,7 +28,7 @@ pub use candidate::{
     AlphaScore, Candidate, Epoch, FineTuned, Fit, GroupMatch, LayerMaps, LossBarrier, MatchedStep,
     Scores, SignMask, StepScore,
 };
-pub use diagnosis::{BaseCosines, Diagnosis, LadderStep, Relation};
+pub use diagnosis::{BaseCosines, Diagnosis, LadderStep, LayerCosine, Relation};
 pub use named::Named;
 pub use timing::{Energy, PhaseTime, Timing, TrainingTimes, WeightMatchingOrigin};
 
@@ -101,15 +101,40 @@ pub struct Report {
     pub update: Option<UpdateSummary>,
 }
 
+/// Why a document cannot be read as a report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("is no JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("is no report: {0}")]
+    OtherDocument(&'static str),
+}
+
 impl Report {
-    /// Reads a report of any version: what has another form is left out.
+    /// Reads a report of any version: a part that has another form is left out. What every version has
+    /// tells a report from any other document.
     ///
     /// # Errors
-    /// Text that is no JSON.
-    pub fn from_json(bytes: &[u8]) -> serde_json::Result<Self> {
-        let value: Value = serde_json::from_slice(bytes)?;
-        Ok(serde_json::from_value(value).unwrap_or_default())
+    /// Text that is no JSON, or another document, with what it lacks.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ReportError> {
+        let document: Value = serde_json::from_slice(bytes)?;
+        if !document.is_object() {
+            return Err(ReportError::OtherDocument("it is no JSON object"));
+        }
+        if !document["candidates"].is_array() {
+            return Err(ReportError::OtherDocument("it has no list of candidates"));
+        }
+        if document.get("format").is_some_and(|format| !is_of_reports(format)) {
+            return Err(ReportError::OtherDocument("its format is not that of reports"));
+        }
+        Ok(serde_json::from_value(document)?)
     }
+}
+
+/// Whether a format is that of reports, in whichever version.
+fn is_of_reports(format: &Value) -> bool {
+    let (name, _) = FORMAT.split_once('/').unwrap_or((FORMAT, ""));
+    format.as_str().and_then(|format| format.split_once('/')).is_some_and(|(own, _)| own == name)
 }
 
 /// What the evidence says the owner should do.
@@ -352,4 +377,39 @@ pub struct TruncatedTensor {
     pub tensor: String,
     /// Norm of what is left out over the norm of the update.
     pub relative_error: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        Report::from_json(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn another_document_is_no_report_and_says_why() {
+        assert!(refused("{").starts_with("is no JSON"));
+        assert_eq!(refused("[]"), "is no report: it is no JSON object");
+        assert_eq!(refused("{}"), "is no report: it has no list of candidates");
+        let manifest = r#"{"format": "retune-result/1", "candidates": []}"#;
+        assert_eq!(refused(manifest), "is no report: its format is not that of reports");
+    }
+
+    #[test]
+    fn a_report_of_another_version_is_read_as_far_as_it_goes() {
+        let text = r#"{"format": "retune-report/7", "candidates": [3, {"method": "fgmt"}],
+            "winner": [], "metrics": 1}"#;
+        let report = Report::from_json(text.as_bytes()).unwrap();
+        assert_eq!(report.candidates.len(), 1);
+        assert_eq!((report.winner.as_str(), report.metrics), ("", Metrics::default()));
+    }
+
+    #[test]
+    fn a_layers_cosine_is_a_list_of_two() {
+        let layers = r#"["fc",0.5]"#;
+        let read: LayerCosine = serde_json::from_str(layers).unwrap();
+        assert_eq!(read, LayerCosine { layer: "fc".into(), cosine: Some(0.5) });
+        assert_eq!(serde_json::to_string(&read).unwrap(), layers);
+    }
 }

@@ -44,7 +44,6 @@ pub fn files(
     report: &Report,
 ) -> Result<Facts, Failure> {
     let inputs = context.inputs;
-    let metrics = json!(report.metrics);
     let published = judgement.verdict == Verdict::Published;
     let winner = comparison.winner();
     let spec = context.job.spec;
@@ -57,7 +56,7 @@ pub fn files(
         target_base: spec.target.base.clone(),
         method: published.then(|| winner.method.name().to_owned()),
         licence,
-        metrics: metrics.clone(),
+        metrics: report.metrics.clone(),
         warnings: judgement.warnings,
         inputs: inputs.files.clone(),
     };
@@ -74,8 +73,12 @@ pub fn files(
         writer.card(&card)
     };
     write().map_err(failure::written(spec))?;
-    let (verdict, recommendation) = (judgement.verdict, judgement.recommendation);
-    Ok(Facts { inputs: inputs.files.clone(), verdict, recommendation, metrics })
+    Ok(Facts {
+        inputs: inputs.files.clone(),
+        verdict: judgement.verdict,
+        recommendation: judgement.recommendation,
+        metrics: json!(report.metrics),
+    })
 }
 
 /// Makes the folder a result, of this attempt or of one that was before it.

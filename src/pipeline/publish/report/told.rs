@@ -2,8 +2,8 @@
 
 use crate::{
     contract::report::{
-        AlphaScore, BaseCosines, Epoch, Fit, GroupMatch, LadderStep, LayerMaps, LossBarrier,
-        MatchedStep, Relation, Scores, SignMask, StepScore,
+        AlphaScore, BaseCosines, Epoch, Fit, GroupMatch, LadderStep, LayerCosine, LayerMaps,
+        LossBarrier, MatchedStep, Relation, Scores, SignMask, StepScore,
     },
     engine::{
         symmetry,
@@ -123,7 +123,8 @@ impl From<&training::Barrier> for LossBarrier {
 
 impl From<&diagnosis::Cosines> for BaseCosines {
     fn from(of: &diagnosis::Cosines) -> Self {
-        Self { layers: of.layers.clone(), all: of.all, matrices: of.matrices }
+        let layers = of.layers.iter().cloned().map(LayerCosine::from).collect();
+        Self { layers, all: of.all, matrices: of.matrices }
     }
 }
 
