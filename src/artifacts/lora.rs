@@ -93,11 +93,12 @@ impl Adapter {
     pub fn check(
         &self,
         storage: Blocking<'_>,
-        base: (&Value, &Signature),
+        config: &Value,
+        base: &Signature,
     ) -> Result<(Value, Signature), ArtifactError> {
         let place = self.weights()?;
         let signature = tensors::read_header(storage, &place)?.signature();
-        self.tuned(&place, &signature, base).map(|tuned| (tuned.config, tuned.signature))
+        self.tuned(&place, &signature, config, base).map(|tuned| (tuned.config, tuned.signature))
     }
 
     /// The tuned model and its configuration: the base with the adapter merged into it. What products
@@ -109,7 +110,8 @@ impl Adapter {
     pub fn open(
         &self,
         access: &Access<'_>,
-        (config, base): (&Value, &Checkpoint),
+        config: &Value,
+        base: &Checkpoint,
     ) -> Result<(Checkpoint, Value, Vec<InputFile>), ArtifactError> {
         let place = self.weights()?;
         let (_, settings) = access.fetch(&self.location.child(CONFIG)?)?;
@@ -117,7 +119,7 @@ impl Adapter {
         let own = tensors::open(&file.path, &place)?;
         tensors::check_finite(&own, &place)?;
 
-        let tuned = self.tuned(&place, &own.signature(), (config, &base.signature()))?;
+        let tuned = self.tuned(&place, &own.signature(), config, &base.signature())?;
         let kept = base.iter().filter(|(name, _)| tuned.signature.contains_key(*name));
         let mut merged: Checkpoint = kept.map(|(name, t)| (name.to_owned(), t.clone())).collect();
         let tied = tied_embedding(config);
@@ -134,12 +136,13 @@ impl Adapter {
         Ok(self.location.child(WEIGHTS)?)
     }
 
-    /// What the adapter makes of a base.
+    /// What the adapter makes of a base, which is given by its configuration and headers.
     fn tuned(
         &self,
         place: &Location,
         own: &Signature,
-        (config, base): (&Value, &Signature),
+        config: &Value,
+        base: &Signature,
     ) -> Result<Tuned, ArtifactError> {
         let settings = &self.settings;
         let reading = Reading { place, settings, own, config, base };
@@ -164,7 +167,7 @@ impl Adapter {
             }
         }
         if has_new_head {
-            with_head(place, (&mut config, &mut signature))?;
+            with_head(place, &mut config, &mut signature)?;
             changes.retain(|name, _| signature.contains_key(name));
         }
         Ok(Tuned { config, signature, changes })
@@ -174,7 +177,8 @@ impl Adapter {
 /// The configuration of a base's classifier, and its headers without those of other tasks.
 fn with_head(
     place: &Location,
-    (config, signature): (&mut Value, &mut Signature),
+    config: &mut Value,
+    signature: &mut Signature,
 ) -> Result<(), ArtifactError> {
     let Some(classifier) = as_classifier(config, signature) else {
         let detail = format!(

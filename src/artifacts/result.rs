@@ -24,7 +24,7 @@ use crate::{
         report::Software,
     },
     engine::tensors::{Checkpoint, HostTensor},
-    storage::{Attempt, Location, ResultKey, Staged, Storage, StorageError},
+    storage::{Attempt, Content, Location, NewFile, ResultKey, Staged, Storage, StorageError},
 };
 
 use super::{
@@ -145,9 +145,10 @@ impl<'a> ResultWriter<'a> {
             let key = &file.key;
             let (local, input) = self.access.fetch(&file.location)?;
             self.carried.push(input);
-            let (storage, name) = (self.storage.blocking(), key.to_string());
+            let name = key.to_string();
+            let copy = NewFile { attempt: &self.attempt, name: &name };
             let written =
-                storage.stage_file((&self.attempt, &name), &local.path, self.access.go_on)?;
+                self.storage.blocking().stage_file(copy, &local.path, self.access.go_on)?;
             self.note(written);
         }
         Ok(())
@@ -258,10 +259,11 @@ impl<'a> ResultWriter<'a> {
     }
 
     fn put(&mut self, key: &ResultKey, bytes: Bytes) -> Result<(), ArtifactError> {
-        let (storage, name) = (self.storage.blocking(), key.to_string());
+        let name = key.to_string();
+        let file = NewFile { attempt: &self.attempt, name: &name };
         let (size, mut piece) = (bytes.len() as u64, std::iter::once(Ok(bytes)));
-        let file = (&self.attempt, name.as_str());
-        let written = storage.stage(file, (size, &mut piece), self.access.go_on)?;
+        let content = Content { size, pieces: &mut piece };
+        let written = self.storage.blocking().stage(file, content, self.access.go_on)?;
         self.note(written);
         Ok(())
     }
@@ -277,10 +279,13 @@ impl<'a> ResultWriter<'a> {
                 error
             })
         });
-        let (storage, name) = (self.storage.blocking(), key.to_string());
-        let place = (&self.attempt, name.as_str());
-        let written = storage.stage(place, (file.size, &mut pieces), self.access.go_on);
+
+        let name = key.to_string();
+        let place = NewFile { attempt: &self.attempt, name: &name };
+        let content = Content { size: file.size, pieces: &mut pieces };
+        let written = self.storage.blocking().stage(place, content, self.access.go_on);
         drop(pieces);
+
         if let Some(NotFinite { tensor, element }) = overflow {
             let detail = format!(
                 "element {element} of what was computed is NaN or infinite: the values of the models \

@@ -61,10 +61,11 @@ impl Clients {
     pub(super) fn check(&self, location: &Location) -> Result<(), LocationError> {
         let Store::S3 { bucket } = &location.store else { return Ok(()) };
         let builder = self.s3_builder(bucket);
-        let get = |key| builder.get_config_value(&key);
-        let endpoint =
-            get(AmazonS3ConfigKey::S3Endpoint).or_else(|| get(AmazonS3ConfigKey::Endpoint));
-        let allowed = get(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
+        let endpoint = builder
+            .get_config_value(&AmazonS3ConfigKey::S3Endpoint)
+            .or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Endpoint));
+        let allow_http = AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp);
+        let allowed = builder.get_config_value(&allow_http);
         let plain = endpoint.is_some_and(|url| !url.starts_with("https://"));
         if plain && allowed.as_deref() != Some("true") {
             let detail = "the S3 endpoint is not https; set storage.s3.allow_http if that is meant";

@@ -64,12 +64,12 @@ impl Storage {
         location: &Location,
         go_on: &dyn Fn() -> bool,
     ) -> Result<FetchedFile, StorageError> {
-        let broken = |error: std::io::Error| StorageError::from_io(location, &error);
         let Regular { file, mark, .. } = self.inner.roots.open(location)?;
         self.watch(location, Some(&mark))?;
-        let (size, sha256) =
-            digest::of_file(&file, go_on).map_err(broken)?.ok_or(StorageError::Stopped)?;
-        if local::mark_of(&file.metadata().map_err(broken)?) != mark {
+        let read = digest::of_file(&file, go_on).map_err(StorageError::io_at(location))?;
+        let (size, sha256) = read.ok_or(StorageError::Stopped)?;
+        let found = file.metadata().map_err(StorageError::io_at(location))?;
+        if local::mark_of(&found) != mark {
             return Err(StorageError::Changed { location: location.to_string() });
         }
         let path = local::path_of(&file);
@@ -120,8 +120,7 @@ impl Storage {
             if_match: object.etag.clone(),
             ..GetOptions::default()
         };
-        let scratch = |error: std::io::Error| StorageError::unavailable(&"scratch folder", &error);
-        cut(file, running.size()).map_err(scratch)?;
+        cut(file, running.size()).map_err(scratch_fault)?;
         let mut download = self.get(&object.location, options).await?;
         if download.size != object.size {
             return Err(StorageError::Changed { location: object.location.to_string() });
@@ -130,7 +129,7 @@ impl Storage {
             if !go_on() {
                 return Err(StorageError::Stopped);
             }
-            file.write_all(&chunk).map_err(scratch)?;
+            file.write_all(&chunk).map_err(scratch_fault)?;
             running.update(&chunk);
         }
         if running.size() == object.size {
@@ -142,6 +141,10 @@ impl Storage {
             size: object.size,
         })
     }
+}
+
+fn scratch_fault(error: std::io::Error) -> StorageError {
+    StorageError::unavailable(&"scratch folder", &error)
 }
 
 /// Goes on after the first `size` bytes: a write that failed, on a full disk, may have written a part

@@ -102,7 +102,7 @@ impl Reading<'_> {
             for (name, plain) in names.iter().zip(&plain) {
                 let kind = Kind::of(&plain[inner.len()..]);
                 if matches!(kind, Kind::Whole(_)) == wholes {
-                    self.add(&mut changes, (name, kind))?;
+                    self.add(&mut changes, name, kind)?;
                 }
             }
         }
@@ -117,7 +117,8 @@ impl Reading<'_> {
     fn add(
         &self,
         changes: &mut BTreeMap<String, Change>,
-        (name, kind): (&str, Kind),
+        name: &str,
+        kind: Kind,
     ) -> Result<(), ArtifactError> {
         match kind {
             Kind::Ignored => {}
@@ -138,7 +139,7 @@ impl Reading<'_> {
             }
             Kind::Bias(module) => {
                 let (tensor, shape) = self.of_base(name, &format!("{module}.bias"), false)?;
-                self.same_shape(name, (&self.own[name].shape, &shape))?;
+                self.same_shape(name, &self.own[name].shape, &shape)?;
                 let scale = self.settings.scale(module).map_err(self.refused(name))?;
                 let shift = Some(Shift { bias: name.to_owned(), scale });
                 changes.entry(tensor).or_default().shift = shift;
@@ -146,7 +147,7 @@ impl Reading<'_> {
             Kind::Factors { module, ends } => {
                 let (tensor, shape) = self.of_base(name, &format!("{module}.weight"), false)?;
                 let shape = self.whole_shape(changes, &tensor, shape);
-                let product = self.product((name, module), ends, &shape)?;
+                let product = self.product(name, module, ends, &shape)?;
                 changes.entry(tensor).or_default().product = Some(product);
             }
             Kind::Tokens(module) => {
@@ -187,7 +188,7 @@ impl Reading<'_> {
                 Err(self.fault("unexpected_tensor", name, detail))
             }
             Some(found) if is_whole && *own != found.shape => {
-                if self.is_resized(&tensor, (own, &found.shape)) {
+                if self.is_resized(&tensor, own, &found.shape) {
                     return Ok((tensor, own.clone()));
                 }
                 if !is_head {
@@ -202,7 +203,7 @@ impl Reading<'_> {
     }
 
     /// Whether a tensor's rows are tokens, of which there may be others in number.
-    fn is_resized(&self, tensor: &str, (own, base): (&[usize], &[usize])) -> bool {
+    fn is_resized(&self, tensor: &str, own: &[usize], base: &[usize]) -> bool {
         let counts_tokens = tensor == OUTPUT || vocabulary_of(self.config) == Some(tensor);
         counts_tokens && own.len() == 2 && base.len() == 2 && own[1] == base[1]
     }
@@ -219,7 +220,8 @@ impl Reading<'_> {
 
     fn product(
         &self,
-        (a, module): (&str, &str),
+        a: &str,
+        module: &str,
         ends: [&'static str; 2],
         weight: &[usize],
     ) -> Result<Product, ArtifactError> {
@@ -241,13 +243,13 @@ impl Reading<'_> {
         }
         let transposed = ends == EMBEDDING || is_transposed(self.config, module);
         let changed = if transposed { [read, &[*out]].concat() } else { [&[*out], read].concat() };
-        self.same_shape(a, (&changed, weight))?;
+        self.same_shape(a, &changed, weight)?;
         let magnitudes = MAGNITUDES.iter().map(|end| format!("{stem}{end}"));
         let magnitude = magnitudes.into_iter().find(|name| self.own.contains_key(name));
         match &magnitude {
             Some(name) => {
                 let values: usize = self.own[name].shape.iter().product();
-                self.same_shape(name, (&[values], &[*out]))?;
+                self.same_shape(name, &[values], &[*out])?;
             }
             None if self.settings.use_dora => {
                 let name = format!("{stem}{}", MAGNITUDES[0]);
@@ -266,7 +268,7 @@ impl Reading<'_> {
             return Err(self.fault("unexpected_tensor", name, detail));
         };
         let wanted = [&[indices.len()], weight.get(1..).unwrap_or_default()].concat();
-        self.same_shape(name, (shape, &wanted))?;
+        self.same_shape(name, shape, &wanted)?;
         if let Some(row) = indices.iter().find(|row| **row >= weight[0]) {
             let detail = format!("row {row} of {} in trainable_token_indices", weight[0]);
             return Err(self.fault("wrong_shape", name, detail));
@@ -328,11 +330,7 @@ impl Reading<'_> {
         untied
     }
 
-    fn same_shape(
-        &self,
-        name: &str,
-        (own, base): (&[usize], &[usize]),
-    ) -> Result<(), ArtifactError> {
+    fn same_shape(&self, name: &str, own: &[usize], base: &[usize]) -> Result<(), ArtifactError> {
         if own == base {
             return Ok(());
         }

@@ -122,13 +122,13 @@ struct Sample {
 }
 
 impl Sample {
-    fn new(shape: &[usize], samples: usize, (nodes, shapes): (Value, &[(&str, &[usize])])) -> Self {
+    fn new(shape: &[usize], samples: usize, nodes: &Value, tensors: &[(&str, &[usize])]) -> Self {
         let kind = ["features", "tokens", "image"][shape.len() - 1];
         let document = json!({"input": {"kind": kind, "shape": shape}, "nodes": nodes});
-        let info = |&(name, shape): &(&str, &[usize])| {
-            (name.to_owned(), TensorInfo { dtype: DType::F32, shape: shape.to_vec() })
-        };
-        let signature: Signature = shapes.iter().map(info).collect();
+        let tensors = tensors.iter().map(|(name, shape)| {
+            ((*name).to_owned(), TensorInfo { dtype: DType::F32, shape: shape.to_vec() })
+        });
+        let signature: Signature = tensors.collect();
         let graph = Graph::from_document(&document).expect("our own graph");
         let load = Load::of(&graph, &signature).expect("our own shapes");
         Self { graph, signature, load, samples: samples as f64 }
@@ -138,13 +138,13 @@ impl Sample {
     fn small() -> Self {
         let mut nodes = vec![json!({"op": "relu"}); 19];
         nodes.push(json!({"op": "linear", "param": "fc"}));
-        Self::new(&[4], 1, (nodes.into(), &[("fc.weight", &[2, 4])]))
+        Self::new(&[4], 1, &nodes.into(), &[("fc.weight", &[2, 4])])
     }
 
     fn linear() -> Self {
         let nodes = json!([{"op": "linear", "param": "a"}, {"op": "linear", "param": "b"}]);
         let shapes: [(&str, &[usize]); 2] = [("a.weight", &[2048, 768]), ("b.weight", &[64, 2048])];
-        Self::new(&[768], 128, (nodes, &shapes))
+        Self::new(&[768], 128, &nodes, &shapes)
     }
 
     fn convolutions() -> Self {
@@ -152,7 +152,7 @@ impl Sample {
             {"op": "conv2d", "param": "b", "padding": 1}, {"op": "global_avg_pool"}]);
         let shapes: [(&str, &[usize]); 2] =
             [("a.weight", &[32, 16, 3, 3]), ("b.weight", &[32, 32, 3, 3])];
-        Self::new(&[16, 16, 16], 32, (nodes, &shapes))
+        Self::new(&[16, 16, 16], 32, &nodes, &shapes)
     }
 
     fn light() -> Self {
@@ -160,14 +160,14 @@ impl Sample {
             {"op": "add", "inputs": ["n", "input"]}, {"op": "relu"}, {"op": "global_avg_pool"}]);
         let of_norm = ["weight", "bias", "running_mean", "running_var"].map(|s| format!("n.{s}"));
         let shapes = of_norm.each_ref().map(|name| (name.as_str(), &[16][..]));
-        Self::new(&[16, 16, 16], 64, (nodes, &shapes))
+        Self::new(&[16, 16, 16], 64, &nodes, &shapes)
     }
 
     fn heavy() -> Self {
         let nodes = json!([{"op": "linear", "param": "a"}, {"op": "gelu"}, {"op": "silu", "id": "s"},
             {"op": "tanh", "id": "t"}, {"op": "gate", "inputs": ["s", "t"]},
             {"op": "linear", "param": "b"}]);
-        Self::new(&[16], 128, (nodes, &[("a.weight", &[2048, 16]), ("b.weight", &[4, 2048])]))
+        Self::new(&[16], 128, &nodes, &[("a.weight", &[2048, 16]), ("b.weight", &[4, 2048])])
     }
 
     /// Seconds of one gradient.
@@ -194,7 +194,7 @@ fn arithmetic() -> f64 {
         [("a.weight", &[512, 4]), ("b.weight", &[512, 512]), ("c.weight", &[4, 512])];
     let nodes = json!([{"op": "linear", "param": "a"}, {"op": "linear", "param": "b"},
         {"op": "linear", "param": "c"}]);
-    let Sample { graph, signature, .. } = Sample::new(&[4], 1, (nodes, &shapes));
+    let Sample { graph, signature, .. } = Sample::new(&[4], 1, &nodes, &shapes);
     let symmetry = Symmetry::derive(&graph, &signature).expect("our own graph");
     let permutation = Permutation::random(&symmetry, &mut ChaCha8Rng::seed_from_u64(2));
     let tensor = HostTensor::from_f32(vec![512, 512], random(512 * 512));

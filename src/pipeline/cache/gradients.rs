@@ -86,7 +86,7 @@ impl<'a> DiskGradients<'a> {
         }
     }
 
-    fn path(&self, (step, side): (usize, Side)) -> PathBuf {
+    fn path(&self, step: usize, side: Side) -> PathBuf {
         let side = match side {
             Side::Target => "target",
             Side::Source => "source",
@@ -123,8 +123,8 @@ impl<'a> DiskGradients<'a> {
 }
 
 impl GradientStore for DiskGradients<'_> {
-    fn find(&self, at: (usize, Side)) -> Option<Checkpoint> {
-        let path = self.path(at);
+    fn find(&self, (step, side): (usize, Side)) -> Option<Checkpoint> {
+        let path = self.path(step, side);
         if !self.lasting || !digest_of(&path).exists() {
             return None;
         }
@@ -140,11 +140,11 @@ impl GradientStore for DiskGradients<'_> {
         }
     }
 
-    fn keep(&self, at: (usize, Side), gradient: Checkpoint, lasting: bool) -> Checkpoint {
+    fn keep(&self, (step, side): (usize, Side), gradient: Checkpoint, lasting: bool) -> Checkpoint {
         if self.in_memory && !(lasting && self.lasting) {
             return gradient;
         }
-        let path = self.path(at);
+        let path = self.path(step, side);
         let written = self.write(&path, &gradient).and_then(|()| {
             if self.in_memory { Ok(None) } else { tensors::open_own(&path).map(Some) }
         });

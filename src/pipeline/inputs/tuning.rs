@@ -67,9 +67,9 @@ pub fn read(
         let adapter =
             artifacts::Adapter::look(storage, &step.model).map_err(failure::at(TRAJECTORY))?;
         checkpoints.push(if let Some(adapter) = adapter {
-            let base = (&base.folder.config, &base.checkpoint);
-            let (tuned, own, read) =
-                adapter.open(&access, base).map_err(failure::at(TRAJECTORY))?;
+            let (tuned, own, read) = adapter
+                .open(&access, &base.folder.config, &base.checkpoint)
+                .map_err(failure::at(TRAJECTORY))?;
             files.extend(read);
             (config, other_files) = (own, adapter.other_files);
             tuned

@@ -13,7 +13,7 @@ use crate::{
     },
     pipeline::{
         failure::{self, Failure},
-        inputs::read::location,
+        inputs::{longer, read::location},
     },
     storage::Storage,
 };
@@ -85,9 +85,8 @@ impl Samples {
 
     /// The shape of a sample; of sentences the longest.
     pub fn shape(&self) -> Option<&[usize]> {
-        let longer = |a: &[usize], b: &[usize]| a.len() == 1 && b.len() == 1 && b > a;
         let shapes = self.shapes.iter().map(|(_, _, shape)| &shape[..]);
-        shapes.reduce(|a, b| if longer(a, b) { b } else { a })
+        shapes.reduce(longer)
     }
 
     /// Refuses samples that the network does not read, as a run does.

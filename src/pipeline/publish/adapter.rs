@@ -74,7 +74,7 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: Update) -> Adapter
         if let Some(layer) = of_layer(module).filter(|_| has_changed(names))
             && !adapter.holds(module)
         {
-            adapter.layer(layer, (base, model), wanted.rank);
+            adapter.layer(layer, base, model, wanted.rank);
         }
     }
     adapter.tied_output(context, model);
@@ -138,7 +138,7 @@ struct Building {
 }
 
 impl Building {
-    fn layer(&mut self, layer: &Layer, (base, model): (&Checkpoint, &Checkpoint), rank: usize) {
+    fn layer(&mut self, layer: &Layer, base: &Checkpoint, model: &Checkpoint, rank: usize) {
         let Layer { module, transposed } = layer;
         let weight = format!("{module}.weight");
         let update = difference(&base[&weight], &model[&weight], *transposed);
