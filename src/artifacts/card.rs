@@ -50,8 +50,9 @@ fn licence_in(readme: &str) -> Option<String> {
     let front_matter = readme.strip_prefix("---\n")?.split("\n---").next()?;
     let value = front_matter.lines().find_map(|line| line.strip_prefix("license:"))?;
     let value = value.trim().trim_matches(['"', '\'']);
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '+' | '_');
-    (!value.is_empty() && value.chars().all(plain)).then(|| value.to_owned())
+    let is_plain =
+        value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'+' | b'_'));
+    (!value.is_empty() && is_plain).then(|| value.to_owned())
 }
 
 impl Card {
@@ -67,6 +68,7 @@ impl Card {
         if let Some(licence) = &self.licence {
             writeln!(text, "license: {licence}")?;
         }
+
         writeln!(text, "library_name: retune\ntags:\n- retune\n- learning-transfer\n---\n")?;
         match &self.method {
             Some(method) => writeln!(
@@ -79,6 +81,7 @@ impl Card {
                 "# A rejected transfer\n\nNo model is published; see report.json.\n"
             )?,
         }
+
         writeln!(text, "| | |\n|---|---|")?;
         for (name, value) in [
             ("Base", &self.target_base),
@@ -87,6 +90,7 @@ impl Card {
         ] {
             writeln!(text, "| {name} | {} |", cell(value))?;
         }
+
         let licence =
             self.licence.as_deref().unwrap_or("as the base's; it states none in its card");
         writeln!(text, "| Licence | {licence} |")?;
@@ -98,14 +102,17 @@ impl Card {
                 writeln!(text, "- {}", cell(warning))?;
             }
         }
+
         writeln!(text, "\n## Files\n\n| File | Bytes | SHA-256 |\n|---|---|---|")?;
         for OutputFile { name, size, sha256 } in outputs {
             writeln!(text, "| {} | {size} | `{sha256}` |", cell(name))?;
         }
+
         writeln!(text, "\n## Inputs\n\n| File | Bytes | SHA-256 |\n|---|---|---|")?;
         for InputFile { uri, size, sha256 } in &self.inputs {
             writeln!(text, "| {} | {size} | `{sha256}` |", cell(uri))?;
         }
+
         Ok(())
     }
 

@@ -79,6 +79,7 @@ impl Adapter {
             );
             return Err(ArtifactError::fault("pickle_refused", location, detail));
         }
+
         let bytes = storage.read_small(&file.location, CONFIG_LIMIT)?;
         let settings = Settings::read(&bytes)
             .map_err(|(code, detail)| ArtifactError::fault(code, &file.location, detail))?;
@@ -152,6 +153,7 @@ impl Adapter {
             signature.insert(OUTPUT.to_owned(), info.clone());
             config["tie_word_embeddings"] = json!(false);
         }
+
         let mut has_new_head = false;
         for (name, change) in &changes {
             let Some(whole) = &change.whole else { continue };
@@ -166,10 +168,12 @@ impl Adapter {
                 has_new_head = true;
             }
         }
+
         if has_new_head {
             with_head(place, &mut config, &mut signature)?;
             changes.retain(|name, _| signature.contains_key(name));
         }
+
         Ok(Tuned { config, signature, changes })
     }
 }
@@ -189,16 +193,19 @@ fn with_head(
         return Err(ArtifactError::fault("not_implemented", place, detail));
     };
     *config = classifier;
-    let fault = |error: GraphError| {
-        let detail = format!("and its base do not make a classifier: {error}");
-        ArtifactError::fault(error.code(), place, detail)
-    };
-    let graph = Graph::from_config(config, signature).map_err(fault)?;
+    let graph =
+        Graph::from_config(config, signature).map_err(|error| no_classifier(place, &error))?;
+
     // What the base has of other tasks is no part of it.
     let read: BTreeSet<String> = graph.learned().into_iter().collect();
     signature.retain(|name, _| read.contains(name) || !is_of_a_task(config, None, name));
-    graph.shapes(signature).map_err(fault)?;
+    graph.shapes(signature).map_err(|error| no_classifier(place, &error))?;
     Ok(())
+}
+
+fn no_classifier(place: &Location, error: &GraphError) -> ArtifactError {
+    let detail = format!("and its base do not make a classifier: {error}");
+    ArtifactError::fault(error.code(), place, detail)
 }
 
 #[cfg(test)]

@@ -97,11 +97,13 @@ impl ModelFolder {
             let detail = "must be a JSON object";
             return Err(ArtifactError::fault("malformed_config", &config.location, detail));
         }
+
         let mut beside = Beside::default();
         beside.add(None, &listing.files);
         for folder in modules(&listing) {
             beside.add(Some(folder.name()), &storage.list(folder)?.files);
         }
+
         let known: BTreeSet<&str> = modules(&listing).map(Location::name).collect();
         let other = listing.folders.iter().map(Location::name).filter(|name| !known.contains(name));
         beside.left_out.extend(other.map(|name| format!("{name}/")));
@@ -147,6 +149,7 @@ impl ModelFolder {
         if let Weights::Sharded { index, .. } = &self.weights {
             inputs.push(access.fetch(index)?.1);
         }
+
         let mut checkpoint = Checkpoint::new();
         for (location, promised) in self.weight_files() {
             let (file, input) = access.fetch(&location)?;
@@ -157,6 +160,7 @@ impl ModelFolder {
             }
             inputs.push(input);
         }
+
         Ok(Model { folder: self, checkpoint, inputs })
     }
 
@@ -181,12 +185,13 @@ impl Location {
 /// The folders of a sentence transformer's further modules, which its `modules.json` names:
 /// `1_Pooling/` and the like.
 fn modules(listing: &Listing) -> impl Iterator<Item = &Location> {
-    let numbered = |folder: &&Location| {
-        let number = folder.name().split_once('_').map(|(number, _)| number);
-        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-    };
-    let there = file_named(listing, MODULES).is_some();
-    listing.folders.iter().filter(numbered).filter(move |_| there)
+    let are_named = file_named(listing, MODULES).is_some();
+    listing.folders.iter().filter(move |folder| are_named && is_numbered(folder.name()))
+}
+
+fn is_numbered(name: &str) -> bool {
+    let number = name.split_once('_').map(|(number, _)| number);
+    number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 pub(super) fn file_named<'a>(listing: &'a Listing, name: &str) -> Option<&'a ObjectInfo> {
@@ -206,8 +211,8 @@ pub(super) fn has_weights(listing: &Listing) -> bool {
 /// Whether a folder holds the weights of a model or of an adapter, in whatever form libraries write them;
 /// what a Trainer leaves beside (`training_args.bin`, `optimizer.pt`) is none.
 pub(super) fn has_any_weights(listing: &Listing) -> bool {
-    let names = || listing.files.iter().map(|file| file.location.name());
-    has_weights(listing) || names().any(|name| is_pickled_model(name) || name == ADAPTER_WEIGHTS)
+    let mut names = listing.files.iter().map(|file| file.location.name());
+    has_weights(listing) || names.any(|name| is_pickled_model(name) || name == ADAPTER_WEIGHTS)
 }
 
 /// A pickle of weights, under the names that libraries give them.
@@ -234,10 +239,12 @@ fn find_weights(
         let shards = read_index(storage, location, &index)?;
         return Ok(Weights::Sharded { index, shards });
     }
-    let names = || listing.files.iter().map(|file| file.location.name());
-    let index = names().find(|name| name.ends_with(".bin.index.json"));
-    let pickle = names().find(|name| is_pickled_model(name));
-    let pickle = index.or(pickle).or_else(|| names().find(|name| is_pickle(name)));
+
+    let names: Vec<&str> = listing.files.iter().map(|file| file.location.name()).collect();
+    let index = names.iter().copied().find(|name| name.ends_with(".bin.index.json"));
+    let pickle = names.iter().copied().find(|name| is_pickled_model(name));
+    let any = names.iter().copied().find(|name| is_pickle(name));
+    let pickle = index.or(pickle).or(any);
     let given = Some(location.name()).filter(|name| is_pickle(name));
     if let Some(name) = given.or(pickle) {
         let what =
@@ -247,10 +254,12 @@ fn find_weights(
         );
         return Err(ArtifactError::fault("pickle_refused", location, detail));
     }
+
     if is_adapter(listing) {
         let detail = "is a PEFT adapter, not a model: it may be a trajectory, after its base";
         return Err(ArtifactError::fault("not_found", location, detail));
     }
+
     let detail = if location.name().ends_with(".safetensors") {
         "is a file; give the folder that holds it and its config.json"
     } else {
@@ -268,7 +277,7 @@ fn read_index(
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let fault = |detail: String| ArtifactError::fault("malformed_index", index, detail);
+
     let bytes = storage.read_small(index, INDEX_LIMIT)?;
     let Index { weight_map } = serde_json::from_slice(&bytes)
         .map_err(|error| ArtifactError::json("malformed_index", index, &bytes, &error))?;
@@ -276,15 +285,19 @@ fn read_index(
     for (tensor, shard) in weight_map {
         if folder.child(&shard).is_err() || !shard.ends_with(".safetensors") {
             let shard: String = shard.chars().take(100).collect();
-            return Err(fault(format!(
+            let detail = format!(
                 "weight_map names {shard:?}; shards must be plain names of .safetensors files"
-            )));
+            );
+            return Err(ArtifactError::fault("malformed_index", index, detail));
         }
         shards.entry(shard).or_default().insert(tensor);
     }
+
     if shards.is_empty() || shards.len() > SHARD_LIMIT {
-        return Err(fault(format!("weight_map must name 1 to {SHARD_LIMIT} shards")));
+        let detail = format!("weight_map must name 1 to {SHARD_LIMIT} shards");
+        return Err(ArtifactError::fault("malformed_index", index, detail));
     }
+
     Ok(shards)
 }
 
@@ -303,6 +316,7 @@ fn check_promise<S: AsRef<str>>(
             return Err(ArtifactError::tensor("malformed_index", location, name, detail));
         }
     }
+
     match missing.first() {
         None => Ok(()),
         Some(name) => {

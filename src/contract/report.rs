@@ -7,11 +7,13 @@
 //! Reading forgives: a part that another version does not have is empty, and one that has another form is
 //! left out ([`Report::from_json`]). Names of methods are texts for that reason.
 
+mod baselines;
 mod candidate;
 mod diagnosis;
 mod lenient;
 mod named;
 mod timing;
+mod update;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +26,7 @@ use super::{
     spec::Method,
 };
 
+pub use baselines::{Baselines, Standing, Trained};
 pub use candidate::{
     AlphaScore, Candidate, Epoch, FineTuned, Fit, GroupMatch, LayerMaps, LossBarrier, MatchedStep,
     Scores, SignMask, StepScore,
@@ -31,6 +34,7 @@ pub use candidate::{
 pub use diagnosis::{BaseCosines, Diagnosis, LadderStep, LayerCosine, Relation};
 pub use named::Named;
 pub use timing::{Energy, PhaseTime, Timing, TrainingTimes, WeightMatchingOrigin};
+pub use update::{TruncatedTensor, UpdateSummary};
 
 /// Changes with the form of a report.
 pub const FORMAT: &str = "retune-report/1";
@@ -226,59 +230,6 @@ pub struct SplitSizes {
     pub test_is_validation: bool,
 }
 
-/// What stands or is reached without a transfer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct Baselines {
-    /// The old tuned model.
-    #[serde(deserialize_with = "lenient::part")]
-    pub source_tuned: Option<Standing>,
-    /// The new base.
-    #[serde(deserialize_with = "lenient::part")]
-    pub target_before: Option<Standing>,
-    /// The new base after plain training at the winner's cost.
-    #[serde(deserialize_with = "lenient::part")]
-    pub few_shot: Option<Trained>,
-    /// The new base after the job's own training.
-    #[serde(deserialize_with = "lenient::part")]
-    pub fine_tune_only: Option<Trained>,
-}
-
-/// A model as it stands: the figures of the test split, with those of validation beside them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct Standing {
-    pub accuracy: Option<f64>,
-    pub loss: Option<f64>,
-    /// Whose running statistics they rest on: `as_deployed` or `re_estimated`.
-    pub statistics: String,
-    pub validation: Option<Scores>,
-}
-
-/// A model after training without a transfer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct Trained {
-    /// On the test split; absent without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accuracy: Option<f64>,
-    /// On the test split; absent without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub loss: Option<f64>,
-    pub validation: Option<Scores>,
-    pub epochs: Vec<Epoch>,
-    /// `finished`, `target_reached` or `interrupted`.
-    pub end: String,
-    pub sample_gradients: u64,
-    pub flops: f64,
-    /// Of few-shot alone: the one that was chosen.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub learning_rate: Option<f64>,
-    /// Of few-shot alone: training samples used.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub samples: Option<usize>,
-}
-
 /// Test samples (or tokens to be predicted) that the old tuned model got right and the new one gets
 /// wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -351,32 +302,6 @@ impl Software {
     pub fn own() -> Self {
         Self { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() }
     }
-}
-
-/// The adapter beside the model, and what it leaves out.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct UpdateSummary {
-    /// `lora`
-    pub format: String,
-    pub rank: usize,
-    /// Values in all tensors of the adapter.
-    pub parameters: usize,
-    /// By layer that was truncated.
-    pub tensors: Vec<TruncatedTensor>,
-    /// Modules that are saved whole.
-    pub whole: Vec<String>,
-    /// Tensors that have changed and that no adapter can hold.
-    pub left_out: Vec<String>,
-}
-
-/// What a truncation loses.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct TruncatedTensor {
-    pub tensor: String,
-    /// Norm of what is left out over the norm of the update.
-    pub relative_error: f64,
 }
 
 #[cfg(test)]

@@ -71,6 +71,7 @@ impl Clients {
             let detail = "the S3 endpoint is not https; set storage.s3.allow_http if that is meant";
             return Err(LocationError::not_allowed(&location.to_string(), detail));
         }
+
         Ok(())
     }
 
@@ -138,6 +139,7 @@ impl Clients {
         if let Some(token) = &own.session_token {
             builder = builder.with_token(token);
         }
+
         for (name, value) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
             let key = name.to_ascii_lowercase().parse();
             if let Ok(key) = key
@@ -146,6 +148,7 @@ impl Clients {
                 builder = builder.with_config(key, value);
             }
         }
+
         builder
     }
 
@@ -160,9 +163,11 @@ impl Clients {
         if self.s3.anonymous && self.credentials.is_none() {
             builder = builder.with_skip_signature(true);
         }
+
         if let Some(region) = &self.s3.region {
             builder = builder.with_region(region);
         }
+
         match &self.s3.endpoint {
             Some(endpoint) if self.s3.path_style || names_an_address(endpoint) => {
                 builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
@@ -175,6 +180,7 @@ impl Clients {
             }
             None => {}
         }
+
         builder
     }
 }

@@ -47,6 +47,7 @@ impl Storage {
         if location.store == Store::File {
             return self.fetch_file(location, go_on);
         }
+
         let object = self.head(location).await?;
         let name = &digest::sha256_of(location.to_string().as_bytes())[..16];
         let path = scratch.join(format!("{name}-{}", location.name()));
@@ -55,6 +56,7 @@ impl Storage {
             // What is left of a broken download is of no use; the scratch folder goes anyway.
             let _ = std::fs::remove_file(&path);
         }
+
         let (size, sha256) = result?;
         Ok(FetchedFile { path, size, sha256, _opened: None })
     }
@@ -104,6 +106,7 @@ impl Storage {
             }
             tokio::time::sleep(FIRST_PAUSE * 2u32.pow(failures - 1)).await;
         }
+
         Ok(running.finish())
     }
 
@@ -125,6 +128,7 @@ impl Storage {
         if download.size != object.size {
             return Err(StorageError::Changed { location: object.location.to_string() });
         }
+
         while let Some(chunk) = download.stream.try_next().await? {
             if !go_on() {
                 return Err(StorageError::Stopped);
@@ -132,9 +136,11 @@ impl Storage {
             file.write_all(&chunk).map_err(scratch_fault)?;
             running.update(&chunk);
         }
+
         if running.size() == object.size {
             return Ok(());
         }
+
         Err(StorageError::Truncated {
             location: object.location.to_string(),
             received: running.size(),

@@ -139,6 +139,7 @@ impl Held {
         if !self.metadata()?.is_dir() {
             return Ok(listing);
         }
+
         for entry in fs::read_dir(self.path()).map_err(StorageError::io_at(&self.location))? {
             let entry = entry.map_err(StorageError::io_at(&self.location))?;
             let Ok(name) = entry.file_name().into_string() else { continue };
@@ -155,6 +156,7 @@ impl Held {
                 listing.files.push(ObjectInfo { location, size: found.len(), etag });
             }
         }
+
         Ok(listing)
     }
 
@@ -177,6 +179,7 @@ impl Held {
                 Err(error) => Err(StorageError::from_io(&self.location, &error)),
             };
         }
+
         fs::remove_file(&incoming).map_err(StorageError::io_at(&self.location))?;
         self.sync()?;
         written

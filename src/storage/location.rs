@@ -62,6 +62,7 @@ impl Location {
             let detail = format!("longer than {LENGTH_LIMIT} bytes");
             return Err(LocationError::malformed(&start, detail));
         }
+
         let Some((scheme, rest)) = text.split_once("://") else {
             let detail = "not a URI: write s3://bucket/path, gs://, az:// or file:///absolute/path";
             return Err(LocationError::malformed(text, detail));
@@ -72,6 +73,7 @@ impl Location {
             );
             return Err(LocationError::malformed(text, detail));
         }
+
         let (authority, key) = rest.split_once('/').unwrap_or((rest, ""));
         let store = read_store(text, scheme, authority)?;
         Self::checked(text, store, key)

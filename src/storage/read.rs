@@ -81,6 +81,7 @@ impl Storage {
             Err(object_store::Error::NotFound { .. }) => return Ok(Listing::default()),
             Err(error) => return Err(StorageError::from_store(folder, &error)),
         };
+
         // A marker's key loses its slash when it is read, and so is the folder's own.
         let objects = found.objects.iter().filter(|meta| meta.location.as_ref() != folder.key);
         let files = objects.map(|meta| info(place_of(folder, &meta.location), meta)).collect();
@@ -140,6 +141,7 @@ impl Storage {
         if location.store == Store::File {
             return self.get_file(location, options.range);
         }
+
         self.admit(location)?;
         let client = self.inner.clients.of(location)?;
         let found = client.get_opts(&key(location)?, options).await;

@@ -74,10 +74,12 @@ impl Roots {
         for root in roots.iter().filter_map(Location::path) {
             inside |= real.starts_with(resolve(&root).map_err(|detail| refused(location, detail))?);
         }
+
         if !inside {
             let detail = format!("a symlink leads out of the allowed roots; {advice}");
             return Err(refused(location, detail));
         }
+
         for folder in state {
             if real.starts_with(resolve(folder).map_err(|detail| refused(location, detail))?)
                 && !real.starts_with(resolve(objects).map_err(|detail| refused(location, detail))?)
@@ -86,6 +88,7 @@ impl Roots {
                 return Err(refused(location, detail));
             }
         }
+
         Ok(())
     }
 }

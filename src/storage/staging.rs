@@ -162,6 +162,7 @@ impl Storage {
             let whole = taken.whole(size)?;
             self.publish_bytes(&attempt.file(name), whole).await?;
         }
+
         let (size, sha256) = taken.running.finish();
         Ok(Staged { name: name.to_owned(), size, sha256, upload })
     }
@@ -193,9 +194,11 @@ impl Storage {
             going.push_back(AbortOnDropHandle::new(tokio::spawn(send)));
             number += 1;
         }
+
         while let Some(done) = going.next().await {
             parts.push(sent(taken.place, done)?);
         }
+
         Ok(Upload { id, parts })
     }
 }

@@ -70,7 +70,8 @@ fn the_uploads_of_an_attempt_that_died_are_ended() {
     let local = test.scratch().join("model");
     fs::write(&local, noise(LARGE)).unwrap();
     let attempt = storage.begin_attempt(&folder).unwrap();
-    storage.stage_file((&attempt, "model.safetensors"), &local, &|| true).unwrap();
+    let file = NewFile { attempt: &attempt, name: "model.safetensors" };
+    storage.stage_file(file, &local, &|| true).unwrap();
     assert_eq!(server.unfinished_uploads().len(), 1);
     let [found] = &storage.attempts(&folder).unwrap()[..] else { panic!("one attempt") };
     assert_eq!(found.id, attempt.id);

@@ -94,9 +94,11 @@ impl Reading<'_> {
             let detail = format!("does not begin with {PREFIX}");
             return Err(self.fault("unexpected_tensor", name, detail));
         }
+
         let plain: Vec<&str> = names.iter().map(|name| &name[prefix.len()..]).collect();
         let inner = wrapper_of(self.config, &plain);
         let mut changes = BTreeMap::new();
+
         // What stands in a tensor's place comes before what is added to it.
         for wholes in [true, false] {
             for (name, plain) in names.iter().zip(&plain) {
@@ -106,10 +108,12 @@ impl Reading<'_> {
                 }
             }
         }
+
         if changes.is_empty() {
             let detail = "the adapter holds no tensors";
             return Err(ArtifactError::fault("empty_trajectory", self.place, detail));
         }
+
         let untied = self.settle_ties(&mut changes);
         Ok(Changes { by_tensor: changes, untied })
     }
@@ -241,6 +245,7 @@ impl Reading<'_> {
             let detail = format!("r is {rank}, the factors' is {r} and {s}");
             return Err(self.fault("wrong_shape", a, detail));
         }
+
         let transposed = ends == EMBEDDING || is_transposed(self.config, module);
         let changed = if transposed { [read, &[*out]].concat() } else { [&[*out], read].concat() };
         self.same_shape(a, &changed, weight)?;
@@ -257,6 +262,7 @@ impl Reading<'_> {
             }
             None => {}
         }
+
         let scale = self.settings.scale(module).map_err(self.refused(a))?;
         Ok(Product { a: a.to_owned(), b, scale, transposed, magnitude })
     }
@@ -306,27 +312,33 @@ impl Reading<'_> {
         if output.is_none() && !changes.contains_key(&embedding) {
             return false;
         }
+
         let mut words = changes.remove(&embedding).unwrap_or_default();
         let mut output = output.unwrap_or_default();
-        let module = |tensor: &str| tensor.strip_suffix(".weight").unwrap_or(tensor).to_owned();
-        let of_both = [(&words, module(&embedding)), (&output, module(OUTPUT))]
+        let of_both = [(&words, embedding.as_str()), (&output, OUTPUT)]
             .into_iter()
-            .filter(|(_, module)| !self.settings.saves(module))
+            .filter(|(_, tensor)| {
+                !self.settings.saves(tensor.strip_suffix(".weight").unwrap_or(tensor))
+            })
             .find_map(|(change, _)| change.whole.clone());
         if of_both.is_some() {
             words.whole.clone_from(&of_both);
             output.whole = of_both;
         }
+
         if words.rows.is_some() {
             output.rows.clone_from(&words.rows);
         }
+
         let untied = output != words && !self.settings.ensure_weight_tying;
         if words != Change::default() {
             changes.insert(embedding, words);
         }
+
         if untied {
             changes.insert(OUTPUT.to_owned(), output);
         }
+
         untied
     }
 

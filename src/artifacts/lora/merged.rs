@@ -21,11 +21,13 @@ impl Change {
         if let Some(product) = &self.product {
             tensor = product.added(&tensor, own);
         }
+
         if let Some(Shift { bias, scale }) = &self.shift {
             let zero = HostTensor::from_f32(tensor.shape().to_vec(), vec![0.0; tensor.len()]);
             let plain = HostTensor::from_f32(tensor.shape().to_vec(), tensor.f32().into_owned());
             tensor = plain.shifted(&zero, &own[bias], *scale);
         }
+
         Some(match &self.rows {
             Some(rows) => rows.replaced(&tensor, own),
             None => tensor,
@@ -52,6 +54,7 @@ impl Product {
         if let Some(magnitude) = &self.magnitude {
             merged.factors = Some(merged.factors_to(&own[magnitude]));
         }
+
         let lazy = HostTensor::lazy(DType::F32, shape, Arc::new(merged));
         if weight.is_lazy() { lazy } else { lazy.held() }
     }
@@ -94,8 +97,9 @@ impl Merged {
                 squares[self.output_of(at)] += value * value;
             }
         }
-        let factor = |(square, &m): (f64, &f32)| f64::from(m) / square.sqrt();
-        Arc::new(squares.into_iter().zip(magnitude.f32().iter()).map(factor).collect())
+        let magnitudes = magnitude.f32();
+        let factors = squares.into_iter().zip(magnitudes.iter());
+        Arc::new(factors.map(|(square, &m)| f64::from(m) / square.sqrt()).collect())
     }
 
     fn output_of(&self, at: usize) -> usize {

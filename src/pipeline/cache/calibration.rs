@@ -79,11 +79,6 @@ impl Speeds {
             / (3.0 * linear.samples * linear.load.products);
         let convolution = (convolutions.gradient() - node * convolutions.load.nodes).max(0.0)
             / (3.0 * convolutions.samples * convolutions.load.convolutions);
-        let rest = |sample: &Sample, elements: f64| {
-            let known =
-                3.0 * sample.samples * sample.load.products * product + node * sample.load.nodes;
-            (sample.gradient() - known).max(0.0) / (sample.samples * elements)
-        };
         let (light, heavy) = (Sample::light(), Sample::heavy());
         Self {
             version: VERSION,
@@ -91,8 +86,8 @@ impl Speeds {
             product,
             similarity: similarities(),
             convolution,
-            light: rest(&light, light.load.light),
-            heavy: rest(&heavy, heavy.load.heavy),
+            light: light.rest(light.load.light, product, node),
+            heavy: heavy.rest(heavy.load.heavy, product, node),
             node,
             arithmetic: arithmetic(),
             assignment: assignments(),
@@ -170,6 +165,12 @@ impl Sample {
         Self::new(&[16], 128, &nodes, &[("a.weight", &[2048, 16]), ("b.weight", &[4, 2048])])
     }
 
+    /// Seconds an element, beyond what products (seconds a FLOP) and nodes (seconds each) take.
+    fn rest(&self, elements: f64, product: f64, node: f64) -> f64 {
+        let known = 3.0 * self.samples * self.load.products * product + node * self.load.nodes;
+        (self.gradient() - known).max(0.0) / (self.samples * elements)
+    }
+
     /// Seconds of one gradient.
     fn gradient(&self) -> f64 {
         let learner = Learner::new(&self.graph, &self.signature, device()).expect("our own graph");
@@ -217,12 +218,13 @@ fn similarities() -> f64 {
 fn assignments() -> f64 {
     const N: usize = 512;
     let noise = random(2 * N * 64);
-    let unit = |i: usize| &noise[i * 64..][..64];
-    let similarity = |j: usize, i: usize| -> f32 {
-        let product: f32 = unit(j).iter().zip(unit(i)).map(|(a, b)| a * b).sum();
-        product + unit(N + j)[i % 64]
-    };
-    let matrix: Vec<f32> = (0..N * N).map(|at| similarity(at / N, at % N)).collect();
+    let units: Vec<&[f32]> = noise.chunks(64).collect();
+    let similarities = (0..N * N).map(|at| {
+        let (j, i) = (at / N, at % N);
+        let product: f32 = units[j].iter().zip(units[i]).map(|(a, b)| a * b).sum();
+        product + units[N + j][i % 64]
+    });
+    let matrix: Vec<f32> = similarities.collect();
     least(|| drop(assignment::solve(&matrix, N, None, None))) / (N * N) as f64
 }
 
@@ -230,9 +232,9 @@ fn assignments() -> f64 {
 fn bytes() -> f64 {
     let tensor = HostTensor::from_f32(vec![1 << 20], random(1 << 20));
     let model: Checkpoint = [("a".to_owned(), tensor.clone())].into_iter().collect();
-    let run = || {
+    let seconds = least(|| {
         let _ = tensors::first_not_finite(&model);
         let _ = sha256_of(&tensor.bytes());
-    };
-    least(run) / f64::from(4 << 20)
+    });
+    seconds / f64::from(4 << 20)
 }

@@ -144,6 +144,7 @@ impl GradientStore for DiskGradients<'_> {
         if self.in_memory && !(lasting && self.lasting) {
             return gradient;
         }
+
         let path = self.path(step, side);
         let written = self.write(&path, &gradient).and_then(|()| {
             if self.in_memory { Ok(None) } else { tensors::open_own(&path).map(Some) }
@@ -163,6 +164,7 @@ impl GradientStore for DiskGradients<'_> {
         if !self.lasting {
             return None;
         }
+
         let found = checksummed::read(&path).and_then(|text| match text {
             Some(text) => resume::from_text(&text)
                 .map(Some)
@@ -173,6 +175,7 @@ impl GradientStore for DiskGradients<'_> {
             tracing::warn!(%error, file = %path.display(), "not usable; computed again");
             None
         })?;
+
         // The gradients of both sides of all its pairs.
         self.found.fetch_add(2 * step, Ordering::Relaxed);
         Some(found)

@@ -92,6 +92,7 @@ pub fn check(graph: &Graph, wanted: Head, adopted: Option<&AdoptedHead>) -> Resu
                       only be transported";
         return Err(refused("tied_head", detail));
     }
+
     Ok(())
 }
 

@@ -24,7 +24,7 @@ use crate::{
         tensors::{Checkpoint, Signature},
         transfer::{
             Trajectory,
-            compatibility::{AdoptedHead, compare},
+            compatibility::{AdoptedHead, Incompatible, compare},
             shared_vocabulary::{SharedRows, tokens::OwnTokens},
             ties::Untied,
             widths,
@@ -158,6 +158,7 @@ impl Three {
         target.checkpoint = tokens.on_target(&target.checkpoint);
         target.folder.set_config(with_vocabulary(&target.folder.config, tokens.len()));
         tuning.notes.push(put_tokenizer(&mut target.folder, &tuning.other_files, &tokens));
+
         Ok(Some(tokens))
     }
 
@@ -213,6 +214,7 @@ impl Three {
             *base = rows.on(base);
             tuning.checkpoints.iter_mut().for_each(|checkpoint| *checkpoint = rows.on(checkpoint));
         }
+
         Ok(found)
     }
 }
@@ -243,28 +245,28 @@ pub fn at_another_width(
         return Err(failure::incompatible("/source/base")(different));
     }
 
-    let refused = |pointer: &str, what: &str| {
-        let detail = format!(
-            "{different}. Between widths only bico and theseus carry over (and gradfix on one of \
-             them): {what}"
-        );
-        let pointer = Some(pointer.to_owned());
-        Err(Failure::Input { code: "incompatible_models", pointer, detail })
-    };
     if let Methods::Named(methods) = &spec.methods
         && let Some(method) = methods.iter().find(|m| !leads_between_widths(**m, spec))
     {
-        return refused("/methods", &format!("not {}", method.name()));
+        return Err(between_widths("/methods", &different, &format!("not {}", method.name())));
     }
     if spec.data.as_ref().is_none_or(|data| data.train.is_none()) {
-        return refused("/data/train", "both need training samples");
+        return Err(between_widths("/data/train", &different, "both need training samples"));
     }
     Ok(Some(of))
 }
 
+fn between_widths(pointer: &str, different: &Incompatible, what: &str) -> Failure {
+    let detail = format!(
+        "{different}. Between widths only bico and theseus carry over (and gradfix on one of them): \
+         {what}"
+    );
+    Failure::Input { code: "incompatible_models", pointer: Some(pointer.to_owned()), detail }
+}
+
 fn leads_between_widths(method: Method, spec: &Spec) -> bool {
-    let maps = |method| matches!(method, Method::Bico | Method::Theseus);
-    maps(method) || (method == Method::Gradfix && maps(spec.options.gradfix_on))
+    let carries = if method == Method::Gradfix { spec.options.gradfix_on } else { method };
+    matches!(carries, Method::Bico | Method::Theseus)
 }
 
 /// A tuned model has its base's tensors: the target's too, unless that differs in width.

@@ -48,6 +48,7 @@ impl Models {
                 *config = untied.on_config(config);
             }
         }
+
         let lists = [
             Listing { files: &old.other_files, signature: &base },
             Listing { files: &beside, signature: &tuned },
@@ -60,6 +61,7 @@ impl Models {
             tuned = tokens.on_signature(tuned);
             folder.config = shared_rows::with_vocabulary(&folder.config, tokens.len());
         }
+
         let other = shared_rows::other_classes(&tuned_config, &old.config, &folder.config);
         let tuned_model = (&tuned_config, &tuned);
         let head = AdoptedHead::find(tuned_model, [&base, &target], &folder.config, other);
@@ -69,6 +71,7 @@ impl Models {
             (base, target) = (head.on_signature(base, &tuned), head.on_signature(target, &tuned));
             folder.config = head.config.clone();
         }
+
         if let Ok(graph) = Graph::from_config(&folder.config, &target) {
             let before = OldModels { folder: &old, tuned_config: &tuned_config, signature: &base };
             let after = NewBase { folder: &folder, graph: &graph, signature: &target };
@@ -82,6 +85,7 @@ impl Models {
                 tuned = rows.on_signature(tuned);
             }
         }
+
         let before = Configured { config: &old.config, signature: &base };
         let after = Configured { config: &folder.config, signature: &target };
         let across_widths = bases::at_another_width(spec, before, after)?.is_some();
@@ -115,6 +119,7 @@ fn tuned(
         let (folder, own) = headers_at(storage, TRAJECTORY, first)?;
         same_body(Configured { config: &folder.config, signature: &own }, base)?;
     }
+
     let adapter =
         artifacts::Adapter::look(storage.blocking(), last).map_err(failure::at(TRAJECTORY))?;
     let (config, signature, beside) = if let Some(adapter) = adapter {
