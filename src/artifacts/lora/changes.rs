@@ -6,6 +6,7 @@
 //! `base_layer.weight` and `base_layer.bias`.
 
 mod kind;
+mod ties;
 
 use std::collections::BTreeMap;
 
@@ -18,8 +19,7 @@ use crate::{
     artifacts::error::ArtifactError,
     engine::{
         network::{
-            OUTPUT, is_of_a_task, is_transposed, tensor_of_module, tied_embedding, vocabulary_of,
-            wrapper_of,
+            OUTPUT, is_of_a_task, is_transposed, tensor_of_module, vocabulary_of, wrapper_of,
         },
         tensors::{Signature, TensorInfo},
     },
@@ -294,52 +294,6 @@ impl Reading<'_> {
                 Err(self.fault("not_implemented", tensor, detail))
             }
         }
-    }
-
-    /// The embedding, where the base's output matrix is the same.
-    fn tied(&self) -> Option<String> {
-        let embedding = tied_embedding(self.config)?;
-        let tied = !self.base.contains_key(OUTPUT) && self.base.contains_key(&embedding);
-        tied.then_some(embedding)
-    }
-
-    /// Decides whether a tied pair is still one, as peft has it: what is saved as a parameter of the base
-    /// (a resized embedding) and single tokens change both; factors and copies change one, but for
-    /// `ensure_weight_tying`. Whether the two became two.
-    fn settle_ties(&self, changes: &mut BTreeMap<String, Change>) -> bool {
-        let Some(embedding) = self.tied() else { return false };
-        let output = changes.remove(OUTPUT);
-        if output.is_none() && !changes.contains_key(&embedding) {
-            return false;
-        }
-
-        let mut words = changes.remove(&embedding).unwrap_or_default();
-        let mut output = output.unwrap_or_default();
-        let of_both = [(&words, embedding.as_str()), (&output, OUTPUT)]
-            .into_iter()
-            .filter(|(_, tensor)| {
-                !self.settings.saves(tensor.strip_suffix(".weight").unwrap_or(tensor))
-            })
-            .find_map(|(change, _)| change.whole.clone());
-        if of_both.is_some() {
-            words.whole.clone_from(&of_both);
-            output.whole = of_both;
-        }
-
-        if words.rows.is_some() {
-            output.rows.clone_from(&words.rows);
-        }
-
-        let untied = output != words && !self.settings.ensure_weight_tying;
-        if words != Change::default() {
-            changes.insert(embedding, words);
-        }
-
-        if untied {
-            changes.insert(OUTPUT.to_owned(), output);
-        }
-
-        untied
     }
 
     fn same_shape(&self, name: &str, own: &[usize], base: &[usize]) -> Result<(), ArtifactError> {
