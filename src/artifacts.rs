@@ -2,8 +2,8 @@
 //!
 //! Everything read here comes from strangers. A header is believed only after every number in it
 //! has been checked against the file; no pickle is executed, and none opened but by `retune convert`;
-//! names inside files never become paths that leave their folder. Parameters stay where they are: a checkpoint is a
-//! view of a mapped file, and a result is written from the pieces it consists of.
+//! names inside files never become paths that leave their folder. Parameters and samples stay where they are:
+//! they are read a range at a time, by position, and a result is written from the pieces it consists of.
 //!
 //! This module knows files, not networks: what a `config.json` means is `engine::network`'s.
 
@@ -12,8 +12,6 @@ pub mod error;
 
 // The header of a safetensors file, checked.
 pub mod header;
-
-mod mapping;
 
 // A safetensors file as a checkpoint, and back.
 pub mod tensors;

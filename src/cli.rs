@@ -49,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    config::Settings,
+    config::{S3, Settings},
     pipeline::Verdict,
     service::{
         database::Database,
@@ -147,6 +147,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Some(folder) = cli.data_dir {
         folder.to_str().context("--data-dir is not UTF-8")?.clone_into(&mut settings.data_dir);
     }
+
     telemetry::start(&settings.log).context("log.level")?;
     match cli.command {
         Command::Demo(args) => demo::run(&args, &settings),
@@ -241,22 +242,25 @@ where
 /// When a root is not a location.
 pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
     let data_dir = settings.data_dir();
-    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let s3 = &settings.storage.s3;
     let config = StorageConfig {
         roots: settings.storage.roots.clone(),
-        s3: S3Config {
-            endpoint: text(&s3.endpoint),
-            region: text(&s3.region),
-            allow_http: s3.allow_http,
-            path_style: s3.path_style,
-            ..S3Config::default()
-        },
+        s3: s3_config(&settings.storage.s3),
         data_objects: data_dir.join("objects"),
         state_dirs: std::iter::once(data_dir).chain(settings.cache_dir()).collect(),
     };
     let storage = Storage::new(config, Handle::current()).context("storage.roots")?;
     storage.with_tenants(tenant_storages(settings)?).context("storage.tenant_roots")
+}
+
+/// What the settings say of S3; an empty text stands for "not set".
+fn s3_config(s3: &S3) -> S3Config {
+    S3Config {
+        endpoint: Some(s3.endpoint.clone()).filter(|text| !text.is_empty()),
+        region: Some(s3.region.clone()).filter(|text| !text.is_empty()),
+        allow_http: s3.allow_http,
+        path_style: s3.path_style,
+        ..S3Config::default()
+    }
 }
 
 /// What the settings give to tenants alone.
@@ -273,21 +277,23 @@ fn tenant_storages(settings: &Settings) -> anyhow::Result<HashMap<Uuid, TenantSt
 
 /// The keys that the settings refer to.
 fn credentials(settings: &Settings) -> anyhow::Result<HashMap<Uuid, Credentials>> {
-    let read = |tenant: &Uuid, name: &str| {
-        std::env::var(name).with_context(|| {
-            format!("storage.credentials.{tenant} names the variable {name}, which is not set")
-        })
-    };
     let named = settings.storage.credentials.iter().map(|(tenant, names)| {
-        let token = names.session_token.as_deref().map(|name| read(tenant, name));
+        let token = names.session_token.as_deref().map(|name| variable(tenant, name));
         let credentials = Credentials {
-            access_key_id: read(tenant, &names.access_key_id)?,
-            secret_access_key: read(tenant, &names.secret_access_key)?,
+            access_key_id: variable(tenant, &names.access_key_id)?,
+            secret_access_key: variable(tenant, &names.secret_access_key)?,
             session_token: token.transpose()?,
         };
         Ok((*tenant, credentials))
     });
     named.collect()
+}
+
+/// What a variable holds that the settings name for a tenant.
+fn variable(tenant: &Uuid, name: &str) -> anyhow::Result<String> {
+    std::env::var(name).with_context(|| {
+        format!("storage.credentials.{tenant} names the variable {name}, which is not set")
+    })
 }
 
 /// Cancelled by SIGTERM or SIGINT. Call within a runtime.

@@ -8,16 +8,19 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use ipnet::IpNet;
 use serde::Deserialize;
-use uuid::Uuid;
 
 mod layers;
+mod sections;
+
+use layers::SettingsFile;
+pub use sections::{
+    Arrivals, CredentialVariables, Database, Http, Log, LogFormat, Quotas, Retention, Retunes, S3,
+    Storage, Webhooks, Worker,
+};
 
 /// Every key with its default and what it means.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
@@ -40,179 +43,6 @@ pub struct Settings {
     pub log: Log,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Database {
-    /// Empty: a private server under the data dir.
-    pub url: String,
-    /// Folder of `initdb` and `postgres`; empty: the usual places.
-    pub pg_bin: String,
-    pub connections: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Http {
-    pub listen: SocketAddr,
-    /// Bytes.
-    pub body_limit: usize,
-    #[serde(rename = "request_timeout_seconds", deserialize_with = "seconds")]
-    pub request_timeout: Duration,
-    #[serde(rename = "shutdown_timeout_seconds", deserialize_with = "seconds")]
-    pub shutdown_timeout: Duration,
-    /// Requests a second and key; 0: no limit.
-    pub rate_limit: u32,
-    #[serde(rename = "header_timeout_seconds", deserialize_with = "seconds")]
-    pub header_timeout: Duration,
-    #[serde(rename = "write_timeout_seconds", deserialize_with = "seconds")]
-    pub write_timeout: Duration,
-    /// 0: no limit.
-    pub max_connections: usize,
-    /// 0: no limit.
-    pub connections_per_address: usize,
-    /// Event streams and long polls of one key; 0: no limit.
-    pub streams_per_key: usize,
-    /// Whose `X-Forwarded-For` is believed, and who connect for many.
-    #[serde(deserialize_with = "networks")]
-    pub trusted_proxies: Vec<IpNet>,
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Storage {
-    /// Empty: `<data dir>/objects/` alone; see [`Settings::storage_roots`].
-    pub roots: Vec<String>,
-    pub s3: S3,
-    /// By the tenant's id.
-    pub credentials: BTreeMap<Uuid, CredentialVariables>,
-    /// By the tenant's id, in place of `roots`.
-    pub tenant_roots: BTreeMap<Uuid, Vec<String>>,
-}
-
-/// The environment variables that have a tenant's keys for S3.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CredentialVariables {
-    pub access_key_id: String,
-    pub secret_access_key: String,
-    /// Only temporary keys have one.
-    pub session_token: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct S3 {
-    pub endpoint: String,
-    pub region: String,
-    pub allow_http: bool,
-    pub path_style: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Worker {
-    /// Worker processes started by `serve`.
-    pub processes: usize,
-    #[serde(rename = "lease_seconds", deserialize_with = "seconds")]
-    pub lease: Duration,
-    #[serde(rename = "beat_seconds", deserialize_with = "seconds")]
-    pub beat: Duration,
-    #[serde(rename = "poll_seconds", deserialize_with = "seconds")]
-    pub poll: Duration,
-    #[serde(rename = "sweep_seconds", deserialize_with = "seconds")]
-    pub sweep: Duration,
-    #[serde(rename = "backoff_seconds", deserialize_with = "seconds")]
-    pub backoff: Duration,
-    pub max_attempts: i32,
-    /// What a job's plan may hold, in bytes; 0: what the machine or its control group has.
-    pub memory_bytes: u64,
-    /// For a worker that can read a specification.
-    #[serde(rename = "unreadable_seconds", deserialize_with = "seconds")]
-    pub unreadable: Duration,
-    /// Empty: `<data dir>/scratch`.
-    pub scratch_dir: String,
-    /// Empty: `<data dir>/cache`; `none`: no cache.
-    pub cache_dir: String,
-}
-
-/// What a tenant may use where its own row does not say; 0: no limit.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Quotas {
-    pub queued_transfers: u32,
-    pub compute_seconds_per_day: u32,
-    pub result_bytes_per_day: u64,
-}
-
-/// How what was announced is looked at.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Arrivals {
-    #[serde(rename = "lease_seconds", deserialize_with = "seconds")]
-    pub lease: Duration,
-    #[serde(rename = "poll_seconds", deserialize_with = "seconds")]
-    pub poll: Duration,
-    #[serde(rename = "backoff_seconds", deserialize_with = "seconds")]
-    pub backoff: Duration,
-    #[serde(rename = "give_up_seconds", deserialize_with = "seconds")]
-    pub give_up: Duration,
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Webhooks {
-    #[serde(rename = "timeout_seconds", deserialize_with = "seconds")]
-    pub timeout: Duration,
-    #[serde(rename = "backoff_seconds", deserialize_with = "seconds")]
-    pub backoff: Duration,
-    #[serde(rename = "give_up_seconds", deserialize_with = "seconds")]
-    pub give_up: Duration,
-    #[serde(rename = "poll_seconds", deserialize_with = "seconds")]
-    pub poll: Duration,
-    /// Posts that one process has open at once.
-    pub open_posts: usize,
-    /// Of them, those of one tenant, whichever process sends them.
-    pub open_posts_per_tenant: u32,
-    /// Endpoints of one tenant; 0: no limit.
-    pub endpoints_per_tenant: u32,
-    /// Addresses of any kind, and plain http.
-    pub allow_private: bool,
-    #[serde(deserialize_with = "networks")]
-    pub allowed_networks: Vec<IpNet>,
-}
-
-/// How much of the workers a retune may take that nobody began by hand; 0: any number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Retunes {
-    pub max_concurrent: u16,
-    pub max_compute_seconds: u32,
-}
-
-/// For how many days something is kept after its end; 0: for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Retention {
-    pub deliveries_days: u32,
-    pub arrivals_days: u32,
-    pub audit_days: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Log {
-    /// A level, or directives as `info,sqlx=warn`.
-    pub level: String,
-    pub format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -222,20 +52,10 @@ pub enum ConfigError {
     Invalid { origin: String, detail: String },
 }
 
-fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let value = f64::deserialize(deserializer)?;
-    Duration::try_from_secs_f64(value)
-        .ok()
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| serde::de::Error::custom("must be a number of seconds above zero"))
-}
-
-fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
-    let fault = |text: &String| {
-        serde::de::Error::custom(format!("{text:?} is not a network; write 10.1.0.0/16"))
-    };
-    let texts = Vec::<String>::deserialize(deserializer)?;
-    texts.iter().map(|text| text.parse().map_err(|_| fault(text))).collect()
+impl ConfigError {
+    fn invalid(origin: &str, detail: &str) -> Self {
+        Self::Invalid { origin: origin.into(), detail: detail.into() }
+    }
 }
 
 impl Settings {
@@ -250,13 +70,13 @@ impl Settings {
                     .map_err(|source| ConfigError::File { path: path.to_owned(), source })
             })
             .transpose()?;
-        let named = file.zip(text.as_deref());
-        Self::combine(named, &std::env::vars().collect())
+        let file = file.zip(text.as_deref()).map(|(path, text)| SettingsFile { path, text });
+        Self::combine(file, &std::env::vars().collect())
     }
 
     /// As [`Settings::load`] from given contents.
     fn combine(
-        file: Option<(&Path, &str)>,
+        file: Option<SettingsFile<'_>>,
         environment: &BTreeMap<String, String>,
     ) -> Result<Self, ConfigError> {
         let settings: Self = layers::combine(file, environment)?;
@@ -265,23 +85,32 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let fault = |origin: &str, detail: &str| {
-            Err(ConfigError::Invalid { origin: origin.into(), detail: detail.into() })
-        };
         if self.worker.beat * 2 > self.worker.lease {
-            return fault("worker", "lease_seconds must be at least twice beat_seconds");
+            return Err(ConfigError::invalid(
+                "worker",
+                "lease_seconds must be at least twice beat_seconds",
+            ));
         }
+
         if self.worker.max_attempts < 1 {
-            return fault("worker", "max_attempts must be at least 1");
+            return Err(ConfigError::invalid("worker", "max_attempts must be at least 1"));
         }
         if self.webhooks.open_posts < 1 || self.webhooks.open_posts_per_tenant < 1 {
-            return fault("webhooks", "open_posts and open_posts_per_tenant must be at least 1");
+            return Err(ConfigError::invalid(
+                "webhooks",
+                "open_posts and open_posts_per_tenant must be at least 1",
+            ));
         }
+
         // Elsewhere an empty list is the default, which is no tenant's own.
         if let Some((tenant, _)) = self.storage.tenant_roots.iter().find(|(_, own)| own.is_empty())
         {
-            return fault(&format!("storage.tenant_roots.{tenant}"), "must name a root");
+            return Err(ConfigError::invalid(
+                &format!("storage.tenant_roots.{tenant}"),
+                "must name a root",
+            ));
         }
+
         Ok(())
     }
 
@@ -294,11 +123,10 @@ impl Settings {
         if nix::unistd::geteuid().is_root() {
             return PathBuf::from("/var/lib/retune");
         }
-        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
         std::env::var_os("XDG_DATA_HOME")
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
-            .or_else(home)
+            .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")))
             .map_or_else(|| PathBuf::from("retune-data"), |path| path.join("retune"))
     }
 
@@ -338,12 +166,15 @@ impl Default for Settings {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn with(file: &str, environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {
         let environment =
             environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Settings::combine(Some((Path::new("retune.toml"), file)), &environment)
+        let path = Path::new("retune.toml");
+        Settings::combine(Some(SettingsFile { path, text: file }), &environment)
     }
 
     /// No field has a default in code, so this fails when a key is missing from the file.

@@ -42,7 +42,7 @@ pub use listing::{Listing, ObjectInfo};
 pub use location::{Location, LocationError};
 pub use publish::Published;
 pub use read::Download;
-pub use staging::{ATTEMPTS, Attempt, Staged};
+pub use staging::{ATTEMPTS, Attempt, Content, NewFile, Staged};
 
 use clients::Clients;
 use roots::Roots;
@@ -108,6 +108,21 @@ struct Inner {
     handle: Handle,
 }
 
+impl Inner {
+    /// The same with what a tenant has in its place.
+    fn replaced(&self, own: TenantStorage) -> Result<Self, LocationError> {
+        let roots = match own.roots {
+            Some(own) => Arc::new(self.roots.replaced(&own)?),
+            None => Arc::clone(&self.roots),
+        };
+        let clients = match own.credentials {
+            Some(own) => Arc::new(Clients::new(self.clients.s3().clone(), Some(own))),
+            None => Arc::clone(&self.clients),
+        };
+        Ok(Self { roots, clients, handle: self.handle.clone() })
+    }
+}
+
 impl Storage {
     /// Storage bound to roots, for the service.
     ///
@@ -138,19 +153,10 @@ impl Storage {
         self,
         tenants: HashMap<Uuid, TenantStorage>,
     ) -> Result<Self, LocationError> {
-        let Inner { roots, clients, handle } = &*self.inner;
-        let own = |(tenant, own): (Uuid, TenantStorage)| {
-            let roots = match own.roots {
-                Some(own) => Arc::new(roots.replaced(&own)?),
-                None => Arc::clone(roots),
-            };
-            let clients = match own.credentials {
-                Some(own) => Arc::new(Clients::new(clients.s3().clone(), Some(own))),
-                None => Arc::clone(clients),
-            };
-            Ok((tenant, Arc::new(Inner { roots, clients, handle: handle.clone() })))
-        };
-        let of_tenants = tenants.into_iter().map(own).collect::<Result<_, LocationError>>()?;
+        let of_tenants = tenants
+            .into_iter()
+            .map(|(tenant, own)| Ok((tenant, Arc::new(self.inner.replaced(own)?))))
+            .collect::<Result<_, LocationError>>()?;
         Ok(Self { of_tenants: Arc::new(of_tenants), ..self })
     }
 

@@ -2,9 +2,12 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{contract::manifest::files, storage::Blocking};
+use crate::{
+    contract::{manifest::files, report::Metrics},
+    storage::Blocking,
+};
 
 use super::{InputFile, error::ArtifactError, model::ModelFolder, result::OutputFile};
 
@@ -21,8 +24,8 @@ pub struct Card {
     pub method: Option<String>,
     /// Licence identifier of the target base, if it states one.
     pub licence: Option<String>,
-    /// Numbers and short texts, as a flat object.
-    pub metrics: Value,
+    /// The figures that stand for the result.
+    pub metrics: Metrics,
     pub warnings: Vec<String>,
     pub inputs: Vec<InputFile>,
 }
@@ -47,8 +50,9 @@ fn licence_in(readme: &str) -> Option<String> {
     let front_matter = readme.strip_prefix("---\n")?.split("\n---").next()?;
     let value = front_matter.lines().find_map(|line| line.strip_prefix("license:"))?;
     let value = value.trim().trim_matches(['"', '\'']);
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '+' | '_');
-    (!value.is_empty() && value.chars().all(plain)).then(|| value.to_owned())
+    let is_plain =
+        value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'+' | b'_'));
+    (!value.is_empty() && is_plain).then(|| value.to_owned())
 }
 
 impl Card {
@@ -64,6 +68,7 @@ impl Card {
         if let Some(licence) = &self.licence {
             writeln!(text, "license: {licence}")?;
         }
+
         writeln!(text, "library_name: retune\ntags:\n- retune\n- learning-transfer\n---\n")?;
         match &self.method {
             Some(method) => writeln!(
@@ -76,6 +81,7 @@ impl Card {
                 "# A rejected transfer\n\nNo model is published; see report.json.\n"
             )?,
         }
+
         writeln!(text, "| | |\n|---|---|")?;
         for (name, value) in [
             ("Base", &self.target_base),
@@ -84,6 +90,7 @@ impl Card {
         ] {
             writeln!(text, "| {name} | {} |", cell(value))?;
         }
+
         let licence =
             self.licence.as_deref().unwrap_or("as the base's; it states none in its card");
         writeln!(text, "| Licence | {licence} |")?;
@@ -95,21 +102,25 @@ impl Card {
                 writeln!(text, "- {}", cell(warning))?;
             }
         }
+
         writeln!(text, "\n## Files\n\n| File | Bytes | SHA-256 |\n|---|---|---|")?;
         for OutputFile { name, size, sha256 } in outputs {
             writeln!(text, "| {} | {size} | `{sha256}` |", cell(name))?;
         }
+
         writeln!(text, "\n## Inputs\n\n| File | Bytes | SHA-256 |\n|---|---|---|")?;
         for InputFile { uri, size, sha256 } in &self.inputs {
             writeln!(text, "| {} | {size} | `{sha256}` |", cell(uri))?;
         }
+
         Ok(())
     }
 
     fn write_metrics(&self, text: &mut String) -> std::fmt::Result {
-        let Some(metrics) = self.metrics.as_object() else { return Ok(()) };
         writeln!(text, "\n## Metrics\n\n| | |\n|---|---|")?;
-        for (name, value) in metrics {
+        // Figures are written as the report has them.
+        let metrics = json!(self.metrics);
+        for (name, value) in metrics.as_object().into_iter().flatten() {
             match value {
                 Value::String(value) => writeln!(text, "| {} | {} |", cell(name), cell(value))?,
                 Value::Number(value) => writeln!(text, "| {} | {value} |", cell(name))?,
@@ -139,9 +150,8 @@ fn cell(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::contract::report::Measured;
 
     #[test]
     fn a_licence_is_read_from_front_matter_only() {
@@ -152,11 +162,19 @@ mod tests {
 
     #[test]
     fn a_card_names_base_method_metrics_and_digests() {
+        let measured = Measured {
+            split: "test".into(),
+            accuracy: 0.5,
+            loss: 1.0,
+            recovery: None,
+            source_accuracy: None,
+            target_accuracy_before: None,
+        };
         let card = Card {
             target_base: "s3://b/new".into(),
             method: Some("fgmt".into()),
             licence: Some("mit".into()),
-            metrics: json!({"accuracy": 0.5, "split": "test"}),
+            metrics: Metrics { measured: Some(measured), ..Metrics::default() },
             warnings: vec!["a | b\nc".into()],
             ..Card::default()
         };
@@ -167,11 +185,13 @@ mod tests {
             "---\nlicense: mit\n",
             "`fgmt`",
             "| Base | s3://b/new |",
-            "| accuracy | 0.5 |",
+            "| accuracy | 0.5 |\n",
+            "| loss | 1.0 |\n",
             "- a \\| b c\n",
             "| model.safetensors | 3 | `abab",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+        assert!(!text.contains("recovery"), "nothing was measured");
     }
 }

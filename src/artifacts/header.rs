@@ -5,14 +5,12 @@
 //! tensors that fill the file exactly, without gap or overlap. Nothing is allocated on the word of
 //! the file before that word has been checked.
 
-use std::{collections::BTreeMap, fmt, ops::Range};
+mod raw;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
+use std::{collections::BTreeMap, ops::Range};
 
 use crate::engine::tensors::{DType, Signature, TensorInfo};
+use raw::{RawEntry, RawHeader};
 
 /// Bytes of the header length in front of the header.
 pub const PREFIX: u64 = 8;
@@ -71,6 +69,7 @@ pub fn data_start(prefix: &[u8], file_size: u64) -> Result<u64, HeaderFault> {
         let detail = "is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`";
         return Err(HeaderFault::of_file("git_lfs_pointer", detail));
     }
+
     let length = u64::from_le_bytes(*prefix);
     if length > HEADER_LIMIT {
         let detail = format!("announces a header of {length} bytes; {HEADER_LIMIT} are allowed");
@@ -80,6 +79,7 @@ pub fn data_start(prefix: &[u8], file_size: u64) -> Result<u64, HeaderFault> {
         let detail = format!("ends inside its header: {file_size} of {} bytes", PREFIX + length);
         return Err(HeaderFault::of_file("truncated", detail));
     }
+
     Ok(PREFIX + length)
 }
 
@@ -101,6 +101,7 @@ impl Header {
             let entry = check_entry(&name, raw, start)?;
             tensors.insert(name, entry);
         }
+
         check_layout(&tensors, start, start + data_size)?;
         Ok(Self { tensors })
     }
@@ -111,42 +112,55 @@ impl Header {
 }
 
 fn check_entry(name: &str, raw: RawEntry, start: u64) -> Result<Entry, HeaderFault> {
-    let fault = |detail: String| HeaderFault::of_tensor(name, detail);
     if name.is_empty() || name.len() > NAME_LIMIT {
         let shown: String = name.chars().take(60).collect();
         let detail = format!("a name must have 1 to {NAME_LIMIT} bytes");
         return Err(HeaderFault::of_tensor(&shown, detail));
     }
+
     let dtype = dtype_named(&raw.dtype).ok_or_else(|| HeaderFault {
         code: "unknown_dtype",
-        ..fault(format!(
-            "the dtype {:?} is not supported; use F32, F16 or BF16 for parameters",
-            raw.dtype.chars().take(20).collect::<String>()
-        ))
+        ..HeaderFault::of_tensor(
+            name,
+            format!(
+                "the dtype {:?} is not supported; use F32, F16 or BF16 for parameters",
+                raw.dtype.chars().take(20).collect::<String>()
+            ),
+        )
     })?;
     if raw.shape.len() > RANK_LIMIT {
-        return Err(fault(format!("has {} axes; {RANK_LIMIT} are allowed", raw.shape.len())));
+        let detail = format!("has {} axes; {RANK_LIMIT} are allowed", raw.shape.len());
+        return Err(HeaderFault::of_tensor(name, detail));
     }
-    let too_large = || fault(format!("the shape {:?} is too large for this machine", raw.shape));
+
     let mut shape = Vec::with_capacity(raw.shape.len());
     let mut bytes = dtype.size() as u64;
     for &axis in &raw.shape {
-        shape.push(usize::try_from(axis).map_err(|_| too_large())?);
-        bytes = bytes.checked_mul(axis).ok_or_else(too_large)?;
+        shape.push(usize::try_from(axis).map_err(|_| too_large(name, &raw.shape))?);
+        bytes = bytes.checked_mul(axis).ok_or_else(|| too_large(name, &raw.shape))?;
     }
+
     if bytes == 0 && raw.shape.iter().any(|&axis| axis > EMPTY_AXIS_LIMIT) {
-        return Err(fault(format!("the shape {:?} has no element, and a long axis", raw.shape)));
+        let detail = format!("the shape {:?} has no element, and a long axis", raw.shape);
+        return Err(HeaderFault::of_tensor(name, detail));
     }
+
     let [from, to] = raw.data_offsets;
     if to.checked_sub(from) != Some(bytes) {
         let detail = format!(
             "occupies bytes {from} to {to}, but {} of shape {shape:?} needs {bytes}",
             dtype.name()
         );
-        return Err(fault(detail));
+        return Err(HeaderFault::of_tensor(name, detail));
     }
-    let range = from.checked_add(start).zip(to.checked_add(start)).ok_or_else(too_large)?;
+
+    let range = from.checked_add(start).zip(to.checked_add(start));
+    let range = range.ok_or_else(|| too_large(name, &raw.shape))?;
     Ok(Entry { info: TensorInfo { dtype, shape }, range: range.0..range.1 })
+}
+
+fn too_large(name: &str, shape: &[u64]) -> HeaderFault {
+    HeaderFault::of_tensor(name, format!("the shape {shape:?} is too large for this machine"))
 }
 
 /// Tensors follow each other from `start` to `end`.
@@ -165,6 +179,7 @@ fn check_layout(
         }
         position = entry.range.end;
     }
+
     if position > end {
         let detail = format!("is cut off: its tensors need {position} bytes, it has {end}");
         return Err(HeaderFault::of_file("truncated", detail));
@@ -173,65 +188,13 @@ fn check_layout(
         let detail = format!("has {} bytes after its last tensor", end - position);
         return Err(HeaderFault::of_file("malformed_safetensors", detail));
     }
+
     Ok(())
 }
 
 fn dtype_named(name: &str) -> Option<DType> {
     use DType::{BF16, Bool, F16, F32, I32, I64, U8};
     [F32, F16, BF16, I64, I32, U8, Bool].into_iter().find(|dtype| dtype.name() == name)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawEntry {
-    dtype: String,
-    shape: Vec<u64>,
-    data_offsets: [u64; 2],
-}
-
-/// The header's JSON. Maps in general let a name come twice; here that is refused, because two
-/// readers could then see two models.
-struct RawHeader {
-    tensors: BTreeMap<String, RawEntry>,
-}
-
-impl<'de> Deserialize<'de> for RawHeader {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(HeaderVisitor)
-    }
-}
-
-struct HeaderVisitor;
-
-impl<'de> Visitor<'de> for HeaderVisitor {
-    type Value = RawHeader;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of tensors")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
-        use serde::de::Error;
-        let mut tensors = BTreeMap::new();
-        let mut metadata = None;
-        while let Some(name) = map.next_key::<String>()? {
-            if name == "__metadata__" {
-                if metadata.replace(map.next_value::<BTreeMap<String, String>>()?).is_some() {
-                    return Err(A::Error::custom("__metadata__ appears twice"));
-                }
-                continue;
-            }
-            if tensors.len() == TENSOR_LIMIT {
-                return Err(A::Error::custom(format!("more than {TENSOR_LIMIT} tensors")));
-            }
-            let entry = map.next_value()?;
-            if tensors.contains_key(&name) {
-                return Err(A::Error::custom(format!("the tensor {name:?} appears twice")));
-            }
-            tensors.insert(name, entry);
-        }
-        Ok(RawHeader { tensors })
-    }
 }
 
 #[cfg(test)]

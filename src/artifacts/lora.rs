@@ -79,6 +79,7 @@ impl Adapter {
             );
             return Err(ArtifactError::fault("pickle_refused", location, detail));
         }
+
         let bytes = storage.read_small(&file.location, CONFIG_LIMIT)?;
         let settings = Settings::read(&bytes)
             .map_err(|(code, detail)| ArtifactError::fault(code, &file.location, detail))?;
@@ -93,11 +94,12 @@ impl Adapter {
     pub fn check(
         &self,
         storage: Blocking<'_>,
-        base: (&Value, &Signature),
+        config: &Value,
+        base: &Signature,
     ) -> Result<(Value, Signature), ArtifactError> {
         let place = self.weights()?;
         let signature = tensors::read_header(storage, &place)?.signature();
-        self.tuned(&place, &signature, base).map(|tuned| (tuned.config, tuned.signature))
+        self.tuned(&place, &signature, config, base).map(|tuned| (tuned.config, tuned.signature))
     }
 
     /// The tuned model and its configuration: the base with the adapter merged into it. What products
@@ -109,7 +111,8 @@ impl Adapter {
     pub fn open(
         &self,
         access: &Access<'_>,
-        (config, base): (&Value, &Checkpoint),
+        config: &Value,
+        base: &Checkpoint,
     ) -> Result<(Checkpoint, Value, Vec<InputFile>), ArtifactError> {
         let place = self.weights()?;
         let (_, settings) = access.fetch(&self.location.child(CONFIG)?)?;
@@ -117,7 +120,7 @@ impl Adapter {
         let own = tensors::open(&file.path, &place)?;
         tensors::check_finite(&own, &place)?;
 
-        let tuned = self.tuned(&place, &own.signature(), (config, &base.signature()))?;
+        let tuned = self.tuned(&place, &own.signature(), config, &base.signature())?;
         let kept = base.iter().filter(|(name, _)| tuned.signature.contains_key(*name));
         let mut merged: Checkpoint = kept.map(|(name, t)| (name.to_owned(), t.clone())).collect();
         let tied = tied_embedding(config);
@@ -134,12 +137,13 @@ impl Adapter {
         Ok(self.location.child(WEIGHTS)?)
     }
 
-    /// What the adapter makes of a base.
+    /// What the adapter makes of a base, which is given by its configuration and headers.
     fn tuned(
         &self,
         place: &Location,
         own: &Signature,
-        (config, base): (&Value, &Signature),
+        config: &Value,
+        base: &Signature,
     ) -> Result<Tuned, ArtifactError> {
         let settings = &self.settings;
         let reading = Reading { place, settings, own, config, base };
@@ -149,6 +153,7 @@ impl Adapter {
             signature.insert(OUTPUT.to_owned(), info.clone());
             config["tie_word_embeddings"] = json!(false);
         }
+
         let mut has_new_head = false;
         for (name, change) in &changes {
             let Some(whole) = &change.whole else { continue };
@@ -163,10 +168,12 @@ impl Adapter {
                 has_new_head = true;
             }
         }
+
         if has_new_head {
-            with_head(place, (&mut config, &mut signature))?;
+            with_head(place, &mut config, &mut signature)?;
             changes.retain(|name, _| signature.contains_key(name));
         }
+
         Ok(Tuned { config, signature, changes })
     }
 }
@@ -174,7 +181,8 @@ impl Adapter {
 /// The configuration of a base's classifier, and its headers without those of other tasks.
 fn with_head(
     place: &Location,
-    (config, signature): (&mut Value, &mut Signature),
+    config: &mut Value,
+    signature: &mut Signature,
 ) -> Result<(), ArtifactError> {
     let Some(classifier) = as_classifier(config, signature) else {
         let detail = format!(
@@ -185,16 +193,19 @@ fn with_head(
         return Err(ArtifactError::fault("not_implemented", place, detail));
     };
     *config = classifier;
-    let fault = |error: GraphError| {
-        let detail = format!("and its base do not make a classifier: {error}");
-        ArtifactError::fault(error.code(), place, detail)
-    };
-    let graph = Graph::from_config(config, signature).map_err(fault)?;
+    let graph =
+        Graph::from_config(config, signature).map_err(|error| no_classifier(place, &error))?;
+
     // What the base has of other tasks is no part of it.
     let read: BTreeSet<String> = graph.learned().into_iter().collect();
     signature.retain(|name, _| read.contains(name) || !is_of_a_task(config, None, name));
-    graph.shapes(signature).map_err(fault)?;
+    graph.shapes(signature).map_err(|error| no_classifier(place, &error))?;
     Ok(())
+}
+
+fn no_classifier(place: &Location, error: &GraphError) -> ArtifactError {
+    let detail = format!("and its base do not make a classifier: {error}");
+    ArtifactError::fault(error.code(), place, detail)
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@
 //! means as a network is for `engine::network` to say.
 
 mod beside;
+mod weights;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
 
 use beside::Beside;
 pub(super) use beside::files_beside;
+use weights::{Weights, check_promise};
 
 use super::{Access, InputFile, error::ArtifactError, tensors};
 
@@ -31,8 +32,6 @@ const MODULES: &str = "modules.json";
 const PICKLES: [&str; 6] = [".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"];
 
 const CONFIG_LIMIT: u64 = 16 << 20;
-const INDEX_LIMIT: u64 = 64 << 20;
-const SHARD_LIMIT: usize = 10_000;
 
 /// A model folder that has been looked at: nothing large has been read.
 #[derive(Clone, Debug)]
@@ -48,16 +47,6 @@ pub struct ModelFolder {
     /// with them would be two models.
     pub left_out: Vec<String>,
     weights: Weights,
-}
-
-#[derive(Clone, Debug)]
-enum Weights {
-    Single(Location),
-    Sharded {
-        index: Location,
-        /// The tensors that the index promises in each shard.
-        shards: BTreeMap<String, BTreeSet<String>>,
-    },
 }
 
 /// A model whose parameters are read as needed.
@@ -84,7 +73,7 @@ impl ModelFolder {
     /// `not_found`, `pickle_refused`, `missing_config`, `malformed_config`, `malformed_index`.
     pub fn look(storage: Blocking<'_>, location: &Location) -> Result<Self, ArtifactError> {
         let listing = storage.list(location)?;
-        let weights = find_weights(storage, location, &listing)?;
+        let weights = weights::find(storage, location, &listing)?;
         let Some(config) = file_named(&listing, CONFIG) else {
             let detail = "has weights but no config.json; add one that names the architecture";
             return Err(ArtifactError::fault("missing_config", location, detail));
@@ -97,11 +86,13 @@ impl ModelFolder {
             let detail = "must be a JSON object";
             return Err(ArtifactError::fault("malformed_config", &config.location, detail));
         }
+
         let mut beside = Beside::default();
         beside.add(None, &listing.files);
         for folder in modules(&listing) {
             beside.add(Some(folder.name()), &storage.list(folder)?.files);
         }
+
         let known: BTreeSet<&str> = modules(&listing).map(Location::name).collect();
         let other = listing.folders.iter().map(Location::name).filter(|name| !known.contains(name));
         beside.left_out.extend(other.map(|name| format!("{name}/")));
@@ -115,6 +106,12 @@ impl ModelFolder {
         let Beside { other_files, left_out } = beside;
         let location = location.clone();
         Ok(Self { location, config: config_value, config_bytes, other_files, left_out, weights })
+    }
+
+    /// Puts another configuration in the place of the folder's own.
+    pub fn set_config(&mut self, config: Value) {
+        self.config_bytes = format!("{config:#}\n").into();
+        self.config = config;
     }
 
     /// Names, shapes and dtypes, from the headers alone.
@@ -141,16 +138,18 @@ impl ModelFolder {
         if let Weights::Sharded { index, .. } = &self.weights {
             inputs.push(access.fetch(index)?.1);
         }
+
         let mut checkpoint = Checkpoint::new();
         for (location, promised) in self.weight_files() {
             let (file, input) = access.fetch(&location)?;
-            let shard = tensors::open_lazily(&file.path, &location)?;
+            let shard = tensors::open(&file.path, &location)?;
             check_promise(&location, promised, shard.iter().map(|(name, _)| name))?;
             for (name, tensor) in shard.iter() {
                 checkpoint.insert(name, tensor.clone());
             }
             inputs.push(input);
         }
+
         Ok(Model { folder: self, checkpoint, inputs })
     }
 
@@ -175,12 +174,13 @@ impl Location {
 /// The folders of a sentence transformer's further modules, which its `modules.json` names:
 /// `1_Pooling/` and the like.
 fn modules(listing: &Listing) -> impl Iterator<Item = &Location> {
-    let numbered = |folder: &&Location| {
-        let number = folder.name().split_once('_').map(|(number, _)| number);
-        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-    };
-    let there = file_named(listing, MODULES).is_some();
-    listing.folders.iter().filter(numbered).filter(move |_| there)
+    let are_named = file_named(listing, MODULES).is_some();
+    listing.folders.iter().filter(move |folder| are_named && is_numbered(folder.name()))
+}
+
+fn is_numbered(name: &str) -> bool {
+    let number = name.split_once('_').map(|(number, _)| number);
+    number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 pub(super) fn file_named<'a>(listing: &'a Listing, name: &str) -> Option<&'a ObjectInfo> {
@@ -200,8 +200,8 @@ pub(super) fn has_weights(listing: &Listing) -> bool {
 /// Whether a folder holds the weights of a model or of an adapter, in whatever form libraries write them;
 /// what a Trainer leaves beside (`training_args.bin`, `optimizer.pt`) is none.
 pub(super) fn has_any_weights(listing: &Listing) -> bool {
-    let names = || listing.files.iter().map(|file| file.location.name());
-    has_weights(listing) || names().any(|name| is_pickled_model(name) || name == ADAPTER_WEIGHTS)
+    let mut names = listing.files.iter().map(|file| file.location.name());
+    has_weights(listing) || names.any(|name| is_pickled_model(name) || name == ADAPTER_WEIGHTS)
 }
 
 /// A pickle of weights, under the names that libraries give them.
@@ -213,95 +213,4 @@ fn is_pickled_model(name: &str) -> bool {
 pub(super) fn is_pickle(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     PICKLES.iter().any(|suffix| name.ends_with(suffix))
-}
-
-fn find_weights(
-    storage: Blocking<'_>,
-    location: &Location,
-    listing: &Listing,
-) -> Result<Weights, ArtifactError> {
-    if let Some(file) = file_named(listing, WEIGHTS) {
-        return Ok(Weights::Single(file.location.clone()));
-    }
-    if let Some(file) = file_named(listing, INDEX) {
-        let index = file.location.clone();
-        let shards = read_index(storage, location, &index)?;
-        return Ok(Weights::Sharded { index, shards });
-    }
-    let names = || listing.files.iter().map(|file| file.location.name());
-    let index = names().find(|name| name.ends_with(".bin.index.json"));
-    let pickle = names().find(|name| is_pickled_model(name));
-    let pickle = index.or(pickle).or_else(|| names().find(|name| is_pickle(name)));
-    let given = Some(location.name()).filter(|name| is_pickle(name));
-    if let Some(name) = given.or(pickle) {
-        let what =
-            if index == Some(name) { "names pickles, which are" } else { "is a pickle, which is" };
-        let detail = format!(
-            "{name:?} {what} never opened; turn it into safetensors with `retune convert {name} DIR`"
-        );
-        return Err(ArtifactError::fault("pickle_refused", location, detail));
-    }
-    if is_adapter(listing) {
-        let detail = "is a PEFT adapter, not a model: it may be a trajectory, after its base";
-        return Err(ArtifactError::fault("not_found", location, detail));
-    }
-    let detail = if location.name().ends_with(".safetensors") {
-        "is a file; give the folder that holds it and its config.json"
-    } else {
-        "holds no model: neither model.safetensors nor model.safetensors.index.json is there"
-    };
-    Err(ArtifactError::fault("not_found", location, detail))
-}
-
-fn read_index(
-    storage: Blocking<'_>,
-    folder: &Location,
-    index: &Location,
-) -> Result<BTreeMap<String, BTreeSet<String>>, ArtifactError> {
-    #[derive(Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
-    let fault = |detail: String| ArtifactError::fault("malformed_index", index, detail);
-    let bytes = storage.read_small(index, INDEX_LIMIT)?;
-    let Index { weight_map } = serde_json::from_slice(&bytes)
-        .map_err(|error| ArtifactError::json("malformed_index", index, &bytes, &error))?;
-    let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (tensor, shard) in weight_map {
-        if folder.child(&shard).is_err() || !shard.ends_with(".safetensors") {
-            let shard: String = shard.chars().take(100).collect();
-            return Err(fault(format!(
-                "weight_map names {shard:?}; shards must be plain names of .safetensors files"
-            )));
-        }
-        shards.entry(shard).or_default().insert(tensor);
-    }
-    if shards.is_empty() || shards.len() > SHARD_LIMIT {
-        return Err(fault(format!("weight_map must name 1 to {SHARD_LIMIT} shards")));
-    }
-    Ok(shards)
-}
-
-/// A shard holds exactly what the index promises, so that no tensor comes from two files.
-fn check_promise<S: AsRef<str>>(
-    location: &Location,
-    promised: Option<&BTreeSet<String>>,
-    found: impl Iterator<Item = S>,
-) -> Result<(), ArtifactError> {
-    let Some(promised) = promised else { return Ok(()) };
-    let mut missing: BTreeSet<&str> = promised.iter().map(String::as_str).collect();
-    for name in found {
-        let name = name.as_ref();
-        if !missing.remove(name) {
-            let detail = "is in this shard, but the index does not say so";
-            return Err(ArtifactError::tensor("malformed_index", location, name, detail));
-        }
-    }
-    match missing.first() {
-        None => Ok(()),
-        Some(name) => {
-            let detail = "is missing here, where the index promises it";
-            Err(ArtifactError::tensor("missing_tensor", location, name, detail))
-        }
-    }
 }

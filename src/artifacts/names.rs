@@ -42,16 +42,18 @@ pub fn labels(config: &Value) -> Option<Names> {
             .enumerate()
             .collect()
     };
-    let placeholder = |name: &str| {
-        name.strip_prefix("LABEL_").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
-    };
-    let is_number = |(row, name): &(usize, &str)| name.parse() == Ok(*row);
-    if named.iter().any(|(_, name)| placeholder(name)) || named.iter().all(is_number) {
+    let are_numbers = named.iter().all(|(row, name)| name.parse() == Ok(*row));
+    if are_numbers || named.iter().any(|(_, name)| is_placeholder(name)) {
         return None;
     }
+
     let count = named.len();
     let rows: Names = named.into_iter().map(|(row, name)| (name.to_owned(), row)).collect();
     (!rows.is_empty() && rows.len() == count).then_some(rows)
+}
+
+fn is_placeholder(name: &str) -> bool {
+    name.strip_prefix("LABEL_").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Files of a tokenizer, under the names that libraries give them.
@@ -121,16 +123,20 @@ pub fn same_vocabulary(
     if one.location == other.location {
         return Ok(true);
     }
+
     let sizes = [storage.head(&one.location)?.size, storage.head(&other.location)?.size];
     if sizes[0] != sizes[1] || sizes[0] > LIMIT {
         return Ok(false);
     }
+
     Ok(storage.digest(&one.location)?.sha256 == storage.digest(&other.location)?.sha256)
 }
 
 fn list_of_tokens(files: &[OtherFile]) -> Option<(&OtherFile, &'static str)> {
-    let named = |name: &str| files.iter().find(|f| f.key.to_string() == name);
-    VOCABULARIES.iter().find_map(|name| Some((named(name)?, *name)))
+    VOCABULARIES.iter().find_map(|name| {
+        let list = files.iter().find(|file| file.key.to_string() == *name)?;
+        Some((list, *name))
+    })
 }
 
 /// What counts of a `tokenizer.json`; merges, most of such a file, are stepped over.

@@ -48,9 +48,11 @@ pub fn read(path: &Path, key: Option<&str>) -> Result<Checkpoint, PytorchFault> 
             tensors.insert(own.to_owned(), host(own, tensor)?);
         }
     }
+
     if tensors.is_empty() {
         return Err(PytorchFault::Empty { keys: reader.keys() });
     }
+
     Ok(tensors)
 }
 
@@ -73,8 +75,10 @@ fn nesting(root: &PickleValue) -> String {
 /// Whether a value is a dictionary with tensors in it, at whatever depth.
 fn holds_tensors(value: &PickleValue) -> bool {
     let PickleValue::Dict(entries) = value else { return false };
-    let is_tensor = |value: &PickleValue| matches!(value, PickleValue::Unsupported(kind) if kind.ends_with("Tensor"));
-    entries.values().any(|value| is_tensor(value) || holds_tensors(value))
+    entries.values().any(|value| match value {
+        PickleValue::Unsupported(kind) => kind.ends_with("Tensor"),
+        nested => holds_tensors(nested),
+    })
 }
 
 fn host(name: &str, tensor: &pytorch_reader::Tensor) -> Result<HostTensor, PytorchFault> {

@@ -24,7 +24,7 @@ use crate::{
         report::Software,
     },
     engine::tensors::{Checkpoint, HostTensor},
-    storage::{Attempt, Location, ResultKey, Staged, Storage, StorageError},
+    storage::{Attempt, Content, Location, NewFile, ResultKey, Staged, Storage, StorageError},
 };
 
 use super::{
@@ -90,21 +90,25 @@ impl<'a> ResultWriter<'a> {
     ) -> Result<Begun<'a>, ArtifactError> {
         let folder = output.child(&id.to_string())?;
         let storage = access.storage.unwatched();
+
         // A process that was stopped right here may wake up long after its lease, and end there.
         let go_on = || if (access.go_on)() { Ok(()) } else { Err(StorageError::Stopped) };
         if let Some(standing) = standing::find(&storage, &folder)? {
             election::tidy(&storage, &folder, &standing.names());
             return Ok(Begun::Standing(standing));
         }
+
         go_on()?;
         if let Some(standing) = election::finish_earlier(&storage, &folder)? {
             return Ok(Begun::Standing(standing));
         }
+
         let others = storage.blocking().attempts(&folder)?;
         go_on()?;
         for other in others {
             storage.blocking().clear_attempt(&other)?;
         }
+
         let attempt = storage.blocking().begin_attempt(&folder)?;
         Ok(Begun::Fresh(Self {
             access,
@@ -145,11 +149,13 @@ impl<'a> ResultWriter<'a> {
             let key = &file.key;
             let (local, input) = self.access.fetch(&file.location)?;
             self.carried.push(input);
-            let (storage, name) = (self.storage.blocking(), key.to_string());
+            let name = key.to_string();
+            let copy = NewFile { attempt: &self.attempt, name: &name };
             let written =
-                storage.stage_file((&self.attempt, &name), &local.path, self.access.go_on)?;
+                self.storage.blocking().stage_file(copy, &local.path, self.access.go_on)?;
             self.note(written);
         }
+
         Ok(())
     }
 
@@ -158,6 +164,7 @@ impl<'a> ResultWriter<'a> {
         if let [_] = &shards[..] {
             return self.tensors(&ResultKey::Model, checkpoint);
         }
+
         let mut weight_map = serde_json::Map::new();
         let mut total_size = 0;
         for (i, shard) in shards.iter().enumerate() {
@@ -168,6 +175,7 @@ impl<'a> ResultWriter<'a> {
             }
             self.tensors(&key, shard)?;
         }
+
         let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
         self.put(&ResultKey::ModelIndex, pretty(&index))
     }
@@ -181,12 +189,11 @@ impl<'a> ResultWriter<'a> {
         &mut self,
         groups: impl IntoIterator<Item = (&'g str, &'g [usize])>,
     ) -> Result<(), ArtifactError> {
-        let vector = |(name, p): (&str, &[usize])| {
+        let vectors = groups.into_iter().map(|(name, p)| {
             let values: Vec<i64> = p.iter().map(|&j| j as i64).collect();
             (name.to_owned(), HostTensor::from_i64(vec![p.len()], &values))
-        };
-        let vectors: Checkpoint = groups.into_iter().map(vector).collect();
-        self.tensors(&ResultKey::Permutation, &vectors)
+        });
+        self.tensors(&ResultKey::Permutation, &vectors.collect())
     }
 
     /// Writes the update alone, as a PEFT adapter on the new base.
@@ -245,6 +252,7 @@ impl<'a> ResultWriter<'a> {
             election::tidy(&self.storage, &self.folder, &standing.names());
             return Ok(Finished::Other(standing));
         }
+
         let own = Elected { attempt: self.attempt.id, files: self.staged, manifest };
         election::hold(own, &self.storage, &self.folder)
     }
@@ -258,10 +266,11 @@ impl<'a> ResultWriter<'a> {
     }
 
     fn put(&mut self, key: &ResultKey, bytes: Bytes) -> Result<(), ArtifactError> {
-        let (storage, name) = (self.storage.blocking(), key.to_string());
+        let name = key.to_string();
+        let file = NewFile { attempt: &self.attempt, name: &name };
         let (size, mut piece) = (bytes.len() as u64, std::iter::once(Ok(bytes)));
-        let file = (&self.attempt, name.as_str());
-        let written = storage.stage(file, (size, &mut piece), self.access.go_on)?;
+        let content = Content { size, pieces: &mut piece };
+        let written = self.storage.blocking().stage(file, content, self.access.go_on)?;
         self.note(written);
         Ok(())
     }
@@ -277,10 +286,13 @@ impl<'a> ResultWriter<'a> {
                 error
             })
         });
-        let (storage, name) = (self.storage.blocking(), key.to_string());
-        let place = (&self.attempt, name.as_str());
-        let written = storage.stage(place, (file.size, &mut pieces), self.access.go_on);
+
+        let name = key.to_string();
+        let place = NewFile { attempt: &self.attempt, name: &name };
+        let content = Content { size: file.size, pieces: &mut pieces };
+        let written = self.storage.blocking().stage(place, content, self.access.go_on);
         drop(pieces);
+
         if let Some(NotFinite { tensor, element }) = overflow {
             let detail = format!(
                 "element {element} of what was computed is NaN or infinite: the values of the models \

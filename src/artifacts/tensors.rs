@@ -3,7 +3,15 @@
 mod finite;
 mod write;
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    ops::Range,
+    os::unix::fs::FileExt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::Path,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -14,8 +22,7 @@ use crate::{
 
 use super::{
     error::ArtifactError,
-    header::{Header, HeaderFault, PREFIX, data_start},
-    mapping,
+    header::{Entry, Header, HeaderFault, PREFIX, data_start},
 };
 
 pub use finite::{check_finite, first_not_finite};
@@ -24,62 +31,95 @@ pub use write::{FinitePieces, NotFinite, Pieces, shards, to_bytes, to_finite_pie
 /// Read in one request when only a header is wanted: most headers are shorter.
 const FIRST_READ: u64 = 64 << 10;
 
-/// Opens a local file of parameters whose name, in errors, is `location`. No value is read: the
-/// tensors are lazy, so that memory holds what is being looked at and no more.
+/// Opens a local file of tensors whose name, in errors, is `location`. No value is read: the tensors
+/// are lazy, so that memory holds what is being looked at and no more.
 ///
 /// A read that fails later unwinds with [`InputChanged`]: remote objects are copies that nobody else
-/// knows, but a `file://` input may be cut off by its owner. What changes without becoming shorter is
+/// knows, but a `file://` input may be cut off by its owner. For the same reason nothing is mapped: who
+/// touches a page behind the end of a mapped file is killed. What changes without becoming shorter is
 /// found in the end (`Storage::check_unchanged`).
 ///
 /// # Errors
-/// See [`HeaderFault`].
-pub fn open_lazily(path: &Path, location: &Location) -> Result<Checkpoint, ArtifactError> {
-    let broken = |error: io::Error| {
-        ArtifactError::fault("unreadable", location, format!("cannot be opened: {error}"))
-    };
+/// `unreadable`, or see [`HeaderFault`].
+pub fn open(path: &Path, location: &Location) -> Result<Checkpoint, ArtifactError> {
     let name: Arc<str> = location.to_string().into();
-    lazily(path, &name).map_err(broken)?.map_err(|fault| located(fault, location))
+    lazily(path, &name).map_err(|fault| match fault {
+        OpenFault::Header(fault) => located(fault, location),
+        OpenFault::Io(error) => {
+            ArtifactError::fault("unreadable", location, format!("cannot be opened: {error}"))
+        }
+    })
 }
 
-/// What a thread unwinds with that cannot read on, for the pipeline to catch.
+/// As [`open`], for a file that this program has written for itself.
+///
+/// # Errors
+/// When it cannot be read or is none of ours.
+pub fn open_own(path: &Path) -> io::Result<Checkpoint> {
+    let name: Arc<str> = path.display().to_string().into();
+    lazily(path, &name).map_err(|fault| match fault {
+        OpenFault::Io(error) => error,
+        OpenFault::Header(fault) => io::Error::new(io::ErrorKind::InvalidData, fault.detail),
+    })
+}
+
+/// What a thread unwinds with that cannot read on.
 #[derive(Clone, Debug)]
 pub struct InputChanged {
     pub location: String,
     pub detail: String,
 }
 
-/// As [`open_lazily`], for a file that this program has written for itself.
-///
-/// # Errors
-/// When it cannot be read or is none of ours.
-pub fn open_own(path: &Path) -> io::Result<Checkpoint> {
-    let name: Arc<str> = path.display().to_string().into();
-    lazily(path, &name)?.map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault.detail))
+impl InputChanged {
+    /// Computes with lazy tensors.
+    ///
+    /// # Errors
+    /// Where one of their files could be read no further.
+    pub fn catch<T>(compute: impl FnOnce() -> T) -> Result<T, Self> {
+        catch_unwind(AssertUnwindSafe(compute)).map_err(|panic| match panic.downcast::<Self>() {
+            Ok(changed) => *changed,
+            Err(panic) => resume_unwind(panic),
+        })
+    }
 }
 
-fn lazily(path: &Path, name: &Arc<str>) -> io::Result<Result<Checkpoint, HeaderFault>> {
+/// Why a file cannot be opened.
+enum OpenFault {
+    Io(io::Error),
+    Header(HeaderFault),
+}
+
+impl From<io::Error> for OpenFault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<HeaderFault> for OpenFault {
+    fn from(fault: HeaderFault) -> Self {
+        Self::Header(fault)
+    }
+}
+
+fn lazily(path: &Path, name: &Arc<str>) -> Result<Checkpoint, OpenFault> {
     let file = File::open(path)?;
     let size = file.metadata()?.len();
-    let read = |range: Range<u64>| {
-        let mut bytes = vec![0; (range.end - range.start) as usize];
-        file.read_exact_at(&mut bytes, range.start).map(|()| bytes)
-    };
-    let prefix = read(0..PREFIX.min(size))?;
-    let start = match data_start(&prefix, size) {
-        Ok(start) => start,
-        Err(fault) => return Ok(Err(fault)),
-    };
-    let header = match Header::parse(&read(PREFIX..start)?, size) {
-        Ok(header) => header,
-        Err(fault) => return Ok(Err(fault)),
-    };
+    let start = data_start(&read(&file, 0..PREFIX.min(size))?, size)?;
+    let header = Header::parse(&read(&file, PREFIX..start)?, size)?;
+
     let file = Arc::new(file);
-    let lazy = |(tensor, entry): (String, super::header::Entry)| {
-        let (dtype, file, name) = (entry.info.dtype, Arc::clone(&file), Arc::clone(name));
-        let stored = Stored { file, name, start: entry.range.start, dtype };
-        (tensor, HostTensor::lazy(dtype, entry.info.shape, Arc::new(stored)))
-    };
-    Ok(Ok(header.tensors.into_iter().map(lazy).collect()))
+    let tensors = header.tensors.into_iter().map(|(tensor, Entry { info, range })| {
+        let (file, name) = (Arc::clone(&file), Arc::clone(name));
+        let stored = Stored { file, name, start: range.start, dtype: info.dtype };
+        (tensor, HostTensor::lazy(info.dtype, info.shape, Arc::new(stored)))
+    });
+    Ok(tensors.collect())
+}
+
+fn read(file: &File, range: Range<u64>) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; (range.end - range.start) as usize];
+    file.read_exact_at(&mut bytes, range.start)?;
+    Ok(bytes)
 }
 
 /// A tensor's place in a file.
@@ -97,7 +137,8 @@ impl Stored {
         let position = self.start + (range.start * self.dtype.size()) as u64;
         if let Err(error) = self.file.read_exact_at(bytes, position) {
             let (location, detail) = (self.name.to_string(), error.to_string());
-            std::panic::panic_any(InputChanged { location, detail });
+            // No panic hook is asked: this is an error on its way, not a bug.
+            resume_unwind(Box::new(InputChanged { location, detail }));
         }
     }
 }
@@ -119,34 +160,25 @@ impl Elements for Stored {
     }
 }
 
-/// Opens a local file, mapped, for whoever looks here and there: samples, small tensors.
-///
-/// # Errors
-/// See [`HeaderFault`].
-pub fn open(path: &Path, location: &Location) -> Result<Checkpoint, ArtifactError> {
-    let bytes = mapping::map(path).map_err(|error| {
-        ArtifactError::fault("unreadable", location, format!("cannot be opened: {error}"))
-    })?;
-    from_bytes(bytes, location)
-}
-
 /// The checkpoint in the bytes of a file, of which it stays a view.
 ///
 /// # Errors
 /// See [`HeaderFault`].
 pub fn from_bytes(bytes: Bytes, location: &Location) -> Result<Checkpoint, ArtifactError> {
-    let read = || -> Result<Checkpoint, HeaderFault> {
-        let size = bytes.len() as u64;
-        let start = data_start(&bytes, size)?;
-        let header = Header::parse(&bytes[PREFIX as usize..start as usize], size)?;
-        let view = |(name, entry): (String, super::header::Entry)| {
-            let slice = bytes.slice(entry.range.start as usize..entry.range.end as usize);
-            let tensor = HostTensor::from_bytes(entry.info.dtype, entry.info.shape, slice);
-            (name, tensor.expect("the header is checked against the file"))
-        };
-        Ok(header.tensors.into_iter().map(view).collect())
-    };
-    read().map_err(|fault| located(fault, location))
+    views(&bytes).map_err(|fault| located(fault, location))
+}
+
+fn views(bytes: &Bytes) -> Result<Checkpoint, HeaderFault> {
+    let size = bytes.len() as u64;
+    let start = data_start(bytes, size)?;
+    let header = Header::parse(&bytes[PREFIX as usize..start as usize], size)?;
+
+    let tensors = header.tensors.into_iter().map(|(name, Entry { info, range })| {
+        let slice = bytes.slice(range.start as usize..range.end as usize);
+        let tensor = HostTensor::from_bytes(info.dtype, info.shape, slice);
+        (name, tensor.expect("the header is checked against the file"))
+    });
+    Ok(tensors.collect())
 }
 
 /// The header of an object in a store, by reading its first bytes alone.

@@ -70,6 +70,7 @@ impl Trajectory {
         if let Some(list) = file_named(&listing, LIST) {
             return read_list(storage, location, &list.location);
         }
+
         let mut checkpoints = trainer_checkpoints(&listing);
         let last = checkpoints.last().map(|checkpoint| checkpoint.step);
         let ends_beside = last.is_some() && has_any_weights(&listing);
@@ -86,9 +87,11 @@ impl Trajectory {
             let step = last.map_or(1, |last| last.saturating_add(1));
             checkpoints.push(TunedStep { step, model: location.clone() });
         }
+
         if checkpoints[0].step > 0 {
             checkpoints.insert(0, TunedStep { step: 0, model: base.clone() });
         }
+
         Ok(Self { ends_beside, ..checked(location, checkpoints, None)? })
     }
 
@@ -113,6 +116,7 @@ fn read_list(
     if list.format != FORMAT {
         return Err(fault(format!("the format {:?} is not known; {FORMAT:?} is", list.format)));
     }
+
     let mut checkpoints = Vec::new();
     for (i, entry) in list.checkpoints.iter().enumerate() {
         let model = folder.join(&entry.model).map_err(|error| {
@@ -120,17 +124,18 @@ fn read_list(
         })?;
         checkpoints.push(TunedStep { step: entry.step, model });
     }
+
     checked(folder, checkpoints, Some(place.clone()))
 }
 
 /// The `checkpoint-N` folders, by N as a number.
 fn trainer_checkpoints(listing: &Listing) -> Vec<TunedStep> {
-    let step = |folder: &Location| {
+    let found = listing.folders.iter().filter_map(|folder| {
         let digits = folder.name().strip_prefix("checkpoint-")?;
         let plain = digits.bytes().all(|b| b.is_ascii_digit());
         digits.parse().ok().filter(|_| plain).map(|step| TunedStep { step, model: folder.clone() })
-    };
-    let mut checkpoints: Vec<_> = listing.folders.iter().filter_map(step).collect();
+    });
+    let mut checkpoints: Vec<_> = found.collect();
     checkpoints.sort_by_key(|checkpoint| checkpoint.step);
     checkpoints
 }
@@ -147,10 +152,12 @@ fn checked(
         );
         return Err(ArtifactError::fault("empty_trajectory", location, detail));
     }
+
     let rising = checkpoints.windows(2).all(|pair| pair[0].step < pair[1].step);
     if !rising || checkpoints.len() > STEP_LIMIT {
         let detail = format!("steps must rise, and be at most {STEP_LIMIT}");
         return Err(ArtifactError::fault("malformed_trajectory", location, detail));
     }
+
     Ok(Trajectory { location: location.clone(), checkpoints, list, ends_beside: false })
 }

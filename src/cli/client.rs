@@ -69,9 +69,11 @@ fn describe(status: StatusCode, problem: &Problem) -> String {
     for fault in problem.errors.iter().filter(|fault| !repeated(fault)) {
         text += &format!("\n  {}: {}", fault.pointer, fault.detail);
     }
+
     if status == StatusCode::UNAUTHORIZED {
         text += "\n  give a key in RETUNE_API_KEY or with --api-key";
     }
+
     text
 }
 
@@ -179,14 +181,17 @@ impl Client {
         if wait > 0 {
             url.query_pairs_mut().append_pair("wait", &wait.to_string());
         }
+
         let mut request = self.authenticated(Method::GET, url);
         if let Some(etag) = etag {
             request = request.header(header::IF_NONE_MATCH, etag);
         }
+
         let response = self.send(request).await?;
         if response.status() == StatusCode::NOT_MODIFIED {
             return Ok(None);
         }
+
         seen(response).await.map(Some)
     }
 

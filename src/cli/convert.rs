@@ -61,15 +61,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     fs::create_dir_all(&args.folder).with_context(|| args.folder.display().to_string())?;
     // Under its name only when whole.
     let part = args.folder.join(format!("{}.part", form.weights));
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&part)?;
-        for piece in tensors::to_pieces(&checkpoint).pieces {
-            file.write_all(&piece)?;
-        }
-        file.sync_all()?;
-        fs::rename(&part, &model)
-    };
-    write().with_context(|| model.display().to_string())?;
+    write(&checkpoint, &part)
+        .and_then(|()| fs::rename(&part, &model))
+        .with_context(|| model.display().to_string())?;
+
     let values: usize = checkpoint.iter().map(|(_, tensor)| tensor.len()).sum();
     let is_configured = configured(&args.file, &args.folder, form)?;
     if args.json {
@@ -109,6 +104,7 @@ fn read(file: &Path, key: Option<&str>) -> anyhow::Result<Checkpoint> {
             checkpoint.insert(name, tensor.clone());
         }
     }
+
     Ok(checkpoint)
 }
 
@@ -118,6 +114,7 @@ fn index_of(file: &Path) -> anyhow::Result<Option<PathBuf>> {
     if name.ends_with(INDEX_END) {
         return Ok(Some(file.to_owned()));
     }
+
     let numbered = name.strip_suffix(".bin").and_then(|stem| stem.split_once("-of-"));
     let stem = numbered.and_then(|(first, _)| first.rsplit_once('-'));
     let Some((stem, _)) = stem.filter(|(_, number)| number.bytes().all(|b| b.is_ascii_digit()))
@@ -132,6 +129,7 @@ fn index_of(file: &Path) -> anyhow::Result<Option<PathBuf>> {
             index.display()
         );
     }
+
     Ok(Some(index))
 }
 
@@ -141,6 +139,7 @@ fn shards_of(index: &Path) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>>
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
+
     let bytes = fs::read(index).with_context(|| index.display().to_string())?;
     let Index { weight_map } =
         serde_json::from_slice(&bytes).with_context(|| index.display().to_string())?;
@@ -152,9 +151,11 @@ fn shards_of(index: &Path) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>>
         }
         shards.entry(shard).or_default().insert(tensor);
     }
+
     if shards.is_empty() {
         bail!("{}: weight_map names no file", index.display());
     }
+
     Ok(shards)
 }
 
@@ -169,4 +170,10 @@ fn configured(file: &Path, folder: &Path, form: &Form) -> anyhow::Result<bool> {
     }
     fs::copy(&beside, &own).with_context(|| beside.display().to_string())?;
     Ok(true)
+}
+
+fn write(checkpoint: &Checkpoint, path: &Path) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    tensors::to_pieces(checkpoint).pieces.try_for_each(|piece| file.write_all(&piece))?;
+    file.sync_all()
 }

@@ -72,6 +72,7 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     let dir = args.dir.clone().unwrap_or_else(|| settings.data_dir().join("demo"));
     let dir = std::path::absolute(&dir).with_context(|| dir.display().to_string())?;
     private_cluster::create_folder(&dir)?;
+
     // One thread more than ours, which computes: it hears Ctrl-C.
     let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let done = runtime.block_on(async {
@@ -115,6 +116,7 @@ impl Demo<'_> {
             let (_, report) = self.transfer(&client, &folder, &["fgmt"]).await?;
             rows.push(comparison::with_epoch(&report)?);
         }
+
         let budget = rows.last().map_or(0, |row| row.sample_gradients);
         let (plain, rate) = comparison::plain(&case, &trainer, seed, budget)?;
         rows.extend(plain);
@@ -124,6 +126,7 @@ impl Demo<'_> {
             tellln!("serving until Ctrl-C");
             self.stop.run_until_cancelled(service.ended()).await.unwrap_or(Ok(()))?;
         }
+
         Ok(())
     }
 
@@ -152,6 +155,7 @@ impl Demo<'_> {
             outln!("{:#}", json!({"seed": self.args.seed, "rows": rows}));
             return;
         }
+
         outln!("\n{}", comparison::lines(rows));
         outln!(
             "Accuracy on 1500 turned test images that chose nothing. Plain fine-tuning had the best \
@@ -188,17 +192,17 @@ impl Demo<'_> {
 
 /// The job, as anyone would submit it.
 fn specification(folder: &Path, methods: &[&str], seed: u64) -> Value {
-    let place = |name: &str| format!("file://{}/{name}", folder.display());
+    let root = format!("file://{}", folder.display());
     json!({
-        "source": {"base": place("old-base/"), "trajectory": place("trajectory/")},
-        "target": {"base": place("new-base/")},
-        "data": {"train": place("data/train.safetensors"),
-                 "validation": place("data/validation.safetensors"),
-                 "test": place("data/test.safetensors")},
+        "source": {"base": format!("{root}/old-base/"), "trajectory": format!("{root}/trajectory/")},
+        "target": {"base": format!("{root}/new-base/")},
+        "data": {"train": format!("{root}/data/train.safetensors"),
+                 "validation": format!("{root}/data/validation.safetensors"),
+                 "test": format!("{root}/data/test.safetensors")},
         "methods": methods,
         "options": {"seed": seed},
         "fine_tune": {"epochs": 1, "learning_rate": AFTERWARDS, "batch_size": BATCH},
-        "output": place("results/"),
+        "output": format!("{root}/results/"),
         "metadata": {"demo": "turned clothes", "seed": seed.to_string()},
     })
 }

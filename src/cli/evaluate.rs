@@ -47,5 +47,6 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         ),
         Err(failure) => return Ok(failed(&failure, args.json)),
     }
+
     Ok(ExitCode::SUCCESS)
 }

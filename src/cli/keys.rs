@@ -70,8 +70,9 @@ pub fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
                 let expires_at = days.map(|days| OffsetDateTime::now_utc() + days);
                 ensure!(!tenant.trim().is_empty(), "a tenant's name is not empty");
                 let tenant = tenants::add(&database, tenant.trim()).await?;
-                let made = api_keys::create(&database, &name, tenant, role, expires_at).await?;
-                show_made(&made, json);
+                let (key, secret) =
+                    api_keys::create(&database, &name, tenant, role, expires_at).await?;
+                show_made(&key, &secret, json);
             }
             Command::List { tenant, json } => {
                 list(&database, known(&database, &tenant).await?, json).await?;
@@ -90,7 +91,7 @@ pub fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn show_made((key, secret): &(ApiKey, String), json: bool) {
+fn show_made(key: &ApiKey, secret: &str, json: bool) {
     if json {
         outln!("{}", json!({"key": key, "secret": secret}));
     } else {

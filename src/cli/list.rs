@@ -40,39 +40,38 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     for (name, value) in &query {
         wanted += &format!(" --{name} {value}");
     }
+
     query.extend(args.after.map(|after| ("after", after)));
     let page = Client::open(args.connection)?.list(&query).await?;
     if args.json {
         outln!("{}", serde_json::to_string_pretty(&page)?);
         return Ok(ExitCode::SUCCESS);
     }
+
     outln!("{:36}  {:10}  {:9}  {:20}  TARGET", "ID", "STATUS", "VERDICT", "CREATED");
     for transfer in page["data"].as_array().into_iter().flatten() {
         outln!("{}", line(transfer));
     }
+
     if let Some(next) = page["next"].as_str() {
         // Not among the rows, which a script may read.
         tellln!("more: retune list{wanted} --after {next}");
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
 fn line(transfer: &Value) -> String {
-    let text =
-        |pointer: &str| transfer.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
-    let created = text("/created_at");
+    let texts = ["/created_at", "/id", "/status", "/verdict", "/spec/target/base"];
+    let [created, id, status, verdict, base] =
+        texts.map(|pointer| transfer.pointer(pointer).and_then(Value::as_str).unwrap_or("-"));
+
     // Whole seconds are enough for people.
     let created = match created.split_once('.') {
         Some((seconds, _)) => format!("{seconds}Z"),
-        None => created,
+        None => created.to_owned(),
     };
-    format!(
-        "{:36}  {:10}  {:9}  {created:20}  {}",
-        text("/id"),
-        text("/status"),
-        text("/verdict"),
-        text("/spec/target/base"),
-    )
+    format!("{id:36}  {status:10}  {verdict:9}  {created:20}  {base}")
 }
 
 #[cfg(test)]

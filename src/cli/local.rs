@@ -18,7 +18,7 @@ use crate::{
     config::Settings,
     contract::spec::{Spec, SpecError},
     pipeline::{Failure, Phase, Progress, Stop},
-    storage::{S3Config, Storage},
+    storage::Storage,
 };
 
 /// Stores without roots, with the runtime that serves them.
@@ -35,15 +35,7 @@ impl Local {
     pub fn open(settings: &Settings) -> anyhow::Result<Self> {
         let runtime =
             runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let s3 = &settings.storage.s3;
-        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let config = S3Config {
-            endpoint: text(&s3.endpoint),
-            region: text(&s3.region),
-            allow_http: s3.allow_http,
-            path_style: s3.path_style,
-            ..S3Config::default()
-        };
+        let config = super::s3_config(&settings.storage.s3);
         let storage = Storage::local(config, runtime.handle().clone());
         let scratch = match &settings.worker.scratch_dir {
             unset if unset.is_empty() => std::env::temp_dir().join("retune"),

@@ -84,13 +84,16 @@ impl Start {
         if !self.fine_tunes.is_empty() {
             body.insert("fine_tunes".into(), json!(self.fine_tunes));
         }
+
         if !self.targets.is_empty() {
             body.insert("targets".into(), json!(self.targets));
         }
+
         if let (Some(base_model), Some(version)) = (&self.base_model, &self.version) {
             body.insert("base_model".into(), json!(base_model));
             body.insert("version".into(), json!(version));
         }
+
         let limits = json!({
             "max_concurrent": self.max_concurrent,
             "max_compute_seconds": self.max_compute_seconds,

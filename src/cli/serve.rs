@@ -126,6 +126,7 @@ async fn may_run_open(database: &Database, listen: SocketAddr) -> anyhow::Result
              `retune keys create`, or listen on 127.0.0.1"
         );
     }
+
     tracing::warn!(
         "there is no API key: until one is made, everyone on this machine may do everything"
     );
@@ -150,6 +151,7 @@ fn start_workers(
     if let Some(file) = config {
         arguments.extend(["--config".into(), file.into()]);
     }
+
     let program = Program {
         path: std::env::current_exe().context("cannot find our own program")?,
         arguments,
@@ -166,6 +168,7 @@ fn start_workers(
             shutdown.clone(),
         ));
     }
+
     Ok(background)
 }
 

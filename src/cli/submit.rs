@@ -54,11 +54,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         return watch::follow(&client, seen, args.json).await;
     }
+
     if args.json {
         outln!("{}", serde_json::to_string_pretty(&seen.document)?);
     } else {
         outln!("{}", seen.transfer.id);
     }
+
     Ok(ExitCode::SUCCESS)
 }
 

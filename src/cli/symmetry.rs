@@ -32,14 +32,15 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn member(m: &Value) -> String {
+    let (tensor, repeat) = (m["tensor"].as_str().unwrap_or("?"), m["repeat"].as_u64());
+    let times = repeat.filter(|r| *r != 1).map(|r| format!(" ×{r}")).unwrap_or_default();
+    format!("{tensor} ({}{times})", m["axis"])
+}
+
 fn text(groups: &Value) -> String {
     let mut rows = Vec::new();
     for group in groups.as_array().into_iter().flatten() {
-        let member = |m: &Value| {
-            let (tensor, repeat) = (m["tensor"].as_str().unwrap_or("?"), m["repeat"].as_u64());
-            let times = repeat.filter(|r| *r != 1).map(|r| format!(" ×{r}")).unwrap_or_default();
-            format!("{tensor} ({}{times})", m["axis"])
-        };
         let members = group["members"].as_array().into_iter().flatten().map(member);
         // A stream has a hundred members: one a line, beside the group's name only once.
         let name = group["name"].as_str().unwrap_or("?");
@@ -49,6 +50,7 @@ fn text(groups: &Value) -> String {
             rows.push(vec![member, units, name]);
         }
     }
+
     rows.insert(0, vec!["tensor (axis ×repeat)".into(), "units".into(), "group".into()]);
     columns(&rows)
 }

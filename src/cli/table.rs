@@ -22,14 +22,13 @@ pub fn left(rows: &[Vec<String>]) -> String {
 
 fn padded(rows: &[Vec<String>], is_figure: impl Fn(usize) -> bool) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..count).map(width).collect();
+    let mut widths = vec![0; count];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
@@ -68,6 +67,7 @@ pub fn candidates(report: &Report) -> String {
         let test = scores.as_ref().and_then(|scores| scores.accuracy);
         rows.push(vec![label.to_owned(), accuracy(validation.as_ref()), percent(test)]);
     }
+
     for one in &report.candidates {
         let method = one.method.as_deref().unwrap_or("?");
         rows.push(vec![
@@ -80,6 +80,7 @@ pub fn candidates(report: &Report) -> String {
             seconds(report.timing.methods.get(method).copied()),
         ]);
     }
+
     if let Some(tuned) = &report.fine_tune {
         rows.push(vec![
             "  + fine-tuning".to_owned(),
@@ -91,6 +92,7 @@ pub fn candidates(report: &Report) -> String {
             seconds(report.timing.fine_tune_seconds),
         ]);
     }
+
     columns(&rows)
 }
 

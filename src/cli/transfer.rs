@@ -58,6 +58,7 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     } else {
         show(&local, &outcome);
     }
+
     Ok(super::judged(outcome.verdict))
 }
 

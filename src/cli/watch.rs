@@ -94,6 +94,7 @@ pub async fn to_the_end(client: &Client, mut seen: Seen, silent: bool) -> anyhow
             Err(error) => patience.wait_out(error).await?,
         }
     }
+
     display.close();
     Ok(seen)
 }

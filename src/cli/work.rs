@@ -50,11 +50,13 @@ async fn work(args: &Args, settings: Settings, shutdown: &CancellationToken) -> 
     if args.child_id.is_some() {
         end_with_stdin(shutdown.clone())?;
     }
+
     let url = settings.database.url.clone();
     let database = Database::connect_to(&url, CONNECTIONS).await?;
     if args.child_id.is_none() {
         database.migrate().await?;
     }
+
     let id = args.child_id.unwrap_or_else(WorkerId::generate);
     let worker = Worker {
         id,

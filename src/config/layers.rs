@@ -14,13 +14,20 @@ const ALIASES: [(&str, &str); 3] = [
     ("RETUNE_LISTEN", "http.listen"),
 ];
 
-/// Defaults, then a file (its path and text), then the environment.
+/// A file of settings that has been read.
+#[derive(Clone, Copy)]
+pub(super) struct SettingsFile<'a> {
+    pub path: &'a Path,
+    pub text: &'a str,
+}
+
+/// Defaults, then a file, then the environment.
 pub(super) fn combine<T: DeserializeOwned>(
-    file: Option<(&Path, &str)>,
+    file: Option<SettingsFile<'_>>,
     environment: &BTreeMap<String, String>,
 ) -> Result<T, ConfigError> {
     let mut table = parse("config/default.toml", DEFAULT)?;
-    if let Some((path, text)) = file {
+    if let Some(SettingsFile { path, text }) = file {
         let origin = path.display().to_string();
         let given = parse(&origin, text)?;
         overlay(&mut table, given, "").map_err(|detail| ConfigError::Invalid { origin, detail })?;

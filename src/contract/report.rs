@@ -7,11 +7,13 @@
 //! Reading forgives: a part that another version does not have is empty, and one that has another form is
 //! left out ([`Report::from_json`]). Names of methods are texts for that reason.
 
+mod baselines;
 mod candidate;
 mod diagnosis;
 mod lenient;
 mod named;
 mod timing;
+mod update;
 
 use std::collections::BTreeMap;
 
@@ -24,13 +26,15 @@ use super::{
     spec::Method,
 };
 
+pub use baselines::{Baselines, Standing, Trained};
 pub use candidate::{
     AlphaScore, Candidate, Epoch, FineTuned, Fit, FittedLayer, FunctionalFits, FunctionalTrial,
     GroupMatch, LayerMaps, LossBarrier, MatchedStep, Scores, SignMask, StepScore,
 };
-pub use diagnosis::{BaseCosines, Diagnosis, LadderStep, Relation};
+pub use diagnosis::{BaseCosines, Diagnosis, LadderStep, LayerCosine, Relation};
 pub use named::Named;
 pub use timing::{Energy, PhaseTime, Timing, TrainingTimes, WeightMatchingOrigin};
+pub use update::{TruncatedTensor, UpdateSummary};
 
 /// Changes with the form of a report.
 pub const FORMAT: &str = "retune-report/1";
@@ -101,15 +105,40 @@ pub struct Report {
     pub update: Option<UpdateSummary>,
 }
 
+/// Why a document cannot be read as a report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("is no JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("is no report: {0}")]
+    OtherDocument(&'static str),
+}
+
 impl Report {
-    /// Reads a report of any version: what has another form is left out.
+    /// Reads a report of any version: a part that has another form is left out. What every version has
+    /// tells a report from any other document.
     ///
     /// # Errors
-    /// Text that is no JSON.
-    pub fn from_json(bytes: &[u8]) -> serde_json::Result<Self> {
-        let value: Value = serde_json::from_slice(bytes)?;
-        Ok(serde_json::from_value(value).unwrap_or_default())
+    /// Text that is no JSON, or another document, with what it lacks.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ReportError> {
+        let document: Value = serde_json::from_slice(bytes)?;
+        if !document.is_object() {
+            return Err(ReportError::OtherDocument("it is no JSON object"));
+        }
+        if !document["candidates"].is_array() {
+            return Err(ReportError::OtherDocument("it has no list of candidates"));
+        }
+        if document.get("format").is_some_and(|format| !is_of_reports(format)) {
+            return Err(ReportError::OtherDocument("its format is not that of reports"));
+        }
+        Ok(serde_json::from_value(document)?)
     }
+}
+
+/// Whether a format is that of reports, in whichever version.
+fn is_of_reports(format: &Value) -> bool {
+    let (name, _) = FORMAT.split_once('/').unwrap_or((FORMAT, ""));
+    format.as_str().and_then(|format| format.split_once('/')).is_some_and(|(own, _)| own == name)
 }
 
 /// What the evidence says the owner should do.
@@ -201,59 +230,6 @@ pub struct SplitSizes {
     pub test_is_validation: bool,
 }
 
-/// What stands or is reached without a transfer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct Baselines {
-    /// The old tuned model.
-    #[serde(deserialize_with = "lenient::part")]
-    pub source_tuned: Option<Standing>,
-    /// The new base.
-    #[serde(deserialize_with = "lenient::part")]
-    pub target_before: Option<Standing>,
-    /// The new base after plain training at the winner's cost.
-    #[serde(deserialize_with = "lenient::part")]
-    pub few_shot: Option<Trained>,
-    /// The new base after the job's own training.
-    #[serde(deserialize_with = "lenient::part")]
-    pub fine_tune_only: Option<Trained>,
-}
-
-/// A model as it stands: the figures of the test split, with those of validation beside them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct Standing {
-    pub accuracy: Option<f64>,
-    pub loss: Option<f64>,
-    /// Whose running statistics they rest on: `as_deployed` or `re_estimated`.
-    pub statistics: String,
-    pub validation: Option<Scores>,
-}
-
-/// A model after training without a transfer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct Trained {
-    /// On the test split; absent without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accuracy: Option<f64>,
-    /// On the test split; absent without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub loss: Option<f64>,
-    pub validation: Option<Scores>,
-    pub epochs: Vec<Epoch>,
-    /// `finished`, `target_reached` or `interrupted`.
-    pub end: String,
-    pub sample_gradients: u64,
-    pub flops: f64,
-    /// Of few-shot alone: the one that was chosen.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub learning_rate: Option<f64>,
-    /// Of few-shot alone: training samples used.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub samples: Option<usize>,
-}
-
 /// Test samples (or tokens to be predicted) that the old tuned model got right and the new one gets
 /// wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -328,28 +304,37 @@ impl Software {
     }
 }
 
-/// The adapter beside the model, and what it leaves out.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct UpdateSummary {
-    /// `lora`
-    pub format: String,
-    pub rank: usize,
-    /// Values in all tensors of the adapter.
-    pub parameters: usize,
-    /// By layer that was truncated.
-    pub tensors: Vec<TruncatedTensor>,
-    /// Modules that are saved whole.
-    pub whole: Vec<String>,
-    /// Tensors that have changed and that no adapter can hold.
-    pub left_out: Vec<String>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What a truncation loses.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct TruncatedTensor {
-    pub tensor: String,
-    /// Norm of what is left out over the norm of the update.
-    pub relative_error: f64,
+    fn refused(text: &str) -> String {
+        Report::from_json(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn another_document_is_no_report_and_says_why() {
+        assert!(refused("{").starts_with("is no JSON"));
+        assert_eq!(refused("[]"), "is no report: it is no JSON object");
+        assert_eq!(refused("{}"), "is no report: it has no list of candidates");
+        let manifest = r#"{"format": "retune-result/1", "candidates": []}"#;
+        assert_eq!(refused(manifest), "is no report: its format is not that of reports");
+    }
+
+    #[test]
+    fn a_report_of_another_version_is_read_as_far_as_it_goes() {
+        let text = r#"{"format": "retune-report/7", "candidates": [3, {"method": "fgmt"}],
+            "winner": [], "metrics": 1}"#;
+        let report = Report::from_json(text.as_bytes()).unwrap();
+        assert_eq!(report.candidates.len(), 1);
+        assert_eq!((report.winner.as_str(), report.metrics), ("", Metrics::default()));
+    }
+
+    #[test]
+    fn a_layers_cosine_is_a_list_of_two() {
+        let layers = r#"["fc",0.5]"#;
+        let read: LayerCosine = serde_json::from_str(layers).unwrap();
+        assert_eq!(read, LayerCosine { layer: "fc".into(), cosine: Some(0.5) });
+        assert_eq!(serde_json::to_string(&read).unwrap(), layers);
+    }
 }

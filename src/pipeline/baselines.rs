@@ -13,8 +13,8 @@ use crate::engine::{tensors::Checkpoint, training::Learner};
 pub fn measure(context: &Context) -> Baselines {
     let splits = &context.inputs.splits;
     let source = context.source.as_ref().unwrap_or(&context.learner);
-    let go_on = |_, _| ControlFlow::Continue(());
-    let target = context.problem(&go_on).with_statistics(&context.inputs.target.checkpoint);
+    let problem = context.problem(&|_, _| ControlFlow::Continue(()));
+    let target = problem.with_statistics(&context.inputs.target.checkpoint);
     Baselines {
         source_tuned: scores(context, source, context.inputs.trajectory.tuned()),
         target_before: scores(context, &context.learner, &target),

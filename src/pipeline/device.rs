@@ -31,6 +31,7 @@ pub fn checked_device() -> Result<Device, Failure> {
     if device == Device::flex() {
         return Ok(device);
     }
+
     match FOUND.get_or_init(asked_apart) {
         Ok(()) => Ok(device),
         Err(why) => {

@@ -74,6 +74,7 @@ pub fn run(context: &Context) -> Result<Diagnosed, Failure> {
         identical = identical && a.same_values(&target[name]);
         moved += a.sums(&tuned[name], |a, t| f64::from(t - a).powi(2));
     }
+
     let progress = |done: usize, total: usize| context.advance(done, total, "steps");
     let related = match context.job.spec.methods {
         Methods::Auto if !across_widths => {

@@ -48,7 +48,7 @@ pub(super) fn written(spec: &Spec) -> impl Fn(ArtifactError) -> Failure + use<'_
     move |error| match &error {
         ArtifactError::Storage(StorageError::Changed { location }) => Failure::Input {
             code: error.code(),
-            pointer: pointer_to(spec, location),
+            pointer: pointer_to(&fields(spec), location),
             detail: error.to_string(),
         },
         // No single field made it too large.
@@ -69,22 +69,16 @@ pub(super) fn check_loss(loss: f64) -> Result<(), Failure> {
     Err(Failure::Input { code: "overflow", pointer: None, detail: detail.into() })
 }
 
-/// An input that could be read no further.
-pub(super) fn lost(spec: &Spec, changed: InputChanged) -> Failure {
-    let InputChanged { location, detail } = changed;
-    if !location.starts_with("file://") {
-        // A copy of our own.
-        return Failure::Internal { code: "unreadable", detail: format!("{location}: {detail}") };
-    }
-    let pointer = pointer_to(spec, &location);
-    let error = StorageError::Changed { location };
-    Failure::Input { code: error.code(), pointer, detail: format!("{error} ({detail})") }
+/// A field that names files: its pointer, and what it says.
+pub(super) struct Field<'a> {
+    pub pointer: &'static str,
+    pub uri: &'a str,
 }
 
-/// The field of the specification that a file belongs to.
-fn pointer_to(spec: &Spec, location: &str) -> Option<String> {
+/// The fields of a specification that name inputs.
+pub(super) fn fields(spec: &Spec) -> Vec<Field<'_>> {
     let data = spec.data.as_ref();
-    let fields = [
+    let named = [
         ("/source/base", Some(&spec.source.base)),
         ("/source/trajectory", Some(&spec.source.trajectory)),
         ("/target/base", Some(&spec.target.base)),
@@ -92,9 +86,25 @@ fn pointer_to(spec: &Spec, location: &str) -> Option<String> {
         ("/data/validation", data.and_then(|data| data.validation.as_ref())),
         ("/data/test", data.and_then(|data| data.test.as_ref())),
     ];
-    let is_of = |uri: &String| location.starts_with(uri.trim_end_matches('/'));
-    let found = fields.into_iter().find(|(_, uri)| uri.is_some_and(is_of));
-    found.map(|(pointer, _)| pointer.to_owned())
+    named.into_iter().filter_map(|(pointer, uri)| Some(Field { pointer, uri: uri? })).collect()
+}
+
+/// An input that could be read no further.
+pub(super) fn lost(fields: &[Field<'_>], changed: InputChanged) -> Failure {
+    let InputChanged { location, detail } = changed;
+    if !location.starts_with("file://") {
+        // A copy of our own.
+        return Failure::Internal { code: "unreadable", detail: format!("{location}: {detail}") };
+    }
+    let pointer = pointer_to(fields, &location);
+    let error = StorageError::Changed { location };
+    Failure::Input { code: error.code(), pointer, detail: format!("{error} ({detail})") }
+}
+
+/// The first field that a file belongs to.
+fn pointer_to(fields: &[Field<'_>], location: &str) -> Option<String> {
+    let found = fields.iter().find(|field| location.starts_with(field.uri.trim_end_matches('/')));
+    found.map(|field| field.pointer.to_owned())
 }
 
 /// A location that may not be used, at a pointer of the specification.

@@ -19,7 +19,7 @@ use super::{
     job::Job,
 };
 use crate::{
-    artifacts::{Access, InputFile, Model},
+    artifacts::{Access, InputFile, Model, dataset::Reading},
     contract::spec::Data,
     engine::{
         network::{Graph, Naming},
@@ -31,7 +31,7 @@ use crate::{
 };
 use bases::Bases;
 
-pub use splits::Splits;
+pub use splits::{Splits, longer};
 pub use stated::Stated;
 pub use tuning::same_body;
 
@@ -94,8 +94,12 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
         None => Stated::of(access.storage, "/target/base", &target.folder)?,
     };
 
-    let channels = read::channels("/target/base", &target.folder, &signature)?;
-    let splits = splits::read(job, access, (channels, stated.as_ref()), &mut files)?;
+    let reading = Reading {
+        preprocess: spec.data.as_ref().and_then(|data| data.preprocess.as_ref()),
+        stated: stated.as_ref().map(|stated| &stated.values),
+        channels: read::channels("/target/base", &target.folder, &signature)?,
+    };
+    let splits = splits::read(job, access, reading, &mut files)?;
     let graph =
         read::graph("/target/base", &target.folder, &signature, splits.sample().as_deref())?;
 
@@ -148,6 +152,7 @@ impl Inputs {
                 },
             })?;
         }
+
         Ok(())
     }
 }

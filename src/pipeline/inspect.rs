@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     device::checked_device,
-    failure::{self, Failure},
+    failure::{self, Failure, Field},
     inputs::{Stated, read},
     meter,
 };
@@ -12,12 +12,13 @@ use crate::{
     artifacts::{
         Access,
         dataset::{self, Reading},
+        tensors::InputChanged,
     },
     contract::spec::Preprocess,
     engine::{
         profiler::Profiler,
         symmetry::{Group, Member, Symmetry},
-        training::{DataFault, Learner},
+        training::{DataFault, Dataset, Learner},
         transfer::STATISTICS_SAMPLES,
     },
     storage::Storage,
@@ -56,6 +57,22 @@ pub fn evaluate(
     preprocess: Option<&Preprocess>,
     train_uri: Option<&str>,
 ) -> Result<Value, Failure> {
+    let measured =
+        InputChanged::catch(|| measured(access, model_uri, data_uri, preprocess, train_uri));
+    measured.unwrap_or_else(|changed| {
+        let data = [Some(data_uri), train_uri].into_iter().flatten();
+        let fields: Vec<Field> = data.map(|uri| Field { pointer: "/data", uri }).collect();
+        Err(failure::lost(&fields, changed))
+    })
+}
+
+fn measured(
+    access: Access,
+    model_uri: &str,
+    data_uri: &str,
+    preprocess: Option<&Preprocess>,
+    train_uri: Option<&str>,
+) -> Result<Value, Failure> {
     let (model, _) = read::model(access, "", model_uri, &mut Vec::new())?;
     let signature = model.checkpoint.signature();
     let stated = match preprocess {
@@ -67,28 +84,31 @@ pub fn evaluate(
         stated: stated.as_ref().map(|stated| &stated.values),
         channels: read::channels("", &model.folder, &signature)?,
     };
-    let read = |uri: &str| {
-        let place = read::location(access.storage, "/data", uri)?;
-        dataset::read(&access, &place, reading).map(|(data, _)| data).map_err(failure::at("/data"))
-    };
 
-    let data = read(data_uri)?;
+    let data = samples(access, data_uri, reading)?;
     let graph = read::graph("", &model.folder, &signature, Some(data.sample_shape()))?;
     let learner = Learner::new(&graph, &signature, checked_device()?)
         .map_err(failure::graph("", model_uri))?;
     learner.check(&data).map_err(refused)?;
+
     let mut checkpoint = model.checkpoint;
-    if let Some(train) = train_uri.map(read).transpose()? {
+    if let Some(train) = train_uri.map(|uri| samples(access, uri, reading)).transpose()? {
         learner.check(&train).map_err(refused)?;
         checkpoint = learner.with_statistics(&checkpoint, &train, STATISTICS_SAMPLES, 128);
     }
 
-    let ledger = Profiler::new(meter::now);
-    let start = ledger.now();
+    let profiler = Profiler::new(meter::now);
+    let start = profiler.now();
     let found = learner.evaluate(&checkpoint, &data);
     failure::check_loss(found.loss)?;
     Ok(json!({"accuracy": found.accuracy, "loss": found.loss, "samples": data.len(),
-              "seconds": ledger.now() - start}))
+              "seconds": profiler.now() - start}))
+}
+
+fn samples(access: Access, uri: &str, reading: Reading) -> Result<Dataset, Failure> {
+    let place = read::location(access.storage, "/data", uri)?;
+    let read = dataset::read(&access, &place, reading).map_err(failure::at("/data"))?;
+    Ok(read.0)
 }
 
 fn refused(fault: DataFault) -> Failure {

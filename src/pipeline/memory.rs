@@ -26,17 +26,22 @@ fn of_the_machine() -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// Refuses a job whose plan holds more than it may.
+/// Refuses a job whose plan holds more than it may. A job that cannot be planned is not held to any limit,
+/// so it is refused as well, for what stood in the way of its plan: a run reads the same headers.
 ///
 /// # Errors
-/// `needs_memory`.
+/// `needs_memory`; as [`plan::memory`].
 pub(super) fn check(job: &Job) -> Result<(), Failure> {
     let Some(limit) = job.memory else { return Ok(()) };
-    // What cannot be planned is refused for its own fault when it is read.
-    let Ok(planned) = plan::memory(job.spec, job.storage) else { return Ok(()) };
+    check_planned(plan::memory(job.spec, job.storage)?, limit)
+}
+
+/// `planned` bytes, which are no number where the plan is none.
+fn check_planned(planned: f64, limit: u64) -> Result<(), Failure> {
     if planned <= limit as f64 * MARGIN {
         return Ok(());
     }
+
     let (needed, given) = (planned / 1e9, limit as f64 / 1e9);
     let detail = format!(
         "by its plan the job holds {needed:.1} GB, and this worker may hold {given:.1} GB; run it where there \
@@ -54,5 +59,14 @@ mod tests {
     fn a_setting_comes_before_the_machine() {
         assert_eq!(limit(7), Some(7));
         assert!(limit(0).is_none_or(|bytes| bytes > 1 << 28));
+    }
+
+    #[test]
+    fn a_plan_that_is_no_number_is_above_every_limit() {
+        for planned in [1.3, f64::INFINITY, f64::NAN] {
+            let refused = check_planned(planned, 1).unwrap_err();
+            assert!(matches!(refused, Failure::Input { code: "needs_memory", .. }), "{planned}");
+        }
+        check_planned(1.2, 1).unwrap();
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     artifacts::{
-        Card, InputFile, ResultWriter, licence_of,
+        ArtifactError, Card, InputFile, ResultWriter, licence_of,
         result::{Finished, ManifestFacts, Standing},
     },
     contract::{
@@ -44,7 +44,6 @@ pub fn files(
     report: &Report,
 ) -> Result<Facts, Failure> {
     let inputs = context.inputs;
-    let metrics = json!(report.metrics);
     let published = judgement.verdict == Verdict::Published;
     let winner = comparison.winner();
     let spec = context.job.spec;
@@ -57,25 +56,38 @@ pub fn files(
         target_base: spec.target.base.clone(),
         method: published.then(|| winner.method.name().to_owned()),
         licence,
-        metrics: metrics.clone(),
+        metrics: report.metrics.clone(),
         warnings: judgement.warnings,
         inputs: inputs.files.clone(),
     };
 
-    let mut write = || {
-        if published {
-            writer.model(&inputs.naming.written(comparison.model()), &inputs.target.folder)?;
-            if let Some(permutation) = winner.transport.permutation() {
-                let groups: Vec<_> = permutation.named(&inputs.symmetry).collect();
-                writer.permutation(groups.iter().map(|(name, p)| (*name, p.as_slice())))?;
-            }
-        }
-        writer.report(&json!(report))?;
-        writer.card(&card)
-    };
-    write().map_err(failure::written(spec))?;
-    let (verdict, recommendation) = (judgement.verdict, judgement.recommendation);
-    Ok(Facts { inputs: inputs.files.clone(), verdict, recommendation, metrics })
+    if published {
+        model(writer, context, comparison).map_err(failure::written(spec))?;
+    }
+    writer.report(&json!(report)).map_err(failure::written(spec))?;
+    writer.card(&card).map_err(failure::written(spec))?;
+
+    Ok(Facts {
+        inputs: inputs.files.clone(),
+        verdict: judgement.verdict,
+        recommendation: judgement.recommendation,
+        metrics: json!(report.metrics),
+    })
+}
+
+/// The model that is published, and the permutation that led to it.
+fn model(
+    writer: &mut ResultWriter,
+    context: &Context,
+    comparison: &Comparison,
+) -> Result<(), ArtifactError> {
+    let inputs = context.inputs;
+    writer.model(&inputs.naming.written(comparison.model()), &inputs.target.folder)?;
+    if let Some(permutation) = comparison.winner().transport.permutation() {
+        let groups: Vec<_> = permutation.named(&inputs.symmetry).collect();
+        writer.permutation(groups.iter().map(|(name, p)| (*name, p.as_slice())))?;
+    }
+    Ok(())
 }
 
 /// Makes the folder a result, of this attempt or of one that was before it.
@@ -105,18 +117,17 @@ pub fn manifest(
 
 /// The outcome of a result that an earlier attempt wrote whole.
 pub fn standing(job: &Job, output: &Location, standing: Standing) -> Result<Outcome, Failure> {
-    let unreadable = |detail: String| Failure::Internal { code: "unreadable_result", detail };
     let place = output
         .child(&job.id.to_string())
         .and_then(|folder| folder.child(files::REPORT))
-        .map_err(|error| unreadable(error.to_string()))?;
+        .map_err(|error| unreadable(&error))?;
     let bytes = job
         .storage
         .blocking()
         .read_small(&place, REPORT_LIMIT)
-        .map_err(|error| unreadable(error.to_string()))?;
-    let report = Report::from_json(&bytes).map_err(|error| unreadable(error.to_string()))?;
-    let verdict = report.verdict.ok_or_else(|| unreadable("it has no verdict".to_owned()))?;
+        .map_err(|error| unreadable(&error))?;
+    let report = Report::from_json(&bytes).map_err(|error| unreadable(&error))?;
+    let verdict = report.verdict.ok_or_else(|| unreadable(&"it has no verdict"))?;
     Ok(Outcome {
         bytes: standing.bytes(),
         uri: standing.uri,
@@ -125,4 +136,8 @@ pub fn standing(job: &Job, output: &Location, standing: Standing) -> Result<Outc
         recommendation: report.recommendation.action,
         metrics: json!(report.metrics),
     })
+}
+
+fn unreadable(detail: &impl ToString) -> Failure {
+    Failure::Internal { code: "unreadable_result", detail: detail.to_string() }
 }

@@ -39,11 +39,10 @@ pub fn few_shot(
     baselines: &Baselines,
 ) -> Result<Option<FewShot>, Failure> {
     let winner = choice.winner();
-    let accuracy = |evaluation: &Option<Evaluation>| evaluation.as_ref().map(|e| e.accuracy);
     let source = baselines.source_tuned.as_ref();
-    let source = source.and_then(|scores| accuracy(&scores.validation));
+    let source = source.and_then(|scores| accuracy(scores.validation.as_ref()));
     let (Some(data), Some(source), Some(reached)) =
-        (&context.inputs.splits.train, source, accuracy(&winner.validation))
+        (&context.inputs.splits.train, source, accuracy(winner.validation.as_ref()))
     else {
         return Ok(None);
     };
@@ -54,6 +53,7 @@ pub fn few_shot(
     {
         return Ok(None);
     }
+
     context.job.progress.phase(Phase::FineTuning);
     let began = Seconds::read();
     let mut best: Option<(usize, FewShot)> = None;
@@ -63,9 +63,14 @@ pub fn few_shot(
             best = Some((rate, trial));
         }
     }
+
     let Some((rate, _)) = best else { return Ok(None) };
     let few = spend(context, data, budget, rate)?;
     Ok(Some(FewShot { seconds: began.passed(), ..few }))
+}
+
+fn accuracy(evaluation: Option<&Evaluation>) -> Option<f64> {
+    evaluation.map(|evaluation| evaluation.accuracy)
 }
 
 fn better(a: &Training, b: &Training) -> bool {
@@ -136,10 +141,9 @@ fn start<'a>(
 ) -> &'a Checkpoint {
     let untouched = baselines.target_before.as_ref();
     let untouched = untouched.and_then(|scores| scores.validation.as_ref());
-    let ahead = |few: &&FewShot| {
+    let few = few_shot.filter(|few| {
         let few = few.tuned.validation.as_ref();
         few.zip(untouched).is_none_or(|(few, untouched)| few.accuracy >= untouched.accuracy)
-    };
-    let few = few_shot.filter(ahead);
+    });
     few.map_or(&context.inputs.target.checkpoint, |few| &few.tuned.model)
 }

@@ -4,8 +4,6 @@
 //! validation, training where it is granted, and what the new base reaches without a transfer follow;
 //! the test split judges, and the result is written, its manifest last.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
 use super::{
     baselines,
     comparison::Comparison,
@@ -76,11 +74,8 @@ fn finish_or_lose(
     meter: &Meter,
     writer: &mut ResultWriter,
 ) -> Result<publish::Facts, Failure> {
-    let done = catch_unwind(AssertUnwindSafe(|| finish(job, access, meter, writer)));
-    let done = done.unwrap_or_else(|panic| match panic.downcast::<InputChanged>() {
-        Ok(changed) => Err(failure::lost(job.spec, *changed)),
-        Err(panic) => resume_unwind(panic),
-    });
+    let done = InputChanged::catch(|| finish(job, access, meter, writer))
+        .unwrap_or_else(|changed| Err(failure::lost(&failure::fields(job.spec), changed)));
     match (done, job.storage.check_unchanged()) {
         (Err(Failure::Input { .. }), Err(changed)) => {
             Err(failure::written(job.spec)(changed.into()))

@@ -16,11 +16,14 @@ use crate::{
         outcome::Phase,
         spec::{self, Methods},
     },
-    engine::transfer::{
-        Candidate, Method, Problem,
-        candidate::{self, Selection},
-        ladder::{self, Known},
-        methods,
+    engine::{
+        training::Evaluation,
+        transfer::{
+            Candidate, Method, Problem,
+            candidate::{self, Selection},
+            ladder::{self, Known},
+            methods,
+        },
     },
 };
 
@@ -57,15 +60,14 @@ fn climb(
     baselines: &Baselines,
 ) -> Result<(Vec<Candidate>, Vec<ladder::Step>), Failure> {
     let context = selector.context;
-    let validation = |scores: &'_ Option<Scores>| scores.as_ref()?.validation.clone();
     let diagnosis = &diagnosed.diagnosis;
     let known = Known {
         cosine: diagnosis.base_cosines.matrices,
         fixed_points: diagnosis.relation.as_ref().map_or(0.0, |r| r.fixed_points),
-        source_tuned: validation(&baselines.source_tuned).map(|evaluation| evaluation.accuracy),
+        source_tuned: validation(baselines.source_tuned.as_ref()).map(|found| found.accuracy),
         has_train: context.inputs.splits.train.is_some(),
         across_widths: context.inputs.source.is_some(),
-        target_loss: validation(&baselines.target_before).map(|evaluation| evaluation.loss),
+        target_loss: validation(baselines.target_before.as_ref()).map(|found| found.loss),
         loss_of_guessing: (context.learner.classes() as f64).ln(),
     };
 
@@ -85,6 +87,10 @@ fn climb(
         steps.push(step);
     }
     Ok((candidates, steps))
+}
+
+fn validation(scores: Option<&Scores>) -> Option<&Evaluation> {
+    scores?.validation.as_ref()
 }
 
 /// Makes candidates, one after another.

@@ -90,11 +90,8 @@ const CHANGED: &str = "changed_parameters";
 
 /// How many learned values of `model` differ from the new base's.
 fn changed(learned: &[String], base: &Checkpoint, model: &Checkpoint) -> usize {
-    let differ = |name: &String| {
-        let (Some(base), Some(model)) = (base.get(name), model.get(name)) else { return 0 };
-        base.sums(model, |a, b| f64::from(u8::from(a != b))) as usize
-    };
-    learned.iter().map(differ).sum()
+    let both = learned.iter().filter_map(|name| base.get(name).zip(model.get(name)));
+    both.map(|(base, model)| base.sums(model, |a, b| f64::from(u8::from(a != b))) as usize).sum()
 }
 
 fn checks(gate: &Gate, measured: &Measured) -> Vec<GateCheck> {
@@ -146,11 +143,10 @@ fn reason(check: &GateCheck) -> String {
 fn negative_flips(context: &Context, comparison: &Comparison) -> Option<NegativeFlips> {
     let (test, old) = (comparison.test()?, comparison.baselines.source_tuned.as_ref()?);
     let labels = context.inputs.splits.test.as_ref()?.labels();
-    let flipped = |((label, &new), &old): ((i64, &u32), &u32)| {
-        i64::from(old) == label && i64::from(new) != label
-    };
-    let pairs = counted(labels).zip(&test.predictions).zip(&old.test.predictions);
-    let samples = pairs.filter(|p| flipped(*p)).count();
+    let judged = counted(labels).zip(&test.predictions).zip(&old.test.predictions);
+    let flipped =
+        judged.filter(|&((label, &new), &old)| i64::from(old) == label && i64::from(new) != label);
+    let samples = flipped.count();
     Some(NegativeFlips { samples, share: samples as f64 / test.predictions.len() as f64 })
 }
 

@@ -18,7 +18,7 @@ use super::{
     listing::{Listing, ObjectInfo},
     location::Location,
     publish::Published,
-    staging::{Attempt, Pieces, Staged},
+    staging::{Attempt, Content, NewFile, Staged},
 };
 
 /// The operations of [`Storage`], waiting for each. Panics inside the runtime's own threads.
@@ -119,11 +119,11 @@ impl Blocking<'_> {
     /// What keeps the store from writing; `stopped`.
     pub fn stage(
         &self,
-        file: (&Attempt, &str),
-        (size, pieces): (u64, Pieces<'_>),
+        file: NewFile<'_>,
+        content: Content<'_>,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Staged, StorageError> {
-        self.wait(self.storage.stage(file, (size, pieces), go_on))
+        self.wait(self.storage.stage(file, content, go_on))
     }
 
     /// The same from a file of this machine.
@@ -132,14 +132,14 @@ impl Blocking<'_> {
     /// As [`Blocking::stage`].
     pub fn stage_file(
         &self,
-        file: (&Attempt, &str),
+        file: NewFile<'_>,
         path: &Path,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Staged, StorageError> {
-        let broken = |error| StorageError::from_io(&path.display(), &error);
-        let opened = File::open(path).map_err(broken)?;
-        let size = opened.metadata().map_err(broken)?.len();
-        self.stage(file, (size, &mut pieces_of(opened)), go_on)
+        let name = path.display();
+        let opened = File::open(path).map_err(StorageError::io_at(&name))?;
+        let size = opened.metadata().map_err(StorageError::io_at(&name))?.len();
+        self.stage(file, Content { size, pieces: &mut pieces_of(opened) }, go_on)
     }
 
     /// Gives a file its last name. False where it is gone.

@@ -61,15 +61,17 @@ impl Clients {
     pub(super) fn check(&self, location: &Location) -> Result<(), LocationError> {
         let Store::S3 { bucket } = &location.store else { return Ok(()) };
         let builder = self.s3_builder(bucket);
-        let get = |key| builder.get_config_value(&key);
-        let endpoint =
-            get(AmazonS3ConfigKey::S3Endpoint).or_else(|| get(AmazonS3ConfigKey::Endpoint));
-        let allowed = get(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
+        let endpoint = builder
+            .get_config_value(&AmazonS3ConfigKey::S3Endpoint)
+            .or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Endpoint));
+        let allow_http = AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp);
+        let allowed = builder.get_config_value(&allow_http);
         let plain = endpoint.is_some_and(|url| !url.starts_with("https://"));
         if plain && allowed.as_deref() != Some("true") {
             let detail = "the S3 endpoint is not https; set storage.s3.allow_http if that is meant";
             return Err(LocationError::not_allowed(&location.to_string(), detail));
         }
+
         Ok(())
     }
 
@@ -137,6 +139,7 @@ impl Clients {
         if let Some(token) = &own.session_token {
             builder = builder.with_token(token);
         }
+
         for (name, value) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
             let key = name.to_ascii_lowercase().parse();
             if let Ok(key) = key
@@ -145,6 +148,7 @@ impl Clients {
                 builder = builder.with_config(key, value);
             }
         }
+
         builder
     }
 
@@ -159,9 +163,11 @@ impl Clients {
         if self.s3.anonymous && self.credentials.is_none() {
             builder = builder.with_skip_signature(true);
         }
+
         if let Some(region) = &self.s3.region {
             builder = builder.with_region(region);
         }
+
         match &self.s3.endpoint {
             Some(endpoint) if self.s3.path_style || names_an_address(endpoint) => {
                 builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
@@ -174,6 +180,7 @@ impl Clients {
             }
             None => {}
         }
+
         builder
     }
 }

@@ -89,6 +89,18 @@ impl StorageError {
         }
     }
 
+    /// As [`StorageError::from_io`], for `map_err`.
+    pub(super) fn io_at<L: ToString>(location: &L) -> impl Fn(std::io::Error) -> Self + use<'_, L> {
+        move |error| Self::from_io(location, &error)
+    }
+
+    /// As [`StorageError::from_store`], for `map_err`.
+    pub(super) fn store_at<L: ToString>(
+        location: &L,
+    ) -> impl Fn(object_store::Error) -> Self + use<'_, L> {
+        move |error| Self::from_store(location, &error)
+    }
+
     /// A folder that could not be made.
     pub(super) fn from_folder(location: &impl ToString, error: &std::io::Error) -> Self {
         match error.kind() {

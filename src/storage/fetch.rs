@@ -47,6 +47,7 @@ impl Storage {
         if location.store == Store::File {
             return self.fetch_file(location, go_on);
         }
+
         let object = self.head(location).await?;
         let name = &digest::sha256_of(location.to_string().as_bytes())[..16];
         let path = scratch.join(format!("{name}-{}", location.name()));
@@ -55,6 +56,7 @@ impl Storage {
             // What is left of a broken download is of no use; the scratch folder goes anyway.
             let _ = std::fs::remove_file(&path);
         }
+
         let (size, sha256) = result?;
         Ok(FetchedFile { path, size, sha256, _opened: None })
     }
@@ -64,12 +66,12 @@ impl Storage {
         location: &Location,
         go_on: &dyn Fn() -> bool,
     ) -> Result<FetchedFile, StorageError> {
-        let broken = |error: std::io::Error| StorageError::from_io(location, &error);
         let Regular { file, mark, .. } = self.inner.roots.open(location)?;
         self.watch(location, Some(&mark))?;
-        let (size, sha256) =
-            digest::of_file(&file, go_on).map_err(broken)?.ok_or(StorageError::Stopped)?;
-        if local::mark_of(&file.metadata().map_err(broken)?) != mark {
+        let read = digest::of_file(&file, go_on).map_err(StorageError::io_at(location))?;
+        let (size, sha256) = read.ok_or(StorageError::Stopped)?;
+        let found = file.metadata().map_err(StorageError::io_at(location))?;
+        if local::mark_of(&found) != mark {
             return Err(StorageError::Changed { location: location.to_string() });
         }
         let path = local::path_of(&file);
@@ -104,6 +106,7 @@ impl Storage {
             }
             tokio::time::sleep(FIRST_PAUSE * 2u32.pow(failures - 1)).await;
         }
+
         Ok(running.finish())
     }
 
@@ -120,28 +123,34 @@ impl Storage {
             if_match: object.etag.clone(),
             ..GetOptions::default()
         };
-        let scratch = |error: std::io::Error| StorageError::unavailable(&"scratch folder", &error);
-        cut(file, running.size()).map_err(scratch)?;
+        cut(file, running.size()).map_err(scratch_fault)?;
         let mut download = self.get(&object.location, options).await?;
         if download.size != object.size {
             return Err(StorageError::Changed { location: object.location.to_string() });
         }
+
         while let Some(chunk) = download.stream.try_next().await? {
             if !go_on() {
                 return Err(StorageError::Stopped);
             }
-            file.write_all(&chunk).map_err(scratch)?;
+            file.write_all(&chunk).map_err(scratch_fault)?;
             running.update(&chunk);
         }
+
         if running.size() == object.size {
             return Ok(());
         }
+
         Err(StorageError::Truncated {
             location: object.location.to_string(),
             received: running.size(),
             size: object.size,
         })
     }
+}
+
+fn scratch_fault(error: std::io::Error) -> StorageError {
+    StorageError::unavailable(&"scratch folder", &error)
 }
 
 /// Goes on after the first `size` bytes: a write that failed, on a full disk, may have written a part

@@ -65,10 +65,9 @@ impl Roots {
     /// Opens whatever is at a location, and judges where it really lies.
     pub(super) fn hold(&self, location: &Location) -> Result<Held, StorageError> {
         let path = self.check(location)?;
-        let broken = |error: io::Error| StorageError::from_io(location, &error);
         let handle = OpenOptions::new().read(true).custom_flags(LOOK.bits()).open(&path);
-        let handle = handle.map_err(broken)?;
-        self.judge(location, &real(&handle, &path).map_err(broken)?)?;
+        let handle = handle.map_err(StorageError::io_at(location))?;
+        self.judge(location, &real(&handle, &path).map_err(StorageError::io_at(location))?)?;
         Ok(Held { handle, location: location.clone() })
     }
 
@@ -96,7 +95,7 @@ impl Held {
     }
 
     fn metadata(&self) -> Result<Metadata, StorageError> {
-        self.handle.metadata().map_err(|error| StorageError::from_io(&self.location, &error))
+        self.handle.metadata().map_err(StorageError::io_at(&self.location))
     }
 
     fn check_folder(&self) -> Result<(), StorageError> {
@@ -115,7 +114,7 @@ impl Held {
         }
         // The same file: the name is not asked again.
         let file = File::open(self.path());
-        let file = file.map_err(|error| StorageError::from_io(&self.location, &error))?;
+        let file = file.map_err(StorageError::io_at(&self.location))?;
         Ok(Regular { file, size: found.len(), mark: mark_of(&found) })
     }
 
@@ -136,13 +135,13 @@ impl Held {
     /// What lies directly in a folder; nothing where this is none. Whatever is no folder is listed as a
     /// file: who opens it hears what it is.
     pub(super) fn list(&self) -> Result<Listing, StorageError> {
-        let broken = |error: io::Error| StorageError::from_io(&self.location, &error);
         let mut listing = Listing::default();
         if !self.metadata()?.is_dir() {
             return Ok(listing);
         }
-        for entry in fs::read_dir(self.path()).map_err(broken)? {
-            let entry = entry.map_err(broken)?;
+
+        for entry in fs::read_dir(self.path()).map_err(StorageError::io_at(&self.location))? {
+            let entry = entry.map_err(StorageError::io_at(&self.location))?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             let Ok(location) = self.location.child(&name) else { continue };
             if name.starts_with(INCOMING) {
@@ -157,6 +156,7 @@ impl Held {
                 listing.files.push(ObjectInfo { location, size: found.len(), etag });
             }
         }
+
         Ok(listing)
     }
 
@@ -167,20 +167,20 @@ impl Held {
         name: &str,
         write: &mut dyn FnMut(&mut File) -> Result<(), StorageError>,
     ) -> Result<bool, StorageError> {
-        let broken = |error: io::Error| StorageError::from_io(&self.location, &error);
         let folder = self.path();
         let incoming = folder.join(format!("{INCOMING}{}", Uuid::new_v4()));
-        let mut file = File::create_new(&incoming).map_err(broken)?;
+        let mut file = File::create_new(&incoming).map_err(StorageError::io_at(&self.location))?;
         let mut written = write(&mut file).map(|()| true);
         if written.is_ok() {
             let linked = file.sync_all().and_then(|()| fs::hard_link(&incoming, folder.join(name)));
             written = match linked {
                 Ok(()) => Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-                Err(error) => Err(broken(error)),
+                Err(error) => Err(StorageError::from_io(&self.location, &error)),
             };
         }
-        fs::remove_file(&incoming).map_err(broken)?;
+
+        fs::remove_file(&incoming).map_err(StorageError::io_at(&self.location))?;
         self.sync()?;
         written
     }
@@ -188,7 +188,7 @@ impl Held {
     /// Makes the entries of this folder last.
     pub(super) fn sync(&self) -> Result<(), StorageError> {
         let synced = File::open(self.path()).and_then(|folder| folder.sync_all());
-        synced.map_err(|error| StorageError::from_io(&self.location, &error))
+        synced.map_err(StorageError::io_at(&self.location))
     }
 }
 

@@ -62,6 +62,7 @@ impl Location {
             let detail = format!("longer than {LENGTH_LIMIT} bytes");
             return Err(LocationError::malformed(&start, detail));
         }
+
         let Some((scheme, rest)) = text.split_once("://") else {
             let detail = "not a URI: write s3://bucket/path, gs://, az:// or file:///absolute/path";
             return Err(LocationError::malformed(text, detail));
@@ -72,6 +73,7 @@ impl Location {
             );
             return Err(LocationError::malformed(text, detail));
         }
+
         let (authority, key) = rest.split_once('/').unwrap_or((rest, ""));
         let store = read_store(text, scheme, authority)?;
         Self::checked(text, store, key)
@@ -85,10 +87,12 @@ impl Location {
     /// A path of this machine; `..` is followed as the system does where the path exists.
     pub(super) fn from_path(path: &Path) -> Result<Self, LocationError> {
         let text = path.to_string_lossy();
-        let malformed = |detail: String| LocationError::malformed(&text, detail);
-        let absolute = std::path::absolute(path).map_err(|e| malformed(e.to_string()))?;
+        let absolute = std::path::absolute(path)
+            .map_err(|error| LocationError::malformed(&text, error.to_string()))?;
         let resolved = absolute.canonicalize().unwrap_or(absolute);
-        let key = resolved.to_str().ok_or_else(|| malformed("is not UTF-8".into()))?;
+        let key = resolved
+            .to_str()
+            .ok_or_else(|| LocationError::malformed(&text, "is not UTF-8".to_owned()))?;
         Self::checked(&text, Store::File, key.trim_start_matches('/'))
     }
 
@@ -189,11 +193,10 @@ fn read_store(text: &str, scheme: &str, authority: &str) -> Result<Store, Locati
 
 /// Letters, digits, `-`, `_`, `.`: no user, password or port hides in a bucket's name.
 fn check_bucket(text: &str, name: &str) -> Result<String, LocationError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty()
         || name.len() > PART_LIMIT
         || name.starts_with('.')
-        || !name.chars().all(plain)
+        || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
     {
         return Err(LocationError::malformed(text, format!("{name:?} is no bucket name")));
     }

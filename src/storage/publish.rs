@@ -46,6 +46,7 @@ impl Storage {
         if created || self.holds(location, &published).await? {
             return Ok(published);
         }
+
         Err(StorageError::AlreadyExists { location: location.to_string() })
     }
 
@@ -74,10 +75,12 @@ impl Storage {
             );
             return Err(error.into());
         }
+
         if folder.store == Store::File {
             // By folder, not by listing: what is not whole yet is not listed.
             return self.delete_folder(folder);
         }
+
         let keys = self.keys_under(folder).await?;
         self.delete_keys(folder, keys).await
     }

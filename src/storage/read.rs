@@ -1,6 +1,6 @@
 //! Looking and reading.
 
-use std::{io, ops::Range};
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
@@ -81,11 +81,12 @@ impl Storage {
             Err(object_store::Error::NotFound { .. }) => return Ok(Listing::default()),
             Err(error) => return Err(StorageError::from_store(folder, &error)),
         };
-        let place = |key: &Key| Location { store: folder.store.clone(), key: key.to_string() };
+
         // A marker's key loses its slash when it is read, and so is the folder's own.
         let objects = found.objects.iter().filter(|meta| meta.location.as_ref() != folder.key);
-        let files = objects.map(|meta| info(place(&meta.location), meta)).collect();
-        let folders = found.common_prefixes.iter().map(place).collect();
+        let files = objects.map(|meta| info(place_of(folder, &meta.location), meta)).collect();
+        let prefixes = found.common_prefixes.iter();
+        let folders = prefixes.map(|prefix| place_of(folder, prefix)).collect();
         Ok(Listing { files, folders })
     }
 
@@ -140,6 +141,7 @@ impl Storage {
         if location.store == Store::File {
             return self.get_file(location, options.range);
         }
+
         self.admit(location)?;
         let client = self.inner.clients.of(location)?;
         let found = client.get_opts(&key(location)?, options).await;
@@ -168,11 +170,9 @@ impl Storage {
                 within.map_err(|error| StorageError::unavailable(location, &error))?
             }
         };
-        let broken = |place: &Location, error: &io::Error| StorageError::from_io(place, error);
-        let stream = local::stream(file, range.clone());
-        let stream = stream.map_err(|error| broken(location, &error))?;
+        let stream = local::stream(file, range.clone()).map_err(StorageError::io_at(location))?;
         let place = location.clone();
-        let stream = stream.map_err(move |error| broken(&place, &error)).boxed();
+        let stream = stream.map_err(move |error| StorageError::from_io(&place, &error)).boxed();
         Ok(Download { size, range, etag: Some(mark), stream })
     }
 
@@ -209,6 +209,11 @@ fn complete(location: &Location, received: u64, size: u64) -> Result<(), Storage
         return Err(StorageError::Changed { location: location.to_string() });
     }
     Err(StorageError::Truncated { location: location.to_string(), received, size })
+}
+
+/// An object of the store that a folder is in.
+fn place_of(folder: &Location, key: &Key) -> Location {
+    Location { store: folder.store.clone(), key: key.to_string() }
 }
 
 fn info(location: Location, meta: &ObjectMeta) -> ObjectInfo {

@@ -56,14 +56,13 @@ impl Roots {
     pub(super) fn check(&self, location: &Location) -> Result<PathBuf, LocationError> {
         let path = location.path().unwrap_or_default();
         let Self::Bound { roots, advice, .. } = self else { return Ok(path) };
-        let refused = |detail: String| LocationError::not_allowed(&location.to_string(), detail);
         if !roots.iter().any(|root| location.is_under(root)) {
             let shown: Vec<String> = roots.iter().map(ToString::to_string).collect();
             let detail = format!("lies outside the allowed roots ({}); {advice}", shown.join(", "));
-            return Err(refused(detail));
+            return Err(refused(location, detail));
         }
         if location.store == Store::File {
-            self.judge(location, &resolve(&path).map_err(refused)?)?;
+            self.judge(location, &resolve(&path).map_err(|detail| refused(location, detail))?)?;
         }
         Ok(path)
     }
@@ -71,25 +70,31 @@ impl Roots {
     /// Refuses what really lies outside the roots, or in a state folder: `real` holds no symlink.
     pub(super) fn judge(&self, location: &Location, real: &Path) -> Result<(), LocationError> {
         let Self::Bound { roots, state, objects, advice } = self else { return Ok(()) };
-        let refused = |detail: String| LocationError::not_allowed(&location.to_string(), detail);
         let mut inside = false;
         for root in roots.iter().filter_map(Location::path) {
-            inside |= real.starts_with(resolve(&root).map_err(refused)?);
+            inside |= real.starts_with(resolve(&root).map_err(|detail| refused(location, detail))?);
         }
+
         if !inside {
-            return Err(refused(format!("a symlink leads out of the allowed roots; {advice}")));
+            let detail = format!("a symlink leads out of the allowed roots; {advice}");
+            return Err(refused(location, detail));
         }
+
         for folder in state {
-            if real.starts_with(resolve(folder).map_err(refused)?)
-                && !real.starts_with(resolve(objects).map_err(refused)?)
+            if real.starts_with(resolve(folder).map_err(|detail| refused(location, detail))?)
+                && !real.starts_with(resolve(objects).map_err(|detail| refused(location, detail))?)
             {
-                return Err(refused(
-                    "is a state folder of this service; use another folder".into(),
-                ));
+                let detail = "is a state folder of this service; use another folder";
+                return Err(refused(location, detail));
             }
         }
+
         Ok(())
     }
+}
+
+fn refused(location: &Location, detail: impl Into<String>) -> LocationError {
+    LocationError::not_allowed(&location.to_string(), detail)
 }
 
 fn read(roots: &[String]) -> Result<Vec<Location>, LocationError> {

@@ -306,3 +306,19 @@ fn a_job_that_needs_more_memory_than_there_is_is_refused() {
     assert!(detail.contains("worker.memory_bytes"), "{detail}");
     run(4 << 30).expect("enough memory");
 }
+
+/// Whether a job fits into memory is known from its plan: a job without a plan is not run to find out.
+#[test]
+fn a_job_that_cannot_be_planned_is_refused_where_memory_is_limited() {
+    let case = Case::fresh();
+    case.write("test.safetensors", 8u64.to_le_bytes());
+    let refused = |memory| match case.run_within(&case.spec(), &Silent, memory) {
+        Err(Failure::Input { code, pointer, .. }) => (code, pointer.unwrap_or_default()),
+        other => panic!("{other:?}"),
+    };
+
+    let expected = ("truncated", "/data/test".to_owned());
+    assert_eq!(refused(Some(4 << 30)), expected);
+    assert_eq!(refused(None), expected, "a run says the same");
+    assert!(case.left_under_output().is_empty());
+}

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use nix::{sys::stat::Mode, unistd::mkfifo};
-use retune::storage::{S3Config, Storage, StorageError};
+use retune::storage::{Content, NewFile, S3Config, Storage, StorageError};
 
 use crate::support::files::TestStorage;
 
@@ -32,7 +32,7 @@ fn a_large_file_is_written_aside_and_then_gets_its_name() {
     fs::write(&local, &content).unwrap();
 
     let attempt = storage.begin_attempt(&folder).unwrap();
-    let file = (&attempt, "deep/model.safetensors");
+    let file = NewFile { attempt: &attempt, name: "deep/model.safetensors" };
     let staged = storage.stage_file(file, &local, &|| true).unwrap();
     assert_eq!(staged.size, LARGE as u64);
     let place = test.objects().join("out/deep/model.safetensors");
@@ -53,7 +53,9 @@ fn what_was_cleared_away_gets_no_name() {
     let folder = test.storage.check_location(&test.uri("out")).unwrap();
     let attempt = storage.begin_attempt(&folder).unwrap();
     let mut pieces = std::iter::once(Ok(Bytes::from_static(b"mine")));
-    let staged = storage.stage((&attempt, "a"), (4, &mut pieces), &|| true).unwrap();
+    let file = NewFile { attempt: &attempt, name: "a" };
+    let content = Content { size: 4, pieces: &mut pieces };
+    let staged = storage.stage(file, content, &|| true).unwrap();
     test.write("out/a", "another's");
     storage.clear_attempt(&attempt).unwrap();
     assert!(!storage.put_in_place(&attempt, &staged).unwrap());
@@ -84,7 +86,8 @@ fn a_stop_leaves_nothing_behind() {
     let local = test.scratch().join("model");
     fs::write(&local, noise(LARGE)).unwrap();
     let attempt = storage.begin_attempt(&folder).unwrap();
-    let error = storage.stage_file((&attempt, "model"), &local, &|| false).unwrap_err();
+    let file = NewFile { attempt: &attempt, name: "model" };
+    let error = storage.stage_file(file, &local, &|| false).unwrap_err();
     assert!(matches!(error, StorageError::Stopped), "{error}");
     storage.abandon(&attempt).unwrap();
     assert_eq!(fs::read_dir(test.objects().join("out")).unwrap().count(), 0);

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs};
 
 use axum::Router;
 use bytes::Bytes;
-use retune::storage::{Credentials, Location, S3Config, Storage, TenantStorage};
+use retune::storage::{Credentials, Location, NewFile, S3Config, Storage, TenantStorage};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -43,7 +43,8 @@ fn a_large_object_goes_up_in_parts_and_comes_back_the_same() {
     fs::write(&local, &content).unwrap();
 
     let attempt = storage.begin_attempt(&folder).unwrap();
-    let staged = storage.stage_file((&attempt, "model.safetensors"), &local, &|| true).unwrap();
+    let file = NewFile { attempt: &attempt, name: "model.safetensors" };
+    let staged = storage.stage_file(file, &local, &|| true).unwrap();
     assert_eq!(server.parts(), 3);
     assert!(!storage.exists(&location).unwrap());
     assert!(storage.put_in_place(&attempt, &staged).unwrap());
@@ -69,7 +70,8 @@ fn the_uploads_of_an_attempt_that_died_are_ended() {
     let local = test.scratch().join("model");
     fs::write(&local, noise(LARGE)).unwrap();
     let attempt = storage.begin_attempt(&folder).unwrap();
-    storage.stage_file((&attempt, "model.safetensors"), &local, &|| true).unwrap();
+    let file = NewFile { attempt: &attempt, name: "model.safetensors" };
+    storage.stage_file(file, &local, &|| true).unwrap();
     assert_eq!(server.unfinished_uploads().len(), 1);
     let [found] = &storage.attempts(&folder).unwrap()[..] else { panic!("one attempt") };
     assert_eq!(found.id, attempt.id);

@@ -11,6 +11,7 @@
 //! A few bytes can announce any number of rows and values ([`pages`]): what a file says of itself is
 //! bounded before anything is read, and what it turns out to hold while it is.
 
+mod columns;
 mod header;
 mod images;
 mod look;
@@ -22,37 +23,28 @@ use std::{
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Arc, atomic::AtomicU64},
+    sync::atomic::AtomicU64,
 };
 
 use bytes::Bytes;
 use parquet::{
-    basic::Type as Physical,
     errors::ParquetError,
-    file::{
-        properties::ReaderProperties,
-        reader::{ChunkReader, FileReader},
-        serialized_reader::{ReadOptionsBuilder, SerializedFileReader},
-    },
-    record::{
-        Field, Row,
-        reader::{ReaderIter, TreeBuilder},
-    },
-    schema::types::{SchemaDescriptor, Type},
+    record::{Field, Row},
 };
 
-use super::{IDS, INPUTS, LABELS, MASK, TYPES, UNREAD};
+use super::{IDS, INPUTS, LABELS, MASK, TYPES};
 use crate::{
     artifacts::error::ArtifactError,
     engine::tensors::{Checkpoint, DType, HostTensor, Signature},
     storage::{Location, Storage},
 };
-use pages::{Bounded, Budget, TooLarge};
+use columns::Columns;
+use pages::{Budget, TooLarge};
 use stored::{Local, Stored};
 
 const IMAGES: [&str; 2] = ["image", "img"];
 const LABEL_COLUMNS: [&str; 2] = ["label", "labels"];
-/// What may be set as samples in memory, in bytes: what is decoded here is not mapped.
+/// What may be set as samples in memory, in bytes: what is decoded here is held.
 const MOST_BYTES: usize = 8 << 30;
 /// What a row takes beside its values, in bytes.
 const ROW: usize = 128;
@@ -127,162 +119,6 @@ fn guarded<T>(
     })
 }
 
-/// The columns of a file that are samples.
-struct Columns<'a, R: ChunkReader> {
-    reader: SerializedFileReader<R>,
-    file: R,
-    budget: Arc<Budget>,
-    location: &'a Location,
-    samples: usize,
-    of_images: bool,
-    /// With the names they have in the file: inputs, labels, perhaps a mask and token types.
-    wanted: Vec<Arc<Type>>,
-}
-
-impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
-    fn of(file: R, location: &'a Location, budget: Budget) -> Result<Self, ArtifactError> {
-        let reader = reader(file.clone()).map_err(|error| malformed(location, &error))?;
-        let described = reader.metadata().file_metadata();
-        let samples = usize::try_from(described.num_rows()).unwrap_or(0);
-        let fields = described.schema_descr().root_schema().get_fields();
-        let named = |names: &[&str]| {
-            names.iter().find_map(|name| fields.iter().find(|f| f.name() == *name)).cloned()
-        };
-        let missing = |what: &str| {
-            let found: Vec<&str> = fields.iter().map(|field| field.name()).collect();
-            let detail = format!("has no column {what}; its columns are {}", found.join(", "));
-            ArtifactError::fault("missing_column", location, detail)
-        };
-        let image = named(&IMAGES);
-        let of_images = image.is_some();
-        let inputs =
-            image.or_else(|| named(&[IDS])).ok_or_else(|| missing("image or input_ids"))?;
-        let labels = named(&LABEL_COLUMNS).ok_or_else(|| missing("label or labels"))?;
-        if let Some(unread) = UNREAD.into_iter().find(|name| named(&[*name]).is_some()) {
-            let detail = format!(
-                "has the column {unread}, which changes what the network computes and is not read \
-                 here; leave it out"
-            );
-            return Err(ArtifactError::fault("unexpected_column", location, detail));
-        }
-        let beside = |name| (!of_images).then(|| named(&[name])).flatten();
-        let wanted = [Some(inputs), Some(labels), beside(MASK), beside(TYPES)];
-        let wanted = wanted.into_iter().flatten().collect();
-        let budget = Arc::new(budget);
-        let columns = Self { reader, file, budget, location, samples, of_images, wanted };
-        columns.room(ROW, samples)?;
-        for column in columns.wanted.iter().skip(usize::from(of_images)) {
-            columns.check_whole_numbers(column)?;
-        }
-        Ok(columns)
-    }
-
-    /// The column is of whole numbers, or of lists of them.
-    fn check_whole_numbers(&self, column: &Type) -> Result<(), ArtifactError> {
-        if holds_whole_numbers(column) {
-            return Ok(());
-        }
-        let detail = format!("has no whole numbers in the column {}", column.name());
-        Err(self.fault("wrong_dtype", &detail))
-    }
-
-    fn read(&self, channels: Option<usize>) -> Result<Checkpoint, ArtifactError> {
-        let rows = self.rows(&self.wanted, ROWS_AT_ONCE)?;
-        if self.of_images { self.images(rows, channels) } else { self.tokens(rows) }
-    }
-
-    /// The rows of these columns, row group by row group.
-    fn rows(
-        &self,
-        columns: &[Arc<Type>],
-        at_once: usize,
-    ) -> Result<impl Iterator<Item = Result<Row, ParquetError>>, ArtifactError> {
-        let root = self.reader.metadata().file_metadata().schema_descr().root_schema();
-        let schema = Type::group_type_builder(root.name()).with_fields(columns.to_vec()).build();
-        let schema = schema.map_err(|error| malformed(self.location, &error))?;
-        let schema = Arc::new(SchemaDescriptor::new(Arc::new(schema)));
-        let rows_of = move |group| -> Result<ReaderIter, ParquetError> {
-            let tree = TreeBuilder::new().with_batch_size(at_once);
-            tree.as_iter(Arc::clone(&schema), &self.group(group)?)
-        };
-        Ok((0..self.reader.num_row_groups()).flat_map(move |group| {
-            let (rows, fault) = match rows_of(group) {
-                Ok(rows) => (Some(rows), None),
-                Err(fault) => (None, Some(Err(fault))),
-            };
-            rows.into_iter().flatten().chain(fault)
-        }))
-    }
-
-    fn group(&self, group: usize) -> Result<Bounded<'_, R>, ParquetError> {
-        let (file, budget) = (self.file.clone(), Arc::clone(&self.budget));
-        Ok(Bounded { group: self.reader.get_row_group(group)?, file, budget })
-    }
-
-    /// Refuses what would take too much memory.
-    fn room(&self, size: usize, samples: usize) -> Result<(), ArtifactError> {
-        if size.checked_mul(samples).is_some_and(|bytes| bytes <= MOST_BYTES) {
-            return Ok(());
-        }
-        let detail = format!(
-            "{samples} samples of {size} bytes are more than the {} GiB that are decoded in memory; \
-             write them as safetensors, which is not held there",
-            MOST_BYTES >> 30
-        );
-        Err(self.fault("dataset_too_large", &detail))
-    }
-
-    fn integer(
-        &self,
-        field: Option<&Field>,
-        column: &str,
-        at: usize,
-    ) -> Result<i64, ArtifactError> {
-        match field {
-            Some(&Field::Bool(value)) => Ok(value.into()),
-            Some(&Field::Byte(value)) => Ok(value.into()),
-            Some(&Field::Short(value)) => Ok(value.into()),
-            Some(&Field::Int(value)) => Ok(value.into()),
-            Some(&Field::Long(value)) => Ok(value),
-            Some(&Field::UByte(value)) => Ok(value.into()),
-            Some(&Field::UShort(value)) => Ok(value.into()),
-            Some(&Field::UInt(value)) => Ok(value.into()),
-            _ => {
-                let detail = format!("row {at} has no whole number in the column {column}");
-                Err(self.fault("wrong_dtype", &detail))
-            }
-        }
-    }
-
-    fn fault(&self, code: &'static str, detail: &str) -> ArtifactError {
-        ArtifactError::fault(code, self.location, detail)
-    }
-}
-
-fn holds_whole_numbers(column: &Type) -> bool {
-    if column.is_primitive() {
-        let whole = [Physical::BOOLEAN, Physical::INT32, Physical::INT64];
-        return whole.contains(&column.get_physical_type());
-    }
-    matches!(column.get_fields(), [only] if holds_whole_numbers(only))
-}
-
-/// The file, of which nothing but a footer of moderate length has been read.
-fn reader<R: ChunkReader + 'static>(file: R) -> Result<SerializedFileReader<R>, ParquetError> {
-    if let Some(at) = file.len().checked_sub(8) {
-        let tail = file.get_bytes(at, 4)?;
-        let length = tail.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        if (u64::from(LONGEST_FOOTER)..=at).contains(&length.into()) {
-            let detail = format!("is described by {length} bytes; write larger row groups");
-            return Err(ParquetError::External(Box::new(TooLarge(detail))));
-        }
-    }
-    // What is unpacked is not to be longer than announced.
-    let properties = ReaderProperties::builder().set_backward_compatible_lz4(false).build();
-    let options = ReadOptionsBuilder::new().with_reader_properties(properties).build();
-    SerializedFileReader::new_with_options(file, options)
-}
-
 /// The first of the columns that the row has.
 fn row_field<'r>(row: &'r Row, names: &[&str]) -> Option<&'r Field> {
     names.iter().find_map(|name| {
@@ -301,11 +137,11 @@ fn i64s(values: &[i64]) -> Bytes {
 }
 
 fn tensors(named: impl IntoIterator<Item = Named>) -> Checkpoint {
-    let tensor = |(name, dtype, shape, bytes): Named| {
+    let tensors = named.into_iter().map(|(name, dtype, shape, bytes)| {
         let tensor = HostTensor::from_bytes(dtype, shape, bytes).expect("the bytes fill the shape");
         (name.to_owned(), tensor)
-    };
-    named.into_iter().map(tensor).collect()
+    });
+    tensors.collect()
 }
 
 fn malformed(location: &Location, error: &ParquetError) -> ArtifactError {

@@ -155,6 +155,7 @@ fn check_alike(
     if same_columns && first.iter().all(alike) {
         return Ok(());
     }
+
     let detail = "its shards have different columns, or images of different sizes";
     Err(ArtifactError::fault("wrong_shape", folder, detail))
 }

@@ -6,6 +6,7 @@
 //! `base_layer.weight` and `base_layer.bias`.
 
 mod kind;
+mod ties;
 
 use std::collections::BTreeMap;
 
@@ -18,8 +19,7 @@ use crate::{
     artifacts::error::ArtifactError,
     engine::{
         network::{
-            OUTPUT, is_of_a_task, is_transposed, tensor_of_module, tied_embedding, vocabulary_of,
-            wrapper_of,
+            OUTPUT, is_of_a_task, is_transposed, tensor_of_module, vocabulary_of, wrapper_of,
         },
         tensors::{Signature, TensorInfo},
     },
@@ -94,22 +94,26 @@ impl Reading<'_> {
             let detail = format!("does not begin with {PREFIX}");
             return Err(self.fault("unexpected_tensor", name, detail));
         }
+
         let plain: Vec<&str> = names.iter().map(|name| &name[prefix.len()..]).collect();
         let inner = wrapper_of(self.config, &plain);
         let mut changes = BTreeMap::new();
+
         // What stands in a tensor's place comes before what is added to it.
         for wholes in [true, false] {
             for (name, plain) in names.iter().zip(&plain) {
                 let kind = Kind::of(&plain[inner.len()..]);
                 if matches!(kind, Kind::Whole(_)) == wholes {
-                    self.add(&mut changes, (name, kind))?;
+                    self.add(&mut changes, name, kind)?;
                 }
             }
         }
+
         if changes.is_empty() {
             let detail = "the adapter holds no tensors";
             return Err(ArtifactError::fault("empty_trajectory", self.place, detail));
         }
+
         let untied = self.settle_ties(&mut changes);
         Ok(Changes { by_tensor: changes, untied })
     }
@@ -117,7 +121,8 @@ impl Reading<'_> {
     fn add(
         &self,
         changes: &mut BTreeMap<String, Change>,
-        (name, kind): (&str, Kind),
+        name: &str,
+        kind: Kind,
     ) -> Result<(), ArtifactError> {
         match kind {
             Kind::Ignored => {}
@@ -138,7 +143,7 @@ impl Reading<'_> {
             }
             Kind::Bias(module) => {
                 let (tensor, shape) = self.of_base(name, &format!("{module}.bias"), false)?;
-                self.same_shape(name, (&self.own[name].shape, &shape))?;
+                self.same_shape(name, &self.own[name].shape, &shape)?;
                 let scale = self.settings.scale(module).map_err(self.refused(name))?;
                 let shift = Some(Shift { bias: name.to_owned(), scale });
                 changes.entry(tensor).or_default().shift = shift;
@@ -146,7 +151,7 @@ impl Reading<'_> {
             Kind::Factors { module, ends } => {
                 let (tensor, shape) = self.of_base(name, &format!("{module}.weight"), false)?;
                 let shape = self.whole_shape(changes, &tensor, shape);
-                let product = self.product((name, module), ends, &shape)?;
+                let product = self.product(name, module, ends, &shape)?;
                 changes.entry(tensor).or_default().product = Some(product);
             }
             Kind::Tokens(module) => {
@@ -187,7 +192,7 @@ impl Reading<'_> {
                 Err(self.fault("unexpected_tensor", name, detail))
             }
             Some(found) if is_whole && *own != found.shape => {
-                if self.is_resized(&tensor, (own, &found.shape)) {
+                if self.is_resized(&tensor, own, &found.shape) {
                     return Ok((tensor, own.clone()));
                 }
                 if !is_head {
@@ -202,7 +207,7 @@ impl Reading<'_> {
     }
 
     /// Whether a tensor's rows are tokens, of which there may be others in number.
-    fn is_resized(&self, tensor: &str, (own, base): (&[usize], &[usize])) -> bool {
+    fn is_resized(&self, tensor: &str, own: &[usize], base: &[usize]) -> bool {
         let counts_tokens = tensor == OUTPUT || vocabulary_of(self.config) == Some(tensor);
         counts_tokens && own.len() == 2 && base.len() == 2 && own[1] == base[1]
     }
@@ -219,7 +224,8 @@ impl Reading<'_> {
 
     fn product(
         &self,
-        (a, module): (&str, &str),
+        a: &str,
+        module: &str,
         ends: [&'static str; 2],
         weight: &[usize],
     ) -> Result<Product, ArtifactError> {
@@ -239,15 +245,16 @@ impl Reading<'_> {
             let detail = format!("r is {rank}, the factors' is {r} and {s}");
             return Err(self.fault("wrong_shape", a, detail));
         }
+
         let transposed = ends == EMBEDDING || is_transposed(self.config, module);
         let changed = if transposed { [read, &[*out]].concat() } else { [&[*out], read].concat() };
-        self.same_shape(a, (&changed, weight))?;
+        self.same_shape(a, &changed, weight)?;
         let magnitudes = MAGNITUDES.iter().map(|end| format!("{stem}{end}"));
         let magnitude = magnitudes.into_iter().find(|name| self.own.contains_key(name));
         match &magnitude {
             Some(name) => {
                 let values: usize = self.own[name].shape.iter().product();
-                self.same_shape(name, (&[values], &[*out]))?;
+                self.same_shape(name, &[values], &[*out])?;
             }
             None if self.settings.use_dora => {
                 let name = format!("{stem}{}", MAGNITUDES[0]);
@@ -255,6 +262,7 @@ impl Reading<'_> {
             }
             None => {}
         }
+
         let scale = self.settings.scale(module).map_err(self.refused(a))?;
         Ok(Product { a: a.to_owned(), b, scale, transposed, magnitude })
     }
@@ -266,7 +274,7 @@ impl Reading<'_> {
             return Err(self.fault("unexpected_tensor", name, detail));
         };
         let wanted = [&[indices.len()], weight.get(1..).unwrap_or_default()].concat();
-        self.same_shape(name, (shape, &wanted))?;
+        self.same_shape(name, shape, &wanted)?;
         if let Some(row) = indices.iter().find(|row| **row >= weight[0]) {
             let detail = format!("row {row} of {} in trainable_token_indices", weight[0]);
             return Err(self.fault("wrong_shape", name, detail));
@@ -288,51 +296,7 @@ impl Reading<'_> {
         }
     }
 
-    /// The embedding, where the base's output matrix is the same.
-    fn tied(&self) -> Option<String> {
-        let embedding = tied_embedding(self.config)?;
-        let tied = !self.base.contains_key(OUTPUT) && self.base.contains_key(&embedding);
-        tied.then_some(embedding)
-    }
-
-    /// Decides whether a tied pair is still one, as peft has it: what is saved as a parameter of the base
-    /// (a resized embedding) and single tokens change both; factors and copies change one, but for
-    /// `ensure_weight_tying`. Whether the two became two.
-    fn settle_ties(&self, changes: &mut BTreeMap<String, Change>) -> bool {
-        let Some(embedding) = self.tied() else { return false };
-        let output = changes.remove(OUTPUT);
-        if output.is_none() && !changes.contains_key(&embedding) {
-            return false;
-        }
-        let mut words = changes.remove(&embedding).unwrap_or_default();
-        let mut output = output.unwrap_or_default();
-        let module = |tensor: &str| tensor.strip_suffix(".weight").unwrap_or(tensor).to_owned();
-        let of_both = [(&words, module(&embedding)), (&output, module(OUTPUT))]
-            .into_iter()
-            .filter(|(_, module)| !self.settings.saves(module))
-            .find_map(|(change, _)| change.whole.clone());
-        if of_both.is_some() {
-            words.whole.clone_from(&of_both);
-            output.whole = of_both;
-        }
-        if words.rows.is_some() {
-            output.rows.clone_from(&words.rows);
-        }
-        let untied = output != words && !self.settings.ensure_weight_tying;
-        if words != Change::default() {
-            changes.insert(embedding, words);
-        }
-        if untied {
-            changes.insert(OUTPUT.to_owned(), output);
-        }
-        untied
-    }
-
-    fn same_shape(
-        &self,
-        name: &str,
-        (own, base): (&[usize], &[usize]),
-    ) -> Result<(), ArtifactError> {
+    fn same_shape(&self, name: &str, own: &[usize], base: &[usize]) -> Result<(), ArtifactError> {
         if own == base {
             return Ok(());
         }

@@ -21,11 +21,13 @@ impl Change {
         if let Some(product) = &self.product {
             tensor = product.added(&tensor, own);
         }
+
         if let Some(Shift { bias, scale }) = &self.shift {
             let zero = HostTensor::from_f32(tensor.shape().to_vec(), vec![0.0; tensor.len()]);
             let plain = HostTensor::from_f32(tensor.shape().to_vec(), tensor.f32().into_owned());
             tensor = plain.shifted(&zero, &own[bias], *scale);
         }
+
         Some(match &self.rows {
             Some(rows) => rows.replaced(&tensor, own),
             None => tensor,
@@ -41,8 +43,9 @@ impl Product {
         let shape = weight.shape().to_vec();
         let mut merged = Merged {
             weight: weight.clone(),
-            a: own[&self.a].clone(),
-            b: own[&self.b].clone(),
+            // Every range of the product reads all of them.
+            a: own[&self.a].held(),
+            b: own[&self.b].held(),
             columns: shape[1..].iter().product(),
             scale: self.scale,
             transposed: self.transposed,
@@ -51,6 +54,7 @@ impl Product {
         if let Some(magnitude) = &self.magnitude {
             merged.factors = Some(merged.factors_to(&own[magnitude]));
         }
+
         let lazy = HostTensor::lazy(DType::F32, shape, Arc::new(merged));
         if weight.is_lazy() { lazy } else { lazy.held() }
     }
@@ -60,7 +64,7 @@ impl Rows {
     fn replaced(&self, tensor: &HostTensor, own: &Checkpoint) -> HostTensor {
         let rows = self.indices.iter().enumerate().map(|(at, &row)| (row, at)).collect();
         let width = tensor.shape()[1..].iter().product();
-        let values = own[&self.values].clone();
+        let values = own[&self.values].held();
         let replaced = Replaced { of: tensor.clone(), values, rows, width };
         let lazy = HostTensor::lazy(DType::F32, tensor.shape().to_vec(), Arc::new(replaced));
         if tensor.is_lazy() { lazy } else { lazy.held() }
@@ -93,8 +97,9 @@ impl Merged {
                 squares[self.output_of(at)] += value * value;
             }
         }
-        let factor = |(square, &m): (f64, &f32)| f64::from(m) / square.sqrt();
-        Arc::new(squares.into_iter().zip(magnitude.f32().iter()).map(factor).collect())
+        let magnitudes = magnitude.f32();
+        let factors = squares.into_iter().zip(magnitudes.iter());
+        Arc::new(factors.map(|(square, &m)| f64::from(m) / square.sqrt()).collect())
     }
 
     fn output_of(&self, at: usize) -> usize {

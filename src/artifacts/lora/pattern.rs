@@ -40,6 +40,7 @@ impl Pattern {
                 }
             });
         }
+
         Ok(Self { from_the_start, parts })
     }
 

@@ -117,18 +117,22 @@ pub(super) struct Settings {
     trainable_token_indices: Value,
 }
 
+fn malformed(detail: String) -> Refusal {
+    ("malformed_config", detail)
+}
+
 impl Settings {
     /// Reads the settings, and refuses what is not known to be neutral and not built.
     ///
     /// # Errors
     /// `malformed_config`, `not_implemented`.
     pub fn read(bytes: &[u8]) -> Result<Self, Refusal> {
-        let malformed = |detail: String| ("malformed_config", detail);
         let document: Map<String, Value> =
             serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
         if !document.contains_key("peft_type") {
             return Err(malformed("peft_type is missing; \"LORA\" is what can be read".into()));
         }
+
         // Another kind of adapter has keys of its own: what it is comes first.
         let kind_first = document.iter().filter(|(key, _)| *key == "peft_type");
         for (key, value) in kind_first.chain(&document) {
@@ -143,14 +147,17 @@ impl Settings {
                 Some(_) => {}
             }
         }
+
         let settings: Self = serde_json::from_value(Value::Object(document))
             .map_err(|error| malformed(error.to_string()))?;
         if settings.r == 0 {
             return Err(malformed("r must be at least 1".into()));
         }
+
         for pattern in settings.patterns() {
             Pattern::read(pattern)?;
         }
+
         Ok(settings)
     }
 

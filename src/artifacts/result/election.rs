@@ -73,12 +73,11 @@ pub(super) fn hold(
         let created = storage.blocking().publish_bytes(&place, Bytes::from(text.clone()));
         match created {
             Ok(_) => {
-                let overtaken = || StorageError::Unavailable {
+                let standing = own.finish(storage, folder)?;
+                return Ok(Finished::Own(standing.ok_or_else(|| StorageError::Unavailable {
                     location: folder.to_string(),
                     detail: "another attempt has cleared away what this one had written".into(),
-                };
-                let standing = own.finish(storage, folder)?.ok_or_else(overtaken)?;
-                return Ok(Finished::Own(standing));
+                })?));
             }
             Err(StorageError::AlreadyExists { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -89,6 +88,7 @@ pub(super) fn hold(
             return Ok(Finished::Other(standing));
         }
     }
+
     let location = folder.to_string();
     Err(StorageError::Unavailable { location, detail: "too many elections".into() }.into())
 }
@@ -106,6 +106,7 @@ impl Elected {
                 return Ok(None);
             }
         }
+
         let place = folder.at(&ResultKey::Manifest);
         let written = storage.blocking().publish_bytes(&place, pretty(&self.manifest))?;
         let names: Vec<&str> = self.files.iter().map(|file| file.name.as_str()).collect();

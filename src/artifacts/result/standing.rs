@@ -60,6 +60,7 @@ pub(super) fn find(
     if !storage.exists(&place)? {
         return Ok(None);
     }
+
     let bytes = storage.read_small(&place, MANIFEST_LIMIT)?;
     let Ok(manifest) = serde_json::from_slice::<Value>(&bytes) else { return Ok(None) };
     let Ok(listing) = Listing::deserialize(&manifest) else { return Ok(None) };
@@ -69,6 +70,7 @@ pub(super) fn find(
             return Ok(None);
         }
     }
+
     let manifest_sha256 = sha256_of(&bytes);
     Ok(Some(Standing { uri: format!("{folder}/"), manifest_sha256, manifest, listing }))
 }

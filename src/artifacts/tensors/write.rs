@@ -37,18 +37,17 @@ pub struct FinitePieces<'a> {
 /// all are aligned) and name: the same checkpoint gives the same bytes.
 pub fn to_pieces(checkpoint: &Checkpoint) -> Pieces<'_> {
     let Front { header, size, tensors } = front(checkpoint);
-    let parts = |(_, tensor): (&str, &'_ HostTensor)| {
+    let parts = tensors.into_iter().flat_map(|(_, tensor)| {
         let tensor = tensor.clone();
         tensor.pieces().map(move |range| tensor.bytes_of(range))
-    };
-    let pieces = std::iter::once(header).chain(tensors.into_iter().flat_map(parts));
-    Pieces { size, pieces: Box::new(pieces) }
+    });
+    Pieces { size, pieces: Box::new(std::iter::once(header).chain(parts)) }
 }
 
 /// The same, each value looked at before it is handed out.
 pub fn to_finite_pieces(checkpoint: &Checkpoint) -> FinitePieces<'_> {
     let Front { header, size, tensors } = front(checkpoint);
-    let parts = |(name, tensor): (&'_ str, &'_ HostTensor)| {
+    let parts = tensors.into_iter().flat_map(|(name, tensor)| {
         let (name, tensor) = (name.to_owned(), tensor.clone());
         tensor.pieces().map(move |range| {
             let bytes = tensor.bytes_of(range.clone());
@@ -62,9 +61,8 @@ pub fn to_finite_pieces(checkpoint: &Checkpoint) -> FinitePieces<'_> {
                 Some(element) => Err(NotFinite { tensor: name.clone(), element }),
             }
         })
-    };
-    let pieces = std::iter::once(Ok(header)).chain(tensors.into_iter().flat_map(parts));
-    FinitePieces { size, pieces: Box::new(pieces) }
+    });
+    FinitePieces { size, pieces: Box::new(std::iter::once(Ok(header)).chain(parts)) }
 }
 
 /// What stands before the tensors of a file, and their order in it.
@@ -93,6 +91,7 @@ fn front(checkpoint: &Checkpoint) -> Front<'_> {
         );
         position = end;
     }
+
     let mut json = Value::Object(header).to_string().into_bytes();
     json.resize(json.len().next_multiple_of(PREFIX as usize), b' ');
     let mut front = (json.len() as u64).to_le_bytes().to_vec();

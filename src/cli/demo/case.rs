@@ -69,6 +69,7 @@ impl Case {
         let tuned = trainer.train(title, &old_base, &train, recipe)?;
         say(title, trainer.accuracy(&tuned.model, &test), &tuned);
         let new_base = base("new base, other half, upright", &other_half, 3)?;
+
         Ok(Self { old_base, tuned, new_base, train, validation, test })
     }
 
@@ -87,6 +88,7 @@ impl Case {
             write_model(&trajectory.join(&name), &network.config, model)?;
             checkpoints.push(json!({"step": step, "model": format!("{name}/")}));
         }
+
         let list = json!({"format": "retune-trajectory/1", "checkpoints": checkpoints});
         write_json(&trajectory.join("trajectory.json"), &list)?;
         let data = folder.join("data");
@@ -96,6 +98,7 @@ impl Case {
         {
             write_tensors(&data.join(format!("{name}.safetensors")), &images.tensors())?;
         }
+
         Ok(())
     }
 }
@@ -143,11 +146,11 @@ fn write_json(path: &Path, value: &Value) -> anyhow::Result<()> {
 }
 
 fn write_tensors(path: &Path, tensors: &Checkpoint) -> anyhow::Result<()> {
-    let write = || {
-        let mut file = File::create(path)?;
-        tensors::to_pieces(tensors).pieces.try_for_each(|piece| file.write_all(&piece))
-    };
-    write().with_context(|| path.display().to_string())
+    File::create(path)
+        .and_then(|mut file| {
+            tensors::to_pieces(tensors).pieces.try_for_each(|piece| file.write_all(&piece))
+        })
+        .with_context(|| path.display().to_string())
 }
 
 #[cfg(test)]

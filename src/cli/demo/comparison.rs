@@ -122,6 +122,7 @@ pub fn plain(
             best = Some((reached, learning_rate, result));
         }
     }
+
     let Some((_, rate, short)) = best else { bail!("no learning rate to try") };
     let recipe = Recipe { seed: derived(seed, 2), ..CUSTOMISE };
     let full = trainer.train("full fine-tuning", &case.new_base, &case.train, recipe)?;

@@ -38,11 +38,11 @@ impl Images {
     }
 
     fn part(file: &SafeTensors, name: &str) -> anyhow::Result<Self> {
-        let tensor = |kind: &str| {
+        let [pixels, labels] = ["inputs", "labels"].map(|kind| {
             let name = format!("{name}.{kind}");
             file.tensor(&name).with_context(|| format!("the demo's data have no {name}"))
-        };
-        let (pixels, labels) = (tensor("inputs")?, tensor("labels")?);
+        });
+        let (pixels, labels) = (pixels?, labels?);
         let labels = labels.data().as_chunks().0.iter().map(|&l| i64::from_le_bytes(l)).collect();
         Ok(Self { pixels: pixels.data().to_vec(), labels })
     }
@@ -64,8 +64,7 @@ impl Images {
 
     /// Every other run of ten samples, and the rest: two halves without a common image.
     pub fn halves(&self) -> (Self, Self) {
-        let first = |i: usize| (i / CLASSES).is_multiple_of(2);
-        (self.chosen(first), self.chosen(|i| !first(i)))
+        (self.chosen(is_in_first_half), self.chosen(|i| !is_in_first_half(i)))
     }
 
     /// The first `count` samples, and the rest.
@@ -96,6 +95,10 @@ impl Images {
         let labels = HostTensor::from_i64(vec![self.len()], &self.labels);
         [("inputs".to_owned(), pixels), ("labels".to_owned(), labels)].into_iter().collect()
     }
+}
+
+fn is_in_first_half(sample: usize) -> bool {
+    (sample / CLASSES).is_multiple_of(2)
 }
 
 /// Row `r`, column `c` of the result is row `c`, column `side − 1 − r` of the image.

@@ -50,9 +50,11 @@ impl Service {
                 command.env_remove(name);
             }
         }
+
         if !pg_bin.is_empty() {
             command.env("RETUNE_PG_BIN", pg_bin);
         }
+
         // A group of its own: Ctrl-C reaches us alone, and we end it in good order.
         command.process_group(0).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);

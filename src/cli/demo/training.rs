@@ -43,15 +43,15 @@ impl Network {
             "input": {"kind": "image", "shape": [1, SIDE, SIDE]},
             "nodes": [{"op": "flatten"}, {"op": "linear", "param": "fc1"}, {"op": "relu"},
                       {"op": "linear", "param": "fc2"}]});
-        let tensor = |name: &str, shape: &[usize]| {
-            (name.to_owned(), TensorInfo { dtype: DType::F32, shape: shape.to_vec() })
-        };
-        let signature = Signature::from([
-            tensor("fc1.weight", &[WIDTH, SIDE * SIDE]),
-            tensor("fc1.bias", &[WIDTH]),
-            tensor("fc2.weight", &[CLASSES, WIDTH]),
-            tensor("fc2.bias", &[CLASSES]),
-        ]);
+        let shapes = [
+            ("fc1.weight", vec![WIDTH, SIDE * SIDE]),
+            ("fc1.bias", vec![WIDTH]),
+            ("fc2.weight", vec![CLASSES, WIDTH]),
+            ("fc2.bias", vec![CLASSES]),
+        ];
+        let signature = Signature::from(
+            shapes.map(|(name, shape)| (name.to_owned(), TensorInfo { dtype: DType::F32, shape })),
+        );
         let graph = Graph::from_document(&config).context("the demo's network")?;
         Ok(Self { config, graph, signature })
     }
@@ -135,6 +135,7 @@ impl<'a> Trainer<'a> {
         if self.stop.is_cancelled() {
             return Err(Interrupted.into());
         }
+
         let sample_gradients = (self.learner.cost() - spent).sample_gradients;
         let (model, snapshots) = (tuned.checkpoint, tuned.snapshots);
         Ok(Trained { model, snapshots, seconds, sample_gradients })

@@ -1,7 +1,15 @@
 //! How the two bases are related, and what `auto` made of it.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type},
+    },
+};
 
 use super::candidate::LossBarrier;
 use crate::contract::spec::Method;
@@ -28,12 +36,56 @@ pub struct Diagnosis {
 #[serde(default)]
 pub struct BaseCosines {
     /// Over a layer's tensors together, by the prefix of their names; null where one side is zero.
-    #[schema(value_type = Vec<Vec<serde_json::Value>>)]
-    pub layers: Vec<(String, Option<f64>)>,
+    pub layers: Vec<LayerCosine>,
     /// Over all tensors.
     pub all: Option<f64>,
     /// Over tensors of two or more axes.
     pub matrices: Option<f64>,
+}
+
+/// The cosine of one layer's tensors. In JSON it is a list of the two.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(String, Option<f64>)", into = "(String, Option<f64>)")]
+pub struct LayerCosine {
+    /// The prefix of the tensors' names.
+    pub layer: String,
+    /// Null where one side is zero.
+    pub cosine: Option<f64>,
+}
+
+impl From<(String, Option<f64>)> for LayerCosine {
+    fn from((layer, cosine): (String, Option<f64>)) -> Self {
+        Self { layer, cosine }
+    }
+}
+
+impl From<LayerCosine> for (String, Option<f64>) {
+    fn from(of: LayerCosine) -> Self {
+        (of.layer, of.cosine)
+    }
+}
+
+// By hand: generators of clients do not read `items: false`, which the derive writes for a pair.
+impl PartialSchema for LayerCosine {
+    fn schema() -> RefOr<Schema> {
+        let part = ObjectBuilder::new().schema_type(SchemaType::from_iter([
+            Type::String,
+            Type::Number,
+            Type::Null,
+        ]));
+        ArrayBuilder::new()
+            .items(part)
+            .description(Some("The prefix of a layer's tensors, and their cosine or null."))
+            .max_items(Some(2))
+            .min_items(Some(2))
+            .into()
+    }
+}
+
+impl ToSchema for LayerCosine {
+    fn name() -> Cow<'static, str> {
+        "LayerCosine".into()
+    }
 }
 
 /// What a matching of the two bases' weights adds, and what data add to that.

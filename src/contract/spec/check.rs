@@ -102,9 +102,11 @@ impl Spec {
         if methods.is_empty() {
             faults.push(Fault::new("/methods", "name at least one method, or say \"auto\""));
         }
+
         if methods.len() > METHODS_LIMIT {
             faults.push(Fault::new("/methods", format!("at most {METHODS_LIMIT} methods")));
         }
+
         for (i, method) in methods.iter().take(METHODS_LIMIT).enumerate() {
             if methods[..i].contains(method) {
                 faults.push(Fault::new(format!("/methods/{i}"), "this method is named twice"));
@@ -116,6 +118,7 @@ impl Spec {
                 ));
             }
         }
+
         let on = self.options.gradfix_on;
         if methods.contains(&Method::Gradfix) && matches!(on, Method::Gradfix | Method::Oracle) {
             let detail = format!("gradfix masks another method's update, not {}", on.name());
@@ -130,14 +133,17 @@ impl Spec {
         if let Some(update) = &options.update {
             within(faults, "/options/update/rank", update.rank, 1, 4096);
         }
+
         if let Alpha::Fixed(alpha) = options.alpha
             && !(alpha.is_finite() && alpha.abs() <= 100.0)
         {
             faults.push(Fault::new("/options/alpha", "a number of magnitude at most 100"));
         }
+
         if !(0.0..=1000.0).contains(&options.weight_anchor) {
             faults.push(Fault::new("/options/weight_anchor", "must lie between 0 and 1000"));
         }
+
         if let Some(fine_tune) = &self.fine_tune {
             within(faults, "/fine_tune/epochs", fine_tune.epochs, 1, 10_000);
             within(faults, "/fine_tune/batch_size", fine_tune.batch_size, 1, 1 << 20);
@@ -152,6 +158,7 @@ impl Spec {
                 faults.push(Fault::new("/fine_tune", "fine-tuning needs data.train"));
             }
         }
+
         if let Some(preprocess) = self.data.as_ref().and_then(|data| data.preprocess.as_ref()) {
             if preprocess.mean.len().max(preprocess.std.len()) > CHANNELS_LIMIT {
                 let detail = format!("at most {CHANNELS_LIMIT} channels");
@@ -185,15 +192,18 @@ impl Spec {
         ] {
             texts.extend(uri.map(|uri| (format!("/data/{name}"), uri)));
         }
+
         texts.extend(self.callback.iter().map(|to| ("/callback/url".into(), to.url.as_str())));
         for (key, value) in self.metadata.iter().take(METADATA_LIMIT) {
             let pointer = format!("/metadata/{}", key.replace('~', "~0").replace('/', "~1"));
             texts.push((pointer.clone(), key));
             texts.push((pointer, value));
         }
+
         if self.metadata.len() > METADATA_LIMIT {
             faults.push(Fault::new("/metadata", format!("at most {METADATA_LIMIT} entries")));
         }
+
         for (pointer, text) in texts {
             if text.len() > TEXT_LIMIT {
                 faults.push(Fault::new(pointer, format!("longer than {TEXT_LIMIT} bytes")));
@@ -210,6 +220,7 @@ impl Spec {
         if !self.has_data() {
             faults.push(Fault::new("/gate", "a gate needs data to judge by: give data.test"));
         }
+
         let bounds = [
             ("min", gate.min),
             ("max_drop_from_source", gate.max_drop_from_source),
@@ -219,6 +230,7 @@ impl Spec {
             let names = "min, max_drop_from_source or max_negative_flips";
             faults.push(Fault::new("/gate", format!("give at least one of {names}")));
         }
+
         for (name, bound) in bounds {
             if bound.is_some_and(|b| !(0.0..=1.0).contains(&b)) {
                 faults.push(Fault::new(format!("/gate/{name}"), "must lie between 0 and 1"));
@@ -247,6 +259,7 @@ fn pointer_of(path: &serde_path_to_error::Path) -> String {
             Segment::Unknown => {}
         }
     }
+
     pointer
 }
 

@@ -32,7 +32,7 @@ pub struct HostTensor {
 #[derive(Clone, Debug)]
 enum Data {
     Floats(Arc<Vec<f32>>),
-    /// Little-endian elements, owned or mapped.
+    /// Little-endian elements.
     Raw(Bytes),
     Lazy(Arc<dyn Elements>),
 }

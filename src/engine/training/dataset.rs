@@ -1,11 +1,11 @@
-//! Labelled samples in host memory. Reading them from a store is for `artifacts`.
+//! Labelled samples, their values in host memory or in a file. Reading them from a store is for `artifacts`.
 
 use bytes::Bytes;
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::cross_entropy::IGNORED;
-use crate::tensors::HostTensor;
+use crate::tensors::{DType, HostTensor};
 
 /// Samples with their labels. Cloning and [`Dataset::subset`] share the values.
 #[derive(Clone, Debug)]
@@ -25,8 +25,8 @@ pub struct Dataset {
 #[derive(Clone, Debug)]
 enum Inputs {
     Floats(HostTensor),
-    /// Scaled by 1/255 when read.
-    Bytes(Bytes),
+    /// u8, scaled by 1/255 when read.
+    Bytes(HostTensor),
 }
 
 /// Samples `[B, …sample_shape]`, row-major, with a label for every row of logits: `[B]`, or `[B, S]`
@@ -110,11 +110,22 @@ impl Dataset {
     /// # Panics
     /// When the bytes do not fill the shape; readers check first.
     pub fn from_bytes(bytes: Bytes, sample_shape: Vec<usize>, labels: Vec<i64>) -> Self {
-        let size: usize = sample_shape.iter().product();
-        assert_eq!(bytes.len(), size * labels.len(), "the bytes fill the samples");
+        let shape = [&[labels.len()], &sample_shape[..]].concat();
+        let inputs = HostTensor::from_bytes(DType::U8, shape, bytes);
+        Self::from_pixels(inputs.expect("the bytes fill the samples"), labels)
+    }
+
+    /// Samples stored as u8, `[N, …]`, read as value / 255.
+    ///
+    /// # Panics
+    /// When they are no u8, or there are not as many labels as rows; readers check first.
+    pub fn from_pixels(inputs: HostTensor, labels: Vec<i64>) -> Self {
+        assert_eq!(inputs.dtype(), DType::U8, "one byte a value");
+        assert_eq!(inputs.shape().first(), Some(&labels.len()), "one label a sample");
+        let sample_shape = inputs.shape()[1..].to_vec();
         let rows = (0..labels.len()).collect();
         Self {
-            inputs: Inputs::Bytes(bytes),
+            inputs: Inputs::Bytes(inputs),
             sample_shape,
             labels,
             rows,
@@ -180,20 +191,18 @@ impl Dataset {
     pub fn batch(&self, positions: &[usize]) -> Batch {
         let size: usize = self.sample_shape.iter().product();
         let mut inputs = Vec::with_capacity(size * positions.len());
-        match &self.inputs {
-            Inputs::Floats(tensor) => {
-                let values = tensor.f32();
-                for &p in positions {
-                    inputs.extend_from_slice(&values[self.rows[p] * size..][..size]);
-                }
-            }
-            Inputs::Bytes(bytes) => {
-                for &p in positions {
-                    let row = &bytes[self.rows[p] * size..][..size];
-                    inputs.extend(row.iter().map(|&v| f32::from(v) / 255.0));
+        // Rows that follow each other are read at once: the values may lie in a file.
+        for run in positions.chunk_by(|&p, &next| self.rows[next] == self.rows[p] + 1) {
+            let start = self.rows[run[0]] * size;
+            let range = start..start + run.len() * size;
+            match &self.inputs {
+                Inputs::Floats(tensor) => inputs.extend_from_slice(&tensor.floats(range)),
+                Inputs::Bytes(tensor) => {
+                    inputs.extend(tensor.bytes_of(range).iter().map(|&v| f32::from(v) / 255.0));
                 }
             }
         }
+
         self.scale(&mut inputs);
         let labels = self.labels_of(positions).collect();
         Batch { inputs, sample_shape: self.sample_shape.clone(), labels }

@@ -79,11 +79,6 @@ impl Speeds {
             / (3.0 * linear.samples * linear.load.products);
         let convolution = (convolutions.gradient() - node * convolutions.load.nodes).max(0.0)
             / (3.0 * convolutions.samples * convolutions.load.convolutions);
-        let rest = |sample: &Sample, elements: f64| {
-            let known =
-                3.0 * sample.samples * sample.load.products * product + node * sample.load.nodes;
-            (sample.gradient() - known).max(0.0) / (sample.samples * elements)
-        };
         let (light, heavy) = (Sample::light(), Sample::heavy());
         Self {
             version: VERSION,
@@ -91,8 +86,8 @@ impl Speeds {
             product,
             similarity: similarities(),
             convolution,
-            light: rest(&light, light.load.light),
-            heavy: rest(&heavy, heavy.load.heavy),
+            light: light.rest(light.load.light, product, node),
+            heavy: heavy.rest(heavy.load.heavy, product, node),
             node,
             arithmetic: arithmetic(),
             assignment: assignments(),
@@ -122,13 +117,13 @@ struct Sample {
 }
 
 impl Sample {
-    fn new(shape: &[usize], samples: usize, (nodes, shapes): (Value, &[(&str, &[usize])])) -> Self {
+    fn new(shape: &[usize], samples: usize, nodes: &Value, tensors: &[(&str, &[usize])]) -> Self {
         let kind = ["features", "tokens", "image"][shape.len() - 1];
         let document = json!({"input": {"kind": kind, "shape": shape}, "nodes": nodes});
-        let info = |&(name, shape): &(&str, &[usize])| {
-            (name.to_owned(), TensorInfo { dtype: DType::F32, shape: shape.to_vec() })
-        };
-        let signature: Signature = shapes.iter().map(info).collect();
+        let tensors = tensors.iter().map(|(name, shape)| {
+            ((*name).to_owned(), TensorInfo { dtype: DType::F32, shape: shape.to_vec() })
+        });
+        let signature: Signature = tensors.collect();
         let graph = Graph::from_document(&document).expect("our own graph");
         let load = Load::of(&graph, &signature).expect("our own shapes");
         Self { graph, signature, load, samples: samples as f64 }
@@ -138,13 +133,13 @@ impl Sample {
     fn small() -> Self {
         let mut nodes = vec![json!({"op": "relu"}); 19];
         nodes.push(json!({"op": "linear", "param": "fc"}));
-        Self::new(&[4], 1, (nodes.into(), &[("fc.weight", &[2, 4])]))
+        Self::new(&[4], 1, &nodes.into(), &[("fc.weight", &[2, 4])])
     }
 
     fn linear() -> Self {
         let nodes = json!([{"op": "linear", "param": "a"}, {"op": "linear", "param": "b"}]);
         let shapes: [(&str, &[usize]); 2] = [("a.weight", &[2048, 768]), ("b.weight", &[64, 2048])];
-        Self::new(&[768], 128, (nodes, &shapes))
+        Self::new(&[768], 128, &nodes, &shapes)
     }
 
     fn convolutions() -> Self {
@@ -152,7 +147,7 @@ impl Sample {
             {"op": "conv2d", "param": "b", "padding": 1}, {"op": "global_avg_pool"}]);
         let shapes: [(&str, &[usize]); 2] =
             [("a.weight", &[32, 16, 3, 3]), ("b.weight", &[32, 32, 3, 3])];
-        Self::new(&[16, 16, 16], 32, (nodes, &shapes))
+        Self::new(&[16, 16, 16], 32, &nodes, &shapes)
     }
 
     fn light() -> Self {
@@ -160,14 +155,20 @@ impl Sample {
             {"op": "add", "inputs": ["n", "input"]}, {"op": "relu"}, {"op": "global_avg_pool"}]);
         let of_norm = ["weight", "bias", "running_mean", "running_var"].map(|s| format!("n.{s}"));
         let shapes = of_norm.each_ref().map(|name| (name.as_str(), &[16][..]));
-        Self::new(&[16, 16, 16], 64, (nodes, &shapes))
+        Self::new(&[16, 16, 16], 64, &nodes, &shapes)
     }
 
     fn heavy() -> Self {
         let nodes = json!([{"op": "linear", "param": "a"}, {"op": "gelu"}, {"op": "silu", "id": "s"},
             {"op": "tanh", "id": "t"}, {"op": "gate", "inputs": ["s", "t"]},
             {"op": "linear", "param": "b"}]);
-        Self::new(&[16], 128, (nodes, &[("a.weight", &[2048, 16]), ("b.weight", &[4, 2048])]))
+        Self::new(&[16], 128, &nodes, &[("a.weight", &[2048, 16]), ("b.weight", &[4, 2048])])
+    }
+
+    /// Seconds an element, beyond what products (seconds a FLOP) and nodes (seconds each) take.
+    fn rest(&self, elements: f64, product: f64, node: f64) -> f64 {
+        let known = 3.0 * self.samples * self.load.products * product + node * self.load.nodes;
+        (self.gradient() - known).max(0.0) / (self.samples * elements)
     }
 
     /// Seconds of one gradient.
@@ -194,7 +195,7 @@ fn arithmetic() -> f64 {
         [("a.weight", &[512, 4]), ("b.weight", &[512, 512]), ("c.weight", &[4, 512])];
     let nodes = json!([{"op": "linear", "param": "a"}, {"op": "linear", "param": "b"},
         {"op": "linear", "param": "c"}]);
-    let Sample { graph, signature, .. } = Sample::new(&[4], 1, (nodes, &shapes));
+    let Sample { graph, signature, .. } = Sample::new(&[4], 1, &nodes, &shapes);
     let symmetry = Symmetry::derive(&graph, &signature).expect("our own graph");
     let permutation = Permutation::random(&symmetry, &mut ChaCha8Rng::seed_from_u64(2));
     let tensor = HostTensor::from_f32(vec![512, 512], random(512 * 512));
@@ -217,12 +218,13 @@ fn similarities() -> f64 {
 fn assignments() -> f64 {
     const N: usize = 512;
     let noise = random(2 * N * 64);
-    let unit = |i: usize| &noise[i * 64..][..64];
-    let similarity = |j: usize, i: usize| -> f32 {
-        let product: f32 = unit(j).iter().zip(unit(i)).map(|(a, b)| a * b).sum();
-        product + unit(N + j)[i % 64]
-    };
-    let matrix: Vec<f32> = (0..N * N).map(|at| similarity(at / N, at % N)).collect();
+    let units: Vec<&[f32]> = noise.chunks(64).collect();
+    let similarities = (0..N * N).map(|at| {
+        let (j, i) = (at / N, at % N);
+        let product: f32 = units[j].iter().zip(units[i]).map(|(a, b)| a * b).sum();
+        product + units[N + j][i % 64]
+    });
+    let matrix: Vec<f32> = similarities.collect();
     least(|| drop(assignment::solve(&matrix, N, None, None))) / (N * N) as f64
 }
 
@@ -230,9 +232,9 @@ fn assignments() -> f64 {
 fn bytes() -> f64 {
     let tensor = HostTensor::from_f32(vec![1 << 20], random(1 << 20));
     let model: Checkpoint = [("a".to_owned(), tensor.clone())].into_iter().collect();
-    let run = || {
+    let seconds = least(|| {
         let _ = tensors::first_not_finite(&model);
         let _ = sha256_of(&tensor.bytes());
-    };
-    least(run) / f64::from(4 << 20)
+    });
+    seconds / f64::from(4 << 20)
 }

@@ -86,7 +86,7 @@ impl<'a> DiskGradients<'a> {
         }
     }
 
-    fn path(&self, (step, side): (usize, Side)) -> PathBuf {
+    fn path(&self, step: usize, side: Side) -> PathBuf {
         let side = match side {
             Side::Target => "target",
             Side::Source => "source",
@@ -123,8 +123,8 @@ impl<'a> DiskGradients<'a> {
 }
 
 impl GradientStore for DiskGradients<'_> {
-    fn find(&self, at: (usize, Side)) -> Option<Checkpoint> {
-        let path = self.path(at);
+    fn find(&self, (step, side): (usize, Side)) -> Option<Checkpoint> {
+        let path = self.path(step, side);
         if !self.lasting || !digest_of(&path).exists() {
             return None;
         }
@@ -140,11 +140,12 @@ impl GradientStore for DiskGradients<'_> {
         }
     }
 
-    fn keep(&self, at: (usize, Side), gradient: Checkpoint, lasting: bool) -> Checkpoint {
+    fn keep(&self, (step, side): (usize, Side), gradient: Checkpoint, lasting: bool) -> Checkpoint {
         if self.in_memory && !(lasting && self.lasting) {
             return gradient;
         }
-        let path = self.path(at);
+
+        let path = self.path(step, side);
         let written = self.write(&path, &gradient).and_then(|()| {
             if self.in_memory { Ok(None) } else { tensors::open_own(&path).map(Some) }
         });
@@ -163,6 +164,7 @@ impl GradientStore for DiskGradients<'_> {
         if !self.lasting {
             return None;
         }
+
         let found = checksummed::read(&path).and_then(|text| match text {
             Some(text) => resume::from_text(&text)
                 .map(Some)
@@ -173,6 +175,7 @@ impl GradientStore for DiskGradients<'_> {
             tracing::warn!(%error, file = %path.display(), "not usable; computed again");
             None
         })?;
+
         // The gradients of both sides of all its pairs.
         self.found.fetch_add(2 * step, Ordering::Relaxed);
         Some(found)

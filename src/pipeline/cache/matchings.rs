@@ -10,6 +10,8 @@
 //! back when its process dies, and the file stays, because another may be waiting at it. How far the
 //! search is stands beside the entry until that is there: after a kill it goes on at the last group.
 
+mod entry;
+
 use std::{
     fs::{self, File, TryLockError},
     io,
@@ -22,15 +24,14 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::checksummed;
 use crate::{
+    artifacts::InputFile,
     engine::{
-        symmetry::{Fit, Permutation, Stage, assignment::Certificate},
+        symmetry::Stage,
         tensors::Checkpoint,
         transfer::{
-            Alignment, Evidence, GroupEvidence, Method, Problem, TransferError,
+            Alignment, Method, Problem, TransferError,
             gradient_store::{GradientStore, Side},
             methods::{self},
         },
@@ -44,6 +45,7 @@ use crate::{
     },
     storage::sha256_of,
 };
+use entry::Entry;
 
 /// Changes whenever the same bases may give another π or other evidence.
 const VERSION: u32 = 3;
@@ -62,22 +64,6 @@ pub enum Origin {
     /// Solved from where an attempt before it was broken off.
     Resumed,
 }
-
-/// What a file says.
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    format: String,
-    key: String,
-    sigmas: Vec<Vec<u32>>,
-    /// Objective, the same at the identity, and the bound, as bits.
-    objectives: [u64; 3],
-    sweeps: usize,
-    groups: Vec<Group>,
-}
-
-/// Cosines at the identity and at π, as bits, and what proves σ.
-#[derive(Serialize, Deserialize)]
-struct Group(u64, u64, Option<String>);
 
 /// An alignment, and how the job came by it; `None` where there is no cache.
 pub struct Matched {
@@ -228,11 +214,6 @@ fn open_lock(path: &Path) -> io::Result<File> {
 
 /// Everything that π depends on.
 fn key(inputs: &Inputs) -> String {
-    let digests = |files: &[crate::artifacts::InputFile]| {
-        let mut digests: Vec<_> = files.iter().map(|file| file.sha256.clone()).collect();
-        digests.sort_unstable();
-        digests.join(" ")
-    };
     let all = [
         VERSION.to_string(),
         env!("CARGO_PKG_VERSION").to_owned(),
@@ -244,6 +225,12 @@ fn key(inputs: &Inputs) -> String {
         format!("{:?}", device()),
     ];
     sha256_of(all.join("\n").as_bytes())
+}
+
+fn digests(files: &[InputFile]) -> String {
+    let mut digests: Vec<&str> = files.iter().map(|file| file.sha256.as_str()).collect();
+    digests.sort_unstable();
+    digests.join(" ")
 }
 
 fn read(path: &Path, key: &str, problem: &Problem) -> io::Result<Option<Alignment>> {
@@ -259,65 +246,4 @@ fn read(path: &Path, key: &str, problem: &Problem) -> io::Result<Option<Alignmen
 fn write(path: &Path, key: String, alignment: &Alignment, problem: &Problem) -> io::Result<()> {
     let Some(entry) = Entry::of(key, alignment, problem) else { return Ok(()) };
     checksummed::write(path, &serde_json::to_string(&entry)?)
-}
-
-impl Entry {
-    fn of(key: String, alignment: &Alignment, problem: &Problem) -> Option<Self> {
-        let permutation = alignment.transports.last()?.permutation()?;
-        let evidence = alignment.evidence.first()?;
-        let fit = &evidence.fit;
-        let of_group = |group: &GroupEvidence| {
-            let certificate = group.certificate.map(str::to_owned);
-            Group(group.cosine_at_identity.to_bits(), group.cosine.to_bits(), certificate)
-        };
-        let groups = 0..problem.symmetry.groups.len();
-        Some(Self {
-            format: FORMAT.into(),
-            key,
-            sigmas: groups.map(|group| permutation.sigma(group).to_vec()).collect(),
-            objectives: [fit.objective, fit.objective_at_identity, fit.bound].map(f64::to_bits),
-            sweeps: evidence.sweeps,
-            groups: alignment.groups.iter().map(of_group).collect(),
-        })
-    }
-
-    fn alignment(self, problem: &Problem) -> Option<Alignment> {
-        let symmetry = problem.symmetry;
-        let permutation = Permutation::from_sigmas(symmetry, self.sigmas)?;
-        let [objective, objective_at_identity, bound] = self.objectives.map(f64::from_bits);
-        if self.groups.len() != symmetry.groups.len() {
-            return None;
-        }
-        let groups: Option<Vec<GroupEvidence>> = self
-            .groups
-            .into_iter()
-            .enumerate()
-            .map(|(index, group)| {
-                let Group(before, after, certificate) = group;
-                let certificate = match certificate {
-                    Some(name) => Some(Certificate::known_name(&name)?),
-                    None => None,
-                };
-                let sigma = permutation.sigma(index);
-                Some(GroupEvidence {
-                    group: symmetry.groups[index].name.clone(),
-                    units: symmetry.groups[index].units,
-                    cosine_at_identity: f64::from_bits(before),
-                    cosine: f64::from_bits(after),
-                    certificate,
-                    fixed_points: (0u32..).zip(sigma).filter(|(j, i)| j == *i).count(),
-                })
-            })
-            .collect();
-        let groups = groups?;
-        let certified_groups = groups.iter().filter(|group| group.certificate.is_some()).count();
-        let cosines_at_identity = groups.iter().map(|group| group.cosine_at_identity).collect();
-        let cosines = groups.iter().map(|group| group.cosine).collect();
-        let fit = Fit { objective, objective_at_identity, bound, cosines_at_identity, cosines };
-        let (sweeps, weight_anchor) = (self.sweeps, None);
-        let evidence = Evidence { step: 1, fit, weight_anchor, sweeps, certified_groups };
-        let mut alignment = Alignment::constant(problem, &permutation);
-        (alignment.evidence, alignment.groups) = (vec![evidence], groups);
-        Some(alignment)
-    }
 }

@@ -75,11 +75,14 @@ pub(super) fn to_text(reached: &Reached) -> serde_json::Result<String> {
 /// `None` for what is not about as many groups in each of its parts.
 pub(super) fn from_text(text: &str) -> Option<Reached> {
     let entry: Entry = serde_json::from_str(text).ok()?;
-    let name = |name: Option<String>| match name {
-        Some(name) => Certificate::known_name(&name).map(Some),
-        None => Some(None),
-    };
-    let certificates: Option<Vec<_>> = entry.certificates.into_iter().map(name).collect();
+    let certificates: Option<Vec<_>> = entry
+        .certificates
+        .into_iter()
+        .map(|name| match name {
+            Some(name) => Certificate::known_name(&name).map(Some),
+            None => Some(None),
+        })
+        .collect();
     let (fit, weight_anchor) = (Fit::from(entry.fit), entry.weight_anchor.map(Fit::from));
     let Entry { step, sweeps, certified_groups, .. } = entry;
     let reached = Reached {

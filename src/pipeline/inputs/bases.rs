@@ -5,13 +5,13 @@
 //! ([`SharedRows`]), and bases that differ in width alone, for the methods that lead from one to the
 //! other ([`widths`]).
 
-use serde_json::Value;
-
 use super::{
-    Configured, TRAJECTORY, computation,
+    Configured, TRAJECTORY,
+    adopted_head::Headless,
+    computation,
     read::model,
     shared_rows::{
-        note_on_rows, notes_on_classes, other_classes, own_tokens, put_tokenizer, shared_rows,
+        Listing, NewBase, OldModels, classes, note_on_rows, own_tokens, put_tokenizer, vocabulary,
         with_vocabulary,
     },
     tuning::{self, Tuning},
@@ -24,7 +24,7 @@ use crate::{
         tensors::{Checkpoint, Signature},
         transfer::{
             Trajectory,
-            compatibility::{AdoptedHead, compare},
+            compatibility::{AdoptedHead, Incompatible, compare},
             shared_vocabulary::{SharedRows, tokens::OwnTokens},
             ties::Untied,
             widths,
@@ -69,10 +69,10 @@ pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Bas
     let mut three = Three { base, old, tuning, target, naming };
     three.untie();
     let own_tokens = three.own_tokens(access, files)?;
-    let head = three.adopt_head()?;
+    let head = three.headless().adopt()?;
     three.name_what_is_left_out();
-    let mut shared_rows =
-        three.share_rows(access, (own_tokens.is_some(), head.is_some()), files)?;
+    let numbered = Numbered { tokens_are_told: own_tokens.is_some(), has_new_head: head.is_some() };
+    let mut shared_rows = three.share_rows(access, numbered, files)?;
     shared_rows.extend(own_tokens.map(|tokens| tokens.shared));
 
     let Three { base, old, tuning, target, naming } = three;
@@ -104,6 +104,14 @@ pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Bas
     })
 }
 
+/// What is known of classes and tokens before the bases' own are compared.
+struct Numbered {
+    /// Tokens were told apart with those that the tuning added.
+    tokens_are_told: bool,
+    /// The bases have the tuned model's head.
+    has_new_head: bool,
+}
+
 /// The three as they were read, on their way to the same tensors.
 struct Three {
     base: Checkpoint,
@@ -124,7 +132,7 @@ impl Three {
         self.base = untied.on(&self.base);
         self.old.config = untied.on_config(&self.old.config);
         self.target.checkpoint = untied.on(&self.target.checkpoint);
-        put_config(&mut self.target.folder, |config| untied.on_config(config));
+        self.target.folder.set_config(untied.on_config(&self.target.folder.config));
         self.naming = Naming::default();
         let Tuning { config, checkpoints, notes, .. } = &mut self.tuning;
         *config = untied.on_config(config);
@@ -139,51 +147,24 @@ impl Three {
         files: &mut Vec<InputFile>,
     ) -> Result<Option<OwnTokens>, Failure> {
         let Self { base, old, tuning, target, .. } = self;
-        let models = [
-            (&old.other_files[..], &base.signature()),
-            (&tuning.other_files[..], &tuning.last().signature()),
-            (&target.folder.other_files[..], &target.checkpoint.signature()),
-        ];
+        let signatures = [&*base, tuning.last(), &target.checkpoint].map(Checkpoint::signature);
+        let files_of = [&old.other_files, &tuning.other_files, &target.folder.other_files];
+        let models = [0, 1, 2].map(|i| Listing { files: files_of[i], signature: &signatures[i] });
         let found = own_tokens(access.storage.blocking(), &tuning.config, models)?;
         let Some((tokens, read)) = found else { return Ok(None) };
         files.extend(read);
         *base = tokens.on_base(base, tuning.last());
         tuning.checkpoints.iter_mut().for_each(|point| *point = tokens.on_tuned(point));
         target.checkpoint = tokens.on_target(&target.checkpoint);
-        put_config(&mut target.folder, |config| with_vocabulary(config, tokens.len()));
+        target.folder.set_config(with_vocabulary(&target.folder.config, tokens.len()));
         tuning.notes.push(put_tokenizer(&mut target.folder, &tuning.other_files, &tokens));
+
         Ok(Some(tokens))
     }
 
-    /// Gives the bases the head that they lack.
-    fn adopt_head(&mut self) -> Result<Option<AdoptedHead>, Failure> {
+    fn headless(&mut self) -> Headless<'_> {
         let Self { base, old, tuning, target, naming } = self;
-        let last = tuning.last().clone();
-        let signatures = [&*base, &target.checkpoint].map(Checkpoint::signature);
-        let tuned = (&tuning.config, &last.signature());
-        let configs = [&old.config, &target.folder.config];
-        let other = other_classes(&tuning.config, configs);
-        let found = AdoptedHead::find(tuned, signatures.each_ref(), configs[1], other);
-        let Some(head) = found else { return Ok(None) };
-        is_a_network(Configured { config: &tuning.config, signature: tuned.1 }, &tuning.place)?;
-
-        let notes = notes_on_classes(&head, &tuning.config, configs.into_iter().zip(&signatures));
-        tuning.notes.extend(notes);
-        *base = head.on_old(base, &last);
-        target.checkpoint = head.on_new(&target.checkpoint, &last);
-        // No head at the start: it is the last one throughout.
-        let given = |name: &&String| {
-            signatures[0].get(*name).is_none_or(|own| own.shape != last[*name].shape())
-                || (other.than_old && head.of_other_classes.contains(*name))
-        };
-        for checkpoint in &mut tuning.checkpoints {
-            for name in head.tensors.iter().filter(given) {
-                checkpoint.insert(name.clone(), last[name].clone());
-            }
-        }
-        put_config(&mut target.folder, |_| head.config.clone());
-        *naming = Naming::default();
-        Ok(Some(head))
+        Headless { base, old_config: &old.config, tuning, target, naming }
     }
 
     fn name_what_is_left_out(&mut self) {
@@ -201,7 +182,7 @@ impl Three {
     fn share_rows(
         &mut self,
         access: Access,
-        (tokens_are_told, has_new_head): (bool, bool),
+        numbered: Numbered,
         files: &mut Vec<InputFile>,
     ) -> Result<Vec<SharedRows>, Failure> {
         let Self { base, old, tuning, target, .. } = self;
@@ -210,12 +191,18 @@ impl Three {
             .and_then(|graph| graph.shapes(&wanted).map(|_| graph));
         let found = match graph {
             Ok(graph) => {
-                let old = (&*old, &tuning.config, &base.signature());
-                let new = (&target.folder, &graph, &wanted);
-                shared_rows(access.storage.blocking(), old, new, (tokens_are_told, files))?
+                let base = base.signature();
+                let old = OldModels { folder: old, tuned_config: &tuning.config, signature: &base };
+                let new = NewBase { folder: &target.folder, graph: &graph, signature: &wanted };
+                let storage = access.storage.blocking();
+                let mut found = Vec::from_iter(classes(old, new));
+                if !numbered.tokens_are_told {
+                    found.extend(vocabulary(storage, old, new, files)?);
+                }
+                found
             }
             // With the head of another it may not fit; what differs is named below.
-            Err(_) if has_new_head => Vec::new(),
+            Err(_) if numbered.has_new_head => Vec::new(),
             // A fault of the new base's own is named before its differences from the others.
             Err(error) => {
                 let place = target.folder.location.to_string();
@@ -227,25 +214,14 @@ impl Three {
             *base = rows.on(base);
             tuning.checkpoints.iter_mut().for_each(|checkpoint| *checkpoint = rows.on(checkpoint));
         }
+
         Ok(found)
     }
-}
-
-/// A head that the bases lack is the tuned model's, and so are its faults.
-pub fn is_a_network(tuned: Configured, place: &str) -> Result<(), Failure> {
-    let fault = failure::graph(TRAJECTORY, place);
-    Graph::from_config(tuned.config, tuned.signature).map(|_| ()).map_err(fault)
 }
 
 const UNTIED: &str = "an output matrix stands beside the embedding in one of the three models, and is the \
                       embedding in another: the result has one of its own, the new base's (or its \
                       embedding) and what the tuning added";
-
-fn put_config(folder: &mut ModelFolder, of: impl FnOnce(&Value) -> Value) {
-    let config = of(&folder.config);
-    folder.config_bytes = format!("{config:#}\n").into();
-    folder.config = config;
-}
 
 /// Compares the two bases, given as configuration and headers. `None`: they have the same tensors;
 /// otherwise the old one's network, which is the new one's but for its width.
@@ -269,28 +245,28 @@ pub fn at_another_width(
         return Err(failure::incompatible("/source/base")(different));
     }
 
-    let refused = |pointer: &str, what: &str| {
-        let detail = format!(
-            "{different}. Between widths only functional, bico and theseus carry over (and gradfix on one of \
-             them): {what}"
-        );
-        let pointer = Some(pointer.to_owned());
-        Err(Failure::Input { code: "incompatible_models", pointer, detail })
-    };
     if let Methods::Named(methods) = &spec.methods
         && let Some(method) = methods.iter().find(|m| !leads_between_widths(**m, spec))
     {
-        return refused("/methods", &format!("not {}", method.name()));
+        return Err(between_widths("/methods", &different, &format!("not {}", method.name())));
     }
     if spec.data.as_ref().is_none_or(|data| data.train.is_none()) {
-        return refused("/data/train", "all need training samples");
+        return Err(between_widths("/data/train", &different, "all need training samples"));
     }
     Ok(Some(of))
 }
 
+fn between_widths(pointer: &str, different: &Incompatible, what: &str) -> Failure {
+    let detail = format!(
+        "{different}. Between widths only bico and theseus carry over (and gradfix on one of them): \
+         {what}"
+    );
+    Failure::Input { code: "incompatible_models", pointer: Some(pointer.to_owned()), detail }
+}
+
 fn leads_between_widths(method: Method, spec: &Spec) -> bool {
-    let maps = |method| matches!(method, Method::Functional | Method::Bico | Method::Theseus);
-    maps(method) || (method == Method::Gradfix && maps(spec.options.gradfix_on))
+    let carries = if method == Method::Gradfix { spec.options.gradfix_on } else { method };
+    matches!(carries, Method::Functional | Method::Bico | Method::Theseus)
 }
 
 /// A tuned model has its base's tensors: the target's too, unless that differs in width.

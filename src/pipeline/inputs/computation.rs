@@ -2,7 +2,7 @@
 
 use super::{Configured, TRAJECTORY};
 use crate::{
-    engine::network::Graph,
+    engine::{network::Graph, tensors::Signature},
     pipeline::failure::{self, Failure},
 };
 
@@ -15,10 +15,10 @@ use crate::{
 /// # Errors
 /// `incompatible_models`, `malformed_config`.
 pub fn check(tuned: Configured<'_>, target: Configured<'_>) -> Result<Option<String>, Failure> {
-    let ranks =
-        |of: Configured<'_>| of.signature.values().map(|info| info.shape.len()).collect::<Vec<_>>();
     // What has other tensors is compared by them.
-    if !tuned.signature.keys().eq(target.signature.keys()) || ranks(tuned) != ranks(target) {
+    if !tuned.signature.keys().eq(target.signature.keys())
+        || !ranks(tuned.signature).eq(ranks(target.signature))
+    {
         return Ok(None);
     }
     let own = Graph::from_config(tuned.config, tuned.signature)
@@ -43,4 +43,8 @@ pub fn check(tuned: Configured<'_>, target: Configured<'_>) -> Result<Option<Str
             ),
         }),
     }
+}
+
+fn ranks(signature: &Signature) -> impl Iterator<Item = usize> {
+    signature.values().map(|info| info.shape.len())
 }

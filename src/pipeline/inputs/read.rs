@@ -32,19 +32,21 @@ pub fn model_at(
     place: &Location,
     files: &mut Vec<InputFile>,
 ) -> Result<(Model, Naming), Failure> {
-    let open = || {
-        let mut model = ModelFolder::look(access.storage.blocking(), place)?.open(&access)?;
-        tensors::check_finite(&model.checkpoint, place)?;
-        let naming = Naming::of(&model.folder.config, &model.checkpoint.signature());
-        if let Some(copy) = naming.untied(&model.checkpoint) {
-            let detail = "config.json ties it to the embedding, but their values differ";
-            return Err(ArtifactError::tensor("malformed_config", place, copy, detail));
-        }
-        model.checkpoint = naming.read(&model.checkpoint);
-        Ok((model, naming))
-    };
-    let (model, naming) = open().map_err(failure::at(pointer))?;
+    let (model, naming) = open(access, place).map_err(failure::at(pointer))?;
     files.extend(model.inputs.iter().cloned());
+    Ok((model, naming))
+}
+
+fn open(access: Access, place: &Location) -> Result<(Model, Naming), ArtifactError> {
+    let mut model = ModelFolder::look(access.storage.blocking(), place)?.open(&access)?;
+    tensors::check_finite(&model.checkpoint, place)?;
+
+    let naming = Naming::of(&model.folder.config, &model.checkpoint.signature());
+    if let Some(copy) = naming.untied(&model.checkpoint) {
+        let detail = "config.json ties it to the embedding, but their values differ";
+        return Err(ArtifactError::tensor("malformed_config", place, copy, detail));
+    }
+    model.checkpoint = naming.read(&model.checkpoint);
     Ok((model, naming))
 }
 
@@ -92,11 +94,10 @@ pub fn headers_at(
     pointer: &str,
     place: &Location,
 ) -> Result<(ModelFolder, Signature), Failure> {
-    let read = || {
-        let folder = ModelFolder::look(storage.blocking(), place)?;
-        let signature = folder.signature(storage.blocking())?;
-        let naming = Naming::of(&folder.config, &signature);
-        Ok((folder, naming.read_signature(signature)))
-    };
-    read().map_err(failure::at(pointer))
+    let storage = storage.blocking();
+    let folder = ModelFolder::look(storage, place).map_err(failure::at(pointer))?;
+    let signature = folder.signature(storage).map_err(failure::at(pointer))?;
+
+    let naming = Naming::of(&folder.config, &signature);
+    Ok((folder, naming.read_signature(signature)))
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::TRAJECTORY;
+use super::{Configured, TRAJECTORY};
 use crate::{
     artifacts::{InputFile, ModelFolder, model::OtherFile, names},
     engine::{
         network::Graph,
-        tensors::Signature,
+        tensors::{Signature, TensorInfo},
         transfer::{
             compatibility::{AdoptedHead, OtherClasses},
             shared_vocabulary::{
@@ -22,50 +22,58 @@ use crate::{
     storage::Blocking,
 };
 
+/// What a model's files say of its tokens, and its headers.
+#[derive(Clone, Copy)]
+pub struct Listing<'a> {
+    /// What lies beside the model.
+    pub files: &'a [OtherFile],
+    pub signature: &'a Signature,
+}
+
 /// The tokens that the tuning added, in rows of its own or in the padding of a table, with the lists that were
-/// read. Models are given in the order old base, tuned, new base: what lies beside them, and their headers.
+/// read. Models are given in the order old base, tuned, new base.
 ///
 /// # Errors
 /// What keeps the store from answering.
 pub fn own_tokens(
     storage: Blocking<'_>,
     tuned: &Value,
-    models: [(&[OtherFile], &Signature); 3],
+    models: [Listing<'_>; 3],
 ) -> Result<Option<(OwnTokens, Vec<InputFile>)>, Failure> {
-    let Ok(graph) = Graph::from_config(tuned, models[1].1) else { return Ok(None) };
-    let tensors = named_tensors(&graph, models[1].1, Axis::Vocabulary);
-    let shape = |of: &Signature, name: &String| of.get(name).map(|info| info.shape.clone());
-    let Some(table) = tensors.iter().find_map(|name| shape(models[1].1, name)) else {
-        return Ok(None);
-    };
-    let rows = |(_, of): (&[OtherFile], &Signature)| {
-        let shapes = tensors.iter().map(|name| shape(of, name));
-        let shapes: Option<BTreeSet<Vec<usize>>> = shapes.collect();
-        match shapes?.into_iter().collect::<Vec<_>>().as_slice() {
-            [shape] if shape[1..] == table[1..] => shape.first().copied(),
-            _ => None,
-        }
-    };
-    let [Some(old), Some(own), Some(new)] = models.map(rows) else { return Ok(None) };
+    let of_tuned = models[1].signature;
+    let Ok(graph) = Graph::from_config(tuned, of_tuned) else { return Ok(None) };
+    let tensors = named_tensors(&graph, of_tuned, Axis::Vocabulary);
+    let Some(table) = tensors.iter().find_map(|name| of_tuned.get(name)) else { return Ok(None) };
+    let rows = models.map(|model| rows_as(table, &tensors, model.signature));
+    let [Some(old), Some(own), Some(new)] = rows else { return Ok(None) };
     // Without a list of its own it names no token that the old base lacks.
-    if old == own && !names::lists_tokens(models[1].0) {
+    if old == own && !names::lists_tokens(models[1].files) {
         return Ok(None);
     }
+
     let pointers = ["/source/base", TRAJECTORY, "/target/base"];
     let mut lists = Vec::new();
-    for ((files, _), pointer) in models.into_iter().zip(pointers) {
-        lists.push(names::vocabulary(storage, files).map_err(failure::at(pointer))?);
+    for (model, pointer) in models.into_iter().zip(pointers) {
+        lists.push(names::vocabulary(storage, model.files).map_err(failure::at(pointer))?);
     }
-    let name = |i: usize| lists[i].as_ref().map(|(names, _)| names);
-    let same = name(0) == name(2) && (name(0).is_some() || old == new);
-    let numberings = [old, own, new].into_iter().enumerate();
-    let numberings: Vec<Numbering> =
-        numberings.map(|(i, rows)| Numbering { rows, names: name(i) }).collect();
-    let found = <[Numbering; 3]>::try_from(numberings)
-        .ok()
-        .and_then(|numberings| OwnTokens::find(tensors, numberings, same));
+    let names: Vec<Option<&Names>> =
+        lists.iter().map(|list| list.as_ref().map(|(names, _)| names)).collect();
+    let same = names[0] == names[2] && (names[0].is_some() || old == new);
+
+    let numberings = [0, 1, 2].map(|i| Numbering { rows: [old, own, new][i], names: names[i] });
+    let found = OwnTokens::find(tensors, numberings, same);
     let read = lists.iter().flatten().map(|(_, file)| file.clone()).collect();
     Ok(found.map(|found| (found, read)))
+}
+
+/// Rows of a model's tables of tokens, where they are all of one shape, and alike but for their rows.
+fn rows_as(table: &TensorInfo, tensors: &BTreeSet<String>, of: &Signature) -> Option<usize> {
+    let shapes = tensors.iter().map(|name| of.get(name).map(|info| &info.shape));
+    let shapes: Option<BTreeSet<&Vec<usize>>> = shapes.collect();
+    match shapes?.into_iter().collect::<Vec<_>>().as_slice() {
+        [shape] if shape.get(1..) == table.shape.get(1..) => shape.first().copied(),
+        _ => None,
+    }
 }
 
 /// A configuration for a table of as many rows, where it says how many there are.
@@ -84,8 +92,7 @@ pub fn put_tokenizer(folder: &mut ModelFolder, tuned: &[OtherFile], tokens: &Own
     let mut files = names::of_tokenizer(tuned).peekable();
     let tokenizer = if tokens.keeps_numbers && files.peek().is_some() {
         let taken: Vec<OtherFile> = files.cloned().collect();
-        let is_taken = |file: &OtherFile| taken.iter().any(|own| own.key == file.key);
-        folder.other_files.retain(|file| !is_taken(file));
+        folder.other_files.retain(|file| taken.iter().all(|own| own.key != file.key));
         folder.other_files.extend(taken);
         "the result's tokenizer is the tuned model's"
     } else {
@@ -100,7 +107,7 @@ pub fn put_tokenizer(folder: &mut ModelFolder, tuned: &[OtherFile], tokens: &Own
 
 /// Whether the tuned model's classes, by their names, are others than those of the bases: than the old
 /// base's where a row is named otherwise, than the new base's where no name is shared.
-pub fn other_classes(tuned: &Value, [old, new]: [&Value; 2]) -> OtherClasses {
+pub fn other_classes(tuned: &Value, old: &Value, new: &Value) -> OtherClasses {
     let Some(own) = names::labels(tuned) else { return OtherClasses::default() };
     OtherClasses {
         than_old: names::labels(old).is_some_and(|old| !same_numbering(&old, &own)),
@@ -109,26 +116,27 @@ pub fn other_classes(tuned: &Value, [old, new]: [&Value; 2]) -> OtherClasses {
 }
 
 /// What is said of a base that has a head for the tuned model's, of other classes.
-pub fn notes_on_classes<'a>(
+pub fn notes_on_classes(
     head: &AdoptedHead,
     tuned: &Value,
-    bases: impl Iterator<Item = (&'a Value, &'a Signature)>,
+    bases: [Configured<'_>; 2],
 ) -> Vec<String> {
     let said = [
         (head.other.than_old, "the old base numbers its classes otherwise than the tuned model"),
         (head.other.than_new, "the new base shares no class with the tuned model"),
     ];
-    let note = |((applies, what), (config, signature)): ((bool, &str), (&Value, &Signature))| {
-        let has_one = head.of_other_classes.iter().any(|name| signature.contains_key(name));
-        let [of, own] = [names::labels(config)?, names::labels(tuned)?].map(|names| listed(&names));
+    let noted = said.into_iter().zip(bases).filter_map(|((applies, what), base)| {
+        let has_one = head.of_other_classes.iter().any(|name| base.signature.contains_key(name));
+        let [of, own] =
+            [names::labels(base.config)?, names::labels(tuned)?].map(|names| listed(&names));
         (applies && has_one).then(|| {
             format!(
                 "{what} ({of}, not {own}): the head is the old tuning's, with its classes; give both the \
                  same names in config.json (id2label) where they are the same classes"
             )
         })
-    };
-    said.into_iter().zip(bases).filter_map(note).collect()
+    });
+    noted.collect()
 }
 
 /// What is said where only some classes are shared.
@@ -154,48 +162,69 @@ pub fn listed(names: &Names) -> String {
 /// Names shown in a message.
 const LISTED: usize = 5;
 
-/// Classes and tokens that the old models number otherwise than the new base, which is given with its
-/// graph. The old class labels are those of the tuned configuration. Tokens may have been told apart already
-/// ([`own_tokens`]).
+/// The old base, with the configuration of its tuning.
+#[derive(Clone, Copy)]
+pub struct OldModels<'a> {
+    pub folder: &'a ModelFolder,
+    /// Its labels are the classes of the old models.
+    pub tuned_config: &'a Value,
+    /// Of the base.
+    pub signature: &'a Signature,
+}
+
+/// The new base and its network.
+#[derive(Clone, Copy)]
+pub struct NewBase<'a> {
+    pub folder: &'a ModelFolder,
+    pub graph: &'a Graph,
+    pub signature: &'a Signature,
+}
+
+/// Classes that the old models number otherwise than the new base.
+pub fn classes(old: OldModels, new: NewBase) -> Option<SharedRows> {
+    let [of, than] = [names::labels(old.tuned_config)?, names::labels(&new.folder.config)?];
+    let tensors = named_tensors(new.graph, new.signature, Axis::Classes);
+    SharedRows::find(Axis::Classes, tensors, (&of, old.signature), (&than, new.signature))
+}
+
+/// Tokens that the old models number otherwise than the new base, where they were not told apart already
+/// ([`own_tokens`]). The lists that decided it are noted among the `files`.
 ///
 /// # Errors
 /// What keeps the store from answering.
-pub fn shared_rows(
+pub fn vocabulary(
     storage: Blocking<'_>,
-    (old, tuned, base): (&ModelFolder, &Value, &Signature),
-    (new, graph, target): (&ModelFolder, &Graph, &Signature),
-    (tokens_are_told, files): (bool, &mut Vec<InputFile>),
-) -> Result<Vec<SharedRows>, Failure> {
-    let mut found = Vec::new();
-    if let (Some(old), Some(new)) = (names::labels(tuned), names::labels(&new.config)) {
-        let tensors = named_tensors(graph, target, Axis::Classes);
-        found.extend(SharedRows::find(Axis::Classes, tensors, (&old, base), (&new, target)));
-    }
-    if tokens_are_told {
-        return Ok(found);
-    }
-    let tensors = named_tensors(graph, target, Axis::Vocabulary);
-    let rows = |of: &Signature| Some(*of.get(tensors.first()?)?.shape.first()?);
-    if rows(target).is_none() {
-        return Ok(found);
+    old: OldModels,
+    new: NewBase,
+    files: &mut Vec<InputFile>,
+) -> Result<Option<SharedRows>, Failure> {
+    let tensors = named_tensors(new.graph, new.signature, Axis::Vocabulary);
+    let [before, after] = [old.signature, new.signature].map(|of| rows_of_first(&tensors, of));
+    if after.is_none() {
+        return Ok(None);
     }
     // As many tokens, by the same list: nothing is numbered otherwise, and the list need not be read.
-    if rows(base) == rows(target)
-        && names::same_vocabulary(storage, [&old.other_files, &new.other_files])
+    if before == after
+        && names::same_vocabulary(storage, [&old.folder.other_files, &new.folder.other_files])
             .map_err(failure::at("/target/base"))?
     {
-        return Ok(found);
+        return Ok(None);
     }
-    let read = |folder: &ModelFolder, pointer| {
-        names::vocabulary(storage, &folder.other_files).map_err(failure::at(pointer))
-    };
-    let (old, new) = (read(old, "/source/base")?, read(new, "/target/base")?);
-    if let (Some((old, old_file)), Some((new, new_file))) = (old, new)
-        && let Some(rows) =
-            SharedRows::find(Axis::Vocabulary, tensors, (&old, base), (&new, target))
-    {
+
+    let of =
+        names::vocabulary(storage, &old.folder.other_files).map_err(failure::at("/source/base"))?;
+    let than =
+        names::vocabulary(storage, &new.folder.other_files).map_err(failure::at("/target/base"))?;
+    let (Some((of, old_file)), Some((than, new_file))) = (of, than) else { return Ok(None) };
+    let found =
+        SharedRows::find(Axis::Vocabulary, tensors, (&of, old.signature), (&than, new.signature));
+    if found.is_some() {
         files.extend([old_file, new_file]);
-        found.push(rows);
     }
     Ok(found)
+}
+
+/// Rows of the first of these tensors.
+fn rows_of_first(tensors: &BTreeSet<String>, of: &Signature) -> Option<usize> {
+    of.get(tensors.first()?)?.shape.first().copied()
 }

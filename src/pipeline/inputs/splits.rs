@@ -1,6 +1,6 @@
 //! The parts of the data: what feeds gradients, what chooses, what judges.
 
-use super::{read::location, stated::Stated};
+use super::read::location;
 use crate::{
     artifacts::{
         Access, InputFile,
@@ -28,32 +28,36 @@ pub struct Splits {
     pub test_is_validation: bool,
 }
 
-/// Reads the data that a job names.
+/// Reads the data that a job names, as the new base reads samples.
+///
+/// # Errors
+/// What is wrong with the data.
 pub fn read(
     job: &Job,
     access: Access,
-    (channels, stated): (Option<usize>, Option<&Stated>),
+    reading: Reading,
     files: &mut Vec<InputFile>,
 ) -> Result<Splits, Failure> {
     let Some(data) = &job.spec.data else { return Ok(Splits::default()) };
-    let reading = Reading {
-        preprocess: data.preprocess.as_ref(),
-        stated: stated.map(|stated| &stated.values),
-        channels,
-    };
-    let mut read = |pointer: &str, uri: &Option<String>| -> Result<Option<Dataset>, Failure> {
-        let Some(uri) = uri else { return Ok(None) };
-        let place = location(access.storage, pointer, uri)?;
-        let (dataset, read) =
-            dataset::read(&access, &place, reading).map_err(failure::at(pointer))?;
-        files.extend(read);
-        Ok(Some(dataset))
-    };
-    let train = read("/data/train", &data.train)?;
-    let validation = read("/data/validation", &data.validation)?;
-    let test = read("/data/test", &data.test)?;
+    let train = split(access, "/data/train", data.train.as_deref(), reading, files)?;
+    let validation = split(access, "/data/validation", data.validation.as_deref(), reading, files)?;
+    let test = split(access, "/data/test", data.test.as_deref(), reading, files)?;
     Ok(Splits { train, validation, test, held_out: false, test_is_validation: false }
         .completed(job.spec.options.seed))
+}
+
+fn split(
+    access: Access,
+    pointer: &str,
+    uri: Option<&str>,
+    reading: Reading,
+    files: &mut Vec<InputFile>,
+) -> Result<Option<Dataset>, Failure> {
+    let Some(uri) = uri else { return Ok(None) };
+    let place = location(access.storage, pointer, uri)?;
+    let (dataset, read) = dataset::read(&access, &place, reading).map_err(failure::at(pointer))?;
+    files.extend(read);
+    Ok(Some(dataset))
 }
 
 impl Splits {
@@ -79,7 +83,12 @@ impl Splits {
     pub fn sample(&self) -> Option<Vec<usize>> {
         let all = [&self.train, &self.validation, &self.test].into_iter().flatten();
         let shapes = all.map(Dataset::sample_shape);
-        let longer = |a: &[usize], b: &[usize]| a.len() == 1 && b.len() == 1 && b > a;
-        shapes.reduce(|a, b| if longer(a, b) { b } else { a }).map(<[usize]>::to_vec)
+        shapes.reduce(longer).map(<[usize]>::to_vec)
     }
+}
+
+/// The longer of two sentences; of any other samples the first.
+pub fn longer<'a>(one: &'a [usize], other: &'a [usize]) -> &'a [usize] {
+    let are_sentences = one.len() == 1 && other.len() == 1;
+    if are_sentences && other > one { other } else { one }
 }

@@ -68,12 +68,14 @@ fn of_processor(processor: &Value) -> Option<Preprocess> {
 }
 
 fn values(mean: &Value, std: &Value, rescale: f64) -> Option<Preprocess> {
-    let numbers = |value: &Value| -> Option<Vec<f64>> {
-        value.as_array()?.iter().map(|v| v.as_f64().map(|v| v * RESCALE / rescale)).collect()
-    };
-    let (mean, std) = (numbers(mean)?, numbers(std)?);
+    let (mean, std) = (numbers(mean, rescale)?, numbers(std, rescale)?);
     let fits = !mean.is_empty() && mean.len() == std.len() && std.iter().all(|&s| s > 0.0);
     fits.then_some(Preprocess { mean, std })
+}
+
+/// Numbers that hold for `byte · rescale`, as they hold for `byte / 255`.
+fn numbers(value: &Value, rescale: f64) -> Option<Vec<f64>> {
+    value.as_array()?.iter().map(|v| v.as_f64().map(|v| v * RESCALE / rescale)).collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
     contract::spec::TrajectoryKind,
     engine::{
         network::{Graph, is_of_a_task},
-        tensors::{Checkpoint, HostTensor, Signature},
+        tensors::{Checkpoint, Signature},
         transfer::compatibility::compare,
     },
     pipeline::{
@@ -56,6 +56,7 @@ pub fn read(
     if let Some(list) = &stored.list {
         files.push(access.digest(list).map_err(failure::at(TRAJECTORY))?);
     }
+
     let wanted = match job.spec.options.trajectory {
         TrajectoryKind::Linear => std::slice::from_ref(stored.last()),
         TrajectoryKind::Stored => &stored.checkpoints[1..],
@@ -67,9 +68,9 @@ pub fn read(
         let adapter =
             artifacts::Adapter::look(storage, &step.model).map_err(failure::at(TRAJECTORY))?;
         checkpoints.push(if let Some(adapter) = adapter {
-            let base = (&base.folder.config, &base.checkpoint);
-            let (tuned, own, read) =
-                adapter.open(&access, base).map_err(failure::at(TRAJECTORY))?;
+            let (tuned, own, read) = adapter
+                .open(&access, &base.folder.config, &base.checkpoint)
+                .map_err(failure::at(TRAJECTORY))?;
             files.extend(read);
             (config, other_files) = (own, adapter.other_files);
             tuned
@@ -79,6 +80,7 @@ pub fn read(
             tuned.checkpoint
         });
     }
+
     let mut notes = Vec::new();
     if stored.ends_beside {
         let left_out = without_what_follows_the_end(&mut checkpoints);
@@ -89,6 +91,7 @@ pub fn read(
             ));
         }
     }
+
     let place = stored.last().model.to_string();
     Ok(Tuning { config, checkpoints, place, other_files, other_start, notes })
 }
@@ -106,12 +109,12 @@ fn without_what_follows_the_end(checkpoints: &mut Vec<Checkpoint>) -> usize {
 }
 
 fn same_tensors(one: &Checkpoint, other: &Checkpoint) -> bool {
-    let same = |(name, tensor): (&str, &HostTensor)| {
-        other
-            .get(name)
-            .is_some_and(|other| other.shape() == tensor.shape() && other.same_values(tensor))
-    };
-    one.len() == other.len() && one.iter().all(same)
+    one.len() == other.len()
+        && one.iter().all(|(name, tensor)| {
+            other
+                .get(name)
+                .is_some_and(|other| other.shape() == tensor.shape() && other.same_values(tensor))
+        })
 }
 
 /// How many tensors of the first checkpoint that a list names are not the old base's. A head that only
@@ -132,17 +135,19 @@ fn other_start(
     let (first, _) = model_at(access, TRAJECTORY, first, files)?;
     let own = Configured { config: &first.folder.config, signature: &first.checkpoint.signature() };
     same_body(own, &base.checkpoint.signature())?;
-    let digests = |model: &Model| -> BTreeSet<String> {
-        model.inputs.iter().map(|file| file.sha256.clone()).collect()
-    };
     if digests(&first) == digests(base) {
         return Ok(0);
     }
-    let differs = |(name, tensor): (&str, &HostTensor)| {
+
+    let different = first.checkpoint.iter().filter(|(name, tensor)| {
         let other = base.checkpoint.get(name).filter(|other| other.shape() == tensor.shape());
         other.is_some_and(|other| !other.same_values(tensor))
-    };
-    Ok(first.checkpoint.iter().filter(|tensor| differs(*tensor)).count())
+    });
+    Ok(different.count())
+}
+
+fn digests(model: &Model) -> BTreeSet<&str> {
+    model.inputs.iter().map(|file| file.sha256.as_str()).collect()
 }
 
 /// Refuses a first checkpoint whose tensors below the head are not the old base's.
@@ -150,12 +155,11 @@ pub fn same_body(first: Configured, base: &Signature) -> Result<(), Failure> {
     let Configured { config, signature: first } = first;
     let graph = Graph::from_config(config, first).ok();
     let output = graph.as_ref().and_then(Graph::head);
-    let body = |of: &Signature| -> Signature {
-        let mut body = of.clone();
+    let [own, than] = [first, base].map(|signature| {
+        let mut body = signature.clone();
         body.retain(|name, _| !is_of_a_task(config, output, name));
         body
-    };
+    });
     let names = ["the first checkpoint of trajectory.json", "the source's base"];
-    compare((names[0], &body(first)), (names[1], &body(base)))
-        .map_err(failure::incompatible(TRAJECTORY))
+    compare((names[0], &own), (names[1], &than)).map_err(failure::incompatible(TRAJECTORY))
 }

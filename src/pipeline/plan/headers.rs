@@ -14,9 +14,10 @@ use crate::{
     pipeline::{
         failure::{self, Failure},
         inputs::{
-            Configured, TRAJECTORY, bases,
+            Configured, TRAJECTORY, adopted_head, bases,
             read::{headers, headers_at, location},
-            same_body, shared_rows,
+            same_body,
+            shared_rows::{self, Listing, NewBase, OldModels},
         },
     },
     storage::Storage,
@@ -38,7 +39,7 @@ impl Models {
         let (mut folder, mut target) = headers(storage, "/target/base", &spec.target.base)?;
         let (mut old, mut base) = headers(storage, "/source/base", &spec.source.base)?;
         let Tuned { config: mut tuned_config, signature: mut tuned, beside, checkpoints } =
-            tuned(spec, storage, (&old, &base))?;
+            tuned(spec, storage, &old, &base)?;
         let models = [(&old.config, &base), (&folder.config, &target), (&tuned_config, &tuned)];
         if let Some(untied) = Untied::find(models, models[2]) {
             (base, target) = (untied.on_signature(base), untied.on_signature(target));
@@ -47,8 +48,12 @@ impl Models {
                 *config = untied.on_config(config);
             }
         }
-        let files = [&old.other_files[..], &beside[..], &folder.other_files[..]];
-        let lists = [(files[0], &base), (files[1], &tuned), (files[2], &target)];
+
+        let lists = [
+            Listing { files: &old.other_files, signature: &base },
+            Listing { files: &beside, signature: &tuned },
+            Listing { files: &folder.other_files, signature: &target },
+        ];
         let tokens = shared_rows::own_tokens(storage.blocking(), &tuned_config, lists)?;
         let tokens = tokens.map(|(tokens, _)| tokens);
         if let Some(tokens) = &tokens {
@@ -56,25 +61,31 @@ impl Models {
             tuned = tokens.on_signature(tuned);
             folder.config = shared_rows::with_vocabulary(&folder.config, tokens.len());
         }
-        let configs = [&old.config, &folder.config];
-        let other = shared_rows::other_classes(&tuned_config, configs);
+
+        let other = shared_rows::other_classes(&tuned_config, &old.config, &folder.config);
         let tuned_model = (&tuned_config, &tuned);
         let head = AdoptedHead::find(tuned_model, [&base, &target], &folder.config, other);
         if let Some(head) = &head {
             let tuned_model = Configured { config: &tuned_config, signature: &tuned };
-            bases::is_a_network(tuned_model, &spec.source.trajectory)?;
+            adopted_head::is_a_network(tuned_model, &spec.source.trajectory)?;
             (base, target) = (head.on_signature(base, &tuned), head.on_signature(target, &tuned));
             folder.config = head.config.clone();
         }
+
         if let Ok(graph) = Graph::from_config(&folder.config, &target) {
-            let before = (&old, &tuned_config, &base);
-            let after = (&folder, &graph, &target);
-            let told = (tokens.is_some(), &mut Vec::new());
-            for rows in shared_rows::shared_rows(storage.blocking(), before, after, told)? {
+            let before = OldModels { folder: &old, tuned_config: &tuned_config, signature: &base };
+            let after = NewBase { folder: &folder, graph: &graph, signature: &target };
+            let mut found = Vec::from_iter(shared_rows::classes(before, after));
+            if tokens.is_none() {
+                let storage = storage.blocking();
+                found.extend(shared_rows::vocabulary(storage, before, after, &mut Vec::new())?);
+            }
+            for rows in found {
                 base = rows.on_signature(base);
                 tuned = rows.on_signature(tuned);
             }
         }
+
         let before = Configured { config: &old.config, signature: &base };
         let after = Configured { config: &folder.config, signature: &target };
         let across_widths = bases::at_another_width(spec, before, after)?.is_some();
@@ -96,7 +107,8 @@ struct Tuned {
 fn tuned(
     spec: &Spec,
     storage: &Storage,
-    (old, base): (&ModelFolder, &Signature),
+    old: &ModelFolder,
+    base: &Signature,
 ) -> Result<Tuned, Failure> {
     let place = location(storage, TRAJECTORY, &spec.source.trajectory)?;
     let trajectory = artifacts::Trajectory::look(storage.blocking(), &place, &old.location)
@@ -107,12 +119,13 @@ fn tuned(
         let (folder, own) = headers_at(storage, TRAJECTORY, first)?;
         same_body(Configured { config: &folder.config, signature: &own }, base)?;
     }
+
     let adapter =
         artifacts::Adapter::look(storage.blocking(), last).map_err(failure::at(TRAJECTORY))?;
     let (config, signature, beside) = if let Some(adapter) = adapter {
-        let base = (&old.config, base);
-        let (config, signature) =
-            adapter.check(storage.blocking(), base).map_err(failure::at(TRAJECTORY))?;
+        let (config, signature) = adapter
+            .check(storage.blocking(), &old.config, base)
+            .map_err(failure::at(TRAJECTORY))?;
         (config, signature, adapter.other_files)
     } else {
         let (folder, signature) = headers_at(storage, TRAJECTORY, last)?;

@@ -66,6 +66,7 @@ impl Job<'_> {
         let (model, always) = (self.model(), self.always());
         let kept = if gradients { 2.0 * model * self.timesteps as f64 } else { 0.0 };
         let kept = if kept <= PAIRS { kept } else { 0.0 };
+
         // A result is computed while it is written, a tensor's range at a time.
         let range = (4.0 * model).min(RANGES);
         let mut stages = vec![("fetching", always), ("transferring", always + range)];
@@ -75,14 +76,17 @@ impl Job<'_> {
             let blocks = 6.0 * 4.0 * self.matching.largest.min(BLOCKS);
             stages.push(("matching", always + kept + matrices + largest + blocks + range));
         }
+
         if gradients {
             stages.push(("gradients", always + kept + 3.0 * model + self.held(self.batch())));
         }
+
         if self.samples.validation > 0 {
             let batch = self.samples.validation.min(EVALUATION_BATCH) as f64;
             let activations = 3.0 * 4.0 * batch * self.load.largest;
             stages.push(("evaluating", always + model + activations));
         }
+
         stages
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     },
     pipeline::{
         failure::{self, Failure},
-        inputs::read::location,
+        inputs::{longer, read::location},
     },
     storage::Storage,
 };
@@ -60,18 +60,22 @@ impl Samples {
     /// Images that are decoded have as many `channels` as the network reads.
     pub fn look(spec: &Spec, storage: &Storage, channels: Option<usize>) -> Result<Self, Failure> {
         let data = spec.data.as_ref();
-        let (mut shapes, mut bytes) = (Vec::new(), 0);
-        let mut samples = |pointer, uri: Option<&String>| -> Result<usize, Failure> {
-            let Some(uri) = uri else { return Ok(0) };
+        let named = [
+            ("/data/train", data.and_then(|data| data.train.as_ref())),
+            ("/data/validation", data.and_then(|data| data.validation.as_ref())),
+            ("/data/test", data.and_then(|data| data.test.as_ref())),
+        ];
+        let (mut shapes, mut bytes, mut counts) = (Vec::new(), 0, [0; 3]);
+        for ((pointer, uri), samples) in named.into_iter().zip(&mut counts) {
+            let Some(uri) = uri else { continue };
             let place = location(storage, pointer, uri)?;
             let info = dataset::look(storage, &place, channels).map_err(failure::at(pointer))?;
             bytes += info.size;
             shapes.push((pointer, uri.clone(), info.sample_shape));
-            Ok(info.samples)
-        };
-        let mut train = samples("/data/train", data.and_then(|d| d.train.as_ref()))?;
-        let mut validation = samples("/data/validation", data.and_then(|d| d.validation.as_ref()))?;
-        let mut test = samples("/data/test", data.and_then(|d| d.test.as_ref()))?;
+            *samples = info.samples;
+        }
+
+        let [mut train, mut validation, mut test] = counts;
         if validation == 0 {
             validation = train / 10;
             train -= validation;
@@ -89,9 +93,8 @@ impl Samples {
 
     /// The shape of a sample; of sentences the longest.
     pub fn shape(&self) -> Option<&[usize]> {
-        let longer = |a: &[usize], b: &[usize]| a.len() == 1 && b.len() == 1 && b > a;
         let shapes = self.shapes.iter().map(|(_, _, shape)| &shape[..]);
-        shapes.reduce(|a, b| if longer(a, b) { b } else { a })
+        shapes.reduce(longer)
     }
 
     /// Refuses samples that the network does not read, as a run does.

@@ -84,6 +84,7 @@ impl Job<'_> {
             aligning += self.aligning(*method);
             transferring += self.transferring();
         }
+
         [
             ("fetching", fetching),
             ("diagnosing", self.diagnosing()),
@@ -121,6 +122,7 @@ impl Job<'_> {
                 work += Work { gradients: 2.0 * self.batch(), batches: 2.0, ..Work::default() };
             }
         }
+
         work
     }
 
@@ -247,6 +249,7 @@ impl Job<'_> {
         if !self.is_auto() || train == 0 || validation == 0 {
             return Work::default();
         }
+
         let trials = RATES.len() as f64;
         let cost = self.pairs(self.timesteps as f64).gradients + self.transferring().forwards / 3.0;
         let gradients = cost * (1.0 + TRIAL * trials);

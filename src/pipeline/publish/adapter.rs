@@ -51,6 +51,7 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: Update) -> Adapter
             .or_default()
             .push(name);
     }
+
     let task = task_type(&inputs.target.folder.config);
     let of_layer = |module: &str| layers.iter().find(|layer| layer.module == module);
     let has_changed = |names: &[&str]| {
@@ -66,17 +67,20 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: Update) -> Adapter
             adapter.saved.insert((*module).to_owned());
         }
     }
+
     if task == Some("SEQ_CLS") {
         adapter.saved.extend(SAVED_BY_TASK.map(str::to_owned));
     }
+
     adapter.save(model);
     for (module, names) in &modules {
         if let Some(layer) = of_layer(module).filter(|_| has_changed(names))
             && !adapter.holds(module)
         {
-            adapter.layer(layer, (base, model), wanted.rank);
+            adapter.layer(layer, base, model, wanted.rank);
         }
     }
+
     adapter.tied_output(context, model);
     let transposed = layers.first().is_some_and(|layer| layer.transposed);
     let base_name = &context.job.spec.target.base;
@@ -98,15 +102,15 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: Update) -> Adapter
 /// Layers that an adapter may change: no head, nothing that another layer reads, all stored one way.
 fn linear_layers<'a>(context: &Context<'a>) -> Vec<Layer<'a>> {
     let graph = &context.inputs.graph;
-    let readers =
-        |module: &str| graph.nodes.iter().filter(|n| n.op.param() == Some(module)).count();
-    let layer = |op: &'a Op| match op {
-        Op::Linear { param, transposed } if readers(param) == 1 && graph.head() != Some(param) => {
-            Some(Layer { module: param, transposed: *transposed })
+    let mut layers: Vec<Layer> = Vec::new();
+    for node in &graph.nodes {
+        let Op::Linear { param, transposed } = &node.op else { continue };
+        let readers = graph.nodes.iter().filter(|node| node.op.param() == Some(param));
+        if readers.count() == 1 && graph.head() != Some(param) {
+            layers.push(Layer { module: param, transposed: *transposed });
         }
-        _ => None,
-    };
-    let mut layers: Vec<Layer> = graph.nodes.iter().filter_map(|node| layer(&node.op)).collect();
+    }
+
     let adopted = context.inputs.trajectory.head();
     layers.retain(|layer| !adopted.contains(&format!("{}.weight", layer.module)));
     let first = layers.first().is_some_and(|layer| layer.transposed);
@@ -138,7 +142,7 @@ struct Building {
 }
 
 impl Building {
-    fn layer(&mut self, layer: &Layer, (base, model): (&Checkpoint, &Checkpoint), rank: usize) {
+    fn layer(&mut self, layer: &Layer, base: &Checkpoint, model: &Checkpoint, rank: usize) {
         let Layer { module, transposed } = layer;
         let weight = format!("{module}.weight");
         let update = difference(&base[&weight], &model[&weight], *transposed);
@@ -146,6 +150,7 @@ impl Building {
         let error = update.relative_error(&factors.left, &factors.right);
         self.errors.push(TruncatedTensor { tensor: weight, relative_error: error });
         let prefix = format!("base_model.model.{}", module_of_tensor(module));
+
         // A is [r, in]; B is [out, r], whose columns are the left vectors.
         let a: Vec<f32> = factors.right.iter().flatten().map(|&v| v as f32).collect();
         let b = (0..update.rows).flat_map(|row| factors.left.iter().map(move |l| l[row] as f32));
@@ -163,6 +168,7 @@ impl Building {
             self.tensors.insert(format!("{prefix}.base_layer.bias"), to.clone());
             self.has_bias = true;
         }
+
         self.targets.insert((*module).to_owned());
     }
 
@@ -205,9 +211,6 @@ impl Building {
     }
 
     fn finish(self, rank: usize, mut config: Value) -> Adapter {
-        let modules = |names: &BTreeSet<String>| -> BTreeSet<String> {
-            names.iter().map(|name| module_of_tensor(name)).collect()
-        };
         config["target_modules"] = json!(modules(&self.targets));
         config["modules_to_save"] = json!(modules(&self.saved));
         config["bias"] = json!(if self.has_bias { "lora_only" } else { "none" });
@@ -223,6 +226,11 @@ impl Building {
     }
 }
 
+/// The modules of a library by the names that their tensors have.
+fn modules(names: &BTreeSet<String>) -> BTreeSet<String> {
+    names.iter().map(|name| module_of_tensor(name)).collect()
+}
+
 /// The modules that a name is part of, the innermost first.
 fn modules_above(name: &str) -> impl Iterator<Item = &str> {
     name.rmatch_indices('.').map(|(at, _)| &name[..at])
@@ -233,10 +241,10 @@ fn difference(from: &HostTensor, to: &HostTensor, transposed: bool) -> Matrix {
     let (a, b) = (from.f32(), to.f32());
     let shape = from.shape();
     let (rows, columns) = if transposed { (shape[1], shape[0]) } else { (shape[0], shape[1]) };
-    let at = |i: usize| {
+    let values = (0..rows * columns).map(|i| {
         let (row, column) = (i / columns, i % columns);
         let i = if transposed { column * rows + row } else { i };
         f64::from(b[i]) - f64::from(a[i])
-    };
-    Matrix { rows, columns, values: (0..rows * columns).map(at).collect() }
+    });
+    Matrix { rows, columns, values: values.collect() }
 }

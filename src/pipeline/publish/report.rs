@@ -106,15 +106,15 @@ fn head(inputs: &Inputs) -> Option<report::HeadAdopted> {
 }
 
 fn shared_rows(inputs: &Inputs) -> Vec<report::RowsShared> {
-    let told = |rows: &crate::engine::transfer::shared_vocabulary::SharedRows| report::RowsShared {
+    let shared = inputs.shared_rows.iter().map(|rows| report::RowsShared {
         axis: told::axis(rows.axis).to_owned(),
         tensors: rows.tensors.iter().cloned().collect(),
         source: rows.of,
         target: rows.rows.len(),
         shared: rows.shared(),
         own: rows.own.clone(),
-    };
-    inputs.shared_rows.iter().map(told).collect()
+    });
+    shared.collect()
 }
 
 fn splits(splits: &Splits) -> report::SplitSizes {
@@ -201,12 +201,18 @@ fn candidates(comparison: &Comparison) -> Vec<report::Candidate> {
 /// Each candidate's place by validation, the winner's being 1, in the order by which `ladder::best`
 /// chooses; `None` without validation.
 fn ranks(candidates: &[Candidate]) -> Vec<Option<usize>> {
-    let figures = |i: usize| candidates[i].validation.as_ref().map(|v| (v.accuracy, v.loss));
-    let mut order: Vec<(usize, (f64, f64))> =
-        (0..candidates.len()).filter_map(|i| Some((i, figures(i)?))).collect();
-    order.sort_by(|(_, a), (_, b)| b.0.total_cmp(&a.0).then(a.1.total_cmp(&b.1)));
-    let place = |i: usize| order.iter().position(|(at, _)| *at == i).map(|place| place + 1);
-    (0..candidates.len()).map(place).collect()
+    let figures = candidates.iter().map(|one| one.validation.as_ref());
+    let mut order: Vec<(usize, &Evaluation)> =
+        figures.enumerate().filter_map(|(i, figures)| Some((i, figures?))).collect();
+    order.sort_by(|(_, a), (_, b)| {
+        b.accuracy.total_cmp(&a.accuracy).then(a.loss.total_cmp(&b.loss))
+    });
+
+    let mut ranks = vec![None; candidates.len()];
+    for (place, (i, _)) in order.into_iter().enumerate() {
+        ranks[i] = Some(place + 1);
+    }
+    ranks
 }
 
 fn candidate(

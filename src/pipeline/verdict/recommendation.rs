@@ -18,6 +18,10 @@ pub struct Facts {
     pub untransferred: Option<(f64, f64)>,
 }
 
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
 impl Facts {
     /// The advice, and its reasons with their numbers.
     pub fn recommend(&self) -> (Option<Recommendation>, Vec<String>) {
@@ -25,10 +29,10 @@ impl Facts {
             let reason = "the new base equals the old one: the old tuned model is the result";
             return (Some(Recommendation::Copy), vec![reason.into()]);
         }
+
         let (Some(metric), Some(source)) = (self.metric, self.source) else {
             return (None, vec!["nothing was measured: there are no data".into()]);
         };
-        let percent = |x: f64| format!("{:.1} %", 100.0 * x);
         let mut reasons = vec![format!(
             "accuracy {} against {} of the old tuned model",
             percent(metric),
@@ -49,6 +53,7 @@ impl Facts {
             reasons.push("training alone gives more than the transfer".into());
             return (Some(Recommendation::Retrain), reasons);
         }
+
         let recommendation = if metric >= source - AS_GOOD {
             if self.fine_tuned {
                 Recommendation::TransferAndFineTune

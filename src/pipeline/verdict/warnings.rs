@@ -13,34 +13,34 @@ pub fn of(context: &Context, comparison: &Comparison, gate: &[GateCheck]) -> Vec
     let (inputs, splits) = (context.inputs, &context.inputs.splits);
     let metric = comparison.test().map(|test| test.accuracy);
     let source = comparison.baselines.source_tuned.as_ref().map(|scores| scores.test.accuracy);
-    let mut warnings = Vec::new();
-    let mut warn = |applies: bool, text: &str| {
-        if applies {
-            warnings.push(text.to_owned());
-        }
-    };
-    warn(
-        gate.iter().any(found_nothing),
-        "nothing was transferred: the result's learned parameters are the new base's",
-    );
-    warn(
-        !inputs.trajectory.head().is_empty(),
-        "a base has no head of the task and its classes: the result has the old tuning's, and target_before is the \
-         new base below that head as it is",
-    );
-    warn(splits.held_out, "no validation split was given: 10 % of train was held out");
-    warn(
-        splits.test_is_validation,
-        "no test split was given: the figures judged are those of the split that chose",
-    );
-    warn(
-        metric.is_none(),
-        "without data nothing was measured: evaluate the result before using it",
-    );
-    warn(
-        matches!((metric, source), (Some(metric), Some(source)) if metric < source),
-        "the result is less accurate than the old tuned model",
-    );
+
+    let told = [
+        (
+            gate.iter().any(found_nothing),
+            "nothing was transferred: the result's learned parameters are the new base's",
+        ),
+        (
+            !inputs.trajectory.head().is_empty(),
+            "a base has no head of the task and its classes: the result has the old tuning's, and target_before is the \
+             new base below that head as it is",
+        ),
+        (splits.held_out, "no validation split was given: 10 % of train was held out"),
+        (
+            splits.test_is_validation,
+            "no test split was given: the figures judged are those of the split that chose",
+        ),
+        (
+            metric.is_none(),
+            "without data nothing was measured: evaluate the result before using it",
+        ),
+        (
+            metric.zip(source).is_some_and(|(metric, source)| metric < source),
+            "the result is less accurate than the old tuned model",
+        ),
+    ];
+    let told = told.into_iter().filter(|(applies, _)| *applies);
+    let mut warnings: Vec<String> = told.map(|(_, text)| text.to_owned()).collect();
+
     if let (Methods::Named(methods), None) = (&context.job.spec.methods, &splits.validation)
         && methods.len() > 1
     {

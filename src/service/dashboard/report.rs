@@ -259,10 +259,11 @@ mod tests {
 
     #[test]
     fn an_unknown_report_shows_nothing_and_breaks_nothing() {
-        for text in ["{}", "[]", "3", "{\"candidates\": [3, {}], \"cost\": 1, \"winner\": []}"] {
-            let report = Report::read(text.as_bytes()).unwrap();
-            assert!(report.curve.is_none() && report.ledger.is_empty(), "{text}");
+        let text = "{\"candidates\": [3, {}], \"cost\": 1, \"winner\": []}";
+        let report = Report::read(text.as_bytes()).unwrap();
+        assert!(report.curve.is_none() && report.ledger.is_empty(), "{text}");
+        for text in ["{", "{}", "[]", "3"] {
+            assert!(Report::read(text.as_bytes()).is_none(), "{text}");
         }
-        assert!(Report::read(b"{").is_none());
     }
 }

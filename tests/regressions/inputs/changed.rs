@@ -1,9 +1,23 @@
 //! Inputs on files that change while a job reads them: no manifest may name a digest that the result does
 //! not come from.
 
-use std::{fs, sync::Once};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Once,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-use retune::pipeline::{Failure, Phase, Progress, Stop};
+use retune::{
+    artifacts::{
+        Access,
+        dataset::{self, Reading},
+        tensors::InputChanged,
+    },
+    pipeline::{self, Failure, Phase, Progress, Stop},
+};
 use serde_json::json;
 
 use crate::pipeline::case::Case;
@@ -58,6 +72,12 @@ fn change(case: &Case, name: &str, how: Change) {
     }
 }
 
+fn scratch(case: &Case) -> PathBuf {
+    let folder = case.folder.path().join("scratch");
+    fs::create_dir_all(&folder).expect("our own folder");
+    folder
+}
+
 /// The pointer of the refusal of a job during which this changes.
 fn refused(name: &str, how: Change, phase: Phase) -> String {
     let case = Case::fresh();
@@ -105,6 +125,62 @@ fn configurations_and_data_are_watched_too() {
             assert_eq!(refused(name, how, Phase::Evaluating), pointer, "{name} {how:?}");
         }
     }
+}
+
+/// Who touches a page of a mapped file that its owner has cut off is killed: samples are read by position.
+#[test]
+fn data_that_are_cut_off_while_a_job_reads_them_are_refused() {
+    for (name, pointer) in
+        [("validation.safetensors", "/data/validation"), ("test.safetensors", "/data/test")]
+    {
+        for phase in [Phase::Diagnosing, Phase::Evaluating] {
+            assert_eq!(refused(name, Change::Shorter, phase), pointer, "{name} {phase:?}");
+        }
+    }
+}
+
+#[test]
+fn samples_of_a_file_that_is_cut_off_are_an_error() {
+    let case = Case::fresh();
+    let place = case.storage.check_location(&case.uri("test.safetensors")).expect("a root");
+    let scratch = scratch(&case);
+    let access = Access { storage: &case.storage, scratch: &scratch, go_on: &|| true };
+    let (data, _) = dataset::read(&access, &place, Reading::default()).expect("sound data");
+    let whole = data.batch(&[3, 4, 59]);
+
+    // Samples lie behind the labels.
+    let file = fs::OpenOptions::new().write(true).open(case.path("test.safetensors"));
+    let file = file.expect("our own file");
+    let length = file.metadata().expect("our own file").len();
+    file.set_len(length - 4).expect("our own file");
+
+    let again = InputChanged::catch(|| data.batch(&[3, 4])).expect("these are still there");
+    assert_eq!(again.inputs, whole.inputs[..again.inputs.len()]);
+    let changed = InputChanged::catch(|| data.batch(&[3, 4, 59])).expect_err("the last is not");
+    assert!(changed.location.ends_with("test.safetensors"), "{changed:?}");
+}
+
+/// `retune evaluate` reads a model as lazily as a job does.
+#[test]
+fn a_model_that_is_cut_off_while_it_is_evaluated_is_refused() {
+    let case = Case::fresh();
+    let scratch = scratch(&case);
+    // The configuration and the weights are asked for twice each; the data come after them.
+    let asked = AtomicUsize::new(0);
+    let go_on = || {
+        if asked.fetch_add(1, Ordering::Relaxed) == 4 {
+            change(&case, "tuned/model.safetensors", Change::Shorter);
+        }
+        true
+    };
+    let access = Access { storage: &case.storage, scratch: &scratch, go_on: &go_on };
+
+    let (model, data) = (case.uri("tuned/"), case.uri("test.safetensors"));
+    let done = pipeline::evaluate(access, &model, &data, None, None);
+    let Err(Failure::Input { code: "input_changed", detail, .. }) = done else {
+        panic!("{done:?}")
+    };
+    assert!(detail.contains("tuned/model.safetensors"), "{detail}");
 }
 
 #[test]

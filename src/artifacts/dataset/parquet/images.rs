@@ -39,6 +39,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             encoded.push(bytes);
             labels.push(self.integer(row_field(&row, &LABEL_COLUMNS), "label", at)?);
         }
+
         let Some(first) = encoded.first() else { return Ok(no_images()) };
         let first = self.decode(first, 0)?;
         let channels = channels(wanted, if first.color().has_color() { 3 } else { 1 });
@@ -89,20 +90,22 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
     }
 
     fn decode(&self, encoded: &ByteArray, at: usize) -> Result<DynamicImage, ArtifactError> {
-        let decode = || -> image::ImageResult<DynamicImage> {
-            let mut decoder = decoder(encoded)?;
-            let orientation = decoder.orientation()?;
-            let mut image = DynamicImage::from_decoder(decoder)?;
-            image.apply_orientation(orientation);
-            Ok(image)
-        };
-        decode().map_err(|error| self.no_image(at, &error))
+        decoded(encoded).map_err(|error| self.no_image(at, &error))
     }
 
     pub(super) fn no_image(&self, at: usize, error: &image::ImageError) -> ArtifactError {
         let detail = format!("row {at} is no image that can be read (PNG, JPEG, WebP): {error}");
         self.fault("malformed_image", &detail)
     }
+}
+
+/// The image the right way up.
+fn decoded(encoded: &ByteArray) -> image::ImageResult<DynamicImage> {
+    let mut decoder = decoder(encoded)?;
+    let orientation = decoder.orientation()?;
+    let mut image = DynamicImage::from_decoder(decoder)?;
+    image.apply_orientation(orientation);
+    Ok(image)
 }
 
 pub(super) fn decoder(encoded: &ByteArray) -> image::ImageResult<impl ImageDecoder> {
@@ -129,6 +132,7 @@ fn set(sample: &mut [u8], image: DynamicImage, channels: usize) {
         sample.copy_from_slice(image.to_luma8().as_raw());
         return;
     }
+
     let pixels = image.to_rgb8();
     if channels == 1 {
         for (value, pixel) in sample.iter_mut().zip(pixels.pixels()) {
@@ -136,6 +140,7 @@ fn set(sample: &mut [u8], image: DynamicImage, channels: usize) {
         }
         return;
     }
+
     let area = sample.len() / channels;
     for (channel, plane) in sample.chunks_mut(area).enumerate() {
         for (value, pixel) in plane.iter_mut().zip(pixels.as_raw().chunks_exact(channels)) {

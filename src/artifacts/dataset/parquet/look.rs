@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use image::ImageDecoder;
 use parquet::{
     column::reader::{ColumnReader, ColumnReaderImpl},
-    data_type::DataType,
+    data_type::{ByteArray, DataType},
     errors::ParquetError,
     file::reader::{ChunkReader, FileReader, RowGroupReader},
 };
@@ -46,16 +46,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         let Some(row) = self.rows(&self.wanted[..1], 1)?.next() else { return Ok(signature) };
         let row = row.map_err(|error| malformed(self.location, &error))?;
         let encoded = self.encoded(&row, 0)?;
-        let read = || -> image::ImageResult<Vec<usize>> {
-            let mut decoder = decoder(&encoded)?;
-            let own = if decoder.color_type().has_color() { 3 } else { 1 };
-            let channels = super::images::channels(wanted, own);
-            let (width, height) = decoder.dimensions();
-            let turned = decoder.orientation()?.to_exif() > 4;
-            let (width, height) = if turned { (height, width) } else { (width, height) };
-            Ok(vec![0, channels, height as usize, width as usize])
-        };
-        let shape = read().map_err(|error| self.no_image(0, &error))?;
+        let shape = shape_of(&encoded, wanted).map_err(|error| self.no_image(0, &error))?;
         self.room(shape[1..].iter().product(), self.samples)?;
         signature.insert(INPUTS.into(), TensorInfo { dtype: DType::U8, shape });
         Ok(signature)
@@ -69,12 +60,14 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         };
         self.check_length(length, 0)?;
         self.room(ROW + TOKEN * length, self.samples)?;
-        let info = |shape: &[usize]| TensorInfo { dtype: DType::I64, shape: shape.to_vec() };
-        let labels: &[usize] = if self.wanted[1].is_primitive() { &[0] } else { &[0, length] };
-        let of_ids = info(&[0, length]);
-        let types = self.has_types().then(|| (TYPES, of_ids.clone()));
-        let named = [(IDS, of_ids.clone()), (MASK, of_ids), (LABELS, info(labels))];
-        Ok(named.into_iter().chain(types).map(|(name, info)| (name.to_owned(), info)).collect())
+        let ids = vec![0, length];
+        let labels = if self.wanted[1].is_primitive() { vec![0] } else { ids.clone() };
+        let types = self.has_types().then(|| (TYPES, ids.clone()));
+        let shapes = [(IDS, ids.clone()), (MASK, ids), (LABELS, labels)].into_iter().chain(types);
+        let named =
+            shapes.map(|(name, shape)| (name.to_owned(), TensorInfo { dtype: DType::I64, shape }));
+
+        Ok(named.collect())
     }
 
     pub(super) fn has_types(&self) -> bool {
@@ -87,10 +80,10 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         for group in 0..self.reader.num_row_groups() {
             let group = self.group(group)?;
             let columns = group.metadata().columns();
-            let is_ids = |path: &[String]| path.first().is_some_and(|root| root == IDS);
-            let Some(at) = columns.iter().position(|c| is_ids(c.column_path().parts())) else {
-                return Ok(None);
-            };
+            let at = columns.iter().position(|column| {
+                column.column_path().parts().first().is_some_and(|root| root == IDS)
+            });
+            let Some(at) = at else { return Ok(None) };
             if columns[at].column_descr().max_rep_level() != 1 {
                 return Ok(None);
             }
@@ -106,6 +99,18 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         }
         Ok(Some(lists.longest))
     }
+}
+
+/// The shape of a set of such images, without any.
+fn shape_of(encoded: &ByteArray, wanted: Option<usize>) -> image::ImageResult<Vec<usize>> {
+    let mut decoder = decoder(encoded)?;
+    let own = if decoder.color_type().has_color() { 3 } else { 1 };
+    let channels = super::images::channels(wanted, own);
+
+    let (width, height) = decoder.dimensions();
+    let turned = decoder.orientation()?.to_exif() > 4;
+    let (width, height) = if turned { (height, width) } else { (width, height) };
+    Ok(vec![0, channels, height as usize, width as usize])
 }
 
 /// How long lists are.

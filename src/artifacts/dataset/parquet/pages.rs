@@ -50,28 +50,32 @@ pub struct Budget {
 impl Budget {
     /// `values` is what the column has left.
     fn take(&self, header: &Header, values: &mut u64) -> Result<()> {
-        let too_large = |detail: String| Err(ParquetError::External(Box::new(TooLarge(detail))));
         if header.kind == Kind::Dictionary && header.values > DICTIONARY {
-            return too_large(format!("has a dictionary of {} values", header.values));
+            return Err(too_large(format!("has a dictionary of {} values", header.values)));
         }
         if header.unpacked > self.page.max(4 * header.packed) {
-            return too_large(format!("has a page of {} bytes", header.unpacked));
+            return Err(too_large(format!("has a page of {} bytes", header.unpacked)));
         }
+
         let (Some(left), Ok(_)) = (
             values.checked_sub(header.values),
             self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
                 left.checked_sub(header.unpacked)
             }),
         ) else {
-            return too_large(format!(
+            return Err(too_large(format!(
                 "has more than {} values in a column of a row group, or more bytes than are \
                  unpacked in memory; write smaller row groups, or safetensors",
                 self.values
-            ));
+            )));
         };
         *values = left;
         Ok(())
     }
+}
+
+fn too_large(detail: String) -> ParquetError {
+    ParquetError::External(Box::new(TooLarge(detail)))
 }
 
 /// A row group of which every page is looked at first.
@@ -165,10 +169,9 @@ impl<R: ChunkReader> PageReader for Pages<R> {
         self.check()?;
         let page = self.reader.get_next_page()?;
         // They say how many they are once more, in a place that is believed.
-        let delta = |encoding| {
-            matches!(encoding, Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY)
-        };
-        if page.as_ref().is_some_and(|page| delta(page.encoding())) {
+        if let Some(Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY) =
+            page.as_ref().map(Page::encoding)
+        {
             let detail = "bytes in a delta encoding are not read; write them plain";
             return Err(ParquetError::General(detail.into()));
         }

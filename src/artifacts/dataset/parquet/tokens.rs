@@ -56,6 +56,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             // As they will stand there, filled up.
             self.room(ROW + TOKEN * longest, ids.len())?;
         }
+
         let length = longest;
         let labels = if of_tokens { filled(labels, length, IGNORED) } else { labels.concat() };
         let shape = vec![ids.len(), length];
@@ -68,6 +69,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         if self.has_types() {
             named.push((TYPES, DType::I64, shape, i64s(&filled(types, length, 0))));
         }
+
         Ok(tensors(named))
     }
 
@@ -96,9 +98,9 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
 
 /// Rows of one length, one after the other.
 fn filled(rows: Vec<Vec<i64>>, length: usize, with: i64) -> Vec<i64> {
-    let fill = |mut row: Vec<i64>| {
+    let filled = rows.into_iter().flat_map(|mut row| {
         row.resize(length, with);
         row
-    };
-    rows.into_iter().flat_map(fill).collect()
+    });
+    filled.collect()
 }

@@ -48,6 +48,7 @@ impl<'a> Kind<'a> {
         if plain.contains(".original_module.") {
             return Self::Ignored;
         }
+
         Self::Whole(plain.replace(".base_layer.", ".").replace(".modules_to_save.", "."))
     }
 }

@@ -21,11 +21,11 @@ const HAS_GPU: bool = cfg!(any(feature = "wgpu", feature = "cuda"));
 pub fn timing(context: &Context, comparison: &Comparison, meter: &Meter, diagnosis: f64) -> Timing {
     let passed = meter.passed();
     let (peak, of_this_job) = meter.most_memory();
-    let on_device = || ON_DEVICE.map(|work| context.ledger.seconds(work)).iter().sum::<f64>();
+    let on_device: f64 = ON_DEVICE.iter().map(|work| context.ledger.seconds(*work)).sum();
     Timing {
         wall_seconds: Some(passed.wall),
         cpu_seconds: Some(passed.cpu),
-        gpu_seconds: HAS_GPU.then(on_device),
+        gpu_seconds: HAS_GPU.then_some(on_device),
         gpu_assumption: HAS_GPU.then(|| GPU_ASSUMPTION.to_owned()),
         by_phase: by_phase(meter),
         phases: by_kind(context),
@@ -84,8 +84,8 @@ fn by_phase(meter: &Meter) -> Named<PhaseTime> {
 }
 
 fn by_kind(context: &Context) -> Named<f64> {
-    let named = |work: &Work| (name_of(*work).to_owned(), context.ledger.seconds(*work));
-    Work::ALL.iter().map(named).collect()
+    let kinds = Work::ALL.iter().copied();
+    kinds.map(|work| (name_of(work).to_owned(), context.ledger.seconds(work))).collect()
 }
 
 fn name_of(work: Work) -> &'static str {

@@ -3,8 +3,8 @@
 use crate::{
     contract::report::{
         AlphaScore, BaseCosines, Epoch, Fit, FittedLayer, FunctionalFits, FunctionalTrial,
-        GroupMatch, LadderStep, LayerMaps, LossBarrier, MatchedStep, Relation, Scores, SignMask,
-        StepScore,
+        GroupMatch, LadderStep, LayerCosine, LayerMaps, LossBarrier, MatchedStep, Relation, Scores,
+        SignMask, StepScore,
     },
     engine::{
         symmetry,
@@ -153,7 +153,8 @@ impl From<&training::Barrier> for LossBarrier {
 
 impl From<&diagnosis::Cosines> for BaseCosines {
     fn from(of: &diagnosis::Cosines) -> Self {
-        Self { layers: of.layers.clone(), all: of.all, matrices: of.matrices }
+        let layers = of.layers.iter().cloned().map(LayerCosine::from).collect();
+        Self { layers, all: of.all, matrices: of.matrices }
     }
 }
 

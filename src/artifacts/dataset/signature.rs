@@ -1,0 +1,157 @@
+//! The tensors of a dataset by their headers.
+
+use super::{DatasetInfo, IDS, INPUTS, LABELS, MASK, TYPES, UNREAD};
+use crate::{
+    artifacts::error::ArtifactError,
+    engine::tensors::{DType, Signature},
+    storage::Location,
+};
+
+pub(super) fn check_signature(
+    signature: &Signature,
+    location: &Location,
+) -> Result<DatasetInfo, ArtifactError> {
+    if let Some(unread) = UNREAD.into_iter().find(|name| signature.contains_key(*name)) {
+        let detail = "changes what the network computes, and is not read here; leave it out";
+        return Err(ArtifactError::tensor("unexpected_tensor", location, unread, detail));
+    }
+
+    let (name, inputs) = match (signature.get(INPUTS), signature.get(IDS)) {
+        (Some(_), Some(_)) => {
+            return Err(ArtifactError::tensor(
+                "unexpected_tensor",
+                location,
+                IDS,
+                "stands beside inputs; give one of them",
+            ));
+        }
+        (Some(inputs), None) => (INPUTS, inputs),
+        (None, Some(ids)) => (IDS, ids),
+        (None, None) => {
+            let detail = "is missing: f32 or u8, one row a sample (or input_ids, i64)";
+            return Err(ArtifactError::tensor("missing_tensor", location, INPUTS, detail));
+        }
+    };
+    let Some(labels) = signature.get(LABELS) else {
+        return Err(ArtifactError::tensor(
+            "missing_tensor",
+            location,
+            LABELS,
+            "is missing: i64, one a sample",
+        ));
+    };
+    match (name, inputs.dtype) {
+        (IDS, DType::I64) | (INPUTS, DType::F32 | DType::U8) => {}
+        (IDS, _) => return Err(ArtifactError::tensor("wrong_dtype", location, IDS, "must be I64")),
+        _ => {
+            return Err(ArtifactError::tensor(
+                "wrong_dtype",
+                location,
+                INPUTS,
+                "must be F32, or U8 to be scaled by 1/255",
+            ));
+        }
+    }
+
+    if labels.dtype != DType::I64 {
+        return Err(ArtifactError::tensor("wrong_dtype", location, LABELS, "must be I64"));
+    }
+
+    let fits = labels.shape.len() == 1 || (name == IDS && labels.shape == inputs.shape);
+    let (true, [samples, ..], [rows, sample_shape @ ..]) =
+        (fits, &labels.shape[..], &inputs.shape[..])
+    else {
+        let detail = format!(
+            "must be [N] beside {name} [N, …], or as input_ids for a language model, not {:?}",
+            labels.shape
+        );
+        return Err(ArtifactError::tensor("wrong_shape", location, LABELS, detail));
+    };
+    let samples = *samples;
+    if *rows != samples {
+        let detail = format!("{samples} labels for {rows} {name}");
+        return Err(ArtifactError::tensor("wrong_shape", location, LABELS, detail));
+    }
+    if samples == 0 {
+        return Err(ArtifactError::tensor("empty_dataset", location, LABELS, "there is no sample"));
+    }
+    if sample_shape.is_empty() || sample_shape.contains(&0) {
+        let detail = format!("has the shape {:?}; a sample needs values", inputs.shape);
+        return Err(ArtifactError::tensor("wrong_shape", location, name, detail));
+    }
+    if name == IDS {
+        check_ids_signature(signature, location)?;
+    }
+
+    Ok(DatasetInfo { samples, sample_shape: sample_shape.to_vec(), size: 0 })
+}
+
+fn check_ids_signature(signature: &Signature, location: &Location) -> Result<(), ArtifactError> {
+    let ids = &signature[IDS].shape;
+    if ids.len() != 2 {
+        let detail = format!("must be [N, S], not {ids:?}");
+        return Err(ArtifactError::tensor("wrong_shape", location, IDS, detail));
+    }
+
+    for name in [MASK, TYPES] {
+        let Some(beside) = signature.get(name) else { continue };
+        if beside.dtype != DType::I64 {
+            return Err(ArtifactError::tensor("wrong_dtype", location, name, "must be I64"));
+        }
+        if beside.shape != *ids {
+            let detail = format!("must be {ids:?} as input_ids are, not {:?}", beside.shape);
+            return Err(ArtifactError::tensor("wrong_shape", location, name, detail));
+        }
+    }
+
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::engine::tensors::{Checkpoint, HostTensor};
+
+    fn i64s(shape: &[usize], values: &[i64]) -> HostTensor {
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        HostTensor::from_bytes(DType::I64, shape.to_vec(), Bytes::from(bytes)).unwrap()
+    }
+
+    fn location() -> Location {
+        Location::from_uri("file:///data/ids.safetensors").unwrap()
+    }
+
+    #[test]
+    fn headers_of_token_data_are_checked() {
+        let code = |tensors: &[(&str, HostTensor)]| {
+            let all: Checkpoint =
+                tensors.iter().map(|(name, t)| ((*name).to_owned(), t.clone())).collect();
+            match check_signature(&all.signature(), &location()) {
+                Ok(info) => format!("{:?}", info.sample_shape),
+                Err(error) => error.code().to_owned(),
+            }
+        };
+        let labels = || (LABELS, i64s(&[2], &[0, 1]));
+        let ids = || (IDS, i64s(&[2, 3], &[0; 6]));
+        assert_eq!(code(&[labels(), ids()]), "[3]");
+        assert_eq!(code(&[labels(), ids(), (MASK, i64s(&[2, 3], &[1; 6]))]), "[3]");
+        assert_eq!(code(&[labels(), ids(), (MASK, i64s(&[2, 2], &[1; 4]))]), "wrong_shape");
+        assert_eq!(code(&[labels(), ids(), (TYPES, i64s(&[2, 2], &[1; 4]))]), "wrong_shape");
+        assert_eq!(
+            code(&[labels(), ids(), (UNREAD[0], i64s(&[2, 3], &[1; 6]))]),
+            "unexpected_tensor"
+        );
+        assert_eq!(code(&[labels(), (IDS, i64s(&[2], &[0; 2]))]), "wrong_shape");
+        let floats = HostTensor::from_f32(vec![2, 3], vec![0.0; 6]);
+        assert_eq!(code(&[labels(), (IDS, floats.clone())]), "wrong_dtype");
+        assert_eq!(code(&[labels(), ids(), (INPUTS, floats)]), "unexpected_tensor");
+        assert_eq!(code(&[labels()]), "missing_tensor");
+        let next = |shape: &[usize]| (LABELS, i64s(shape, &vec![-100; shape.iter().product()]));
+        assert_eq!(code(&[next(&[2, 3]), ids()]), "[3]");
+        assert_eq!(code(&[next(&[2, 2]), ids()]), "wrong_shape");
+        let pixels = HostTensor::from_f32(vec![2, 3], vec![0.0; 6]);
+        assert_eq!(code(&[next(&[2, 3]), (INPUTS, pixels)]), "wrong_shape");
+    }
+}

@@ -1,0 +1,59 @@
+//! What stands, or is reached by training alone.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Epoch, Scores, lenient};
+
+/// What stands or is reached without a transfer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Baselines {
+    /// The old tuned model.
+    #[serde(deserialize_with = "lenient::part")]
+    pub source_tuned: Option<Standing>,
+    /// The new base.
+    #[serde(deserialize_with = "lenient::part")]
+    pub target_before: Option<Standing>,
+    /// The new base after plain training at the winner's cost.
+    #[serde(deserialize_with = "lenient::part")]
+    pub few_shot: Option<Trained>,
+    /// The new base after the job's own training.
+    #[serde(deserialize_with = "lenient::part")]
+    pub fine_tune_only: Option<Trained>,
+}
+
+/// A model as it stands: the figures of the test split, with those of validation beside them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Standing {
+    pub accuracy: Option<f64>,
+    pub loss: Option<f64>,
+    /// Whose running statistics they rest on: `as_deployed` or `re_estimated`.
+    pub statistics: String,
+    pub validation: Option<Scores>,
+}
+
+/// A model after training without a transfer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Trained {
+    /// On the test split; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// On the test split; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    pub validation: Option<Scores>,
+    pub epochs: Vec<Epoch>,
+    /// `finished`, `target_reached` or `interrupted`.
+    pub end: String,
+    pub sample_gradients: u64,
+    pub flops: f64,
+    /// Of few-shot alone: the one that was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    /// Of few-shot alone: training samples used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<usize>,
+}
