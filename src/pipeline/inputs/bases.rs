@@ -258,8 +258,8 @@ pub fn at_another_width(
 
 fn between_widths(pointer: &str, different: &Incompatible, what: &str) -> Failure {
     let detail = format!(
-        "{different}. Between widths only bico and theseus carry over (and gradfix on one of them): \
-         {what}"
+        "{different}. Between widths only functional, bico and theseus carry over (and gradfix on \
+         one of them): {what}"
     );
     Failure::Input { code: "incompatible_models", pointer: Some(pointer.to_owned()), detail }
 }
