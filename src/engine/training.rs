@@ -50,7 +50,7 @@ use super::{
         cpu::{self, CpuActivation, Stored},
         floats,
     },
-    network::{Graph, GraphError, Op, Task, Token},
+    network::{Graph, GraphError, Layer, Program, Task, Token},
 };
 use crate::tensors::Signature;
 
@@ -62,6 +62,7 @@ const MAX_LOGITS: usize = 1 << 26;
 /// A graph on a device, with what has been spent on it.
 pub struct Learner<'a> {
     graph: &'a Graph,
+    program: Program,
     executor: Executor,
     classes: usize,
     /// Rows of the smallest table that ids are looked up in.
@@ -69,8 +70,6 @@ pub struct Learner<'a> {
     /// Rows of the smallest table of token types.
     token_types: Option<usize>,
     forward_flops: f64,
-    /// What each node puts out for a sample.
-    shapes: Vec<Vec<usize>>,
     max_logits: usize,
     activation_bytes: usize,
     sample_gradients: AtomicU64,
@@ -125,41 +124,45 @@ impl<'a> Learner<'a> {
     /// A learner for checkpoints of this signature.
     ///
     /// # Errors
-    /// As [`Graph::classes`].
+    /// As [`Graph::resolve`] and [`Program::classes`].
     pub fn new(
         graph: &'a Graph,
         signature: &Signature,
         device: Device,
     ) -> Result<Self, GraphError> {
-        let classes = graph.classes(signature)?;
-        let forward_flops = flops::forward_flops(graph, signature)?;
-        let shapes = graph.shapes(signature)?;
-        let vocabulary = smallest_table(graph, signature, |op| match op {
-            Op::Embedding { param } => Some(param),
+        let program = graph.resolve(signature)?;
+        let layers = program.instructions.iter().map(|instruction| &instruction.layer);
+        let vocabulary = layers.clone().filter_map(|layer| match layer {
+            Layer::Embedding { table } => Some(table.shape[0]),
             _ => None,
         });
-        let token_types = smallest_table(graph, signature, |op| match op {
-            Op::TokenTypeEmbedding { param } => Some(param),
+        let token_types = layers.filter_map(|layer| match layer {
+            Layer::TokenTypeEmbedding { table } => Some(table.shape[0]),
             _ => None,
         });
-        let (sample_gradients, sample_forwards) = (AtomicU64::new(0), AtomicU64::new(0));
+
         Ok(Self {
             graph,
             executor: Executor::on(device),
-            classes,
-            vocabulary,
-            token_types,
-            forward_flops,
-            shapes,
+            classes: program.classes()?,
+            vocabulary: vocabulary.min(),
+            token_types: token_types.min(),
+            forward_flops: flops::forward_flops(&program),
+            program,
             max_logits: MAX_LOGITS,
             activation_bytes: micro_batch::ACTIVATION_BYTES,
-            sample_gradients,
-            sample_forwards,
+            sample_gradients: AtomicU64::new(0),
+            sample_forwards: AtomicU64::new(0),
         })
     }
 
     pub fn graph(&self) -> &Graph {
         self.graph
+    }
+
+    /// The graph as it runs.
+    pub fn program(&self) -> &Program {
+        &self.program
     }
 
     /// What runs the graph.
@@ -196,16 +199,21 @@ impl<'a> Learner<'a> {
         if is_next {
             check_counted(data)?;
         }
-        let known =
-            |label: i64| (is_next && label == IGNORED) || (0..self.classes as i64).contains(&label);
-        match data.labels().iter().position(|&label| !known(label)) {
+        let classes = self.classes;
+        match data.labels().iter().position(|&label| !self.knows(label)) {
             Some(position) => Err(DataFault::Label {
                 position: position / each,
                 label: data.labels()[position],
-                classes: self.classes,
+                classes,
             }),
             None => Ok(()),
         }
+    }
+
+    /// Whether a sample or a token may have this label.
+    fn knows(&self, label: i64) -> bool {
+        let is_ignored = self.graph.task == Task::NextToken && label == IGNORED;
+        is_ignored || (0..self.classes as i64).contains(&label)
     }
 
     /// Ids and types that their tables have rows for, those of masked tokens included: a table is read
@@ -272,7 +280,7 @@ impl<'a> Learner<'a> {
         mode: BatchNormMode,
     ) -> (Vec<f32>, Seen) {
         let input = CpuActivation::new(batch.inputs, &batch.sample_shape);
-        let trace = cpu::forward(self.graph, weights, input, mode, Stored::Nothing);
+        let trace = cpu::forward(&self.program, weights, input, mode, Stored::Nothing);
         (trace.logits, trace.moments)
     }
 
@@ -293,7 +301,7 @@ impl<'a> Learner<'a> {
             BatchNormMode::Batch => Statistics::Batch(&mut observe),
         };
 
-        let logits = forward_by_burn(self.graph, weights, input, statistics);
+        let logits = forward_by_burn(&self.program, weights, input, statistics);
         (floats(logits), seen)
     }
 }
@@ -311,16 +319,6 @@ fn check_counted(data: &Dataset) -> Result<(), DataFault> {
         seen |= labels.iter().any(|&label| label != IGNORED);
     }
     if seen { Ok(()) } else { Err(DataFault::NothingCounted) }
-}
-
-/// Rows of the smallest of the tables that `table` names.
-fn smallest_table(
-    graph: &Graph,
-    signature: &Signature,
-    table: impl Fn(&Op) -> Option<&String>,
-) -> Option<usize> {
-    let tables = graph.nodes.iter().filter_map(|node| table(&node.op));
-    tables.map(|param| signature[&format!("{param}.weight")].shape[0]).min()
 }
 
 /// Moments by batch-norm node.

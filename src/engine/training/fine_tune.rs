@@ -112,7 +112,7 @@ impl Learner<'_> {
             start: params,
             train,
             plan,
-            weights: Weights::upload(self.graph, params, &self.executor),
+            weights: Weights::upload(&self.program, params, &self.executor),
             memory: Memory::new(plan.optimizer, plan.weight_decay),
             done: 0,
             snapshots: Vec::new(),

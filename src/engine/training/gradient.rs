@@ -32,7 +32,7 @@ impl Learner<'_> {
     /// # Panics
     /// When [`Learner::check`] would have refused the batch.
     pub fn gradient(&self, params: &Checkpoint, batch: &Batch) -> Gradient {
-        let weights = Weights::upload(self.graph, params, &self.executor);
+        let weights = Weights::upload(&self.program, params, &self.executor);
         let (loss, gradients) = self.backward(&weights, batch, BatchNormMode::Batch);
         let part = |(name, values): (String, Tensor<1>)| {
             let shape = params[&name].shape().to_vec();
@@ -80,7 +80,7 @@ impl Learner<'_> {
         share: f64,
     ) -> (Scores, HashMap<String, Tensor<1>>) {
         let input = CpuActivation::new(part.inputs, &part.sample_shape);
-        let mut trace = cpu::forward(self.graph, weights, input, mode, Stored::ForBackward);
+        let mut trace = cpu::forward(&self.program, weights, input, mode, Stored::ForBackward);
         let logits = std::mem::take(&mut trace.logits);
 
         let found = scores(&logits, &part.labels);
@@ -104,7 +104,7 @@ impl Learner<'_> {
             BatchNormMode::Running => Statistics::Running,
         };
 
-        let logits = forward_by_burn(self.graph, leaves, input, statistics);
+        let logits = forward_by_burn(&self.program, leaves, input, statistics);
 
         let values = floats(logits.clone().inner());
         let found = scores(&values, &part.labels);
@@ -134,7 +134,8 @@ mod tests {
     fn check(sample_shape: &[usize], nodes: Value, shapes: &[(&str, &[usize])]) {
         let graph = testing::graph(sample_shape, nodes);
         let signature = testing::signature(shapes);
-        let classes = graph.classes(&signature).unwrap() as i64;
+        let classes =
+            graph.resolve(&signature).and_then(|program| program.classes()).unwrap() as i64;
         check_on(&graph, shapes, &testing::random_batch(sample_shape, 5, classes, 1));
     }
 
@@ -143,7 +144,7 @@ mod tests {
         let learner = Learner::new(graph, &signature, Device::flex()).unwrap();
         let params = testing::random_params(&signature, 2);
         let gradient = learner.gradient(&params, batch);
-        let weights = Weights::upload(graph, &params, &Executor::Cpu);
+        let weights = Weights::upload(&learner.program, &params, &Executor::Cpu);
         let share = cross_entropy::share(&batch.labels);
         let (scores, by_burn) =
             learner.backward_by_burn(&weights.leaves(), batch.clone(), BatchNormMode::Batch, share);
@@ -270,7 +271,7 @@ mod tests {
             let a: (&str, &[usize]) = ("a.weight", &[3, 2, 3, 3]);
             // The flattened width differs; ask the shapes for it.
             let width = (1..100).find(|width| {
-                probe.shapes(&testing::signature(&[a, ("fc.weight", &[2, *width])])).is_ok()
+                probe.resolve(&testing::signature(&[a, ("fc.weight", &[2, *width])])).is_ok()
             });
             check(&[2, 6, 5], nodes, &[a, ("fc.weight", &[2, width.unwrap()])]);
         }

@@ -118,10 +118,11 @@ mod tests {
             let tensors = tensors(4, depths, bottleneck, 7);
             let config = json!({"architecture":name});
             let graph = Graph::from_config(&config, &tensors).unwrap();
-            let shapes = graph.shapes(&tensors).unwrap();
+            let program = graph.resolve(&tensors).unwrap();
             let last = if bottleneck { 128 } else { 32 };
-            assert_eq!(shapes[shapes.len() - 3], [last, 7, 7], "{name}");
-            assert_eq!(graph.classes(&tensors).unwrap(), 7);
+            let body = &program.instructions[program.instructions.len() - 3];
+            assert_eq!(body.output, [last, 7, 7], "{name}");
+            assert_eq!(program.classes().unwrap(), 7);
             assert_eq!(graph.head(), Some("fc"));
         }
     }
@@ -131,8 +132,8 @@ mod tests {
         let tensors = tensors(4, [2, 2, 2, 2], false, 3);
         let config = json!({"architecture":"resnet18","pretrained_cfg":{"input_size":[3,32,32]}});
         let graph = Graph::from_config(&config, &tensors).unwrap();
-        let shapes = graph.shapes(&tensors).unwrap();
-        assert_eq!(shapes[0], [4, 32, 32]);
-        assert_eq!(shapes[shapes.len() - 3], [32, 4, 4]);
+        let instructions = graph.resolve(&tensors).unwrap().instructions;
+        assert_eq!(instructions[0].output, [4, 32, 32]);
+        assert_eq!(instructions[instructions.len() - 3].output, [32, 4, 4]);
     }
 }
