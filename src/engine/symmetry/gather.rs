@@ -144,7 +144,7 @@ impl<'a> View<'a> {
             return rows.iter_mut().for_each(|(row, at)| write(row, [*at, *at]));
         };
         let strip = last[0].len() * run;
-        walk(outer, (0, [0, 0]), strip, &mut |column, [from, less]| {
+        walk(outer, Place::default(), strip, &mut |Place { column, from, less }| {
             let offsets = last[0].iter().zip(last[1]).map(|(a, b)| [from + a, less + b]);
             if let [(row, at)] = rows {
                 let runs = row[column..column + strip].chunks_exact_mut(run);
@@ -177,8 +177,8 @@ fn width(axes: &[[&[usize]; 2]], run: usize) -> usize {
 }
 
 fn span(axes: &[[&[usize]; 2]], run: usize) -> usize {
-    let last = |[axis, _]: &[&[usize]; 2]| axis.iter().max().copied().unwrap_or(0);
-    let span = axes.iter().map(last).sum::<usize>() + run;
+    let farthest = axes.iter().filter_map(|[axis, _]| axis.iter().max());
+    let span = farthest.sum::<usize>() + run;
     if !axes.is_empty() && span < SPARSE * width(axes, run) { span } else { 0 }
 }
 
@@ -214,8 +214,8 @@ pub fn rows_at_once(rows: usize) -> usize {
 fn contiguous_run(axes: &mut Vec<[&[usize]; 2]>) -> usize {
     let mut run = 1;
     while let Some(both) = axes.last() {
-        let follows = |axis: &[usize]| axis.iter().enumerate().all(|(i, &at)| at == i * run);
-        if !both.iter().all(|axis| follows(axis)) {
+        let mut offsets = both.iter().flat_map(|axis| axis.iter().enumerate());
+        if !offsets.all(|(i, &at)| at == i * run) {
             break;
         }
         run *= both[0].len();
@@ -224,18 +224,24 @@ fn contiguous_run(axes: &mut Vec<[&[usize]; 2]>) -> usize {
     run
 }
 
-/// Visits the positions along these axes: the column in the result, `width` for each, and the
-/// offsets in the source.
-fn walk(
-    axes: &[[&[usize]; 2]],
-    (column, at): (usize, [usize; 2]),
-    width: usize,
-    visit: &mut impl FnMut(usize, [usize; 2]),
-) {
-    let [[from, less], rest @ ..] = axes else { return visit(column, at) };
+/// A position of a view.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// In the result.
+    column: usize,
+    /// In the source: of what is taken.
+    from: usize,
+    /// In the source: of what is subtracted from it.
+    less: usize,
+}
+
+/// Visits the positions along these axes, `width` columns apart.
+fn walk(axes: &[[&[usize]; 2]], at: Place, width: usize, visit: &mut impl FnMut(Place)) {
+    let [[from, less], rest @ ..] = axes else { return visit(at) };
     let each = self::width(rest, width);
     for (i, (from, less)) in from.iter().zip(*less).enumerate() {
-        walk(rest, (column + i * each, [at[0] + from, at[1] + less]), width, visit);
+        let column = at.column + i * each;
+        walk(rest, Place { column, from: at.from + from, less: at.less + less }, width, visit);
     }
 }
 

@@ -2,9 +2,12 @@
 //! the cheapest chain of exchanges, as Dijkstra's algorithm finds it over slacks
 //! `u[j] + price[i] − A[j,i] ≥ 0`.
 
-use super::shortlist::Shortlists;
-use super::tree::{Event, Tree, What};
-use super::{FREE, Rows, scan};
+use super::{
+    FREE, Rows,
+    scan::{self, ColumnsFrom},
+    shortlist::Shortlists,
+    tree::{Event, Tree, What},
+};
 
 /// Bids before paths take over, for every row that starts without a column: enough for most rows of
 /// this field's matrices, and a bound on what rows with the same wishes may spend outbidding each
@@ -153,21 +156,21 @@ impl<'a> Search<'a> {
         let mut wide = std::mem::take(&mut self.tree.wide);
         wide.clear();
         let values = self.rows.row(row);
-        let threshold = offset - self.tree.end.1;
-        scan::columns_from(
-            self.rows.arch,
-            (values, &self.prices),
-            threshold,
-            usize::MAX,
-            &mut wide,
-        );
-        let distance = |i: u32| offset - (f64::from(values[i as usize]) - self.prices[i as usize]);
+        let wanted = ColumnsFrom {
+            row: values,
+            prices: &self.prices,
+            threshold: offset - self.tree.end.1,
+            limit: usize::MAX,
+            columns: &mut wide,
+        };
+        scan::columns_from(self.rows.arch, wanted);
+
         // Free columns first: the end they find spares the queue what lies beyond it.
-        for &i in wide.iter().filter(|&&i| self.row_of[i as usize] == FREE) {
-            self.tree.offer(i, distance(i), row as u32, &self.row_of);
-        }
-        for &i in wide.iter().filter(|&&i| self.row_of[i as usize] != FREE) {
-            self.tree.offer(i, distance(i), row as u32, &self.row_of);
+        for is_free in [true, false] {
+            for &i in wide.iter().filter(|&&i| (self.row_of[i as usize] == FREE) == is_free) {
+                let utility = f64::from(values[i as usize]) - self.prices[i as usize];
+                self.tree.offer(i, offset - utility, row as u32, &self.row_of);
+            }
         }
         self.tree.wide = wide;
     }
