@@ -152,11 +152,10 @@ impl Graph {
             return Some(format!("the task is {:?} here and {:?} there", self.task, other.task));
         }
         let mut pairs = self.nodes.iter().zip(&other.nodes);
-        let differs =
-            |(own, others): &(&Node, &Node)| (&own.op, &own.inputs) != (&others.op, &others.inputs);
-        if let Some((own, others)) = pairs.find(differs) {
-            let shown = |node: &Node| serde_json::json!(node.op).to_string();
-            let (here, there) = (shown(own), shown(others));
+        let different =
+            pairs.find(|(own, others)| own.op != others.op || own.inputs != others.inputs);
+        if let Some((own, others)) = different {
+            let [here, there] = [own, others].map(|node| serde_json::json!(node.op).to_string());
             return Some(format!("node {:?} is {here} here and {there} there", own.id));
         }
         let (here, there) = (self.nodes.len(), other.nodes.len());

@@ -184,6 +184,7 @@ impl<'a> Task<'a> {
             }
             couplings.extend(others);
         }
+
         couplings
     }
 

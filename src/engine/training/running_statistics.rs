@@ -14,6 +14,9 @@ use crate::{
     tensors::{Checkpoint, HostTensor},
 };
 
+/// Samples from which running statistics are re-estimated, by default.
+pub const STATISTICS_SAMPLES: usize = 1024;
+
 /// Sums over batches of a norm's mean and unbiased variance.
 #[derive(Default)]
 struct Sums {

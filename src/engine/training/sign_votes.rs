@@ -34,11 +34,11 @@ impl Learner<'_> {
             }
         }
 
-        let tensor = |(name, votes): (String, Vec<f32>)| {
+        let tensors = votes.into_iter().map(|(name, votes)| {
             let shape = params[&name].shape().to_vec();
             (name, HostTensor::from_f32(shape, votes))
-        };
-        votes.into_iter().map(tensor).collect()
+        });
+        tensors.collect()
     }
 }
 

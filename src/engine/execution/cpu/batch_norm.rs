@@ -176,6 +176,7 @@ fn sums(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> (f32, f32)) -> (f64, f64) 
         }
         totals = (totals.0 + sum(lanes.0), totals.1 + sum(lanes.1));
     }
+
     totals
 }
 
@@ -199,11 +200,13 @@ fn channel_sums(
         })
         .collect();
     let mut totals = (vec![0.0; x.channels()], vec![0.0; x.channels()]);
+
     for sample in samples {
         for (channel, (first, second)) in sample.into_iter().enumerate() {
             totals.0[channel] += first;
             totals.1[channel] += second;
         }
     }
+
     totals
 }

@@ -182,6 +182,7 @@ impl<'a> Convolution<'a> {
         if buffer.len() != rows * samples * positions {
             *buffer = vec![0.0; rows * samples * positions];
         }
+
         buffer.par_chunks_mut(samples * positions).enumerate().for_each(|(row, out)| {
             let (channel, path) = (row / self.kernel(), &self.paths[row % self.kernel()]);
             for (sample, out) in out.chunks_mut(positions).enumerate() {

@@ -91,12 +91,14 @@ pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
             );
             return Err(GraphError::Malformed { detail });
         }
+
         let normed = builder.layer_norm(&name("norm1"), eps, x);
         let fused = builder.linear(&name("attn.qkv"), normed);
         let attended = builder.attention(name("attn"), &heads, &[fused]);
         let attended = builder.linear(&name("attn.proj"), attended);
         let attended = scaled(&mut builder, source, name("ls1"), attended);
         x = builder.add(name("attn.sum"), &[attended, x]);
+
         let normed = builder.layer_norm(&name("norm2"), eps, x);
         let hidden = builder.linear(&name("mlp.fc1"), normed);
         let hidden = builder.push(name("mlp.act"), Op::Gelu {}, &[hidden]);
@@ -104,6 +106,7 @@ pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
         let output = scaled(&mut builder, source, name("ls2"), output);
         x = builder.add(name("mlp.sum"), &[output, x]);
     }
+
     let normed = builder.layer_norm("norm", eps, x);
     let first = builder.first_token(normed);
     builder.linear("head", first);
@@ -136,12 +139,14 @@ pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
         let attended = builder.attend(qkv, &heads, normed);
         let attended = builder.linear(&name("attention.output.dense"), attended);
         x = builder.add(name("attention.sum"), &[attended, x]);
+
         let normed = builder.layer_norm(&name("layernorm_after"), eps, x);
         let hidden = builder.linear(&name("intermediate.dense"), normed);
         let hidden = builder.push(name("activation"), activation.clone(), &[hidden]);
         let output = builder.linear(&name("output.dense"), hidden);
         x = builder.add(name("sum"), &[output, x]);
     }
+
     let normed = builder.layer_norm("vit.layernorm", eps, x);
     let first = builder.first_token(normed);
     builder.linear("classifier", first);

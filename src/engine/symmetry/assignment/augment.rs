@@ -40,18 +40,20 @@ impl<'a> Search<'a> {
     /// Matches each row whose best column is still free. Rows whose best is their current column
     /// come first, so that a tie does not take it from them.
     pub(super) fn match_free_best_columns(&mut self) {
-        let best = |j| self.rows.best_column(j, &self.prices);
-        let (utilities, best): (Vec<f64>, Vec<u32>) = (0..self.rows.n).map(best).unzip();
+        let (utilities, best): (Vec<f64>, Vec<u32>) =
+            (0..self.rows.n).map(|j| self.rows.best_column(j, &self.prices)).unzip();
         if let Some(current) = self.rows.current {
             for j in (0..self.rows.n).filter(|&j| best[j] == current[j]) {
                 self.match_if_free(j, best[j]);
             }
         }
+
         for (j, &i) in best.iter().enumerate() {
             if self.column_of[j] == FREE {
                 self.match_if_free(j, i);
             }
         }
+
         if self.row_of.contains(&FREE) {
             self.lower_free_prices(&utilities);
         }

@@ -65,16 +65,19 @@ impl WithSimd for Maxima<'_> {
         let mut high = [f64::NEG_INFINITY; GROUPS];
         let (rows, row_tail) = self.row.as_chunks::<GROUPS>();
         let (prices, price_tail) = self.prices[..self.row.len()].as_chunks::<GROUPS>();
+
         for (a, p) in rows.iter().zip(prices) {
             for l in 0..GROUPS {
                 let x = f64::from(a[l]) - p[l];
                 high[l] = if x > high[l] { x } else { high[l] };
             }
         }
+
         for ((h, a), p) in high.iter_mut().zip(row_tail).zip(price_tail) {
             let x = f64::from(*a) - p;
             *h = if x > *h { x } else { *h };
         }
+
         high
     }
 }
@@ -136,6 +139,7 @@ impl WithSimd for ColumnsFrom<'_> {
                 }
             }
         }
+
         append(self.columns, rows.len() * BLOCK, row_tail, price_tail, self.threshold);
     }
 }

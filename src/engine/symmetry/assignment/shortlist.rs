@@ -39,6 +39,7 @@ impl Shortlists {
         let mut maxima = scan::group_maxima(rows.arch, row, prices);
         maxima.sort_unstable_by(|a, b| b.total_cmp(a));
         let mut rank = RANK.min(rows.n - 1);
+
         loop {
             self.found.clear();
             let wanted = ColumnsFrom {
@@ -54,10 +55,12 @@ impl Shortlists {
             }
             rank /= 2;
         }
+
         // With rank 0 all that is listed is equal, and so is what finds no place.
         self.found.truncate(CAPACITY);
         self.bounds[j] = maxima[rank];
         self.lengths[j] = self.found.len();
+
         for (k, &i) in self.found.iter().enumerate() {
             self.columns[j][k] = i;
             self.values[j][k] = row[i as usize];
