@@ -195,18 +195,7 @@ fn seconds() -> f64 {
 }
 
 fn plan(seed: u64) -> FineTunePlan<'static> {
-    FineTunePlan {
-        epochs: 40,
-        batch_size: 64,
-        optimizer: Optimizer::Sgd,
-        learning_rate: 0.1,
-        weight_decay: 0.0,
-        seed,
-        validation: None,
-        stop_at: None,
-        statistics_samples: 0,
-        snapshots: 0,
-    }
+    FineTunePlan { seed, ..FineTunePlan::new(Optimizer::Sgd, 40, 0.1) }
 }
 
 fn fit(learner: &Learner, start: &Checkpoint, data: &Dataset, seed: u64) -> Checkpoint {

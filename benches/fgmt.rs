@@ -117,18 +117,7 @@ fn mlp() -> Result<Case, Box<dyn Error>> {
     let (plain, turned) = (images(0), images(1));
     let learner = Learner::new(&graph, &signature, Device::flex())?;
     let fit = |start: &Checkpoint, data: &Dataset| {
-        let plan = FineTunePlan {
-            epochs: 1,
-            batch_size: BATCH,
-            optimizer: Optimizer::Sgd,
-            learning_rate: 0.05,
-            weight_decay: 0.0,
-            seed: 0,
-            validation: None,
-            stop_at: None,
-            statistics_samples: 0,
-            snapshots: 0,
-        };
+        let plan = FineTunePlan { batch_size: BATCH, ..FineTunePlan::new(Optimizer::Sgd, 1, 0.05) };
         learner.fine_tune(start, data, &plan, &mut |_| ControlFlow::Continue(())).checkpoint
     };
     let old = fit(&graph.initial(&signature, 1), &plain);

@@ -198,16 +198,10 @@ pub fn plan(
     seed: u64,
 ) -> FineTunePlan<'static> {
     FineTunePlan {
-        epochs,
         batch_size: BATCH,
-        optimizer,
-        learning_rate,
-        weight_decay: 0.0,
         seed,
-        validation: None,
-        stop_at: None,
         statistics_samples: 512,
-        snapshots: 0,
+        ..FineTunePlan::new(optimizer, epochs, learning_rate)
     }
 }
 

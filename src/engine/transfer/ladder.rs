@@ -136,6 +136,7 @@ fn by_diagnosis(known: &Known, method: Method) -> (bool, String) {
     if known.across_widths {
         return (method == Method::Bico, "the bases differ in width, and nothing chooses".into());
     }
+
     let verdict = if related { "the bases are of one lineage" } else { "the bases are unrelated" };
     match method {
         Method::Identity => (related, format!("{verdict}: {numbers}")),
