@@ -162,7 +162,7 @@ fn start_workers(
         background.spawn(processes::keep_one(
             program.clone(),
             database.clone(),
-            settings.worker.terms(),
+            settings.worker.retry_policy(),
             shutdown.clone(),
         ));
     }
@@ -173,7 +173,7 @@ fn start_workers(
 async fn sweep(settings: Arc<Settings>, database: Database, shutdown: CancellationToken) {
     let mut every = time::interval(settings.worker.sweep);
     while shutdown.run_until_cancelled(every.tick()).await.is_some() {
-        match attempts::sweep(&database, settings.worker.terms()).await {
+        match attempts::sweep(&database, settings.worker.retry_policy()).await {
             Ok(0) => {}
             Ok(count) => tracing::warn!(count, "leases had run out"),
             Err(error) => tracing::warn!(%error, "cannot sweep; trying again"),

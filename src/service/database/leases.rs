@@ -1,13 +1,11 @@
 //! Transfers as workers see them: claim and beat. How attempts end: `registry::attempts`.
 //!
-//! A claim draws a lease token. Every later write names it and must change one row; if it changes
-//! none the lease is lost, somebody else may be at work, and the caller drops what it has. Attempts
-//! are counted when claimed, so that one that takes its process down is counted too.
+//! Attempts are counted when claimed, so that one that takes its process down is counted too.
 
 pub(in crate::service) mod ends;
 pub(in crate::service) mod transitions;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -15,18 +13,20 @@ use super::{Database, clock, enum_labels, events, retunes};
 use crate::{
     contract::{
         events::EventKind,
-        ids::{LeaseToken, TenantId, TransferId, WorkerId},
+        ids::{TenantId, TransferId, WorkerId},
     },
     pipeline::Phase,
-    service::domain::transfers::Status,
+    service::domain::{
+        leases::{Lease, RetryPolicy},
+        transfers::Status,
+    },
 };
 
-/// A claimed transfer: the right to write to it until the lease ends.
+/// A claimed transfer: everything that one attempt needs.
 #[derive(Clone, Debug)]
-pub struct Lease {
+pub struct Claimed {
     pub transfer: TransferId,
     pub tenant: TenantId,
-    pub token: LeaseToken,
     /// This attempt's number, from 1.
     pub attempt: i32,
     pub spec: Value,
@@ -52,22 +52,6 @@ pub enum Heard {
     Lost,
 }
 
-/// How long leases last, and how long to wait between attempts.
-#[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    pub lease: Duration,
-    /// Before the second attempt; doubled for each further one.
-    pub backoff: Duration,
-}
-
-impl Terms {
-    /// The wait after the given attempt failed, at most an hour.
-    pub(in crate::service) fn backoff_after(self, attempt: i32) -> f64 {
-        let doublings = attempt.clamp(1, 12) - 1;
-        (self.backoff.as_secs_f64() * 2_f64.powi(doublings)).min(3600.0)
-    }
-}
-
 /// What says which specifications this program can read.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -80,9 +64,10 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub async fn claim(
     database: &Database,
     worker: WorkerId,
-    terms: Terms,
-) -> Result<Option<Lease>, sqlx::Error> {
-    clock::tick(database, terms.lease).await?;
+    policy: RetryPolicy,
+) -> Result<Option<Lease<Claimed>>, sqlx::Error> {
+    let until = Instant::now() + policy.lease;
+    clock::tick(database, policy.lease).await?;
     let mut transaction = database.pool.begin().await?;
     // From tenant to tenant by the index: what it costs depends on how many tenants have something to do, not on
     // how much that is. Only the row that is taken is locked.
@@ -132,8 +117,8 @@ pub async fn claim(
            FROM next WHERE t.id = next.id
            RETURNING t.id, t.tenant, t.lease_token AS "token!", t.attempt, t.spec, t.retune"#,
         worker.0,
-        terms.lease.as_secs_f64(),
-        terms.backoff.as_secs_f64(),
+        policy.lease.as_secs_f64(),
+        policy.backoff.as_secs_f64(),
         VERSION,
     )
     .fetch_optional(&mut *transaction)
@@ -148,13 +133,10 @@ pub async fn claim(
     }
     transaction.commit().await?;
 
-    Ok(Some(Lease {
-        transfer,
-        tenant: row.tenant.into(),
-        token: row.token.into(),
-        attempt: row.attempt,
-        spec: row.spec,
-    }))
+    let entry =
+        Claimed { transfer, tenant: row.tenant.into(), attempt: row.attempt, spec: row.spec };
+
+    Ok(Some(Lease { entry, token: row.token.into(), until }))
 }
 
 /// Prolongs the lease by `lease` from now, stores the progress, and hears whether to go on.
@@ -163,7 +145,7 @@ pub async fn claim(
 /// From the database; the lease then still runs, and may run out.
 pub async fn beat(
     database: &Database,
-    held: &Lease,
+    held: &Lease<Claimed>,
     lease: Duration,
     report: &Report,
 ) -> Result<Heard, sqlx::Error> {

@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     contract::ids::WorkerId,
     service::{
-        database::{Database, leases, workers},
+        database::{Database, workers},
+        domain::leases::RetryPolicy,
         registry::attempts,
     },
 };
@@ -48,7 +49,7 @@ pub struct Program {
 pub async fn keep_one(
     program: Program,
     database: Database,
-    terms: leases::Terms,
+    policy: RetryPolicy,
     shutdown: CancellationToken,
 ) {
     let mut pause = FIRST_PAUSE;
@@ -60,7 +61,7 @@ pub async fn keep_one(
             Ok(Some(status)) => tracing::error!(%status, worker = %id, "a worker process died"),
             Err(error) => tracing::error!(%error, "no worker process could be started"),
         }
-        release(&database, id, terms).await;
+        release(&database, id, policy).await;
         super::forget_scratch(&program.scratch.join(id.to_string()));
         pause = if begun.elapsed() > STABLE { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
         shutdown.run_until_cancelled(time::sleep(pause)).await;
@@ -101,8 +102,8 @@ async fn live(
     Ok(None)
 }
 
-async fn release(database: &Database, id: WorkerId, terms: leases::Terms) {
-    let released = attempts::release(database, id, terms).await;
+async fn release(database: &Database, id: WorkerId, policy: RetryPolicy) {
+    let released = attempts::release(database, id, policy).await;
     if let Err(error) = released.and(workers::remove(database, id).await) {
         tracing::warn!(%error, "could not release the lease of a dead worker; it will run out");
     }
