@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 
 use super::{
     deliver::{self, Delivery},
+    ends::{to_cancelled, to_failed, to_queued},
     settle::settle,
 };
 use crate::{
@@ -22,7 +23,6 @@ use crate::{
             leases::{
                 Claimed,
                 ends::{self, Expired, Held},
-                transitions::{to_cancelled, to_failed, to_queued},
             },
         },
         domain::{
