@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use metrics::histogram;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
@@ -94,6 +95,9 @@ impl Queue for Worker {
     async fn claim(&self, _limit: usize) -> Result<Vec<Lease<Claimed>>, sqlx::Error> {
         let policy = self.settings.retry_policy();
         let claimed = leases::claim(&self.database, self.id, policy).await?;
+        if let Some(lease) = &claimed {
+            histogram!("retune_claim_latency_seconds").record(lease.waited.as_secs_f64());
+        }
 
         Ok(claimed.into_iter().collect())
     }

@@ -30,6 +30,7 @@ use super::{
     Published, Storage, StorageError,
     location::{Location, Store},
     read::key,
+    requests::{Operation, counted},
 };
 use taken::Taken;
 
@@ -155,7 +156,8 @@ impl Storage {
     ) -> Result<Upload, StorageError> {
         let (client, target) = (self.inner.clients.parts(taken.place)?, key(taken.place)?);
         let store = |error: Error| StorageError::from_store(&attempt.folder, &error);
-        let id = client.create_multipart(&target).await.map_err(store)?;
+        let id = counted(Operation::CreateUpload, client.create_multipart(&target));
+        let id = id.await.map_err(store)?;
         self.publish_bytes(&attempt.upload(name), id.clone().into()).await?;
         let part = size.div_ceil(PARTS_LIMIT).max(PART);
         let (mut going, mut parts, mut number) = (FuturesOrdered::new(), Vec::new(), 0);
@@ -166,7 +168,10 @@ impl Storage {
                 parts.push(sent(taken.place, done)?);
             }
             let (client, target, id) = (client.clone(), target.clone(), id.clone());
-            let send = async move { client.put_part(&target, &id, number, payload).await };
+            let send = async move {
+                let part = client.put_part(&target, &id, number, payload);
+                counted(Operation::PutPart, part).await
+            };
             going.push_back(AbortOnDropHandle::new(tokio::spawn(send)));
             number += 1;
         }
@@ -228,10 +233,12 @@ impl Storage {
             let part = |part: &String| PartId { content_id: part.clone() };
             let parts = parts.iter().map(part).collect();
             let client = self.inner.clients.parts(place)?;
-            client.complete_multipart(&target, id, parts).await.map(drop)
+            let done = client.complete_multipart(&target, id, parts);
+            counted(Operation::CompleteUpload, done).await.map(drop)
         } else {
             let source = key(&attempt.file(&file.name))?;
-            self.inner.clients.of(place)?.copy(&source, &target).await
+            let client = self.inner.clients.of(place)?;
+            counted(Operation::Copy, client.copy(&source, &target)).await
         };
         match done {
             Ok(()) => Ok(true),
@@ -263,12 +270,15 @@ impl Storage {
         let name = noted.as_ref()[uploads.as_ref().len()..].trim_start_matches('/');
         let target = key(&attempt.folder.joined(name))?;
         let store = |error: Error| StorageError::from_store(&attempt.folder, &error);
-        let number = match self.inner.clients.of(&attempt.folder)?.get(noted).await {
+        let client = self.inner.clients.of(&attempt.folder)?;
+        let number = match counted(Operation::Get, client.get(noted)).await {
             Err(Error::NotFound { .. }) => return Ok(()),
             number => number.map_err(store)?.bytes().await.map_err(store)?,
         };
         let id = String::from_utf8_lossy(&number).into_owned();
-        match self.inner.clients.parts(&attempt.folder)?.abort_multipart(&target, &id).await {
+        let client = self.inner.clients.parts(&attempt.folder)?;
+        let ended = client.abort_multipart(&target, &id);
+        match counted(Operation::AbortUpload, ended).await {
             Err(error) if !is_gone(&error) => Err(store(error)),
             _ => Ok(()),
         }

@@ -30,6 +30,8 @@ pub struct Claimed {
     /// This attempt's number, from 1.
     pub attempt: i32,
     pub spec: Value,
+    /// For how long it had been due when it was claimed.
+    pub waited: Duration,
 }
 
 /// What a heartbeat reports.
@@ -93,9 +95,9 @@ pub async fn claim(
                ) AS turn
                FROM waiting w
            ), next AS (
-               SELECT mine.id
+               SELECT mine.id, mine.available_at
                FROM (SELECT tenant, turn FROM turns ORDER BY turn) AS t CROSS JOIN LATERAL (
-                   SELECT id FROM transfers
+                   SELECT id, available_at FROM transfers
                    WHERE status IN ('queued', 'running') AND NOT held AND tenant = t.tenant
                      AND available_at <= now() AND attempt < max_attempts
                      AND unreadable_to IS DISTINCT FROM $4
@@ -115,7 +117,8 @@ pub async fn claim(
                phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
                estimated_finish = NULL
            FROM next WHERE t.id = next.id
-           RETURNING t.id, t.tenant, t.lease_token AS "token!", t.attempt, t.spec, t.retune"#,
+           RETURNING t.id, t.tenant, t.lease_token AS "token!", t.attempt, t.spec, t.retune,
+                     extract(epoch FROM now() - next.available_at)::double precision AS "waited!""#,
         worker.0,
         policy.lease.as_secs_f64(),
         policy.backoff.as_secs_f64(),
@@ -133,8 +136,13 @@ pub async fn claim(
     }
     transaction.commit().await?;
 
-    let entry =
-        Claimed { transfer, tenant: row.tenant.into(), attempt: row.attempt, spec: row.spec };
+    let entry = Claimed {
+        transfer,
+        tenant: row.tenant.into(),
+        attempt: row.attempt,
+        spec: row.spec,
+        waited: Duration::try_from_secs_f64(row.waited).unwrap_or_default(),
+    };
 
     Ok(Some(Lease { entry, token: row.token.into(), until }))
 }

@@ -6,9 +6,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use metrics::histogram;
 use tokio::{sync::oneshot, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
@@ -46,6 +47,7 @@ pub async fn run(worker: &Worker, lease: Lease<Claimed>, shutdown: &Cancellation
 async fn attempt(worker: &Worker, lease: Lease<Claimed>, shutdown: &CancellationToken) {
     let watch = Arc::new(Watch::over(lease.until));
     tracing::info!("started");
+    let begun = Instant::now();
     let spec = match Spec::from_json(&lease.spec) {
         Ok(spec) => spec,
         Err(error) => {
@@ -66,7 +68,8 @@ async fn attempt(worker: &Worker, lease: Lease<Claimed>, shutdown: &Cancellation
     };
 
     watch.end();
-    record(worker, &lease, End::Finished(finished), shutdown).await;
+    let end = End::Finished { finished, took: begun.elapsed() };
+    record(worker, &lease, end, shutdown).await;
 }
 
 /// Runs the pipeline on a thread of its own and waits for it.
@@ -119,7 +122,11 @@ async fn compute(
 
 /// How an attempt ended.
 enum End {
-    Finished(Finished),
+    Finished {
+        finished: Finished,
+        /// Since it was claimed.
+        took: Duration,
+    },
     /// The specification is of another version of this program.
     Unreadable(JobError),
 }
@@ -166,8 +173,8 @@ async fn last_word(shutdown: &CancellationToken) {
 /// Writes the end under the lease token; false when that is not ours any more.
 async fn write(worker: &Worker, lease: &Lease<Claimed>, end: &End) -> Result<bool, sqlx::Error> {
     let (database, policy) = (&worker.database, worker.settings.retry_policy());
-    let finished = match end {
-        End::Finished(finished) => finished,
+    let (finished, took) = match end {
+        End::Finished { finished, took } => (finished, *took),
         End::Unreadable(error) => {
             let after = attempts::decline(database, lease, error, policy).await?;
             tracing::warn!(
@@ -181,7 +188,14 @@ async fn write(worker: &Worker, lease: &Lease<Claimed>, end: &End) -> Result<boo
     };
 
     let (error, may_retry) = match finished {
-        Ok(outcome) => return attempts::succeed(database, lease, outcome).await,
+        Ok(outcome) => {
+            let held = attempts::succeed(database, lease, outcome).await?;
+            if held {
+                histogram!("retune_transfer_seconds", "verdict" => outcome.verdict.name())
+                    .record(took.as_secs_f64());
+            }
+            return Ok(held);
+        }
         Err(Failure::Stopped(Stop::Cancelled)) => {
             return attempts::cancelled(database, lease).await;
         }
@@ -202,7 +216,7 @@ async fn write(worker: &Worker, lease: &Lease<Claimed>, end: &End) -> Result<boo
 
 impl End {
     fn log(&self) {
-        if let Self::Finished(Ok(outcome)) = self {
+        if let Self::Finished { finished: Ok(outcome), .. } = self {
             tracing::info!(verdict = ?outcome.verdict, "finished");
         }
     }

@@ -1,7 +1,8 @@
 //! The worker processes of `serve`: start them, start them again when they die, end them.
 //!
 //! Each holds the reading end of a pipe from us as its stdin: when we die, however suddenly, the
-//! pipe closes and the worker ends too. When a worker dies, its lease is released at once.
+//! pipe closes and the worker ends too. When a worker dies, its lease is released at once. What it counts comes as
+//! lines on its stdout ([`metrics::Relay`]).
 
 use std::{
     ffi::OsString,
@@ -15,7 +16,11 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tokio::{process, time};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{self, ChildStdout},
+    time,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,6 +28,7 @@ use crate::{
     service::{
         database::{Database, workers},
         domain::leases::RetryPolicy,
+        metrics,
         registry::attempts,
     },
 };
@@ -80,11 +86,16 @@ async fn live(
         .arg(id.to_string())
         .env("DATABASE_URL", &program.database_url)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
 
     let lifeline = child.stdin.take();
+    // Until the process closes it, with its end at the latest.
+    if let Some(figures) = child.stdout.take() {
+        tokio::spawn(take_in(figures));
+    }
+
     if let Some(status) = shutdown.run_until_cancelled(child.wait()).await {
         return status.map(Some);
     }
@@ -100,6 +111,14 @@ async fn live(
     }
 
     Ok(None)
+}
+
+/// Adds what a worker has counted to our own figures.
+async fn take_in(figures: ChildStdout) {
+    let mut lines = BufReader::new(figures).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        metrics::replay(&line);
+    }
 }
 
 async fn release(database: &Database, id: WorkerId, policy: RetryPolicy) {
