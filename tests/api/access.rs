@@ -12,7 +12,7 @@ use retune::{
     pipeline::Verdict,
     service::{
         api,
-        database::{leases, transfers::Enqueue},
+        database::transfers::Enqueue,
         domain::{access::Role, leases::RetryPolicy, transfers::JobError},
         registry::attempts::{self, AfterFailure},
     },
