@@ -27,10 +27,9 @@ use retune::{
             Database,
             changes::Changes,
             events,
-            leases::Terms,
             transfers::{self, Enqueue},
         },
-        domain::{access::DEFAULT_TENANT, transfers::Transfer},
+        domain::{access::DEFAULT_TENANT, leases::RetryPolicy, transfers::Transfer},
         private_cluster::PrivateCluster,
     },
 };
@@ -177,9 +176,10 @@ pub fn spec(source: &str, target: &str) -> Value {
 }
 
 /// Leases that outlive a test.
-pub const LONG: Terms = Terms { lease: PATIENCE, backoff: PATIENCE };
+pub const LONG: RetryPolicy =
+    RetryPolicy { lease: PATIENCE, backoff: PATIENCE, longest_wait: PATIENCE, give_up: PATIENCE };
 /// Leases that have run out as soon as they are given.
-pub const OVER: Terms = Terms { lease: Duration::ZERO, backoff: PATIENCE };
+pub const OVER: RetryPolicy = RetryPolicy { lease: Duration::ZERO, ..LONG };
 
 /// The program under test, without any of our own settings.
 pub fn retune() -> Command {

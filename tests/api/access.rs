@@ -12,8 +12,8 @@ use retune::{
     pipeline::Verdict,
     service::{
         api,
-        database::{leases, transfers::Enqueue},
-        domain::{access::Role, transfers::JobError},
+        database::transfers::Enqueue,
+        domain::{access::Role, leases::RetryPolicy, transfers::JobError},
         registry::attempts::{self, AfterFailure},
     },
 };
@@ -23,7 +23,7 @@ use super::app::{App, bearer, request};
 use crate::support::{LONG, enqueue};
 
 /// What failed is tried again at once.
-const NOW: leases::Terms = leases::Terms { backoff: Duration::from_nanos(1), ..LONG };
+const NOW: RetryPolicy = RetryPolicy { backoff: Duration::from_nanos(1), ..LONG };
 
 async fn execute(app: &App, sql: &str) {
     let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&app.db.database.pool);

@@ -6,10 +6,9 @@ use retune::{
     service::{
         database::{
             deliveries::{self, AfterFailure, Attempt, Capacity},
-            retry_policy::RetryPolicy,
             transfers::Enqueue,
         },
-        domain::access::Role,
+        domain::{access::Role, leases::RetryPolicy},
         queue,
         webhooks::{Lookup, Sender, lookup},
     },
