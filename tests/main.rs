@@ -6,6 +6,7 @@ mod chaos;
 mod documentation;
 mod evidence;
 mod examples;
+mod reference;
 mod regressions;
 mod service;
 mod support;

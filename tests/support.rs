@@ -3,6 +3,7 @@
 
 pub mod files;
 pub mod gate;
+pub mod kept;
 pub mod receiver;
 pub mod s3_server;
 pub mod weed;
