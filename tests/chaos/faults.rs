@@ -1,6 +1,6 @@
 //! What is done to the service, one fault at a time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use rand::{Rng, seq::SliceRandom};
@@ -135,6 +135,11 @@ impl Kind {
         )
     }
 
+    /// Whether it strikes requests of the storage, whose server counts them.
+    pub fn strikes_requests(self) -> bool {
+        self.mishap().is_some() || self.held().is_some()
+    }
+
     /// Whether it takes leases away from whoever holds them.
     pub fn takes_workers(self) -> bool {
         matches!(self, Self::WorkerKill | Self::ServeKill | Self::WorkerStop)
@@ -142,20 +147,35 @@ impl Kind {
     }
 }
 
-/// Kinds without end: each once at first, then by their weight.
+/// Kinds without end: each until it has struck once, then by their weight.
 pub struct Deck {
-    first: Vec<Kind>,
+    /// The last is drawn next.
+    owed: Vec<Kind>,
 }
 
 impl Deck {
-    pub fn shuffled(rng: &mut ChaCha8Rng) -> Self {
-        let mut first: Vec<Kind> = Kind::all().collect();
-        first.shuffle(rng);
-        Self { first }
+    /// Every kind that a run allows is owed, in an order that is drawn.
+    pub fn shuffled(rng: &mut ChaCha8Rng, takes_guests: bool) -> Self {
+        let mut owed: Vec<Kind> =
+            Kind::all().filter(|kind| takes_guests || !kind.is_a_guest()).collect();
+        owed.shuffle(rng);
+        Self { owed }
+    }
+
+    /// Whether a kind has not struck yet that is to be drawn for that.
+    pub fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Has a kind drawn again that found nothing to strike, after the others that are owed.
+    pub fn owe(&mut self, kind: Kind) {
+        if !self.owed.contains(&kind) {
+            self.owed.insert(0, kind);
+        }
     }
 
     pub fn draw(&mut self, rng: &mut ChaCha8Rng) -> Kind {
-        if let Some(kind) = self.first.pop() {
+        if let Some(kind) = self.owed.pop() {
             return kind;
         }
         let total: u32 = KINDS.iter().map(|(_, weight)| weight).sum();
@@ -205,45 +225,64 @@ pub struct Injected {
 pub struct Hit {
     pub at: OffsetDateTime,
     pub touched: Vec<Uuid>,
+    /// Requests of the storage that went wrong, as its server has seen.
+    pub requests: u64,
 }
+
+impl Hit {
+    /// One that hits these transfers now.
+    pub fn now(touched: Vec<Uuid>) -> Self {
+        Self { at: OffsetDateTime::now_utc(), touched, requests: 0 }
+    }
+
+    fn by(self, kind: Kind) -> Injected {
+        let Self { at, touched, requests } = self;
+        Injected { kind, at, touched, requests }
+    }
+}
+
+/// Between two looks whether a worker works.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A request that was held back is answered so soon after it was let through.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Injects the fault and waits for its end. `None`: there was nothing that it could hit.
 pub async fn inject(world: &World, draw: Draw) -> Result<Option<Injected>, Failure> {
-    let fault =
-        |hit: Hit| Injected { kind: draw.kind, at: hit.at, touched: hit.touched, requests: 0 };
     // A tenth of a lease at most, or a fiftieth at least.
     let short = world.lease.mul_f64(0.02 + 0.08 * draw.length);
     if let Some(mishap) = draw.kind.mishap() {
         let hit = running(world, None).await;
         let share = if draw.aim < 0.5 { 1.0 } else { 0.3 };
         let length = world.lease.mul_f64(0.02 + 0.2 * draw.length);
-        let requests = world.store.misbehave(mishap, share, length).await;
-        return Ok((requests > 0).then(|| Injected { requests, ..fault(hit) }));
+        let requests = world.store.misbehave(mishap, share, length, world.lease).await;
+        return Ok((requests > 0).then(|| Hit { requests, ..hit }.by(draw.kind)));
     }
     if draw.kind.is_a_guest() && !world.takes_guests {
         return Ok(None);
     }
-    match draw.kind {
-        Kind::WorkerKill | Kind::ServeKill => kill(world, draw).await.map(|t| t.map(fault)),
-        Kind::WorkerStop => stop(world, draw).await.map(|t| t.map(fault)),
-        Kind::StorageLate | Kind::DeletionLate => delay(world, draw).await.map(|t| t.map(fault)),
+    let hit = match draw.kind {
+        Kind::WorkerKill | Kind::ServeKill => kill(world, draw).await?,
+        Kind::WorkerStop => stop(world, draw).await?,
+        Kind::StorageLate | Kind::DeletionLate => delay(world, draw).await?,
         Kind::CompletionLate => {
             let (done, hit) = tokio::join!(inputs::large(world), delay(world, draw));
             done?;
-            hit.map(|t| t.map(fault))
+            hit?
         }
-        Kind::InputPipe => inputs::pipe(world, draw).await.map(|t| Some(fault(t))),
-        Kind::InputLink => inputs::link(world, draw).await.map(|t| Some(fault(t))),
-        Kind::InputChanged => inputs::change(world, draw).await.map(|t| Some(fault(t))),
-        Kind::DiskFull => fill_disk(world, draw, short).await.map(|t| t.map(fault)),
+        Kind::InputPipe => Some(inputs::pipe(world, draw).await?),
+        Kind::InputLink => Some(inputs::link(world, draw).await?),
+        Kind::InputChanged => Some(inputs::change(world, draw).await?),
+        Kind::DiskFull => fill_disk(world, draw, short).await?,
         kind => {
             // One thing at a time.
             let _turn = world.database_turn.lock().await;
             let hit = running(world, None).await;
             trouble_database(world, kind, draw, short).await?;
-            Ok(Some(fault(hit)))
+            Some(hit)
         }
-    }
+    };
+    Ok(hit.map(|hit| hit.by(draw.kind)))
 }
 
 async fn trouble_database(
@@ -299,16 +338,16 @@ async fn delay(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
     let held = draw.kind.held().unwrap_or(Held::Any);
     // A guest has to be read and computed first.
     let patience = world.lease * 3 + Duration::from_secs(30);
-    let Some(transfer) = world.store.delay_one(held, hold, patience).await else {
+    let Some(delayed) = world.store.delay_one(held, hold, patience).await else {
         return Ok(None);
     };
     let pid = sqlx::query_scalar(
         "SELECT w.pid FROM transfers t JOIN workers w ON w.id = t.worker WHERE t.id = $1",
     );
-    let id: Uuid = transfer.parse()?;
+    let id: Uuid = delayed.transfer.parse()?;
     let pid: Option<i32> = pid.bind(id).fetch_optional(&world.pool).await?;
     let Some(pid) = pid else { return Ok(None) };
-    let hit = Hit { at: OffsetDateTime::now_utc(), touched: vec![id] };
+    let hit = Hit::now(vec![id]);
     let works = world.fleet.of(|role| role == Role::Work);
     if let Some(work) = works.into_iter().find(|work| world.fleet.pid(*work) == pid) {
         world.fleet.kill(work);
@@ -316,18 +355,32 @@ async fn delay(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
         // A worker of a `serve`, which may have ended just now.
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
     }
-    tokio::time::sleep(hold).await;
-    Ok(Some(hit))
+    // Only a request that arrives at last has struck.
+    let answer = delayed.answered(hold + ANSWER_PATIENCE).await;
+    Ok(answer.map(|_| Hit { requests: 1, ..hit }))
+}
+
+/// A worker that holds a lease, and that lease; `None` where the drawn one gets none within a lease's time.
+async fn working(world: &World, draw: Draw) -> Result<Option<(i32, Hit)>, Failure> {
+    let begun = Instant::now();
+    while begun.elapsed() < world.lease {
+        let works = world.fleet.of(|role| role == Role::Work);
+        let pid = world.fleet.pid(draw.one_of(&works).ok_or("a worker")?);
+        let hit = running(world, Some(&[pid])).await;
+        if !hit.touched.is_empty() {
+            return Ok(Some((pid, hit)));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(None)
 }
 
 /// Only some may be stopped at once; others must be there to take over.
 async fn stop(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
     let Ok(_permit) = world.stops.try_acquire() else { return Ok(None) };
-    let works = world.fleet.of(|role| role == Role::Work);
-    let work = draw.one_of(&works).ok_or("a worker")?;
-    let pid = nix::unistd::Pid::from_raw(world.fleet.pid(work));
-    let hit = running(world, Some(&[pid.as_raw()])).await;
-    if hit.touched.is_empty() || nix::sys::signal::kill(pid, Signal::SIGSTOP).is_err() {
+    let Some((pid, hit)) = working(world, draw).await? else { return Ok(None) };
+    let pid = nix::unistd::Pid::from_raw(pid);
+    if nix::sys::signal::kill(pid, Signal::SIGSTOP).is_err() {
         return Ok(None);
     }
     tokio::time::sleep(world.lease.mul_f64(1.05 + 0.2 * draw.length)).await;
@@ -340,10 +393,8 @@ async fn stop(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
 const FULL: &str = "--fsize=4096:";
 
 async fn fill_disk(world: &World, draw: Draw, length: Duration) -> Result<Option<Hit>, Failure> {
-    let works = world.fleet.of(|role| role == Role::Work);
-    let pid = world.fleet.pid(draw.one_of(&works).ok_or("a worker")?);
-    let hit = running(world, Some(&[pid])).await;
-    if hit.touched.is_empty() || !limit(pid, FULL).await? {
+    let Some((pid, hit)) = working(world, draw).await? else { return Ok(None) };
+    if !limit(pid, FULL).await? {
         return Ok(None);
     }
     tokio::time::sleep(length).await;
@@ -370,5 +421,5 @@ async fn running(world: &World, pids: Option<&[i32]>) -> Hit {
         Ok(Ok(rows)) => rows,
         _ => Vec::new(),
     };
-    Hit { at: OffsetDateTime::now_utc(), touched }
+    Hit::now(touched)
 }

@@ -29,7 +29,9 @@ pub fn page() -> String {
         page.push_str(&format!("| `{}` | {} |\n", code.name(), line(&meaning(code.name()))));
     }
 
-    page.push_str("\nThe service itself writes `attempts_exhausted`: the last attempt was lost, too.\n");
+    page.push_str(
+        "\nThe service itself writes `attempts_exhausted`: the last attempt was lost, too.\n",
+    );
 
     page.push_str("\n## Refusals of the API\n\n`code` of the problem that is the answer.\n\n");
     page.push_str("| status | codes | requests |\n|---|---|---|\n");
