@@ -10,8 +10,6 @@ mod reference;
 mod regressions;
 mod service;
 mod support;
-#[path = "../benches/synthetic.rs"]
-mod synthetic;
 
 mod engine {
     mod fixtures;
