@@ -29,7 +29,7 @@ use super::{
     widths::a_wider_base,
 };
 use crate::{
-    engine::transformers::{Projection, language_model},
+    engine::transformers::{Projection, Size, language_model},
     support::kept,
 };
 
@@ -205,12 +205,12 @@ fn golden_stored_trajectory() {
 
 #[test]
 fn golden_language_model() {
-    let case = Case::empty(language_model(Projection::Grouped, (1, 16), true));
+    let case = Case::empty(language_model(Projection::Grouped, Size { depth: 1, width: 16 }, true));
     for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
         case.put_model(name, &case.network.parameters(seed));
     }
     for (name, seed, count) in [("train", 4, 24), ("validation", 5, 12), ("test", 6, 12)] {
-        put_sentences(&case, &format!("{name}.safetensors"), (count, seed));
+        put_sentences(&case, &format!("{name}.safetensors"), count, seed);
     }
     let mut spec = case.spec();
     spec["methods"] = json!(["weight_matching", "fgmt"]);
@@ -219,7 +219,7 @@ fn golden_language_model() {
 }
 
 /// Sentences of a language model, whose labels are its tokens.
-fn put_sentences(case: &Case, name: &str, (count, seed): (usize, u64)) {
+fn put_sentences(case: &Case, name: &str, count: usize, seed: u64) {
     let data = case.network.data(count, 0, seed);
     let all: Vec<usize> = (0..data.len()).collect();
     let ids: Vec<i64> = data.batch(&all).inputs.iter().map(|&id| id as i64).collect();
