@@ -38,8 +38,10 @@ mod pipeline {
     mod adapters;
     mod bad_input;
     pub mod case;
+    mod gate;
     mod golden;
     mod heads;
+    mod ladder;
     mod matching_cache;
     mod plan;
     mod pytorch;
