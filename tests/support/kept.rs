@@ -21,8 +21,8 @@ pub fn hold(path: &str, text: &str, tests: &str) {
 
     let kept = fs::read_to_string(&file).unwrap_or_default();
     let command = format!("`{REWRITE}=1 cargo test --test main {tests}` rewrites it");
-    let pairs = kept.lines().zip(text.lines()).enumerate();
-    if let Some((at, (kept, found))) = pairs.into_iter().find(|(_, (kept, found))| kept != found) {
+    let mut pairs = kept.lines().zip(text.lines()).enumerate();
+    if let Some((at, (kept, found))) = pairs.find(|(_, (kept, found))| kept != found) {
         panic!("{path}, line {}: {found:?}, not {kept:?} ({command})", at + 1);
     }
     assert!(kept == text, "{path} is longer or shorter than it was ({command})");
