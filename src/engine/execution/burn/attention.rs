@@ -33,20 +33,16 @@ impl Operands {
         let width = layer.heads * layer.head_size;
         let kv_width = layer.kv_heads * layer.head_size;
 
-        match <[BurnActivation; 2]>::try_from(rest) {
-            Ok([keys, values]) => Self {
-                queries: first.tokens(width),
-                keys: keys.tokens(kv_width),
-                values: values.tokens(kv_width),
-                ids,
-            },
-            Err(_) => {
-                let fused = first.tokens(3 * width);
-                let [queries, keys, values] =
-                    [0, 1, 2].map(|part| fused.clone().narrow(2, part * width, width));
-                Self { queries, keys, values, ids }
-            }
+        if let Ok([keys, values]) = <[BurnActivation; 2]>::try_from(rest) {
+            let queries = first.tokens(width);
+            let [keys, values] = [keys, values].map(|part| part.tokens(kv_width));
+            return Self { queries, keys, values, ids };
         }
+
+        let fused = first.tokens(3 * width);
+        let [queries, keys, values] =
+            [0, 1, 2].map(|part| fused.clone().narrow(2, part * width, width));
+        Self { queries, keys, values, ids }
     }
 }
 

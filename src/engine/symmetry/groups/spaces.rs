@@ -107,15 +107,14 @@ impl Spaces {
         let &Attention { heads, kv_heads, head_size, .. } = layer;
         let size = heads * head_size;
         let first = reads.first.class;
-        let (fused, [queries, keys, values]) = match reads.rest[..] {
-            [keys, values, ..] => (None, [first, keys.class, values.class]),
-            _ => {
-                let parts = [(); 3].map(|()| self.open(size));
-                if self.parts.insert(first, parts).is_some() {
-                    self.fix(first); // read by two attentions
-                }
-                (Some(first), parts)
+        let (fused, [queries, keys, values]) = if let [keys, values, ..] = reads.rest[..] {
+            (None, [first, keys.class, values.class])
+        } else {
+            let parts = [(); 3].map(|()| self.open(size));
+            if self.parts.insert(first, parts).is_some() {
+                self.fix(first); // read by two attentions
             }
+            (Some(first), parts)
         };
 
         let output = self.open(size);
