@@ -69,8 +69,8 @@ check: $(OPENAPI)
 	$(CARGO) build --locked --bin retune
 	$(VENV)/bin/python -B tests/openapi/check.py $(PROGRAM)
 
-# Each prints a table. The dev profile optimises (dependencies at 3, this crate at 2) and is built
-# already; PROFILE=bench is the last word in speed.
+# Each prints a table. The dev profile optimises what computes (`retune-engine` at 2, the dependencies that it is
+# fast by at 3) and is built already; PROFILE=bench is the last word in speed.
 PROFILE ?= dev
 BENCH := $(CARGO) bench --locked --profile $(PROFILE) --bench
 

@@ -10,7 +10,7 @@
 //! of 64, cosine learning rate over 40 epochs. B = 256; the best step on the held-out samples, α = 1:
 //! the figures are those of the split that chose the step.
 
-use std::{error::Error, ops::ControlFlow, time::Instant};
+use std::{error::Error, ops::ControlFlow};
 
 use burn::tensor::Device;
 use bytes::Bytes;
@@ -18,7 +18,8 @@ use retune::engine::{
     network::Graph,
     profiler::Profiler,
     symmetry::Symmetry,
-    tensors::{Checkpoint, DType, Signature, TensorInfo},
+    tensors::{Checkpoint, Signature},
+    testing::mlp,
     training::{Dataset, FineTunePlan, Learner, Optimizer},
     transfer::{
         Alignment, Alpha, Method, Problem, Schedule, Step, Trajectory, WEIGHT_ANCHOR,
@@ -30,7 +31,7 @@ use retune::engine::{
     },
 };
 use safetensors::SafeTensors;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const DIGITS: &[u8] = include_bytes!("../tests/fixtures/digits/digits.safetensors");
 /// Unless `--seeds` says otherwise.
@@ -85,7 +86,7 @@ struct Case {
 
 impl Case {
     fn make(width: usize, seed: u64) -> Result<Self, Box<dyn Error>> {
-        let (graph, signature) = mlp(width)?;
+        let (graph, signature) = mlp(&[64, width, width, 5]);
         let (first, second) = (digits(0..5)?, digits(5..10)?);
         let (train, held) = second.hold_out(0.25, 7);
         let learner = Learner::new(&graph, &signature, Device::flex())?;
@@ -93,7 +94,7 @@ impl Case {
             let start = graph.initial(&signature, 100 * seed + which);
             let mut base = fit(&learner, &start, &first, 100 * seed + which);
             let fresh = graph.initial(&signature, 100 * seed + 10 + which);
-            for name in ["fc3.weight", "fc3.bias"] {
+            for name in ["fc2.weight", "fc2.bias"] {
                 base.insert(name, fresh[name].clone());
             }
             base
@@ -116,7 +117,7 @@ impl Case {
         {
             rows.push((
                 method.name().to_owned(),
-                self.transfer(&learner, (10, 0.0, false), |p| {
+                self.transfer(&learner, Setting::PLAIN, |p| {
                     align(method, p, None, Some(&plan(9)))
                 })?,
             ));
@@ -124,35 +125,33 @@ impl Case {
         for method in [Method::Gmt, Method::Fgmt] {
             rows.push((
                 format!("{}, weights anchored", method.name()),
-                self.transfer(&learner, (10, WEIGHT_ANCHOR, false), |p| {
-                    align(method, p, None, None)
-                })?,
+                self.transfer(&learner, Setting::ANCHORED, |p| align(method, p, None, None))?,
             ));
         }
-        let from_weights = (10, WEIGHT_ANCHOR, true);
+        let from_weights = Setting { from_weights: true, ..Setting::ANCHORED };
         rows.push((
             "fgmt, weights anchored, from weight matching".to_owned(),
             self.transfer(&learner, from_weights, |p| align(Method::Fgmt, p, None, None))?,
         ));
         if ablations {
             for timesteps in [1, 3] {
-                let fgmt = |p: &Problem| gradient_matching::align(p, &Variant::FGMT);
+                let setting = Setting { timesteps, ..Setting::PLAIN };
                 rows.push((
                     format!("fgmt, T = {timesteps}"),
-                    self.transfer(&learner, (timesteps, 0.0, false), fgmt)?,
+                    self.transfer(&learner, setting, |p| {
+                        gradient_matching::align(p, &Variant::FGMT)
+                    })?,
                 ));
             }
             let frozen = Variant { freeze_after: Some(1), ..Variant::FGMT };
             rows.push((
                 "π frozen after s = 1".into(),
-                self.transfer(&learner, (10, 0.0, false), |p| {
-                    gradient_matching::align(p, &frozen)
-                })?,
+                self.transfer(&learner, Setting::PLAIN, |p| gradient_matching::align(p, &frozen))?,
             ));
             let forgetful = Variant { accumulate: false, ..Variant::FGMT };
             rows.push((
                 "no accumulation".into(),
-                self.transfer(&learner, (10, 0.0, false), |p| {
+                self.transfer(&learner, Setting::PLAIN, |p| {
                     gradient_matching::align(p, &forgetful)
                 })?,
             ));
@@ -163,24 +162,25 @@ impl Case {
     fn transfer(
         &self,
         learner: &Learner,
-        (timesteps, weight_anchor, from_weights): (usize, f64, bool),
+        setting: Setting,
         align: impl Fn(&Problem) -> Result<Alignment, retune::engine::transfer::TransferError>,
     ) -> Result<f64, Box<dyn Error>> {
         let (old, tuned) = (self.old_base.clone(), self.tuned.clone());
-        let trajectory = Trajectory::linear(old, tuned, Schedule::Uniform, timesteps);
+        let trajectory = Trajectory::linear(old, tuned, Schedule::Uniform, setting.timesteps);
         let symmetry = Symmetry::derive(&self.graph, &self.signature)?;
-        let ledger = Profiler::new(seconds);
+        let ledger = Profiler::new(|| 0.0);
         let problem = Problem {
-            weight_anchor,
+            weight_anchor: setting.weight_anchor,
             train: Some(&self.train),
             validation: Some(&self.held),
             batch_size: 256,
             seed: self.seed,
             ..Problem::new(learner, &symmetry, &trajectory, &self.new_base, &ledger)
         };
-        let weights =
-            from_weights.then(|| methods::align(Method::WeightMatching, &problem, None, None));
-        let weights = weights.transpose()?;
+        let weights = setting
+            .from_weights
+            .then(|| methods::align(Method::WeightMatching, &problem, None, None))
+            .transpose()?;
         let start = weights.as_ref().and_then(|found| found.transports.last()?.permutation());
         let problem = Problem { start, ..problem };
         let selection = Selection { step: Step::Best, alpha: Alpha::Fixed(1.0) };
@@ -189,46 +189,26 @@ impl Case {
     }
 }
 
-fn seconds() -> f64 {
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_secs_f64()
+/// How a transfer is made.
+#[derive(Clone, Copy)]
+struct Setting {
+    timesteps: usize,
+    weight_anchor: f64,
+    /// Whether the descent begins where weight matching ends.
+    from_weights: bool,
+}
+
+impl Setting {
+    const PLAIN: Self = Self { timesteps: 10, weight_anchor: 0.0, from_weights: false };
+    const ANCHORED: Self = Self { weight_anchor: WEIGHT_ANCHOR, ..Self::PLAIN };
 }
 
 fn plan(seed: u64) -> FineTunePlan<'static> {
-    FineTunePlan {
-        epochs: 40,
-        batch_size: 64,
-        optimizer: Optimizer::Sgd,
-        learning_rate: 0.1,
-        weight_decay: 0.0,
-        seed,
-        validation: None,
-        stop_at: None,
-        statistics_samples: 0,
-        snapshots: 0,
-    }
+    FineTunePlan { seed, ..FineTunePlan::new(Optimizer::Sgd, 40, 0.1) }
 }
 
 fn fit(learner: &Learner, start: &Checkpoint, data: &Dataset, seed: u64) -> Checkpoint {
     learner.fine_tune(start, data, &plan(seed), &mut |_| ControlFlow::Continue(())).checkpoint
-}
-
-fn mlp(width: usize) -> Result<(Graph, Signature), Box<dyn Error>> {
-    let config: Value = json!({"input": {"kind": "features", "shape": [64]}, "nodes": [
-        {"op": "linear", "param": "fc1"}, {"op": "relu"}, {"op": "linear", "param": "fc2"}, {"op": "relu"},
-        {"op": "linear", "param": "fc3"}]});
-    let sizes = [("fc1", width, 64), ("fc2", width, width), ("fc3", 5, width)];
-    let info = |shape: Vec<usize>| TensorInfo { dtype: DType::F32, shape };
-    let signature = sizes
-        .iter()
-        .flat_map(|&(name, out, input)| {
-            [
-                (format!("{name}.weight"), info(vec![out, input])),
-                (format!("{name}.bias"), info(vec![out])),
-            ]
-        })
-        .collect();
-    Ok((Graph::from_document(&config)?, signature))
 }
 
 /// The digits of some classes, labelled from 0.

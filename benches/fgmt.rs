@@ -19,7 +19,8 @@ use retune::engine::{
     network::Graph,
     profiler::{Profiler, Work},
     symmetry::Symmetry,
-    tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
+    tensors::{Checkpoint, HostTensor, Signature},
+    testing::{self, ResNet},
     training::{Dataset, FineTunePlan, Learner, Optimizer},
     transfer::{Method, Problem, Schedule, Trajectory, methods::align},
 };
@@ -34,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let resnet = arguments.iter().any(|a| a == "resnet18");
     let record = if resnet {
-        resnet18()?.measure("fgmt resnet18, 3 x 128", 3)?
+        resnet18().measure("fgmt resnet18, 3 x 128", 3)?
     } else {
         mlp()?.measure("fgmt 784-4096-10, 10 x 128", 10)?
     };
@@ -85,21 +86,7 @@ fn seconds() -> f64 {
 }
 
 fn mlp() -> Result<Case, Box<dyn Error>> {
-    let graph =
-        Graph::from_document(&json!({"input": {"kind": "features", "shape": [784]}, "nodes": [
-        {"op": "linear", "param": "fc1"}, {"op": "relu"}, {"op": "linear", "param": "fc2"}]}))?;
-    let shapes: [(&str, &[usize]); 4] = [
-        ("fc1.weight", &[4096, 784]),
-        ("fc1.bias", &[4096]),
-        ("fc2.weight", &[10, 4096]),
-        ("fc2.bias", &[10]),
-    ];
-    let signature: Signature = shapes
-        .into_iter()
-        .map(|(name, shape)| {
-            (name.to_owned(), TensorInfo { dtype: DType::F32, shape: shape.to_vec() })
-        })
-        .collect();
+    let (graph, signature) = testing::mlp(&[784, 4096, 10]);
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let prototypes: Vec<f32> = (0..7840)
         .map(|_| if rng.random_bool(0.2) { rng.random_range(0.0..1.0) } else { 0.0 })
@@ -117,18 +104,7 @@ fn mlp() -> Result<Case, Box<dyn Error>> {
     let (plain, turned) = (images(0), images(1));
     let learner = Learner::new(&graph, &signature, Device::flex())?;
     let fit = |start: &Checkpoint, data: &Dataset| {
-        let plan = FineTunePlan {
-            epochs: 1,
-            batch_size: BATCH,
-            optimizer: Optimizer::Sgd,
-            learning_rate: 0.05,
-            weight_decay: 0.0,
-            seed: 0,
-            validation: None,
-            stop_at: None,
-            statistics_samples: 0,
-            snapshots: 0,
-        };
+        let plan = FineTunePlan { batch_size: BATCH, ..FineTunePlan::new(Optimizer::Sgd, 1, 0.05) };
         learner.fine_tune(start, data, &plan, &mut |_| ControlFlow::Continue(())).checkpoint
     };
     let old = fit(&graph.initial(&signature, 1), &plain);
@@ -138,59 +114,25 @@ fn mlp() -> Result<Case, Box<dyn Error>> {
     Ok(Case { graph, signature, old, tuned, new, data: turned })
 }
 
-fn resnet18() -> Result<Case, Box<dyn Error>> {
-    let signature = resnet18_signature();
-    let config = json!({"architecture": "resnet18", "num_classes": 10, "input_size": [3, 32, 32]});
-    let graph = Graph::from_config(&config, &signature)?;
+fn resnet18() -> Case {
+    let (graph, signature) = ResNet::CIFAR.build();
     let (old, new) = (graph.initial(&signature, 1), graph.initial(&signature, 2));
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let noisy = |(name, tensor): (&str, &HostTensor)| {
-        let perturbed = if tensor.shape().len() < 2 {
-            tensor.clone()
-        } else {
-            let scale = 0.02 * tensor.f32()[0].abs().max(1e-3);
-            let values = tensor.f32().iter().map(|v| v + rng.random_range(-scale..scale)).collect();
-            HostTensor::from_f32(tensor.shape().to_vec(), values)
-        };
-        (name.to_owned(), perturbed)
-    };
-    let tuned = old.iter().map(noisy).collect();
+    let tuned =
+        old.iter().map(|(name, tensor)| (name.to_owned(), perturbed(tensor, &mut rng))).collect();
     let samples = 3 * BATCH;
     let values = (0..samples * 3072).map(|_| rng.random_range(-1.7f32..1.7)).collect();
     let labels = (0..samples).map(|_| rng.random_range(0..10)).collect();
     let data = Dataset::from_floats(HostTensor::from_f32(vec![samples, 3, 32, 32], values), labels);
-    Ok(Case { graph, signature, old, tuned, new, data })
+    Case { graph, signature, old, tuned, new, data }
 }
 
-/// Names and shapes of torchvision's ResNet-18 with a 3×3 stem.
-fn resnet18_signature() -> Signature {
-    let mut signature = Signature::new();
-    let mut add = |name: String, shape: Vec<usize>| {
-        signature.insert(name, TensorInfo { dtype: DType::F32, shape });
-    };
-    let norm = |add: &mut dyn FnMut(String, Vec<usize>), name: &str, width: usize| {
-        for suffix in ["weight", "bias", "running_mean", "running_var"] {
-            add(format!("{name}.{suffix}"), vec![width]);
-        }
-    };
-    add("conv1.weight".into(), vec![64, 3, 3, 3]);
-    norm(&mut add, "bn1", 64);
-    let mut input = 64;
-    for (stage, width) in [64, 128, 256, 512].into_iter().enumerate() {
-        for block in 0..2 {
-            let name = format!("layer{}.{block}", stage + 1);
-            add(format!("{name}.conv1.weight"), vec![width, input, 3, 3]);
-            add(format!("{name}.conv2.weight"), vec![width, width, 3, 3]);
-            norm(&mut add, &format!("{name}.bn1"), width);
-            norm(&mut add, &format!("{name}.bn2"), width);
-            if input != width {
-                add(format!("{name}.downsample.0.weight"), vec![width, input, 1, 1]);
-                norm(&mut add, &format!("{name}.downsample.1"), width);
-            }
-            input = width;
-        }
+/// Matrices with a hundredth or so added or taken away; norms and biases as they are.
+fn perturbed(tensor: &HostTensor, rng: &mut ChaCha8Rng) -> HostTensor {
+    if tensor.shape().len() < 2 {
+        return tensor.clone();
     }
-    add("fc.weight".into(), vec![10, 512]);
-    add("fc.bias".into(), vec![10]);
-    signature
+    let scale = 0.02 * tensor.f32()[0].abs().max(1e-3);
+    let values = tensor.f32().iter().map(|v| v + rng.random_range(-scale..scale)).collect();
+    HostTensor::from_f32(tensor.shape().to_vec(), values)
 }

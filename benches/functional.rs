@@ -110,7 +110,8 @@ impl Pair {
                     let begun = Instant::now();
                     let functions = Functions {
                         graph,
-                        source_graph: graph,
+                        program: learner.program(),
+                        source_program: learner.program(),
                         old_base: &self.old,
                         old_tuned: &self.tuned,
                         new_base: &self.new,

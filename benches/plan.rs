@@ -4,7 +4,7 @@
 //! cargo bench --bench plan -- [--json FILE] [NAME…]
 //! ```
 //!
-//! Five jobs that the calibration (`src/pipeline/calibration.rs`) knows nothing of: perceptrons of two
+//! Five jobs that the calibration (`src/pipeline/cache/calibration.rs`) knows nothing of: perceptrons of two
 //! widths, a plain convolutional network, a narrow ResNet-18 and a small BERT, with data, validation
 //! and FGMT. Each is planned and run by the program itself, in processes of their own; the seconds
 //! are those of the whole process, the memory the most it was resident with.
@@ -22,7 +22,8 @@ use retune::{
     artifacts::tensors,
     engine::{
         network::Graph,
-        tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
+        tensors::{Checkpoint, HostTensor, Signature},
+        testing::{self, ResNet},
     },
 };
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ type Shapes = Vec<(String, Vec<usize>)>;
 struct Case {
     name: &'static str,
     config: Value,
-    shapes: Shapes,
+    signature: Signature,
     /// Of one sample; ids below 1000 where it has one axis and the model reads tokens.
     sample: Vec<usize>,
     samples: usize,
@@ -44,12 +45,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let file = arguments.iter().position(|a| a == "--json").map(|at| at + 1);
-    let named = |name: &str| arguments.iter().any(|a| a == name);
-    let wanted: Vec<Case> = {
-        let all = cases();
-        let any = all.iter().any(|case| named(case.name));
-        all.into_iter().filter(|case| !any || named(case.name)).collect()
-    };
+    let (named, others): (Vec<Case>, Vec<Case>) =
+        cases().into_iter().partition(|case| arguments.iter().any(|a| a == case.name));
+    let wanted = if named.is_empty() { others } else { named };
     let folder = tempfile::tempdir()?;
     let mut records = Vec::new();
     println!(
@@ -74,17 +72,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn cases() -> Vec<Case> {
-    let perceptron = |name, widths: &[usize], samples| {
-        let (nodes, shapes) = perceptron(widths);
-        let config = graph("features", &widths[..1], nodes);
-        let options = json!({"timesteps": 10, "batch_size": 128});
-        Case { name, config, shapes, sample: widths[..1].to_vec(), samples, options }
-    };
     let (nodes, shapes) = convolutions(&[3, 32, 32, 64, 64], 10);
     let conv = Case {
         name: "conv4",
-        config: graph("image", &[3, 16, 16], nodes),
-        shapes,
+        config: json!({"model_type": "graph", "input": {"kind": "image", "shape": [3, 16, 16]},
+            "task": "classification", "nodes": nodes}),
+        signature: testing::signature(shapes),
         sample: vec![3, 16, 16],
         samples: 1000,
         options: json!({"timesteps": 5, "batch_size": 64}),
@@ -92,7 +85,7 @@ fn cases() -> Vec<Case> {
     let resnet = Case {
         name: "resnet18-quarter",
         config: json!({"architecture": "resnet18", "num_classes": 10, "input_size": [3, 32, 32]}),
-        shapes: resnet18(16),
+        signature: ResNet { width: 16, ..ResNet::CIFAR }.build().1,
         sample: vec![3, 32, 32],
         samples: 500,
         options: json!({"timesteps": 3, "batch_size": 64, "alpha": 1.0}),
@@ -103,7 +96,7 @@ fn cases() -> Vec<Case> {
             "hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4,
             "intermediate_size": 512, "vocab_size": 1000, "max_position_embeddings": 128,
             "type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-12, "num_labels": 4}),
-        shapes: bert(4, 128, 512),
+        signature: testing::signature(bert(4, 128, 512)),
         sample: vec![32],
         samples: 400,
         options: json!({"timesteps": 4, "batch_size": 64, "alpha": 1.0}),
@@ -117,18 +110,25 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// A perceptron of these widths, the first of which are the features.
+fn perceptron(name: &'static str, widths: &[usize], samples: usize) -> Case {
+    let (graph, signature) = testing::mlp(widths);
+    Case {
+        name,
+        config: graph.to_document(),
+        signature,
+        sample: widths[..1].to_vec(),
+        samples,
+        options: json!({"timesteps": 10, "batch_size": 128}),
+    }
+}
+
 impl Case {
     fn measure(&self, parent: &Path) -> Result<Value, Box<dyn Error>> {
         let folder = parent.join(self.name);
-        let signature: Signature = self
-            .shapes
-            .iter()
-            .map(|(name, shape)| {
-                (name.clone(), TensorInfo { dtype: DType::F32, shape: shape.clone() })
-            })
-            .collect();
-        let graph = Graph::from_config(&self.config, &signature)?;
-        let (old, new) = (graph.initial(&signature, 1), graph.initial(&signature, 2));
+        let signature = &self.signature;
+        let graph = Graph::from_config(&self.config, signature)?;
+        let (old, new) = (graph.initial(signature, 1), graph.initial(signature, 2));
         let tuned = old.shifted(&old, &new, 0.02);
         for (name, model) in [("old", &old), ("tuned", &tuned), ("new", &new)] {
             let place = folder.join(name);
@@ -153,19 +153,18 @@ impl Case {
         let (plan, ..) = run("plan", &file, parent)?;
         let (_, seconds, peak) = run("transfer", &file, parent)?;
         let estimate = &plan["estimate"];
-        let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
-        let (predicted, memory) =
-            (number(&estimate["seconds"]), number(&estimate["memory_bytes"]) / 1e6);
-        let tenth = |x: f64| (x * 100.0).round() / 100.0;
+        let [predicted, memory] =
+            ["seconds", "memory_bytes"].map(|key| estimate[key].as_f64().unwrap_or(f64::NAN));
+        let memory = memory / 1e6;
         let report = newest_report(&folder.join("out"))?;
         Ok(json!({
             "name": self.name,
-            "predicted_seconds": tenth(predicted),
-            "seconds": tenth(seconds),
+            "predicted_seconds": rounded(predicted),
+            "seconds": rounded(seconds),
             "predicted_mb": memory.round(),
             "mb": peak,
-            "seconds_ratio": tenth(predicted / seconds),
-            "memory_ratio": tenth(memory / peak as f64),
+            "seconds_ratio": rounded(predicted / seconds),
+            "memory_ratio": rounded(memory / peak as f64),
             "threads": plan["speeds"]["threads"],
             "phases": {"predicted": estimate["phases"], "taken": report["timing"]["phases"]},
         }))
@@ -186,6 +185,11 @@ impl Case {
         let data: Checkpoint = [inputs, labels].into_iter().collect();
         fs::write(file, tensors::to_bytes(&data))
     }
+}
+
+/// To a hundredth.
+fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
 }
 
 /// Runs the program; what it said, how long it took and the most memory it had, in MB.
@@ -222,23 +226,6 @@ fn newest_report(out: &Path) -> Result<Value, Box<dyn Error>> {
     Ok(serde_json::from_slice(&fs::read(result.join("report.json"))?)?)
 }
 
-fn graph(kind: &str, shape: &[usize], nodes: Vec<Value>) -> Value {
-    json!({"model_type": "graph", "input": {"kind": kind, "shape": shape},
-        "task": "classification", "nodes": nodes})
-}
-
-fn perceptron(widths: &[usize]) -> (Vec<Value>, Shapes) {
-    let (mut nodes, mut shapes) = (Vec::new(), Shapes::new());
-    for (i, pair) in widths.windows(2).enumerate() {
-        nodes.push(json!({"op": "linear", "param": format!("fc{i}")}));
-        nodes.push(json!({"op": "relu"}));
-        shapes.push((format!("fc{i}.weight"), vec![pair[1], pair[0]]));
-        shapes.push((format!("fc{i}.bias"), vec![pair[1]]));
-    }
-    nodes.pop();
-    (nodes, shapes)
-}
-
 fn convolutions(channels: &[usize], classes: usize) -> (Vec<Value>, Shapes) {
     let (mut nodes, mut shapes) = (Vec::new(), Shapes::new());
     for (i, pair) in channels.windows(2).enumerate() {
@@ -256,37 +243,6 @@ fn convolutions(channels: &[usize], classes: usize) -> (Vec<Value>, Shapes) {
     shapes.push(("fc.weight".into(), vec![classes, last * 16]));
     shapes.push(("fc.bias".into(), vec![classes]));
     (nodes, shapes)
-}
-
-/// torchvision's names, with a 3×3 stem.
-fn resnet18(width: usize) -> Shapes {
-    let mut shapes = Shapes::new();
-    let norm = |shapes: &mut Shapes, name: &str, width: usize| {
-        for suffix in ["weight", "bias", "running_mean", "running_var"] {
-            shapes.push((format!("{name}.{suffix}"), vec![width]));
-        }
-    };
-    shapes.push(("conv1.weight".into(), vec![width, 3, 3, 3]));
-    norm(&mut shapes, "bn1", width);
-    let mut input = width;
-    for stage in 0..4 {
-        let out = width << stage;
-        for block in 0..2 {
-            let name = format!("layer{}.{block}", stage + 1);
-            shapes.push((format!("{name}.conv1.weight"), vec![out, input, 3, 3]));
-            shapes.push((format!("{name}.conv2.weight"), vec![out, out, 3, 3]));
-            norm(&mut shapes, &format!("{name}.bn1"), out);
-            norm(&mut shapes, &format!("{name}.bn2"), out);
-            if input != out {
-                shapes.push((format!("{name}.downsample.0.weight"), vec![out, input, 1, 1]));
-                norm(&mut shapes, &format!("{name}.downsample.1"), out);
-            }
-            input = out;
-        }
-    }
-    shapes.push(("fc.weight".into(), vec![10, input]));
-    shapes.push(("fc.bias".into(), vec![10]));
-    shapes
 }
 
 /// Hugging Face's names.

@@ -29,11 +29,10 @@ use retune::{
     pipeline::{Outcome, Verdict},
     service::{
         database::{
-            Database,
-            leases::{self, Terms},
+            Database, leases,
             transfers::{self, Enqueue},
         },
-        domain::access::DEFAULT_TENANT,
+        domain::{access::DEFAULT_TENANT, leases::RetryPolicy},
         private_cluster::PrivateCluster,
         registry::attempts,
     },
@@ -84,8 +83,14 @@ async fn queue(url: &str) -> Result<(), Failure> {
     let begun = Instant::now();
     shared(&database, async |database, _| {
         let worker = WorkerId::generate();
-        let terms = Terms { lease: Duration::from_secs(30), backoff: Duration::from_secs(1) };
-        while let Some(lease) = leases::claim(&database, worker, terms).await? {
+        let second = Duration::from_secs(1);
+        let policy = RetryPolicy {
+            lease: second * 30,
+            backoff: second,
+            longest_wait: second * 3600,
+            give_up: second * 3600,
+        };
+        while let Some(lease) = leases::claim(&database, worker, policy).await? {
             let outcome = Outcome {
                 uri: "file:///out/".into(),
                 manifest_sha256: "0".repeat(64),

@@ -15,15 +15,17 @@
 //! and removed in the end. The transfer is `retune transfer` in a process of its own; the figure
 //! is the most memory that this process was ever resident with, pages of files included.
 
-#[path = "synthetic.rs"]
-mod synthetic;
-
 use std::{error::Error, path::Path, process::Command, time::Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use retune::engine::tensors::{DType, HostTensor};
+use retune::{
+    artifacts::testing::{write_model, write_tensors},
+    engine::{
+        tensors::{DType, HostTensor},
+        testing::{Change, Llama},
+    },
+};
 use serde_json::{Value, json};
-use synthetic::Llama;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -76,17 +78,17 @@ fn write_sentences(file: &Path, llama: &Llama) -> std::io::Result<()> {
         ("input_ids".to_owned(), HostTensor::from_i64(vec![count, TOKENS], &ids)),
         ("labels".to_owned(), HostTensor::from_i64(vec![count], &labels)),
     ];
-    synthetic::write_tensors(file, &data.into_iter().collect())
+    write_tensors(file, &data.into_iter().collect())
 }
 
 /// Writes models, data and specification.
 fn make(method: &str, scale: f64, folder: &Path) -> Result<(), Box<dyn Error>> {
     let (llama, dtype) = llama(method, scale);
     let old = llama.model(dtype, 1, None);
-    let tuned = llama.model(dtype, 1, Some((2, 0.02)));
-    let new = llama.model(dtype, 1, Some((3, 0.05)));
+    let tuned = llama.model(dtype, 1, Some(Change { seed: 2, share: 0.02 }));
+    let new = llama.model(dtype, 1, Some(Change { seed: 3, share: 0.05 }));
     for (name, model, shards) in [("old", &old, 3), ("tuned", &tuned, 3), ("new", &new, 1)] {
-        llama.write(&folder.join(name), model, shards)?;
+        write_model(&folder.join(name), &llama.config(), model, shards)?;
     }
     let path = |name: &str| folder.join(name).display().to_string();
     let methods = if method == "auto" { json!("auto") } else { json!([method]) };

@@ -40,12 +40,11 @@ def main(program):
         put_model(objects / "old", [1, 0, 0, 1, 1, 1])
         put_model(objects / "tuned", [1, 0.5, 0, 1, 1, 2])
         put_model(objects / "new", [0, 1, 1, 0, 1, 1])
-        uri = lambda folder: f"file://{objects}/{folder}/"
         spec = {
-            "source": {"base": uri("old"), "trajectory": uri("tuned")},
-            "target": {"base": uri("new")},
+            "source": {"base": f"file://{objects}/old/", "trajectory": f"file://{objects}/tuned/"},
+            "target": {"base": f"file://{objects}/new/"},
             "methods": ["weight_matching"],
-            "output": uri("out"),
+            "output": f"file://{objects}/out/",
         }
         command = [program, "serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data-dir", str(home / "data")]
         environment = {**os.environ, "RETUNE_STORAGE_ROOTS": f"file://{objects}/"}

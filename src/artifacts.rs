@@ -39,6 +39,9 @@ pub mod names;
 
 mod card;
 
+// Model folders for tests and benches alone.
+pub mod testing;
+
 use std::path::Path;
 
 pub use card::{Card, licence_of};

@@ -33,6 +33,9 @@ pub mod results;
 // What the handlers of API and dashboard share.
 pub mod state;
 
+// The figures of a process, and how a worker's come to the process that is scraped.
+pub mod metrics;
+
 // The HTTP interface.
 pub mod api;
 

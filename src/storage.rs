@@ -22,6 +22,7 @@ mod local;
 mod location;
 mod publish;
 mod read;
+pub mod requests;
 mod roots;
 mod staging;
 mod watch;

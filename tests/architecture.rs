@@ -1,6 +1,7 @@
 //! The rules between modules, read from the source (ARCHITECTURE.md).
 
 mod circles;
+mod texture;
 
 use std::{
     fs,

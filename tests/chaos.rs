@@ -25,7 +25,7 @@ mod store;
 mod table;
 mod world;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use run::Plan;
 use world::Size;
@@ -48,23 +48,42 @@ async fn nothing_is_lost_or_published_twice() {
         },
         faults: 32,
         transfers: 30,
-        limit: Duration::from_mins(1),
+        // For kinds that find nothing to strike at first; a run is mostly done after a minute.
+        limit: Duration::from_mins(4),
         pace: Duration::from_millis(500),
-        clients: 4,
+        // As many as workers: to wait for one measures no recovery.
+        clients: 3,
     };
     let (folder, path) = reachable_folder();
     let outcome = Box::pin(run::run(&plan, &path)).await.expect("the run itself goes well");
     let text = table::markdown(&plan, &outcome);
     println!("{text}");
     assert!(outcome.judgement.is_clean(), "{text}\nlogs in {}", folder.keep().display());
-    let struck = |kind| outcome.injected.iter().any(|fault| fault.kind == kind);
-    let missing: Vec<_> = faults::Kind::all().filter(|kind| !struck(*kind)).collect();
-    assert!(missing.len() <= 3, "{missing:?} were not injected");
-    // Beside other tests, and unoptimised, a process may wait long for a processor; an outage of the database
-    // gives held leases a whole lease again. `make chaos` judges the time alone.
+    let struck: BTreeSet<_> = outcome.injected.iter().map(|fault| fault.kind).collect();
+    let missing: Vec<_> = faults::Kind::all().filter(|kind| !struck.contains(kind)).collect();
+    assert!(missing.is_empty(), "{missing:?} did not strike\n{text}");
+    for fault in outcome.injected.iter().filter(|fault| fault.kind.strikes_requests()) {
+        assert!(fault.requests > 0, "the storage has seen nothing of {}", fault.kind.name());
+    }
     let p99 = table::recovery_p99(&outcome).expect("faults hit transfers");
-    let aim = table::aim(plan.size.lease) + 40.0;
-    assert!(p99 <= aim, "{text}\nlogs in {}", folder.keep().display());
+    let limit = recovery_limit(plan.size.lease);
+    assert!(p99 <= limit, "{p99} s, not {limit}\n{text}\nlogs in {}", folder.keep().display());
+}
+
+/// The longest recovery of the short form that its leases justify, in seconds.
+///
+/// - A lost worker costs its lease, a sweep and a look of another: what [`table::aim`] allows.
+/// - The database may be away meanwhile. An outage of less than half a lease and five seconds lets leases run
+///   out as they do; after a longer one they hold for a whole lease again (`database::clock`). The outages of
+///   this run are shorter, so this is what they can add.
+/// - Of three workers one may be stopped and one be starting. The stopped one comes back after a lease and a
+///   quarter at the latest.
+///
+/// `make chaos` judges the first part alone: there are seven workers there, and nothing else runs.
+fn recovery_limit(lease: Duration) -> f64 {
+    let outage = lease.mul_f64(0.5) + Duration::from_secs(5);
+    let stopped = lease.mul_f64(1.25);
+    table::aim(lease) + (outage + stopped).as_secs_f64()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

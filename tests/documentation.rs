@@ -131,6 +131,25 @@ fn every_link_leads_somewhere() {
     assert!(count > 50, "only {count} links were found");
 }
 
+/// A document that names a file of the repository names one that there is.
+#[test]
+fn every_named_file_is_there() {
+    let folders = ["src/", "tests/", "benches/", "config/", "docs/", "docker/", "migrations/"];
+    let mut count = 0;
+    for document in documents() {
+        for named in text_of(&document).split('`').skip(1).step_by(2) {
+            // Not patterns, nor commands.
+            let is_file = folders.iter().any(|folder| named.starts_with(folder))
+                && !named.contains(['{', '*', '<', '…', ' ']);
+            if is_file {
+                assert!(repository().join(named).exists(), "{}: {named}", document.display());
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 50, "only {count} files were found");
+}
+
 #[test]
 fn the_first_page_is_short() {
     let text = text_of(Path::new("README.md"));

@@ -6,11 +6,10 @@ mod chaos;
 mod documentation;
 mod evidence;
 mod examples;
+mod reference;
 mod regressions;
 mod service;
 mod support;
-#[path = "../benches/synthetic.rs"]
-mod synthetic;
 
 mod engine {
     mod fixtures;
@@ -40,8 +39,10 @@ mod pipeline {
     mod adapters;
     mod bad_input;
     pub mod case;
+    mod gate;
     mod golden;
     mod heads;
+    mod ladder;
     mod matching_cache;
     mod plan;
     mod pytorch;

@@ -119,12 +119,13 @@ pub struct Case {
 }
 
 impl Case {
-    /// Trains everything. `images` are a training and a test file.
+    /// Trains everything: on the images of a training file, judged by those of a test file.
     ///
     /// # Errors
     /// When the network is unknown.
     pub fn make(
-        (learned, judged): (&Images, &Images),
+        learned: &Images,
+        judged: &Images,
         network: &str,
         relation: Relation,
         seed: u64,
@@ -138,7 +139,7 @@ impl Case {
         let passes = |images: usize| budget.base_epochs * base / images;
         let draw = |which: u64| network.initial(100 * seed + which);
         let fit = |start: &Checkpoint, images: &Images, epochs: usize, which: u64| {
-            let plan = plan((epochs, budget.optimizer), budget.learning_rate, 100 * seed + which);
+            let plan = plan(epochs, budget.optimizer, budget.learning_rate, 100 * seed + which);
             train(&learner, start, &images.dataset(), &plan).checkpoint
         };
         let old_base = fit(&draw(1), &learned.part(0, few), passes(few), 1);
@@ -193,21 +194,16 @@ impl Case {
 
 /// A cosine learning rate.
 pub fn plan(
-    (epochs, optimizer): (usize, Optimizer),
+    epochs: usize,
+    optimizer: Optimizer,
     learning_rate: f64,
     seed: u64,
 ) -> FineTunePlan<'static> {
     FineTunePlan {
-        epochs,
         batch_size: BATCH,
-        optimizer,
-        learning_rate,
-        weight_decay: 0.0,
         seed,
-        validation: None,
-        stop_at: None,
         statistics_samples: 512,
-        snapshots: 0,
+        ..FineTunePlan::new(optimizer, epochs, learning_rate)
     }
 }
 

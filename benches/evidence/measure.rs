@@ -26,7 +26,7 @@ use retune::engine::{
 };
 use serde_json::{Value, json};
 
-use super::case::{BATCH, Case, plan, train};
+use super::case::{BATCH, Budget, Case, plan, train};
 
 /// B of the methods.
 pub const SAMPLES: usize = 64;
@@ -190,7 +190,7 @@ impl<'a> Bench<'a> {
     /// The learning rate that validation prefers, and its accuracy on the test split.
     fn best_rate(&self, start: &Checkpoint, epochs: usize) -> (f64, f64) {
         let one = |rate: f64| {
-            let plan = plan((epochs, self.case.budget.optimizer), rate, self.case.seed);
+            let plan = plan(epochs, self.case.budget.optimizer, rate, self.case.seed);
             let model = train(&self.learner, start, &self.train, &plan).checkpoint;
             (self.learner.evaluate(&model, &self.validation).accuracy, rate, model)
         };
@@ -243,8 +243,7 @@ impl<'a> Bench<'a> {
                 let samples = case.budget.timesteps * SAMPLES;
                 let few: Vec<usize> = (0..samples.min(self.train.len())).collect();
                 let epochs = 2 * samples / few.len();
-                let plan =
-                    plan((epochs, case.budget.optimizer), self.full.learning_rate, case.seed);
+                let plan = plan(epochs, case.budget.optimizer, self.full.learning_rate, case.seed);
                 let tuned = train(&self.learner, &case.new_base, &self.train.subset(&few), &plan);
                 return Ok((tuned.checkpoint, Value::Null));
             }
@@ -280,8 +279,7 @@ impl<'a> Bench<'a> {
             let random = Transport::from(Permutation::random(&self.symmetry, &mut rng));
             Alignment { transports: vec![random; case.budget.timesteps], ..Alignment::default() }
         } else {
-            let training = (case.budget.tune_epochs, case.budget.optimizer);
-            let budget = plan(training, self.full.learning_rate, case.seed);
+            let budget = self.full_plan();
             let on = match builds_on(method, gradfix_on, false) {
                 Some(on) => Some(align(on, &problem, None, None)?),
                 None => None,
@@ -293,14 +291,19 @@ impl<'a> Bench<'a> {
         Ok((found.model, json!({"step": found.step, "alpha": found.alpha})))
     }
 
+    /// The plan of full fine-tuning, at the learning rate that was the best.
+    fn full_plan(&self) -> FineTunePlan<'static> {
+        let Budget { tune_epochs, optimizer, .. } = self.case.budget;
+        plan(tune_epochs, optimizer, self.full.learning_rate, self.case.seed)
+    }
+
     /// What it takes, on top of `spent`, to reach each share of full fine-tuning, to the epoch; null
     /// where as many epochs do not. The looks at the test split are not counted.
     fn reach(&self, start: &Checkpoint, spent: Spent) -> Value {
-        let training = (self.case.budget.tune_epochs, self.case.budget.optimizer);
         let plan = FineTunePlan {
             validation: Some(&self.test),
             stop_at: Some(self.full.accuracy),
-            ..plan(training, self.full.learning_rate, self.case.seed)
+            ..self.full_plan()
         };
         let settled = self.learner.with_statistics(start, &self.train, STATISTICS_SAMPLES, BATCH);
         let mut curve = vec![self.accuracy(&settled)];

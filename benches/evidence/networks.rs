@@ -32,7 +32,7 @@ impl Network {
             Some(("mlp1", width)) => b.mlp(&[width.parse()?]),
             None if name == "conv8" => b.conv8([16, 16, 32, 32, 64, 64, 128, 128]),
             None if name == "resnet18" => b.resnet18(16),
-            None if name == "vit" => b.vit((3, 64), 4),
+            None if name == "vit" => b.vit(3, 64, 4),
             _ => return Err(format!("no network is called {name:?}").into()),
         }
         let config = json!({"model_type": "graph", "task": "classification",
@@ -168,7 +168,7 @@ impl Builder {
     }
 
     /// Patches of 7 × 7, hidden layers of twice the width, norms before the sums.
-    fn vit(&mut self, (depth, width): (usize, usize), heads: usize) {
+    fn vit(&mut self, depth: usize, width: usize, heads: usize) {
         self.nodes.push(json!({"op": "patch_embed", "param": "patch"}));
         self.tensor("patch.weight", &[width, 1, 7, 7]);
         self.tensor("patch.bias", &[width]);

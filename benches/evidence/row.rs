@@ -97,7 +97,7 @@ impl Row {
             SHIPPED => Images::shipped()?,
             _ => (Images::read(&folder, "train")?, Images::read(&folder, "t10k")?),
         };
-        Case::make((&learned, &judged), &self.network, self.relation, self.seed)
+        Case::make(&learned, &judged, &self.network, self.relation, self.seed)
     }
 }
 

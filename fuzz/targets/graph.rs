@@ -27,14 +27,10 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(graph) = Graph::from_config(&document["config"], &signature) else { return };
     let again = Graph::from_document(&graph.to_document()).expect("we wrote it");
     assert_eq!(again, graph);
-    let _ = graph.classes(&signature);
-    if graph.shapes(&signature).is_err() {
-        return;
-    }
-    let _ = Load::of(&graph, &signature);
-    if let Ok(symmetry) = Symmetry::derive(&graph, &signature) {
-        for group in &symmetry.groups {
-            assert!(group.units > 0 && !group.members.is_empty());
-        }
+    let Ok(program) = graph.resolve(&signature) else { return };
+    let _ = program.classes();
+    let _ = Load::of(&program);
+    for group in &Symmetry::of(&program).groups {
+        assert!(group.units > 0 && !group.members.is_empty());
     }
 });

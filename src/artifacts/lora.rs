@@ -199,7 +199,7 @@ fn with_head(
     // What the base has of other tasks is no part of it.
     let read: BTreeSet<String> = graph.learned().into_iter().collect();
     signature.retain(|name, _| read.contains(name) || !is_of_a_task(config, None, name));
-    graph.shapes(signature).map_err(|error| no_classifier(place, &error))?;
+    graph.resolve(signature).map_err(|error| no_classifier(place, &error))?;
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use crate::{
         arrivals::Looker,
         dashboard,
         database::{Database, api_keys, clock, retention, workers},
-        listener, queue,
+        listener, metrics, queue,
         registry::attempts,
         state::AppState,
         webhooks::{self, Sender},
@@ -78,6 +78,8 @@ async fn serve(
     config: Option<PathBuf>,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
+    // Before anything is counted.
+    metrics::recorder();
     let database = Database::connect(&settings).await?;
     database.migrate().await?;
     let open = may_run_open(&database, settings.http.listen).await?;
@@ -164,7 +166,7 @@ fn start_workers(
         background.spawn(processes::keep_one(
             program.clone(),
             database.clone(),
-            settings.worker.terms(),
+            settings.worker.retry_policy(),
             shutdown.clone(),
         ));
     }
@@ -176,7 +178,7 @@ fn start_workers(
 async fn sweep(settings: Arc<Settings>, database: Database, shutdown: CancellationToken) {
     let mut every = time::interval(settings.worker.sweep);
     while shutdown.run_until_cancelled(every.tick()).await.is_some() {
-        match attempts::sweep(&database, settings.worker.terms()).await {
+        match attempts::sweep(&database, settings.worker.retry_policy()).await {
             Ok(0) => {}
             Ok(count) => tracing::warn!(count, "leases had run out"),
             Err(error) => tracing::warn!(%error, "cannot sweep; trying again"),
@@ -218,7 +220,7 @@ async fn prune(keep: Retention, database: Database, shutdown: CancellationToken)
 async fn figures(shutdown: CancellationToken) {
     let mut every = time::interval(Duration::from_secs(10));
     while shutdown.run_until_cancelled(every.tick()).await.is_some() {
-        api::recorder().run_upkeep();
+        metrics::recorder().run_upkeep();
     }
 }
 

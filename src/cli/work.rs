@@ -1,16 +1,22 @@
 //! `retune work`: one worker process, for a database that others share.
 
-use std::{io::Read, process::ExitCode, sync::Arc, thread};
+use std::{
+    future::Future, io::Read, net::SocketAddr, process::ExitCode, sync::Arc, thread, time::Duration,
+};
 
 use anyhow::Context;
+use tokio::{net::TcpListener, time};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Settings,
+    config::{self, Settings},
     contract::ids::WorkerId,
     pipeline,
     service::{
+        api,
         database::Database,
+        listener,
+        metrics::{self, Relay},
         worker::{self, Worker},
     },
 };
@@ -18,12 +24,21 @@ use crate::{
 /// To claim and record, and to listen for work; the heartbeat has its own.
 const CONNECTIONS: u32 = 3;
 
+/// How often what was counted is written to the parent.
+const RELAY_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the recorder's readings are tidied up.
+const TIDY_EVERY: Duration = Duration::from_secs(10);
+
 /// Work on queued transfers, one at a time, without serving HTTP.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The name given by `serve`, which holds our stdin open for as long as it lives.
     #[arg(long, hide = true)]
     child_id: Option<WorkerId>,
+    /// Address and port for `/healthz` and `/metrics`; none: they are not served.
+    #[arg(long, value_name = "ADDR", conflicts_with = "child_id")]
+    metrics_listen: Option<SocketAddr>,
 }
 
 /// Works until SIGTERM, SIGINT or the end of the parent.
@@ -56,6 +71,14 @@ async fn work(args: &Args, settings: Settings, shutdown: &CancellationToken) -> 
     if args.child_id.is_none() {
         database.migrate().await?;
     }
+    let relay = args.child_id.map(|_| relay_figures()).transpose()?;
+    let served = match args.metrics_listen {
+        Some(address) => {
+            let serving = serve_figures(address, &database, &settings.http, shutdown).await?;
+            Some(tokio::spawn(serving))
+        }
+        None => None,
+    };
 
     let id = args.child_id.unwrap_or_else(WorkerId::generate);
     let worker = Worker {
@@ -69,8 +92,58 @@ async fn work(args: &Args, settings: Settings, shutdown: &CancellationToken) -> 
         settings: settings.worker,
     };
     Box::pin(worker::run(worker, shutdown.clone())).await;
+    if let Some(relay) = relay {
+        // A parent that has gone wants nothing any more.
+        let _ = relay.write(&mut std::io::stdout().lock());
+    }
+    if let Some(served) = served {
+        served.abort();
+    }
     database.pool.close().await;
     Ok(())
+}
+
+/// Writes what this process counts to its parent, every second. On a thread of its own: a parent that does not read
+/// holds up nothing else.
+fn relay_figures() -> anyhow::Result<Relay> {
+    let relay = Relay::install().context("another recorder of figures is installed")?;
+    let written = relay.clone();
+    thread::Builder::new().name("figures".into()).stack_size(256 << 10).spawn(move || {
+        while written.write(&mut std::io::stdout().lock()).is_ok() {
+            thread::sleep(RELAY_EVERY);
+        }
+    })?;
+
+    Ok(relay)
+}
+
+/// Answers `/healthz` and `/metrics` there; what it returns runs until `shutdown`.
+async fn serve_figures(
+    address: SocketAddr,
+    database: &Database,
+    settings: &config::Http,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    tracing::info!(address = %listener.local_addr()?, "figures are served");
+
+    let router = api::worker_router(database.clone());
+    let (settings, shutdown) = (settings.clone(), shutdown.clone());
+    Ok(async move {
+        let upkeep = tokio::spawn(tidy_figures());
+        listener::serve(listener, router, &settings, shutdown).await;
+        upkeep.abort();
+    })
+}
+
+/// The recorder gathers readings until someone tidies them up, whether or not they are asked for.
+async fn tidy_figures() {
+    let mut every = time::interval(TIDY_EVERY);
+    loop {
+        every.tick().await;
+        metrics::recorder().run_upkeep();
+    }
 }
 
 /// Ends the work when the pipe from the parent closes.

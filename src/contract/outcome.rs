@@ -17,6 +17,17 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// In the order of a transfer.
+    pub const ALL: [Self; 7] = [
+        Self::Fetching,
+        Self::Diagnosing,
+        Self::Aligning,
+        Self::Transferring,
+        Self::Evaluating,
+        Self::FineTuning,
+        Self::Publishing,
+    ];
+
     /// As it is written in JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -37,6 +48,18 @@ impl Phase {
 pub enum Verdict {
     Published,
     Rejected,
+}
+
+impl Verdict {
+    pub const ALL: [Self; 2] = [Self::Published, Self::Rejected];
+
+    /// As it is written in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Rejected => "rejected",
+        }
+    }
 }
 
 /// What the evidence says the owner should do.

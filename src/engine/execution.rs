@@ -1,8 +1,8 @@
-//! Runs a graph: forward, and back to the gradients.
+//! Runs a program: forward, and back to the gradients.
 //!
-//! An [`Executor`] is chosen once. On the CPU a graph runs by [`cpu`], elsewhere by [`burn`], which
-//! also runs the ops that [`cpu`] has no kernel for. Shapes have been checked by `Graph::shapes`;
-//! nothing here checks them again.
+//! An [`Executor`] is chosen once. On the CPU a program runs by [`cpu`], elsewhere by [`burn`], which
+//! also runs the layers that [`cpu`] has no kernel for. `Graph::resolve` has checked the shapes and put
+//! them into the program; nothing here checks them again.
 //!
 //! The files build upon one another in this order: `values`, `executor`, `statistics`, `weights`;
 //! then `burn`; then `cpu`.

@@ -21,3 +21,6 @@ pub mod profiler;
 
 // Learning transfer: methods, schedules, the choice among candidates.
 pub mod transfer;
+
+// Networks for tests and benches alone.
+pub mod testing;

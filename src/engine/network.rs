@@ -1,7 +1,8 @@
 //! A model as data: a [`Graph`] says how it computes, a `Checkpoint` holds its parameters.
 //!
 //! One graph gives both the forward pass (`crate::execution`) and the permutation symmetry
-//! (`crate::symmetry`), so the two cannot disagree. Nothing here knows a file or a store.
+//! (`crate::symmetry`), so the two cannot disagree. [`Graph::resolve`] checks it against the headers of
+//! the tensors and gives the [`Program`] that both read. Nothing here knows a file or a store.
 
 pub mod document;
 pub mod error;
@@ -9,7 +10,8 @@ mod families;
 pub mod graph;
 mod initial;
 pub mod op;
-pub mod shapes;
+pub mod program;
+mod resolve;
 pub mod token;
 
 pub use error::GraphError;
@@ -19,4 +21,5 @@ pub use families::{
 };
 pub use graph::{Graph, Input, Node, Operand, Task};
 pub use op::{Axis, Op, ParamUse, Role};
+pub use program::{Inputs, Instruction, Layer, Param, Program};
 pub use token::Token;

@@ -10,6 +10,7 @@ pub mod barrier;
 pub mod cost_model;
 mod cross_covariance;
 pub mod cross_entropy;
+mod data_check;
 pub mod dataset;
 mod evaluate;
 pub mod fine_tune;
@@ -36,14 +37,14 @@ pub use agreement::{Agreement, Predictions};
 pub use barrier::{Barrier, BarrierPlan};
 pub use cost_model::Load;
 pub use cross_covariance::{CrossCovariances, LayerRows, Place};
+pub use data_check::DataFault;
 pub use dataset::{Batch, Dataset};
 pub use evaluate::Evaluation;
 pub use fine_tune::{End, Epoch, Event, FineTunePlan, FineTuned};
 pub use flops::Cost;
 pub use gradient::Gradient;
 pub use optimizer::Optimizer;
-
-use cross_entropy::IGNORED;
+pub use running_statistics::STATISTICS_SAMPLES;
 
 use super::{
     execution::{
@@ -52,7 +53,7 @@ use super::{
         cpu::{self, CpuActivation, Stored},
         floats,
     },
-    network::{Graph, GraphError, Op, Task, Token},
+    network::{Graph, GraphError, Layer, Program},
 };
 use crate::tensors::Signature;
 
@@ -64,6 +65,7 @@ const MAX_LOGITS: usize = 1 << 26;
 /// A graph on a device, with what has been spent on it.
 pub struct Learner<'a> {
     graph: &'a Graph,
+    program: Program,
     executor: Executor,
     classes: usize,
     /// Rows of the smallest table that ids are looked up in.
@@ -71,97 +73,55 @@ pub struct Learner<'a> {
     /// Rows of the smallest table of token types.
     token_types: Option<usize>,
     forward_flops: f64,
-    /// What each node puts out for a sample.
-    shapes: Vec<Vec<usize>>,
     max_logits: usize,
     activation_bytes: usize,
     sample_gradients: AtomicU64,
     sample_forwards: AtomicU64,
 }
 
-/// Data that do not fit the model.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DataFault {
-    #[error("the data set has no samples")]
-    Empty,
-    #[error("samples have shape {found:?}, but the model reads {expected:?}")]
-    SampleShape { expected: Vec<usize>, found: Vec<usize> },
-    #[error("sample {position} has label {label}, but the model knows the classes 0 to {}", classes - 1)]
-    Label { position: usize, label: i64, classes: usize },
-    #[error("sample {position} has the token id {id}, but the model knows the ids 0 to {}", vocabulary - 1)]
-    TokenId { position: usize, id: String, vocabulary: usize },
-    #[error(
-        "sample {position} has the token type {token_type}, but the model knows the types 0 to {}",
-        types - 1
-    )]
-    TokenType { position: usize, token_type: u32, types: usize },
-    #[error("the data have token_type_ids, which the model does not read; leave them out")]
-    NoTokenTypes,
-    #[error("a sample has {found} labels, but the model predicts {expected}")]
-    LabelCount { expected: String, found: usize },
-    #[error("no label is to be predicted: every one is -100 or stands at the first token")]
-    NothingCounted,
-    #[error(
-        "sample {position} has a label to be predicted at its padded position {token}; pad on the \
-         right, and give -100 at the first token of a sentence that is padded on the left"
-    )]
-    PredictedByPadding { position: usize, token: usize },
-}
-
-impl DataFault {
-    /// Stable name of the fault, used in reports and HTTP errors.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Empty | Self::NothingCounted => "empty_dataset",
-            Self::SampleShape { .. } => "wrong_input_shape",
-            Self::Label { .. } => "label_out_of_range",
-            Self::TokenId { .. } | Self::TokenType { .. } => "token_out_of_range",
-            Self::NoTokenTypes => "unexpected_tensor",
-            Self::LabelCount { .. } => "wrong_shape",
-            Self::PredictedByPadding { .. } => "invalid_mask",
-        }
-    }
-}
-
 impl<'a> Learner<'a> {
     /// A learner for checkpoints of this signature.
     ///
     /// # Errors
-    /// As [`Graph::classes`].
+    /// As [`Graph::resolve`] and [`Program::classes`].
     pub fn new(
         graph: &'a Graph,
         signature: &Signature,
         device: Device,
     ) -> Result<Self, GraphError> {
-        let classes = graph.classes(signature)?;
-        let forward_flops = flops::forward_flops(graph, signature)?;
-        let shapes = graph.shapes(signature)?;
-        let vocabulary = smallest_table(graph, signature, |op| match op {
-            Op::Embedding { param } => Some(param),
+        let program = graph.resolve(signature)?;
+        let layers = program.instructions.iter().map(|instruction| &instruction.layer);
+        let vocabulary = layers.clone().filter_map(|layer| match layer {
+            Layer::Embedding { table } => Some(table.shape[0]),
             _ => None,
         });
-        let token_types = smallest_table(graph, signature, |op| match op {
-            Op::TokenTypeEmbedding { param } => Some(param),
+        let token_types = layers.filter_map(|layer| match layer {
+            Layer::TokenTypeEmbedding { table } => Some(table.shape[0]),
             _ => None,
         });
-        let (sample_gradients, sample_forwards) = (AtomicU64::new(0), AtomicU64::new(0));
+
         Ok(Self {
             graph,
             executor: Executor::on(device),
-            classes,
-            vocabulary,
-            token_types,
-            forward_flops,
-            shapes,
+            classes: program.classes()?,
+            vocabulary: vocabulary.min(),
+            token_types: token_types.min(),
+            forward_flops: flops::forward_flops(&program),
+            program,
             max_logits: MAX_LOGITS,
             activation_bytes: micro_batch::ACTIVATION_BYTES,
-            sample_gradients,
-            sample_forwards,
+            sample_gradients: AtomicU64::new(0),
+            sample_forwards: AtomicU64::new(0),
         })
     }
 
     pub fn graph(&self) -> &Graph {
         self.graph
+    }
+
+    /// The graph as it runs.
+    pub fn program(&self) -> &Program {
+        &self.program
     }
 
     /// What runs the graph.
@@ -172,71 +132,6 @@ impl<'a> Learner<'a> {
     /// Width of the output: classes, or tokens of the vocabulary.
     pub fn classes(&self) -> usize {
         self.classes
-    }
-
-    /// Whether the model can read these samples and has a class for every label. Call it before
-    /// anything else is done with a data set.
-    ///
-    /// # Errors
-    /// The first fault found.
-    pub fn check(&self, data: &Dataset) -> Result<(), DataFault> {
-        if data.is_empty() {
-            return Err(DataFault::Empty);
-        }
-        let (expected, found) = (self.graph.input.shape(), data.sample_shape());
-        if !self.graph.input.reads(found) {
-            let (expected, found) = (expected.to_vec(), found.to_vec());
-            return Err(DataFault::SampleShape { expected, found });
-        }
-        self.check_ids(data)?;
-        let is_next = self.graph.task == Task::NextToken;
-        let (each, found) = (if is_next { found[0] } else { 1 }, data.labels_each());
-        if each != found {
-            let expected = if is_next { "one a token" } else { "one" }.into();
-            return Err(DataFault::LabelCount { expected, found });
-        }
-        if is_next {
-            check_counted(data)?;
-        }
-        let known =
-            |label: i64| (is_next && label == IGNORED) || (0..self.classes as i64).contains(&label);
-        match data.labels().iter().position(|&label| !known(label)) {
-            Some(position) => Err(DataFault::Label {
-                position: position / each,
-                label: data.labels()[position],
-                classes: self.classes,
-            }),
-            None => Ok(()),
-        }
-    }
-
-    /// Ids and types that their tables have rows for, those of masked tokens included: a table is read
-    /// there too.
-    fn check_ids(&self, data: &Dataset) -> Result<(), DataFault> {
-        if data.has_token_types() && self.token_types.is_none() {
-            return Err(DataFault::NoTokenTypes);
-        }
-        let Some(vocabulary) = self.vocabulary else { return Ok(()) };
-        let types = self.token_types.unwrap_or(1);
-
-        for position in 0..data.len() {
-            for packed in data.batch(&[position]).inputs {
-                if packed.fract() != 0.0 {
-                    let id = packed.to_string();
-                    return Err(DataFault::TokenId { position, id, vocabulary });
-                }
-                let Some(token) = Token::of(packed) else { continue };
-                if token.id as usize >= vocabulary {
-                    let id = token.id.to_string();
-                    return Err(DataFault::TokenId { position, id, vocabulary });
-                }
-                if token.token_type as usize >= types {
-                    let token_type = token.token_type;
-                    return Err(DataFault::TokenType { position, token_type, types });
-                }
-            }
-        }
-        Ok(())
     }
 
     /// What has been spent since the start.
@@ -275,7 +170,7 @@ impl<'a> Learner<'a> {
         mode: BatchNormMode,
     ) -> (Vec<f32>, Seen) {
         let input = CpuActivation::new(batch.inputs, &batch.sample_shape);
-        let trace = cpu::forward(self.graph, weights, input, mode, Stored::Nothing);
+        let trace = cpu::forward(&self.program, weights, input, mode, Stored::Nothing);
         (trace.logits, trace.moments)
     }
 
@@ -296,34 +191,9 @@ impl<'a> Learner<'a> {
             BatchNormMode::Batch => Statistics::Batch(&mut observe),
         };
 
-        let logits = forward_by_burn(self.graph, weights, input, statistics);
+        let logits = forward_by_burn(&self.program, weights, input, statistics);
         (floats(logits), seen)
     }
-}
-
-/// Whether some token is to be predicted, and none from a padded position: what a model computes there
-/// depends on the padding.
-fn check_counted(data: &Dataset) -> Result<(), DataFault> {
-    let mut seen = false;
-    for position in 0..data.len() {
-        let Batch { inputs, labels, .. } = data.batch(&[position]);
-        let mut pairs = inputs.iter().zip(&labels);
-        if let Some(token) = pairs.position(|(&id, &label)| id < 0.0 && label != IGNORED) {
-            return Err(DataFault::PredictedByPadding { position, token });
-        }
-        seen |= labels.iter().any(|&label| label != IGNORED);
-    }
-    if seen { Ok(()) } else { Err(DataFault::NothingCounted) }
-}
-
-/// Rows of the smallest of the tables that `table` names.
-fn smallest_table(
-    graph: &Graph,
-    signature: &Signature,
-    table: impl Fn(&Op) -> Option<&String>,
-) -> Option<usize> {
-    let tables = graph.nodes.iter().filter_map(|node| table(&node.op));
-    tables.map(|param| signature[&format!("{param}.weight")].shape[0]).min()
 }
 
 /// Moments by batch-norm node.

@@ -160,9 +160,10 @@ impl Network {
         let graph = read::graph("/target/base", &models.folder, target, samples.shape())?;
         adopted_head::check(&graph, spec.options.head, models.head.as_ref())?;
         samples.check(&graph)?;
-        let symmetry = Symmetry::derive(&graph, target).map_err(&fault)?;
-        let flops = forward_flops(&graph, target).map_err(&fault)?;
-        let load = Load::of(&graph, target).map_err(&fault)?;
+        let program = graph.resolve(target).map_err(&fault)?;
+        let symmetry = Symmetry::of(&program);
+        let flops = forward_flops(&program);
+        let load = Load::of(&program);
         let floats = target.values().filter(|tensor| tensor.dtype.is_float());
         let parameters = floats.map(elements).sum();
         Ok(Self { graph, symmetry, load, flops, parameters })

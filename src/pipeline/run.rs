@@ -96,28 +96,40 @@ fn finish(
     let inputs = inputs::read(job, access)?;
     let context = Context::new(&inputs, job)?;
 
+    let facts = compute(&context, meter, writer);
+    metrics::counter!("retune_sample_gradients_total").increment(context.cost().sample_gradients);
+    facts
+}
+
+/// What follows the inputs.
+fn compute(
+    context: &Context,
+    meter: &Meter,
+    writer: &mut ResultWriter,
+) -> Result<publish::Facts, Failure> {
+    let job = context.job;
     job.progress.phase(Phase::Diagnosing);
-    let diagnosed = diagnose::run(&context)?;
-    let baselines = baselines::measure(&context);
-    let candidates = select::run(&context, &diagnosed, &baselines)?;
+    let diagnosed = diagnose::run(context)?;
+    let baselines = baselines::measure(context);
+    let candidates = select::run(context, &diagnosed, &baselines)?;
 
     job.progress.phase(Phase::Evaluating);
-    let choice = select::best(&context, candidates)?;
-    let fine_tuning = train::run(&context, &choice)?;
-    let few_shot = retraining::few_shot(&context, &choice, &baselines)?;
-    let fine_tune_only = retraining::fine_tune_only(&context, &baselines, few_shot.as_ref())?;
+    let choice = select::best(context, candidates)?;
+    let fine_tuning = train::run(context, &choice)?;
+    let few_shot = retraining::few_shot(context, &choice, &baselines)?;
+    let fine_tune_only = retraining::fine_tune_only(context, &baselines, few_shot.as_ref())?;
     let comparison = Comparison { choice, baselines, fine_tuning, few_shot, fine_tune_only };
     comparison.test().map_or(Ok(()), |test| failure::check_loss(test.loss))?;
 
-    let judgement = verdict::judge(&context, &comparison, diagnosed.diagnosis.identical_bases);
-    let mut report = publish::report::of(&context, &comparison, &judgement, &diagnosed, meter);
+    let judgement = verdict::judge(context, &comparison, diagnosed.diagnosis.identical_bases);
+    let mut report = publish::report::of(context, &comparison, &judgement, &diagnosed, meter);
     job.progress.phase(Phase::Publishing);
     if let (Some(wanted), Verdict::Published) = (job.spec.options.update, judgement.verdict) {
-        let adapter = publish::adapter::of(&context, &comparison, wanted);
+        let adapter = publish::adapter::of(context, &comparison, wanted);
         writer.adapter(&adapter.config, &adapter.tensors).map_err(failure::written(job.spec))?;
         report.update = Some(adapter.report);
     }
-    let facts = publish::files(writer, &context, &comparison, judgement, &report)?;
+    let facts = publish::files(writer, context, &comparison, judgement, &report)?;
     context.gradients.borrow().iter().for_each(|gradients| gradients.done());
     Ok(facts)
 }

@@ -29,14 +29,21 @@ mod transfers;
 mod webhook_endpoints;
 mod workers;
 
-use std::sync::LazyLock;
+use std::{
+    future::{Ready, ready},
+    sync::LazyLock,
+};
 
-use axum::{Extension, Router, middleware::from_fn_with_state, routing::get};
+use axum::{
+    Extension, Router, extract::State, middleware::from_fn_with_state, response::Response,
+    routing::get,
+};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::database::Database;
+
 pub use super::state::AppState;
-pub use metrics::recorder;
 
 /// Routes that answer at once.
 fn bounded() -> OpenApiRouter<AppState> {
@@ -113,9 +120,22 @@ pub fn openapi() -> &'static utoipa::openapi::OpenApi {
     &OPENAPI
 }
 
+/// What a worker process answers that serves nothing else: that it lives, and its figures.
+pub fn worker_router(database: Database) -> Router {
+    super::metrics::recorder();
+    Router::new()
+        .route("/healthz", get(health::live))
+        .route("/metrics", get(process_figures))
+        .with_state(database)
+}
+
+fn process_figures(State(database): State<Database>) -> Ready<Response> {
+    ready(metrics::of_process(&database))
+}
+
 /// The whole interface, ready to serve. `pages` (the dashboard) shares its surroundings.
 pub fn router(state: AppState, pages: Router) -> Router {
-    metrics::recorder();
+    super::metrics::recorder();
     let http = state.settings.http.clone();
     let (bounded, _) = bounded().with_state(state.clone()).split_for_parts();
     let (unbounded, _) = unbounded().with_state(state.clone()).split_for_parts();

@@ -20,8 +20,8 @@ use super::{
     database::{
         Database, arrivals,
         inbound_tokens::{self, listings},
-        retry_policy::RetryPolicy,
     },
+    domain::leases::{Lease, RetryPolicy},
     queue::Queue,
 };
 use crate::{
@@ -66,7 +66,7 @@ pub enum Errand {
 }
 
 impl Queue for Looker {
-    type Claimed = Errand;
+    type Entry = Errand;
 
     const CHANNEL: &'static str = "arrivals";
 
@@ -88,14 +88,15 @@ impl Queue for Looker {
         Some(SHUTDOWN_GRACE)
     }
 
-    async fn claim(&self, limit: usize) -> Result<Vec<Errand>, sqlx::Error> {
+    async fn claim(&self, limit: usize) -> Result<Vec<Lease<Errand>>, sqlx::Error> {
         self.claim_errands(i64::try_from(limit).unwrap_or(i64::MAX)).await
     }
 
-    async fn work(self, claimed: Errand, shutdown: CancellationToken) {
-        match claimed {
-            Errand::Look(claimed) => self.look(claimed, &shutdown).await,
-            Errand::List(claimed) => self.list(claimed).await,
+    async fn work(self, lease: Lease<Errand>, shutdown: CancellationToken) {
+        let Lease { entry, token, until } = lease;
+        match entry {
+            Errand::Look(entry) => self.look(Lease { entry, token, until }, &shutdown).await,
+            Errand::List(entry) => self.list(Lease { entry, token, until }).await,
         }
     }
 }
@@ -106,16 +107,18 @@ impl Looker {
     }
 
     /// Listings come first: they are short.
-    async fn claim_errands(&self, most: i64) -> Result<Vec<Errand>, sqlx::Error> {
+    async fn claim_errands(&self, most: i64) -> Result<Vec<Lease<Errand>>, sqlx::Error> {
         let policy = self.settings.arrivals.retry_policy();
         let lists = inbound_tokens::listings::claim(&self.database, most, policy).await?;
         let rest = most - i64::try_from(lists.len()).unwrap_or(most);
-        let mut errands: Vec<_> = lists.into_iter().map(Errand::List).collect();
+        let mut errands: Vec<_> = lists.into_iter().map(|lease| lease.map(Errand::List)).collect();
         if rest > 0 {
             // What is claimed already is not dropped for an error here; it will show again.
             let looks = arrivals::claim(&self.database, rest, policy).await;
             match looks {
-                Ok(looks) => errands.extend(looks.into_iter().map(Errand::Look)),
+                Ok(looks) => {
+                    errands.extend(looks.into_iter().map(|lease| lease.map(Errand::Look)));
+                }
                 Err(error) if errands.is_empty() => return Err(error),
                 Err(error) => {
                     tracing::warn!(%error, "cannot look for announcements; trying again");

@@ -27,7 +27,6 @@ pub mod outage;
 mod pooling;
 pub mod quotas;
 pub mod retention;
-pub mod retry_policy;
 pub mod retunes;
 pub mod rights;
 mod schema;

@@ -3,6 +3,9 @@
 // API keys, roles and tenants.
 pub mod access;
 
+// How entries of a queue are held and tried again.
+pub mod leases;
+
 // Types and transitions of a transfer.
 pub mod transfers;
 

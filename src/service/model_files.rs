@@ -63,11 +63,16 @@ pub async fn look(storage: &Storage, folder: &Location) -> Result<ModelFiles, Mo
 /// Whether every shard of an index is there.
 fn has_every_shard(index: &[u8], files: &[&ObjectInfo]) -> bool {
     let index: Result<Value, _> = serde_json::from_slice(index);
-    let is_there =
-        |shard: &Value| files.iter().any(|file| Some(file.location.name()) == shard.as_str());
     index.is_ok_and(|index| {
-        index["weight_map"].as_object().is_some_and(|map| map.values().all(is_there))
+        let shards = index["weight_map"].as_object().map(|map| map.values());
+        shards.is_some_and(|mut shards| {
+            shards.all(|shard| shard.as_str().is_some_and(|name| has(files, name)))
+        })
     })
+}
+
+fn has(files: &[&ObjectInfo], name: &str) -> bool {
+    files.iter().any(|file| file.location.name() == name)
 }
 
 fn is_model_file(name: &str) -> bool {
@@ -75,12 +80,11 @@ fn is_model_file(name: &str) -> bool {
 }
 
 fn check(files: &[&ObjectInfo]) -> Result<(), &'static str> {
-    let has = |name: &str| files.iter().any(|file| file.location.name() == name);
     let shards = files.iter().any(|file| file.location.name().ends_with(".safetensors"));
-    if !has(CONFIG) {
+    if !has(files, CONFIG) {
         return Err("config.json is missing");
     }
-    if !(has(WEIGHTS) || has(INDEX) && shards) {
+    if !(has(files, WEIGHTS) || has(files, INDEX) && shards) {
         return Err("model.safetensors, or an index and its shards, are missing");
     }
 

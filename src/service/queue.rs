@@ -13,14 +13,14 @@ use std::{future::Future, time::Duration};
 use tokio::{task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 
-use super::database::Database;
+use super::{database::Database, domain::leases::Lease};
 
 pub use listener::Listener;
 
 /// A queue whose entries are claimed under a lease.
 pub trait Queue: Clone + Send + Sync + 'static {
-    /// What is claimed: everything that work on one entry needs.
-    type Claimed: Send + 'static;
+    /// Everything that work on one entry needs.
+    type Entry: Send + 'static;
 
     /// Where the database notifies of what is due.
     const CHANNEL: &'static str;
@@ -43,12 +43,12 @@ pub trait Queue: Clone + Send + Sync + 'static {
     fn claim(
         &self,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<Self::Claimed>, sqlx::Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<Lease<Self::Entry>>, sqlx::Error>> + Send;
 
     /// Works on an entry and records what came of it. Whether it ends early at `shutdown` is its own affair.
     fn work(
         self,
-        claimed: Self::Claimed,
+        lease: Lease<Self::Entry>,
         shutdown: CancellationToken,
     ) -> impl Future<Output = ()> + Send;
 }
@@ -74,7 +74,7 @@ pub async fn drive<Q: Queue>(queue: Q, shutdown: CancellationToken) {
     finish(open, queue.shutdown_grace()).await;
 }
 
-async fn claim<Q: Queue>(queue: &Q, limit: usize) -> Vec<Q::Claimed> {
+async fn claim<Q: Queue>(queue: &Q, limit: usize) -> Vec<Lease<Q::Entry>> {
     if limit == 0 {
         return Vec::new();
     }

@@ -13,9 +13,10 @@ mod watch;
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use metrics::histogram;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
@@ -25,9 +26,10 @@ use crate::{
     service::{
         database::{
             Database,
-            leases::{self, Lease},
+            leases::{self, Claimed},
             workers,
         },
+        domain::leases::{Lease, RetryPolicy},
         queue::{self, Queue},
     },
     storage::Storage,
@@ -35,6 +37,9 @@ use crate::{
 
 /// How often an idle worker says that it is there.
 const SEEN_EVERY: Duration = Duration::from_secs(30);
+
+/// The longest wait between two attempts.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// What a worker process needs.
 #[derive(Clone, Debug)]
@@ -52,21 +57,19 @@ pub struct Worker {
 }
 
 impl config::Worker {
-    /// What the settings say of leases.
-    pub fn terms(&self) -> leases::Terms {
-        leases::Terms { lease: self.lease, backoff: self.backoff }
+    /// What the settings say of claims and retries.
+    pub fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy {
+            lease: self.lease,
+            backoff: self.backoff,
+            longest_wait: LONGEST_WAIT,
+            give_up: self.unreadable,
+        }
     }
 }
 
-/// A claimed transfer.
-pub struct Claimed {
-    lease: Lease,
-    /// When the claim was sent: the lease holds for its length from here on, at the least.
-    asked: Instant,
-}
-
 impl Queue for Worker {
-    type Claimed = Claimed;
+    type Entry = Claimed;
 
     const CHANNEL: &'static str = "transfer_queued";
 
@@ -89,15 +92,18 @@ impl Queue for Worker {
         None
     }
 
-    async fn claim(&self, _limit: usize) -> Result<Vec<Claimed>, sqlx::Error> {
-        let asked = Instant::now();
-        let lease = leases::claim(&self.database, self.id, self.settings.terms()).await?;
+    async fn claim(&self, _limit: usize) -> Result<Vec<Lease<Claimed>>, sqlx::Error> {
+        let policy = self.settings.retry_policy();
+        let claimed = leases::claim(&self.database, self.id, policy).await?;
+        if let Some(lease) = &claimed {
+            histogram!("retune_claim_latency_seconds").record(lease.waited.as_secs_f64());
+        }
 
-        Ok(lease.map(|lease| Claimed { lease, asked }).into_iter().collect())
+        Ok(claimed.into_iter().collect())
     }
 
-    async fn work(self, claimed: Claimed, shutdown: CancellationToken) {
-        Box::pin(attempt::run(&self, claimed.lease, claimed.asked, &shutdown)).await;
+    async fn work(self, lease: Lease<Claimed>, shutdown: CancellationToken) {
+        Box::pin(attempt::run(&self, lease, &shutdown)).await;
     }
 }
 

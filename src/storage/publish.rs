@@ -10,6 +10,7 @@ use super::{
     local,
     location::{Location, Store},
     read::key,
+    requests::{self, Operation, counted},
 };
 
 /// What was written.
@@ -36,7 +37,9 @@ impl Storage {
         } else {
             self.admit(location)?;
             let client = self.inner.clients.of(location)?;
-            let put = client.put_opts(&key(location)?, bytes.into(), PutMode::Create.into()).await;
+            let key = key(location)?;
+            let put = client.put_opts(&key, bytes.into(), PutMode::Create.into());
+            let put = counted(Operation::Put, put).await;
             match put {
                 Ok(_) => true,
                 Err(Error::AlreadyExists { .. }) => false,
@@ -108,7 +111,7 @@ impl Storage {
         self.admit(folder)?;
         let client = self.inner.clients.of(folder)?;
         let found = client.list(Some(&key(folder)?)).map_ok(|meta| meta.location);
-        match found.try_collect().await {
+        match counted(Operation::List, found.try_collect()).await {
             Err(Error::NotFound { .. }) => Ok(Vec::new()),
             found => found.map_err(|error| StorageError::from_store(folder, &error)),
         }
@@ -124,6 +127,7 @@ impl Storage {
         let keys = futures::stream::iter(keys.into_iter().map(Ok)).boxed();
         let mut deleted = client.delete_stream(keys);
         while let Some(outcome) = deleted.next().await {
+            requests::count(Operation::Delete, outcome.as_ref().err());
             match outcome {
                 Ok(_) | Err(Error::NotFound { .. }) => {}
                 Err(error) => return Err(StorageError::from_store(folder, &error)),

@@ -14,6 +14,7 @@ use super::{
     listing::{Listing, ObjectInfo},
     local::{self, Regular},
     location::{Location, Store},
+    requests::{Operation, counted},
 };
 
 /// An object being read.
@@ -37,7 +38,7 @@ impl Storage {
         }
         self.admit(location)?;
         let client = self.inner.clients.of(location)?;
-        let meta = client.head(&key(location)?).await;
+        let meta = counted(Operation::Head, client.head(&key(location)?)).await;
         let meta = meta.map_err(|error| StorageError::from_store(location, &error))?;
         Ok(info(location.clone(), &meta))
     }
@@ -76,7 +77,9 @@ impl Storage {
     async fn list_objects(&self, folder: &Location) -> Result<Listing, StorageError> {
         self.admit(folder)?;
         let client = self.inner.clients.of(folder)?;
-        let found = match client.list_with_delimiter(Some(&key(folder)?)).await {
+        let key = key(folder)?;
+        let listed = counted(Operation::List, client.list_with_delimiter(Some(&key))).await;
+        let found = match listed {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(Listing::default()),
             Err(error) => return Err(StorageError::from_store(folder, &error)),
@@ -144,7 +147,7 @@ impl Storage {
 
         self.admit(location)?;
         let client = self.inner.clients.of(location)?;
-        let found = client.get_opts(&key(location)?, options).await;
+        let found = counted(Operation::Get, client.get_opts(&key(location)?, options)).await;
         let found = found.map_err(|error| StorageError::from_store(location, &error))?;
         let (size, etag, range) = (found.meta.size, found.meta.e_tag.clone(), found.range.clone());
         self.watch(location, etag.as_deref())?;

@@ -32,6 +32,7 @@ use super::{
     Published, Storage, StorageError,
     location::{Location, Store},
     read::key,
+    requests::{Operation, counted},
 };
 use taken::Taken;
 
@@ -176,8 +177,7 @@ impl Storage {
     ) -> Result<Upload, StorageError> {
         let NewFile { attempt, name } = file;
         let (client, target) = (self.inner.clients.parts(taken.place)?, key(taken.place)?);
-        let id = client
-            .create_multipart(&target)
+        let id = counted(Operation::CreateUpload, client.create_multipart(&target))
             .await
             .map_err(StorageError::store_at(&attempt.folder))?;
         self.publish_bytes(&attempt.upload(name), id.clone().into()).await?;
@@ -190,7 +190,10 @@ impl Storage {
                 parts.push(sent(taken.place, done)?);
             }
             let (client, target, id) = (client.clone(), target.clone(), id.clone());
-            let send = async move { client.put_part(&target, &id, number, payload).await };
+            let send = async move {
+                let part = client.put_part(&target, &id, number, payload);
+                counted(Operation::PutPart, part).await
+            };
             going.push_back(AbortOnDropHandle::new(tokio::spawn(send)));
             number += 1;
         }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use retune::{
     config::Settings,
     service::{
-        database::{
-            arrivals::{self, Claimed},
-            retry_policy::RetryPolicy,
+        database::arrivals::{self, Claimed},
+        domain::{
+            access::{DEFAULT_TENANT, Role},
+            leases::{Lease, RetryPolicy},
         },
-        domain::access::{DEFAULT_TENANT, Role},
         registry::arrivals as outcome,
     },
 };
@@ -186,7 +186,7 @@ async fn a_looker_that_dies_loses_nothing_and_one_that_was_overtaken_records_not
     }
 }
 
-async fn claim(app: &App) -> Claimed {
+async fn claim(app: &App) -> Lease<Claimed> {
     let mut claimed =
         arrivals::claim(&app.db.database, 4, OVER).await.expect("the database answers");
     assert_eq!(claimed.len(), 1);

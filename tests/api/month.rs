@@ -9,8 +9,11 @@ use retune::{
     contract::ids::{TransferId, WorkerId},
     pipeline::Verdict,
     service::{
-        database::leases::{self, Lease, Terms},
-        domain::transfers::JobError,
+        database::leases::{self, Claimed},
+        domain::{
+            leases::{Lease, RetryPolicy},
+            transfers::JobError,
+        },
         registry::attempts,
     },
 };
@@ -29,7 +32,7 @@ const NEWEST: &str = "2";
 const WORKERS: u64 = 4;
 
 /// Leases last, waits do not.
-const BRISK: Terms = Terms { lease: LONG.lease, backoff: Duration::from_nanos(1) };
+const BRISK: RetryPolicy = RetryPolicy { backoff: Duration::from_nanos(1), ..LONG };
 
 /// A gate's verdict, which depends on the transfer alone.
 fn verdict(transfer: TransferId) -> Verdict {
@@ -74,7 +77,7 @@ async fn worker(app: Arc<App>, no_more: CancellationToken, seed: u64) {
     loop {
         let last = no_more.is_cancelled();
         let dies = rng.random_ratio(1, 10);
-        let terms = if dies { Terms { backoff: BRISK.backoff, ..OVER } } else { BRISK };
+        let terms = if dies { RetryPolicy { backoff: BRISK.backoff, ..OVER } } else { BRISK };
         match leases::claim(database, WorkerId::generate(), terms).await.unwrap() {
             Some(_) if dies => {
                 attempts::sweep(database, BRISK).await.unwrap();
@@ -89,7 +92,7 @@ async fn worker(app: Arc<App>, no_more: CancellationToken, seed: u64) {
     }
 }
 
-async fn work(app: &App, lease: &Lease, rng: &mut ChaCha8Rng) {
+async fn work(app: &App, lease: &Lease<Claimed>, rng: &mut ChaCha8Rng) {
     let database = &app.db.database;
     let path = format!("/v1/transfers/{}", lease.transfer);
     let fault = JobError { code: "storage".into(), detail: "gone".into(), pointer: None };
@@ -116,7 +119,7 @@ async fn work(app: &App, lease: &Lease, rng: &mut ChaCha8Rng) {
     }
 }
 
-async fn succeed(app: &App, lease: &Lease) {
+async fn succeed(app: &App, lease: &Lease<Claimed>) {
     let outcome = outcome(lease.transfer, verdict(lease.transfer));
     assert!(attempts::succeed(&app.db.database, lease, &outcome).await.unwrap());
 }

@@ -4,8 +4,11 @@ use retune::{
     contract::ids::{TransferId, WorkerId},
     pipeline::{Outcome, Recommendation, Verdict},
     service::{
-        database::leases::{self, Lease},
-        domain::access::{DEFAULT_TENANT, Role},
+        database::leases::{self, Claimed},
+        domain::{
+            access::{DEFAULT_TENANT, Role},
+            leases::Lease,
+        },
         registry::attempts,
     },
 };
@@ -60,7 +63,7 @@ impl App {
         self.put(&format!("/v1/fine_tunes/{name}"), &self.fine_tune_body(mode), &[]).await
     }
 
-    pub async fn claim(&self) -> Lease {
+    pub async fn claim(&self) -> Lease<Claimed> {
         let claimed = leases::claim(&self.db.database, WorkerId::generate(), LONG).await;
         claimed.expect("the database answers").expect("something to do")
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use retune::{
     contract::ids::{TransferId, WorkerId},
     pipeline::Verdict,
-    service::{database::leases, registry::attempts},
+    service::{database::leases, domain::leases::RetryPolicy, registry::attempts},
 };
 use serde_json::{Value, json};
 
@@ -239,7 +239,7 @@ async fn a_retried_member_of_a_paused_retune_waits() {
         detail: "y".into(),
         pointer: None,
     };
-    let now = leases::Terms { backoff: Duration::from_nanos(1), ..LONG };
+    let now = RetryPolicy { backoff: Duration::from_nanos(1), ..LONG };
     attempts::fail(&app.db.database, &lease, &error, false, now).await.unwrap();
     app.verb(&path, "pause").await;
     app.post(&format!("/v1/transfers/{}/retry", lease.transfer), &json!({}), &[]).await.ok(202);

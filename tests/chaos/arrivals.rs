@@ -58,7 +58,8 @@ impl Arrival {
     /// address.
     pub async fn announce(
         &self,
-        (client, urls): (&Client<'_>, &[String]),
+        client: &Client<'_>,
+        urls: &[String],
         token: &str,
     ) -> Result<(), Failure> {
         let (model, version) = (self.model, self.version);

@@ -1,21 +1,17 @@
-//! What is done to the service, one fault at a time.
+//! What can be done to the service: kinds of faults, and what a fault comes to.
 
-use std::time::Duration;
+mod deck;
+mod inject;
 
-use nix::sys::signal::Signal;
-use rand::{Rng, seq::SliceRandom};
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use time::OffsetDateTime;
-use tokio::{process::Command, time::timeout};
 use uuid::Uuid;
 
-use super::{
-    Failure,
-    fleet::{Role, children_of},
-    inputs,
-    store::{Held, Mishap},
-    world::World,
-};
+use super::store::{Held, Mishap};
+
+pub use deck::Deck;
+pub use inject::inject;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -135,38 +131,15 @@ impl Kind {
         )
     }
 
+    /// Whether it strikes requests of the storage, whose server counts them.
+    pub fn strikes_requests(self) -> bool {
+        self.mishap().is_some() || self.held().is_some()
+    }
+
     /// Whether it takes leases away from whoever holds them.
     pub fn takes_workers(self) -> bool {
         matches!(self, Self::WorkerKill | Self::ServeKill | Self::WorkerStop)
             || self.held().is_some()
-    }
-}
-
-/// Kinds without end: each once at first, then by their weight.
-pub struct Deck {
-    first: Vec<Kind>,
-}
-
-impl Deck {
-    pub fn shuffled(rng: &mut ChaCha8Rng) -> Self {
-        let mut first: Vec<Kind> = Kind::all().collect();
-        first.shuffle(rng);
-        Self { first }
-    }
-
-    pub fn draw(&mut self, rng: &mut ChaCha8Rng) -> Kind {
-        if let Some(kind) = self.first.pop() {
-            return kind;
-        }
-        let total: u32 = KINDS.iter().map(|(_, weight)| weight).sum();
-        let mut at = rng.random_range(0..total);
-        for (kind, weight) in KINDS {
-            if at < weight {
-                return kind;
-            }
-            at -= weight;
-        }
-        Kind::WorkerKill
     }
 }
 
@@ -205,170 +178,18 @@ pub struct Injected {
 pub struct Hit {
     pub at: OffsetDateTime,
     pub touched: Vec<Uuid>,
+    /// Requests of the storage that went wrong, as its server has seen.
+    pub requests: u64,
 }
 
-/// Injects the fault and waits for its end. `None`: there was nothing that it could hit.
-pub async fn inject(world: &World, draw: Draw) -> Result<Option<Injected>, Failure> {
-    let fault =
-        |hit: Hit| Injected { kind: draw.kind, at: hit.at, touched: hit.touched, requests: 0 };
-    // A tenth of a lease at most, or a fiftieth at least.
-    let short = world.lease.mul_f64(0.02 + 0.08 * draw.length);
-    if let Some(mishap) = draw.kind.mishap() {
-        let hit = running(world, None).await;
-        let share = if draw.aim < 0.5 { 1.0 } else { 0.3 };
-        let length = world.lease.mul_f64(0.02 + 0.2 * draw.length);
-        let requests = world.store.misbehave(mishap, share, length).await;
-        return Ok((requests > 0).then(|| Injected { requests, ..fault(hit) }));
+impl Hit {
+    /// One that hits these transfers now.
+    pub fn now(touched: Vec<Uuid>) -> Self {
+        Self { at: OffsetDateTime::now_utc(), touched, requests: 0 }
     }
-    if draw.kind.is_a_guest() && !world.takes_guests {
-        return Ok(None);
+
+    fn by(self, kind: Kind) -> Injected {
+        let Self { at, touched, requests } = self;
+        Injected { kind, at, touched, requests }
     }
-    match draw.kind {
-        Kind::WorkerKill | Kind::ServeKill => kill(world, draw).await.map(|t| t.map(fault)),
-        Kind::WorkerStop => stop(world, draw).await.map(|t| t.map(fault)),
-        Kind::StorageLate | Kind::DeletionLate => delay(world, draw).await.map(|t| t.map(fault)),
-        Kind::CompletionLate => {
-            let (done, hit) = tokio::join!(inputs::large(world), delay(world, draw));
-            done?;
-            hit.map(|t| t.map(fault))
-        }
-        Kind::InputPipe => inputs::pipe(world, draw).await.map(|t| Some(fault(t))),
-        Kind::InputLink => inputs::link(world, draw).await.map(|t| Some(fault(t))),
-        Kind::InputChanged => inputs::change(world, draw).await.map(|t| Some(fault(t))),
-        Kind::DiskFull => fill_disk(world, draw, short).await.map(|t| t.map(fault)),
-        kind => {
-            // One thing at a time.
-            let _turn = world.database_turn.lock().await;
-            let hit = running(world, None).await;
-            trouble_database(world, kind, draw, short).await?;
-            Ok(Some(fault(hit)))
-        }
-    }
-}
-
-async fn trouble_database(
-    world: &World,
-    kind: Kind,
-    draw: Draw,
-    hold: Duration,
-) -> Result<(), Failure> {
-    match kind {
-        Kind::PostgresRestart => {
-            let how = if draw.aim < 0.5 { Signal::SIGINT } else { Signal::SIGQUIT };
-            let postgres = std::sync::Arc::clone(&world.postgres);
-            tokio::task::spawn_blocking(move || postgres.restart(how)).await?
-        }
-        Kind::ConnectionExhaustion => world.postgres.take_connections(hold).await.map(drop),
-        Kind::PoolExhaustion => world.postgres.lock_queue(hold).await,
-        _ => {
-            let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                        WHERE application_name = 'retune' ORDER BY random() LIMIT 1";
-            sqlx::raw_sql(kill).execute(&world.pool).await?;
-            Ok(())
-        }
-    }
-}
-
-async fn kill(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
-    let serves = world.fleet.of(|role| matches!(role, Role::Serve { .. }));
-    let serve = draw.one_of(&serves).ok_or("a serve")?;
-    let serve_pid = world.fleet.pid(serve);
-    if draw.kind == Kind::ServeKill {
-        let hit = running(world, Some(&children_of(serve_pid))).await;
-        world.fleet.kill(serve);
-        return Ok(Some(hit));
-    }
-    let works = world.fleet.of(|role| role == Role::Work);
-    // Its own workers are targets as the others are.
-    let place = (draw.aim * (works.len() + 1) as f64) as usize;
-    let Some(work) = works.get(place).copied() else {
-        let children = children_of(serve_pid);
-        let Some(child) = children.first().copied() else { return Ok(None) };
-        let hit = running(world, Some(&[child])).await;
-        let child = nix::unistd::Pid::from_raw(child);
-        return Ok(nix::sys::signal::kill(child, Signal::SIGKILL).is_ok().then_some(hit));
-    };
-    let hit = running(world, Some(&[world.fleet.pid(work)])).await;
-    world.fleet.kill(work);
-    Ok(Some(hit))
-}
-
-/// Kills the worker whose request is on its way; it arrives when a successor has had time to finish.
-async fn delay(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
-    let hold = world.lease.mul_f64(1.5 + draw.length);
-    let held = draw.kind.held().unwrap_or(Held::Any);
-    // A guest has to be read and computed first.
-    let patience = world.lease * 3 + Duration::from_secs(30);
-    let Some(transfer) = world.store.delay_one(held, hold, patience).await else {
-        return Ok(None);
-    };
-    let pid = sqlx::query_scalar(
-        "SELECT w.pid FROM transfers t JOIN workers w ON w.id = t.worker WHERE t.id = $1",
-    );
-    let id: Uuid = transfer.parse()?;
-    let pid: Option<i32> = pid.bind(id).fetch_optional(&world.pool).await?;
-    let Some(pid) = pid else { return Ok(None) };
-    let hit = Hit { at: OffsetDateTime::now_utc(), touched: vec![id] };
-    let works = world.fleet.of(|role| role == Role::Work);
-    if let Some(work) = works.into_iter().find(|work| world.fleet.pid(*work) == pid) {
-        world.fleet.kill(work);
-    } else {
-        // A worker of a `serve`, which may have ended just now.
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
-    }
-    tokio::time::sleep(hold).await;
-    Ok(Some(hit))
-}
-
-/// Only some may be stopped at once; others must be there to take over.
-async fn stop(world: &World, draw: Draw) -> Result<Option<Hit>, Failure> {
-    let Ok(_permit) = world.stops.try_acquire() else { return Ok(None) };
-    let works = world.fleet.of(|role| role == Role::Work);
-    let work = draw.one_of(&works).ok_or("a worker")?;
-    let pid = nix::unistd::Pid::from_raw(world.fleet.pid(work));
-    let hit = running(world, Some(&[pid.as_raw()])).await;
-    if hit.touched.is_empty() || nix::sys::signal::kill(pid, Signal::SIGSTOP).is_err() {
-        return Ok(None);
-    }
-    tokio::time::sleep(world.lease.mul_f64(1.05 + 0.2 * draw.length)).await;
-    // By its number then: the place may have been taken by a successor.
-    let _ = nix::sys::signal::kill(pid, Signal::SIGCONT);
-    Ok(Some(hit))
-}
-
-/// The limit that stands for a full disk, in bytes a file.
-const FULL: &str = "--fsize=4096:";
-
-async fn fill_disk(world: &World, draw: Draw, length: Duration) -> Result<Option<Hit>, Failure> {
-    let works = world.fleet.of(|role| role == Role::Work);
-    let pid = world.fleet.pid(draw.one_of(&works).ok_or("a worker")?);
-    let hit = running(world, Some(&[pid])).await;
-    if hit.touched.is_empty() || !limit(pid, FULL).await? {
-        return Ok(None);
-    }
-    tokio::time::sleep(length).await;
-    limit(pid, "--fsize=unlimited:").await?;
-    Ok(Some(hit))
-}
-
-async fn limit(pid: i32, what: &str) -> Result<bool, Failure> {
-    let mut command = Command::new("prlimit");
-    command.args(["--pid", &pid.to_string(), what]).stderr(std::process::Stdio::null());
-    Ok(command.status().await?.success())
-}
-
-/// The transfers that these processes (all, if none are named) hold leases of. Nothing where the
-/// database does not say so quickly: the fault is due now.
-async fn running(world: &World, pids: Option<&[i32]>) -> Hit {
-    let query = sqlx::query_scalar(
-        "SELECT t.id FROM transfers t LEFT JOIN workers w ON w.id = t.worker
-         WHERE t.status IN ('running', 'cancelling') AND t.lease_expires_at > now()
-           AND ($1::int[] IS NULL OR w.pid = ANY($1))",
-    );
-    let rows = query.bind(pids.map(<[i32]>::to_vec)).fetch_all(&world.pool);
-    let touched = match timeout(Duration::from_millis(500), rows).await {
-        Ok(Ok(rows)) => rows,
-        _ => Vec::new(),
-    };
-    Hit { at: OffsetDateTime::now_utc(), touched }
 }

@@ -148,7 +148,7 @@ impl<'a> Guest<'a> {
         {
             self.world.book.complain(format!("{}: {error}", transfer["id"]));
         }
-        Ok(Hit { at, touched: Vec::new() })
+        Ok(Hit { at, ..Hit::now(Vec::new()) })
     }
 
     /// Whether the result comes of the very new base that its manifest names.

@@ -20,8 +20,8 @@ async fn faults() {
     let logs = Logs::kept();
     let plan = plan();
     let outcome = Box::pin(run::run(&plan, &logs.path)).await.expect("the run itself goes well");
-    let written = (&*table::markdown(&plan, &outcome), record::of_run(&plan, &outcome));
-    record::write("chaos", "Chaos run", written, &record::commit())
+    let (table, record) = (table::markdown(&plan, &outcome), record::of_run(&plan, &outcome));
+    record::write("chaos", "Chaos run", &table, record, &record::commit())
         .expect("the repository's own folder");
 
     assert!(outcome.judgement.is_clean(), "{:?}", outcome.judgement);
@@ -40,8 +40,8 @@ async fn rolling() {
     let size = Size { serves: 2, own_workers: 0, works: 3, guests: false, ..plan.size };
     let plan = Plan { size, faults: 0, ..plan };
     let outcome = Box::pin(run::roll(&plan, &logs.path)).await.expect("every process ends well");
-    let written = (&*table::markdown(&plan, &outcome), record::of_run(&plan, &outcome));
-    record::write("rolling", "Rolling restart", written, &record::commit())
+    let (table, record) = (table::markdown(&plan, &outcome), record::of_run(&plan, &outcome));
+    record::write("rolling", "Rolling restart", &table, record, &record::commit())
         .expect("the repository's own folder");
 
     assert!(outcome.judgement.is_clean(), "{:?}", outcome.judgement);
@@ -65,8 +65,8 @@ async fn month() {
     let plan = Plan { size, pace: Duration::from_millis(350), ..plan };
     let outcome =
         Box::pin(month::play(&plan, &logs.path)).await.expect("the month itself goes well");
-    let written = (&*record::month_table(&plan, &outcome), record::of_month(&plan, &outcome));
-    record::write("month", "A month", written, &record::commit())
+    let (table, record) = (record::month_table(&plan, &outcome), record::of_month(&plan, &outcome));
+    record::write("month", "A month", &table, record, &record::commit())
         .expect("the repository's own folder");
 
     let wrong = &outcome.finding.wrong;

@@ -167,7 +167,7 @@ async fn deliver(month: Arc<Month>, courier: usize) -> Result<(), Failure> {
                 .await?;
         }
         let model = MODELS.iter().position(|model| *model == arrival.model).ok_or("a model")?;
-        arrival.announce((&client, &month.world.urls), &month.tokens[model]).await?;
+        arrival.announce(&client, &month.world.urls, &month.tokens[model]).await?;
         tokio::time::sleep(Duration::from_secs_f64(12.0 * rng.random::<f64>())).await;
     }
     Ok(())

@@ -16,7 +16,8 @@ use super::{
 pub fn write(
     name: &str,
     title: &str,
-    (table, mut record): (&str, Value),
+    table: &str,
+    mut record: Value,
     commit: &str,
 ) -> Result<(), Failure> {
     println!("{table}");

@@ -17,7 +17,7 @@ use super::{
     Failure, case,
     check::{Evidence, Judgement},
     client::Client,
-    faults::{Deck, Draw, Injected, inject},
+    faults::{Deck, Draw, Injected, Kind, inject},
     fleet::is_defect,
     recovery::{self, Step},
     world::{Size, World},
@@ -32,7 +32,7 @@ pub struct Plan {
     pub size: Size,
     pub faults: usize,
     pub transfers: usize,
-    /// Faults end then, whatever is missing.
+    /// Faults end then, whatever is missing; else when there are enough, and one of every kind.
     pub limit: Duration,
     /// Mean time between two faults.
     pub pace: Duration,
@@ -140,44 +140,73 @@ pub async fn strike(
     over: &AtomicBool,
 ) -> Result<Vec<Injected>, Failure> {
     let mut rng = ChaCha8Rng::seed_from_u64(plan.size.seed);
-    let mut deck = Deck::shuffled(&mut rng);
     let places = Arc::new(Semaphore::new(AT_ONCE));
-    let (mut going, mut injected, begun) = (JoinSet::new(), Vec::new(), Instant::now());
-    while injected.len() + going.len() < plan.faults
-        && begun.elapsed() < plan.limit
-        && !over.load(Ordering::SeqCst)
-    {
+    let mut going = JoinSet::new();
+    let mut strikes = Strikes {
+        deck: Deck::shuffled(&mut rng, world.takes_guests),
+        injected: Vec::new(),
+        begun: Instant::now(),
+    };
+
+    while strikes.begun.elapsed() < plan.limit && !over.load(Ordering::SeqCst) {
+        while let Some(done) = going.try_join_next() {
+            strikes.note(done?);
+        }
+        if strikes.injected.len() + going.len() >= plan.faults && !strikes.deck.owes() {
+            // A fault that goes on may find nothing to strike; then another takes its place.
+            let Some(done) = going.join_next().await else { break };
+            strikes.note(done?);
+            continue;
+        }
+
         let place = Arc::clone(&places).acquire_owned().await?;
-        let draw = Draw::new(deck.draw(&mut rng), &mut rng);
+        let draw = Draw::new(strikes.deck.draw(&mut rng), &mut rng);
         let world = Arc::clone(world);
         going.spawn(async move {
             let done = inject(&world, draw).await;
             drop(place);
-            (draw, done)
+            Struck { kind: draw.kind, done }
         });
         tokio::time::sleep(plan.pace.mul_f64(2.0 * rng.random::<f64>())).await;
-        while let Some(done) = going.try_join_next() {
-            note(done?, &mut injected, begun);
-        }
     }
+
     while let Some(done) = going.join_next().await {
-        note(done?, &mut injected, begun);
+        strikes.note(done?);
     }
-    Ok(injected)
+    Ok(strikes.injected)
 }
 
-/// Counts what was really there. A fault may fail because another one is in its way.
-fn note(
-    (draw, done): (Draw, Result<Option<Injected>, Failure>),
-    injected: &mut Vec<Injected>,
+/// What came of a fault. A fault may fail because another one is in its way.
+struct Struck {
+    kind: Kind,
+    done: Result<Option<Injected>, Failure>,
+}
+
+/// The faults of a run.
+struct Strikes {
+    /// Those to come.
+    deck: Deck,
+    injected: Vec<Injected>,
     begun: Instant,
-) {
-    match done {
-        Ok(Some(fault)) => injected.push(fault),
-        Ok(None) => return,
-        Err(error) => return eprintln!("{} was not to be had: {error}", draw.kind.name()),
-    }
-    if injected.len().is_multiple_of(100) {
-        eprintln!("{} faults after {} s", injected.len(), begun.elapsed().as_secs());
+}
+
+impl Strikes {
+    /// Counts what was really there. A kind that has not struck yet is drawn again.
+    fn note(&mut self, Struck { kind, done }: Struck) {
+        match done {
+            Ok(Some(fault)) => {
+                self.injected.push(fault);
+                if self.injected.len().is_multiple_of(100) {
+                    let seconds = self.begun.elapsed().as_secs();
+                    eprintln!("{} faults after {seconds} s", self.injected.len());
+                }
+                return;
+            }
+            Ok(None) => {}
+            Err(error) => eprintln!("{} was not to be had: {error}", kind.name()),
+        }
+        if self.injected.iter().all(|fault| fault.kind != kind) {
+            self.deck.owe(kind);
+        }
     }
 }

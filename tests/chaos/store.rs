@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -25,6 +25,9 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::{net::TcpListener, sync::oneshot};
 
 use super::Failure;
+
+/// Between two looks whether a request was hit.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What happens to requests for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +57,8 @@ struct State {
     rng: Mutex<ChaCha8Rng>,
     /// The folder server looks whether an object is there, then writes: one at a time.
     writing: tokio::sync::Mutex<()>,
-    /// How long the next request that writes a result is held back, and whom to tell of which.
-    late: Mutex<Option<Late>>,
+    /// What waits for a request of a result to hold it back, in order.
+    late: Mutex<Vec<Late>>,
     /// Manifests written, by transfer.
     manifests: Mutex<BTreeMap<String, u32>>,
 }
@@ -78,10 +81,25 @@ pub enum Held {
     Deletion,
 }
 
+/// Waits for a request, holds it back for so long, and tells of it.
 struct Late {
     which: Held,
     hold: Duration,
-    held: oneshot::Sender<String>,
+    held: oneshot::Sender<Delayed>,
+}
+
+/// A request that is being held back.
+pub struct Delayed {
+    /// The transfer that it is about.
+    pub transfer: String,
+    answer: oneshot::Receiver<StatusCode>,
+}
+
+impl Delayed {
+    /// What the server answered when the request arrived at last; `None` where it did not within `patience`.
+    pub async fn answered(self, patience: Duration) -> Option<StatusCode> {
+        tokio::time::timeout(patience, self.answer).await.ok()?.ok()
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -113,29 +131,40 @@ impl Store {
         &self.folder
     }
 
-    /// Misbehaves for `length` on this share of the requests; how many were hit.
-    pub async fn misbehave(&self, mishap: Mishap, share: f64, length: Duration) -> u64 {
+    /// Misbehaves for `length` on this share of the requests, and then on until one was hit, but not longer than
+    /// `patience`; how many were hit.
+    pub async fn misbehave(
+        &self,
+        mishap: Mishap,
+        share: f64,
+        length: Duration,
+        patience: Duration,
+    ) -> u64 {
         let window = Arc::new(Window { mishap, share, hits: AtomicU64::new(0) });
         lock(&self.state.windows).push(Arc::clone(&window));
         tokio::time::sleep(length).await;
+
+        let begun = Instant::now();
+        while window.hits.load(Ordering::Relaxed) == 0 && begun.elapsed() < patience {
+            tokio::time::sleep(LOOK).await;
+        }
         lock(&self.state.windows).retain(|other| !Arc::ptr_eq(other, &window));
         window.hits.load(Ordering::Relaxed)
     }
 
     /// Holds the next such request of a result back for so long, after which it is obeyed, whatever has
-    /// become of its sender. Returns the transfer that it is about, unless none comes within `patience`.
+    /// become of its sender. `None` where no such request comes within `patience`.
     pub async fn delay_one(
         &self,
         which: Held,
         hold: Duration,
         patience: Duration,
-    ) -> Option<String> {
+    ) -> Option<Delayed> {
         let (held, told) = oneshot::channel();
-        *lock(&self.state.late) = Some(Late { which, hold, held });
+        lock(&self.state.late).push(Late { which, hold, held });
         let found = tokio::time::timeout(patience, told).await;
-        if found.is_err() {
-            lock(&self.state.late).take();
-        }
+        // Of whoever waits no more the receiver is gone.
+        lock(&self.state.late).retain(|late| !late.held.is_closed());
         found.ok()?.ok()
     }
 
@@ -160,6 +189,19 @@ impl State {
         })?;
         window.hits.fetch_add(1, Ordering::Relaxed);
         Some((window.mishap, rng.random()))
+    }
+
+    /// Whether somebody waits for a request of this kind.
+    fn is_wanted(&self, kind: Held) -> bool {
+        lock(&self.late).iter().any(|late| late.takes(kind))
+    }
+
+    /// The first that waits for a request of this kind; whoever takes any gives way.
+    fn take_late(&self, kind: Held) -> Option<Late> {
+        let mut waiting = lock(&self.late);
+        let exact = waiting.iter().position(|late| late.which == kind);
+        let place = exact.or_else(|| waiting.iter().position(|late| late.takes(kind)))?;
+        Some(waiting.remove(place))
     }
 
     async fn serve(&self, request: Request) -> Response {
@@ -221,13 +263,9 @@ enum Sorted {
 
 /// Takes the request that somebody waits to hold back.
 async fn held_back(state: &State, request: Request) -> Result<Sorted, axum::Error> {
-    let which = lock(&state.late).as_ref().map(|late| late.which);
-    let (Some(which), Some(kind)) = (which, kind_of(&request)) else {
+    let Some(kind) = kind_of(&request).filter(|kind| state.is_wanted(*kind)) else {
         return Ok(Sorted::InTime(request));
     };
-    if which != Held::Any && which != kind {
-        return Ok(Sorted::InTime(request));
-    }
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await?;
     // Of a deletion of many the body has the keys.
@@ -235,7 +273,7 @@ async fn held_back(state: &State, request: Request) -> Result<Sorted, axum::Erro
     let transfer = place.split_once("chaos/out/").and_then(|(_, rest)| rest.get(..36));
     let transfer = transfer.map(str::to_owned);
     let request = Request::from_parts(head, Body::from(body));
-    let late = if transfer.is_some() { lock(&state.late).take() } else { None };
+    let late = if transfer.is_some() { state.take_late(kind) } else { None };
     Ok(match (late, transfer) {
         (Some(late), Some(transfer)) => Sorted::Late(Letter { request, late, transfer }),
         _ => Sorted::InTime(request),
@@ -254,15 +292,24 @@ fn kind_of(request: &Request) -> Option<Held> {
     }
 }
 
+impl Late {
+    fn takes(&self, kind: Held) -> bool {
+        self.which == Held::Any || self.which == kind
+    }
+}
+
 impl Letter {
     /// As a network does that lost its way to the sender: obeyed though nobody waits for it.
     async fn deliver(self, state: Arc<State>) -> Response {
         let Self { request, late, transfer } = self;
-        // Nobody may be waiting to hear of it.
-        let _ = late.held.send(transfer);
+        let (answered, answer) = oneshot::channel();
+        // Nobody may be waiting to hear of it, here and below.
+        let _ = late.held.send(Delayed { transfer, answer });
         let obeyed = tokio::spawn(async move {
             tokio::time::sleep(late.hold).await;
-            state.serve(request).await
+            let response = state.serve(request).await;
+            let _ = answered.send(response.status());
+            response
         });
         obeyed.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
     }

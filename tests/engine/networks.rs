@@ -6,7 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use retune::engine::{
     network::{Graph, Input, Op, Task},
     symmetry::Symmetry,
-    tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
+    tensors::{Checkpoint, HostTensor, Signature, TensorInfo},
+    testing::{self, ResNet},
     training::{Dataset, Learner},
 };
 use serde_json::{Value, json};
@@ -19,11 +20,7 @@ pub struct Network {
 
 impl Network {
     pub fn of(config: &Value, shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> Self {
-        let info = |(name, shape): (String, Vec<usize>)| {
-            let counter = name.ends_with("num_batches_tracked");
-            (name, TensorInfo { dtype: if counter { DType::I64 } else { DType::F32 }, shape })
-        };
-        let signature: Signature = shapes.into_iter().map(info).collect();
+        let signature = testing::signature(shapes);
         Self { graph: Graph::from_config(config, &signature).expect("a network"), signature }
     }
 
@@ -112,17 +109,8 @@ fn centred(weight: &HostTensor) -> HostTensor {
 
 /// A multi-layer perceptron with biases.
 pub fn mlp(widths: &[usize]) -> Network {
-    let mut nodes = Vec::new();
-    let mut shapes = Vec::new();
-    for (i, pair) in widths.windows(2).enumerate() {
-        let param = format!("fc{i}");
-        shapes.push((format!("{param}.weight"), vec![pair[1], pair[0]]));
-        shapes.push((format!("{param}.bias"), vec![pair[1]]));
-        nodes.push(json!({"op": "linear", "param": param}));
-        nodes.push(json!({"op": "relu"}));
-    }
-    nodes.pop();
-    Network::of(&config("features", &[widths[0]], &nodes), shapes)
+    let (graph, signature) = testing::mlp(widths);
+    Network { graph, signature }
 }
 
 /// Eight convolutions with biases, a pooling after every second but the last, two linear layers.
@@ -157,47 +145,10 @@ fn config(kind: &str, shape: &[usize], nodes: &[Value]) -> Value {
     json!({"model_type": "graph", "input": {"kind": kind, "shape": shape}, "nodes": nodes})
 }
 
-/// The tensors of a residual network of this width, under timm's and torchvision's names.
-pub fn resnet(name: &str, (width, kernel): (usize, usize), image: usize) -> Network {
-    let (depths, bottleneck) = match name {
-        "resnet18" => ([2, 2, 2, 2], false),
-        "resnet34" => ([3, 4, 6, 3], false),
-        _ => ([3, 4, 6, 3], true),
-    };
-    let mut shapes = Vec::new();
-    let mut convolution = |name: String, norm: String, shape: [usize; 3]| {
-        let [to, from, kernel] = shape;
-        shapes.push((format!("{name}.weight"), vec![to, from, kernel, kernel]));
-        for suffix in ["weight", "bias", "running_mean", "running_var"] {
-            shapes.push((format!("{norm}.{suffix}"), vec![to]));
-        }
-        shapes.push((format!("{norm}.num_batches_tracked"), vec![]));
-    };
-    convolution("conv1".into(), "bn1".into(), [width, 3, kernel]);
-    let mut from = width;
-    for (stage, depth) in depths.into_iter().enumerate() {
-        let inner = width << stage;
-        let to = if bottleneck { 4 * inner } else { inner };
-        for block in 0..depth {
-            let at = format!("layer{}.{block}", stage + 1);
-            let sizes: &[[usize; 3]] = if bottleneck {
-                &[[inner, from, 1], [inner, inner, 3], [to, inner, 1]]
-            } else {
-                &[[inner, from, 3], [to, inner, 3]]
-            };
-            for (i, size) in (1..).zip(sizes) {
-                convolution(format!("{at}.conv{i}"), format!("{at}.bn{i}"), *size);
-            }
-            if block == 0 && from != to {
-                let (branch, norm) = (format!("{at}.downsample.0"), format!("{at}.downsample.1"));
-                convolution(branch, norm, [to, from, 1]);
-            }
-            from = to;
-        }
-    }
-    shapes.push(("fc.weight".into(), vec![10, from]));
-    shapes.push(("fc.bias".into(), vec![10]));
-    Network::of(&json!({"architecture": name, "input_size": [3, image, image]}), shapes)
+/// A residual network.
+pub fn resnet(network: ResNet) -> Network {
+    let (graph, signature) = network.build();
+    Network { graph, signature }
 }
 
 /// A VGG with batch norm, its channels divided, under torchvision's names.

@@ -1,14 +1,13 @@
 //! A planted permutation: where the new base is the old one with its units reordered, the order is
 //! found exactly, and the transfer is exact.
 
-use std::{sync::OnceLock, time::Instant};
-
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use retune::engine::{
     profiler::Profiler,
     symmetry::{Permutation, Symmetry},
     tensors::Checkpoint,
+    testing::ResNet,
     training::{Dataset, Learner},
     transfer::{
         Alpha, Candidate, Method, Problem, STATISTICS_SAMPLES, Schedule, Step, Trajectory,
@@ -21,7 +20,7 @@ use retune::engine::{
 use super::{
     fixtures,
     networks::{Network, conv8, mlp, resnet},
-    transformers::{ALL, CAUSAL, Projection, language_model, transformer},
+    transformers::{ALL, CAUSAL, Projection, Size, language_model, transformer},
 };
 
 const TIMESTEPS: usize = 2;
@@ -59,7 +58,7 @@ impl Case {
     fn transfer(&self, learner: &Learner, target: &Checkpoint, method: Method) -> Candidate {
         let (base, tuned) = (self.base.clone(), self.tuned.clone());
         let trajectory = Trajectory::linear(base, tuned, Schedule::Uniform, TIMESTEPS);
-        let ledger = Profiler::new(seconds);
+        let ledger = Profiler::new(|| 0.0);
         let problem = Problem {
             train: Some(&self.train),
             weight_anchor: self.weight_anchor,
@@ -155,11 +154,6 @@ pub fn relative_error(found: &[f32], wanted: &[f32]) -> f64 {
     (difference / size.max(f64::MIN_POSITIVE)).sqrt()
 }
 
-fn seconds() -> f64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_secs_f64()
-}
-
 fn perceptron() -> Case {
     Case::of(mlp(&[784, 512, 256, 10]), 64)
 }
@@ -169,7 +163,7 @@ fn convolutions() -> Case {
 }
 
 fn residual() -> Case {
-    Case::of(resnet("resnet18", (64, 3), 16), 16)
+    Case::of(resnet(ResNet { image: 16, ..ResNet::CIFAR }), 16)
 }
 
 #[test]
@@ -254,7 +248,7 @@ fn a_residual_network_on_its_own_base_is_the_tuned_one() {
 fn the_order_of_transformers_is_found() {
     for projection in ALL {
         for depth in [1, 12] {
-            Case::of(transformer(projection, (depth, 32), 10), 32)
+            Case::of(transformer(projection, Size { depth, width: 32 }, 10), 32)
                 .recovers_the_planted_permutation();
         }
     }
@@ -277,7 +271,7 @@ fn the_order_of_every_familys_transformer_is_found() {
 fn the_order_of_language_models_is_found() {
     for projection in CAUSAL {
         for (depth, tied) in [(1, true), (1, false), (12, true)] {
-            Case::of(language_model(projection, (depth, 32), tied), 32)
+            Case::of(language_model(projection, Size { depth, width: 32 }, tied), 32)
                 .recovers_the_planted_permutation();
         }
     }
@@ -286,7 +280,7 @@ fn the_order_of_language_models_is_found() {
 #[test]
 fn language_models_on_their_own_base_are_the_tuned_ones() {
     for tied in [true, false] {
-        Case::of(language_model(Projection::Grouped, (2, 32), tied), 32)
+        Case::of(language_model(Projection::Grouped, Size { depth: 2, width: 32 }, tied), 32)
             .returns_the_tuned_model_on_the_same_base();
     }
 }
@@ -294,7 +288,7 @@ fn language_models_on_their_own_base_are_the_tuned_ones() {
 #[test]
 fn transformers_on_their_own_base_are_the_tuned_ones() {
     for projection in ALL {
-        Case::of(transformer(projection, (2, 32), 10), 32)
+        Case::of(transformer(projection, Size { depth: 2, width: 32 }, 10), 32)
             .returns_the_tuned_model_on_the_same_base();
     }
 }
@@ -304,9 +298,10 @@ fn maps_by_layer_follow_the_order_of_a_network() {
     Case::of(mlp(&[784, 64, 32, 10]), 64).maps_by_layer_follow_the_planted_permutation();
     Case::of(conv8([4, 4, 8, 8, 16, 16, 32, 32], 10), 16)
         .maps_by_layer_follow_the_planted_permutation();
-    Case::of(resnet("resnet18", (8, 3), 16), 16).maps_by_layer_follow_the_planted_permutation();
+    Case::of(resnet(ResNet { width: 8, image: 16, ..ResNet::CIFAR }), 16)
+        .maps_by_layer_follow_the_planted_permutation();
     for projection in ALL {
-        Case::of(transformer(projection, (2, 16), 10), 32)
+        Case::of(transformer(projection, Size { depth: 2, width: 16 }, 10), 32)
             .maps_by_layer_follow_the_planted_permutation();
     }
 }

@@ -6,14 +6,15 @@ use retune::engine::{
     network::Input,
     symmetry::Permutation,
     tensors::{Checkpoint, HostTensor},
+    testing::ResNet,
     training::Dataset,
 };
 
 use super::{
-    fixtures,
+    fixtures::{self, Fixture},
     networks::{Network, conv8, mlp, resnet, vgg},
     planted::relative_error,
-    transformers::{ALL, CAUSAL, language_model, transformer},
+    transformers::{ALL, CAUSAL, Size, language_model, transformer},
 };
 
 /// Relative error that reordered sums may leave.
@@ -34,7 +35,7 @@ fn with_quiet_branches(mut model: Checkpoint) -> Checkpoint {
 fn is_unchanged(name: &str, network: &Network, model: &Checkpoint) {
     let data = pictures(network, network.data(32, 2, 1));
     let model = network.learner().with_statistics(model, &data, data.len(), data.len());
-    stays_unchanged(name, network, (&model, &data));
+    stays_unchanged(name, network, &model, &data);
 }
 
 /// Images of noise look alike after some layers, and a batch norm that has seen nothing else makes much
@@ -53,7 +54,7 @@ fn pictures(network: &Network, data: Dataset) -> Dataset {
     Dataset::from_floats(HostTensor::from_f32(shape, batch.inputs), batch.labels)
 }
 
-fn stays_unchanged(name: &str, network: &Network, (model, data): (&Checkpoint, &Dataset)) {
+fn stays_unchanged(name: &str, network: &Network, model: &Checkpoint, data: &Dataset) {
     let (symmetry, learner) = (network.symmetry(), network.learner());
     let batch = data.batch(&(0..data.len().min(4)).collect::<Vec<_>>());
     let before = learner.predict(model, &batch);
@@ -76,15 +77,20 @@ fn stays_unchanged(name: &str, network: &Network, (model, data): (&Checkpoint, &
     }
 }
 
+/// A residual network for images that are not small.
+fn large(name: &'static str, width: usize) -> ResNet {
+    ResNet { name, width, kernel: 7, image: 40 }
+}
+
 #[test]
 fn a_random_order_leaves_the_outputs_of_every_architecture_unchanged() {
     for (name, network) in [
         ("mlp", mlp(&[20, 33, 17, 5])),
         ("conv8", conv8([8, 8, 16, 16, 24, 24, 32, 32], 7)),
-        ("resnet18", resnet("resnet18", (16, 7), 40)),
-        ("resnet18 of CIFAR", resnet("resnet18", (16, 3), 16)),
-        ("resnet34", resnet("resnet34", (8, 7), 40)),
-        ("resnet50", resnet("resnet50", (8, 7), 40)),
+        ("resnet18", resnet(large("resnet18", 16))),
+        ("resnet18 of CIFAR", resnet(ResNet { width: 16, image: 16, ..ResNet::CIFAR })),
+        ("resnet34", resnet(large("resnet34", 8))),
+        ("resnet50", resnet(large("resnet50", 8))),
         ("vgg11_bn", vgg("vgg11_bn", 16, 32)),
         ("vgg16_bn", vgg("vgg16_bn", 16, 64)),
     ] {
@@ -99,8 +105,8 @@ fn a_random_order_leaves_the_outputs_of_every_fixture_unchanged() {
         let fixtures = fixtures::all(folder);
         assert!(fixtures.len() >= least, "{} {folder}", fixtures.len());
         for fixture in fixtures {
-            let case = (&fixture.parameters, &fixture.data);
-            stays_unchanged(&fixture.name, &fixture.network, case);
+            let Fixture { name, network, parameters, data } = &fixture;
+            stays_unchanged(name, network, parameters, data);
         }
     }
 }
@@ -108,10 +114,10 @@ fn a_random_order_leaves_the_outputs_of_every_fixture_unchanged() {
 #[test]
 fn a_random_order_leaves_the_outputs_of_every_transformer_unchanged() {
     for projection in ALL {
-        for sizes in [(2, 16), (12, 64)] {
-            let network = transformer(projection, sizes, 5);
+        for size in [Size { depth: 2, width: 16 }, Size { depth: 12, width: 64 }] {
+            let network = transformer(projection, size, 5);
             let model = network.parameters(9);
-            is_unchanged(&format!("{projection:?} {sizes:?}"), &network, &model);
+            is_unchanged(&format!("{projection:?} {size:?}"), &network, &model);
         }
     }
 }
@@ -120,7 +126,7 @@ fn a_random_order_leaves_the_outputs_of_every_transformer_unchanged() {
 fn a_random_order_leaves_the_outputs_of_every_language_model_unchanged() {
     for projection in CAUSAL {
         for tied in [true, false] {
-            let network = language_model(projection, (4, 32), tied);
+            let network = language_model(projection, Size { depth: 4, width: 32 }, tied);
             let model = network.parameters(9);
             is_unchanged(&format!("{projection:?}, tied {tied}"), &network, &model);
         }

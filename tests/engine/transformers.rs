@@ -65,10 +65,17 @@ impl Builder {
     }
 }
 
+/// How many blocks, and channels of a token.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    pub depth: usize,
+    pub width: usize,
+}
+
 /// `depth` blocks of four heads over `width` channels, classifying into `classes` by the first token
 /// (by the last where attention is causal, by the mean where [`Projection`] says so).
-pub fn transformer(projection: Projection, sizes: (usize, usize), classes: usize) -> Network {
-    let (mut b, causal) = body(projection, sizes);
+pub fn transformer(projection: Projection, size: Size, classes: usize) -> Network {
+    let (mut b, causal) = body(projection, size);
     let select = if causal {
         json!({"op": "select_token", "id": "token", "position": "last", "inputs": ["norm", "input"]})
     } else if projection == Projection::Early {
@@ -77,25 +84,25 @@ pub fn transformer(projection: Projection, sizes: (usize, usize), classes: usize
         json!({"op": "select_token", "id": "token"})
     };
     b.nodes.push(select);
-    b.linear("head", "token", [classes, sizes.1], false);
+    b.linear("head", "token", [classes, size.width], false);
     b.network("classification")
 }
 
 /// The same body below an output matrix over the vocabulary, its own or the embedding.
-pub fn language_model(projection: Projection, sizes: (usize, usize), tied: bool) -> Network {
-    let (mut b, _) = body(projection, sizes);
+pub fn language_model(projection: Projection, size: Size, tied: bool) -> Network {
+    let (mut b, _) = body(projection, size);
     if tied {
         b.nodes.push(json!({"op": "linear", "id": "output", "param": "words"}));
     } else {
         b.nodes.push(json!({"op": "linear", "param": "output"}));
-        b.shapes.push(("output.weight".into(), vec![VOCABULARY, sizes.1]));
+        b.shapes.push(("output.weight".into(), vec![VOCABULARY, size.width]));
     }
     b.network("next_token")
 }
 
 /// Everything up to the last norm, and whether its attention is causal. Norms stand before the blocks
 /// and at the end, or after each sum.
-fn body(projection: Projection, (depth, width): (usize, usize)) -> (Builder, bool) {
+fn body(projection: Projection, Size { depth, width }: Size) -> (Builder, bool) {
     let mut b = Builder { nodes: Vec::new(), shapes: Vec::new() };
     let (size, hidden) = (width / HEADS, 2 * width);
     let grouped = projection == Projection::Grouped;

@@ -270,16 +270,10 @@ pub fn samples(count: usize, seed: u64) -> (HostTensor, Vec<i64>) {
 
 pub fn plan(epochs: usize) -> FineTunePlan<'static> {
     FineTunePlan {
-        epochs,
         batch_size: 16,
-        optimizer: Optimizer::Sgd,
-        learning_rate: 0.02,
-        weight_decay: 0.0,
         seed: 8,
-        validation: None,
-        stop_at: None,
         statistics_samples: 0,
-        snapshots: 0,
+        ..FineTunePlan::new(Optimizer::Sgd, epochs, 0.02)
     }
 }
 

@@ -11,7 +11,7 @@
 //! The figures are those of an x86-64 processor with AVX2 and without AVX-512: kernels for others add in another
 //! order and differ in their last digits. There the keys and their order alone are held.
 
-use std::{env, fs, path::PathBuf};
+use std::{fs, path::Path};
 
 use retune::{
     artifacts::tensors,
@@ -28,40 +28,25 @@ use super::{
     rows::{a_class_more, name_all},
     widths::a_wider_base,
 };
-use crate::engine::transformers::{Projection, language_model};
-
-const REWRITE: &str = "RETUNE_REWRITE_GOLDEN";
+use crate::{
+    engine::transformers::{Projection, Size, language_model},
+    support::kept,
+};
 
 /// Files of a result that hold seconds or paths: neither their size nor their digest lasts.
 const VARYING: [&str; 3] = ["README.md", "report.json", "adapter/adapter_config.json"];
 
-fn place(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden").join(name)
-}
-
 /// Compares a document with its golden file, or rewrites that.
 fn hold(name: &str, document: &Value) {
-    let place = place(name);
-    let found = format!("{document:#}\n");
-    if env::var_os(REWRITE).is_some() {
-        fs::create_dir_all(place.parent().expect("a folder")).expect("our own folder");
-        fs::write(place, found).expect("our own file");
-        return;
-    }
-
-    let golden = fs::read_to_string(&place).unwrap_or_default();
-    if !has_the_kernels() {
-        let golden: Value = serde_json::from_str(&golden).expect("JSON");
+    let path = format!("tests/fixtures/golden/{name}");
+    if !has_the_kernels() && !kept::rewrites() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let golden: Value = serde_json::from_slice(&fs::read(file).expect("a file")).expect("JSON");
         assert_eq!(keys_of(&golden).to_string(), keys_of(document).to_string(), "{name}");
         return;
     }
 
-    if let Some((line, (wanted, found))) =
-        golden.lines().zip(found.lines()).enumerate().find(|(_, (wanted, found))| wanted != found)
-    {
-        panic!("{name}, line {}: {found:?}, not {wanted:?} ({REWRITE}=1 rewrites it)", line + 1);
-    }
-    assert!(golden == found, "{name} is longer or shorter than it was ({REWRITE}=1 rewrites it)");
+    kept::hold(&path, &format!("{document:#}\n"), "golden");
 }
 
 /// Whether figures are to the last digit those of the golden files.
@@ -220,12 +205,12 @@ fn golden_stored_trajectory() {
 
 #[test]
 fn golden_language_model() {
-    let case = Case::empty(language_model(Projection::Grouped, (1, 16), true));
+    let case = Case::empty(language_model(Projection::Grouped, Size { depth: 1, width: 16 }, true));
     for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
         case.put_model(name, &case.network.parameters(seed));
     }
     for (name, seed, count) in [("train", 4, 24), ("validation", 5, 12), ("test", 6, 12)] {
-        put_sentences(&case, &format!("{name}.safetensors"), (count, seed));
+        put_sentences(&case, &format!("{name}.safetensors"), count, seed);
     }
     let mut spec = case.spec();
     spec["methods"] = json!(["weight_matching", "fgmt"]);
@@ -234,7 +219,7 @@ fn golden_language_model() {
 }
 
 /// Sentences of a language model, whose labels are its tokens.
-fn put_sentences(case: &Case, name: &str, (count, seed): (usize, u64)) {
+fn put_sentences(case: &Case, name: &str, count: usize, seed: u64) {
     let data = case.network.data(count, 0, seed);
     let all: Vec<usize> = (0..data.len()).collect();
     let ids: Vec<i64> = data.batch(&all).inputs.iter().map(|&id| id as i64).collect();

@@ -80,8 +80,8 @@ fn a_part_of_a_layer_is_no_head_to_adopt() {
 }
 
 fn tied() -> (Case, Value) {
-    use crate::engine::transformers::{Projection, language_model};
-    let case = Case::empty(language_model(Projection::Grouped, (1, 16), true));
+    use crate::engine::transformers::{Projection, Size, language_model};
+    let case = Case::empty(language_model(Projection::Grouped, Size { depth: 1, width: 16 }, true));
     for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
         case.put_model(name, &case.network.parameters(seed));
     }

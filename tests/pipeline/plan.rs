@@ -3,13 +3,17 @@
 use std::{fs, path::Path};
 
 use retune::{
-    engine::tensors::{DType, HostTensor},
+    artifacts::testing::write_model,
+    engine::{
+        tensors::{DType, HostTensor},
+        testing::Llama,
+    },
     pipeline::Failure,
 };
 use serde_json::{Value, json};
 
 use super::case::{Case, read_json};
-use crate::{support::retune, synthetic::Llama};
+use crate::support::retune;
 
 fn by_command(case: &Case, cache: &Path) -> Value {
     case.write("spec.json", case.spec().to_string());
@@ -148,7 +152,8 @@ fn the_memory_of_what_is_streamed_does_not_grow_with_the_model() {
         for (name, seed) in [("old", 1), ("tuned", 2), ("new", 3)] {
             let folder = case.path(name);
             let _ = fs::remove_dir_all(&folder);
-            llama.write(&folder, &llama.model(DType::BF16, seed, None), 1).expect("our own");
+            let model = llama.model(DType::BF16, seed, None);
+            write_model(&folder, &llama.config(), &model, 1).expect("our own");
         }
         let mut spec = case.spec();
         spec["methods"] = json!(["identity", "weight_matching"]);

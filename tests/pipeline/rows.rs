@@ -4,7 +4,7 @@ use retune::engine::tensors::{Checkpoint, HostTensor};
 use serde_json::{Value, json};
 
 use super::case::{Case, read_json, read_tensors};
-use crate::engine::transformers::{Projection, VOCABULARY, language_model};
+use crate::engine::transformers::{Projection, Size, VOCABULARY, language_model};
 
 fn name_classes(case: &Case, model: &str, labels: &[&str]) {
     let mut config = read_json(&case.path(&format!("{model}/config.json")));
@@ -188,7 +188,7 @@ fn a_head_of_other_classes_than_both_bases_is_the_old_tunings() {
 /// The output matrix is the embedding: both are the vocabulary's.
 #[test]
 fn tokens_follow_their_texts() {
-    let case = Case::empty(language_model(Projection::Grouped, (1, 16), true));
+    let case = Case::empty(language_model(Projection::Grouped, Size { depth: 1, width: 16 }, true));
     for (name, seed) in [("old", 1), ("tuned", 2)] {
         case.put_model(name, &case.network.parameters(seed));
     }

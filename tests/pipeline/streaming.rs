@@ -11,15 +11,19 @@ use std::{
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use retune::engine::{
-    network::Graph,
-    symmetry::{Permutation, Symmetry},
-    tensors::DType,
+use retune::{
+    artifacts::testing::write_model,
+    engine::{
+        network::Graph,
+        symmetry::{Permutation, Symmetry},
+        tensors::DType,
+        testing::{Change, Llama},
+    },
 };
 use serde_json::{Value, json};
 
 use super::case::{path_of, read_tensors};
-use crate::{support::retune, synthetic::Llama};
+use crate::support::retune;
 
 /// The embedding alone is laid out in more than one product.
 const LLAMA: Llama = Llama {
@@ -42,14 +46,14 @@ impl Job {
     fn of(llama: &Llama, dtype: DType, shards: usize) -> Self {
         let job = Self { folder: tempfile::tempdir().expect("a folder") };
         let old = llama.model(dtype, 1, None);
-        let tuned = llama.model(dtype, 1, Some((2, 0.05)));
+        let tuned = llama.model(dtype, 1, Some(Change { seed: 2, share: 0.05 }));
         let graph = Graph::from_config(&llama.config(), &old.signature()).expect("a Llama");
         let symmetry = Symmetry::derive(&graph, &old.signature()).expect("a symmetry");
         let planted = Permutation::random(&symmetry, &mut ChaCha8Rng::seed_from_u64(3));
-        let noisy = llama.model(dtype, 1, Some((4, 0.1)));
+        let noisy = llama.model(dtype, 1, Some(Change { seed: 4, share: 0.1 }));
         let new = planted.apply(&symmetry, &noisy);
         for (name, model) in [("old", &old), ("tuned", &tuned), ("new", &new)] {
-            llama.write(&job.path(name), model, shards).expect("our own folder");
+            write_model(&job.path(name), &llama.config(), model, shards).expect("our own folder");
         }
         job
     }

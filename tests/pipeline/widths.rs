@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::case::{CLASSES, Case, plan, read_json, read_tensors, samples};
 use crate::engine::{
     networks::{Network, mlp},
-    transformers::{ALL, transformer},
+    transformers::{ALL, Size, transformer},
 };
 
 /// Where the old base's channels stand in the wider one; the others idle.
@@ -47,7 +47,7 @@ fn widened(model: &Checkpoint) -> Checkpoint {
     model.iter().map(|(name, tensor)| (name.to_owned(), widened(name, tensor))).collect()
 }
 
-fn tuned(network: &Network, base: &Checkpoint, (data, epochs): (&Dataset, usize)) -> Checkpoint {
+fn tuned(network: &Network, base: &Checkpoint, data: &Dataset, epochs: usize) -> Checkpoint {
     let learner = network.learner();
     learner.fine_tune(base, data, &plan(epochs), &mut |_| ControlFlow::Continue(())).checkpoint
 }
@@ -58,7 +58,7 @@ pub(super) fn a_wider_base() -> (Case, Value) {
     let old = network.parameters(2);
     let (inputs, labels) = samples(120, 1);
     let train = Dataset::from_floats(inputs.clone(), labels.clone());
-    let tuned = tuned(&network, &old, (&train, 20));
+    let tuned = tuned(&network, &old, &train, 20);
     let case = Case::empty(network);
     case.put_model("old", &old);
     case.put_model("tuned", &tuned);
@@ -174,11 +174,11 @@ fn put_tokens(case: &Case, name: &str, data: &Dataset) {
 #[test]
 fn transformers_of_two_widths() {
     for projection in ALL {
-        let of = |width| transformer(projection, (2, width), CLASSES as usize);
-        let (narrow, wide) = (of(16), of(24));
+        let [narrow, wide] = [16, 24]
+            .map(|width| transformer(projection, Size { depth: 2, width }, CLASSES as usize));
         let data = |network: &Network, seed| network.data(80, CLASSES, seed);
         let (old, train) = (narrow.parameters(1), data(&narrow, 2));
-        let tuned = tuned(&narrow, &old, (&train, 4));
+        let tuned = tuned(&narrow, &old, &train, 4);
         let case = Case::empty(narrow);
         case.put_model("old", &old);
         case.put_model("tuned", &tuned);

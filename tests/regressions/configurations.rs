@@ -168,7 +168,8 @@ fn a_model_with_one_label_is_no_classifier() {
     let document = json!({"input": {"kind": "features", "shape": [4]},
         "nodes": [{"op": "linear", "param": "head"}]});
     let graph = Graph::from_document(&document).expect("a graph");
-    let error = graph.classes(&signature.into()).expect_err("one number").to_string();
+    let program = graph.resolve(&signature.into()).expect("a network");
+    let error = program.classes().expect_err("one number").to_string();
     assert!(error.contains("at least two classes"), "{error}");
 }
 

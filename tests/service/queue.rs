@@ -9,11 +9,12 @@ use retune::{
     service::{
         database::{
             idempotency::Idempotency,
-            leases::{self, Heard, Lease, Report},
+            leases::{self, Claimed, Heard, Report},
             transfers::{self, Enqueue, EnqueueError, ListFilter},
         },
         domain::{
             access::DEFAULT_TENANT,
+            leases::{Lease, RetryPolicy},
             transfers::{JobError, Status},
         },
         registry::{
@@ -45,7 +46,7 @@ fn fault() -> JobError {
     JobError { code: "storage".into(), detail: "gone".into(), pointer: Some("/output".into()) }
 }
 
-async fn claim(on: &TestDatabase) -> Lease {
+async fn claim(on: &TestDatabase) -> Lease<Claimed> {
     leases::claim(&on.database, WorkerId::generate(), LONG).await.unwrap().expect("something to do")
 }
 
@@ -148,7 +149,7 @@ async fn beats_tell_phase_and_progress_and_hear_of_a_cancellation() {
 async fn a_failed_attempt_is_queued_again_until_the_attempts_are_used_up() {
     let test = TestDatabase::fresh().await;
     let id = test.queued(2).await.id;
-    let now = leases::Terms { backoff: Duration::from_nanos(1), ..LONG };
+    let now = RetryPolicy { backoff: Duration::from_nanos(1), ..LONG };
     let fail = async |may_retry| {
         let held = claim(&test).await;
         attempts::fail(&test.database, &held, &fault(), may_retry, now).await.unwrap()

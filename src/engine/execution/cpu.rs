@@ -23,6 +23,6 @@ mod linear;
 mod recompute;
 
 pub use activation::CpuActivation;
-pub use forward::{Stored, Trace, forward, moments, run_node};
+pub use forward::{Stored, Trace, forward, moments, run_instruction};
 pub use gradients::Gradients;
 pub use recompute::stored_for_backward;

@@ -2,12 +2,15 @@
 
 use burn::tensor::Device;
 
-use crate::network::Op;
+use crate::network::program::{
+    Layer,
+    layer::{Conv2d, Nonlinearity},
+};
 
 /// What runs a graph, decided once, where the device is chosen.
 #[derive(Clone, Debug)]
 pub enum Executor {
-    /// Our kernels in host memory; burn's CPU backend for the ops without one.
+    /// Our kernels in host memory; burn's CPU backend for the layers without one.
     Cpu,
     /// burn on this device.
     Burn(Device),
@@ -28,26 +31,26 @@ impl Executor {
         }
     }
 
-    /// Whether burn runs this op, so that its tensors lie on the device.
-    pub fn runs_by_burn(&self, op: &Op) -> bool {
+    /// Whether burn runs this layer, so that its tensors lie on the device.
+    pub fn runs_by_burn(&self, layer: &Layer) -> bool {
         match self {
-            Self::Cpu => !has_cpu_kernel(op),
+            Self::Cpu => !has_cpu_kernel(layer),
             Self::Burn(_) => true,
         }
     }
 }
 
-/// Whether `cpu` has a kernel for an op.
-pub(super) fn has_cpu_kernel(op: &Op) -> bool {
+/// Whether `cpu` has a kernel for a layer.
+fn has_cpu_kernel(layer: &Layer) -> bool {
     matches!(
-        op,
-        Op::Add {}
-            | Op::Linear { .. }
-            | Op::Conv2d { groups: 1, .. }
-            | Op::BatchNorm { .. }
-            | Op::Relu {}
-            | Op::GlobalAvgPool {}
-            | Op::Flatten {}
-            | Op::Dropout { .. }
+        layer,
+        Layer::Add
+            | Layer::Linear(_)
+            | Layer::Conv2d(Conv2d { groups: 1, .. })
+            | Layer::BatchNorm(_)
+            | Layer::Nonlinear(Nonlinearity::Relu)
+            | Layer::GlobalAvgPool { .. }
+            | Layer::Flatten
+            | Layer::Identity
     )
 }

@@ -1,4 +1,4 @@
-//! A graph's tensors where they are computed with.
+//! A program's tensors where they are computed with.
 
 use std::{
     borrow::Cow,
@@ -13,11 +13,11 @@ use super::{
     values::{flat, floats},
 };
 use crate::{
-    network::{Graph, Op, ParamUse, Role},
+    network::{Instruction, Param, ParamUse, Program, Role},
     tensors::{Checkpoint, HostTensor},
 };
 
-/// A graph's tensors on a device. Each is held flat and reshaped where it is used, so that
+/// A program's tensors on a device. Each is held flat and reshaped where it is used, so that
 /// gradients and optimisers need not know ranks.
 #[derive(Clone, Debug)]
 pub struct Weights {
@@ -32,7 +32,7 @@ struct Held {
 
 #[derive(Clone, Debug)]
 enum Values {
-    /// Of ops that `cpu` runs: it reads them where they are.
+    /// Of layers that `cpu` runs: it reads them where they are.
     Host(Arc<Vec<f32>>),
     Device(Box<Tensor<1>>),
 }
@@ -56,41 +56,33 @@ impl Held {
 }
 
 impl Weights {
-    /// The learned tensors and the running statistics of the graph.
+    /// The learned tensors and the running statistics of the program.
     ///
     /// # Panics
-    /// When a tensor is missing that the graph needs.
-    pub fn upload(graph: &Graph, params: &Checkpoint, executor: &Executor) -> Self {
-        let ops: Vec<&Op> = graph.nodes.iter().map(|node| &node.op).collect();
-        Self::of_ops(&ops, params, executor)
+    /// When a tensor of the program is missing.
+    pub fn upload(program: &Program, params: &Checkpoint, executor: &Executor) -> Self {
+        Self::of(&program.instructions, params, executor)
     }
 
-    /// The tensors of one op.
+    /// Those of some instructions.
     ///
     /// # Panics
-    /// When a tensor is missing that the op needs.
-    pub fn of_op(op: &Op, params: &Checkpoint, executor: &Executor) -> Self {
-        Self::of_ops(&[op], params, executor)
-    }
-
-    fn of_ops(ops: &[&Op], params: &Checkpoint, executor: &Executor) -> Self {
-        let read: Vec<(ParamUse, bool)> = ops
+    /// When a tensor that they read is missing.
+    pub fn of(instructions: &[Instruction], params: &Checkpoint, executor: &Executor) -> Self {
+        let read_by_burn: HashSet<&str> = instructions
             .iter()
-            .flat_map(|op| op.params().into_iter().map(|param| (param, executor.runs_by_burn(op))))
+            .filter(|instruction| executor.runs_by_burn(&instruction.layer))
+            .flat_map(|instruction| &instruction.params)
+            .map(|param| param.name.as_str())
             .collect();
-        let read_by_burn: HashSet<&str> =
-            read.iter().filter(|(_, by_burn)| *by_burn).map(|(param, _)| &*param.name).collect();
 
         let mut tensors = HashMap::new();
-        for (param, _) in read.iter().filter(|(param, _)| param.role != Role::Counter) {
-            let Some(tensor) = params.get(&param.name) else {
-                assert!(!param.required, "no tensor {:?}", param.name);
-                continue;
-            };
-            let on_device = read_by_burn.contains(&*param.name);
+        let read = instructions.iter().flat_map(|instruction| &instruction.params);
+        for param in read.filter(|param| param.role != Role::Counter) {
+            let tensor = &params[&param.name];
             tensors.entry(param.name.clone()).or_insert_with(|| Held {
                 shape: tensor.shape().to_vec(),
-                values: if on_device {
+                values: if read_by_burn.contains(param.name.as_str()) {
                     let values = tensor.f32().into_owned();
                     Values::Device(Box::new(flat(values, &executor.device())))
                 } else {
@@ -101,23 +93,28 @@ impl Weights {
         Self { tensors }
     }
 
-    pub fn contains(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
-    }
-
     /// The flat tensor.
     pub fn flat(&self, name: &str) -> Option<Tensor<1>> {
         self.tensors.get(name).map(|held| held.values.tensor())
     }
 
-    /// The shape and the values; a copy of those that lie on a device.
-    pub(super) fn host(&self, param: &str, suffix: &str) -> Option<(&[usize], Cow<'_, [f32]>)> {
-        let held = self.tensors.get(&format!("{param}.{suffix}"))?;
-        let values = match &held.values {
+    /// The values; a copy of those that lie on a device.
+    ///
+    /// # Panics
+    /// When these are the weights of another program.
+    pub(super) fn host<const RANK: usize>(&self, param: &Param<RANK>) -> Cow<'_, [f32]> {
+        match &self.tensors[&param.name].values {
             Values::Host(values) => Cow::Borrowed(values.as_slice()),
             Values::Device(tensor) => Cow::Owned(floats((**tensor).clone())),
-        };
-        Some((&held.shape, values))
+        }
+    }
+
+    /// The tensor in its shape.
+    ///
+    /// # Panics
+    /// When these are the weights of another program.
+    pub(super) fn tensor<const RANK: usize>(&self, param: &Param<RANK>) -> Tensor<RANK> {
+        self.tensors[&param.name].values.tensor().reshape(param.shape)
     }
 
     /// Replaces a tensor by what `step` makes of it.
@@ -153,20 +150,9 @@ impl Weights {
         Self { tensors: tensors.collect() }
     }
 
-    /// The same, of these tensors only.
-    pub(super) fn some_leaves(&self, names: &[String]) -> Self {
-        let some = names.iter().filter_map(|name| self.tensors.get_key_value(name));
+    /// The same, of one node's tensors only.
+    pub(super) fn leaves_of(&self, params: &[ParamUse]) -> Self {
+        let some = params.iter().filter_map(|param| self.tensors.get_key_value(&param.name));
         Self { tensors: some.map(|(name, held)| (name.clone(), held.leaf())).collect() }
-    }
-
-    pub(super) fn get<const D: usize>(&self, param: &str, suffix: &str) -> Option<Tensor<D>> {
-        self.bare(&format!("{param}.{suffix}"))
-    }
-
-    /// A tensor by its whole name.
-    pub(super) fn bare<const D: usize>(&self, name: &str) -> Option<Tensor<D>> {
-        let held = self.tensors.get(name)?;
-        let dims: [usize; D] = held.shape.as_slice().try_into().expect("shapes have been checked");
-        Some(held.values.tensor().reshape(dims))
     }
 }

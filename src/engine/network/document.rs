@@ -71,13 +71,16 @@ impl Graph {
             value["id"] = json!(node.id);
         }
         if node.inputs != [previous(position)] {
-            let name = |operand: &Operand| match operand {
-                Operand::Input => INPUT.to_owned(),
-                Operand::Node(i) => self.nodes[*i].id.clone(),
-            };
-            value["inputs"] = node.inputs.iter().map(name).collect();
+            value["inputs"] = node.inputs.iter().map(|operand| self.name_of(*operand)).collect();
         }
         value
+    }
+
+    fn name_of(&self, operand: Operand) -> &str {
+        match operand {
+            Operand::Input => INPUT,
+            Operand::Node(position) => &self.nodes[position].id,
+        }
     }
 }
 
@@ -104,8 +107,10 @@ fn read_node(
         let (op, known) = (op.clone(), Op::NAMES.join(", "));
         return Err(GraphError::UnknownOp { node: position, op, known });
     }
+
     let op: Op =
         serde_json::from_value(Value::Object(fields)).map_err(|e| malformed(e.to_string()))?;
+
     let inputs = match inputs {
         None => vec![previous(position)],
         Some(names) => names

@@ -4,12 +4,14 @@
 //! permuted follows from the graph alone.
 
 mod bert;
+mod builder;
 mod classifier;
 mod gpt2;
 mod llama;
 mod naming;
 mod resnet;
 mod settings;
+mod source;
 mod transformer;
 mod vgg;
 mod vit;
@@ -22,13 +24,14 @@ pub use naming::{
     tied_embedding, vocabulary_of, wrapper_of,
 };
 
+use builder::{Builder, PoolWindow};
 use naming::Names;
 use settings::Settings;
+use source::Source;
 
 use super::{
     error::GraphError,
-    graph::{Graph, Input, Node, Operand, Task},
-    op::{Op, Pair},
+    graph::{Graph, Input},
 };
 use crate::tensors::Signature;
 
@@ -121,9 +124,9 @@ const MODEL_TYPES: [Family; 8] = [
             tied: Some(("transformer.wte", true)),
         },
     },
-    llama_like(["llama", "LlamaForSequenceClassification"], &settings::LLAMA),
-    llama_like(["mistral", "MistralForSequenceClassification"], &settings::MISTRAL),
-    llama_like(["qwen2", "Qwen2ForSequenceClassification"], &settings::QWEN2),
+    llama_like("llama", "LlamaForSequenceClassification", &settings::LLAMA),
+    llama_like("mistral", "MistralForSequenceClassification", &settings::MISTRAL),
+    llama_like("qwen2", "Qwen2ForSequenceClassification", &settings::QWEN2),
     Family {
         model_type: "vit",
         build: vit::hugging_face,
@@ -139,7 +142,8 @@ const MODEL_TYPES: [Family; 8] = [
 ];
 
 const fn llama_like(
-    [model_type, classifier]: [&'static str; 2],
+    model_type: &'static str,
+    classifier: &'static str,
     settings: &'static Settings,
 ) -> Family {
     let names = Names {
@@ -188,11 +192,13 @@ impl Graph {
         if config["model_type"] == "graph" {
             return Self::from_document(config);
         }
+
         let by_type = MODEL_TYPES.iter().find(|family| config["model_type"] == family.model_type);
         if let Some(family) = by_type {
             settings::check(config, family.settings)?;
             return (family.build)(&source);
         }
+
         // timm writes an architecture, and beside it whatever its user added.
         if let Some(name) = config["model_type"].as_str()
             && config["architecture"].is_null()
@@ -212,6 +218,7 @@ impl Graph {
         if vit::is_timm(name) {
             return vit::timm(&source);
         }
+
         match FAMILIES.iter().find(|(known, _)| *known == name) {
             Some((_, build)) => build(&source),
             None => Err(GraphError::UnknownArchitecture {
@@ -219,109 +226,6 @@ impl Graph {
                 known: FAMILIES.map(|(known, _)| known).join(", ") + ", vit_*",
             }),
         }
-    }
-}
-
-/// What a builder reads.
-struct Source<'a> {
-    config: &'a Value,
-    signature: &'a Signature,
-    /// The shape of the samples that are to be read; by the configuration where it is not known.
-    sample: Option<&'a [usize]>,
-}
-
-impl Source<'_> {
-    fn has(&self, tensor: &str) -> bool {
-        self.signature.contains_key(tensor)
-    }
-
-    /// Shape of a tensor of this rank.
-    fn shape<const D: usize>(&self, tensor: &str) -> Result<[usize; D], GraphError> {
-        let Some(info) = self.signature.get(tensor) else {
-            let node = tensor.trim_end_matches(".weight").to_owned();
-            return Err(GraphError::MissingTensor { tensor: tensor.to_owned(), node });
-        };
-        info.shape.as_slice().try_into().map_err(|_| GraphError::WrongShape {
-            tensor: tensor.to_owned(),
-            expected: format!("rank {D}"),
-            found: info.shape.clone(),
-        })
-    }
-
-    /// The sample's shape: channels from the first convolution, height and width from the samples
-    /// themselves, `pretrained_cfg.input_size` or `input_size` (`[C, H, W]`), else 224 × 224.
-    fn image(&self, first_convolution: &str) -> Result<Input, GraphError> {
-        let [_, channels, _, _] = self.shape(first_convolution)?;
-        match self.sample {
-            Some(&[own, height, width]) if own == channels => {
-                Ok(Input::Image { shape: [channels, height, width] })
-            }
-            _ => self.stated_image(first_convolution),
-        }
-    }
-
-    /// The same by the configuration alone.
-    fn stated_image(&self, first_convolution: &str) -> Result<Input, GraphError> {
-        let [_, channels, _, _] = self.shape(first_convolution)?;
-        let places = [&self.config["pretrained_cfg"]["input_size"], &self.config["input_size"]];
-        let size = match places.into_iter().find(|value| !value.is_null()) {
-            None => [channels, 224, 224],
-            Some(value) => serde_json::from_value(value.clone()).map_err(|_| {
-                GraphError::Malformed { detail: format!("input_size: {value} is not [C, H, W]") }
-            })?,
-        };
-        Ok(Input::Image { shape: [channels, size[1], size[2]] })
-    }
-}
-
-/// Nodes in the making. Every function returns the node it added.
-#[derive(Default)]
-struct Builder {
-    nodes: Vec<Node>,
-}
-
-impl Builder {
-    fn push(&mut self, id: impl Into<String>, op: Op, inputs: &[Operand]) -> Operand {
-        self.nodes.push(Node { id: id.into(), op, inputs: inputs.to_vec() });
-        Operand::Node(self.nodes.len() - 1)
-    }
-
-    fn convolution(&mut self, param: &str, stride: usize, padding: usize, x: Operand) -> Operand {
-        let op = Op::Conv2d {
-            param: param.to_owned(),
-            stride: Pair(stride, stride),
-            padding: Pair(padding, padding),
-            dilation: Pair(1, 1),
-            groups: 1,
-        };
-        self.push(param, op, &[x])
-    }
-
-    fn batch_norm(&mut self, param: &str, x: Operand) -> Operand {
-        let op = Op::BatchNorm { param: param.to_owned(), eps: 1e-5, momentum: None };
-        self.push(param, op, &[x])
-    }
-
-    fn max_pool(&mut self, id: &str, [kernel, stride, padding]: [usize; 3], x: Operand) -> Operand {
-        let op = Op::MaxPool {
-            kernel: Pair(kernel, kernel),
-            stride: Some(Pair(stride, stride)),
-            padding: Pair(padding, padding),
-            ceil_mode: false,
-        };
-        self.push(id, op, &[x])
-    }
-
-    fn linear(&mut self, param: &str, x: Operand) -> Operand {
-        self.push(param, Op::Linear { param: param.to_owned(), transposed: false }, &[x])
-    }
-
-    fn finish(self, input: Input) -> Graph {
-        self.finish_for(Task::Classification, input)
-    }
-
-    fn finish_for(self, task: Task, input: Input) -> Graph {
-        Graph { input, task, nodes: self.nodes }
     }
 }
 

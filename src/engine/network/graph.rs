@@ -4,8 +4,6 @@
 //! test. What each op reads from the parameters, and along which axes, is said once, in
 //! [`Op::params`]; forward pass, symmetry and checks all follow from it.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::op::{Op, ParamUse, Role, Rotary};
@@ -87,20 +85,6 @@ pub enum Operand {
 }
 
 impl Graph {
-    /// The input and every node's output, in graph order.
-    pub fn operands(&self) -> impl Iterator<Item = Operand> + '_ {
-        std::iter::once(Operand::Input).chain((0..self.nodes.len()).map(Operand::Node))
-    }
-
-    /// The last node that reads an operand; none of the output.
-    pub fn last_readers(&self) -> HashMap<Operand, usize> {
-        let mut last = HashMap::new();
-        for (position, node) in self.nodes.iter().enumerate() {
-            last.extend(node.inputs.iter().map(|&operand| (operand, position)));
-        }
-        last
-    }
-
     /// Every tensor of the graph with the node that reads it, in graph order. A tied tensor appears
     /// once for each reader.
     pub fn params(&self) -> impl Iterator<Item = (usize, ParamUse)> + '_ {
@@ -168,11 +152,10 @@ impl Graph {
             return Some(format!("the task is {:?} here and {:?} there", self.task, other.task));
         }
         let mut pairs = self.nodes.iter().zip(&other.nodes);
-        let differs =
-            |(own, others): &(&Node, &Node)| (&own.op, &own.inputs) != (&others.op, &others.inputs);
-        if let Some((own, others)) = pairs.find(differs) {
-            let shown = |node: &Node| serde_json::json!(node.op).to_string();
-            let (here, there) = (shown(own), shown(others));
+        let different =
+            pairs.find(|(own, others)| own.op != others.op || own.inputs != others.inputs);
+        if let Some((own, others)) = different {
+            let [here, there] = [own, others].map(|node| serde_json::json!(node.op).to_string());
             return Some(format!("node {:?} is {here} here and {there} there", own.id));
         }
         let (here, there) = (self.nodes.len(), other.nodes.len());

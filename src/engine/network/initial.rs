@@ -51,6 +51,7 @@ impl Graph {
             };
             result.insert(param.name, tensor);
         }
+
         result
     }
 }

@@ -1,6 +1,13 @@
 //! What a node computes, and the tensors it reads along which axes.
 
+mod defaults;
+mod tensors;
+mod values;
+
 use serde::{Deserialize, Serialize};
+
+pub use tensors::{Axis, ParamUse, Role};
+pub use values::{Llama3Scaling, Pair, Position, Rotary};
 
 /// What a node computes. Kernel sizes and widths are read from the tensors.
 ///
@@ -13,7 +20,7 @@ pub enum Op {
     Linear {
         param: String,
         /// The weight is `[in, out]`, as GPT-2's `Conv1D` has it.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
         transposed: bool,
     },
     /// Weight `[out, in / groups, kh, kw]`.
@@ -25,13 +32,13 @@ pub enum Op {
         padding: Pair,
         #[serde(default = "Pair::one")]
         dilation: Pair,
-        #[serde(default = "one")]
+        #[serde(default = "defaults::one")]
         groups: usize,
     },
     /// Per channel, over batch and space.
     BatchNorm {
         param: String,
-        #[serde(default = "default_eps")]
+        #[serde(default = "defaults::eps")]
         eps: f64,
         /// Accepted and ignored: statistics are re-estimated by cumulative averaging.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,7 +65,7 @@ pub enum Op {
         padding: Pair,
         #[serde(default)]
         ceil_mode: bool,
-        #[serde(default = "yes")]
+        #[serde(default = "defaults::yes")]
         count_include_pad: bool,
     },
     /// `[C, H, W]` to `[C, h, w]`, as `PyTorch`'s `AdaptiveAvgPool2d`.
@@ -79,13 +86,13 @@ pub enum Op {
     /// Over the channels of each token: `γ (x − mean) / √(variance + eps) + β`.
     LayerNorm {
         param: String,
-        #[serde(default = "default_eps")]
+        #[serde(default = "defaults::eps")]
         eps: f64,
     },
     /// Over the channels of each token: `γ x / √(mean x² + eps)`.
     RmsNorm {
         param: String,
-        #[serde(default = "default_rms_eps")]
+        #[serde(default = "defaults::rms_eps")]
         eps: f64,
     },
     /// `[S]` ids to `[S, D]`, weight `[vocabulary, D]`.
@@ -96,13 +103,13 @@ pub enum Op {
     PositionEmbedding {
         param: String,
         /// The tensor is the parameter `param` itself, `[1, S, D]`, not `param.weight`, `[P, D]`.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
         bare: bool,
         /// The row of the first position.
-        #[serde(default, skip_serializing_if = "is_zero")]
+        #[serde(default, skip_serializing_if = "defaults::is_zero")]
         offset: usize,
         /// All positions read the first row (`offset`).
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
         constant: bool,
         /// The id that is no token: it reads its own row, and only the others are counted, from the row
         /// after it, as `RoBERTa` does. The node then reads the ids.
@@ -128,9 +135,9 @@ pub enum Op {
         /// Key and value heads; each serves `heads / kv_heads` consecutive query heads.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kv_heads: Option<usize>,
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
         causal: bool,
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
         mask: bool,
         /// Rotary position embedding of queries and keys, dimension i paired with i + d/2.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,145 +165,6 @@ pub enum Op {
     LayerScale {
         param: String,
     },
-}
-
-/// Frequencies of rotary position embeddings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rotary {
-    /// Base of the wavelengths: frequency of pair i is `theta^(−2i/d)`.
-    #[serde(default = "default_theta")]
-    pub theta: f64,
-    /// Llama 3's stretching of long wavelengths.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub llama3: Option<Llama3Scaling>,
-    /// Positions are divided by this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub linear_factor: Option<f64>,
-}
-
-impl Default for Rotary {
-    fn default() -> Self {
-        Self { theta: default_theta(), llama3: None, linear_factor: None }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Llama3Scaling {
-    pub factor: f64,
-    pub low_freq_factor: f64,
-    pub high_freq_factor: f64,
-    pub original_max_position_embeddings: f64,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Position {
-    #[default]
-    First,
-    /// The last that the mask does not hide.
-    Last,
-    /// The last that there is, masked or not.
-    End,
-}
-
-/// Height and width; written as one number or as two.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "PairForm", into = "[usize; 2]")]
-pub struct Pair(pub usize, pub usize);
-
-impl Pair {
-    fn one() -> Self {
-        Self(1, 1)
-    }
-
-    pub fn array(self) -> [usize; 2] {
-        [self.0, self.1]
-    }
-}
-
-impl From<Pair> for [usize; 2] {
-    fn from(pair: Pair) -> Self {
-        pair.array()
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a whole number or two of them")]
-enum PairForm {
-    One(usize),
-    Two([usize; 2]),
-}
-
-impl From<PairForm> for Pair {
-    fn from(form: PairForm) -> Self {
-        match form {
-            PairForm::One(n) => Self(n, n),
-            PairForm::Two([h, w]) => Self(h, w),
-        }
-    }
-}
-
-fn one() -> usize {
-    1
-}
-
-fn default_eps() -> f64 {
-    1e-5
-}
-
-fn default_rms_eps() -> f64 {
-    1e-6
-}
-
-fn default_theta() -> f64 {
-    10000.0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(value: &usize) -> bool {
-    *value == 0
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// How a tensor takes part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Found by gradient descent; belongs to the task vector.
-    Learned,
-    /// Estimated from data (running mean and variance); follows its channel, is never a difference.
-    Statistic,
-    /// Bookkeeping (`num_batches_tracked`); the target's own.
-    Counter,
-}
-
-/// Which channels an axis of a tensor counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Axis {
-    /// Those the node puts out.
-    Output,
-    /// Those the node reads (its first input).
-    Input,
-    /// None: kernel positions, channels inside a convolution group.
-    Fixed,
-}
-
-/// One tensor that a node reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParamUse {
-    pub name: String,
-    pub role: Role,
-    pub axes: &'static [Axis],
-    pub required: bool,
 }
 
 impl Op {
@@ -364,24 +232,6 @@ impl Op {
         "layer_scale",
     ];
 
-    /// Whether its input or its output is tokens, whatever the graph.
-    pub fn is_of_tokens(&self) -> bool {
-        matches!(
-            self,
-            Self::LayerNorm { .. }
-                | Self::RmsNorm { .. }
-                | Self::Embedding { .. }
-                | Self::PositionEmbedding { .. }
-                | Self::TokenTypeEmbedding { .. }
-                | Self::ClassToken { .. }
-                | Self::PatchEmbed { .. }
-                | Self::Attention { .. }
-                | Self::SelectToken { .. }
-                | Self::MeanTokens {}
-                | Self::LayerScale { .. }
-        )
-    }
-
     /// The prefix of the op's tensors, if it has any.
     pub fn param(&self) -> Option<&str> {
         match self {
@@ -397,71 +247,6 @@ impl Op {
             | Self::PatchEmbed { param }
             | Self::LayerScale { param } => Some(param),
             _ => None,
-        }
-    }
-
-    /// The tensors the op reads, `PyTorch`'s names and layouts.
-    pub fn params(&self) -> Vec<ParamUse> {
-        use Axis::{Fixed, Input, Output};
-        use Role::{Counter, Learned, Statistic};
-        let Some(prefix) = self.param() else { return Vec::new() };
-        let tensor = |suffix: &str, role, axes, required| ParamUse {
-            name: format!("{prefix}.{suffix}"),
-            role,
-            axes,
-            required,
-        };
-        match self {
-            Self::Linear { transposed, .. } => {
-                let axes: &'static [Axis] =
-                    if *transposed { &[Input, Output] } else { &[Output, Input] };
-                vec![
-                    tensor("weight", Learned, axes, true),
-                    tensor("bias", Learned, &[Output], false),
-                ]
-            }
-            Self::Conv2d { groups, .. } => {
-                let axes: &'static [Axis] = if *groups == 1 {
-                    &[Output, Input, Fixed, Fixed]
-                } else {
-                    &[Output, Fixed, Fixed, Fixed]
-                };
-                vec![
-                    tensor("weight", Learned, axes, true),
-                    tensor("bias", Learned, &[Output], false),
-                ]
-            }
-            Self::BatchNorm { .. } => vec![
-                tensor("weight", Learned, &[Output], false),
-                tensor("bias", Learned, &[Output], false),
-                tensor("running_mean", Statistic, &[Output], true),
-                tensor("running_var", Statistic, &[Output], true),
-                tensor("num_batches_tracked", Counter, &[], false),
-            ],
-            Self::LayerNorm { .. } => vec![
-                tensor("weight", Learned, &[Output], true),
-                tensor("bias", Learned, &[Output], false),
-            ],
-            Self::RmsNorm { .. } => vec![tensor("weight", Learned, &[Output], true)],
-            Self::Embedding { .. }
-            | Self::TokenTypeEmbedding { .. }
-            | Self::PositionEmbedding { bare: false, .. } => {
-                vec![tensor("weight", Learned, &[Fixed, Output], true)]
-            }
-            Self::PositionEmbedding { bare: true, .. } | Self::ClassToken { .. } => {
-                vec![ParamUse {
-                    name: prefix.to_owned(),
-                    role: Learned,
-                    axes: &[Fixed, Fixed, Output],
-                    required: true,
-                }]
-            }
-            Self::PatchEmbed { .. } => vec![
-                tensor("weight", Learned, &[Output, Input, Fixed, Fixed], true),
-                tensor("bias", Learned, &[Output], false),
-            ],
-            Self::LayerScale { .. } => vec![tensor("gamma", Learned, &[Output], true)],
-            _ => Vec::new(),
         }
     }
 }

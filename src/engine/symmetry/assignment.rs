@@ -141,6 +141,7 @@ pub fn solve(
     if let Some(sigma) = rows.maxima_if_distinct() {
         return Ok(rows.certified(sigma, Certificate::RowMaxima));
     }
+
     let tolerance = ROUNDING * largest.iter().sum::<f64>();
     let scale = largest.iter().copied().fold(0.0, f64::max);
     let mut prices = usable(warm.as_deref(), n, scale).unwrap_or_else(|| vec![0.0; n]);
@@ -150,12 +151,15 @@ pub fn solve(
         prices.fill(0.0);
         found = rows.solve_from(&mut prices);
     }
+
     if let Some(kept) = rows.current_if_as_good(found.value - tolerance, &prices) {
         found = kept;
     }
+
     if let Some(warm) = warm {
         warm.0 = prices;
     }
+
     Ok(found)
 }
 
@@ -182,16 +186,17 @@ impl<'a> Rows<'a> {
 
     /// `max_i |A[j,i]|` of every row.
     fn largest_magnitudes(&self) -> Result<Vec<f64>, NotFinite> {
-        let largest = |j| {
-            let row = self.row(j);
-            let magnitude = scan::largest_magnitude(self.arch, row);
-            if magnitude.is_finite() {
-                return Ok(f64::from(magnitude));
-            }
-            let column = row.iter().position(|a| !a.is_finite()).unwrap_or(0);
-            Err(NotFinite { row: j, column })
-        };
-        (0..self.n).map(largest).collect()
+        (0..self.n).map(|j| self.largest_magnitude(j)).collect()
+    }
+
+    fn largest_magnitude(&self, j: usize) -> Result<f64, NotFinite> {
+        let row = self.row(j);
+        let magnitude = scan::largest_magnitude(self.arch, row);
+        if magnitude.is_finite() {
+            return Ok(f64::from(magnitude));
+        }
+        let column = row.iter().position(|a| !a.is_finite()).unwrap_or(0);
+        Err(NotFinite { row: j, column })
     }
 
     /// Each row's maximum, the current column first among equals, if no two rows meet.
@@ -253,8 +258,8 @@ impl<'a> Rows<'a> {
     }
 
     fn certified(&self, sigma: Vec<u32>, certificate: Certificate) -> Assignment {
-        let entry = |(j, &i): (usize, &u32)| f64::from(self.row(j)[i as usize]);
-        let value = sigma.iter().enumerate().map(entry).sum();
+        let chosen = sigma.iter().enumerate();
+        let value = chosen.map(|(j, &i)| f64::from(self.row(j)[i as usize])).sum();
         Assignment { sigma, value, certificate }
     }
 }

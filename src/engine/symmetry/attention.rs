@@ -11,6 +11,7 @@
 //! between dimensions and query heads until neither moves. Both levels keep the present arrangement
 //! where nothing is gained: dead heads, dead dimensions and ties stay.
 
+mod arrangement;
 mod head_pair;
 
 use std::borrow::Borrow;
@@ -18,6 +19,7 @@ use std::borrow::Borrow;
 use rand::{Rng, seq::SliceRandom};
 
 use super::assignment::{self, NotFinite};
+use arrangement::{Arrangement, Inside};
 use head_pair::{HeadPair, Heads, Matrices};
 
 /// An attention's channel groups, by their positions in the symmetry, and what may move in it.
@@ -36,24 +38,6 @@ pub struct Attention {
     pub rotary: bool,
 }
 
-/// Where heads and dimensions come from, one entry per target key/value head.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Arrangement {
-    heads: Vec<u32>,
-    inside: Vec<Inside>,
-}
-
-/// The inside of one key/value head.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Inside {
-    /// Query heads of the block.
-    queries: Vec<u32>,
-    /// Dimensions of queries and keys.
-    query_dimensions: Vec<u32>,
-    /// Dimensions of values and output.
-    value_dimensions: Vec<u32>,
-}
-
 impl Attention {
     /// The groups, each once.
     pub fn groups(&self) -> Vec<usize> {
@@ -61,6 +45,11 @@ impl Attention {
         groups.sort_unstable();
         groups.dedup();
         groups
+    }
+
+    /// Where one of this attention's groups stands among [`Attention::groups`].
+    fn position(&self, group: usize) -> usize {
+        self.groups().iter().take_while(|own| **own < group).count()
     }
 
     /// Query heads that a key/value head serves.
@@ -78,14 +67,10 @@ impl Attention {
         matrices: &[impl Borrow<Vec<f32>>],
         current: &[&[u32]],
     ) -> Result<Vec<(usize, Vec<u32>)>, NotFinite> {
-        let groups = self.groups();
-        let position = |group: usize| {
-            groups.iter().position(|g| *g == group).expect("a group of this attention")
-        };
         let [queries, keys, of_values, output] =
             [self.queries, self.keys, self.values, self.output]
-                .map(|group| matrices[position(group)].borrow().as_slice());
-        let current = self.arrangement(|group| current[position(group)]);
+                .map(|group| matrices[self.position(group)].borrow().as_slice());
+        let current = self.arrangement(|group| current[self.position(group)]);
         let matrices = Matrices {
             queries,
             keys: (self.keys != self.queries).then_some(keys),
@@ -140,53 +125,6 @@ impl Attention {
             && !arrangement.inside.iter().all(|inside| is_identity(&inside.query_dimensions));
         let rebuilt = self.channels(&arrangement);
         !moves_tied_dimensions && rebuilt.iter().all(|(group, sigma)| *sigma == sigmas[*group])
-    }
-
-    /// The arrangement that orders of the groups' channels come from, if they keep heads together.
-    fn arrangement<'s>(&self, of: impl Fn(usize) -> &'s [u32]) -> Arrangement {
-        let (size, served) = (self.head_size as u32, self.served() as u32);
-        let inside = |sigma: &[u32], head: u32| -> Vec<u32> {
-            let first = head as usize * self.head_size;
-            sigma[first..first + self.head_size].iter().map(|i| i % size).collect()
-        };
-        let [queries, keys, values] = [self.queries, self.keys, self.values].map(of);
-        let heads: Vec<u32> = (0..self.kv_heads).map(|h| keys[h * self.head_size] / size).collect();
-        let of_head = |head: u32| Inside {
-            queries: (head * served..(head + 1) * served)
-                .map(|q| queries[q as usize * self.head_size] / size % served)
-                .collect(),
-            query_dimensions: inside(keys, head),
-            value_dimensions: inside(values, head),
-        };
-        let inside = (0..self.kv_heads as u32).map(of_head).collect();
-        Arrangement { heads, inside }
-    }
-
-    /// The order of the channels of every group.
-    fn channels(&self, arrangement: &Arrangement) -> Vec<(usize, Vec<u32>)> {
-        let size = self.head_size as u32;
-        let (mut queries, mut keys, mut values, mut output) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (&head, inside) in arrangement.heads.iter().zip(&arrangement.inside) {
-            keys.extend(inside.query_dimensions.iter().map(|d| head * size + d));
-            values.extend(inside.value_dimensions.iter().map(|d| head * size + d));
-            for &query in &inside.queries {
-                let from = head * self.served() as u32 + query;
-                queries.extend(inside.query_dimensions.iter().map(|d| from * size + d));
-                output.extend(inside.value_dimensions.iter().map(|d| from * size + d));
-            }
-        }
-        let all = [
-            (self.queries, queries),
-            (self.keys, keys),
-            (self.values, values),
-            (self.output, output),
-        ];
-        let groups = self.groups();
-        groups
-            .into_iter()
-            .filter_map(|group| all.iter().find(|(g, _)| *g == group).cloned())
-            .collect()
     }
 }
 

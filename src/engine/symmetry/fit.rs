@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::{Symmetry, similarity::Pair};
-use crate::{network::Role, tensors::HostTensor};
+use crate::network::Role;
 
 /// What a pair is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,18 +54,19 @@ pub(super) struct Sums {
 
 impl Known {
     pub fn of(kind: Kind, pair: &Pair) -> Self {
-        let sums = |(name, target): (&str, &HostTensor)| {
+        let sums = pair.target.iter().filter_map(|(name, target)| {
             let source = pair.source.get(name)?;
             let squares = [target.inner(target), source.inner(source)];
             Some((name.to_owned(), Sums { at_identity: source.inner(target), squares }))
-        };
-        Self { kind, sums: pair.target.iter().filter_map(sums).collect() }
+        });
+        Self { kind, sums: sums.collect() }
     }
 
     /// `‖target‖ ‖source‖`
     pub fn bound(&self) -> f64 {
-        let square = |side: usize| self.sums.iter().map(|(_, s)| s.squares[side]).sum::<f64>();
-        f64::sqrt(square(0)) * f64::sqrt(square(1))
+        let [target, source] =
+            [0, 1].map(|side| self.sums.iter().map(|(_, s)| s.squares[side]).sum::<f64>());
+        target.sqrt() * source.sqrt()
     }
 }
 
@@ -101,6 +102,7 @@ impl Fit {
         let mut fit = Self::default();
         let mut groups = vec![GroupSums::default(); symmetry.groups.len()];
         let mut some = false;
+
         for (known, products) in known.iter().zip(products).filter(|(k, _)| k.kind == kind) {
             some = true;
             fit.bound += known.bound();
@@ -112,6 +114,7 @@ impl Fit {
                 }
             }
         }
+
         let cosines = groups.iter().map(GroupSums::cosines);
         (fit.cosines_at_identity, fit.cosines) = cosines.map(|[a, b]| (a, b)).unzip();
         some.then_some(fit)

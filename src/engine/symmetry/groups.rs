@@ -9,6 +9,7 @@
 //!   fused projection's output is cut into its three parts.
 //! - The sample's channels and the output's are fixed.
 
+mod axes;
 mod free;
 mod spaces;
 
@@ -16,9 +17,10 @@ use std::{collections::BTreeMap, ops::Range};
 
 use super::attention::Attention;
 use crate::{
-    network::{Graph, GraphError, Op, Operand, Role, shapes::channels},
+    network::{Graph, GraphError, Instruction, Layer, Operand, Program, Role},
     tensors::{Checkpoint, HostTensor, Signature},
 };
+use axes::Use;
 use spaces::{Space, Spaces};
 
 /// The permutation group of a graph: one symmetric group for each [`Group`].
@@ -30,8 +32,8 @@ pub struct Symmetry {
     /// Entries that no output depends on: they follow their channels, and say nothing of which fits
     /// which.
     pub free: Vec<(String, Range<usize>)>,
-    /// For each tensor with permuted axes: `(axis, group, member)` in order of axis.
-    tensors: BTreeMap<String, Vec<(usize, usize, usize)>>,
+    /// For each tensor with permuted axes what these follow, in order of axis.
+    tensors: BTreeMap<String, Vec<Followed>>,
 }
 
 /// Units that may be reordered together.
@@ -54,45 +56,53 @@ pub struct Member {
     pub role: Role,
 }
 
+/// Which member of which group an axis of a tensor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Followed {
+    axis: usize,
+    group: usize,
+    member: usize,
+}
+
 impl Symmetry {
     /// The groups of a graph, in graph order.
     ///
     /// # Errors
-    /// As [`Graph::shapes`].
+    /// As [`Graph::resolve`].
     pub fn derive(graph: &Graph, signature: &Signature) -> Result<Self, GraphError> {
-        let shapes = graph.shapes(signature)?;
+        Ok(Self::of(&graph.resolve(signature)?))
+    }
+
+    /// The groups of a program, in graph order.
+    pub fn of(program: &Program) -> Self {
         let mut spaces = Spaces::default();
-        let input =
-            Space { class: spaces.open(graph.input.shape()[0]), size: graph.input.shape()[0] };
+        let size = program.input.shape()[0];
+        let input = Space { class: spaces.open(size), size };
         spaces.fix(input.class);
-        let mut outputs: Vec<Space> = Vec::with_capacity(graph.nodes.len());
+
+        let mut outputs: Vec<Space> = Vec::with_capacity(program.instructions.len());
         let mut uses = Vec::new();
-        for (node, shape) in graph.nodes.iter().zip(&shapes) {
-            let reads: Vec<Space> = node
-                .inputs
-                .iter()
-                .map(|operand| match operand {
-                    Operand::Input => input,
-                    Operand::Node(i) => outputs[*i],
-                })
-                .collect();
-            let from_tokens =
-                matches!(node.inputs.first(), Some(Operand::Node(i)) if shapes[*i].len() == 2);
-            if from_tokens && matches!(node.op, Op::Flatten {}) {
-                spaces.fix(reads[0].class); // a channel's entries do not lie together
+        for instruction in &program.instructions {
+            let reads = instruction.inputs.map(|operand| match operand {
+                Operand::Input => input,
+                Operand::Node(position) => outputs[*position],
+            });
+            let is_flatten = matches!(instruction.layer, Layer::Flatten);
+            if is_flatten && reads_tokens(program, instruction) {
+                spaces.fix(reads.first.class); // a channel's entries do not lie together
             }
-            let output = spaces.through(&node.op, &reads, channels(shape));
-            for param in node.op.params().into_iter().filter(|p| signature.contains_key(&p.name)) {
-                uses.push((param, reads[0], output));
-            }
+            let read = reads.first;
+            let output = spaces.through(instruction, reads);
+            uses.extend(instruction.params.iter().map(|param| Use { param, read, output }));
             outputs.push(output);
         }
         if let Some(last) = outputs.last() {
             spaces.fix(last.class);
         }
+
         let axes = spaces.tie(uses);
         spaces.settle();
-        Ok(Self { free: free::parameters(graph, signature), ..spaces.collect(axes) })
+        Self { free: free::parameters(program), ..spaces.collect(axes) }
     }
 
     /// A parameter set as it is matched: zero where no output depends on it.
@@ -114,7 +124,7 @@ impl Symmetry {
             .get(tensor)
             .into_iter()
             .flatten()
-            .map(|&(_, group, member)| (&self.groups[group].members[member], group))
+            .map(|followed| (&self.groups[followed.group].members[followed.member], followed.group))
     }
 
     /// Groups that are solved together, in graph order: those of an attention, every other alone.
@@ -129,11 +139,16 @@ impl Symmetry {
     /// Whether no learned tensor has permuted units on two axes: the groups then do not depend on
     /// each other.
     pub fn is_separable(&self) -> bool {
-        let two_axes = |members: &Vec<(usize, usize, usize)>| {
-            members.iter().any(|&(axis, ..)| axis != members[0].0)
-        };
-        !self.tensors.values().any(two_axes)
+        self.tensors
+            .values()
+            .all(|followed| followed.iter().all(|one| one.axis == followed[0].axis))
     }
+}
+
+/// Whether it reads tokens that a node has put out.
+fn reads_tokens(program: &Program, instruction: &Instruction) -> bool {
+    let source = instruction.inputs.first;
+    source != Operand::Input && program.shape(source).len() == 2
 }
 
 #[cfg(test)]

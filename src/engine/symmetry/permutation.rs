@@ -73,20 +73,15 @@ impl Permutation {
     /// `self ∘ first`: applying the result is applying `first`, then `self`.
     #[must_use]
     pub fn compose(&self, first: &Self) -> Self {
-        let pair = |(outer, inner): (&Vec<u32>, &Vec<u32>)| {
-            outer.iter().map(|&j| inner[j as usize]).collect()
-        };
-        Self { sigmas: self.sigmas.iter().zip(&first.sigmas).map(pair).collect() }
+        let pairs = self.sigmas.iter().zip(&first.sigmas);
+        let composed =
+            pairs.map(|(outer, inner)| outer.iter().map(|&j| inner[j as usize]).collect());
+        Self { sigmas: composed.collect() }
     }
 
     #[must_use]
     pub fn inverse(&self) -> Self {
-        let invert = |sigma: &Vec<u32>| {
-            let mut inverse = vec![0; sigma.len()];
-            (0u32..).zip(sigma).for_each(|(j, &i)| inverse[i as usize] = j);
-            inverse
-        };
-        Self { sigmas: self.sigmas.iter().map(invert).collect() }
+        Self { sigmas: self.sigmas.iter().map(|sigma| inverted(sigma)).collect() }
     }
 
     /// Share of units that stay where they are, over all groups; 1 where there are none.
@@ -181,10 +176,17 @@ impl Permutation {
     ) -> impl Iterator<Item = (&'a str, Vec<usize>)> {
         symmetry.groups.iter().zip(&self.sigmas).map(|(group, sigma)| {
             let block = group.members.first().map_or(1, |m| m.repeat);
-            let expand = |&i: &u32| (0..block).map(move |r| i as usize * block + r);
-            (group.name.as_str(), sigma.iter().flat_map(expand).collect())
+            let channels =
+                sigma.iter().flat_map(|&i| (0..block).map(move |r| i as usize * block + r));
+            (group.name.as_str(), channels.collect())
         })
     }
+}
+
+fn inverted(sigma: &[u32]) -> Vec<u32> {
+    let mut inverse = vec![0; sigma.len()];
+    (0u32..).zip(sigma).for_each(|(j, &i)| inverse[i as usize] = j);
+    inverse
 }
 
 /// Reorders an axis' offsets, which are in their own order, by the member's units.

@@ -54,15 +54,15 @@ impl Checkpoint {
     /// When a float tensor is missing in `from` or `to`; callers have compared the signatures.
     #[must_use]
     pub fn shifted(&self, from: &Self, to: &Self, scale: f64) -> Self {
-        let shift = |(name, tensor): (&str, &HostTensor)| {
+        let shifted = self.iter().map(|(name, tensor)| {
             let shifted = if tensor.dtype().is_float() {
                 tensor.shifted(&from[name], &to[name], scale)
             } else {
                 tensor.clone()
             };
             (name.to_owned(), shifted)
-        };
-        self.iter().map(shift).collect()
+        });
+        shifted.collect()
     }
 
     /// `factor · self`, tensor by tensor, f32.

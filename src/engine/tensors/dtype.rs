@@ -52,14 +52,10 @@ impl DType {
     /// # Panics
     /// When this is no float dtype.
     pub fn encode(self, values: &[f32]) -> Bytes {
-        let halves = |to_bits: fn(f32) -> u16| -> Bytes {
-            let bits: Vec<u16> = values.iter().map(|&value| to_bits(value).to_le()).collect();
-            bytemuck::cast_slice::<u16, u8>(&bits).to_vec().into()
-        };
         match self {
             Self::F32 => bytemuck::cast_slice::<f32, u8>(values).to_vec().into(),
-            Self::F16 => halves(|value| f16::from_f32(value).to_bits()),
-            Self::BF16 => halves(|value| bf16::from_f32(value).to_bits()),
+            Self::F16 => halves(values, |value| f16::from_f32(value).to_bits()),
+            Self::BF16 => halves(values, |value| bf16::from_f32(value).to_bits()),
             other => panic!("{} is not a float dtype", other.name()),
         }
     }
@@ -85,4 +81,10 @@ impl DType {
             Self::Bool => "BOOL",
         }
     }
+}
+
+/// Values of two bytes each, little-endian.
+fn halves(values: &[f32], to_bits: fn(f32) -> u16) -> Bytes {
+    let bits: Vec<u16> = values.iter().map(|&value| to_bits(value).to_le()).collect();
+    bytemuck::cast_slice::<u16, u8>(&bits).to_vec().into()
 }

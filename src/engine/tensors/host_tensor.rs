@@ -202,8 +202,9 @@ impl HostTensor {
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
         assert!(self.shape == other.shape, "shapes agree");
-        let difference = |(&a, &b): (&f32, &f32)| (f64::from(a) - f64::from(b)) as f32;
-        let values = self.f32().par_iter().zip(other.f32().par_iter()).map(difference).collect();
+        let (own, others) = (self.f32(), other.f32());
+        let pairs = own.par_iter().zip(others.par_iter());
+        let values = pairs.map(|(&a, &b)| (f64::from(a) - f64::from(b)) as f32).collect();
         Self::from_f32(self.shape.clone(), values)
     }
 
@@ -233,19 +234,13 @@ impl HostTensor {
     ) -> f64 {
         let len = tensors[0].len();
         assert!(tensors.iter().all(|tensor| tensor.len() == len), "lengths agree");
-        let of_range = |start: usize| -> Vec<f64> {
-            let range = start..(start + RANGE).min(len);
-            let parts = tensors.map(|tensor| tensor.floats(range.clone()));
-            let of_chunk = |start: usize| {
-                let chunk = start..(start + CHUNK).min(range.len());
-                let parts = parts.each_ref().map(|part| &part[chunk.clone()]);
-                (0..chunk.len()).map(|i| term(parts.map(|part| part[i]))).sum()
-            };
-            (0..range.len()).step_by(CHUNK).map(of_chunk).collect()
-        };
-
         let starts = (0..len).into_par_iter().step_by(RANGE);
-        let sums: Vec<Vec<f64>> = starts.map(of_range).collect();
+        let sums: Vec<Vec<f64>> = starts
+            .map(|start| {
+                let range = start..(start + RANGE).min(len);
+                chunk_sums(&tensors.map(|tensor| tensor.floats(range.clone())), &term)
+            })
+            .collect();
         sums.iter().flatten().sum()
     }
 
@@ -269,6 +264,22 @@ impl AsRef<[u8]> for FloatBytes {
     fn as_ref(&self) -> &[u8] {
         bytemuck::cast_slice(&self.0)
     }
+}
+
+/// `Σ term` over each chunk of some tensors' values, in order.
+fn chunk_sums<const N: usize>(
+    values: &[Cow<'_, [f32]>; N],
+    term: &impl Fn([f32; N]) -> f64,
+) -> Vec<f64> {
+    let length = values.first().map_or(0, |values| values.len());
+    (0..length)
+        .step_by(CHUNK)
+        .map(|start| {
+            let chunk = start..(start + CHUNK).min(length);
+            let parts = values.each_ref().map(|values| &values[chunk.clone()]);
+            (0..chunk.len()).map(|i| term(parts.map(|part| part[i]))).sum()
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -38,8 +38,10 @@ impl Matrix {
     pub fn truncated(&self, rank: usize) -> Factors {
         let count = (rank + SPARE_VECTORS).min(self.rows).min(self.columns);
         let mut rng = ChaCha8Rng::seed_from_u64(0);
-        let mut start = || (0..self.columns).map(|_| rng.random_range(-1.0..1.0)).collect();
-        let mut right: Vec<Vec<f64>> = (0..count).map(|_| start()).collect();
+        let mut right: Vec<Vec<f64>> = Vec::with_capacity(count);
+        for _ in 0..count {
+            right.push((0..self.columns).map(|_| rng.random_range(-1.0..1.0)).collect());
+        }
 
         let mut left = Vec::new();
         let mut captured = 0.0;
@@ -65,27 +67,28 @@ impl Matrix {
         for k in 0..rank {
             let sigma = values.get(k).map_or(0.0, |value| value.max(0.0).sqrt());
             // Below, the square root of the Gram matrix is rounding.
-            let found = vectors.get(k).filter(|_| sigma > 1e-8 * largest);
-            let of = |basis: &[Vec<f64>], length: usize, scale: f64| {
-                found.map_or_else(|| vec![0.0; length], |w| combined(basis, w, scale))
+            let Some(weights) = vectors.get(k).filter(|_| sigma > 1e-8 * largest) else {
+                factors.left.push(vec![0.0; rows]);
+                factors.right.push(vec![0.0; columns]);
+                factors.singular.push(0.0);
+                continue;
             };
-            factors.left.push(of(&left, rows, sigma.sqrt()));
-            factors.right.push(of(&right, columns, 1.0 / sigma.sqrt()));
-            factors.singular.push(found.map_or(0.0, |_| sigma));
+            factors.left.push(combined(&left, weights, sigma.sqrt()));
+            factors.right.push(combined(&right, weights, 1.0 / sigma.sqrt()));
+            factors.singular.push(sigma);
         }
         factors
     }
 
     /// `‖matrix − left · rightᵀ‖ / ‖matrix‖` with the factors as f32 holds them; 0 of a zero matrix.
     pub fn relative_error(&self, left: &[Vec<f64>], right: &[Vec<f64>]) -> f64 {
-        let single = |v: f64| f64::from(v as f32);
         let rows: Vec<(f64, f64)> = (0..self.rows)
             .into_par_iter()
             .map(|row| {
                 let mut rest = self.row(row).to_vec();
                 for (l, r) in left.iter().zip(right) {
-                    let factor = single(l[row]);
-                    rest.iter_mut().zip(r).for_each(|(v, &r)| *v -= factor * single(r));
+                    let factor = in_f32(l[row]);
+                    rest.iter_mut().zip(r).for_each(|(v, &r)| *v -= factor * in_f32(r));
                 }
                 (dot(&rest, &rest), dot(self.row(row), self.row(row)))
             })
@@ -99,20 +102,28 @@ impl Matrix {
     }
 
     fn times(&self, vectors: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        let one = |v: &Vec<f64>| (0..self.rows).map(|row| dot(self.row(row), v)).collect();
-        vectors.par_iter().map(one).collect()
+        vectors
+            .par_iter()
+            .map(|v| (0..self.rows).map(|row| dot(self.row(row), v)).collect())
+            .collect()
     }
 
     fn transposed_times(&self, vectors: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        let one = |v: &Vec<f64>| {
-            let mut sum = vec![0.0; self.columns];
-            for (row, &factor) in v.iter().enumerate() {
-                sum.iter_mut().zip(self.row(row)).for_each(|(s, &a)| *s += factor * a);
-            }
-            sum
-        };
-        vectors.par_iter().map(one).collect()
+        vectors.par_iter().map(|v| self.transposed_times_one(v)).collect()
     }
+
+    fn transposed_times_one(&self, v: &[f64]) -> Vec<f64> {
+        let mut sum = vec![0.0; self.columns];
+        for (row, &factor) in v.iter().enumerate() {
+            sum.iter_mut().zip(self.row(row)).for_each(|(s, &a)| *s += factor * a);
+        }
+        sum
+    }
+}
+
+/// As f32 holds it.
+fn in_f32(v: f64) -> f64 {
+    f64::from(v as f32)
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -151,8 +162,10 @@ fn orthonormal(mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
 /// Van Loan, section 8.5).
 fn eigen(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
     let size = a.len();
-    let identity = |i: usize| (0..size).map(|j| f64::from(u8::from(i == j))).collect();
-    let mut vectors: Vec<Vec<f64>> = (0..size).map(identity).collect();
+    let mut vectors = vec![vec![0.0; size]; size];
+    for (i, vector) in vectors.iter_mut().enumerate() {
+        vector[i] = 1.0;
+    }
 
     for _ in 0..MAX_ITERATIONS {
         let norm: f64 = a.iter().flatten().map(|v| v * v).sum();
@@ -173,6 +186,19 @@ fn eigen(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
     (values, order.iter().map(|&i| vectors[i].clone()).collect())
 }
 
+/// A rotation of the plane.
+struct Rotation {
+    cosine: f64,
+    sine: f64,
+}
+
+impl Rotation {
+    fn turn(&self, x: f64, y: f64) -> (f64, f64) {
+        let Self { cosine, sine } = self;
+        (cosine * x - sine * y, sine * x + cosine * y)
+    }
+}
+
 /// Makes `a[p][q]` zero.
 fn rotate(a: &mut [Vec<f64>], vectors: &mut [Vec<f64>], p: usize, q: usize) {
     if a[p][q] == 0.0 {
@@ -181,16 +207,15 @@ fn rotate(a: &mut [Vec<f64>], vectors: &mut [Vec<f64>], p: usize, q: usize) {
     let theta = (a[q][q] - a[p][p]) / (2.0 * a[p][q]);
     let tangent = theta.signum() / (theta.abs() + theta.hypot(1.0));
     let cosine = 1.0 / tangent.hypot(1.0);
-    let sine = tangent * cosine;
-    let turn = |x: f64, y: f64| (cosine * x - sine * y, sine * x + cosine * y);
+    let rotation = Rotation { cosine, sine: tangent * cosine };
 
     for row in a.iter_mut() {
-        (row[p], row[q]) = turn(row[p], row[q]);
+        (row[p], row[q]) = rotation.turn(row[p], row[q]);
     }
     for rows in [a, vectors] {
         let (first, rest) = rows.split_at_mut(q);
         for (x, y) in first[p].iter_mut().zip(&mut rest[0]) {
-            (*x, *y) = turn(*x, *y);
+            (*x, *y) = rotation.turn(*x, *y);
         }
     }
 }

@@ -34,25 +34,25 @@ impl Learner<'_> {
     /// # Panics
     /// When the signatures differ, or [`Learner::check`] would have refused the data.
     pub fn barrier(&self, a: &Checkpoint, b: &Checkpoint, plan: &BarrierPlan<'_>) -> Barrier {
-        let loss = |point: usize| {
+        let mut losses = Vec::with_capacity(SEGMENT_POINTS);
+        for point in 0..SEGMENT_POINTS {
             let params = a.interpolated(b, point as f64 / (SEGMENT_POINTS - 1) as f64);
             let (samples, batch) = (plan.statistics_samples, plan.batch_size);
             let params = self.with_statistics(&params, plan.statistics, samples, batch);
-            self.evaluate(&params, plan.data).loss
-        };
-        Barrier::of((0..SEGMENT_POINTS).map(loss).collect())
+            losses.push(self.evaluate(&params, plan.data).loss);
+        }
+        Barrier::of(losses)
     }
 }
 
 impl Barrier {
     fn of(losses: Vec<f64>) -> Self {
         let (first, last) = (losses[0], losses[losses.len() - 1]);
-        let above = |(point, loss): (usize, &f64)| {
+        let above_chord = losses.iter().enumerate().map(|(point, loss)| {
             let alpha = point as f64 / (losses.len() - 1) as f64;
             loss - (1.0 - alpha) * first - alpha * last
-        };
-        let height = losses.iter().enumerate().map(above).fold(0.0, f64::max);
-        Self { height, losses }
+        });
+        Self { height: above_chord.fold(0.0, f64::max), losses }
     }
 }
 

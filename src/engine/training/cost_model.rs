@@ -2,8 +2,10 @@
 
 use crate::{
     execution::cpu::stored_for_backward,
-    network::{Graph, GraphError, Op, Operand, shapes::channels},
-    tensors::Signature,
+    network::{
+        Instruction, Layer, Program,
+        program::layer::{Attention, Conv2d, Linear, Nonlinearity, PatchEmbed},
+    },
 };
 
 /// Work and memory of one sample's forward pass.
@@ -29,49 +31,47 @@ pub struct Load {
 const ON_THE_WAY: f64 = 4.0;
 
 impl Load {
-    /// That of a graph, for samples as large as its input.
-    ///
-    /// # Errors
-    /// As [`Graph::shapes`].
-    pub fn of(graph: &Graph, signature: &Signature) -> Result<Self, GraphError> {
-        let shapes = graph.shapes(signature)?;
-        let size = |shape: &[usize]| shape.iter().product::<usize>() as f64;
-        let kept = stored_for_backward(graph).into_iter().map(|operand| match operand {
-            Operand::Input => size(graph.input.shape()),
-            Operand::Node(position) => size(&shapes[position]),
-        });
+    /// That of a program, for samples as large as its input.
+    pub fn of(program: &Program) -> Self {
+        let kept = stored_for_backward(program).into_iter();
+        let kept = kept.map(|operand| program.shape(operand).iter().product::<usize>() as f64);
 
         let mut load = Self { held: kept.sum(), ..Self::default() };
-        for (node, shape) in graph.nodes.iter().zip(&shapes) {
-            let elements = size(shape);
-            let positions = elements / channels(shape) as f64;
-            let weight = |param: &str| {
-                signature[&format!("{param}.weight")].shape.iter().product::<usize>() as f64
-            };
-            let mut held = elements;
-            match &node.op {
-                Op::Linear { param, .. } => load.products += 2.0 * weight(param) * positions,
-                Op::Conv2d { param, .. } | Op::PatchEmbed { param } => {
-                    load.convolutions += 2.0 * weight(param) * positions;
-                }
-                Op::Attention { heads, .. } => {
-                    let scores = *heads as f64 * positions * positions;
-                    load.convolutions += 4.0 * positions * elements;
-                    load.heavy += 3.0 * scores + 4.0 * elements;
-                    held += 3.0 * scores;
-                }
-                Op::Relu {} | Op::Add {} | Op::BatchNorm { .. } | Op::GlobalAvgPool {} => {
-                    load.light += elements;
-                }
-                Op::Flatten {} | Op::Dropout { .. } => {}
-                _ => load.heavy += elements,
-            }
-
-            load.largest = load.largest.max(held);
-            load.nodes += 1.0;
+        for instruction in &program.instructions {
+            load.add(instruction);
         }
         load.held += ON_THE_WAY * load.largest;
-        Ok(load)
+        load
+    }
+
+    fn add(&mut self, instruction: &Instruction) {
+        let elements = instruction.size() as f64;
+        let positions = elements / instruction.channels() as f64;
+        let mut held = elements;
+
+        match &instruction.layer {
+            Layer::Linear(Linear { weight, .. }) => {
+                self.products += 2.0 * weight.len() as f64 * positions;
+            }
+            Layer::Conv2d(Conv2d { weight, .. }) | Layer::PatchEmbed(PatchEmbed { weight, .. }) => {
+                self.convolutions += 2.0 * weight.len() as f64 * positions;
+            }
+            Layer::Attention(Attention { heads, .. }) => {
+                let scores = *heads as f64 * positions * positions;
+                self.convolutions += 4.0 * positions * elements;
+                self.heavy += 3.0 * scores + 4.0 * elements;
+                held += 3.0 * scores;
+            }
+            Layer::Nonlinear(Nonlinearity::Relu)
+            | Layer::Add
+            | Layer::BatchNorm(_)
+            | Layer::GlobalAvgPool { .. } => self.light += elements,
+            Layer::Flatten | Layer::Identity => {}
+            _ => self.heavy += elements,
+        }
+
+        self.largest = self.largest.max(held);
+        self.nodes += 1.0;
     }
 }
 
@@ -90,7 +90,7 @@ mod tests {
                 {"op": "flatten"}, {"op": "linear", "param": "fc"}]),
         );
         let signature = testing::signature(&[("c.weight", &[6, 2, 3, 3]), ("fc.weight", &[5, 96])]);
-        let load = Load::of(&graph, &signature).unwrap();
+        let load = Load::of(&graph.resolve(&signature).unwrap());
         assert_eq!(load.convolutions, 2.0 * 108.0 * 16.0);
         assert_eq!(load.products, 2.0 * 480.0);
         assert_eq!((load.light, load.heavy), (96.0, 96.0));

@@ -37,10 +37,15 @@ impl Learner<'_> {
     /// # Panics
     /// When [`Learner::check`] would have refused the batch.
     pub fn layer_rows(&self, params: &Checkpoint, batch: &Batch, places: &[Place]) -> LayerRows {
-        let weights = Weights::upload(self.graph, params, &Executor::Cpu);
+        let weights = Weights::upload(&self.program, params, &Executor::Cpu);
         let input = CpuActivation::new(batch.inputs.clone(), &batch.sample_shape);
-        let trace =
-            cpu::forward(self.graph, &weights, input, BatchNormMode::Running, Stored::Everything);
+        let trace = cpu::forward(
+            &self.program,
+            &weights,
+            input,
+            BatchNormMode::Running,
+            Stored::Everything,
+        );
 
         let mut rows = HashMap::new();
         for place in places {

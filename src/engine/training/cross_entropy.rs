@@ -40,14 +40,17 @@ pub fn counted(labels: &[i64]) -> impl Iterator<Item = i64> + '_ {
 /// # Panics
 /// When a label is no class.
 pub fn scores(logits: &[f32], labels: &[i64]) -> Scores {
-    let one = |(row, &label): (&[f32], &i64)| {
-        let (maximum, total) = normaliser(row);
-        let best = row.iter().position(|&v| f64::from(v) >= maximum).unwrap_or(0);
-        (total.ln() + maximum - f64::from(row[label as usize]), best as u32)
-    };
     let rows = logits.par_chunks(width(logits, labels)).zip(labels);
-    let (losses, predictions) = rows.filter(|&(_, &label)| label != IGNORED).map(one).unzip();
+    let counted = rows.filter(|&(_, &label)| label != IGNORED);
+    let (losses, predictions) = counted.map(|(row, &label)| score(row, label as usize)).unzip();
     Scores { losses, predictions }
+}
+
+/// Loss and prediction of one row.
+fn score(row: &[f32], label: usize) -> (f64, u32) {
+    let (maximum, total) = normaliser(row);
+    let best = row.iter().position(|&v| f64::from(v) >= maximum).unwrap_or(0);
+    (total.ln() + maximum - f64::from(row[label]), best as u32)
 }
 
 /// The gradient of the mean loss of the counted rows with respect to the logits:

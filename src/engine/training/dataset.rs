@@ -1,11 +1,13 @@
 //! Labelled samples, their values in host memory or in a file. Reading them from a store is for `artifacts`.
 
+mod batch;
+mod hold_out;
+
 use bytes::Bytes;
-use rand::{SeedableRng, seq::SliceRandom};
-use rand_chacha::ChaCha8Rng;
 
 use super::cross_entropy::IGNORED;
 use crate::tensors::{DType, HostTensor};
+pub use batch::Batch;
 
 /// Samples with their labels. Cloning and [`Dataset::subset`] share the values.
 #[derive(Clone, Debug)]
@@ -29,42 +31,10 @@ enum Inputs {
     Bytes(HostTensor),
 }
 
-/// Samples `[B, …sample_shape]`, row-major, with a label for every row of logits: `[B]`, or `[B, S]`
-/// where every token predicts the next one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    pub inputs: Vec<f32>,
-    pub sample_shape: Vec<usize>,
-    pub labels: Vec<i64>,
-}
-
-impl Batch {
-    pub fn len(&self) -> usize {
-        self.inputs.len() / self.sample_shape.iter().product::<usize>().max(1)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.inputs.is_empty()
-    }
-
-    /// The batch in order, in parts of at most so many samples.
-    pub fn parts(&self, samples: usize) -> impl Iterator<Item = Self> + '_ {
-        let size = self.inputs.len() / self.len().max(1);
-        let labels = self.labels.len() / self.len().max(1);
-        let pairs = self.inputs.chunks(size * samples).zip(self.labels.chunks(labels * samples));
-        pairs.map(|(inputs, labels)| Self {
-            inputs: inputs.to_vec(),
-            sample_shape: self.sample_shape.clone(),
-            labels: labels.to_vec(),
-        })
-    }
-}
-
 /// What each position predicts, given labels `[N, S]` that stand at the tokens themselves, as Hugging
 /// Face has them: the label of the position after it, and nothing at the last.
 pub fn next_labels(labels: &[i64], length: usize) -> Vec<i64> {
-    let shifted = |sample: &[i64]| [&sample[1..], &[IGNORED]].concat();
-    labels.chunks(length).flat_map(shifted).collect()
+    labels.chunks(length).flat_map(|sample| [&sample[1..], &[IGNORED]].concat()).collect()
 }
 
 impl Dataset {
@@ -234,36 +204,6 @@ impl Dataset {
             scaling: self.scaling.clone(),
             has_token_types: self.has_token_types,
         }
-    }
-
-    /// `(rest, held out)`: of every class `fraction` of its samples (rounded, drawn by `ChaCha8` from
-    /// `seed`) are held out; both parts keep the order of the samples. Sequences have no class. Where
-    /// every class is too small for one, they are drawn from all together.
-    pub fn hold_out(&self, fraction: f64, seed: u64) -> (Self, Self) {
-        let together = vec![0; self.len()];
-        let split = match self.labels_each() {
-            1 => self.hold_out_of(&self.labels, fraction, seed),
-            _ => self.hold_out_of(&together, fraction, seed),
-        };
-        if split.1.is_empty() { self.hold_out_of(&together, fraction, seed) } else { split }
-    }
-
-    fn hold_out_of(&self, class_of: &[i64], fraction: f64, seed: u64) -> (Self, Self) {
-        let mut classes = class_of.to_vec();
-        classes.sort_unstable();
-        classes.dedup();
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut held = vec![false; self.len()];
-        for class in classes {
-            let mut members: Vec<usize> =
-                (0..self.len()).filter(|&i| class_of[i] == class).collect();
-            members.shuffle(&mut rng);
-            let count = (members.len() as f64 * fraction).round() as usize;
-            members[..count].iter().for_each(|&i| held[i] = true);
-        }
-        let part =
-            |want: bool| -> Vec<usize> { (0..self.len()).filter(|&i| held[i] == want).collect() };
-        (self.subset(&part(false)), self.subset(&part(true)))
     }
 }
 

@@ -26,7 +26,7 @@ impl Learner<'_> {
     /// # Panics
     /// When [`Learner::check`] would have refused the data.
     pub fn evaluate(&self, params: &Checkpoint, data: &Dataset) -> Evaluation {
-        let weights = Weights::upload(self.graph, params, &self.executor);
+        let weights = Weights::upload(&self.program, params, &self.executor);
         self.evaluate_weights(&weights, data)
     }
 
@@ -44,7 +44,7 @@ impl Learner<'_> {
 
     /// Row-major logits `[B, classes]` with the running statistics.
     pub fn predict(&self, params: &Checkpoint, batch: &Batch) -> Vec<f32> {
-        let weights = Weights::upload(self.graph, params, &self.executor);
+        let weights = Weights::upload(&self.program, params, &self.executor);
         self.logits(&weights, batch.clone(), BatchNormMode::Running).0
     }
 }

@@ -4,9 +4,9 @@
 
 use serde::Serialize;
 
-use crate::{
-    network::{Graph, GraphError, Op, shapes::channels},
-    tensors::Signature,
+use crate::network::{
+    Instruction, Layer, Program,
+    program::layer::{Conv2d, Linear, PatchEmbed},
 };
 
 /// Work done, in samples and in floating-point operations.
@@ -53,27 +53,22 @@ impl std::ops::Add for Cost {
 }
 
 /// Floating-point operations of one sample's forward pass.
-///
-/// # Errors
-/// As [`Graph::shapes`].
-pub fn forward_flops(graph: &Graph, signature: &Signature) -> Result<f64, GraphError> {
-    let shapes = graph.shapes(signature)?;
-    let flops = graph.nodes.iter().zip(&shapes).map(|(node, shape)| {
-        let weight = |param: &str| {
-            signature[&format!("{param}.weight")].shape.iter().product::<usize>() as f64
-        };
+pub fn forward_flops(program: &Program) -> f64 {
+    program.instructions.iter().map(instruction_flops).sum()
+}
+
+fn instruction_flops(instruction: &Instruction) -> f64 {
+    let positions = instruction.positions() as f64;
+    match &instruction.layer {
         // Every output position reads the weight once, whatever its channels.
-        let positions = (shape.iter().product::<usize>() / channels(shape)) as f64;
-        match &node.op {
-            Op::Linear { param, .. } | Op::Conv2d { param, .. } | Op::PatchEmbed { param } => {
-                2.0 * weight(param) * positions
-            }
-            // Every query meets every key, then every value.
-            Op::Attention { .. } => 4.0 * positions * positions * channels(shape) as f64,
-            _ => 0.0,
+        Layer::Linear(Linear { weight, .. }) => 2.0 * weight.len() as f64 * positions,
+        Layer::Conv2d(Conv2d { weight, .. }) | Layer::PatchEmbed(PatchEmbed { weight, .. }) => {
+            2.0 * weight.len() as f64 * positions
         }
-    });
-    Ok(flops.sum())
+        // Every query meets every key, then every value.
+        Layer::Attention(_) => 4.0 * positions * positions * instruction.channels() as f64,
+        _ => 0.0,
+    }
 }
 
 #[cfg(test)]
@@ -81,7 +76,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::tensors::{DType, TensorInfo};
+    use crate::{
+        network::Graph,
+        tensors::{DType, Signature, TensorInfo},
+    };
 
     #[test]
     fn multiplications_are_counted_by_hand() {
@@ -96,7 +94,7 @@ mod tests {
             ("fc.weight".into(), tensor(&[5, 96])),
         ]);
         // 6 channels × 16 positions × 9 weights, and 5 × 96.
-        let forward = forward_flops(&graph, &signature).unwrap();
+        let forward = forward_flops(&graph.resolve(&signature).unwrap());
         assert!((forward - 2.0 * (864.0 + 480.0)).abs() < 1e-9);
         let cost = Cost::of(2, 1, forward) - Cost::of(1, 0, forward);
         assert_eq!((cost.sample_gradients, cost.sample_forwards), (1, 1));

@@ -4,6 +4,8 @@
 //! A driver that computes wrong gives no error: every model is merely as accurate as a guess. Who chose
 //! a device therefore asks [`check`] first, in a process of its own where a driver may crash.
 
+mod cases;
+
 use burn::tensor::Device;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -14,6 +16,7 @@ use crate::{
     network::{Graph, Token},
     tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
 };
+use cases::cases;
 
 /// How far a value may be from the CPU's, over the largest of its tensor: sums in another order differ
 /// by some 1e-6, a wrong kernel by the value itself.
@@ -62,9 +65,14 @@ pub fn check(device: &Device) -> Result<(), Wrong> {
 fn compare(expected: &[Answer], found: &[Answer]) -> Result<(), Wrong> {
     for (right, own) in expected.iter().zip(found) {
         let largest = right.values.iter().fold(0f32, |most, value| most.max(value.abs()));
-        let close = |a: f32, b: f32| (a - b).abs() <= BOUND * largest.max(BOUND);
+        let allowed = BOUND * largest.max(BOUND);
         let mut pairs = right.values.iter().zip(&own.values);
-        if let Some((&expected, &found)) = pairs.find(|(a, b)| !close(**a, **b)) {
+        // A difference that is no number is too large as well.
+        let different = pairs.find(|(a, b)| {
+            let difference = (*a - *b).abs();
+            difference.is_nan() || difference > allowed
+        });
+        if let Some((&expected, &found)) = different {
             let (kind, tensor) = (right.kind, right.tensor.clone());
             return Err(Wrong { kind, tensor, expected, found });
         }
@@ -80,9 +88,7 @@ impl Case {
     fn answers(&self, device: &Device) -> Vec<Answer> {
         let document = json!({"input": self.input, "nodes": self.nodes});
         let graph = Graph::from_document(&document).expect("our own graph");
-        let info = |shape: &[usize]| TensorInfo { dtype: DType::F32, shape: shape.to_vec() };
-        let signature: Signature =
-            self.tensors.iter().map(|(name, shape)| ((*name).to_owned(), info(shape))).collect();
+        let signature = self.signature();
         let learner = Learner::new(&graph, &signature, device.clone()).expect("our own graph");
 
         let params = parameters(&signature);
@@ -97,6 +103,14 @@ impl Case {
             values: tensor.f32().into_owned(),
         }));
         answers
+    }
+
+    fn signature(&self) -> Signature {
+        let tensors = self.tensors.iter().map(|(name, shape)| {
+            let info = TensorInfo { dtype: DType::F32, shape: shape.clone() };
+            ((*name).to_owned(), info)
+        });
+        tensors.collect()
     }
 
     fn batch(&self, graph: &Graph) -> Batch {
@@ -129,115 +143,6 @@ fn parameters(signature: &Signature) -> Checkpoint {
 fn token(rng: &mut ChaCha8Rng, at: usize) -> Token {
     let masked = at > 4 && rng.random_bool(0.5);
     Token { id: rng.random_range(0..VOCABULARY as u32), token_type: 0, masked }
-}
-
-fn image(nodes: Value) -> (Value, Value) {
-    (json!({"kind": "image", "shape": [3, 17, 13]}), nodes)
-}
-
-fn tokens(nodes: Value) -> (Value, Value) {
-    (json!({"kind": "tokens", "shape": [LENGTH]}), nodes)
-}
-
-fn cases() -> Vec<Case> {
-    let case = Case::new;
-    vec![
-        case(
-            "matrix product",
-            (
-                json!({"kind": "features", "shape": [67]}),
-                json!([{"op":"linear","param":"a"},{"op":"relu"},{"op":"linear","param":"head"}]),
-            ),
-            vec![
-                ("a.weight", vec![129, 67]),
-                ("a.bias", vec![129]),
-                ("head.weight", vec![CLASSES, 129]),
-            ],
-        ),
-        case(
-            "convolution",
-            image(json!([{"op":"conv2d","param":"a","stride":2,"padding":1},{"op":"gelu"},
-                {"op":"conv2d","param":"b","groups":7,"padding":[0,1]},{"op":"global_avg_pool"},
-                {"op":"linear","param":"head"}])),
-            vec![
-                ("a.weight", vec![7, 3, 3, 3]),
-                ("a.bias", vec![7]),
-                ("b.weight", vec![14, 1, 3, 3]),
-                ("head.weight", vec![CLASSES, 14]),
-            ],
-        ),
-        case(
-            "batch norm",
-            image(json!([{"op":"conv2d","param":"a","stride":3},{"op":"batch_norm","param":"n"},
-                {"op":"relu"},{"op":"global_avg_pool"},{"op":"linear","param":"head"}])),
-            vec![
-                ("a.weight", vec![5, 3, 3, 3]),
-                ("n.weight", vec![5]),
-                ("n.bias", vec![5]),
-                ("n.running_mean", vec![5]),
-                ("n.running_var", vec![5]),
-                ("head.weight", vec![CLASSES, 5]),
-            ],
-        ),
-        case(
-            "pooling",
-            image(json!([{"op":"conv2d","param":"a"},
-                {"op":"max_pool","kernel":3,"stride":2,"padding":1},
-                {"op":"avg_pool","kernel":2,"stride":1},
-                {"op":"adaptive_avg_pool","output":[3,2]},{"op":"flatten"},
-                {"op":"linear","param":"head"}])),
-            vec![("a.weight", vec![4, 3, 2, 2]), ("head.weight", vec![CLASSES, 24])],
-        ),
-        case(
-            "gather",
-            tokens(json!([{"op":"embedding","param":"words"},
-                {"op":"select_token","position":"end","padding":0,"inputs":["words","input"]},
-                {"op":"linear","param":"head"}])),
-            vec![("words.weight", vec![VOCABULARY, 9]), ("head.weight", vec![CLASSES, 9])],
-        ),
-        case(
-            "norm",
-            tokens(json!([{"op":"embedding","param":"words"},{"op":"layer_norm","param":"n1"},
-                {"op":"linear","param":"a"},{"op":"rms_norm","param":"n2"},{"op":"silu","id":"s"},
-                {"op":"mean_tokens","inputs":["s","input"]},{"op":"linear","param":"head"}])),
-            vec![
-                ("words.weight", vec![VOCABULARY, 9]),
-                ("n1.weight", vec![9]),
-                ("n1.bias", vec![9]),
-                ("a.weight", vec![13, 9]),
-                ("n2.weight", vec![13]),
-                ("head.weight", vec![CLASSES, 13]),
-            ],
-        ),
-        case(
-            "softmax",
-            tokens(json!([{"op":"embedding","param":"words"},
-                {"op":"linear","param":"q","inputs":["words"]},
-                {"op":"linear","param":"k","inputs":["words"]},
-                {"op":"linear","param":"v","inputs":["words"]},
-                {"op":"attention","heads":3,"kv_heads":1,"causal":true,"mask":true,"rotary":{"theta":50.0},
-                 "inputs":["q","k","v","input"],"id":"attended"},
-                {"op":"gelu_tanh","id":"g"},{"op":"mean_tokens","inputs":["g","input"]},
-                {"op":"tanh"},{"op":"linear","param":"head"}])),
-            vec![
-                ("words.weight", vec![VOCABULARY, 10]),
-                ("q.weight", vec![18, 10]),
-                ("k.weight", vec![6, 10]),
-                ("v.weight", vec![6, 10]),
-                ("head.weight", vec![CLASSES, 18]),
-            ],
-        ),
-    ]
-}
-
-impl Case {
-    fn new(
-        kind: &'static str,
-        (input, nodes): (Value, Value),
-        tensors: Vec<(&'static str, Vec<usize>)>,
-    ) -> Self {
-        Self { kind, input, nodes, tensors }
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! many to be held at once.
 
 use super::{Batch, Learner};
-use crate::network::{Input, Node, Op, Task};
+use crate::network::{Input, Instruction, Layer, Task, program::layer::Attention};
 
 /// Bytes of activations that the backward pass may hold.
 pub(super) const ACTIVATION_BYTES: usize = 512 << 20;
@@ -31,18 +31,19 @@ impl Learner<'_> {
     /// What one sample's activations take: every node's output once, attention's scores three
     /// times. Tokens count as many as the sample has.
     fn sample_bytes(&self, sample_shape: &[usize]) -> usize {
-        let longest = self.graph.input.shape()[0];
-        let is_tokens = matches!(self.graph.input, Input::Tokens { .. });
+        let longest = self.program.input.shape()[0];
+        let is_tokens = matches!(self.program.input, Input::Tokens { .. });
         let tokens = if is_tokens { sample_shape[0] } else { longest };
-        let of_node = |(node, shape): (&Node, &Vec<usize>)| {
-            let positions = if shape.len() == 2 && is_tokens { tokens } else { shape[0] };
-            let output = shape.iter().skip(1).product::<usize>() * positions;
-            match &node.op {
-                Op::Attention { heads, .. } => output + 3 * heads * positions * positions,
-                _ => output,
+
+        let mut values = 0;
+        for Instruction { layer, output, .. } in &self.program.instructions {
+            let positions = if output.len() == 2 && is_tokens { tokens } else { output[0] };
+            values += output.iter().skip(1).product::<usize>() * positions;
+            if let Layer::Attention(Attention { heads, .. }) = layer {
+                values += 3 * heads * positions * positions;
             }
-        };
-        4 * self.graph.nodes.iter().zip(&self.shapes).map(of_node).sum::<usize>()
+        }
+        4 * values
     }
 }
 

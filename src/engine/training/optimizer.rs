@@ -81,6 +81,7 @@ impl Moments {
         };
         self.first = Some(first.clone());
         self.second = Some(second.clone());
+
         let first_bias = 1.0 - MOMENTUM.powi(self.steps);
         let second_bias = 1.0 - SQUARE_MOMENTUM.powi(self.steps);
         let denominator = (second / second_bias).sqrt() + EPSILON;

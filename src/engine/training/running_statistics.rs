@@ -11,9 +11,11 @@ use rand_chacha::ChaCha8Rng;
 use super::{Dataset, Learner};
 use crate::{
     execution::{BatchNormMode, Moments, Weights},
-    network::Op,
     tensors::{Checkpoint, HostTensor},
 };
+
+/// Samples from which running statistics are re-estimated, by default.
+pub const STATISTICS_SAMPLES: usize = 1024;
 
 /// Sums over batches of a norm's mean and unbiased variance.
 #[derive(Default)]
@@ -42,25 +44,22 @@ impl Learner<'_> {
         if !self.graph.has_batch_norm() {
             return params.clone();
         }
-        let weights = Weights::upload(self.graph, params, &self.executor);
+        let weights = Weights::upload(&self.program, params, &self.executor);
 
-        let mut sums = BTreeMap::<String, Sums>::new();
+        let mut sums = BTreeMap::<(&String, &String), Sums>::new();
         for positions in draw(data.len(), samples, batch_size) {
             let (_, seen) = self.logits(&weights, data.batch(&positions), BatchNormMode::Batch);
-            for (node, moments) in seen {
-                let Op::BatchNorm { param, .. } = &self.graph.nodes[node].op else {
-                    unreachable!("only batch norm has moments")
-                };
-                sums.entry(param.clone()).or_default().add(&moments);
+            for (position, norm) in self.program.batch_norms() {
+                let names = (&norm.running_mean.name, &norm.running_var.name);
+                sums.entry(names).or_default().add(&seen[&position]);
             }
         }
 
         let mut result = params.clone();
-        for (param, sums) in sums {
-            for (suffix, sum) in [("running_mean", &sums.mean), ("running_var", &sums.variance)] {
-                let name = format!("{param}.{suffix}");
+        for ((mean, variance), sums) in sums {
+            for (name, sum) in [(mean, &sums.mean), (variance, &sums.variance)] {
                 let values = sum.iter().map(|v| (v / sums.batches) as f32).collect();
-                let dtype = params[&name].dtype();
+                let dtype = params[name].dtype();
                 result.insert(name, HostTensor::from_f32_as(dtype, vec![sum.len()], values));
             }
         }
@@ -72,14 +71,15 @@ impl Sums {
     fn add(&mut self, seen: &Moments) {
         // One value a channel has no spread; PyTorch refuses it, here its variance is 0.
         let unbiased = seen.count as f64 / seen.count.saturating_sub(1).max(1) as f64;
-        let accumulate = |sum: &mut Vec<f64>, values: &[f64], factor: f64| {
-            sum.resize(values.len(), 0.0);
-            sum.iter_mut().zip(values).for_each(|(s, v)| *s += v * factor);
-        };
-        accumulate(&mut self.mean, &seen.mean, 1.0);
-        accumulate(&mut self.variance, &seen.variance, unbiased);
+        add_scaled(&mut self.mean, &seen.mean, 1.0);
+        add_scaled(&mut self.variance, &seen.variance, unbiased);
         self.batches += 1.0;
     }
+}
+
+fn add_scaled(sum: &mut Vec<f64>, values: &[f64], factor: f64) {
+    sum.resize(values.len(), 0.0);
+    sum.iter_mut().zip(values).for_each(|(s, v)| *s += v * factor);
 }
 
 /// Positions in batches whose sizes differ by one at most: a small last batch would count as much

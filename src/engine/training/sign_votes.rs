@@ -19,7 +19,7 @@ impl Learner<'_> {
         data: &Dataset,
         positions: &[usize],
     ) -> Checkpoint {
-        let weights = Weights::upload(self.graph, params, &self.executor);
+        let weights = Weights::upload(&self.program, params, &self.executor);
         let mut votes: Vec<(String, Vec<f32>)> = Vec::new();
         for name in self.graph.learned() {
             votes.extend(params.get(&name).map(|tensor| (name, vec![0.0; tensor.len()])));
@@ -34,11 +34,11 @@ impl Learner<'_> {
             }
         }
 
-        let tensor = |(name, votes): (String, Vec<f32>)| {
+        let tensors = votes.into_iter().map(|(name, votes)| {
             let shape = params[&name].shape().to_vec();
             (name, HostTensor::from_f32(shape, votes))
-        };
-        votes.into_iter().map(tensor).collect()
+        });
+        tensors.collect()
     }
 }
 

@@ -147,6 +147,7 @@ impl Trials<'_> {
         let (timesteps, step) = (self.transports.len(), pick.step);
         let known = pick.best.as_ref().map(|trial| Score::of(step, &trial.evaluation));
         let mut scores = Vec::with_capacity(ALPHAS.len());
+
         for alpha in ALPHAS {
             self.problem.step(timesteps, timesteps)?;
             if let Some(score) = known.filter(|_| alpha.to_bits() == 1f64.to_bits()) {
@@ -159,14 +160,16 @@ impl Trials<'_> {
                 *pick = Pick { step, alpha, best: Some(trial) };
             }
         }
+
         Ok(scores)
     }
 
     fn run(&self, step: usize, alpha: f64) -> Trial {
         let problem = self.problem;
         let model = problem.finished(&self.transports[step - 1], step, alpha);
-        let evaluate = || problem.learner.evaluate(&model, self.validation);
-        let evaluation = problem.ledger.time(Work::Evaluation, evaluate);
+        let evaluation = problem
+            .ledger
+            .time(Work::Evaluation, || problem.learner.evaluate(&model, self.validation));
         Trial { model, evaluation }
     }
 }

@@ -50,11 +50,13 @@ pub fn compare(of: (&str, &Signature), than: (&str, &Signature)) -> Result<(), I
             Some(_) => {}
         }
     }
+
     let missing = than.1.keys().filter(|name| !of.1.contains_key(*name));
     differences.extend(missing.map(|name| format!("{name} is missing in {}", of.0)));
     if differences.is_empty() {
         return Ok(());
     }
+
     Err(Incompatible { hint, ..Incompatible::new(of.0, than.0, differences) })
 }
 
@@ -211,6 +213,7 @@ impl AdoptedHead {
         let kept = base.iter().filter(|(name, _)| !self.left_out.contains(*name));
         let mut with: Checkpoint = kept.map(|(name, t)| (name.to_owned(), t.clone())).collect();
         let dtype = with.iter().map(|(_, t)| t.dtype()).find(|dtype| dtype.is_float());
+
         for name in &self.tensors {
             let Some(tensor) = tuned.get(name) else { continue };
             let replaced = has_other_classes && self.of_other_classes.contains(name);
@@ -226,6 +229,7 @@ impl AdoptedHead {
             };
             with.insert(name.clone(), tensor);
         }
+
         with
     }
 }

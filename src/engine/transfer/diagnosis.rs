@@ -102,17 +102,17 @@ pub fn relation(problem: &Problem, alignment: &Alignment) -> Relation {
     // Without a head of its own the new base has no loss.
     let has_head = problem.trajectory.head().is_empty();
     let gradients = has_head.then(|| gradients(problem)).flatten();
-    let cosine = |permutation: &Permutation| {
+    let [at_identity, aligned] = [&identity, permutation].map(|permutation| {
         let (source, target) = gradients.as_ref()?;
         let moved = permutation.apply(problem.symmetry, source);
         let names: Vec<String> = moved.iter().map(|(name, _)| name.to_owned()).collect();
         cosines(&names, &moved, target).all
-    };
+    });
 
     Relation {
         fixed_points: permutation.fixed_points(),
-        gradient_cosine_at_identity: cosine(&identity),
-        gradient_cosine: cosine(permutation),
+        gradient_cosine_at_identity: at_identity,
+        gradient_cosine: aligned,
         barrier: has_head.then(|| barrier(problem)).flatten(),
     }
 }
@@ -126,10 +126,10 @@ fn gradients(problem: &Problem) -> Option<(Checkpoint, Checkpoint)> {
     let drawn = rand::seq::index::sample(&mut rng, train.len(), size).into_vec();
     let batch: Batch = train.batch(&drawn);
 
-    let gradient = |base: &Checkpoint| {
+    let [source, target] = [problem.trajectory.base(), problem.target].map(|base| {
         problem.ledger.time(Work::Gradients, || problem.learner.gradient(base, &batch).parts)
-    };
-    Some((gradient(problem.trajectory.base()), gradient(problem.target)))
+    });
+    Some((source, target))
 }
 
 /// On validation, or where there is no validation split not at all.

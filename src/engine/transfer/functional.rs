@@ -29,10 +29,10 @@ use self::{
 };
 use crate::{
     execution::{
-        BatchNormMode, Executor, Moments, Weights,
-        cpu::{CpuActivation, moments, run_node},
+        Moments,
+        cpu::{CpuActivation, moments},
     },
-    network::{Graph, Op, Operand, op::Pair},
+    network::{Graph, Op, Operand, Program, op::Pair},
     tensors::{Checkpoint, HostTensor, matmul::exact_product},
     training::Batch,
     transfer::problem::TransferError,
@@ -66,9 +66,10 @@ impl Start {
 
 /// The four models and the inputs on which their functions are compared.
 pub struct Functions<'a> {
-    /// Of the target's graph; the source's has the same nodes.
+    /// The target's; the source's network has the same nodes.
     pub graph: &'a Graph,
-    pub source_graph: &'a Graph,
+    pub program: &'a Program,
+    pub source_program: &'a Program,
     pub old_base: &'a Checkpoint,
     pub old_tuned: &'a Checkpoint,
     pub new_base: &'a Checkpoint,
@@ -119,18 +120,18 @@ impl Functions<'_> {
         let sites: Vec<Vec<Site>> =
             variants.iter().map(|variant| self.sites(variant.rule)).collect();
         let all: Vec<&Site> = sites.iter().flatten().collect();
-        let lifetimes = Lifetimes::of(self.graph, &held_longer(self.graph, &all));
+        let lifetimes = Lifetimes::of(self.program, &held_longer(self.graph, &all));
         let input = CpuActivation::new(self.inputs.inputs.clone(), &self.inputs.sample_shape);
         let counted = Counted::of(self.graph, &input);
 
-        let walk = |graph, model: &Checkpoint| Walk::new(graph, model.clone(), input.clone());
+        let walk = |program, model: &Checkpoint| Walk::new(program, model.clone(), input.clone());
         let mut models = Models {
-            old_base: walk(self.source_graph, self.old_base),
-            old_tuned: walk(self.source_graph, self.old_tuned),
-            new_base: walk(self.graph, self.new_base),
+            old_base: walk(self.source_program, self.old_base),
+            old_tuned: walk(self.source_program, self.old_tuned),
+            new_base: walk(self.program, self.new_base),
         };
         let mut results: Vec<Walk> =
-            variants.iter().map(|variant| walk(self.graph, variant.start)).collect();
+            variants.iter().map(|variant| walk(self.program, variant.start)).collect();
         results.iter_mut().for_each(|result| result.is_changed = true);
 
         let mut layers = vec![Vec::new(); variants.len()];
@@ -228,16 +229,10 @@ impl Fitter<'_> {
             return Ok(Wanted { rows, values: tuned });
         }
 
-        let old = models.old_base.at(point);
-        let [seen_by_old, seen_by_new] = match sites::activation(graph, self.site.point()) {
-            // What an activation lets through shows more of the units than what stands before it.
-            Some(op) => [&models.old_base, &models.new_base]
-                .map(|walk| rows::matrix(&activated(op, walk.at(point).clone()), &rows)),
-            None => [old, new].map(|activation| rows::matrix(activation, &rows)),
-        };
-        let frame = frame::between(seen_by_old.as_ref(), seen_by_new.as_ref())?;
-        let moved = tuned - rows::matrix(old, &rows);
-        let values = rows::matrix(new, &rows) + exact_product(moved.as_ref(), frame.as_ref());
+        let (old, new) = (rows::matrix(models.old_base.at(point), &rows), rows::matrix(new, &rows));
+        let frame = frame::between(old.as_ref(), new.as_ref())?;
+        let moved = tuned - old;
+        let values = new + exact_product(moved.as_ref(), frame.as_ref());
         Ok(Wanted { rows, values })
     }
 
@@ -446,12 +441,6 @@ fn outputs(op: &Op, weight: &HostTensor) -> usize {
         Op::Linear { transposed: true, .. } => weight.shape()[1],
         _ => weight.shape()[0],
     }
-}
-
-/// What an activation makes of its input.
-fn activated(op: &Op, x: CpuActivation) -> CpuActivation {
-    let weights = Weights::of_op(op, &Checkpoint::new(), &Executor::Cpu);
-    run_node(op, vec![x], &weights, BatchNormMode::Running)
 }
 
 /// Makes the norm by its new moments what it was by its old ones, with the intercept added: γ' = s σ',

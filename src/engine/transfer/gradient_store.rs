@@ -20,6 +20,14 @@ pub enum Side {
     Source,
 }
 
+/// Which gradient of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GradientKey {
+    /// The step whose pair it belongs to, from 1.
+    pub step: usize,
+    pub side: Side,
+}
+
 /// The end of a step, from which the next one goes on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reached {
@@ -34,14 +42,14 @@ pub struct Reached {
     pub prices: Vec<Prices>,
 }
 
-/// A place for gradients, by the step whose pair they belong to (from 1).
+/// A place for gradients.
 pub trait GradientStore: fmt::Debug + Sync {
     /// The gradient that an earlier run with the same inputs left to be found.
-    fn find(&self, at: (usize, Side)) -> Option<Checkpoint>;
+    fn find(&self, key: GradientKey) -> Option<Checkpoint>;
 
     /// Keeps a gradient and gives it back, lazy where memory is short. A `lasting` one may be found
     /// by a later run; any other is replaced by the next of its name.
-    fn keep(&self, at: (usize, Side), gradient: Checkpoint, lasting: bool) -> Checkpoint;
+    fn keep(&self, key: GradientKey, gradient: Checkpoint, lasting: bool) -> Checkpoint;
 
     /// The end of a step that an earlier run with the same inputs has reached.
     fn reached(&self, _step: usize) -> Option<Reached> {
@@ -65,11 +73,11 @@ pub trait GradientStore: fmt::Debug + Sync {
 pub struct InMemory;
 
 impl GradientStore for InMemory {
-    fn find(&self, _: (usize, Side)) -> Option<Checkpoint> {
+    fn find(&self, _: GradientKey) -> Option<Checkpoint> {
         None
     }
 
-    fn keep(&self, _: (usize, Side), gradient: Checkpoint, _: bool) -> Checkpoint {
+    fn keep(&self, _: GradientKey, gradient: Checkpoint, _: bool) -> Checkpoint {
         gradient
     }
 }

@@ -138,6 +138,7 @@ fn by_diagnosis(known: &Known, method: Method) -> (bool, String) {
         let is_first = method == Method::Functional;
         return (is_first, "the bases differ in width, and nothing chooses".into());
     }
+
     let verdict = if related { "the bases are of one lineage" } else { "the bases are unrelated" };
     match method {
         Method::Identity => (related, format!("{verdict}: {numbers}")),

@@ -46,11 +46,12 @@ fn along(values: &[f64], shape: &[usize], axis: usize, map: &Mat<f64>) -> Vec<f6
         // One product instead of one per row.
         return row_major(MatRef::from_row_major_slice(values, before, from) * map);
     }
-    let block = |values: &[f64]| {
-        row_major(map.transpose() * MatRef::from_row_major_slice(values, from, after))
-    };
+
     let mut result = Vec::with_capacity(before * to * after);
-    values.chunks(from * after).for_each(|values| result.extend(block(values)));
+    for block in values.chunks(from * after) {
+        let block = MatRef::from_row_major_slice(block, from, after);
+        result.extend(row_major(map.transpose() * block));
+    }
     result
 }
 

@@ -15,9 +15,9 @@ use crate::{
     tensors::{Checkpoint, HostTensor},
     training::{Dataset, Learner},
 };
+// Before an evaluation, too.
+pub use crate::training::STATISTICS_SAMPLES;
 
-/// Training samples from which running statistics are re-estimated before an evaluation.
-pub const STATISTICS_SAMPLES: usize = 1024;
 /// The weight of the bases' own parameters beside the first pair of gradients, by default (ours).
 pub const WEIGHT_ANCHOR: f64 = 3.0;
 /// Samples per gradient, by default.

@@ -8,17 +8,15 @@ use super::options::Schedule;
 /// `λ_s ∝ Σ_{t<s} (1 + cos(πt/T))`, as far as a cosine learning rate would have come.
 pub fn fractions(schedule: Schedule, timesteps: usize) -> Vec<f64> {
     let total = timesteps as f64;
-    let speed = |t: usize| match schedule {
-        Schedule::Uniform => 1.0,
-        Schedule::Cosine => 1.0 + (PI * t as f64 / total).cos(),
-    };
     let mut sum = 0.0;
-    let mut fractions: Vec<f64> = (0..timesteps)
-        .map(|t| {
-            sum += speed(t);
-            sum
-        })
-        .collect();
+    let mut fractions = Vec::with_capacity(timesteps);
+    for t in 0..timesteps {
+        sum += match schedule {
+            Schedule::Uniform => 1.0,
+            Schedule::Cosine => 1.0 + (PI * t as f64 / total).cos(),
+        };
+        fractions.push(sum);
+    }
     fractions.iter_mut().for_each(|f| *f /= sum);
     fractions
 }

@@ -9,21 +9,21 @@
 //!
 //! A tuning may have added tokens ([`tokens`]): rows of its own, which the result takes from it.
 
+mod rows;
 pub mod tokens;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Range,
     sync::Arc,
 };
 
-use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
     network::{Graph, Op, Task},
-    tensors::{Checkpoint, DType, Elements, HostTensor, Signature, TensorInfo},
+    tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
 };
+use rows::{Completed, gathered};
 
 /// Rows by their names: class labels, or the texts of tokens.
 pub type Names = BTreeMap<String, usize>;
@@ -64,6 +64,7 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
             Task::NextToken => BTreeSet::new(),
         };
     }
+
     // The vocabulary is the largest table: BERT also embeds the kinds of its sentences.
     let tables = graph.nodes.iter().filter_map(|node| match &node.op {
         Op::Embedding { param } => Some(format!("{param}.weight")),
@@ -77,12 +78,13 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
 
 /// The names of both in small letters; `None` where two of one model would then be alike.
 fn folded(one: &Names, other: &Names) -> Option<(Names, Names)> {
-    let fold = |names: &Names| -> Option<Names> {
-        let folded: Names =
-            names.iter().map(|(name, &row)| (name.trim().to_lowercase(), row)).collect();
-        (folded.len() == names.len()).then_some(folded)
-    };
-    Some((fold(one)?, fold(other)?))
+    lower_case(one).zip(lower_case(other))
+}
+
+fn lower_case(names: &Names) -> Option<Names> {
+    let folded: Names =
+        names.iter().map(|(name, &row)| (name.trim().to_lowercase(), row)).collect();
+    (folded.len() == names.len()).then_some(folded)
 }
 
 /// Whether two models tell no class of the same name, ignoring case.
@@ -120,13 +122,16 @@ impl SharedRows {
         if !tensors.iter().all(alike) {
             return None;
         }
+
         let folded = (axis == Axis::Classes).then(|| folded(old_names, new_names)).flatten();
         let (old_names, new_names) =
             folded.as_ref().map_or((old_names, new_names), |(old, new)| (old, new));
         let mut rows = vec![None; len];
+
         for (name, &row) in new_names.iter().filter(|(_, row)| **row < len) {
             rows[row] = old_names.get(name).copied().filter(|&row| row < of);
         }
+
         let moved = rows.iter().enumerate().any(|(i, row)| row.is_some_and(|row| row != i));
         let unnamed = new_names.iter().any(|(name, _)| !old_names.contains_key(name));
         let same = of == len && !moved && !unnamed;
@@ -149,14 +154,9 @@ impl SharedRows {
         if self.own.is_empty() {
             return result.clone();
         }
-        assert_eq!(result.shape(), moved.shape(), "shapes agree");
-        let width = result.shape()[1..].iter().product();
-        let own = |row| self.own.contains_key(&row).then_some(row);
-        let (rows, shape) = ((0..self.rows.len()).map(own).collect(), result.shape().to_vec());
-        let (brought, new) = (moved.clone(), result.clone());
-        let completed = Completed { brought, new, rows, width, dtype: result.dtype() };
-        let lazy = HostTensor::lazy(result.dtype(), shape, Arc::new(completed));
-        if moved.is_lazy() || result.is_lazy() { lazy } else { lazy.held() }
+        let rows = (0..self.rows.len()).map(|row| self.own.contains_key(&row).then_some(row));
+        let (brought, new, dtype) = (moved.clone(), result.clone(), result.dtype());
+        Completed { brought, new, rows: rows.collect(), dtype }.tensor()
     }
 
     /// The old model's headers, in the new one's order.
@@ -175,11 +175,11 @@ impl SharedRows {
     /// A point of the old model's trajectory, in the new one's order.
     #[must_use]
     pub fn on(&self, old: &Checkpoint) -> Checkpoint {
-        let brought = |(name, tensor): (&str, &HostTensor)| {
+        let brought = old.iter().map(|(name, tensor)| {
             let rows = self.tensors.contains(name) && tensor.shape().first() == Some(&self.of);
             (name.to_owned(), if rows { self.gathered(tensor) } else { tensor.clone() })
-        };
-        old.iter().map(brought).collect()
+        });
+        brought.collect()
     }
 
     /// A tensor in the new one's order, with the new model's own values in the rows that only it has;
@@ -189,104 +189,12 @@ impl SharedRows {
     /// When the shapes differ.
     #[must_use]
     pub fn completed(&self, brought: &HostTensor, new: &HostTensor) -> HostTensor {
-        assert_eq!(brought.shape(), new.shape(), "shapes agree");
-        let width = new.shape()[1..].iter().product();
-        let (rows, shape) = (Arc::clone(&self.rows), new.shape().to_vec());
-        let (brought, new, dtype) = (brought.clone(), new.clone(), DType::F32);
-        let completed = Completed { brought, new, rows, width, dtype };
-        let is_lazy = completed.brought.is_lazy() || completed.new.is_lazy();
-        let lazy = HostTensor::lazy(DType::F32, shape, Arc::new(completed));
-        if is_lazy { lazy } else { lazy.held() }
+        let (brought, new, rows) = (brought.clone(), new.clone(), Arc::clone(&self.rows));
+        Completed { brought, new, rows, dtype: DType::F32 }.tensor()
     }
 
     fn gathered(&self, tensor: &HostTensor) -> HostTensor {
         gathered(tensor, &self.rows)
-    }
-}
-
-/// Rows of a tensor in another order; zero where there is none.
-fn gathered(tensor: &HostTensor, rows: &Arc<[Option<usize>]>) -> HostTensor {
-    let width = tensor.shape()[1..].iter().product();
-    let mut shape = tensor.shape().to_vec();
-    shape[0] = rows.len();
-    let gathered = Gathered { of: tensor.clone(), rows: Arc::clone(rows), width };
-    let lazy = HostTensor::lazy(tensor.dtype(), shape, Arc::new(gathered));
-    if tensor.is_lazy() { lazy } else { lazy.held() }
-}
-
-/// Rows of a tensor, in another order.
-#[derive(Debug)]
-struct Gathered {
-    of: HostTensor,
-    rows: Arc<[Option<usize>]>,
-    width: usize,
-}
-
-/// The parts of `range` that lie in one row each, and where they are in the old order.
-fn parts(
-    rows: &[Option<usize>],
-    width: usize,
-    range: Range<usize>,
-) -> impl Iterator<Item = (Range<usize>, Option<Range<usize>>)> {
-    let mut at = range.start;
-    std::iter::from_fn(move || {
-        (at < range.end).then(|| {
-            let (start, row, column) = (at, at / width, at % width);
-            let len = (width - column).min(range.end - at);
-            at += len;
-            let from = rows[row].map(|row| row * width + column);
-            (start..at, from.map(|from| from..from + len))
-        })
-    })
-}
-
-impl Elements for Gathered {
-    fn floats(&self, range: Range<usize>) -> Vec<f32> {
-        let mut values = Vec::with_capacity(range.len());
-        for (part, from) in parts(&self.rows, self.width, range) {
-            match from {
-                Some(from) => values.extend_from_slice(&self.of.floats(from)),
-                None => values.resize(values.len() + part.len(), 0.0),
-            }
-        }
-        values
-    }
-
-    fn bytes(&self, range: Range<usize>) -> Bytes {
-        let size = DType::size(self.of.dtype());
-        let mut bytes = Vec::with_capacity(range.len() * size);
-        for (part, from) in parts(&self.rows, self.width, range) {
-            match from {
-                Some(from) => bytes.extend_from_slice(&self.of.bytes_of(from)),
-                None => bytes.resize(bytes.len() + part.len() * size, 0),
-            }
-        }
-        bytes.into()
-    }
-}
-
-/// A tensor in the new order, the rows that it lacks taken from another.
-#[derive(Debug)]
-struct Completed {
-    brought: HostTensor,
-    new: HostTensor,
-    rows: Arc<[Option<usize>]>,
-    width: usize,
-    dtype: DType,
-}
-
-impl Elements for Completed {
-    fn floats(&self, range: Range<usize>) -> Vec<f32> {
-        let mut values = Vec::with_capacity(range.len());
-        for (part, from) in parts(&self.rows, self.width, range) {
-            let of = if from.is_some() { &self.brought } else { &self.new };
-            values.extend_from_slice(&of.floats(part));
-        }
-        values
-    }
-
-    fn bytes(&self, range: Range<usize>) -> Bytes {
-        self.dtype.encode(&self.floats(range))
     }
 }
 
@@ -328,9 +236,6 @@ mod tests {
         assert_eq!(brought["h.weight"].f32()[..], [5.0, 6.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0]);
         assert_eq!(brought["other"].f32()[..], [7.0, 8.0, 9.0]);
         assert_eq!(brought.signature()["h.weight"], found.on_signature(head(3))["h.weight"]);
-        let lazy = Gathered { of: old["h.weight"].clone(), rows: found.rows.clone(), width: 2 };
-        assert_eq!(lazy.floats(1..6), [6.0, 0.0, 0.0, 1.0, 2.0]);
-        assert_eq!(lazy.bytes(1..6)[..], *bytemuck::cast_slice::<f32, u8>(&lazy.floats(1..6)));
         let new = HostTensor::from_f32(vec![4, 2], vec![9.0; 8]);
         let completed = found.completed(&brought["h.weight"], &new);
         assert_eq!(completed.f32()[..], [5.0, 6.0, 9.0, 9.0, 1.0, 2.0, 9.0, 9.0]);

@@ -24,6 +24,7 @@ impl Untied {
         if graph.is_none_or(|graph| graph.task != Task::NextToken) {
             return None;
         }
+
         let own = models.map(|(_, signature)| signature.contains_key(OUTPUT));
         let embeddings = models.map(|(config, signature)| {
             tied_embedding(config).filter(|name| signature.contains_key(name))
@@ -32,6 +33,7 @@ impl Untied {
         if !all || !own.contains(&true) {
             return None;
         }
+
         let tied = own.into_iter().zip(embeddings).find(|(own, _)| !own)?;
         Some(Self { embedding: tied.1? })
     }

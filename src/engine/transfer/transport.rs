@@ -112,7 +112,8 @@ impl Transport {
             }
         };
         let projection = orthogonal_to.and_then(|base| {
-            let share = share_along([target, base], [&from, &to])?;
+            let bases = Difference { from: base, to: target };
+            let share = Difference { from: &from, to: &to }.share_along(bases)?;
             Some(Projection { share, origin: base.clone() })
         });
         let votes = self.votes.as_ref().and_then(|votes| votes.get(name)).cloned();
@@ -127,18 +128,27 @@ impl Transport {
     }
 }
 
-/// `⟨to − from, d⟩ / ‖d‖²` with `d = target − base`: how much of an update points along the
-/// difference of the bases. `None` where `d` is zero.
-fn share_along([target, base]: [&HostTensor; 2], [from, to]: [&HostTensor; 2]) -> Option<f64> {
-    let minus = |a: f32, b: f32| f64::from(a) - f64::from(b);
-    let square = target.sums(base, |t, b| minus(t, b).powi(2));
-    if square <= 0.0 || square.is_nan() {
-        return None;
+/// `to − from`, in f64.
+#[derive(Clone, Copy)]
+struct Difference<'t> {
+    from: &'t HostTensor,
+    to: &'t HostTensor,
+}
+
+impl Difference<'_> {
+    /// `⟨self, d⟩ / ‖d‖²`: how much of an update points along a difference `d`. `None` where `d` is
+    /// zero.
+    fn share_along(self, d: Difference<'_>) -> Option<f64> {
+        let square = d.to.sums(d.from, |to, from| (f64::from(to) - f64::from(from)).powi(2));
+        if square <= 0.0 || square.is_nan() {
+            return None;
+        }
+        let product = HostTensor::sums_over([d.to, d.from, self.from, self.to], |values| {
+            let [target, base, from, to] = values.map(f64::from);
+            (to - from) * (target - base)
+        });
+        Some(product / square)
     }
-    let product = HostTensor::sums_over([target, base, from, to], |[target, base, from, to]| {
-        minus(to, from) * minus(target, base)
-    });
-    Some(product / square)
 }
 
 #[cfg(test)]
@@ -183,10 +193,11 @@ mod tests {
     #[test]
     fn what_points_along_the_difference_of_the_bases_is_taken_out() {
         let vector = |values: [f32; 2]| HostTensor::from_f32(vec![2], values.to_vec());
-        let (from, to) = (vector([1.0, 1.0]), vector([4.0, 5.0]));
-        let share = |base| share_along([&vector([7.0, 7.0]), &base], [&from, &to]);
-        assert_eq!(share(vector([5.0, 7.0])), Some(1.5));
-        assert_eq!(share(vector([7.0, 7.0])), None);
+        let update = Difference { from: &vector([1.0, 1.0]), to: &vector([4.0, 5.0]) };
+        for (base, expected) in [([5.0, 7.0], Some(1.5)), ([7.0, 7.0], None)] {
+            let bases = Difference { from: &vector(base), to: &vector([7.0, 7.0]) };
+            assert_eq!(update.share_along(bases), expected);
+        }
     }
 
     /// Where nothing lies between the bases the tuned model comes back bit for bit, the shift asked

@@ -44,11 +44,13 @@ fn wiring(of: Named, than: Named) -> Vec<String> {
             reads(than.1)
         ));
     }
+
     if of.1.nodes.len() != than.1.nodes.len() {
         let (here, there) = (of.1.nodes.len(), than.1.nodes.len());
         differences.push(format!("{} has {here} nodes and {} {there}", of.0, than.0));
         return differences;
     }
+
     let pairs = of.1.nodes.iter().zip(&than.1.nodes);
     let differ =
         pairs.filter(|(a, b)| a.inputs != b.inputs || any_heads(&a.op) != any_heads(&b.op));
@@ -86,5 +88,6 @@ fn shapes(of: Named, than: Named, symmetry: &Symmetry) -> Vec<String> {
             differences.push(format!("{name} is {here:?} here and {there:?} there"));
         }
     }
+
     differences
 }

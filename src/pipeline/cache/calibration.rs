@@ -125,7 +125,7 @@ impl Sample {
         });
         let signature: Signature = tensors.collect();
         let graph = Graph::from_document(&document).expect("our own graph");
-        let load = Load::of(&graph, &signature).expect("our own shapes");
+        let load = Load::of(&graph.resolve(&signature).expect("our own shapes"));
         Self { graph, signature, load, samples: samples as f64 }
     }
 

@@ -27,7 +27,7 @@ use crate::{
         tensors::Checkpoint,
         transfer::{
             Method,
-            gradient_store::{GradientStore, Reached, Side},
+            gradient_store::{GradientKey, GradientStore, Reached, Side},
         },
     },
     pipeline::{
@@ -86,7 +86,8 @@ impl<'a> DiskGradients<'a> {
         }
     }
 
-    fn path(&self, step: usize, side: Side) -> PathBuf {
+    fn path(&self, key: GradientKey) -> PathBuf {
+        let GradientKey { step, side } = key;
         let side = match side {
             Side::Target => "target",
             Side::Source => "source",
@@ -123,8 +124,8 @@ impl<'a> DiskGradients<'a> {
 }
 
 impl GradientStore for DiskGradients<'_> {
-    fn find(&self, (step, side): (usize, Side)) -> Option<Checkpoint> {
-        let path = self.path(step, side);
+    fn find(&self, key: GradientKey) -> Option<Checkpoint> {
+        let path = self.path(key);
         if !self.lasting || !digest_of(&path).exists() {
             return None;
         }
@@ -140,12 +141,11 @@ impl GradientStore for DiskGradients<'_> {
         }
     }
 
-    fn keep(&self, (step, side): (usize, Side), gradient: Checkpoint, lasting: bool) -> Checkpoint {
+    fn keep(&self, key: GradientKey, gradient: Checkpoint, lasting: bool) -> Checkpoint {
         if self.in_memory && !(lasting && self.lasting) {
             return gradient;
         }
-
-        let path = self.path(step, side);
+        let path = self.path(key);
         let written = self.write(&path, &gradient).and_then(|()| {
             if self.in_memory { Ok(None) } else { tensors::open_own(&path).map(Some) }
         });

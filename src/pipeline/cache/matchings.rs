@@ -32,7 +32,7 @@ use crate::{
         tensors::Checkpoint,
         transfer::{
             Alignment, Method, Problem, TransferError,
-            gradient_store::{GradientStore, Side},
+            gradient_store::{GradientKey, GradientStore},
             methods::{self},
         },
     },
@@ -137,11 +137,11 @@ impl Underway {
 
 /// Weight matching has no gradients to keep.
 impl GradientStore for Underway {
-    fn find(&self, _: (usize, Side)) -> Option<Checkpoint> {
+    fn find(&self, _: GradientKey) -> Option<Checkpoint> {
         None
     }
 
-    fn keep(&self, _: (usize, Side), gradient: Checkpoint, _: bool) -> Checkpoint {
+    fn keep(&self, _: GradientKey, gradient: Checkpoint, _: bool) -> Checkpoint {
         gradient
     }
 

@@ -188,7 +188,7 @@ impl Three {
         let Self { base, old, tuning, target, .. } = self;
         let wanted = target.checkpoint.signature();
         let graph = Graph::from_config(&target.folder.config, &wanted)
-            .and_then(|graph| graph.shapes(&wanted).map(|_| graph));
+            .and_then(|graph| graph.resolve(&wanted).map(|_| graph));
         let found = match graph {
             Ok(graph) => {
                 let base = base.signature();

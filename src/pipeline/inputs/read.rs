@@ -64,7 +64,7 @@ pub fn graph(
 
     // Where the network does not read such samples, it says so itself when the data are checked.
     let sized = Graph::for_samples(&folder.config, signature, sample);
-    Ok(sized.ok().filter(|graph| graph.shapes(signature).is_ok()).unwrap_or(of_its_own_size))
+    Ok(sized.ok().filter(|graph| graph.resolve(signature).is_ok()).unwrap_or(of_its_own_size))
 }
 
 /// Channels of the images that a model reads.

@@ -329,7 +329,8 @@ mod tests {
             ("a.bias".into(), info(&[4])),
             ("b.weight".into(), info(&[2, 4])),
         ]);
-        let matching = Matching::of(&Symmetry::derive(&graph, &signature).unwrap(), &signature);
+        let program = graph.resolve(&signature).unwrap();
+        let matching = Matching::of(&Symmetry::of(&program), &signature);
         // One group of four units over 12 + 4 + 8 values.
         assert_eq!((matching.flops, matching.units), (2.0 * 4.0 * 24.0, 16.0));
         assert_eq!((matching.elements, matching.separable), (48.0, true));
@@ -339,7 +340,7 @@ mod tests {
             methods: &[Method::Fgmt],
             timesteps: 3,
             parameters: 24,
-            load: Load::of(&graph, &signature).unwrap(),
+            load: Load::of(&program),
             has_batch_norm: false,
             samples: SampleCounts { train: 20, ..SampleCounts::default() },
             bytes: Bytes { models: 288, data: 400, result: 96 },

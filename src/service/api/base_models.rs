@@ -7,7 +7,10 @@ pub mod put;
 pub mod read;
 pub mod versions;
 
-use super::{AppState, problem::Problem};
+use super::{
+    AppState,
+    problem::{Found, Problem},
+};
 use crate::{
     contract::ids::TenantId,
     service::{database::base_models, domain::registry::base_models::BaseModel},
@@ -19,5 +22,5 @@ use crate::{
 /// 404 where the tenant has none of this name.
 async fn load(state: &AppState, tenant: TenantId, name: &str) -> Result<BaseModel, Problem> {
     let model = base_models::get(&state.database, tenant, name).await?;
-    model.ok_or_else(|| Problem::not_found("base model"))
+    model.found("base model")
 }

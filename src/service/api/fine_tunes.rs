@@ -7,7 +7,10 @@ pub mod versions;
 
 use axum::http::HeaderValue;
 
-use super::{AppState, etag, problem::Problem};
+use super::{
+    AppState, etag,
+    problem::{Found, Problem},
+};
 use crate::{
     contract::ids::TenantId,
     service::{database::fine_tunes, domain::registry::fine_tunes::FineTune},
@@ -19,7 +22,7 @@ use crate::{
 /// 404 where the tenant has none of this name.
 async fn load(state: &AppState, tenant: TenantId, name: &str) -> Result<FineTune, Problem> {
     let found = fine_tunes::get(&state.database, tenant, name).await?;
-    found.ok_or_else(|| Problem::not_found("fine-tune"))
+    found.found("fine-tune")
 }
 
 fn tag(fine_tune: &FineTune) -> HeaderValue {

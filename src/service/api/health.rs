@@ -44,20 +44,23 @@ pub async fn live() -> Json<Health> {
     )
 )]
 pub async fn ready(State(state): State<AppState>) -> Result<Json<Health>, Problem> {
-    let refuse = |detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail);
     if state.shutdown.is_cancelled() {
-        return Err(refuse("the service is stopping"));
+        return Err(not_ready("the service is stopping"));
     }
 
     match state.database.is_ready().await {
         Ok(Readiness::Ready) => Ok(Json(OK)),
         Ok(Readiness::OtherSchema) => {
-            Err(refuse("the database has another schema; run `retune migrate`"))
+            Err(not_ready("the database has another schema; run `retune migrate`"))
         }
-        Ok(Readiness::Rights(error)) => Err(refuse(&error.to_string())),
+        Ok(Readiness::Rights(error)) => Err(not_ready(&error.to_string())),
         Err(error) => {
             tracing::debug!(%error, "the database does not answer");
-            Err(refuse("the database does not answer"))
+            Err(not_ready("the database does not answer"))
         }
     }
+}
+
+fn not_ready(detail: &str) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail)
 }

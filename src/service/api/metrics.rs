@@ -1,7 +1,8 @@
 //! Figures for Prometheus, all of them below `retune_`.
 //!
-//! Requests are counted by this process as they come. Figures of the queue are the database's, over all
-//! tenants: every `serve` of a database tells the same, so that a query takes their `max`, not their sum.
+//! Requests are counted by this process as they come, and what its workers report of their transfers is added to
+//! that ([`crate::service::metrics`]). Figures of the queue are the database's, over all tenants: every `serve` of a
+//! database tells the same, so that a query takes their `max`, not their sum.
 //! They are looked up at each scrape. While the database does not answer, `/metrics` goes on with the last
 //! ones known; `retune_database_up` and `retune_figures_age_seconds` say so. Before the first look there are
 //! none. Every value of a label stands in every scrape, so that a series never ends at an old value.
@@ -11,7 +12,6 @@
 
 use std::{
     collections::HashMap,
-    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -21,8 +21,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics::{counter, gauge, histogram};
 use tokio::{sync::Mutex, time};
 
 use super::method::known_method;
@@ -32,19 +31,12 @@ use crate::service::{
         figures::{self, Figures, Mark, OUTCOMES},
     },
     domain::transfers::Status,
+    metrics::recorder,
     state::AppState,
 };
 
-/// Upper bounds of the latency histogram, in seconds.
-const BUCKETS: [f64; 14] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
-
 /// How long a scrape waits for the database: less than Prometheus waits for us.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
-
-/// What becomes of a delivery's attempt, and of a look at what was announced.
-const DELIVERIES: [&str; 4] = ["delivered", "failed", "lost", "unrecorded"];
-const LOOKS: [&str; 6] = ["registered", "known", "put_off", "failed", "lost", "unrecorded"];
 
 /// What the last look brought, like the recorder of the whole process. One scrape looks at a time.
 static LAST: Mutex<Last> = Mutex::const_new(Last { seen: None, at: None });
@@ -54,99 +46,6 @@ struct Last {
     /// Up to where attempts are counted.
     seen: Option<Mark>,
     at: Option<Instant>,
-}
-
-/// The process-wide recorder, installed at the first call.
-pub fn recorder() -> &'static PrometheusHandle {
-    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
-    RECORDER.get_or_init(|| {
-        let builder = PrometheusBuilder::new();
-        let recorder = match builder.set_buckets(&BUCKETS) {
-            Ok(builder) => builder.build_recorder(),
-            Err(_) => PrometheusBuilder::new().build_recorder(),
-        };
-        let handle = recorder.handle();
-        if metrics::set_global_recorder(recorder).is_err() {
-            tracing::warn!("another recorder of figures is installed; /metrics stays empty");
-        }
-        describe();
-        begin();
-        handle
-    })
-}
-
-/// What stands from the first scrape on.
-fn begin() {
-    gauge!("retune_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    for outcome in DELIVERIES {
-        counter!("retune_webhook_attempts_total", "outcome" => outcome).increment(0);
-    }
-    for outcome in LOOKS {
-        counter!("retune_arrival_looks_total", "outcome" => outcome).increment(0);
-    }
-}
-
-/// The help of each family.
-fn describe() {
-    describe_counter!("retune_http_requests_total", "Requests answered by this process.");
-    describe_histogram!(
-        "retune_http_request_seconds",
-        "Seconds from a request to the head of its answer."
-    );
-
-    describe_gauge!("retune_build_info", "The version of this program; always 1.");
-    describe_gauge!("retune_database_up", "Whether the database answered at this scrape.");
-    describe_gauge!(
-        "retune_database_pool",
-        "Connections of this process to the database, by state."
-    );
-
-    describe_gauge!(
-        "retune_figures_age_seconds",
-        "Seconds since the database gave the figures of the queue; growing while it does not answer."
-    );
-
-    describe_gauge!("retune_transfers", "Of the queue: transfers by status.");
-    describe_gauge!(
-        "retune_oldest_queued_seconds",
-        "Of the queue: for how long the first transfer that a worker could take has waited; 0 without one."
-    );
-
-    describe_gauge!("retune_workers", "Of the queue: worker processes seen lately, by state.");
-    describe_gauge!(
-        "retune_webhook_deliveries_waiting",
-        "Of the queue: webhook deliveries that are still to be made."
-    );
-
-    describe_gauge!(
-        "retune_webhook_lag_seconds",
-        "Of the queue: for how long the first delivery that is due has been due; 0 without one."
-    );
-
-    describe_gauge!(
-        "retune_arrivals_waiting",
-        "Of the queue: announced bases still to be looked at."
-    );
-
-    describe_counter!(
-        "retune_attempts_total",
-        "Of the queue: attempts at transfers that ended since this process started, by outcome."
-    );
-
-    describe_counter!(
-        "retune_lease_losses_total",
-        "Of the queue: leases that ran out since this process started; attempts with the outcome lost."
-    );
-
-    describe_counter!(
-        "retune_webhook_attempts_total",
-        "Attempts of this process to deliver a webhook, by outcome."
-    );
-
-    describe_counter!(
-        "retune_arrival_looks_total",
-        "Looks of this process at an announced base, by outcome."
-    );
 }
 
 /// Counts and times one request.
@@ -178,8 +77,18 @@ pub async fn record(request: Request, next: Next) -> Response {
     responses((status = 200, body = String, content_type = "text/plain", description = "Figures"))
 )]
 pub async fn show(State(state): State<AppState>) -> Response {
+    text(scrape(&state.database).await)
+}
+
+/// The figures of a process that works and serves nothing else: its own alone, none of the queue.
+pub fn of_process(database: &Database) -> Response {
+    set_pool(database);
+    text(recorder().render())
+}
+
+fn text(figures: String) -> Response {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, scrape(&state.database).await).into_response()
+    (kind, figures).into_response()
 }
 
 /// Sets what is known only when it is asked for, and writes everything before another scrape sets it.
@@ -202,11 +111,15 @@ async fn scrape(database: &Database) -> String {
         gauge!("retune_figures_age_seconds").set(at.elapsed().as_secs_f64());
     }
 
+    set_pool(database);
+    recorder().render()
+}
+
+fn set_pool(database: &Database) {
     let idle = database.pool.num_idle();
     let open = usize::try_from(database.pool.size()).unwrap_or(usize::MAX);
     gauge!("retune_database_pool", "state" => "idle").set(float(idle));
     gauge!("retune_database_pool", "state" => "used").set(float(open.saturating_sub(idle)));
-    recorder().render()
 }
 
 fn set(figures: &Figures) {

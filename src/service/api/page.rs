@@ -3,11 +3,24 @@
 //! A cursor is the id of the last row shown. Ids are `UUIDv7`, so "older than this id" is "created
 //! before it", and new rows never shift a page.
 
+use axum::Json;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::problem::Problem;
+use crate::service::domain::{
+    access::{ApiKey, AuditEvent},
+    events::{Delivery, Endpoint},
+    registry::{
+        arrivals::Arrival,
+        base_models::{BaseAliasMove, BaseModel, BaseVersion},
+        fine_tunes::{FineTune, FineTuneAliasMove, FineTuneVersion},
+        inbound::InboundToken,
+        retunes::Retune,
+    },
+    transfers::Transfer,
+};
 
 /// One page of a list, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -32,6 +45,39 @@ impl<T: ToSchema> Page<T> {
         Self { data: rows, next }
     }
 }
+
+/// A row of a list, which a cursor can name.
+pub trait Listed: ToSchema {
+    fn cursor(&self) -> String;
+}
+
+/// Rows whose cursor is their id.
+macro_rules! listed_by_id {
+    ($($row:ty),+ $(,)?) => {$(
+        impl Listed for $row {
+            fn cursor(&self) -> String {
+                self.id.to_string()
+            }
+        }
+    )+};
+}
+
+listed_by_id!(
+    ApiKey,
+    Arrival,
+    AuditEvent,
+    BaseAliasMove,
+    BaseModel,
+    BaseVersion,
+    Delivery,
+    Endpoint,
+    FineTune,
+    FineTuneAliasMove,
+    FineTuneVersion,
+    InboundToken,
+    Retune,
+    Transfer,
+);
 
 /// What [`Cut::read`] reads, for the documentation.
 #[derive(IntoParams)]
@@ -115,6 +161,11 @@ impl Cut {
     /// One row more than the page has: see [`Page::cut`].
     pub fn rows(&self) -> i64 {
         i64::try_from(self.limit + 1).unwrap_or(i64::MAX)
+    }
+
+    /// The answer of every list: the page of the rows that were asked for.
+    pub fn page<T: Listed>(&self, rows: Vec<T>) -> Json<Page<T>> {
+        Json(Page::cut(rows, self.limit, T::cursor))
     }
 }
 

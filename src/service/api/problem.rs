@@ -203,6 +203,27 @@ impl From<Failure> for Problem {
     }
 }
 
+/// What was looked for: where there is none, the answer is 404.
+pub trait Found<T> {
+    /// # Errors
+    /// `not_found`, naming `what` it would be.
+    fn found(self, what: &str) -> Result<T, Problem>;
+}
+
+impl<T> Found<T> for Option<T> {
+    fn found(self, what: &str) -> Result<T, Problem> {
+        self.ok_or_else(|| Problem::not_found(what))
+    }
+}
+
+/// The answer of every removal: 204, or 404 where there was nothing to remove.
+///
+/// # Errors
+/// `not_found`, naming `what` it would be.
+pub fn removed(known: bool, what: &str) -> Result<StatusCode, Problem> {
+    known.then_some(StatusCode::NO_CONTENT).found(what)
+}
+
 /// What every endpoint that asks for a key may answer.
 #[derive(IntoResponses)]
 pub enum Refusals {

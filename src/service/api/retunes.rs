@@ -4,15 +4,10 @@ pub mod control;
 pub mod create;
 pub mod read;
 
-use axum::{Json, http::StatusCode};
+use axum::http::StatusCode;
 
 use super::problem::Problem;
-use crate::service::{domain::registry::retunes::Retune, registry::control::ControlError};
-
-/// The retune, if the tenant has it.
-fn found(retune: Option<Retune>) -> Result<Json<Retune>, Problem> {
-    retune.map(Json).ok_or_else(|| Problem::not_found("retune"))
-}
+use crate::service::registry::control::ControlError;
 
 impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {

@@ -18,7 +18,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{AppState, etag, problem::Problem};
+use super::{
+    AppState, etag,
+    problem::{Found, Problem},
+};
 use crate::{
     contract::ids::{KeyId, TenantId, TransferId},
     service::{
@@ -38,7 +41,7 @@ const STREAM_PAUSE: u32 = 5;
 /// 404 where the tenant has none of this id.
 async fn load(state: &AppState, tenant: TenantId, id: TransferId) -> Result<Transfer, Problem> {
     let transfer = transfers::get(&state.database, tenant, id).await?;
-    transfer.ok_or_else(|| Problem::not_found("transfer"))
+    transfer.found("transfer")
 }
 
 /// A share in the requests that a key may have open for long.

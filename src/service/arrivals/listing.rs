@@ -7,7 +7,7 @@ use crate::{
             arrivals,
             inbound_tokens::listings::{self, Claimed},
         },
-        domain::registry::arrivals::Announcement,
+        domain::{leases::Lease, registry::arrivals::Announcement},
     },
     storage::StorageError,
 };
@@ -23,18 +23,18 @@ enum ListError {
 
 impl Looker {
     /// Lists, announces and records. Where that cannot be written, the lease runs out.
-    pub(super) async fn list(&self, claimed: Claimed) {
-        let recorded = match self.announce_all(&claimed).await {
-            Ok(()) => listings::succeed(&self.database, &claimed).await,
+    pub(super) async fn list(&self, lease: Lease<Claimed>) {
+        let recorded = match self.announce_all(&lease).await {
+            Ok(()) => listings::succeed(&self.database, &lease).await,
             Err(ListError::Storage(error)) => {
                 let (reason, policy) =
                     (cut(error.to_string()), self.settings.arrivals.retry_policy());
-                listings::fail(&self.database, &claimed, &reason, policy).await
+                listings::fail(&self.database, &lease, &reason, policy).await
             }
             Err(ListError::Database(error)) => Err(error),
         };
         if let Err(error) = recorded {
-            tracing::warn!(%error, address = %claimed.inbound.id, "a folder was not listed");
+            tracing::warn!(%error, address = %lease.inbound.id, "a folder was not listed");
         }
     }
 

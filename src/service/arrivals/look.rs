@@ -10,7 +10,10 @@ use crate::service::{
         arrivals::{self, Claimed},
         base_models::versions,
     },
-    domain::registry::{arrivals::ArrivalStatus, base_models::NewVersion},
+    domain::{
+        leases::Lease,
+        registry::{arrivals::ArrivalStatus, base_models::NewVersion},
+    },
     model_files::{self, ModelFiles, ModelFilesError},
     registry::{
         arrivals::{self as outcome, AfterRegister},
@@ -34,35 +37,35 @@ enum Finding {
 
 impl Looker {
     /// Looks and records. Where that cannot be written, the lease runs out and another looks.
-    pub(super) async fn look(&self, claimed: Claimed, shutdown: &CancellationToken) {
+    pub(super) async fn look(&self, lease: Lease<Claimed>, shutdown: &CancellationToken) {
         let found = tokio::select! {
-            found = self.find(&claimed) => found,
-            () = self.hold(&claimed) => return count("lost"),
+            found = self.find(&lease) => found,
+            () = self.hold(&lease) => return count("lost"),
             () = shutdown.cancelled() => {
-                if let Err(error) = arrivals::release(&self.database, &claimed).await {
-                    tracing::debug!(%error, arrival = %claimed.id, "the lease must run out");
+                if let Err(error) = arrivals::release(&self.database, &lease).await {
+                    tracing::debug!(%error, arrival = %lease.id, "the lease must run out");
                 }
                 return;
             }
         };
 
         let recorded = match found {
-            Ok(finding) => self.record(&claimed, finding).await,
+            Ok(finding) => self.record(&lease, finding).await,
             Err(error) => Err(error),
         };
 
         count(recorded.unwrap_or_else(|error| {
-            tracing::warn!(%error, arrival = %claimed.id, "what an arrival is was not recorded");
+            tracing::warn!(%error, arrival = %lease.id, "what an arrival is was not recorded");
             "unrecorded"
         }));
     }
 
     /// Keeps the lease; ends when it is lost.
-    async fn hold(&self, claimed: &Claimed) {
+    async fn hold(&self, held: &Lease<Claimed>) {
         let lease = self.settings.arrivals.lease;
         loop {
             time::sleep(lease / 3).await;
-            match arrivals::is_held(&self.database, claimed, lease).await {
+            match arrivals::is_held(&self.database, held, lease).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => tracing::warn!(%error, "cannot prolong a lease; trying again"),
@@ -97,16 +100,16 @@ impl Looker {
     /// Records what was found; its name for the figures.
     async fn record(
         &self,
-        claimed: &Claimed,
+        lease: &Lease<Claimed>,
         finding: Finding,
     ) -> Result<&'static str, sqlx::Error> {
         let database = &self.database;
         match finding {
-            Finding::Known => Ok(unless_lost(outcome::know(database, claimed).await?, "known")),
-            Finding::Model(files) => self.register(claimed, files).await,
+            Finding::Known => Ok(unless_lost(outcome::know(database, lease).await?, "known")),
+            Finding::Model(files) => self.register(lease, files).await,
             Finding::NotYet(reason) => {
                 let policy = self.settings.arrivals.retry_policy();
-                let status = outcome::put_off(database, claimed, &cut(reason), policy).await?;
+                let status = outcome::put_off(database, lease, &cut(reason), policy).await?;
                 Ok(match status {
                     Some(ArrivalStatus::Failed) => "failed",
                     Some(_) => "put_off",
@@ -114,19 +117,19 @@ impl Looker {
                 })
             }
             Finding::Never(reason) => {
-                Ok(unless_lost(outcome::fail(database, claimed, &cut(reason)).await?, "failed"))
+                Ok(unless_lost(outcome::fail(database, lease, &cut(reason)).await?, "failed"))
             }
         }
     }
 
     async fn register(
         &self,
-        claimed: &Claimed,
+        lease: &Lease<Claimed>,
         files: ModelFiles,
     ) -> Result<&'static str, sqlx::Error> {
         let new = NewVersion {
-            version: claimed.version.clone(),
-            uri: claimed.uri.clone(),
+            version: lease.version.clone(),
+            uri: lease.uri.clone(),
             digest: files.digest,
             size: i64::try_from(files.size).unwrap_or(i64::MAX),
             parent: None,
@@ -135,13 +138,13 @@ impl Looker {
         };
 
         let how = self.settings.automatic();
-        match outcome::register(&self.database, claimed, &new, how).await {
+        match outcome::register(&self.database, lease, &new, how).await {
             Ok(AfterRegister::Registered) => Ok("registered"),
             Ok(AfterRegister::Known) => Ok("known"),
             Ok(AfterRegister::Lost) => Ok("lost"),
             Err(RegisterError::Database(error)) => Err(error),
             Err(error) => {
-                let held = outcome::fail(&self.database, claimed, &cut(error.to_string())).await?;
+                let held = outcome::fail(&self.database, lease, &cut(error.to_string())).await?;
                 Ok(unless_lost(held, "failed"))
             }
         }

@@ -62,17 +62,12 @@ pub struct Dot {
 
 /// Draws the lines between the lowest and highest value; nothing where there is no line.
 pub fn draw(given: &[Given], baselines: &[(String, f64)]) -> Option<Curve> {
-    let points = || given.iter().flat_map(|one| one.points.iter().copied());
-    let steps = points().map(|(step, _)| step);
-    let (first, last) = bounds(steps.chain(points().next().map(|_| 1.0)))?;
-    let values = points().map(|(_, value)| value).chain(baselines.iter().map(|(_, value)| *value));
-    let (low, high) = widened(bounds(values)?);
-    let x = move |step: f64| {
-        let share = if last > first { (step - first) / (last - first) } else { 0.5 };
-        LEFT + 12.0 + share * (RIGHT - LEFT - 24.0)
-    };
-
-    let y = move |value: f64| BOTTOM - (value - low) / (high - low) * (BOTTOM - TOP);
+    let points: Vec<(f64, f64)> = given.iter().flat_map(|one| one.points.iter().copied()).collect();
+    let first_step = points.first().map(|_| 1.0);
+    let steps = points.iter().map(|&(step, _)| step).chain(first_step);
+    let values = points.iter().map(|&(_, value)| value);
+    let values = values.chain(baselines.iter().map(|(_, value)| *value));
+    let axes = Axes { steps: Range::of(steps)?, values: Range::of(values)?.widened() };
 
     Some(Curve {
         width: WIDTH,
@@ -80,90 +75,129 @@ pub fn draw(given: &[Given], baselines: &[(String, f64)]) -> Option<Curve> {
         left: LEFT,
         right: RIGHT,
         bottom: BOTTOM,
-        x_ticks: x_ticks(first, last, x),
-        y_ticks: y_ticks(low, high, y),
-        baselines: placed(baselines, y),
-        series: given.iter().enumerate().map(|(i, one)| line(i, one, x, y)).collect(),
+        x_ticks: axes.x_ticks(),
+        y_ticks: axes.y_ticks(),
+        baselines: axes.placed(baselines),
+        series: given.iter().enumerate().map(|(i, one)| axes.line(i, one)).collect(),
     })
 }
 
-fn bounds(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    values.filter(|value| value.is_finite()).fold(None, |found, value| {
-        let (low, high) = found.unwrap_or((value, value));
-        Some((f64::min(low, value), f64::max(high, value)))
-    })
+/// The lowest and the highest of some values.
+#[derive(Clone, Copy)]
+struct Range {
+    low: f64,
+    high: f64,
 }
 
-/// Room above and below, within 0 and 1, on whole twentieths.
-fn widened((low, high): (f64, f64)) -> (f64, f64) {
-    let low = ((low - 0.02) * 20.0).floor() / 20.0;
-    let high = ((high + 0.02) * 20.0).ceil() / 20.0;
-    (low.max(0.0), high.clamp(low.max(0.0) + 0.05, 1.0_f64.max(low + 0.05)))
+impl Range {
+    /// Of what is finite; `None` where nothing is.
+    fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        values.filter(|value| value.is_finite()).fold(None, |found: Option<Self>, value| {
+            let Self { low, high } = found.unwrap_or(Self { low: value, high: value });
+            Some(Self { low: low.min(value), high: high.max(value) })
+        })
+    }
+
+    /// Room above and below, within 0 and 1, on whole twentieths.
+    fn widened(self) -> Self {
+        let low = ((self.low - 0.02) * 20.0).floor() / 20.0;
+        let high = ((self.high + 0.02) * 20.0).ceil() / 20.0;
+        Self { low: low.max(0.0), high: high.clamp(low.max(0.0) + 0.05, 1.0_f64.max(low + 0.05)) }
+    }
+
+    fn length(self) -> f64 {
+        self.high - self.low
+    }
+}
+
+/// Where steps and values lie in the view box.
+#[derive(Clone, Copy)]
+struct Axes {
+    steps: Range,
+    values: Range,
 }
 
 fn at(value: f64) -> String {
     format!("{value:.1}")
 }
 
-fn x_ticks(first: f64, last: f64, x: impl Fn(f64) -> f64) -> Vec<Tick> {
-    let every = ((last - first) / 10.0).ceil().max(1.0);
-    let mut ticks = Vec::new();
-    let mut step = first;
-    while step <= last {
-        ticks.push(Tick { at: at(x(step)), label: format!("{step:.0}") });
-        step += every;
+impl Axes {
+    /// In the middle where there is one step alone.
+    fn x(self, step: f64) -> f64 {
+        let Range { low, high } = self.steps;
+        let share = if high > low { (step - low) / (high - low) } else { 0.5 };
+        LEFT + 12.0 + share * (RIGHT - LEFT - 24.0)
     }
 
-    ticks
-}
-
-fn y_ticks(low: f64, high: f64, y: impl Fn(f64) -> f64) -> Vec<Tick> {
-    let every = [0.01, 0.02, 0.05, 0.1, 0.2].into_iter().find(|every| (high - low) / every <= 6.0);
-    let every = every.unwrap_or(0.25);
-    let mut ticks = Vec::new();
-    let mut value = (low / every).ceil() * every;
-    while value <= high + 1e-9 {
-        ticks.push(Tick { at: at(y(value)), label: format!("{:.0} %", value * 100.0) });
-        value += every;
+    fn y(self, value: f64) -> f64 {
+        BOTTOM - (value - self.values.low) / self.values.length() * (BOTTOM - TOP)
     }
 
-    ticks
-}
+    fn x_ticks(self) -> Vec<Tick> {
+        let every = (self.steps.length() / 10.0).ceil().max(1.0);
+        let mut ticks = Vec::new();
+        let mut step = self.steps.low;
+        while step <= self.steps.high {
+            ticks.push(Tick { at: at(self.x(step)), label: format!("{step:.0}") });
+            step += every;
+        }
 
-/// Labels above their lines, from the top down, moved apart where two lines are close.
-fn placed(baselines: &[(String, f64)], y: impl Fn(f64) -> f64) -> Vec<Baseline> {
-    let mut sorted: Vec<_> = baselines.iter().filter(|(_, value)| value.is_finite()).collect();
-    sorted.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let mut free_from = TOP;
-    sorted
-        .into_iter()
-        .map(|(name, value)| {
-            let text_at = (y(*value) - 6.0).max(free_from);
-            free_from = text_at + LABEL_HEIGHT;
-            let label = format!("{name} {}", format::percent(Some(*value)));
-            Baseline { at: at(y(*value)), text_at: at(text_at), label }
-        })
-        .collect()
-}
+        ticks
+    }
 
-fn line(i: usize, given: &Given, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> Series {
-    let drawn = given.points.iter().filter(|(step, value)| step.is_finite() && value.is_finite());
-    let dots: Vec<Dot> = drawn
-        .map(|&(step, value)| Dot {
-            x: at(x(step)),
-            y: at(y(value)),
-            step: format::figure(Some(step)),
-            label: format::percent(Some(value)),
-            chosen: given.chosen.is_some_and(|chosen| (chosen - step).abs() < 0.5),
-        })
-        .collect();
+    fn y_ticks(self) -> Vec<Tick> {
+        let Range { low, high } = self.values;
+        let every =
+            [0.01, 0.02, 0.05, 0.1, 0.2].into_iter().find(|every| (high - low) / every <= 6.0);
+        let every = every.unwrap_or(0.25);
+        let mut ticks = Vec::new();
+        let mut value = (low / every).ceil() * every;
+        while value <= high + 1e-9 {
+            ticks.push(Tick { at: at(self.y(value)), label: format!("{:.0} %", value * 100.0) });
+            value += every;
+        }
 
-    let path = match dots.as_slice() {
-        [_] => String::new(),
-        dots => dots.iter().map(|dot| format!("{},{}", dot.x, dot.y)).collect::<Vec<_>>().join(" "),
-    };
+        ticks
+    }
 
-    Series { name: given.name.clone(), colour: i % COLOURS, path, dots }
+    /// Labels above their lines, from the top down, moved apart where two lines are close.
+    fn placed(self, baselines: &[(String, f64)]) -> Vec<Baseline> {
+        let mut sorted: Vec<_> = baselines.iter().filter(|(_, value)| value.is_finite()).collect();
+        sorted.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let mut free_from = TOP;
+        sorted
+            .into_iter()
+            .map(|(name, value)| {
+                let text_at = (self.y(*value) - 6.0).max(free_from);
+                free_from = text_at + LABEL_HEIGHT;
+                let label = format!("{name} {}", format::percent(Some(*value)));
+                Baseline { at: at(self.y(*value)), text_at: at(text_at), label }
+            })
+            .collect()
+    }
+
+    fn line(self, i: usize, given: &Given) -> Series {
+        let drawn =
+            given.points.iter().filter(|(step, value)| step.is_finite() && value.is_finite());
+        let dots: Vec<Dot> = drawn
+            .map(|&(step, value)| Dot {
+                x: at(self.x(step)),
+                y: at(self.y(value)),
+                step: format::figure(Some(step)),
+                label: format::percent(Some(value)),
+                chosen: given.chosen.is_some_and(|chosen| (chosen - step).abs() < 0.5),
+            })
+            .collect();
+
+        let path = match dots.as_slice() {
+            [_] => String::new(),
+            dots => {
+                dots.iter().map(|dot| format!("{},{}", dot.x, dot.y)).collect::<Vec<_>>().join(" ")
+            }
+        };
+
+        Series { name: given.name.clone(), colour: i % COLOURS, path, dots }
+    }
 }
 
 #[cfg(test)]

@@ -112,15 +112,15 @@ pub async fn handle(
 
 fn filters(chosen: Option<Status>) -> Vec<Filter> {
     let all = Filter { name: "all", href: address(None, None), current: chosen.is_none() };
-    let one = |status: Status| Filter {
+    // A moment's status is worth no choice of its own.
+    let lasting = STATUSES.into_iter().filter(|status| *status != Status::Cancelling);
+    let lasting = lasting.map(|status| Filter {
         name: status.name(),
         href: address(Some(status), None),
         current: chosen == Some(status),
-    };
+    });
 
-    // A moment's status is worth no choice of its own.
-    let lasting = STATUSES.into_iter().filter(|status| *status != Status::Cancelling);
-    std::iter::once(all).chain(lasting.map(one)).collect()
+    std::iter::once(all).chain(lasting).collect()
 }
 
 fn address(status: Option<Status>, after: Option<TransferId>) -> String {

@@ -1,5 +1,7 @@
 //! `/transfers/{id}`: one transfer, from its state to its cost.
 
+use std::cmp::Ordering;
+
 use axum::{
     extract::{Path, State},
     http::HeaderMap,
@@ -99,14 +101,19 @@ async fn result(
 ) -> Result<(Option<Report>, Vec<File>), ResultError> {
     let files = results::files(storage, transfer).await?;
     let report = results::report(storage, transfer).await?;
-    let shown = |file: results::ResultFile| File {
-        size: format::bytes(file.size),
-        short_sha256: file.sha256.chars().take(12).collect(),
-        name: file.name,
-        sha256: file.sha256,
-    };
 
-    Ok((Report::read(&report), files.into_iter().map(shown).collect()))
+    Ok((Report::read(&report), files.into_iter().map(File::from).collect()))
+}
+
+impl From<results::ResultFile> for File {
+    fn from(file: results::ResultFile) -> Self {
+        Self {
+            size: format::bytes(file.size),
+            short_sha256: file.sha256.chars().take(12).collect(),
+            name: file.name,
+            sha256: file.sha256,
+        }
+    }
 }
 
 fn page(transfer: &Transfer, now: OffsetDateTime) -> Page {
@@ -153,15 +160,16 @@ fn duration(transfer: &Transfer, now: OffsetDateTime) -> Option<String> {
 fn phases(transfer: &Transfer) -> Option<Vec<Stage>> {
     let current = transfer.phase.filter(|_| !transfer.status.is_final())?;
     let position = PHASES.iter().position(|phase| *phase == current)?;
-    let state = |i: usize| match i.cmp(&position) {
-        std::cmp::Ordering::Less => "done",
-        std::cmp::Ordering::Equal => "now",
-        std::cmp::Ordering::Greater => "ahead",
-    };
+    let stages = PHASES.iter().enumerate().map(|(i, phase)| Stage {
+        name: format::label(phase),
+        state: match i.cmp(&position) {
+            Ordering::Less => "done",
+            Ordering::Equal => "now",
+            Ordering::Greater => "ahead",
+        },
+    });
 
-    let stage = |(i, phase)| Stage { name: format::label(phase), state: state(i) };
-
-    Some(PHASES.iter().enumerate().map(stage).collect())
+    Some(stages.collect())
 }
 
 #[cfg(test)]

@@ -3,14 +3,19 @@
 
 mod ends;
 
+use std::time::Instant;
+
 use uuid::Uuid;
 
-use super::{Database, retry_policy::RetryPolicy};
+use super::Database;
 use crate::{
-    contract::ids::{ArrivalId, LeaseToken, TenantId},
-    service::domain::registry::{
-        arrivals::{Announced, Announcement, Arrival, ArrivalStatus},
-        inbound::Inbound,
+    contract::ids::{ArrivalId, TenantId},
+    service::domain::{
+        leases::{Lease, RetryPolicy},
+        registry::{
+            arrivals::{Announced, Announcement, Arrival, ArrivalStatus},
+            inbound::Inbound,
+        },
     },
 };
 
@@ -24,7 +29,6 @@ const MAX_PER_TENANT: i64 = 2;
 #[derive(Clone, Debug)]
 pub struct Claimed {
     pub id: ArrivalId,
-    pub token: LeaseToken,
     pub tenant: TenantId,
     pub base_model: String,
     pub uri: String,
@@ -137,10 +141,10 @@ pub async fn claim(
     database: &Database,
     most: i64,
     policy: RetryPolicy,
-) -> Result<Vec<Claimed>, sqlx::Error> {
+) -> Result<Vec<Lease<Claimed>>, sqlx::Error> {
+    let until = Instant::now() + policy.lease;
     // From tenant to tenant by the index, and of each the few that it may have looked at.
-    sqlx::query_as!(
-        Claimed,
+    let rows = sqlx::query!(
         r#"WITH RECURSIVE waiting AS (
                (SELECT tenant FROM arrivals WHERE status = 'waiting' ORDER BY tenant LIMIT 1)
                UNION ALL
@@ -178,5 +182,20 @@ pub async fn claim(
         MAX_PER_TENANT,
     )
     .fetch_all(&database.pool)
-    .await
+    .await?;
+
+    let claimed = rows.into_iter().map(|row| Lease {
+        entry: Claimed {
+            id: row.id.into(),
+            tenant: row.tenant.into(),
+            base_model: row.base_model,
+            uri: row.uri,
+            version: row.version,
+            looks: row.looks,
+        },
+        token: row.token.into(),
+        until,
+    });
+
+    Ok(claimed.collect())
 }

@@ -4,14 +4,19 @@
 mod ends;
 mod history;
 
+use std::time::Instant;
+
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, audit_events, events, retry_policy::RetryPolicy};
+use super::{Database, audit_events, events};
 use crate::{
     contract::ids::{DeliveryId, EventId, LeaseToken, TenantId, TransferId, WebhookEndpointId},
-    service::domain::events::{Envelope, Secret},
+    service::domain::{
+        events::{Envelope, Secret},
+        leases::{Lease, RetryPolicy},
+    },
 };
 
 pub(super) use ends::end_waiting;
@@ -37,7 +42,6 @@ pub struct Capacity {
 #[derive(Clone, Debug)]
 pub struct Claimed {
     pub id: DeliveryId,
-    pub token: LeaseToken,
     pub attempts: i32,
     /// None for a job's own callback.
     pub endpoint: Option<WebhookEndpointId>,
@@ -59,7 +63,8 @@ pub async fn claim(
     database: &Database,
     capacity: Capacity,
     policy: RetryPolicy,
-) -> Result<Vec<Claimed>, sqlx::Error> {
+) -> Result<Vec<Lease<Claimed>>, sqlx::Error> {
+    let until = Instant::now() + policy.lease;
     // From lane to lane by the index, and of each the few that it may have open: what it costs depends on how many
     // receivers have something waiting, not on how much that is. Claims at the same moment do not see each
     // other's, so that a lane may exceed its limit once.
@@ -150,7 +155,11 @@ pub async fn claim(
     )
     .fetch_all(&database.pool)
     .await?;
-    Ok(rows.into_iter().map(Claimed::from).collect())
+
+    Ok(rows
+        .into_iter()
+        .map(|row| Lease { token: row.token, until, entry: Claimed::from(row) })
+        .collect())
 }
 
 /// What the claim reads, flat.
@@ -177,7 +186,6 @@ impl From<Row> for Claimed {
         let secrets = [Some(row.secret), row.previous_secret];
         Self {
             id: row.id,
-            token: row.token,
             attempts: row.attempts,
             endpoint: row.endpoint.map(WebhookEndpointId),
             url: row.url,

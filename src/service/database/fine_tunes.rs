@@ -10,16 +10,10 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, audit_events, base_models};
+use super::Database;
 use crate::{
-    contract::{
-        events::AuditAction,
-        ids::{BaseModelId, BaseVersionId, FineTuneId, TenantId},
-    },
-    service::domain::{
-        access::Caller,
-        registry::fine_tunes::{FineTune, Mode, On, Policy},
-    },
+    contract::ids::{BaseModelId, BaseVersionId, FineTuneId, TenantId},
+    service::domain::registry::fine_tunes::{FineTune, Mode, On, Policy},
 };
 
 /// What a fine-tune's owner says of it; checked.
@@ -31,17 +25,6 @@ pub struct Content {
     pub data: Option<Value>,
     pub spec: Value,
     pub policy: Policy,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum PutError {
-    #[error("there is no such base model or version")]
-    UnknownBase,
-    /// It is not, or is no longer, what the caller takes it for.
-    #[error("the fine-tune has changed meanwhile")]
-    Changed,
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
 }
 
 /// The columns of [`FineTune`], flat.
@@ -101,68 +84,15 @@ impl From<Row> for FineTune {
     }
 }
 
-/// Registers a fine-tune or changes it; true where it is new. `holds` says whether what is there
-/// (nothing, or a fine-tune) is what the caller expects.
-///
-/// # Errors
-/// See [`PutError`].
-pub async fn put(
-    database: &Database,
-    caller: impl Into<Caller>,
-    name: &str,
-    content: &Content,
-    holds: impl Fn(Option<&FineTune>) -> bool,
-) -> Result<(FineTune, bool), PutError> {
-    let caller = caller.into();
-    let tenant = caller.tenant;
-    let mut transaction = database.scope(tenant).await?;
-    let base_model = base_models::lock(&mut transaction, tenant, &content.base_model).await?;
-    let base_model = base_model.ok_or(PutError::UnknownBase)?;
-    let base_version =
-        base_models::versions::find(&mut transaction, base_model, &content.base_version)
-            .await?
-            .ok_or(PutError::UnknownBase)?
-            .id;
-
-    let base = Base { model: base_model, version: base_version };
-    let mut there = lock(&mut transaction, tenant, name).await?;
-    let mut created = false;
-    if there.is_none() && holds(None) {
-        created = insert(&mut transaction, tenant, name, base, content).await?;
-        // Another request may have come first.
-        there = lock(&mut transaction, tenant, name).await?;
-    }
-    let Some(there) = there else { return Err(PutError::Changed) };
-    if !created {
-        if !holds(Some(&there)) {
-            return Err(PutError::Changed);
-        }
-        update(&mut transaction, there.id, base, content).await?;
-    }
-
-    let shown = select!("WHERE f.id = $1", there.id.0).fetch_one(&mut *transaction).await?;
-    audit_events::record(
-        &mut transaction,
-        caller,
-        AuditAction::FineTunePut,
-        &format!("fine_tunes/{name}"),
-    )
-    .await?;
-
-    transaction.commit().await?;
-
-    Ok((shown.into(), created))
-}
-
 /// What a fine-tune was tuned from.
 #[derive(Clone, Copy, Debug)]
-struct Base {
-    model: BaseModelId,
-    version: BaseVersionId,
+pub(in crate::service) struct Base {
+    pub model: BaseModelId,
+    pub version: BaseVersionId,
 }
 
 /// False where one of this name is there already.
-async fn insert(
+pub(in crate::service) async fn insert(
     connection: &mut PgConnection,
     tenant: TenantId,
     name: &str,
@@ -194,7 +124,7 @@ async fn insert(
 }
 
 /// The same content again is no change.
-async fn update(
+pub(in crate::service) async fn update(
     connection: &mut PgConnection,
     id: FineTuneId,
     base: Base,
@@ -226,13 +156,21 @@ async fn update(
 }
 
 /// The fine-tune, with its row locked until the transaction ends. References to it stay possible.
-async fn lock(
+pub(in crate::service) async fn lock(
     connection: &mut PgConnection,
     tenant: TenantId,
     name: &str,
 ) -> Result<Option<FineTune>, sqlx::Error> {
     let row = select!("WHERE f.tenant = $1 AND f.name = $2 FOR NO KEY UPDATE OF f", tenant.0, name);
     Ok(row.fetch_optional(connection).await?.map(FineTune::from))
+}
+
+/// A fine-tune that is there.
+pub(in crate::service) async fn by_id(
+    connection: &mut PgConnection,
+    id: FineTuneId,
+) -> Result<FineTune, sqlx::Error> {
+    Ok(select!("WHERE f.id = $1", id.0).fetch_one(connection).await?.into())
 }
 
 /// A tenant's fine-tune, if it has one of this name.

@@ -1,13 +1,11 @@
 //! Transfers as workers see them: claim and beat. How attempts end: `registry::attempts`.
 //!
-//! A claim draws a lease token. Every later write names it and must change one row; if it changes
-//! none the lease is lost, somebody else may be at work, and the caller drops what it has. Attempts
-//! are counted when claimed, so that one that takes its process down is counted too.
+//! Attempts are counted when claimed, so that one that takes its process down is counted too.
 
 pub(in crate::service) mod ends;
 pub(in crate::service) mod transitions;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -15,21 +13,25 @@ use super::{Database, clock, enum_labels, events, retunes};
 use crate::{
     contract::{
         events::EventKind,
-        ids::{LeaseToken, TenantId, TransferId, WorkerId},
+        ids::{TenantId, TransferId, WorkerId},
     },
     pipeline::Phase,
-    service::domain::transfers::Status,
+    service::domain::{
+        leases::{Lease, RetryPolicy},
+        transfers::Status,
+    },
 };
 
-/// A claimed transfer: the right to write to it until the lease ends.
+/// A claimed transfer: everything that one attempt needs.
 #[derive(Clone, Debug)]
-pub struct Lease {
+pub struct Claimed {
     pub transfer: TransferId,
     pub tenant: TenantId,
-    pub token: LeaseToken,
     /// This attempt's number, from 1.
     pub attempt: i32,
     pub spec: Value,
+    /// For how long it had been due when it was claimed.
+    pub waited: Duration,
 }
 
 /// What a heartbeat reports.
@@ -52,22 +54,6 @@ pub enum Heard {
     Lost,
 }
 
-/// How long leases last, and how long to wait between attempts.
-#[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    pub lease: Duration,
-    /// Before the second attempt; doubled for each further one.
-    pub backoff: Duration,
-}
-
-impl Terms {
-    /// The wait after the given attempt failed, at most an hour.
-    pub(in crate::service) fn backoff_after(self, attempt: i32) -> f64 {
-        let doublings = attempt.clamp(1, 12) - 1;
-        (self.backoff.as_secs_f64() * 2_f64.powi(doublings)).min(3600.0)
-    }
-}
-
 /// What says which specifications this program can read.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -80,9 +66,10 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub async fn claim(
     database: &Database,
     worker: WorkerId,
-    terms: Terms,
-) -> Result<Option<Lease>, sqlx::Error> {
-    clock::tick(database, terms.lease).await?;
+    policy: RetryPolicy,
+) -> Result<Option<Lease<Claimed>>, sqlx::Error> {
+    let until = Instant::now() + policy.lease;
+    clock::tick(database, policy.lease).await?;
     let mut transaction = database.pool.begin().await?;
     // From tenant to tenant by the index: what it costs depends on how many tenants have something to do, not on
     // how much that is. Only the row that is taken is locked.
@@ -108,9 +95,9 @@ pub async fn claim(
                ) AS turn
                FROM waiting w
            ), next AS (
-               SELECT mine.id
+               SELECT mine.id, mine.available_at
                FROM (SELECT tenant, turn FROM turns ORDER BY turn) AS t CROSS JOIN LATERAL (
-                   SELECT id FROM transfers
+                   SELECT id, available_at FROM transfers
                    WHERE status IN ('queued', 'running') AND NOT held AND tenant = t.tenant
                      AND available_at <= now() AND attempt < max_attempts
                      AND unreadable_to IS DISTINCT FROM $4
@@ -130,10 +117,11 @@ pub async fn claim(
                phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
                estimated_finish = NULL
            FROM next WHERE t.id = next.id
-           RETURNING t.id, t.tenant, t.lease_token AS "token!", t.attempt, t.spec, t.retune"#,
+           RETURNING t.id, t.tenant, t.lease_token AS "token!", t.attempt, t.spec, t.retune,
+                     extract(epoch FROM now() - next.available_at)::double precision AS "waited!""#,
         worker.0,
-        terms.lease.as_secs_f64(),
-        terms.backoff.as_secs_f64(),
+        policy.lease.as_secs_f64(),
+        policy.backoff.as_secs_f64(),
         VERSION,
     )
     .fetch_optional(&mut *transaction)
@@ -148,13 +136,15 @@ pub async fn claim(
     }
     transaction.commit().await?;
 
-    Ok(Some(Lease {
+    let entry = Claimed {
         transfer,
         tenant: row.tenant.into(),
-        token: row.token.into(),
         attempt: row.attempt,
         spec: row.spec,
-    }))
+        waited: Duration::try_from_secs_f64(row.waited).unwrap_or_default(),
+    };
+
+    Ok(Some(Lease { entry, token: row.token.into(), until }))
 }
 
 /// Prolongs the lease by `lease` from now, stores the progress, and hears whether to go on.
@@ -163,7 +153,7 @@ pub async fn claim(
 /// From the database; the lease then still runs, and may run out.
 pub async fn beat(
     database: &Database,
-    held: &Lease,
+    held: &Lease<Claimed>,
     lease: Duration,
     report: &Report,
 ) -> Result<Heard, sqlx::Error> {

@@ -15,7 +15,8 @@ use crate::{
     service::domain::transfers::{JobError, Progress, ResultLocation, Status, Transfer},
 };
 
-pub use enqueue::{Enqueue, EnqueueError, Enqueued, enqueue, submit};
+pub(in crate::service) use enqueue::enqueue_in;
+pub use enqueue::{Enqueue, EnqueueError, Enqueued, enqueue};
 
 /// Which transfers to list; everything given must hold.
 #[derive(Clone, Debug, Default)]

@@ -13,15 +13,15 @@ pub struct Programs {
     folder: PathBuf,
 }
 
+fn is_complete(folder: &Path) -> bool {
+    ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file())
+}
+
 impl Programs {
     /// `pg_bin` if given; else `/usr/lib/postgresql/*/bin`, newest first; else `PATH`.
     pub fn find(pg_bin: &str) -> Result<Self, ClusterError> {
         let folders = if pg_bin.is_empty() { usual_folders() } else { vec![pg_bin.into()] };
-
-        let complete = |folder: &&PathBuf| {
-            ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file())
-        };
-        if let Some(folder) = folders.iter().find(complete) {
+        if let Some(folder) = folders.iter().find(|folder| is_complete(folder)) {
             return Ok(Self { folder: folder.clone() });
         }
 

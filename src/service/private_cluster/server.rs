@@ -31,6 +31,10 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
+fn answers(sockets: &Path) -> bool {
+    UnixStream::connect(sockets.join(SOCKET_NAME)).is_ok()
+}
+
 /// Returns the server's process if this call started it.
 pub fn start_or_join(
     home: &Path,
@@ -39,11 +43,10 @@ pub fn start_or_join(
     account: &Account,
 ) -> Result<Option<Child>, ClusterError> {
     let begun = Instant::now();
-    let answers = || UnixStream::connect(sockets.join(SOCKET_NAME)).is_ok();
     let mut child = None;
     while begun.elapsed() < START_LIMIT {
         let state = state(home);
-        if answers() && state.as_ref().is_some_and(|(_, word)| word == "ready") {
+        if answers(sockets) && state.as_ref().is_some_and(|(_, word)| word == "ready") {
             return Ok(child);
         }
         // One that is stopping still holds the folder: wait for its end.
@@ -51,7 +54,7 @@ pub fn start_or_join(
         if child.as_mut().is_some_and(has_ended) {
             break;
         }
-        if child.is_none() && !stopping && !answers() {
+        if child.is_none() && !stopping && !answers(sockets) {
             child = Some(spawn(home, sockets, programs, account)?);
         }
         thread::sleep(LOOK_AGAIN);

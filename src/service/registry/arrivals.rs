@@ -11,10 +11,10 @@ use crate::{
             Database,
             arrivals::{self, Claimed},
             events,
-            retry_policy::RetryPolicy,
         },
         domain::{
             access::Caller,
+            leases::{Lease, RetryPolicy},
             registry::{arrivals::ArrivalStatus, base_models::NewVersion, retunes::Automatic},
         },
     },
@@ -35,21 +35,21 @@ pub enum AfterRegister {
 /// See [`RegisterError`]; the arrival is then as before.
 pub async fn register(
     database: &Database,
-    claimed: &Claimed,
+    held: &Lease<Claimed>,
     new: &NewVersion,
     how: Automatic,
 ) -> Result<AfterRegister, RegisterError> {
-    let mut scope = database.scope(claimed.tenant).await?;
-    if !arrivals::hold(&mut scope, claimed).await? {
+    let mut scope = database.scope(held.tenant).await?;
+    if !arrivals::hold(&mut scope, held).await? {
         return Ok(AfterRegister::Lost);
     }
 
-    let caller = Caller::from(claimed.tenant);
+    let caller = Caller::from(held.tenant);
     let (_, created) =
-        new_version::register_in(&mut scope, caller, &claimed.base_model, new, how).await?;
+        new_version::register_in(&mut scope, caller, &held.base_model, new, how).await?;
     let status = if created { ArrivalStatus::Registered } else { ArrivalStatus::Known };
 
-    arrivals::finish(&mut scope, claimed, status, None).await?;
+    arrivals::finish(&mut scope, held, status, None).await?;
     scope.commit().await?;
 
     Ok(if created { AfterRegister::Registered } else { AfterRegister::Known })
@@ -59,15 +59,15 @@ pub async fn register(
 ///
 /// # Errors
 /// From the database.
-pub async fn know(database: &Database, claimed: &Claimed) -> Result<bool, sqlx::Error> {
-    let mut scope = database.scope(claimed.tenant).await?;
-    let held = arrivals::hold(&mut scope, claimed).await?;
-    if held {
-        arrivals::finish(&mut scope, claimed, ArrivalStatus::Known, None).await?;
+pub async fn know(database: &Database, held: &Lease<Claimed>) -> Result<bool, sqlx::Error> {
+    let mut scope = database.scope(held.tenant).await?;
+    let locked = arrivals::hold(&mut scope, held).await?;
+    if locked {
+        arrivals::finish(&mut scope, held, ArrivalStatus::Known, None).await?;
         scope.commit().await?;
     }
 
-    Ok(held)
+    Ok(locked)
 }
 
 /// Gives an arrival up, which is an event; false when the lease is lost.
@@ -76,17 +76,17 @@ pub async fn know(database: &Database, claimed: &Claimed) -> Result<bool, sqlx::
 /// From the database.
 pub async fn fail(
     database: &Database,
-    claimed: &Claimed,
+    held: &Lease<Claimed>,
     reason: &str,
 ) -> Result<bool, sqlx::Error> {
-    let mut scope = database.scope(claimed.tenant).await?;
-    let held = arrivals::hold(&mut scope, claimed).await?;
-    if held {
-        give_up(&mut scope, claimed, reason).await?;
+    let mut scope = database.scope(held.tenant).await?;
+    let locked = arrivals::hold(&mut scope, held).await?;
+    if locked {
+        give_up(&mut scope, held, reason).await?;
         scope.commit().await?;
     }
 
-    Ok(held)
+    Ok(locked)
 }
 
 /// Records a look in vain: to be repeated later, at once where it was announced again meanwhile, or
@@ -96,15 +96,15 @@ pub async fn fail(
 /// From the database.
 pub async fn put_off(
     database: &Database,
-    claimed: &Claimed,
+    held: &Lease<Claimed>,
     reason: &str,
     policy: RetryPolicy,
 ) -> Result<Option<ArrivalStatus>, sqlx::Error> {
-    let mut scope = database.scope(claimed.tenant).await?;
-    let over = arrivals::put_off(&mut scope, claimed, reason, policy).await?;
+    let mut scope = database.scope(held.tenant).await?;
+    let over = arrivals::put_off(&mut scope, held, reason, policy).await?;
     let Some(over) = over else { return Ok(None) };
     if over {
-        give_up(&mut scope, claimed, reason).await?;
+        give_up(&mut scope, held, reason).await?;
     }
     scope.commit().await?;
 
@@ -113,16 +113,16 @@ pub async fn put_off(
 
 async fn give_up(
     connection: &mut PgConnection,
-    claimed: &Claimed,
+    held: &Lease<Claimed>,
     reason: &str,
 ) -> Result<(), sqlx::Error> {
-    arrivals::finish(connection, claimed, ArrivalStatus::Failed, Some(reason)).await?;
-    let subject = format!("base_models/{}/arrivals", claimed.base_model);
+    arrivals::finish(connection, held, ArrivalStatus::Failed, Some(reason)).await?;
+    let subject = format!("base_models/{}/arrivals", held.base_model);
     let data = json!({
-        "base_model": claimed.base_model, "arrival": claimed.id, "version": claimed.version,
-        "uri": claimed.uri, "reason": reason,
+        "base_model": held.base_model, "arrival": held.id, "version": held.version,
+        "uri": held.uri, "reason": reason,
     });
 
     let kind = EventKind::BaseModelArrivalFailed;
-    events::record(connection, claimed.tenant, &subject, kind, data).await
+    events::record(connection, held.tenant, &subject, kind, data).await
 }

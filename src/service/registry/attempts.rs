@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 
 use super::{
     deliver::{self, Delivery},
+    ends::{to_cancelled, to_failed, to_queued},
     settle::settle,
 };
 use crate::{
@@ -20,12 +21,14 @@ use crate::{
         database::{
             Database, clock, events,
             leases::{
-                Lease, Terms,
+                Claimed,
                 ends::{self, Expired, Held},
-                transitions::{to_cancelled, to_failed, to_queued},
             },
         },
-        domain::transfers::{JobError, Status},
+        domain::{
+            leases::{Lease, RetryPolicy},
+            transfers::{JobError, Status},
+        },
     },
 };
 
@@ -45,7 +48,7 @@ pub enum AfterFailure {
 /// From the database.
 pub async fn succeed(
     database: &Database,
-    held: &Lease,
+    held: &Lease<Claimed>,
     outcome: &Outcome,
 ) -> Result<bool, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
@@ -93,10 +96,10 @@ pub async fn succeed(
 /// From the database.
 pub async fn fail(
     database: &Database,
-    held: &Lease,
+    held: &Lease<Claimed>,
     error: &JobError,
     may_retry: bool,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<Option<AfterFailure>, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
     let Some(row) = ends::lock_held(&mut transaction, held).await? else { return Ok(None) };
@@ -104,7 +107,7 @@ pub async fn fail(
     let (after, retune) = if row.status == Status::Cancelling {
         (AfterFailure::Cancelled, to_cancelled(&mut transaction, held.transfer).await?)
     } else if may_retry && row.attempt < row.max_attempts {
-        let wait = terms.backoff_after(row.attempt);
+        let wait = policy.wait_after(row.attempt);
         let reason = "attempt_failed";
         let retune = to_queued(&mut transaction, held.transfer, wait, reason, Some(error)).await?;
         (AfterFailure::QueuedAgain, retune)
@@ -122,7 +125,7 @@ pub async fn fail(
 ///
 /// # Errors
 /// From the database.
-pub async fn cancelled(database: &Database, held: &Lease) -> Result<bool, sqlx::Error> {
+pub async fn cancelled(database: &Database, held: &Lease<Claimed>) -> Result<bool, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
     if ends::lock_held(&mut transaction, held).await?.is_none() {
         return Ok(false);
@@ -139,7 +142,7 @@ pub async fn cancelled(database: &Database, held: &Lease) -> Result<bool, sqlx::
 ///
 /// # Errors
 /// From the database.
-pub async fn hand_back(database: &Database, held: &Lease) -> Result<bool, sqlx::Error> {
+pub async fn hand_back(database: &Database, held: &Lease<Claimed>) -> Result<bool, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
     let Some(row) = ends::lock_held(&mut transaction, held).await? else { return Ok(false) };
 
@@ -157,26 +160,25 @@ pub async fn hand_back(database: &Database, held: &Lease) -> Result<bool, sqlx::
 }
 
 /// Leaves a transfer whose specification this program cannot read to workers of other versions, without costing
-/// it an attempt; failed when it has waited for one of them for `patience`. `None` when the lease is lost.
+/// it an attempt; failed when it has waited for one of them for as long as the policy goes on. `None` when the lease is lost.
 ///
 /// # Errors
 /// From the database.
 pub async fn decline(
     database: &Database,
-    held: &Lease,
+    held: &Lease<Claimed>,
     error: &JobError,
-    patience: Duration,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<Option<AfterFailure>, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
     let Some(row) = ends::lock_held(&mut transaction, held).await? else { return Ok(None) };
 
     let (after, retune) = if row.status == Status::Cancelling {
         (AfterFailure::Cancelled, to_cancelled(&mut transaction, held.transfer).await?)
-    } else if row.is_unreadable_since(patience) {
+    } else if row.is_unreadable_since(policy.give_up) {
         (AfterFailure::Failed, to_failed(&mut transaction, held.transfer, error).await?)
     } else {
-        let (wait, reason) = (terms.backoff_after(1), "not_understood");
+        let (wait, reason) = (policy.wait_after(1), "not_understood");
         let retune = to_queued(&mut transaction, held.transfer, wait, reason, Some(error)).await?;
         let Held { unreadable_seconds, .. } = row;
         ends::mark_unreadable(&mut transaction, held, unreadable_seconds.unwrap_or(0.0)).await?;
@@ -196,11 +198,11 @@ pub async fn decline(
 pub async fn release(
     database: &Database,
     worker: WorkerId,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<u64, sqlx::Error> {
     let released = ends::expire(database, worker).await?;
     if released > 0 {
-        sweep(database, terms).await?;
+        sweep(database, policy).await?;
     }
 
     Ok(released)
@@ -211,15 +213,15 @@ pub async fn release(
 ///
 /// # Errors
 /// From the database.
-pub async fn sweep(database: &Database, terms: Terms) -> Result<usize, sqlx::Error> {
-    clock::tick(database, terms.lease).await?;
+pub async fn sweep(database: &Database, policy: RetryPolicy) -> Result<usize, sqlx::Error> {
+    clock::tick(database, policy.lease).await?;
     let mut transaction = database.pool.begin().await?;
     let expired = ends::lock_expired(&mut transaction).await?;
 
     let mut members = Vec::new();
     for transfer in &expired {
         tracing::warn!(transfer = %transfer.id, attempt = transfer.attempt, "its lease had run out");
-        members.extend(end_expired(&mut transaction, transfer, terms).await?);
+        members.extend(end_expired(&mut transaction, transfer, policy).await?);
     }
 
     settle(&mut transaction, members).await?;
@@ -232,7 +234,7 @@ pub async fn sweep(database: &Database, terms: Terms) -> Result<usize, sqlx::Err
 async fn end_expired(
     connection: &mut PgConnection,
     expired: &Expired,
-    terms: Terms,
+    policy: RetryPolicy,
 ) -> Result<Option<RetuneId>, sqlx::Error> {
     if expired.status == Status::Cancelling {
         return to_cancelled(connection, expired.id).await;
@@ -250,7 +252,7 @@ async fn end_expired(
         return to_failed(connection, expired.id, &error).await;
     }
 
-    let wait = if expired.attempt == 1 { 0.0 } else { terms.backoff_after(expired.attempt) };
+    let wait = if expired.attempt == 1 { 0.0 } else { policy.wait_after(expired.attempt) };
 
     to_queued(connection, expired.id, wait, "lease_expired", None).await
 }

@@ -35,18 +35,21 @@ impl FromRequestParts<AppState> for Client {
 
 /// The last address in the chain of proxies that is none of ours.
 fn origin(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
-    let is_ours = |address: &IpAddr| proxies.iter().any(|network| network.contains(address));
     let named = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
     let chain: Vec<&str> = named.flat_map(|list| list.split(',')).collect();
     let mut origin = peer.to_canonical();
     for next in chain.into_iter().rev() {
         match next.trim().parse::<IpAddr>() {
-            Ok(next) if is_ours(&origin) => origin = next.to_canonical(),
+            Ok(next) if is_among(proxies, origin) => origin = next.to_canonical(),
             _ => break,
         }
     }
 
     origin
+}
+
+fn is_among(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
 }
 
 /// The address, or of IPv6 the network that one site has to itself.

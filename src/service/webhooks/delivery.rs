@@ -14,7 +14,7 @@ use reqwest::{
     redirect,
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::address::{Guard, Lookup};
@@ -25,9 +25,11 @@ use crate::{
             Database,
             deliveries::{self, AfterFailure, Attempt, Capacity, Claimed},
             outage::is_passing,
-            retry_policy::RetryPolicy,
         },
-        domain::events::CONTENT_TYPE,
+        domain::{
+            events::CONTENT_TYPE,
+            leases::{Lease, RetryPolicy},
+        },
         queue::Queue,
     },
 };
@@ -66,7 +68,7 @@ impl config::Webhooks {
 }
 
 impl Queue for Sender {
-    type Claimed = Claimed;
+    type Entry = Claimed;
 
     const CHANNEL: &'static str = "deliveries";
 
@@ -88,7 +90,7 @@ impl Queue for Sender {
         Some(SHUTDOWN_GRACE)
     }
 
-    async fn claim(&self, limit: usize) -> Result<Vec<Claimed>, sqlx::Error> {
+    async fn claim(&self, limit: usize) -> Result<Vec<Lease<Claimed>>, sqlx::Error> {
         let capacity = Capacity {
             most: i64::try_from(limit).unwrap_or(i64::MAX),
             per_tenant: i64::from(self.settings.open_posts_per_tenant),
@@ -96,8 +98,8 @@ impl Queue for Sender {
         deliveries::claim(&self.database, capacity, self.settings.retry_policy()).await
     }
 
-    async fn work(self, claimed: Claimed, _shutdown: CancellationToken) {
-        self.deliver(claimed).await;
+    async fn work(self, lease: Lease<Claimed>, _shutdown: CancellationToken) {
+        self.deliver(lease).await;
     }
 }
 
@@ -125,14 +127,14 @@ impl Sender {
 
     /// One attempt and its record. Where that cannot be written for as long as the lease holds, it runs out and the
     /// delivery is attempted again.
-    async fn deliver(&self, claimed: Claimed) {
-        let attempt = self.post(&claimed).await;
+    async fn deliver(&self, lease: Lease<Claimed>) {
+        let attempt = self.post(&lease).await;
         // A lease outlives the post by as much as the post may take.
-        let recording = timeout(self.settings.timeout, self.record_at_last(&claimed, &attempt));
+        let recording = timeout_at(lease.until.into(), self.record_at_last(&lease, &attempt));
         let outcome = match recording.await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => {
-                tracing::warn!(%error, delivery = %claimed.id, "the outcome of a delivery was not recorded");
+                tracing::warn!(%error, delivery = %lease.id, "the outcome of a delivery was not recorded");
                 "unrecorded"
             }
             Err(_) => "unrecorded",
@@ -144,13 +146,13 @@ impl Sender {
     /// Records what an attempt came to, and tries again while the database is away; its name for the figures.
     async fn record_at_last(
         &self,
-        claimed: &Claimed,
+        lease: &Lease<Claimed>,
         attempt: &Attempt,
     ) -> Result<&'static str, sqlx::Error> {
         loop {
-            match self.record(claimed, attempt).await {
+            match self.record(lease, attempt).await {
                 Err(error) if is_passing(&error) => {
-                    tracing::warn!(%error, delivery = %claimed.id, "cannot record an outcome; trying again");
+                    tracing::warn!(%error, delivery = %lease.id, "cannot record an outcome; trying again");
                     sleep(RECORD_PAUSE).await;
                 }
                 recorded => return recorded,
@@ -161,18 +163,18 @@ impl Sender {
     /// Records what an attempt came to; its name for the figures.
     async fn record(
         &self,
-        claimed: &Claimed,
+        lease: &Lease<Claimed>,
         attempt: &Attempt,
     ) -> Result<&'static str, sqlx::Error> {
         if attempt.is_success() {
-            let held = deliveries::succeed(&self.database, claimed, attempt).await?;
+            let held = deliveries::succeed(&self.database, lease, attempt).await?;
             return Ok(if held { "delivered" } else { "lost" });
         }
 
         let policy = self.settings.retry_policy();
-        let after = deliveries::fail(&self.database, claimed, attempt, policy).await?;
+        let after = deliveries::fail(&self.database, lease, attempt, policy).await?;
         if after == AfterFailure::Disabled {
-            tracing::warn!(endpoint = ?claimed.endpoint, "a webhook endpoint was disabled");
+            tracing::warn!(endpoint = ?lease.endpoint, "a webhook endpoint was disabled");
         }
 
         Ok(if after == AfterFailure::Lost { "lost" } else { "failed" })

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use metrics::histogram;
 use tokio::{sync::oneshot, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
@@ -18,8 +19,8 @@ use crate::{
     contract::spec::{Spec, SpecError},
     pipeline::{self, Failure, Job, Outcome, Stop},
     service::{
-        database::{leases::Lease, outage::is_passing},
-        domain::transfers::JobError,
+        database::{leases::Claimed, outage::is_passing},
+        domain::{leases::Lease, transfers::JobError},
         registry::attempts,
     },
 };
@@ -36,16 +37,17 @@ const STACK_BYTES: usize = 16 << 20;
 
 type Finished = Result<Outcome, Failure>;
 
-/// Runs the transfer claimed by a request that was sent at `asked`, and records how it ended.
-pub async fn run(worker: &Worker, lease: Lease, asked: Instant, shutdown: &CancellationToken) {
+/// Runs a claimed transfer and records how it ended.
+pub async fn run(worker: &Worker, lease: Lease<Claimed>, shutdown: &CancellationToken) {
     // Of the highest level, so that it stands before whatever is logged at all.
     let span = tracing::error_span!("attempt", transfer = %lease.transfer, number = lease.attempt);
-    Box::pin(attempt(worker, lease, asked, shutdown)).instrument(span).await;
+    Box::pin(attempt(worker, lease, shutdown)).instrument(span).await;
 }
 
-async fn attempt(worker: &Worker, lease: Lease, asked: Instant, shutdown: &CancellationToken) {
-    let watch = Arc::new(Watch::over(asked + worker.settings.lease));
+async fn attempt(worker: &Worker, lease: Lease<Claimed>, shutdown: &CancellationToken) {
+    let watch = Arc::new(Watch::over(lease.until));
     tracing::info!("started");
+    let begun = Instant::now();
     let spec = match Spec::from_json(&lease.spec) {
         Ok(spec) => spec,
         Err(error) => {
@@ -66,13 +68,14 @@ async fn attempt(worker: &Worker, lease: Lease, asked: Instant, shutdown: &Cance
     };
 
     watch.end();
-    record(worker, &lease, End::Finished(finished), shutdown).await;
+    let end = End::Finished { finished, took: begun.elapsed() };
+    record(worker, &lease, end, shutdown).await;
 }
 
 /// Runs the pipeline on a thread of its own and waits for it.
 async fn compute(
     worker: &Worker,
-    lease: &Lease,
+    lease: &Lease<Claimed>,
     spec: Spec,
     watch: &Arc<Watch>,
     shutdown: &CancellationToken,
@@ -119,14 +122,18 @@ async fn compute(
 
 /// How an attempt ended.
 enum End {
-    Finished(Finished),
+    Finished {
+        finished: Finished,
+        /// Since it was claimed.
+        took: Duration,
+    },
     /// The specification is of another version of this program.
     Unreadable(JobError),
 }
 
 /// Records the end, and tries again for as long as the database does not answer: whether it is still ours to
 /// record is for the lease token to say, not for the time that has passed. An outage thus costs no attempt.
-async fn record(worker: &Worker, lease: &Lease, end: End, shutdown: &CancellationToken) {
+async fn record(worker: &Worker, lease: &Lease<Claimed>, end: End, shutdown: &CancellationToken) {
     end.log();
     tokio::select! {
         () = persist(worker, lease, &end) => {}
@@ -136,7 +143,7 @@ async fn record(worker: &Worker, lease: &Lease, end: End, shutdown: &Cancellatio
     }
 }
 
-async fn persist(worker: &Worker, lease: &Lease, end: &End) {
+async fn persist(worker: &Worker, lease: &Lease<Claimed>, end: &End) {
     let mut pause = FIRST_PAUSE;
     loop {
         match write(worker, lease, end).await {
@@ -164,13 +171,12 @@ async fn last_word(shutdown: &CancellationToken) {
 }
 
 /// Writes the end under the lease token; false when that is not ours any more.
-async fn write(worker: &Worker, lease: &Lease, end: &End) -> Result<bool, sqlx::Error> {
-    let (database, terms) = (&worker.database, worker.settings.terms());
-    let finished = match end {
-        End::Finished(finished) => finished,
+async fn write(worker: &Worker, lease: &Lease<Claimed>, end: &End) -> Result<bool, sqlx::Error> {
+    let (database, policy) = (&worker.database, worker.settings.retry_policy());
+    let (finished, took) = match end {
+        End::Finished { finished, took } => (finished, *took),
         End::Unreadable(error) => {
-            let patience = worker.settings.unreadable;
-            let after = attempts::decline(database, lease, error, patience, terms).await?;
+            let after = attempts::decline(database, lease, error, policy).await?;
             tracing::warn!(
                 code = error.code,
                 detail = error.detail,
@@ -182,7 +188,14 @@ async fn write(worker: &Worker, lease: &Lease, end: &End) -> Result<bool, sqlx::
     };
 
     let (error, may_retry) = match finished {
-        Ok(outcome) => return attempts::succeed(database, lease, outcome).await,
+        Ok(outcome) => {
+            let held = attempts::succeed(database, lease, outcome).await?;
+            if held {
+                histogram!("retune_transfer_seconds", "verdict" => outcome.verdict.name())
+                    .record(took.as_secs_f64());
+            }
+            return Ok(held);
+        }
         Err(Failure::Stopped(Stop::Cancelled)) => {
             return attempts::cancelled(database, lease).await;
         }
@@ -195,7 +208,7 @@ async fn write(worker: &Worker, lease: &Lease, end: &End) -> Result<bool, sqlx::
         Err(Failure::Internal { code, detail }) => (job_error(code, detail, None), true),
     };
 
-    let after = attempts::fail(database, lease, &error, may_retry, terms).await?;
+    let after = attempts::fail(database, lease, &error, may_retry, policy).await?;
     tracing::warn!(code = error.code, detail = error.detail, ?after, "the attempt failed");
 
     Ok(after.is_some())
@@ -203,7 +216,7 @@ async fn write(worker: &Worker, lease: &Lease, end: &End) -> Result<bool, sqlx::
 
 impl End {
     fn log(&self) {
-        if let Self::Finished(Ok(outcome)) = self {
+        if let Self::Finished { finished: Ok(outcome), .. } = self {
             tracing::info!(verdict = ?outcome.verdict, "finished");
         }
     }

@@ -23,9 +23,12 @@ use super::watch::Watch;
 use crate::{
     config,
     pipeline::Stop,
-    service::database::{
-        Database,
-        leases::{self, Heard, Lease},
+    service::{
+        database::{
+            Database,
+            leases::{self, Claimed, Heard},
+        },
+        domain::leases::Lease,
     },
 };
 
@@ -42,7 +45,7 @@ pub struct Heartbeat {
 
 struct Heart {
     url: String,
-    lease: Lease,
+    lease: Lease<Claimed>,
     settings: config::Worker,
     watch: Arc<Watch>,
     /// Since when the computation has been told to end.
@@ -53,7 +56,7 @@ impl Heartbeat {
     /// Starts beating for `lease`.
     pub fn start(
         url: String,
-        lease: Lease,
+        lease: Lease<Claimed>,
         settings: config::Worker,
         watch: Arc<Watch>,
     ) -> io::Result<Self> {
@@ -171,7 +174,7 @@ async fn listen(database: Option<&Database>) -> Option<PgListener> {
 }
 
 /// Until somebody wants this transfer cancelled (false) or the connection is lost (true).
-async fn wanted(listener: Option<&mut PgListener>, lease: &Lease) -> bool {
+async fn wanted(listener: Option<&mut PgListener>, lease: &Lease<Claimed>) -> bool {
     let Some(listener) = listener else { return std::future::pending().await };
 
     let ours = lease.transfer.to_string();

@@ -1,7 +1,8 @@
 //! The worker processes of `serve`: start them, start them again when they die, end them.
 //!
 //! Each holds the reading end of a pipe from us as its stdin: when we die, however suddenly, the
-//! pipe closes and the worker ends too. When a worker dies, its lease is released at once.
+//! pipe closes and the worker ends too. When a worker dies, its lease is released at once. What it counts comes as
+//! lines on its stdout ([`metrics::Relay`]).
 
 use std::{
     ffi::OsString,
@@ -15,13 +16,19 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tokio::{process, time};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{self, ChildStdout},
+    time,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     contract::ids::WorkerId,
     service::{
-        database::{Database, leases, workers},
+        database::{Database, workers},
+        domain::leases::RetryPolicy,
+        metrics,
         registry::attempts,
     },
 };
@@ -48,7 +55,7 @@ pub struct Program {
 pub async fn keep_one(
     program: Program,
     database: Database,
-    terms: leases::Terms,
+    policy: RetryPolicy,
     shutdown: CancellationToken,
 ) {
     let mut pause = FIRST_PAUSE;
@@ -60,7 +67,7 @@ pub async fn keep_one(
             Ok(Some(status)) => tracing::error!(%status, worker = %id, "a worker process died"),
             Err(error) => tracing::error!(%error, "no worker process could be started"),
         }
-        release(&database, id, terms).await;
+        release(&database, id, policy).await;
         super::forget_scratch(&program.scratch.join(id.to_string()));
         pause = if begun.elapsed() > STABLE { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
         shutdown.run_until_cancelled(time::sleep(pause)).await;
@@ -79,11 +86,16 @@ async fn live(
         .arg(id.to_string())
         .env("DATABASE_URL", &program.database_url)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
 
     let lifeline = child.stdin.take();
+    // Until the process closes it, with its end at the latest.
+    if let Some(figures) = child.stdout.take() {
+        tokio::spawn(take_in(figures));
+    }
+
     if let Some(status) = shutdown.run_until_cancelled(child.wait()).await {
         return status.map(Some);
     }
@@ -101,8 +113,16 @@ async fn live(
     Ok(None)
 }
 
-async fn release(database: &Database, id: WorkerId, terms: leases::Terms) {
-    let released = attempts::release(database, id, terms).await;
+/// Adds what a worker has counted to our own figures.
+async fn take_in(figures: ChildStdout) {
+    let mut lines = BufReader::new(figures).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        metrics::replay(&line);
+    }
+}
+
+async fn release(database: &Database, id: WorkerId, policy: RetryPolicy) {
+    let released = attempts::release(database, id, policy).await;
     if let Err(error) = released.and(workers::remove(database, id).await) {
         tracing::warn!(%error, "could not release the lease of a dead worker; it will run out");
     }

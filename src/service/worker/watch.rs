@@ -6,10 +6,12 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
+use metrics::histogram;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +36,8 @@ struct State {
     lease_until: Instant,
     stop: Option<Stop>,
     phase: Option<Phase>,
+    /// Since when it has been in its phase.
+    since: Instant,
     /// Phases entered and not reported yet.
     entered: VecDeque<Phase>,
     pace: Option<Pace>,
@@ -41,6 +45,16 @@ struct State {
     changed: bool,
     /// The end is being recorded.
     ended: bool,
+}
+
+impl State {
+    /// Tells how long the phase took that ends now, if any.
+    fn time_phase(&mut self) {
+        let took = mem::replace(&mut self.since, Instant::now()).elapsed();
+        if let Some(phase) = self.phase {
+            histogram!("retune_phase_seconds", "phase" => phase.name()).record(took.as_secs_f64());
+        }
+    }
 }
 
 /// No estimate is longer: the database could not hold it.
@@ -75,6 +89,7 @@ impl Watch {
                 lease_until,
                 stop: None,
                 phase: None,
+                since: Instant::now(),
                 entered: VecDeque::new(),
                 pace: None,
                 changed: false,
@@ -103,7 +118,9 @@ impl Watch {
 
     /// Call before the end is recorded: a heartbeat that finds no lease after that has lost nothing.
     pub fn end(&self) {
-        self.lock().ended = true;
+        let mut state = self.lock();
+        state.time_phase();
+        state.ended = true;
     }
 
     pub fn has_ended(&self) -> bool {
@@ -161,6 +178,7 @@ fn signed(count: u64) -> i64 {
 impl Progress for Watch {
     fn phase(&self, phase: Phase) {
         let mut state = self.lock();
+        state.time_phase();
         state.phase = Some(phase);
         state.entered.push_back(phase);
         state.pace = None;

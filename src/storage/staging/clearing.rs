@@ -8,6 +8,7 @@ use crate::storage::{
     Storage, StorageError,
     location::{Location, Store},
     read::key,
+    requests::{Operation, counted},
 };
 
 impl Storage {
@@ -36,7 +37,8 @@ impl Storage {
     ) -> Result<(), StorageError> {
         let name = noted.as_ref()[uploads.as_ref().len()..].trim_start_matches('/');
         let target = key(&attempt.folder.joined(name))?;
-        let number = match self.inner.clients.of(&attempt.folder)?.get(noted).await {
+        let client = self.inner.clients.of(&attempt.folder)?;
+        let number = match counted(Operation::Get, client.get(noted)).await {
             Err(Error::NotFound { .. }) => return Ok(()),
             number => number
                 .map_err(StorageError::store_at(&attempt.folder))?
@@ -45,7 +47,9 @@ impl Storage {
                 .map_err(StorageError::store_at(&attempt.folder))?,
         };
         let id = String::from_utf8_lossy(&number).into_owned();
-        match self.inner.clients.parts(&attempt.folder)?.abort_multipart(&target, &id).await {
+        let client = self.inner.clients.parts(&attempt.folder)?;
+        let ended = client.abort_multipart(&target, &id);
+        match counted(Operation::AbortUpload, ended).await {
             Err(error) if !is_gone(&error) => {
                 Err(StorageError::from_store(&attempt.folder, &error))
             }

@@ -9,6 +9,7 @@ use crate::storage::{
     Storage, StorageError,
     location::{Location, Store},
     read::key,
+    requests::{Operation, counted},
 };
 
 impl Storage {
@@ -63,10 +64,12 @@ impl Storage {
         let done = if let Some(Upload { id, parts }) = &file.upload {
             let parts = parts.iter().map(|part| PartId { content_id: part.clone() }).collect();
             let client = self.inner.clients.parts(place)?;
-            client.complete_multipart(&target, id, parts).await.map(drop)
+            let done = client.complete_multipart(&target, id, parts);
+            counted(Operation::CompleteUpload, done).await.map(drop)
         } else {
             let source = key(&attempt.file(&file.name))?;
-            self.inner.clients.of(place)?.copy(&source, &target).await
+            let client = self.inner.clients.of(place)?;
+            counted(Operation::Copy, client.copy(&source, &target)).await
         };
         match done {
             Ok(()) => Ok(true),

@@ -9,14 +9,31 @@ use serde_json::{Value, json};
 
 use crate::pipeline::case::{Case, FEATURES, samples};
 
-/// A tensor of this dtype with this value everywhere, or in every other element.
-fn filled(like: &HostTensor, dtype: DType, (value, every_other): (f32, bool)) -> HostTensor {
-    let of = |i: usize| if every_other && i % 2 == 1 { 0.0 } else { value };
+/// What a tensor is filled with.
+#[derive(Clone, Copy)]
+enum Filling {
+    Everywhere(f32),
+    /// The others are zero.
+    EveryOther(f32),
+}
+
+impl Filling {
+    fn value(self, element: usize) -> f32 {
+        match self {
+            Self::EveryOther(_) if element % 2 == 1 => 0.0,
+            Self::Everywhere(value) | Self::EveryOther(value) => value,
+        }
+    }
+}
+
+/// A tensor of this dtype, filled.
+fn filled(like: &HostTensor, dtype: DType, filling: Filling) -> HostTensor {
     let bytes: Vec<u8> = (0..like.len())
-        .flat_map(|i| match dtype {
-            DType::F16 => half::f16::from_f32(of(i)).to_le_bytes().to_vec(),
-            DType::BF16 => half::bf16::from_f32(of(i)).to_le_bytes().to_vec(),
-            _ => of(i).to_le_bytes().to_vec(),
+        .map(|element| filling.value(element))
+        .flat_map(|value| match dtype {
+            DType::F16 => half::f16::from_f32(value).to_le_bytes().to_vec(),
+            DType::BF16 => half::bf16::from_f32(value).to_le_bytes().to_vec(),
+            _ => value.to_le_bytes().to_vec(),
         })
         .collect();
     HostTensor::from_bytes(dtype, like.shape().to_vec(), bytes.into()).expect("as many values")
@@ -26,14 +43,20 @@ fn filled(like: &HostTensor, dtype: DType, (value, every_other): (f32, bool)) ->
 /// twice of it. Every other element only: `auto` takes out what points along the bases' difference.
 fn case(dtype: DType, value: f32) -> (Case, Value) {
     let case = Case::fresh();
-    for (name, spoilt) in [("old", (0.0, false)), ("tuned", (value, true)), ("new", (value, false))]
-    {
+    for (name, spoilt) in [
+        ("old", Filling::Everywhere(0.0)),
+        ("tuned", Filling::EveryOther(value)),
+        ("new", Filling::Everywhere(value)),
+    ] {
         let model = case.model(name);
-        let with = |(tensor, found): (&str, &HostTensor)| {
-            let value = if tensor == "fc1.bias" { spoilt } else { (0.25, false) };
-            (tensor.to_owned(), filled(found, dtype, value))
-        };
-        let model: Checkpoint = model.iter().map(with).collect();
+        let model: Checkpoint = model
+            .iter()
+            .map(|(tensor, found)| {
+                let is_spoilt = tensor == "fc1.bias";
+                let filling = if is_spoilt { spoilt } else { Filling::Everywhere(0.25) };
+                (tensor.to_owned(), filled(found, dtype, filling))
+            })
+            .collect();
         case.put_weights(name, &model);
     }
     let mut spec = case.spec();
@@ -100,9 +123,9 @@ fn a_loss_that_is_no_number_is_said_and_no_null() {
     let case = Case::fresh();
     for name in ["old", "tuned", "new"] {
         let model = case.model(name);
-        let all = model
-            .iter()
-            .map(|(tensor, t)| (tensor.to_owned(), filled(t, DType::F32, (4.0, false))));
+        let all = model.iter().map(|(tensor, t)| {
+            (tensor.to_owned(), filled(t, DType::F32, Filling::Everywhere(4.0)))
+        });
         case.put_weights(name, &all.collect());
     }
     let (_, labels) = samples(60, 6);

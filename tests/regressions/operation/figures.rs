@@ -18,12 +18,16 @@ use serde_json::json;
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::server::run;
-use crate::support::{LONG, OVER, Served, TestDatabase, http, retune};
+use crate::support::{LONG, OVER, Process, Served, TestDatabase, http, retune, within};
 
 async fn serve(test: &TestDatabase) -> Served {
+    serve_with(test, "0").await
+}
+
+async fn serve_with(test: &TestDatabase, workers: &str) -> Served {
     let mut command = retune();
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--workers", "0", "--data-dir"])
+        .args(["serve", "--listen", "127.0.0.1:0", "--workers", workers, "--data-dir"])
         .arg(std::env::temp_dir().join("retune-tests-unused"))
         .env("DATABASE_URL", &test.url);
     Served::start(&mut command).await
@@ -64,6 +68,16 @@ async fn a_status_that_empties_falls_to_zero_and_every_status_has_its_series() {
         ("retune_database_up", 1.0),
     ] {
         assert_eq!(value(&empty, series), Some(expected), "{series}\n{empty}");
+    }
+    for series in [
+        "retune_sample_gradients_total",
+        "retune_claim_latency_seconds_count",
+        "retune_phase_seconds_count{phase=\"publishing\"}",
+        "retune_transfer_seconds_count{verdict=\"published\"}",
+        "retune_storage_seconds_count{operation=\"get\"}",
+        "retune_storage_requests_total{operation=\"put\",outcome=\"conflict\"}",
+    ] {
+        assert_eq!(value(&empty, series), Some(0.0), "{series}\n{empty}");
     }
     assert!(value(&empty, "retune_database_pool{state=\"used\"}").is_some());
     let build = format!("retune_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
@@ -143,6 +157,47 @@ async fn prometheus_own_checker_has_nothing_to_complain_of() {
     let done = checker.wait_with_output().await.expect("it ends");
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(done.status.success() && said.is_empty(), "{said}");
+}
+
+/// A worker is another process than the one that is scraped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_worker_counts_shows_in_the_figures_of_its_serve() {
+    let test = TestDatabase::fresh().await;
+    let served = serve_with(&test, "1").await;
+    test.queued(1).await;
+    // Its inputs lie outside the roots: it fails in its first phase.
+    within("the worker's figures come", async || {
+        let figures = scrape(&served).await;
+        let claims = value(&figures, "retune_claim_latency_seconds_count");
+        let phases = value(&figures, "retune_phase_seconds_count{phase=\"fetching\"}");
+        (claims == Some(1.0) && phases == Some(1.0)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_alone_answers_for_itself_where_it_is_told_to() {
+    let test = TestDatabase::fresh().await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr());
+    let address = port.expect("a free port").to_string();
+    let mut command = retune();
+    command
+        .args(["work", "--metrics-listen", &address, "--data-dir"])
+        .arg(std::env::temp_dir().join("retune-tests-unused"))
+        .env("DATABASE_URL", &test.url);
+    let _worker = Process::start(&mut command);
+
+    let healthy = format!("http://{address}/healthz");
+    within("the worker answers", async || http().get(&healthy).send().await.ok()).await;
+    test.queued(1).await;
+    within("the worker counts its claim", async || {
+        let answer = http().get(format!("http://{address}/metrics")).send().await.ok()?;
+        let figures = answer.text().await.ok()?;
+        let claims = value(&figures, "retune_claim_latency_seconds_count");
+        assert_eq!(value(&figures, "retune_database_up"), None, "the queue is for serve to tell");
+        (claims == Some(1.0)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -8,11 +8,12 @@ use retune::{
     service::{
         database::{
             Database, Readiness, api_keys,
-            leases::{self, Lease, Terms},
+            leases::{self, Claimed},
             transfers::{self, ListFilter},
         },
         domain::{
             access::{DEFAULT_TENANT, Role},
+            leases::{Lease, RetryPolicy},
             transfers::{JobError, Status},
         },
         registry::{attempts, transitions},
@@ -30,8 +31,8 @@ const OLD_POLICIES: &str = "DO $$ DECLARE t text; BEGIN
     END LOOP;
 END $$";
 
-async fn claim(database: &Database, terms: Terms) -> Option<Lease> {
-    leases::claim(database, WorkerId::generate(), terms).await.expect("the database answers")
+async fn claim(database: &Database, policy: RetryPolicy) -> Option<Lease<Claimed>> {
+    leases::claim(database, WorkerId::generate(), policy).await.expect("the database answers")
 }
 
 /// One transfer in every state, and a key.

@@ -9,24 +9,29 @@ use retune::{
         database::{
             clock,
             deliveries::{self, Capacity},
-            leases::{self, Heard, Report, Terms},
+            leases::{self, Claimed, Heard, Report},
             webhook_endpoints::{self, Wanted},
         },
-        domain::{access::DEFAULT_TENANT, transfers::Status},
+        domain::{
+            access::DEFAULT_TENANT,
+            leases::{Lease, RetryPolicy},
+            transfers::Status,
+        },
         registry::attempts,
     },
 };
 
 use crate::support::{LONG, TestDatabase};
 
-const TERMS: Terms = Terms { lease: Duration::from_secs(30), backoff: Duration::from_secs(5) };
+const POLICY: RetryPolicy =
+    RetryPolicy { lease: Duration::from_secs(30), backoff: Duration::from_secs(5), ..LONG };
 
 async fn execute(test: &TestDatabase, sql: &'static str) {
     sqlx::raw_sql(sql).execute(&test.database.pool).await.expect("our own SQL");
 }
 
-async fn claim(test: &TestDatabase) -> Option<leases::Lease> {
-    leases::claim(&test.database, WorkerId::generate(), TERMS).await.expect("claimed")
+async fn claim(test: &TestDatabase) -> Option<Lease<Claimed>> {
+    leases::claim(&test.database, WorkerId::generate(), POLICY).await.expect("claimed")
 }
 
 /// As if everything until now had been written by a clock that was an hour ahead.
@@ -60,7 +65,7 @@ async fn a_worker_that_died_before_the_clock_was_set_back_is_noticed_within_its_
     let id = test.queued(3).await.id;
     let dead = claim(&test).await.expect("something to do");
     execute(&test, AN_HOUR_AHEAD).await;
-    assert_eq!(attempts::sweep(&test.database, TERMS).await.expect("swept"), 0);
+    assert_eq!(attempts::sweep(&test.database, POLICY).await.expect("swept"), 0);
     let left: f64 = sqlx::query_scalar(
         "SELECT extract(epoch FROM lease_expires_at - now())::double precision FROM transfers",
     )
@@ -70,7 +75,7 @@ async fn a_worker_that_died_before_the_clock_was_set_back_is_noticed_within_its_
     assert!(left <= 30.0, "{left} s");
 
     // And one that lives goes on.
-    let heard = leases::beat(&test.database, &dead, TERMS.lease, &Report::default()).await;
+    let heard = leases::beat(&test.database, &dead, POLICY.lease, &Report::default()).await;
     assert_eq!(heard.expect("an answer"), Heard::GoOn);
     assert_eq!(test.get(id).await.status, Status::Running);
     assert!(attempts::hand_back(&test.database, &dead).await.expect("recorded"));
@@ -92,7 +97,7 @@ async fn deliveries_follow_the_clock_too() {
     let claimed =
         async || deliveries::claim(&test.database, room, terms).await.expect("claimed").len();
     assert_eq!(claimed().await, 0);
-    clock::tick(&test.database, TERMS.lease).await.expect("a sign of life");
+    clock::tick(&test.database, POLICY.lease).await.expect("a sign of life");
     assert_eq!(claimed().await, 1);
 }
 
@@ -101,7 +106,7 @@ async fn a_step_is_followed_once() {
     let test = TestDatabase::fresh().await;
     test.queued(3).await;
     execute(&test, AN_HOUR_AHEAD).await;
-    let ticks = (0..8).map(|_| clock::tick(&test.database, TERMS.lease));
+    let ticks = (0..8).map(|_| clock::tick(&test.database, POLICY.lease));
     for tick in futures::future::join_all(ticks).await {
         tick.expect("a sign of life");
     }
@@ -126,8 +131,8 @@ async fn leases_that_ran_out_while_the_database_was_away_are_not_taken() {
                              available_at = now() - interval '95 seconds'";
     execute(&test, two_minutes_later).await;
     assert!(claim(&test).await.is_none());
-    assert_eq!(attempts::sweep(&test.database, TERMS).await.expect("swept"), 0);
-    let heard = leases::beat(&test.database, &held, TERMS.lease, &Report::default()).await;
+    assert_eq!(attempts::sweep(&test.database, POLICY).await.expect("swept"), 0);
+    let heard = leases::beat(&test.database, &held, POLICY.lease, &Report::default()).await;
     assert_eq!(heard.expect("an answer"), Heard::GoOn);
     assert_eq!(test.get(id).await.attempt, 1);
 

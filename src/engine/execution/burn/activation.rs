@@ -41,17 +41,53 @@ impl BurnActivation {
         }
     }
 
-    pub(super) fn tokens(self) -> Tensor<3> {
+    /// `[B, S, width]`.
+    pub(super) fn tokens(self, width: usize) -> Tensor<3> {
+        if let Self::Tokens(x) = self {
+            return x;
+        }
+        let x = self.features();
+        let [batch, size] = x.dims();
+        x.reshape([batch, size / width, width])
+    }
+
+    /// `[B, C, H, W]`.
+    pub(super) fn image(self, [channels, height, width]: [usize; 3]) -> Tensor<4> {
+        if let Self::Image(x) = self {
+            return x;
+        }
+        let x = self.features();
+        let batch = x.dims()[0];
+        x.reshape([batch, channels, height, width])
+    }
+
+    /// The sum, in this one's shape.
+    pub(super) fn plus(self, other: Self) -> Self {
         match self {
-            Self::Tokens(x) => x,
-            Self::Features(_) | Self::Image(_) => unreachable!("shapes have been checked"),
+            Self::Features(x) => Self::Features(x + other.features()),
+            Self::Tokens(x) => {
+                let [_, _, width] = x.dims();
+                Self::Tokens(x + other.tokens(width))
+            }
+            Self::Image(x) => {
+                let [_, channels, height, width] = x.dims();
+                Self::Image(x + other.image([channels, height, width]))
+            }
         }
     }
 
-    pub(super) fn image(self) -> Tensor<4> {
+    /// The product, in this one's shape.
+    pub(super) fn times(self, other: Self) -> Self {
         match self {
-            Self::Image(x) => x,
-            Self::Features(_) | Self::Tokens(_) => unreachable!("shapes have been checked"),
+            Self::Features(x) => Self::Features(x * other.features()),
+            Self::Tokens(x) => {
+                let [_, _, width] = x.dims();
+                Self::Tokens(x * other.tokens(width))
+            }
+            Self::Image(x) => {
+                let [_, channels, height, width] = x.dims();
+                Self::Image(x * other.image([channels, height, width]))
+            }
         }
     }
 }

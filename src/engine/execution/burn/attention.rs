@@ -5,7 +5,12 @@ use std::f64::consts::TAU;
 
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 
-use crate::network::op::{Llama3Scaling, Op, Rotary};
+use super::activation::BurnActivation;
+use crate::network::{
+    Inputs,
+    op::{Llama3Scaling, Rotary},
+    program::layer::Attention,
+};
 
 /// Added to the score of a position that is not attended to. It is far below any score, yet finite,
 /// so that a row with every position masked gives no NaN.
@@ -20,34 +25,44 @@ pub(super) struct Operands {
 }
 
 impl Operands {
-    /// From one `[q|k|v]`, `[B, S, 3 D]`.
-    pub fn of_fused(fused: Tensor<3>, ids: Option<Tensor<2>>) -> Self {
-        let width = fused.dims()[2] / 3;
-        let [queries, keys, values] = [0, 1, 2].map(|i| fused.clone().narrow(2, i * width, width));
+    /// From `[q, k, v]`, each `[B, S, heads · d]`, or one `[q|k|v]`, `[B, S, 3 D]`; with a mask the ids
+    /// come last.
+    pub fn of(layer: &Attention, inputs: Inputs<BurnActivation>) -> Self {
+        let Inputs { first, mut rest } = inputs;
+        let ids = if layer.mask { rest.pop().map(BurnActivation::features) } else { None };
+        let width = layer.heads * layer.head_size;
+        let kv_width = layer.kv_heads * layer.head_size;
+
+        if let Ok([keys, values]) = <[BurnActivation; 2]>::try_from(rest) {
+            let queries = first.tokens(width);
+            let [keys, values] = [keys, values].map(|part| part.tokens(kv_width));
+            return Self { queries, keys, values, ids };
+        }
+
+        let fused = first.tokens(3 * width);
+        let [queries, keys, values] =
+            [0, 1, 2].map(|part| fused.clone().narrow(2, part * width, width));
         Self { queries, keys, values, ids }
     }
 }
 
 /// `[B, S, heads · d]`.
-pub(super) fn attention(op: &Op, operands: Operands) -> Tensor<3> {
-    let Op::Attention { heads, kv_heads, causal, rotary, .. } = op else {
-        unreachable!("called for attention")
-    };
+pub(super) fn attention(layer: &Attention, operands: Operands) -> Tensor<3> {
+    let &Attention { heads, kv_heads, head_size, causal, .. } = layer;
     let Operands { queries, keys, values, ids } = operands;
     let [batch, length, width] = queries.dims();
-    let kv_heads = kv_heads.unwrap_or(*heads);
 
-    let (mut queries, mut keys) = (split(queries, *heads), split(keys, kv_heads));
-    if let Some(rotary) = rotary {
-        let angles = Angles::new(rotary, length, width / heads, &queries.device());
+    let (mut queries, mut keys) = (split(queries, heads), split(keys, kv_heads));
+    if let Some(rotary) = &layer.rotary {
+        let angles = Angles::new(rotary, length, head_size, &queries.device());
         (queries, keys) = (angles.turn(queries), angles.turn(keys));
     }
 
-    let (keys, values) = (repeated(keys, *heads), repeated(split(values, kv_heads), *heads));
-    let scale = ((width / heads) as f64).sqrt().recip();
+    let (keys, values) = (repeated(keys, heads), repeated(split(values, kv_heads), heads));
+    let scale = (head_size as f64).sqrt().recip();
 
     let mut scores = queries.matmul(keys.swap_dims(2, 3)) * scale;
-    if *causal {
+    if causal {
         scores = scores.clone() + causal_mask(length, &scores.device());
     }
 
@@ -58,7 +73,7 @@ pub(super) fn attention(op: &Op, operands: Operands) -> Tensor<3> {
 
     let padded = ids.clone().lower_elem(0.0).float() * AWAY;
     scores = scores + padded.reshape([batch, 1, 1, length]);
-    let attended = softmax(scores, 3).matmul(values) * sees_something(ids, *causal);
+    let attended = softmax(scores, 3).matmul(values) * sees_something(ids, causal);
     attended.swap_dims(1, 2).reshape([batch, length, width])
 }
 
@@ -90,8 +105,8 @@ fn repeated(x: Tensor<4>, heads: usize) -> Tensor<4> {
 
 /// `[1, 1, S, S]`: a position attends to none after it.
 fn causal_mask(length: usize, device: &Device) -> Tensor<4> {
-    let row = |query: usize| (0..length).map(move |key| if key > query { AWAY } else { 0.0 });
-    let values: Vec<f32> = (0..length).flat_map(row).collect();
+    let values: Vec<f32> =
+        (0..length * length).map(|i| if i % length > i / length { AWAY } else { 0.0 }).collect();
     Tensor::from_data(TensorData::new(values, [1, 1, length, length]), device)
 }
 
@@ -112,9 +127,9 @@ impl Angles {
                 sines.push(angle.sin() as f32);
             }
         }
-        let tensor =
-            |values| Tensor::from_data(TensorData::new(values, [1, 1, length, size]), device);
-        Self { cosines: tensor(cosines), sines: tensor(sines) }
+        let [cosines, sines] = [cosines, sines]
+            .map(|values| Tensor::from_data(TensorData::new(values, [1, 1, length, size]), device));
+        Self { cosines, sines }
     }
 
     /// `(a, b)` to `(a cos − b sin, b cos + a sin)`, a and b the halves of the last axis.
@@ -127,12 +142,14 @@ impl Angles {
 
 /// Radians per position, for each of the `size / 2` pairs.
 fn frequencies(rotary: &Rotary, size: usize) -> Vec<f64> {
-    let frequency = |pair: usize| {
-        let frequency = rotary.theta.powf(-((2 * pair) as f64) / size as f64);
-        let frequency = frequency / rotary.linear_factor.unwrap_or(1.0);
-        rotary.llama3.as_ref().map_or(frequency, |scaling| stretched(frequency, scaling))
-    };
-    (0..size / 2).map(frequency).collect()
+    (0..size / 2)
+        .map(|pair| rotary.theta.powf(-((2 * pair) as f64) / size as f64))
+        .map(|frequency| frequency / rotary.linear_factor.unwrap_or(1.0))
+        .map(|frequency| match &rotary.llama3 {
+            Some(scaling) => stretched(frequency, scaling),
+            None => frequency,
+        })
+        .collect()
 }
 
 /// Llama 3: wavelengths beyond the original context (over `low_freq_factor`) are stretched by
@@ -153,8 +170,8 @@ mod tests {
         Tensor::from_data(TensorData::new(values.to_vec(), dims), &Device::flex())
     }
 
-    fn op(causal: bool, rotary: Option<Rotary>) -> Op {
-        Op::Attention { heads: 2, kv_heads: Some(1), causal, mask: true, rotary }
+    fn layer(causal: bool) -> Attention {
+        Attention { heads: 2, kv_heads: 1, head_size: 1, causal, mask: true, rotary: None }
     }
 
     /// Two positions, two query heads of one channel, one key and value head.
@@ -175,13 +192,13 @@ mod tests {
             }
         };
         // The last query's first head weighs the keys 1 : 3.
-        close(attention(&op(false, None), operands(&[5.0, 6.0])), [6.0, 6.0, 7.0, 6.0]);
-        close(attention(&op(true, None), operands(&[5.0, 6.0])), [4.0, 4.0, 7.0, 6.0]);
-        close(attention(&op(false, None), operands(&[5.0, -1.0])), [4.0; 4]);
-        let nothing = floats(attention(&op(true, None), operands(&[-1.0, -1.0])));
+        close(attention(&layer(false), operands(&[5.0, 6.0])), [6.0, 6.0, 7.0, 6.0]);
+        close(attention(&layer(true), operands(&[5.0, 6.0])), [4.0, 4.0, 7.0, 6.0]);
+        close(attention(&layer(false), operands(&[5.0, -1.0])), [4.0; 4]);
+        let nothing = floats(attention(&layer(true), operands(&[-1.0, -1.0])));
         assert_eq!(nothing, [0.0; 4], "torch.nn.functional.scaled_dot_product_attention");
         // Padded on the left: the first query sees nothing, the second itself.
-        close(attention(&op(true, None), operands(&[-1.0, 6.0])), [0.0, 0.0, 8.0, 8.0]);
+        close(attention(&layer(true), operands(&[-1.0, 6.0])), [0.0, 0.0, 8.0, 8.0]);
     }
 
     #[test]

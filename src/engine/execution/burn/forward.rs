@@ -1,4 +1,4 @@
-//! Walks a graph on a burn device.
+//! Walks a program on a burn device.
 
 use std::collections::HashMap;
 
@@ -6,75 +6,97 @@ use burn::tensor::{Tensor, module::adaptive_avg_pool2d};
 
 use super::{
     activation::BurnActivation::{self, Features, Image, Tokens},
+    attention::{Operands, attention},
     batch_norm::BatchNorm,
     layers, tokens,
 };
 use crate::{
     execution::{statistics::Statistics, weights::Weights},
-    network::{Graph, Op, Operand},
+    network::{Inputs, Instruction, Layer, Operand, Program},
 };
 
 /// The logits `[B, classes]` of a batch; of tokens `[B, S · vocabulary]`.
 ///
 /// # Panics
-/// When the input or a tensor does not have the shape that [`Graph::shapes`] checked.
+/// When the input is not what the program reads, or the weights are another program's.
 pub fn forward(
-    graph: &Graph,
+    program: &Program,
     weights: &Weights,
     input: BurnActivation,
     mut statistics: Statistics<'_>,
 ) -> Tensor<2> {
-    let last_reader = graph.last_readers();
+    let last_reader = program.last_readers();
     let mut alive = HashMap::from([(Operand::Input, input)]);
 
-    for (position, node) in graph.nodes.iter().enumerate() {
-        let inputs: Vec<BurnActivation> =
-            node.inputs.iter().map(|operand| alive[operand].clone()).collect();
+    for instruction in &program.instructions {
+        let position = instruction.position;
+        let inputs = instruction.inputs.map(|operand| alive[operand].clone());
         alive.retain(|operand, _| last_reader.get(operand).is_some_and(|&last| last > position));
 
-        let output = run(position, &node.op, inputs, weights, &mut statistics);
+        let output = run(instruction, inputs, weights, &mut statistics);
         alive.insert(Operand::Node(position), output);
     }
 
-    let last = Operand::Node(graph.nodes.len() - 1);
-    alive.remove(&last).expect("a graph has nodes").features()
+    alive[&program.output()].clone().features()
 }
 
 /// One node.
 pub(in crate::execution) fn run(
-    position: usize,
-    op: &Op,
-    mut inputs: Vec<BurnActivation>,
+    instruction: &Instruction,
+    inputs: Inputs<BurnActivation>,
     weights: &Weights,
     statistics: &mut Statistics<'_>,
 ) -> BurnActivation {
-    match op {
-        Op::Add {} => return inputs.into_iter().reduce(layers::add).expect("add has inputs"),
-        Op::Gate {} => return inputs.into_iter().reduce(layers::gate).expect("gate has inputs"),
-        op if op.is_of_tokens() => return tokens::run(op, inputs, weights),
-        _ => {}
-    }
+    let width = instruction.channels();
+    match &instruction.layer {
+        Layer::Add => inputs.reduce(BurnActivation::plus),
+        Layer::Gate => inputs.reduce(BurnActivation::times),
+        Layer::Identity => inputs.first,
+        Layer::Flatten => Features(inputs.first.features()),
+        Layer::Nonlinear(function) => layers::nonlinear(inputs.first, *function),
+        Layer::Linear(layer) => layers::linear(inputs.first, layer, weights),
 
-    let x = inputs.remove(0);
-    match op {
-        Op::Linear { .. } => layers::linear(x, weights, op),
-        Op::Conv2d { .. } => Image(layers::conv2d(x.image(), weights, op)),
-        Op::BatchNorm { param, eps, .. } => {
-            let norm = BatchNorm { node: position, param, eps: *eps, weights };
-            match x {
-                Features(x) => Features(norm.apply(x, statistics)),
+        Layer::Conv2d(layer) => {
+            Image(layers::conv2d(inputs.first.image(layer.input), layer, weights))
+        }
+        Layer::BatchNorm(layer) => {
+            let norm = BatchNorm { node: instruction.position, layer, weights };
+            match inputs.first {
                 Image(x) => Image(norm.apply(x, statistics)),
-                Tokens(_) => unreachable!("shapes have been checked"),
+                x => Features(norm.apply(x.features(), statistics)),
             }
         }
-        Op::Relu {} | Op::Gelu {} | Op::GeluTanh {} | Op::Silu {} | Op::Tanh {} => {
-            layers::elementwise(x, op)
+        Layer::Pool(pool) => Image(layers::pool(inputs.first.image(pool.input), pool)),
+        Layer::AdaptiveAvgPool { input, output } => {
+            Image(adaptive_avg_pool2d(inputs.first.image(*input), output.array()))
         }
-        Op::MaxPool { .. } | Op::AvgPool { .. } => Image(layers::pool(x.image(), op)),
-        Op::AdaptiveAvgPool { output } => Image(adaptive_avg_pool2d(x.image(), output.array())),
-        Op::GlobalAvgPool {} => Features(layers::global_avg_pool(x.image())),
-        Op::Flatten {} => Features(x.features()),
-        Op::Dropout { .. } => x,
-        other => unreachable!("{} is handled above", other.name()),
+        Layer::GlobalAvgPool { input } => {
+            Features(layers::global_avg_pool(inputs.first.image(*input)))
+        }
+
+        Layer::Norm(layer) => tokens::norm(inputs.first, layer, weights),
+        Layer::LayerScale { gamma } => {
+            Tokens(inputs.first.tokens(width) * layers::along(2, weights.tensor(gamma)))
+        }
+        Layer::Embedding { table } => {
+            Tokens(tokens::embedding(inputs.first.features(), weights.tensor(table)))
+        }
+        Layer::TokenTypeEmbedding { table } => {
+            Tokens(tokens::token_types(inputs.first.features(), weights.tensor(table)))
+        }
+        Layer::PositionEmbedding(layer) => {
+            Tokens(tokens::position_embedding(inputs.first, layer, weights))
+        }
+        Layer::ClassToken { token } => {
+            Tokens(tokens::class_token(inputs.first.tokens(width), weights.tensor(token)))
+        }
+        Layer::PatchEmbed(layer) => {
+            Tokens(tokens::patch_embed(inputs.first.image(layer.input), layer, weights))
+        }
+        Layer::Attention(layer) => Tokens(attention(layer, Operands::of(layer, inputs))),
+        Layer::SelectToken { position, padding } => {
+            Features(tokens::select(*position, *padding, tokens::Pooled::of(inputs, width)))
+        }
+        Layer::MeanTokens => Features(tokens::mean(tokens::Pooled::of(inputs, width))),
     }
 }

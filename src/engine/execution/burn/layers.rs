@@ -1,4 +1,4 @@
-//! The ops that are a line or two of burn; longer ones have a file of their own.
+//! The layers that are a line or two of burn; longer ones have a file of their own.
 
 use burn::tensor::{
     Tensor, activation, module,
@@ -8,66 +8,67 @@ use burn::tensor::{
 use super::activation::BurnActivation;
 use crate::{
     execution::weights::Weights,
-    network::{Op, op::Pair},
+    network::{
+        op::Pair,
+        program::layer::{Conv2d, Linear, Nonlinearity, Pool, PoolKind},
+    },
 };
 
 /// `x Wᵀ + b`: `[B, in]` to `[B, out]`, `[B, S, in]` to `[B, S, out]`.
-pub(super) fn linear(x: BurnActivation, weights: &Weights, op: &Op) -> BurnActivation {
+pub(super) fn linear(x: BurnActivation, layer: &Linear, weights: &Weights) -> BurnActivation {
     match x {
         BurnActivation::Tokens(x) => {
             let [batch, length, _] = x.dims();
-            let y = affine(x.flatten(0, 1), weights, op);
+            let y = affine(x.flatten(0, 1), layer, weights);
             let out = y.dims()[1];
             BurnActivation::Tokens(y.reshape([batch, length, out]))
         }
-        x => BurnActivation::Features(affine(x.features(), weights, op)),
+        x => BurnActivation::Features(affine(x.features(), layer, weights)),
     }
 }
 
-fn affine(x: Tensor<2>, weights: &Weights, op: &Op) -> Tensor<2> {
-    let Op::Linear { param, transposed } = op else { unreachable!("called for linear layers") };
-    let weight = weights.get::<2>(param, "weight").expect("shapes have been checked");
-    let product = x.matmul(if *transposed { weight } else { weight.transpose() });
-    match weights.get::<1>(param, "bias") {
-        Some(bias) => product + bias.unsqueeze(),
+fn affine(x: Tensor<2>, layer: &Linear, weights: &Weights) -> Tensor<2> {
+    let weight = weights.tensor(&layer.weight);
+    let product = x.matmul(if layer.transposed { weight } else { weight.transpose() });
+    match &layer.bias {
+        Some(bias) => product + weights.tensor(bias).unsqueeze(),
         None => product,
     }
 }
 
 /// `[B, in, H, W]` to `[B, out, h, w]`.
-pub(super) fn conv2d(x: Tensor<4>, weights: &Weights, op: &Op) -> Tensor<4> {
-    let Op::Conv2d { param, stride, padding, dilation, groups } = op else {
-        unreachable!("called for convolutions")
-    };
-    let weight = weights.get::<4>(param, "weight").expect("shapes have been checked");
+pub(super) fn conv2d(x: Tensor<4>, layer: &Conv2d, weights: &Weights) -> Tensor<4> {
+    let Conv2d { stride, padding, dilation, groups, .. } = layer;
     let options = ConvOptions::new(stride.array(), padding.array(), dilation.array(), *groups);
-    module::conv2d(x, weight, weights.get::<1>(param, "bias"), options)
+    let bias = layer.bias.as_ref().map(|bias| weights.tensor(bias));
+    module::conv2d(x, weights.tensor(&layer.weight), bias, options)
 }
 
 /// Max or average pooling.
-pub(super) fn pool(x: Tensor<4>, op: &Op) -> Tensor<4> {
-    match *op {
-        Op::MaxPool { kernel, stride, padding, ceil_mode } => {
+pub(super) fn pool(x: Tensor<4>, pool: &Pool) -> Tensor<4> {
+    let &Pool { kernel, stride, ceil_mode, .. } = pool;
+    let padding = both_sides(pool.padding);
+    match pool.kind {
+        PoolKind::Max => {
             let options = MaxPoolOptions {
                 kernel_size: kernel.array(),
-                stride: stride.unwrap_or(kernel).array(),
-                padding: both_sides(padding),
+                stride: stride.array(),
+                padding,
                 dilation: [1, 1],
                 ceil_mode,
             };
             module::max_pool2d(x, options)
         }
-        Op::AvgPool { kernel, stride, padding, ceil_mode, count_include_pad } => {
+        PoolKind::Average { count_include_pad } => {
             let options = AvgPoolOptions {
                 kernel_size: kernel.array(),
-                stride: stride.unwrap_or(kernel).array(),
-                padding: both_sides(padding),
+                stride: stride.array(),
+                padding,
                 count_include_pad,
                 ceil_mode,
             };
             module::avg_pool2d(x, options)
         }
-        _ => unreachable!("called for pooling"),
     }
 }
 
@@ -82,44 +83,28 @@ pub(super) fn global_avg_pool(x: Tensor<4>) -> Tensor<2> {
     x.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels])
 }
 
-pub(super) fn add(a: BurnActivation, b: BurnActivation) -> BurnActivation {
-    match (a, b) {
-        (BurnActivation::Features(a), BurnActivation::Features(b)) => {
-            BurnActivation::Features(a + b)
-        }
-        (BurnActivation::Tokens(a), BurnActivation::Tokens(b)) => BurnActivation::Tokens(a + b),
-        (BurnActivation::Image(a), BurnActivation::Image(b)) => BurnActivation::Image(a + b),
-        _ => unreachable!("shapes have been checked"),
-    }
+/// A vector along one axis of D.
+pub(super) fn along<const D: usize>(axis: usize, vector: Tensor<1>) -> Tensor<D> {
+    let mut dims = [1; D];
+    dims[axis] = vector.dims()[0];
+    vector.reshape(dims)
 }
 
-pub(super) fn gate(a: BurnActivation, b: BurnActivation) -> BurnActivation {
-    match (a, b) {
-        (BurnActivation::Features(a), BurnActivation::Features(b)) => {
-            BurnActivation::Features(a * b)
-        }
-        (BurnActivation::Tokens(a), BurnActivation::Tokens(b)) => BurnActivation::Tokens(a * b),
-        (BurnActivation::Image(a), BurnActivation::Image(b)) => BurnActivation::Image(a * b),
-        _ => unreachable!("shapes have been checked"),
-    }
-}
-
-/// An activation function, on whatever shape.
-pub(super) fn elementwise(x: BurnActivation, op: &Op) -> BurnActivation {
+/// A function of every value, on whatever shape.
+pub(super) fn nonlinear(x: BurnActivation, function: Nonlinearity) -> BurnActivation {
     match x {
-        BurnActivation::Features(x) => BurnActivation::Features(activated(x, op)),
-        BurnActivation::Tokens(x) => BurnActivation::Tokens(activated(x, op)),
-        BurnActivation::Image(x) => BurnActivation::Image(activated(x, op)),
+        BurnActivation::Features(x) => BurnActivation::Features(applied(function, x)),
+        BurnActivation::Tokens(x) => BurnActivation::Tokens(applied(function, x)),
+        BurnActivation::Image(x) => BurnActivation::Image(applied(function, x)),
     }
 }
 
-fn activated<const D: usize>(x: Tensor<D>, op: &Op) -> Tensor<D> {
-    match op {
-        Op::Relu {} => activation::relu(x),
-        Op::Gelu {} => activation::gelu(x),
-        Op::GeluTanh {} => activation::gelu_approximate(x),
-        Op::Silu {} => activation::silu(x),
-        Op::Tanh {} => x.tanh(),
-        other => unreachable!("{} is no activation function", other.name()),
+fn applied<const D: usize>(function: Nonlinearity, x: Tensor<D>) -> Tensor<D> {
+    match function {
+        Nonlinearity::Relu => activation::relu(x),
+        Nonlinearity::Gelu => activation::gelu(x),
+        Nonlinearity::GeluTanh => activation::gelu_approximate(x),
+        Nonlinearity::Silu => activation::silu(x),
+        Nonlinearity::Tanh => x.tanh(),
     }
 }

@@ -1,4 +1,4 @@
-//! Walks a graph in reverse on the CPU.
+//! Walks a program in reverse on the CPU.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,10 @@ use super::{
     linear::Linear,
     recompute,
 };
-use crate::network::{Node, Op, Operand};
+use crate::network::{
+    Instruction, Layer, Operand,
+    program::layer::{Conv2d, Nonlinearity},
+};
 
 impl Trace<'_> {
     /// The gradients, given those of the logits, in their shape.
@@ -34,16 +37,18 @@ impl Trace<'_> {
         mut observe: impl FnMut(usize, &CpuActivation),
     ) -> Gradients {
         let mut gradients = Gradients::default();
-        let last = Operand::Node(self.graph.nodes.len() - 1);
-        let mut pending = HashMap::from([(last, CpuActivation::new(logits, &self.shapes[&last]))]);
+        let output = self.program.output();
+        let logits = CpuActivation::new(logits, &self.shapes[&output]);
+        let mut pending = HashMap::from([(output, logits)]);
 
-        for (position, node) in self.graph.nodes.iter().enumerate().rev() {
+        for instruction in self.program.instructions.iter().rev() {
+            let position = instruction.position;
             if let Some(dy) = pending.remove(&Operand::Node(position)) {
                 observe(position, &dy);
-                for operand in recompute::read_by_backward(position, node) {
+                for operand in recompute::read_by_backward(instruction) {
                     self.recompute(operand);
                 }
-                for (operand, dx) in self.step(position, node, dy, &mut gradients) {
+                for (operand, dx) in self.step(instruction, dy, &mut gradients) {
                     let sum = match pending.remove(&operand) {
                         Some(earlier) => CpuActivation::plus(earlier, dx),
                         None => dx,
@@ -59,22 +64,18 @@ impl Trace<'_> {
 
     /// An activation, computed once more from others where it was not stored.
     fn recompute(&mut self, operand: Operand) -> CpuActivation {
-        if let Some(value) = self.values.get(&operand) {
-            return value.clone();
-        }
-
-        let Operand::Node(position) = operand else {
-            unreachable!("an input that is read is stored")
+        let position = match operand {
+            Operand::Node(position) if !self.values.contains_key(&operand) => position,
+            stored => return self.values[&stored].clone(),
         };
-        let graph = self.graph;
-        let Node { op, inputs, .. } = &graph.nodes[position];
-        let mut inputs: Vec<CpuActivation> =
-            inputs.iter().map(|&input| self.recompute(input)).collect();
-        let value = match op {
-            Op::BatchNorm { .. } => {
-                batch_norm::forward(op, inputs.remove(0), self.weights, &self.moments[&position])
+
+        let instruction = &self.program.instructions[position];
+        let inputs = instruction.inputs.map(|&input| self.recompute(input));
+        let value = match &instruction.layer {
+            Layer::BatchNorm(layer) => {
+                batch_norm::forward(layer, inputs.first, self.weights, &self.moments[&position])
             }
-            op => kernels::run(op, inputs, self.weights),
+            _ => kernels::run(instruction, inputs, self.weights),
         };
 
         if self.plan.reads(operand) {
@@ -86,52 +87,54 @@ impl Trace<'_> {
     /// The gradients that one node hands to those it reads; its own tensors' are added up.
     fn step(
         &self,
-        position: usize,
-        node: &Node,
+        instruction: &Instruction,
         dy: CpuActivation,
         gradients: &mut Gradients,
     ) -> Vec<(Operand, CpuActivation)> {
-        let source = node.inputs[0];
+        let source = instruction.inputs.first;
         // The sample itself needs no gradient.
         let wanted = source != Operand::Input;
 
-        let dx = match &node.op {
-            Op::Add {} => return node.inputs.iter().map(|&o| (o, dy.clone())).collect(),
-            op @ Op::Linear { .. } => {
-                let x = &self.values[&source];
-                Linear::new(op, self.weights).backward(x, &dy, gradients, wanted)
+        let dx = match &instruction.layer {
+            Layer::Add => {
+                return instruction.inputs.iter().map(|&operand| (operand, dy.clone())).collect();
             }
-            op @ Op::Conv2d { groups: 1, .. } => {
+            Layer::Linear(layer) => {
                 let x = &self.values[&source];
-                Convolution::new(op, x, self.weights).backward(x, &dy, gradients, wanted)
+                Linear::new(layer, self.weights).backward(x, &dy, gradients, wanted)
             }
-            op @ Op::BatchNorm { .. } => {
-                let (x, seen) = (&self.values[&source], &self.moments[&position]);
-                let normalised = Normalised { op, x, seen };
+            Layer::Conv2d(layer @ Conv2d { groups: 1, .. }) => {
+                let x = &self.values[&source];
+                Convolution::new(layer, self.weights).backward(x, &dy, gradients, wanted)
+            }
+            Layer::BatchNorm(layer) => {
+                let x = &self.values[&source];
+                let seen = &self.moments[&instruction.position];
+                let normalised = Normalised { layer, x, seen };
                 Some(batch_norm::backward(normalised, dy, self.weights, gradients))
             }
-            Op::Relu {} => {
-                let y = &self.values[&Operand::Node(position)];
+            Layer::Nonlinear(Nonlinearity::Relu) => {
+                let y = &self.values[&Operand::Node(instruction.position)];
                 Some(dy.zip(y, |d, y| if y > 0.0 { d } else { 0.0 }))
             }
-            Op::Dropout { .. } => Some(dy),
-            Op::Flatten {} => Some(dy.reshaped(&self.shapes[&source])),
-            Op::GlobalAvgPool {} => Some(dy.spread_over_space(&self.shapes[&source])),
-            _ => return self.step_by_burn(node, &dy, gradients),
+            Layer::Identity => Some(dy),
+            Layer::Flatten => Some(dy.reshaped(&self.shapes[&source])),
+            Layer::GlobalAvgPool { .. } => Some(dy.spread_over_space(&self.shapes[&source])),
+            _ => return self.step_by_burn(instruction, &dy, gradients),
         };
         dx.filter(|_| wanted).map(|dx| (source, dx)).into_iter().collect()
     }
 
     fn step_by_burn(
         &self,
-        node: &Node,
+        instruction: &Instruction,
         dy: &CpuActivation,
         gradients: &mut Gradients,
     ) -> Vec<(Operand, CpuActivation)> {
-        let inputs: Vec<CpuActivation> =
-            node.inputs.iter().map(|operand| self.values[operand].clone()).collect();
-        let dxs = burn_fallback::backward(&node.op, &inputs, dy, self.weights, gradients);
-        node.inputs
+        let inputs = instruction.inputs.map(|operand| self.values[operand].clone());
+        let dxs = burn_fallback::backward(instruction, &inputs, dy, self.weights, gradients);
+        instruction
+            .inputs
             .iter()
             .zip(dxs)
             .filter(|(operand, _)| **operand != Operand::Input)

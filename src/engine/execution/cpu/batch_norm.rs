@@ -6,23 +6,26 @@ use rayon::prelude::*;
 use super::{activation::CpuActivation, gradients::Gradients};
 use crate::{
     execution::{statistics::Moments, weights::Weights},
-    network::Op,
+    network::{Param, program::layer::BatchNorm},
 };
 
 /// One norm's tensors on the host.
-struct Norm<'a> {
-    param: &'a str,
+struct Norm {
     eps: f64,
     gamma: Vec<f64>,
     beta: Vec<f64>,
 }
 
-impl<'a> Norm<'a> {
-    fn new(op: &'a Op, channels: usize, weights: &Weights) -> Self {
-        let Op::BatchNorm { param, eps, .. } = op else { unreachable!("called for batch norm") };
-        let gamma = vector(weights, param, "weight").unwrap_or_else(|| vec![1.0; channels]);
-        let beta = vector(weights, param, "bias").unwrap_or_else(|| vec![0.0; channels]);
-        Self { param, eps: *eps, gamma, beta }
+impl Norm {
+    fn new(layer: &BatchNorm, weights: &Weights) -> Self {
+        let channels = layer.channels();
+        let gamma = layer.gamma.as_ref().map(|gamma| vector(gamma, weights));
+        let beta = layer.beta.as_ref().map(|beta| vector(beta, weights));
+        Self {
+            eps: layer.eps,
+            gamma: gamma.unwrap_or_else(|| vec![1.0; channels]),
+            beta: beta.unwrap_or_else(|| vec![0.0; channels]),
+        }
     }
 
     fn inverse_deviation(&self, variance: &[f64]) -> Vec<f64> {
@@ -41,29 +44,26 @@ impl<'a> Norm<'a> {
     }
 }
 
-/// One value per channel; `None` where the checkpoint has no such tensor.
-fn vector(weights: &Weights, param: &str, suffix: &str) -> Option<Vec<f64>> {
-    let (_, values) = weights.host(param, suffix)?;
-    Some(values.iter().map(|&v| f64::from(v)).collect())
+/// One value per channel.
+fn vector(param: &Param<1>, weights: &Weights) -> Vec<f64> {
+    weights.host(param).iter().map(|&v| f64::from(v)).collect()
 }
 
 /// The running statistics of the checkpoint.
-pub(super) fn running(op: &Op, x: &CpuActivation, weights: &Weights) -> Moments {
-    let Op::BatchNorm { param, .. } = op else { unreachable!("called for batch norm") };
-    let channels = x.channels();
-    let mean = vector(weights, param, "running_mean").unwrap_or_else(|| vec![0.0; channels]);
-    let variance = vector(weights, param, "running_var").unwrap_or_else(|| vec![1.0; channels]);
+pub(super) fn running(layer: &BatchNorm, weights: &Weights) -> Moments {
+    let mean = vector(&layer.running_mean, weights);
+    let variance = vector(&layer.running_var, weights);
     Moments { mean, variance, count: 0 }
 }
 
 /// With these statistics.
 pub(super) fn forward(
-    op: &Op,
+    layer: &BatchNorm,
     x: CpuActivation,
     weights: &Weights,
     seen: &Moments,
 ) -> CpuActivation {
-    let norm = Norm::new(op, x.channels(), weights);
+    let norm = Norm::new(layer, weights);
     scaled(x, &norm.folded(&seen.mean, &seen.variance))
 }
 
@@ -98,7 +98,7 @@ pub(super) fn moments(x: &CpuActivation) -> Moments {
 /// A norm's input, and the statistics that normalised it.
 #[derive(Clone, Copy)]
 pub(super) struct Normalised<'a> {
-    pub op: &'a Op,
+    pub layer: &'a BatchNorm,
     pub x: &'a CpuActivation,
     pub seen: &'a Moments,
 }
@@ -110,9 +110,9 @@ pub(super) fn backward(
     weights: &Weights,
     gradients: &mut Gradients,
 ) -> CpuActivation {
-    let Normalised { op, x, seen } = normalised;
+    let Normalised { layer, x, seen } = normalised;
     let (channels, positions) = (x.channels(), x.positions());
-    let norm = Norm::new(op, channels, weights);
+    let norm = Norm::new(layer, weights);
     let inverse = norm.inverse_deviation(&seen.variance);
     let size = channels * positions;
     let (beta, products) = {
@@ -137,9 +137,9 @@ pub(super) fn backward(
         })
         .collect();
 
-    for (suffix, values) in [("weight", &gamma), ("bias", &beta)] {
-        if weights.contains(&format!("{}.{suffix}", norm.param)) {
-            gradients.add(norm.param, suffix, values.iter().map(|&v| v as f32).collect());
+    for (param, values) in [(&layer.gamma, &gamma), (&layer.beta, &beta)] {
+        if let Some(param) = param {
+            gradients.add(&param.name, values.iter().map(|&v| v as f32).collect());
         }
     }
 
@@ -176,6 +176,7 @@ fn sums(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> (f32, f32)) -> (f64, f64) 
         }
         totals = (totals.0 + sum(lanes.0), totals.1 + sum(lanes.1));
     }
+
     totals
 }
 
@@ -199,11 +200,13 @@ fn channel_sums(
         })
         .collect();
     let mut totals = (vec![0.0; x.channels()], vec![0.0; x.channels()]);
+
     for sample in samples {
         for (channel, (first, second)) in sample.into_iter().enumerate() {
             totals.0[channel] += first;
             totals.1[channel] += second;
         }
     }
+
     totals
 }

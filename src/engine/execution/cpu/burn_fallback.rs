@@ -1,4 +1,4 @@
-//! Ops that burn runs and differentiates, one at a time. The backward pass runs the op once more,
+//! Layers that burn runs and differentiates, one at a time. The backward pass runs the layer once more,
 //! which is cheaper than storing what it did.
 
 use burn::tensor::{Device, Gradients as Found, Tensor};
@@ -11,16 +11,18 @@ use crate::{
         values::floats,
         weights::Weights,
     },
-    network::Op,
+    network::{Inputs, Instruction},
 };
 
-pub(super) fn forward(op: &Op, inputs: &[CpuActivation], weights: &Weights) -> CpuActivation {
-    let inputs = inputs
-        .iter()
-        .map(|x| BurnActivation::upload(x.values().to_vec(), x.shape(), &Device::flex()))
-        .collect();
+pub(super) fn forward(
+    instruction: &Instruction,
+    inputs: &Inputs<CpuActivation>,
+    weights: &Weights,
+) -> CpuActivation {
+    let inputs =
+        inputs.map(|x| BurnActivation::upload(x.values().to_vec(), x.shape(), &Device::flex()));
 
-    match run(0, op, inputs, weights, &mut Statistics::Running) {
+    match run(instruction, inputs, weights, &mut Statistics::Running) {
         BurnActivation::Features(y) => downloaded(y),
         BurnActivation::Tokens(y) => downloaded(y),
         BurnActivation::Image(y) => downloaded(y),
@@ -33,34 +35,33 @@ fn downloaded<const D: usize>(y: Tensor<D>) -> CpuActivation {
 }
 
 /// The gradients of the inputs, none of those that the output does not depend on smoothly (ids);
-/// those of the op's own tensors are added up.
+/// those of the layer's own tensors are added up.
 pub(super) fn backward(
-    op: &Op,
-    inputs: &[CpuActivation],
+    instruction: &Instruction,
+    inputs: &Inputs<CpuActivation>,
     dy: &CpuActivation,
     weights: &Weights,
     gradients: &mut Gradients,
 ) -> Vec<Option<CpuActivation>> {
-    let names: Vec<String> = op.params().into_iter().map(|param| param.name).collect();
-    let weights = weights.some_leaves(&names);
-    let leaves: Vec<BurnActivation> = inputs.iter().map(leaf).collect();
+    let weights = weights.leaves_of(&instruction.params);
+    let leaves = inputs.map(leaf);
 
     // d Σ(dy · y) / dx = dyᵀ ∂y/∂x, with dy a constant.
-    let loss = match run(0, op, leaves.clone(), &weights, &mut Statistics::Running) {
+    let loss = match run(instruction, leaves.clone(), &weights, &mut Statistics::Running) {
         BurnActivation::Features(y) => (y * dy.tensor::<2>().autodiff()).sum(),
         BurnActivation::Tokens(y) => (y * dy.tensor::<3>().autodiff()).sum(),
         BurnActivation::Image(y) => (y * dy.tensor::<4>().autodiff()).sum(),
     };
 
     let mut found = loss.backward();
-    for name in names {
-        let flat = weights.flat(&name);
+    for param in &instruction.params {
+        let flat = weights.flat(&param.name);
         if let Some(gradient) = flat.and_then(|flat| flat.grad_remove(&mut found)) {
-            gradients.add_to(name, gradient);
+            gradients.add_tensor(&param.name, gradient);
         }
     }
 
-    leaves.into_iter().map(|leaf| taken(leaf, &mut found)).collect()
+    leaves.iter().map(|leaf| taken(leaf, &mut found)).collect()
 }
 
 fn leaf(x: &CpuActivation) -> BurnActivation {
@@ -71,7 +72,7 @@ fn leaf(x: &CpuActivation) -> BurnActivation {
     }
 }
 
-fn taken(leaf: BurnActivation, found: &mut Found) -> Option<CpuActivation> {
+fn taken(leaf: &BurnActivation, found: &mut Found) -> Option<CpuActivation> {
     match leaf {
         BurnActivation::Features(x) => x.grad_remove(found).map(downloaded),
         BurnActivation::Tokens(x) => x.grad_remove(found).map(downloaded),

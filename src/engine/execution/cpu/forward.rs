@@ -1,4 +1,4 @@
-//! Walks a graph on the CPU.
+//! Walks a program on the CPU.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use crate::{
         statistics::{BatchNormMode, Moments},
         weights::Weights,
     },
-    network::{Graph, Op, Operand},
+    network::{Inputs, Instruction, Layer, Operand, Program},
 };
 
 /// Which activations a forward pass stores.
@@ -24,7 +24,7 @@ pub enum Stored {
 
 /// A forward pass with what the backward pass needs.
 pub struct Trace<'a> {
-    pub(super) graph: &'a Graph,
+    pub(super) program: &'a Program,
     pub(super) weights: &'a Weights,
     pub(super) plan: BackwardPlan,
     pub(super) values: HashMap<Operand, CpuActivation>,
@@ -36,82 +36,85 @@ pub struct Trace<'a> {
     pub logits: Vec<f32>,
 }
 
-/// Runs the graph.
+/// Runs the program.
 ///
 /// # Panics
-/// When the input or a tensor does not have the shape that [`Graph::shapes`] checked.
+/// When the input is not what the program reads, or the weights are another program's.
 pub fn forward<'a>(
-    graph: &'a Graph,
+    program: &'a Program,
     weights: &'a Weights,
     input: CpuActivation,
     mode: BatchNormMode,
     stored: Stored,
 ) -> Trace<'a> {
-    let last_reader = graph.last_readers();
-    let plan = BackwardPlan::of(graph);
+    let last_reader = program.last_readers();
+    let plan = BackwardPlan::of(program);
     let stored = match stored {
         Stored::Nothing => HashSet::new(),
         Stored::ForBackward => plan.stored.clone(),
-        Stored::Everything => graph.operands().collect(),
+        Stored::Everything => program.operands().collect(),
     };
     let mut shapes = HashMap::from([(Operand::Input, input.shape().to_vec())]);
     let mut alive = HashMap::from([(Operand::Input, input)]);
     let mut moments = HashMap::new();
 
-    for (position, node) in graph.nodes.iter().enumerate() {
-        let inputs: Vec<CpuActivation> =
-            node.inputs.iter().map(|operand| alive[operand].clone()).collect();
+    for instruction in &program.instructions {
+        let position = instruction.position;
+        let inputs = instruction.inputs.map(|operand| alive[operand].clone());
         // Released first: an op works in place on values that nobody else holds.
         alive.retain(|operand, _| {
             last_reader.get(operand).is_some_and(|&last| last > position)
                 || stored.contains(operand)
         });
 
-        let (output, seen) = step(&node.op, inputs, weights, mode);
+        let (output, seen) = step(instruction, inputs, weights, mode);
         moments.extend(seen.map(|seen| (position, seen)));
         shapes.insert(Operand::Node(position), output.shape().to_vec());
         alive.insert(Operand::Node(position), output);
     }
 
-    let last = Operand::Node(graph.nodes.len() - 1);
+    let output = program.output();
+    let logits = alive[&output].clone();
     // Logits may be larger than everything else: they are copied only where the backward pass reads
     // them.
-    let held = if stored.contains(&last) { alive.get(&last).cloned() } else { alive.remove(&last) };
-    let logits = held.expect("a graph has nodes").into_values();
+    if !stored.contains(&output) {
+        alive.remove(&output);
+    }
+    let logits = logits.into_values();
 
-    Trace { graph, weights, plan, values: alive, moments, shapes, logits }
+    Trace { program, weights, plan, values: alive, moments, shapes, logits }
 }
 
-/// One op, and what it normalised by where it is a batch norm.
+/// One instruction, and what it normalised by where it is a batch norm.
 fn step(
-    op: &Op,
-    mut inputs: Vec<CpuActivation>,
+    instruction: &Instruction,
+    inputs: Inputs<CpuActivation>,
     weights: &Weights,
     mode: BatchNormMode,
 ) -> (CpuActivation, Option<Moments>) {
-    if !matches!(op, Op::BatchNorm { .. }) {
-        return (kernels::run(op, inputs, weights), None);
-    }
+    let Layer::BatchNorm(layer) = &instruction.layer else {
+        return (kernels::run(instruction, inputs, weights), None);
+    };
 
-    let x = inputs.remove(0);
+    let x = inputs.first;
     let seen = match mode {
         BatchNormMode::Batch => batch_norm::moments(&x),
-        BatchNormMode::Running => batch_norm::running(op, &x, weights),
+        BatchNormMode::Running => batch_norm::running(layer, weights),
     };
-    (batch_norm::forward(op, x, weights, &seen), Some(seen))
+    (batch_norm::forward(layer, x, weights, &seen), Some(seen))
 }
 
-/// Runs one op.
+/// Runs one instruction.
 ///
 /// # Panics
 /// As [`forward`].
-pub fn run_node(
-    op: &Op,
-    inputs: Vec<CpuActivation>,
+pub fn run_instruction(
+    instruction: &Instruction,
+    inputs: Inputs<CpuActivation>,
     weights: &Weights,
     mode: BatchNormMode,
 ) -> CpuActivation {
-    step(op, inputs, weights, mode).0
+    step(instruction, inputs, weights, mode).0
 }
 
 /// Mean and variance of every channel of `[B, C, H, W]`.

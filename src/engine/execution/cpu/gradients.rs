@@ -13,16 +13,16 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    pub(super) fn add(&mut self, param: &str, suffix: &str, gradient: Vec<f32>) {
-        self.add_to(format!("{param}.{suffix}"), flat(gradient, &Device::flex()));
+    pub(super) fn add(&mut self, name: &str, gradient: Vec<f32>) {
+        self.add_tensor(name, flat(gradient, &Device::flex()));
     }
 
-    pub(super) fn add_to(&mut self, name: String, gradient: Tensor<1>) {
-        let sum = match self.tensors.remove(&name) {
+    pub(super) fn add_tensor(&mut self, name: &str, gradient: Tensor<1>) {
+        let sum = match self.tensors.remove(name) {
             Some(earlier) => earlier + gradient,
             None => gradient,
         };
-        self.tensors.insert(name, sum);
+        self.tensors.insert(name.to_owned(), sum);
     }
 
     pub fn into_tensors(self) -> HashMap<String, Tensor<1>> {

@@ -1,28 +1,30 @@
 //! One node forward: by its kernel here, or by burn.
 
-use super::{activation::CpuActivation, burn_fallback, conv2d::Convolution, linear::Linear};
+use super::{activation::CpuActivation, burn_fallback, conv2d::Convolution, linear};
 use crate::{
-    execution::{executor::has_cpu_kernel, weights::Weights},
-    network::Op,
+    execution::weights::Weights,
+    network::{
+        Inputs, Instruction, Layer,
+        program::layer::{Conv2d, Nonlinearity},
+    },
 };
 
-/// Runs an op other than batch norm, which needs its moments.
-pub(super) fn run(op: &Op, mut inputs: Vec<CpuActivation>, weights: &Weights) -> CpuActivation {
-    if !has_cpu_kernel(op) {
-        return burn_fallback::forward(op, &inputs, weights);
-    }
-    if matches!(op, Op::Add {}) {
-        return inputs.into_iter().reduce(CpuActivation::plus).expect("add has inputs");
-    }
-
-    let x = inputs.remove(0);
-    match op {
-        Op::Linear { .. } => Linear::new(op, weights).forward(&x),
-        Op::Conv2d { groups: 1, .. } => Convolution::new(op, &x, weights).forward(&x),
-        Op::Relu {} => x.map(|v| v.max(0.0)),
-        Op::GlobalAvgPool {} => x.mean_over_space(),
-        Op::Flatten {} => x.flattened(),
-        Op::Dropout { .. } => x,
-        other => unreachable!("burn runs {}", other.name()),
+/// Runs a layer other than batch norm, which needs its moments.
+pub(super) fn run(
+    instruction: &Instruction,
+    inputs: Inputs<CpuActivation>,
+    weights: &Weights,
+) -> CpuActivation {
+    match &instruction.layer {
+        Layer::Add => inputs.reduce(CpuActivation::plus),
+        Layer::Linear(layer) => linear::Linear::new(layer, weights).forward(&inputs.first),
+        Layer::Conv2d(layer @ Conv2d { groups: 1, .. }) => {
+            Convolution::new(layer, weights).forward(&inputs.first)
+        }
+        Layer::Nonlinear(Nonlinearity::Relu) => inputs.first.map(|v| v.max(0.0)),
+        Layer::GlobalAvgPool { .. } => inputs.first.mean_over_space(),
+        Layer::Flatten => inputs.first.flattened(),
+        Layer::Identity => inputs.first,
+        _ => burn_fallback::forward(instruction, &inputs, weights),
     }
 }

@@ -8,36 +8,31 @@ use rayon::prelude::*;
 use super::{activation::CpuActivation, gradients::Gradients};
 use crate::{
     execution::weights::Weights,
-    network::Op,
+    network::program::layer,
     tensors::matmul::{matrix, product},
 };
 
-/// A linear layer.
+/// A linear layer with its values.
 pub(super) struct Linear<'a> {
-    param: &'a str,
-    /// The weight is `[in, out]`, not `[out, in]`.
-    transposed: bool,
+    layer: &'a layer::Linear,
     weight: Cow<'a, [f32]>,
     outputs: usize,
     bias: Option<Cow<'a, [f32]>>,
 }
 
 impl<'a> Linear<'a> {
-    pub fn new(op: &'a Op, weights: &'a Weights) -> Self {
-        let Op::Linear { param, transposed } = op else { unreachable!("called for linear layers") };
-        let (shape, weight) = weights.host(param, "weight").expect("shapes have been checked");
+    pub fn new(layer: &'a layer::Linear, weights: &'a Weights) -> Self {
         Self {
-            param,
-            transposed: *transposed,
-            weight,
-            outputs: shape[usize::from(*transposed)],
-            bias: weights.host(param, "bias").map(|(_, bias)| bias),
+            layer,
+            weight: weights.host(&layer.weight),
+            outputs: layer.outputs(),
+            bias: layer.bias.as_ref().map(|bias| weights.host(bias)),
         }
     }
 
     /// `[out, in]`
     fn weight(&self) -> MatRef<'_, f32> {
-        if self.transposed {
+        if self.layer.transposed {
             matrix(&self.weight, self.outputs).transpose()
         } else {
             matrix(&self.weight, self.weight.len() / self.outputs)
@@ -53,9 +48,8 @@ impl<'a> Linear<'a> {
             });
         }
 
-        let mut shape = x.shape().to_vec();
-        *shape.last_mut().expect("a sample has an axis") = self.outputs;
-        CpuActivation::new(y, &shape)
+        let tokens = x.shape().split_last().map_or(&[][..], |(_, tokens)| tokens);
+        CpuActivation::new(y, &[tokens, &[self.outputs]].concat())
     }
 
     /// `dW = dyᵀ x`, `db = Σ dy`, `dx = dy W`.
@@ -67,20 +61,20 @@ impl<'a> Linear<'a> {
         wanted: bool,
     ) -> Option<CpuActivation> {
         let (x_rows, dy_rows) = (x.rows(), dy.rows());
-        let weight = if self.transposed {
+        let weight = if self.layer.transposed {
             product(x_rows.transpose(), dy_rows)
         } else {
             product(dy_rows.transpose(), x_rows)
         };
-        gradients.add(self.param, "weight", weight);
+        gradients.add(&self.layer.weight.name, weight);
 
-        if self.bias.is_some() {
+        if let Some(bias) = &self.layer.bias {
             let mut sums = vec![0f64; self.outputs];
             for row in dy.values().chunks(self.outputs) {
                 sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
             }
             let sums = sums.into_iter().map(|sum| sum as f32).collect();
-            gradients.add(self.param, "bias", sums);
+            gradients.add(&bias.name, sums);
         }
 
         wanted.then(|| CpuActivation::new(product(dy_rows, self.weight()), x.shape()))

@@ -2,16 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::network::{Graph, Node, Op, Operand};
+use crate::network::{Instruction, Layer, Operand, Program, program::layer::Nonlinearity};
 
-/// An activation more than this many elementwise ops from the nearest stored one is stored too;
+/// An activation more than this many elementwise layers from the nearest stored one is stored too;
 /// otherwise a long residual stream would be recomputed from its start at every step. The end of the
 /// second residual block after a convolution is six away.
 const MAX_PASSES: usize = 6;
 
 /// The activations that the backward pass needs.
 pub(super) struct BackwardPlan {
-    /// What the forward pass stores. What else is read is recomputed from these by elementwise ops.
+    /// What the forward pass stores. What else is read is recomputed from these by elementwise layers.
     pub stored: HashSet<Operand>,
     /// What some node's backward step reads.
     read: HashSet<Operand>,
@@ -21,21 +21,21 @@ pub(super) struct BackwardPlan {
 }
 
 impl BackwardPlan {
-    pub fn of(graph: &Graph) -> Self {
+    pub fn of(program: &Program) -> Self {
         let mut needed = HashMap::new();
-        for (position, node) in graph.nodes.iter().enumerate() {
-            for operand in read_by_backward(position, node) {
-                needed.entry(operand).or_insert(position);
+        for instruction in &program.instructions {
+            for operand in read_by_backward(instruction) {
+                needed.entry(operand).or_insert(instruction.position);
             }
         }
         let read: HashSet<Operand> = needed.keys().copied().collect();
 
         let mut stored = HashSet::new();
-        // Elementwise ops between an activation and the stored ones.
+        // Elementwise layers between an activation and the stored ones.
         let mut distance: HashMap<Operand, usize> = HashMap::new();
         let mut recomputed = Vec::new();
-        for operand in graph.operands() {
-            let source = recomputed_from(graph, operand).and_then(|node| {
+        for operand in program.operands() {
+            let source = recomputed_from(program, operand).and_then(|node| {
                 let inputs = node.inputs.iter().map(|input| distance.get(input).copied());
                 let farthest = inputs.collect::<Option<Vec<usize>>>()?.into_iter().max()?;
                 (farthest < MAX_PASSES).then_some((node, farthest + 1))
@@ -51,7 +51,7 @@ impl BackwardPlan {
 
         for (operand, inputs) in recomputed.into_iter().rev() {
             let Some(&first) = needed.get(&operand) else { continue };
-            for input in inputs {
+            for input in inputs.iter() {
                 let earliest = needed.entry(*input).or_insert(first);
                 *earliest = first.min(*earliest);
             }
@@ -71,29 +71,33 @@ impl BackwardPlan {
 }
 
 /// The activations that a forward pass stores for the backward pass.
-pub fn stored_for_backward(graph: &Graph) -> HashSet<Operand> {
-    BackwardPlan::of(graph).stored
+pub fn stored_for_backward(program: &Program) -> HashSet<Operand> {
+    BackwardPlan::of(program).stored
 }
 
 /// The activations that a node's backward step reads: the inputs of whatever multiplies or selects,
 /// the output of a `relu`, which tells where it let through.
-pub(super) fn read_by_backward(position: usize, node: &Node) -> Vec<Operand> {
-    match node.op {
-        Op::Relu {} => vec![Operand::Node(position)],
-        Op::Add {} | Op::Flatten {} | Op::Dropout { .. } | Op::GlobalAvgPool {} => Vec::new(),
-        _ => node.inputs.clone(),
+pub(super) fn read_by_backward(instruction: &Instruction) -> Vec<Operand> {
+    match &instruction.layer {
+        Layer::Nonlinear(Nonlinearity::Relu) => vec![Operand::Node(instruction.position)],
+        Layer::Add | Layer::Flatten | Layer::Identity | Layer::GlobalAvgPool { .. } => Vec::new(),
+        _ => instruction.inputs.iter().copied().collect(),
     }
 }
 
-/// The node of this output, if it is an elementwise op.
-fn recomputed_from(graph: &Graph, operand: Operand) -> Option<&Node> {
+/// The node of this output, if its layer is elementwise.
+fn recomputed_from(program: &Program, operand: Operand) -> Option<&Instruction> {
     let Operand::Node(position) = operand else { return None };
-    let node = &graph.nodes[position];
+    let instruction = &program.instructions[position];
     let is_elementwise = matches!(
-        node.op,
-        Op::BatchNorm { .. } | Op::Relu {} | Op::Add {} | Op::Flatten {} | Op::Dropout { .. }
+        instruction.layer,
+        Layer::BatchNorm(_)
+            | Layer::Nonlinear(Nonlinearity::Relu)
+            | Layer::Add
+            | Layer::Flatten
+            | Layer::Identity
     );
-    is_elementwise.then_some(node)
+    is_elementwise.then_some(instruction)
 }
 
 #[cfg(test)]
@@ -101,30 +105,54 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::{
+        network::Graph,
+        tensors::{DType, Signature, TensorInfo},
+    };
 
-    fn graph(nodes: serde_json::Value) -> Graph {
+    /// Over images `[3, 8, 8]`; every norm is of three channels.
+    fn program(nodes: serde_json::Value, weights: &[(&str, &[usize])]) -> Program {
         let config = json!({"input": {"kind": "image", "shape": [3, 8, 8]}, "nodes": nodes});
-        Graph::from_document(&config).unwrap()
+        let graph = Graph::from_document(&config).unwrap();
+
+        let mut signature = Signature::new();
+        for param in graph.params().map(|(_, param)| param).filter(|param| param.required) {
+            let of_weight = weights.iter().find(|(name, _)| *name == param.name);
+            let shape = of_weight.map_or(vec![3], |(_, shape)| shape.to_vec());
+            signature.insert(param.name, TensorInfo { dtype: DType::F32, shape });
+        }
+        graph.resolve(&signature).unwrap()
     }
 
-    fn stored(graph: &Graph) -> Vec<Operand> {
-        let plan = BackwardPlan::of(graph);
-        graph.operands().filter(|operand| plan.stored.contains(operand)).collect()
+    fn stored(program: &Program) -> Vec<Operand> {
+        let plan = BackwardPlan::of(program);
+        program.operands().filter(|operand| plan.stored.contains(operand)).collect()
     }
+
+    const KERNEL: [usize; 4] = [3, 3, 1, 1];
 
     #[test]
     fn of_a_residual_block_only_what_convolutions_read_first_and_make() {
-        let graph = graph(json!([
+        let nodes = json!([
             {"op": "conv2d", "param": "stem"}, {"op": "batch_norm", "param": "n0"},
             {"op": "relu", "id": "x"},
             {"op": "conv2d", "param": "a"}, {"op": "batch_norm", "param": "n1"}, {"op": "relu"},
             {"op": "conv2d", "param": "b"}, {"op": "batch_norm", "param": "n2", "id": "y"},
             {"op": "add", "inputs": ["y", "x"]}, {"op": "relu"},
-            {"op": "global_avg_pool"}, {"op": "linear", "param": "fc"}]));
+            {"op": "global_avg_pool"}, {"op": "linear", "param": "fc"}]);
+        let program = program(
+            nodes,
+            &[
+                ("stem.weight", &KERNEL),
+                ("a.weight", &KERNEL),
+                ("b.weight", &KERNEL),
+                ("fc.weight", &[2, 3]),
+            ],
+        );
         let node = Operand::Node;
         // The input, the three convolutions' outputs and what the head reads.
-        assert_eq!(stored(&graph), [Operand::Input, node(0), node(3), node(6), node(10)]);
-        let plan = BackwardPlan::of(&graph);
+        assert_eq!(stored(&program), [Operand::Input, node(0), node(3), node(6), node(10)]);
+        let plan = BackwardPlan::of(&program);
         // The relu at the end is recomputed from the norm after `b` and from `x`.
         assert!(plan.reads(node(9)) && plan.reads(node(2)));
         assert!(!plan.reads(node(7)) && !plan.reads(node(8)));
@@ -144,26 +172,31 @@ mod tests {
         }
         nodes.push(json!({"op": "flatten"}));
         nodes.push(json!({"op": "linear", "param": "fc"}));
-        let (graph, node) = (graph(nodes.into()), Operand::Node);
+        let program = program(nodes.into(), &[("c.weight", &KERNEL), ("fc.weight", &[2, 192])]);
         // The convolution's output is not read, so the first `relu` is stored; then every fourth, and
         // what the head reads.
-        let found: Vec<Operand> = [2, 10, 18, 26, 34, 41].map(node).into();
-        assert_eq!(stored(&graph), [&[Operand::Input], found.as_slice()].concat());
+        let found: Vec<Operand> = [2, 10, 18, 26, 34, 41].map(Operand::Node).into();
+        assert_eq!(stored(&program), [&[Operand::Input], found.as_slice()].concat());
     }
 
     #[test]
     fn the_source_of_a_recomputed_activation_outlives_it() {
-        let graph = graph(json!([
+        let weights: [(&str, &[usize]); 3] =
+            [("a.weight", &KERNEL), ("b.weight", &KERNEL), ("fc.weight", &[2, 192])];
+        let nodes = json!([
             {"op": "conv2d", "param": "a"}, {"op": "batch_norm", "param": "n", "id": "n"},
             {"op": "conv2d", "param": "b", "inputs": ["a"]}, {"op": "add", "inputs": ["b", "n"]},
-            {"op": "gelu"}, {"op": "flatten"}, {"op": "linear", "param": "fc"}]));
+            {"op": "gelu"}, {"op": "flatten"}, {"op": "linear", "param": "fc"}]);
         let node = Operand::Node;
         // `b` is not read, so the sum cannot be recomputed; `gelu` reads it.
-        assert_eq!(stored(&graph), [Operand::Input, node(0), node(3), node(5)]);
-        let early = self::graph(json!([
+        let found = stored(&program(nodes, &weights));
+        assert_eq!(found, [Operand::Input, node(0), node(3), node(5)]);
+
+        let nodes = json!([
             {"op": "conv2d", "param": "a"}, {"op": "relu", "id": "r"},
             {"op": "add", "inputs": ["a", "r"]}, {"op": "relu", "id": "z"}, {"op": "conv2d", "param": "b", "inputs": ["a"]},
-            {"op": "add", "inputs": ["b", "z"]}, {"op": "flatten"}, {"op": "linear", "param": "fc"}]));
+            {"op": "add", "inputs": ["b", "z"]}, {"op": "flatten"}, {"op": "linear", "param": "fc"}]);
+        let early = program(nodes, &weights);
         let plan = BackwardPlan::of(&early);
         // `z` is recomputed from `a`, which nobody but `b` reads; `z` is read at its own step.
         assert_eq!(stored(&early), [Operand::Input, node(0), node(6)]);

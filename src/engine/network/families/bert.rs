@@ -14,8 +14,8 @@ use crate::network::{
 
 const HEAD: &str = "ForSequenceClassification";
 
-/// Where a block's layers are, and how it computes.
-struct Block {
+/// Where a block's layers are, within its prefix.
+struct BlockNames {
     qkv: [&'static str; 3],
     attention_out: &'static str,
     attention_norm: &'static str,
@@ -24,7 +24,7 @@ struct Block {
     norm: &'static str,
 }
 
-const BERT: Block = Block {
+const BERT: BlockNames = BlockNames {
     qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
     attention_out: "attention.output.dense",
     attention_norm: "attention.output.LayerNorm",
@@ -33,7 +33,7 @@ const BERT: Block = Block {
     norm: "output.LayerNorm",
 };
 
-const DISTILBERT: Block = Block {
+const DISTILBERT: BlockNames = BlockNames {
     qkv: ["attention.q_lin", "attention.k_lin", "attention.v_lin"],
     attention_out: "attention.out_lin",
     attention_norm: "sa_layer_norm",
@@ -72,10 +72,12 @@ fn bert_like(
     let heads = Attending::plain(source.count("num_attention_heads")?, true);
     let eps = source.number("layer_norm_eps", 1e-12)?;
     let activation = source.activation("hidden_act", "gelu")?;
+
     let embeddings = format!("{prefix}.embeddings");
     let table = format!("{embeddings}.position_embeddings");
     let first_row = padding.map_or(0, |id| id as usize + 1);
     let input = source.ids(&format!("{table}.weight"), first_row)?;
+
     let mut builder = Builder::default();
     let words = builder.embedding(&format!("{embeddings}.word_embeddings"));
     let places = match padding {
@@ -87,15 +89,13 @@ fn bert_like(
     let types = builder.push(param, op, &[Operand::Input]);
     let sum = builder.add(format!("{embeddings}.sum"), &[words, places, types]);
     let mut x = builder.layer_norm(&format!("{embeddings}.LayerNorm"), eps, sum);
+
     let layers = format!("{prefix}.encoder.layer");
+    let block = Block { names: &BERT, heads: &heads, eps, activation: &activation };
     for layer in 0..source.layers(&layers, "output.dense.weight", LAYERS)? {
-        x = block(
-            &mut builder,
-            (&format!("{layers}.{layer}"), &BERT),
-            (&heads, eps, &activation),
-            x,
-        );
+        x = block.build(&mut builder, &format!("{layers}.{layer}"), x);
     }
+
     let first = builder.first_token(x);
     let pooled = builder.linear(head[0], first);
     let pooled = builder.push("pooled", Op::Tanh {}, &[pooled]);
@@ -111,16 +111,19 @@ pub(super) fn distilbert(source: &Source<'_>) -> Result<Graph, GraphError> {
     let (eps, embeddings) = (1e-12, "distilbert.embeddings");
     let table = format!("{embeddings}.position_embeddings");
     let input = source.ids(&format!("{table}.weight"), 0)?;
+
     let mut builder = Builder::default();
     let words = builder.embedding(&format!("{embeddings}.word_embeddings"));
     let places = builder.positions(&table);
     let sum = builder.add(format!("{embeddings}.sum"), &[words, places]);
     let mut x = builder.layer_norm(&format!("{embeddings}.LayerNorm"), eps, sum);
+
     let layers = "distilbert.transformer.layer";
+    let block = Block { names: &DISTILBERT, heads: &heads, eps, activation: &activation };
     for layer in 0..source.layers(layers, "ffn.lin1.weight", &["n_layers", "num_hidden_layers"])? {
-        let place = format!("{layers}.{layer}");
-        x = block(&mut builder, (&place, &DISTILBERT), (&heads, eps, &activation), x);
+        x = block.build(&mut builder, &format!("{layers}.{layer}"), x);
     }
+
     let first = builder.first_token(x);
     let pooled = builder.linear("pre_classifier", first);
     let pooled = builder.push("pooled", Op::Relu {}, &[pooled]);
@@ -128,20 +131,29 @@ pub(super) fn distilbert(source: &Source<'_>) -> Result<Graph, GraphError> {
     Ok(builder.finish(input))
 }
 
-fn block(
-    builder: &mut Builder,
-    (place, names): (&str, &Block),
-    (heads, eps, activation): (&Attending, f64, &Op),
-    x: Operand,
-) -> Operand {
-    let name = |suffix: &str| format!("{place}.{suffix}");
-    let attended = builder.attend(names.qkv.map(name), heads, x);
-    let attended = builder.linear(&name(names.attention_out), attended);
-    let sum = builder.add(name("attention.sum"), &[attended, x]);
-    let x = builder.layer_norm(&name(names.attention_norm), eps, sum);
-    let hidden = builder.linear(&name(names.up), x);
-    let hidden = builder.push(name("activation"), activation.clone(), &[hidden]);
-    let output = builder.linear(&name(names.down), hidden);
-    let sum = builder.add(name("sum"), &[output, x]);
-    builder.layer_norm(&name(names.norm), eps, sum)
+/// How the blocks of a network compute.
+struct Block<'a> {
+    names: &'a BlockNames,
+    heads: &'a Attending,
+    eps: f64,
+    activation: &'a Op,
+}
+
+impl Block<'_> {
+    /// A block whose layers' names begin with `prefix`.
+    fn build(&self, builder: &mut Builder, prefix: &str, x: Operand) -> Operand {
+        let BlockNames { qkv, attention_out, attention_norm, up, down, norm } = self.names;
+        let qkv = qkv.map(|part| format!("{prefix}.{part}"));
+        let attended = builder.attend(qkv, self.heads, x);
+        let attended = builder.linear(&format!("{prefix}.{attention_out}"), attended);
+        let sum = builder.add(format!("{prefix}.attention.sum"), &[attended, x]);
+        let x = builder.layer_norm(&format!("{prefix}.{attention_norm}"), self.eps, sum);
+
+        let hidden = builder.linear(&format!("{prefix}.{up}"), x);
+        let activation = self.activation.clone();
+        let hidden = builder.push(format!("{prefix}.activation"), activation, &[hidden]);
+        let output = builder.linear(&format!("{prefix}.{down}"), hidden);
+        let sum = builder.add(format!("{prefix}.sum"), &[output, x]);
+        builder.layer_norm(&format!("{prefix}.{norm}"), self.eps, sum)
+    }
 }

@@ -14,9 +14,9 @@ pub fn as_classifier(config: &Value, tensors: &Signature) -> Option<Value> {
     let &[classes @ (2..), _] = &tensors.get(&format!("{output}.weight"))?.shape[..] else {
         return None;
     };
-    let label = |class: usize| format!("LABEL_{class}");
-    let by_number = (0..classes).map(|class| (class.to_string(), json!(label(class))));
-    let by_name = (0..classes).map(|class| (label(class), json!(class)));
+    let by_number = (0..classes).map(|class| (class.to_string(), json!(placeholder(class))));
+    let by_name = (0..classes).map(|class| (placeholder(class), json!(class)));
+
     let mut config = config.clone();
     let fields = config.as_object_mut()?;
     fields.insert("architectures".into(), json!([architecture]));
@@ -26,6 +26,10 @@ pub fn as_classifier(config: &Value, tensors: &Signature) -> Option<Value> {
         fields.remove(key);
     }
     Some(config)
+}
+
+fn placeholder(class: usize) -> String {
+    format!("LABEL_{class}")
 }
 
 #[cfg(test)]

@@ -15,10 +15,12 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let eps = source.number("layer_norm_epsilon", 1e-5)?;
     let activation = source.activation("activation_function", "gelu_new")?;
     let input = source.ids("transformer.wpe.weight", 0)?;
+
     let mut builder = Builder::default();
     let words = builder.embedding("transformer.wte");
     let places = builder.positions("transformer.wpe");
     let mut x = builder.add("transformer.sum".into(), &[words, places]);
+
     for layer in 0..source.layers(
         "transformer.h",
         "attn.c_attn.weight",
@@ -30,12 +32,14 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         let attended = builder.attention(name("attn"), &heads, &[fused]);
         let attended = transposed(&mut builder, name("attn.c_proj"), attended);
         x = builder.add(name("attn.sum"), &[attended, x]);
+
         let normed = builder.layer_norm(&name("ln_2"), eps, x);
         let hidden = transposed(&mut builder, name("mlp.c_fc"), normed);
         let hidden = builder.push(name("mlp.act"), activation.clone(), &[hidden]);
         let output = transposed(&mut builder, name("mlp.c_proj"), hidden);
         x = builder.add(name("mlp.sum"), &[output, x]);
     }
+
     let normed = builder.layer_norm("transformer.ln_f", eps, x);
     builder.causal_head(source, task, "transformer.wte", normed)?;
     Ok(builder.finish_for(task, input))

@@ -26,8 +26,10 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let heads = Attending { kv_heads, causal: true, rotary, ..Attending::plain(count, true) };
     let eps = source.number("rms_norm_eps", 1e-6)?;
     let activation = source.activation("hidden_act", "silu")?;
+
     let mut builder = Builder::default();
     let mut x = builder.embedding("model.embed_tokens");
+
     for layer in 0..source.layers("model.layers", "self_attn.q_proj.weight", LAYERS)? {
         let name = |suffix: &str| format!("model.layers.{layer}.{suffix}");
         let normed = rms_norm(&mut builder, name("input_layernorm"), eps, x);
@@ -35,6 +37,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         let attended = builder.attend(qkv, &heads, normed);
         let attended = builder.linear(&name("self_attn.o_proj"), attended);
         x = builder.add(name("self_attn.sum"), &[attended, x]);
+
         let normed = rms_norm(&mut builder, name("post_attention_layernorm"), eps, x);
         let gate = builder.linear(&name("mlp.gate_proj"), normed);
         let gate = builder.push(name("mlp.act"), activation.clone(), &[gate]);
@@ -43,6 +46,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         let output = builder.linear(&name("mlp.down_proj"), hidden);
         x = builder.add(name("mlp.sum"), &[output, x]);
     }
+
     let normed = rms_norm(&mut builder, "model.norm".into(), eps, x);
     builder.causal_head(source, task, "model.embed_tokens", normed)?;
     Ok(builder.finish_for(task, Input::Tokens { shape: [longest(source)?] }))
@@ -63,7 +67,6 @@ struct Defaults {
 
 impl Defaults {
     fn of(config: &Value) -> Self {
-        let told = |key: &str| config[key].as_bool().unwrap_or(false);
         match config["model_type"].as_str() {
             Some("mistral") => {
                 Self { kv_heads: Some(8), sliding_window: Some(4096), biases: [false; 3] }
@@ -72,8 +75,9 @@ impl Defaults {
                 Self { kv_heads: Some(32), sliding_window: None, biases: [true, false, false] }
             }
             _ => {
-                let attention = told("attention_bias");
-                let biases = [attention, attention, told("mlp_bias")];
+                let [attention, mlp] = ["attention_bias", "mlp_bias"]
+                    .map(|key| config[key].as_bool().unwrap_or(false));
+                let biases = [attention, attention, mlp];
                 Self { kv_heads: None, sliding_window: None, biases }
             }
         }
@@ -98,6 +102,7 @@ impl Defaults {
                 return Err(GraphError::Malformed { detail });
             }
         }
+
         Ok(())
     }
 }
@@ -115,13 +120,13 @@ fn longest(source: &Source<'_>) -> Result<usize, GraphError> {
     };
     if let Some(types) = config["layer_types"].as_array() {
         let windowed = config["model_type"] == "mistral" || !ignored;
-        let known =
-            |kind: &Value| kind == "full_attention" || (kind == "sliding_attention" && windowed);
-        if let Some(other) = types.iter().find(|kind| !known(kind)) {
+        let mut others = types.iter().filter(|kind| **kind != "full_attention");
+        if let Some(other) = others.find(|kind| **kind != "sliding_attention" || !windowed) {
             let detail = format!("layer_types: {other} is not supported with these settings");
             return Err(GraphError::Malformed { detail });
         }
     }
+
     let window = match config.get("sliding_window") {
         _ if ignored => None,
         Some(Value::Null) => None,
@@ -129,6 +134,21 @@ fn longest(source: &Source<'_>) -> Result<usize, GraphError> {
         None => Defaults::of(config).sliding_window,
     };
     Ok(window.map_or(positions, |window| positions.min(window)))
+}
+
+/// What a configuration says of rotary positions.
+struct Scaling<'a> {
+    key: &'static str,
+    value: &'a Value,
+}
+
+impl Scaling<'_> {
+    fn positive(&self, name: &str) -> Result<f64, GraphError> {
+        let Self { key, value } = self;
+        let detail = format!("{key}.{name}: give a number above 0, not {}", value[name]);
+        let number = value[name].as_f64().filter(|number| *number > 0.0);
+        number.ok_or(GraphError::Malformed { detail })
+    }
 }
 
 /// `rope_parameters` since transformers 5; `rope_theta` and `rope_scaling` before.
@@ -139,30 +159,28 @@ fn rotary(source: &Source<'_>) -> Result<Rotary, GraphError> {
             "rope_scaling: stands beside rope_parameters and says otherwise; keep one of them";
         return Err(GraphError::Malformed { detail: detail.into() });
     }
+
     let key = if parameters.is_null() { "rope_scaling" } else { "rope_parameters" };
     let scaling = &source.config[key];
-    let number = |name: &str| {
-        let detail = format!("{key}.{name}: give a number above 0, not {}", scaling[name]);
-        scaling[name]
-            .as_f64()
-            .filter(|number| *number > 0.0)
-            .ok_or(GraphError::Malformed { detail })
-    };
+
+    let object = Scaling { key, value: scaling };
     let theta = match &scaling["rope_theta"] {
         Value::Null => source.number("rope_theta", 10000.0)?,
-        _ => number("rope_theta")?,
+        _ => object.positive("rope_theta")?,
     };
     settings::check_object(&format!("{key}."), scaling, &[&settings::ROPE])?;
+
     let kind = scaling["rope_type"].as_str().or(scaling["type"].as_str()).unwrap_or("default");
     let (llama3, linear_factor) = match kind {
         "default" => (None, None),
-        "linear" => (None, Some(number("factor")?)),
+        "linear" => (None, Some(object.positive("factor")?)),
         "llama3" => {
             let scaling = Llama3Scaling {
-                factor: number("factor")?,
-                low_freq_factor: number("low_freq_factor")?,
-                high_freq_factor: number("high_freq_factor")?,
-                original_max_position_embeddings: number("original_max_position_embeddings")?,
+                factor: object.positive("factor")?,
+                low_freq_factor: object.positive("low_freq_factor")?,
+                high_freq_factor: object.positive("high_freq_factor")?,
+                original_max_position_embeddings: object
+                    .positive("original_max_position_embeddings")?,
             };
             (Some(scaling), None)
         }

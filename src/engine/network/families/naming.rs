@@ -65,20 +65,19 @@ impl Naming {
     pub fn of(config: &Value, signature: &Signature) -> Self {
         let mut naming = Self::default();
         let wrapper = wrapper_of(config, &signature.keys().map(String::as_str).collect::<Vec<_>>());
-        let unwrapped = |name: &str| name.strip_prefix(wrapper.as_str()).unwrap_or(name).to_owned();
         let Some(names) = Names::of(config) else {
             if !wrapper.is_empty() {
-                naming.outside =
-                    signature.keys().map(|name| (unwrapped(name), name.clone())).collect();
+                let inside = signature.keys().map(|name| unwrapped(name, &wrapper).to_owned());
+                naming.outside = inside.zip(signature.keys().cloned()).collect();
             }
             return naming;
         };
 
         let prefix = format!("{}.", names.body);
-        let is_bare = !signature.keys().any(|name| unwrapped(name).starts_with(&prefix));
+        let is_bare = !signature.keys().any(|name| unwrapped(name, &wrapper).starts_with(&prefix));
         let tied = names.tied_to(config);
         for name in signature.keys() {
-            let mut inside = unwrapped(name);
+            let mut inside = unwrapped(name, &wrapper).to_owned();
             if is_bare && !names.is_head(&inside) {
                 inside = format!("{prefix}{inside}");
             }
@@ -180,6 +179,11 @@ fn fits(part: &str, found: &str) -> bool {
         "#" => !found.is_empty() && found.bytes().all(|b| b.is_ascii_digit()),
         part => part == found,
     }
+}
+
+/// A name without the wrapper's prefix.
+fn unwrapped<'a>(name: &'a str, wrapper: &str) -> &'a str {
+    name.strip_prefix(wrapper).unwrap_or(name)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! Basic or bottleneck block, width, classes and the presence of a downsampling branch are read
 //! from the tensors. A 3 × 3 first convolution is the CIFAR form: stride 1 and no max-pooling.
 
-use super::{Builder, Source, settings};
+use super::{Builder, PoolWindow, Source, settings};
 use crate::network::{
     error::GraphError,
     graph::{Graph, Operand},
@@ -16,6 +16,7 @@ pub(super) fn build(source: &Source<'_>, depths: [usize; 4]) -> Result<Graph, Gr
     let input = source.image("conv1.weight")?;
     let mut builder = Builder::default();
     let mut x = stem(&mut builder, source)?;
+
     for (stage, depth) in depths.into_iter().enumerate() {
         for block in 0..depth {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
@@ -23,6 +24,7 @@ pub(super) fn build(source: &Source<'_>, depths: [usize; 4]) -> Result<Graph, Gr
             x = residual_block(&mut builder, source, &prefix, stride, x);
         }
     }
+
     let pooled = builder.push("global_pool", Op::GlobalAvgPool {}, &[x]);
     builder.linear("fc", pooled);
     Ok(builder.finish(input))
@@ -34,7 +36,11 @@ fn stem(builder: &mut Builder, source: &Source<'_>) -> Result<Operand, GraphErro
     let x = builder.convolution("conv1", if small { 1 } else { 2 }, kernel / 2, Operand::Input);
     let x = builder.batch_norm("bn1", x);
     let x = builder.push("relu", Op::Relu {}, &[x]);
-    Ok(if small { x } else { builder.max_pool("maxpool", [3, 2, 1], x) })
+    if small {
+        return Ok(x);
+    }
+    let window = PoolWindow { kernel: 3, stride: 2, padding: 1 };
+    Ok(builder.max_pool("maxpool", window, x))
 }
 
 /// Two 3 × 3 convolutions, or 1 × 1, 3 × 3, 1 × 1; the stride sits on the first 3 × 3.
@@ -50,6 +56,7 @@ fn residual_block(
     let convolutions: &[(usize, usize)] =
         if bottleneck { &[(1, 0), (stride, 1), (1, 0)] } else { &[(stride, 1), (1, 1)] };
     let mut x = input;
+
     for (i, &(stride, padding)) in convolutions.iter().enumerate() {
         if i > 0 {
             x = builder.push(format!("{prefix}.relu{i}"), Op::Relu {}, &[x]);
@@ -57,11 +64,13 @@ fn residual_block(
         x = builder.convolution(&format!("{prefix}.conv{}", i + 1), stride, padding, x);
         x = builder.batch_norm(&format!("{prefix}.bn{}", i + 1), x);
     }
+
     let mut skip = input;
     if source.has(&format!("{prefix}.downsample.0.weight")) {
         skip = builder.convolution(&format!("{prefix}.downsample.0"), stride, 0, skip);
         skip = builder.batch_norm(&format!("{prefix}.downsample.1"), skip);
     }
+
     let sum = builder.push(format!("{prefix}.add"), Op::Add {}, &[x, skip]);
     builder.push(format!("{prefix}.relu"), Op::Relu {}, &[sum])
 }
@@ -118,10 +127,11 @@ mod tests {
             let tensors = tensors(4, depths, bottleneck, 7);
             let config = json!({"architecture":name});
             let graph = Graph::from_config(&config, &tensors).unwrap();
-            let shapes = graph.shapes(&tensors).unwrap();
+            let program = graph.resolve(&tensors).unwrap();
             let last = if bottleneck { 128 } else { 32 };
-            assert_eq!(shapes[shapes.len() - 3], [last, 7, 7], "{name}");
-            assert_eq!(graph.classes(&tensors).unwrap(), 7);
+            let body = &program.instructions[program.instructions.len() - 3];
+            assert_eq!(body.output, [last, 7, 7], "{name}");
+            assert_eq!(program.classes().unwrap(), 7);
             assert_eq!(graph.head(), Some("fc"));
         }
     }
@@ -131,8 +141,8 @@ mod tests {
         let tensors = tensors(4, [2, 2, 2, 2], false, 3);
         let config = json!({"architecture":"resnet18","pretrained_cfg":{"input_size":[3,32,32]}});
         let graph = Graph::from_config(&config, &tensors).unwrap();
-        let shapes = graph.shapes(&tensors).unwrap();
-        assert_eq!(shapes[0], [4, 32, 32]);
-        assert_eq!(shapes[shapes.len() - 3], [32, 4, 4]);
+        let instructions = graph.resolve(&tensors).unwrap().instructions;
+        assert_eq!(instructions[0].output, [4, 32, 32]);
+        assert_eq!(instructions[instructions.len() - 3].output, [32, 4, 4]);
     }
 }

@@ -94,6 +94,7 @@ impl Source<'_> {
                           classes to tell apart";
             return Err(malformed(detail.into()));
         }
+
         match self.config["architectures"][0].as_str() {
             Some(name) if !name.ends_with(suffix) => {
                 Err(malformed(format!("architectures: {name:?} is not supported, only …{suffix}")))

@@ -1,7 +1,7 @@
 //! VGG with torchvision's names (`features.N`, `classifier.0`, `classifier.3`, `classifier.6`) or
 //! timm's (`features.N`, `pre_logits.fc1`, `pre_logits.fc2`, `head.fc`), told apart by the tensors.
 
-use super::{Builder, Source, settings};
+use super::{Builder, PoolWindow, Source, settings};
 use crate::network::{
     error::GraphError,
     graph::{Graph, Input, Operand},
@@ -20,6 +20,7 @@ pub(super) fn build(
     let input = source.image("features.0.weight")?;
     let mut builder = Builder::default();
     let (mut x, mut position, mut last) = (Operand::Input, 0, String::new());
+
     // Modules are numbered in order: convolution, batch norm if any, relu; then the stage's pool.
     for stage in convolutions {
         for _ in 0..stage {
@@ -33,15 +34,18 @@ pub(super) fn build(
             x = builder.push(format!("features.{position}"), Op::Relu {}, &[x]);
             position += 1;
         }
-        x = builder.max_pool(&format!("features.{position}"), [2, 2, 0], x);
+        let window = PoolWindow { kernel: 2, stride: 2, padding: 0 };
+        x = builder.max_pool(&format!("features.{position}"), window, x);
         position += 1;
     }
+
     if source.has("pre_logits.fc1.weight") {
         timm_head(&mut builder, source, &input, x)?;
     } else {
         let [channels, ..] = source.shape::<4>(&format!("{last}.weight"))?;
         torchvision_head(&mut builder, source, channels, x)?;
     }
+
     Ok(builder.finish(input))
 }
 
@@ -81,6 +85,7 @@ fn timm_head(
         let output = Pair(height.max(kernel), width.max(kernel));
         x = builder.push("pre_logits.pool", Op::AdaptiveAvgPool { output }, &[x]);
     }
+
     for (layer, activation) in
         [("pre_logits.fc1", "pre_logits.act1"), ("pre_logits.fc2", "pre_logits.act2")]
     {
@@ -130,7 +135,8 @@ mod tests {
         for (head, name) in [(torchvision, "classifier.6"), (timm, "head.fc")] {
             for side in [64, 224, 256] {
                 let (graph, tensors) = graph_of(side, &head);
-                assert_eq!(graph.classes(&tensors).unwrap(), 5, "{name} at {side}");
+                let program = graph.resolve(&tensors).unwrap();
+                assert_eq!(program.classes().unwrap(), 5, "{name} at {side}");
                 assert_eq!(graph.head(), Some(name));
             }
         }
@@ -140,6 +146,6 @@ mod tests {
             ("classifier.6.weight", &[5, 16]),
         ];
         let (graph, tensors) = graph_of(32, &small);
-        assert_eq!(graph.classes(&tensors).unwrap(), 5);
+        assert_eq!(graph.resolve(&tensors).unwrap().classes().unwrap(), 5);
     }
 }

@@ -71,8 +71,10 @@ pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
     let (heads, eps) = (Attending::plain(heads, false), 1e-6);
     let input = image_of_timm(source)?;
     let mut builder = Builder::default();
-    let mut x =
-        embedded(&mut builder, (source, &input), ["patch_embed.proj", "cls_token", "pos_embed"])?;
+    let names =
+        Embeddings { patches: "patch_embed.proj", class: "cls_token", positions: "pos_embed" };
+    let mut x = names.build(&mut builder, source, &input)?;
+
     for block in 0..source.depth("blocks", "attn.qkv.weight") {
         let name = |suffix: &str| format!("blocks.{block}.{suffix}");
         // Without them it is another norm, which no tensor tells otherwise.
@@ -89,12 +91,14 @@ pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
             );
             return Err(GraphError::Malformed { detail });
         }
+
         let normed = builder.layer_norm(&name("norm1"), eps, x);
         let fused = builder.linear(&name("attn.qkv"), normed);
         let attended = builder.attention(name("attn"), &heads, &[fused]);
         let attended = builder.linear(&name("attn.proj"), attended);
         let attended = scaled(&mut builder, source, name("ls1"), attended);
         x = builder.add(name("attn.sum"), &[attended, x]);
+
         let normed = builder.layer_norm(&name("norm2"), eps, x);
         let hidden = builder.linear(&name("mlp.fc1"), normed);
         let hidden = builder.push(name("mlp.act"), Op::Gelu {}, &[hidden]);
@@ -102,6 +106,7 @@ pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
         let output = scaled(&mut builder, source, name("ls2"), output);
         x = builder.add(name("mlp.sum"), &[output, x]);
     }
+
     let normed = builder.layer_norm("norm", eps, x);
     let first = builder.first_token(normed);
     builder.linear("head", first);
@@ -119,8 +124,13 @@ pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
     let [height, width] = sides("image_size", &source.config["image_size"])?;
     let input = Input::Image { shape: [channels, height, width] };
     let mut builder = Builder::default();
-    let names = [projection, "vit.embeddings.cls_token", "vit.embeddings.position_embeddings"];
-    let mut x = embedded(&mut builder, (source, &input), names)?;
+    let names = Embeddings {
+        patches: projection,
+        class: "vit.embeddings.cls_token",
+        positions: "vit.embeddings.position_embeddings",
+    };
+    let mut x = names.build(&mut builder, source, &input)?;
+
     for layer in 0..source.layers("vit.encoder.layer", "output.dense.weight", LAYERS)? {
         let name = |suffix: &str| format!("vit.encoder.layer.{layer}.{suffix}");
         let normed = builder.layer_norm(&name("layernorm_before"), eps, x);
@@ -129,12 +139,14 @@ pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
         let attended = builder.attend(qkv, &heads, normed);
         let attended = builder.linear(&name("attention.output.dense"), attended);
         x = builder.add(name("attention.sum"), &[attended, x]);
+
         let normed = builder.layer_norm(&name("layernorm_after"), eps, x);
         let hidden = builder.linear(&name("intermediate.dense"), normed);
         let hidden = builder.push(name("activation"), activation.clone(), &[hidden]);
         let output = builder.linear(&name("output.dense"), hidden);
         x = builder.add(name("sum"), &[output, x]);
     }
+
     let normed = builder.layer_norm("vit.layernorm", eps, x);
     let first = builder.first_token(normed);
     builder.linear("classifier", first);
@@ -161,34 +173,48 @@ fn sides(key: &str, value: &Value) -> Result<[usize; 2], GraphError> {
     })
 }
 
-/// Patches behind the class token, with their positions, one for each.
-fn embedded(
-    builder: &mut Builder,
-    (source, input): (&Source<'_>, &Input),
-    [patches, class, positions]: [&str; 3],
-) -> Result<Operand, GraphError> {
-    let [_, rows, _] = source.shape(positions)?;
-    let [_, _, height, width] = source.shape(&format!("{patches}.weight"))?;
-    let size = input.shape();
-    let patches_of_image = (size[1] / height.max(1)).checked_mul(size[2] / width.max(1));
-    let tokens = patches_of_image.and_then(|patches| patches.checked_add(1));
-    if tokens != Some(rows) {
-        let tokens = tokens.map_or("too many".to_owned(), |tokens| tokens.to_string());
-        let expected = Value::from(size);
-        let detail = format!("{positions} has {rows} rows, but images {expected} make {tokens}");
-        return Err(GraphError::Malformed { detail });
+/// The tensors in front of the blocks.
+struct Embeddings<'a> {
+    patches: &'a str,
+    class: &'a str,
+    positions: &'a str,
+}
+
+impl Embeddings<'_> {
+    /// Patches behind the class token, with their positions, one for each.
+    fn build(
+        &self,
+        builder: &mut Builder,
+        source: &Source<'_>,
+        input: &Input,
+    ) -> Result<Operand, GraphError> {
+        let &Self { patches, class, positions } = self;
+        let [_, rows, _] = source.shape(positions)?;
+        let [_, _, height, width] = source.shape(&format!("{patches}.weight"))?;
+        let size = input.shape();
+        let patches_of_image = (size[1] / height.max(1)).checked_mul(size[2] / width.max(1));
+        let tokens = patches_of_image.and_then(|patches| patches.checked_add(1));
+        if tokens != Some(rows) {
+            let tokens = tokens.map_or("too many".to_owned(), |tokens| tokens.to_string());
+            let expected = Value::from(size);
+            let detail =
+                format!("{positions} has {rows} rows, but images {expected} make {tokens}");
+            return Err(GraphError::Malformed { detail });
+        }
+
+        let op = Op::PatchEmbed { param: patches.to_owned() };
+        let x = builder.push(patches, op, &[Operand::Input]);
+        let x = builder.push(class, Op::ClassToken { param: class.to_owned() }, &[x]);
+        let op = Op::PositionEmbedding {
+            param: positions.to_owned(),
+            bare: true,
+            offset: 0,
+            constant: false,
+            padding: None,
+        };
+        let places = builder.push(positions, op, &[x]);
+        Ok(builder.add(format!("{positions}.sum"), &[x, places]))
     }
-    let x = builder.push(patches, Op::PatchEmbed { param: patches.to_owned() }, &[Operand::Input]);
-    let x = builder.push(class, Op::ClassToken { param: class.to_owned() }, &[x]);
-    let op = Op::PositionEmbedding {
-        param: positions.to_owned(),
-        bare: true,
-        offset: 0,
-        constant: false,
-        padding: None,
-    };
-    let places = builder.push(positions, op, &[x]);
-    Ok(builder.add(format!("{positions}.sum"), &[x, places]))
 }
 
 fn scaled(builder: &mut Builder, source: &Source<'_>, param: String, x: Operand) -> Operand {

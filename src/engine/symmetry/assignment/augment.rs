@@ -2,9 +2,12 @@
 //! the cheapest chain of exchanges, as Dijkstra's algorithm finds it over slacks
 //! `u[j] + price[i] − A[j,i] ≥ 0`.
 
-use super::shortlist::Shortlists;
-use super::tree::{Event, Tree, What};
-use super::{FREE, Rows, scan};
+use super::{
+    FREE, Rows,
+    scan::{self, ColumnsFrom},
+    shortlist::Shortlists,
+    tree::{Event, Tree, What},
+};
 
 /// Bids before paths take over, for every row that starts without a column: enough for most rows of
 /// this field's matrices, and a bound on what rows with the same wishes may spend outbidding each
@@ -37,18 +40,20 @@ impl<'a> Search<'a> {
     /// Matches each row whose best column is still free. Rows whose best is their current column
     /// come first, so that a tie does not take it from them.
     pub(super) fn match_free_best_columns(&mut self) {
-        let best = |j| self.rows.best_column(j, &self.prices);
-        let (utilities, best): (Vec<f64>, Vec<u32>) = (0..self.rows.n).map(best).unzip();
+        let (utilities, best): (Vec<f64>, Vec<u32>) =
+            (0..self.rows.n).map(|j| self.rows.best_column(j, &self.prices)).unzip();
         if let Some(current) = self.rows.current {
             for j in (0..self.rows.n).filter(|&j| best[j] == current[j]) {
                 self.match_if_free(j, best[j]);
             }
         }
+
         for (j, &i) in best.iter().enumerate() {
             if self.column_of[j] == FREE {
                 self.match_if_free(j, i);
             }
         }
+
         if self.row_of.contains(&FREE) {
             self.lower_free_prices(&utilities);
         }
@@ -153,21 +158,21 @@ impl<'a> Search<'a> {
         let mut wide = std::mem::take(&mut self.tree.wide);
         wide.clear();
         let values = self.rows.row(row);
-        let threshold = offset - self.tree.end.1;
-        scan::columns_from(
-            self.rows.arch,
-            (values, &self.prices),
-            threshold,
-            usize::MAX,
-            &mut wide,
-        );
-        let distance = |i: u32| offset - (f64::from(values[i as usize]) - self.prices[i as usize]);
+        let wanted = ColumnsFrom {
+            row: values,
+            prices: &self.prices,
+            threshold: offset - self.tree.end.1,
+            limit: usize::MAX,
+            columns: &mut wide,
+        };
+        scan::columns_from(self.rows.arch, wanted);
+
         // Free columns first: the end they find spares the queue what lies beyond it.
-        for &i in wide.iter().filter(|&&i| self.row_of[i as usize] == FREE) {
-            self.tree.offer(i, distance(i), row as u32, &self.row_of);
-        }
-        for &i in wide.iter().filter(|&&i| self.row_of[i as usize] != FREE) {
-            self.tree.offer(i, distance(i), row as u32, &self.row_of);
+        for is_free in [true, false] {
+            for &i in wide.iter().filter(|&&i| (self.row_of[i as usize] == FREE) == is_free) {
+                let utility = f64::from(values[i as usize]) - self.prices[i as usize];
+                self.tree.offer(i, offset - utility, row as u32, &self.row_of);
+            }
         }
         self.tree.wide = wide;
     }

@@ -65,16 +65,19 @@ impl WithSimd for Maxima<'_> {
         let mut high = [f64::NEG_INFINITY; GROUPS];
         let (rows, row_tail) = self.row.as_chunks::<GROUPS>();
         let (prices, price_tail) = self.prices[..self.row.len()].as_chunks::<GROUPS>();
+
         for (a, p) in rows.iter().zip(prices) {
             for l in 0..GROUPS {
                 let x = f64::from(a[l]) - p[l];
                 high[l] = if x > high[l] { x } else { high[l] };
             }
         }
+
         for ((h, a), p) in high.iter_mut().zip(row_tail).zip(price_tail) {
             let x = f64::from(*a) - p;
             *h = if x > *h { x } else { *h };
         }
+
         high
     }
 }
@@ -104,22 +107,17 @@ impl WithSimd for RaiseTo<'_> {
 
 /// Appends the columns with `row[i] − prices[i] ≥ threshold`, in order, but stops after the block
 /// in which `columns` outgrows `limit`.
-pub(super) fn columns_from(
-    arch: Arch,
-    (row, prices): (&[f32], &[f64]),
-    threshold: f64,
-    limit: usize,
-    columns: &mut Vec<u32>,
-) {
-    arch.dispatch(ColumnsFrom { row, prices, threshold, limit, columns });
+pub(super) fn columns_from(arch: Arch, wanted: ColumnsFrom<'_>) {
+    arch.dispatch(wanted);
 }
 
-struct ColumnsFrom<'a> {
-    row: &'a [f32],
-    prices: &'a [f64],
-    threshold: f64,
-    limit: usize,
-    columns: &'a mut Vec<u32>,
+/// A search for columns of high utility, `row[i] − prices[i]`.
+pub(super) struct ColumnsFrom<'a> {
+    pub row: &'a [f32],
+    pub prices: &'a [f64],
+    pub threshold: f64,
+    pub limit: usize,
+    pub columns: &'a mut Vec<u32>,
 }
 
 impl WithSimd for ColumnsFrom<'_> {
@@ -135,17 +133,19 @@ impl WithSimd for ColumnsFrom<'_> {
                 any |= f64::from(a[l]) - p[l] >= self.threshold;
             }
             if any {
-                append(self.columns, b * BLOCK, (a, p), self.threshold);
+                append(self.columns, b * BLOCK, a, p, self.threshold);
                 if self.columns.len() > self.limit {
                     return;
                 }
             }
         }
-        append(self.columns, rows.len() * BLOCK, (row_tail, price_tail), self.threshold);
+
+        append(self.columns, rows.len() * BLOCK, row_tail, price_tail, self.threshold);
     }
 }
 
-fn append(columns: &mut Vec<u32>, start: usize, (row, prices): (&[f32], &[f64]), threshold: f64) {
+/// Appends the columns of a block that begins at `start`.
+fn append(columns: &mut Vec<u32>, start: usize, row: &[f32], prices: &[f64], threshold: f64) {
     let utilities = row.iter().zip(prices).map(|(a, p)| f64::from(*a) - p);
     let enough = utilities.enumerate().filter(|(_, utility)| *utility >= threshold);
     columns.extend(enough.map(|(k, _)| (start + k) as u32));

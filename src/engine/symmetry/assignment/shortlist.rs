@@ -2,8 +2,10 @@
 //! columns, with a bound on all the others, stays true until it is made anew: most bids and most of
 //! Dijkstra's steps look at some forty columns and never at the rest.
 
-use super::scan;
-use super::{FREE, Rows};
+use super::{
+    FREE, Rows,
+    scan::{self, ColumnsFrom},
+};
 
 /// At most so many columns per row.
 const CAPACITY: usize = 64;
@@ -37,19 +39,28 @@ impl Shortlists {
         let mut maxima = scan::group_maxima(rows.arch, row, prices);
         maxima.sort_unstable_by(|a, b| b.total_cmp(a));
         let mut rank = RANK.min(rows.n - 1);
+
         loop {
             self.found.clear();
-            let wanted = (row, prices);
-            scan::columns_from(rows.arch, wanted, maxima[rank], CAPACITY, &mut self.found);
+            let wanted = ColumnsFrom {
+                row,
+                prices,
+                threshold: maxima[rank],
+                limit: CAPACITY,
+                columns: &mut self.found,
+            };
+            scan::columns_from(rows.arch, wanted);
             if self.found.len() <= CAPACITY || rank == 0 {
                 break;
             }
             rank /= 2;
         }
+
         // With rank 0 all that is listed is equal, and so is what finds no place.
         self.found.truncate(CAPACITY);
         self.bounds[j] = maxima[rank];
         self.lengths[j] = self.found.len();
+
         for (k, &i) in self.found.iter().enumerate() {
             self.columns[j][k] = i;
             self.values[j][k] = row[i as usize];

@@ -39,16 +39,23 @@ pub(super) enum What {
     Unlisted(u32, f64),
 }
 
+impl What {
+    /// Columns before rows, each by its number.
+    fn number(self) -> (u8, u32) {
+        match self {
+            Self::Column(i) => (0, i),
+            Self::Unlisted(j, _) => (1, j),
+        }
+    }
+}
+
 impl Eq for Event {}
 
 impl Ord for Event {
     /// The nearest is the greatest, for the heap; ties by number, for the same result every time.
     fn cmp(&self, other: &Self) -> Ordering {
-        let number = |event: &Self| match event.what {
-            What::Column(i) => (0, i),
-            What::Unlisted(j, _) => (1, j),
-        };
-        other.distance.total_cmp(&self.distance).then(number(other).cmp(&number(self)))
+        let nearest = other.distance.total_cmp(&self.distance);
+        nearest.then(other.what.number().cmp(&self.what.number()))
     }
 }
 

@@ -6,29 +6,43 @@
 
 use std::ops::Range;
 
-use crate::{
-    network::{Graph, Node, Op, Operand},
-    tensors::Signature,
+use crate::network::{
+    Instruction, Layer, Operand, Program,
+    program::layer::{Attention, Linear},
 };
 
 /// Entries of biases that no output depends on, `(tensor, range)`.
-pub(super) fn parameters(graph: &Graph, signature: &Signature) -> Vec<(String, Range<usize>)> {
-    let readers = |node: usize| {
-        let operands = graph.nodes.iter().flat_map(|reader| &reader.inputs);
-        operands.filter(|operand| **operand == Operand::Node(node)).count()
+pub(super) fn parameters(program: &Program) -> Vec<(String, Range<usize>)> {
+    program.instructions.iter().filter_map(|node| of_attention(program, node)).collect()
+}
+
+/// The bias of an attention's keys, where nothing else reads it or them.
+fn of_attention(program: &Program, node: &Instruction) -> Option<(String, Range<usize>)> {
+    let Layer::Attention(Attention { rotary: None, mask, .. }) = &node.layer else { return None };
+    let is_fused = node.inputs.rest.len() == usize::from(*mask);
+    let keys = if is_fused { Some(&node.inputs.first) } else { node.inputs.rest.first() };
+    let Operand::Node(keys) = *keys? else { return None };
+
+    let Layer::Linear(Linear { weight, bias: Some(bias), .. }) = &program.instructions[keys].layer
+    else {
+        return None;
     };
-    let users =
-        |param: &str| graph.nodes.iter().filter(|node| node.op.param() == Some(param)).count();
-    let of_attention = |node: &Node| {
-        let Op::Attention { rotary: None, mask, .. } = &node.op else { return None };
-        let reads = &node.inputs[..node.inputs.len() - usize::from(*mask)];
-        let Operand::Node(keys) = *reads.get(1).or(reads.first())? else { return None };
-        let Op::Linear { param, .. } = &graph.nodes[keys].op else { return None };
-        let bias = format!("{param}.bias");
-        let size = signature.get(&bias)?.shape.first().copied()?;
-        let alone = readers(keys) == 1 && users(param) == 1;
-        let range = if reads.len() == 1 { size / 3..2 * size / 3 } else { 0..size };
-        alone.then_some((bias, range))
-    };
-    graph.nodes.iter().filter_map(of_attention).collect()
+    if readers(program, keys) != 1 || users(program, &weight.name) != 1 {
+        return None;
+    }
+
+    let size = bias.len();
+    let range = if is_fused { size / 3..2 * size / 3 } else { 0..size };
+    Some((bias.name.clone(), range))
+}
+
+/// How often a node's output is read.
+fn readers(program: &Program, node: usize) -> usize {
+    let operands = program.instructions.iter().flat_map(|reader| reader.inputs.iter());
+    operands.filter(|operand| **operand == Operand::Node(node)).count()
+}
+
+/// How many nodes read a tensor.
+fn users(program: &Program, name: &str) -> usize {
+    program.params().filter(|param| param.name == name).count()
 }

@@ -1,11 +1,10 @@
 //! Channel spaces as the nodes of a graph see them, tied by union-find.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use super::{Group, Member, Symmetry};
-use crate::{
-    network::{Axis, Op, ParamUse, Role},
-    symmetry::Attention,
+use crate::network::{
+    Inputs, Instruction, Layer,
+    program::layer::{Attention, Conv2d},
 };
 
 /// A channel space as one node sees it: `size` entries, in equal consecutive blocks, one per unit.
@@ -19,32 +18,23 @@ pub(super) struct Space {
 #[derive(Default)]
 pub(super) struct Spaces {
     parent: Vec<usize>,
-    units: Vec<usize>,
-    fixed: Vec<bool>,
+    pub(super) units: Vec<usize>,
+    pub(super) fixed: Vec<bool>,
     /// Classes of a fused projection's equal parts (queries, keys, values).
-    parts: HashMap<usize, [usize; 3]>,
-    heads: Vec<AttentionSpaces>,
+    pub(super) parts: HashMap<usize, [usize; 3]>,
+    pub(super) heads: Vec<AttentionSpaces>,
 }
 
 /// An attention's spaces.
-struct AttentionSpaces {
+pub(super) struct AttentionSpaces {
     /// The fused projection that the first three are parts of.
     fused: Option<usize>,
     /// Queries, keys, values, output.
-    classes: [usize; 4],
-    heads: usize,
-    kv_heads: usize,
-    head_size: usize,
-    rotary: bool,
-}
-
-/// One permuted or fixed axis of a tensor.
-pub(super) struct AxisUse {
-    tensor: String,
-    axis: usize,
-    role: Role,
-    space: Space,
-    opens: bool,
+    pub classes: [usize; 4],
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_size: usize,
+    pub rotary: bool,
 }
 
 impl Spaces {
@@ -55,7 +45,7 @@ impl Spaces {
         self.parent.len() - 1
     }
 
-    fn find(&self, mut class: usize) -> usize {
+    pub(super) fn find(&self, mut class: usize) -> usize {
         while self.parent[class] != class {
             class = self.parent[class];
         }
@@ -68,7 +58,7 @@ impl Spaces {
     }
 
     /// Ties two classes; the older one stays the root, so that names follow graph order.
-    fn union(&mut self, a: usize, b: usize) {
+    pub(super) fn union(&mut self, a: usize, b: usize) {
         let (a, b) = (self.find(a), self.find(b));
         let (root, child) = (a.min(b), a.max(b));
         self.units[root] = gcd(self.units[a], self.units[b]);
@@ -79,74 +69,67 @@ impl Spaces {
     }
 
     /// The space a node puts out.
-    pub(super) fn through(&mut self, op: &Op, reads: &[Space], size: usize) -> Space {
-        match op {
-            Op::Linear { .. }
-            | Op::Conv2d { groups: 1, .. }
-            | Op::Embedding { .. }
-            | Op::PositionEmbedding { .. }
-            | Op::TokenTypeEmbedding { .. }
-            | Op::PatchEmbed { .. } => Space { class: self.open(size), size },
-            Op::Conv2d { groups, .. } => {
+    pub(super) fn through(&mut self, node: &Instruction, reads: Inputs<Space>) -> Space {
+        let size = node.channels();
+        match &node.layer {
+            Layer::Linear(_)
+            | Layer::Conv2d(Conv2d { groups: 1, .. })
+            | Layer::Embedding { .. }
+            | Layer::PositionEmbedding(_)
+            | Layer::TokenTypeEmbedding { .. }
+            | Layer::PatchEmbed(_) => Space { class: self.open(size), size },
+            Layer::Conv2d(Conv2d { groups, .. }) => {
                 let class = self.open(*groups);
-                self.union(reads[0].class, class);
+                self.union(reads.first.class, class);
                 Space { class, size }
             }
-            Op::Attention { heads, kv_heads, rotary, mask, .. } => {
-                let reads = &reads[..reads.len() - usize::from(*mask)];
-                let kv_heads = kv_heads.unwrap_or(*heads);
-                self.attention(reads, size, (*heads, kv_heads), rotary.is_some())
+            Layer::Attention(layer) => self.attention(layer, reads),
+            Layer::Add | Layer::Gate => {
+                reads.rest.iter().for_each(|other| self.union(reads.first.class, other.class));
+                reads.first
             }
-            Op::Add {} | Op::Gate {} => {
-                reads[1..].iter().for_each(|other| self.union(reads[0].class, other.class));
-                reads[0]
-            }
-            Op::BatchNorm { .. }
-            | Op::Relu {}
-            | Op::Gelu {}
-            | Op::MaxPool { .. }
-            | Op::AvgPool { .. }
-            | Op::AdaptiveAvgPool { .. }
-            | Op::GlobalAvgPool {}
-            | Op::Flatten {}
-            | Op::Dropout { .. }
-            | Op::LayerNorm { .. }
-            | Op::RmsNorm { .. }
-            | Op::LayerScale { .. }
-            | Op::ClassToken { .. }
-            | Op::GeluTanh {}
-            | Op::Silu {}
-            | Op::Tanh {}
-            | Op::SelectToken { .. }
-            | Op::MeanTokens {} => Space { class: reads[0].class, size },
+            Layer::BatchNorm(_)
+            | Layer::Nonlinear(_)
+            | Layer::Pool(_)
+            | Layer::AdaptiveAvgPool { .. }
+            | Layer::GlobalAvgPool { .. }
+            | Layer::Flatten
+            | Layer::Identity
+            | Layer::Norm(_)
+            | Layer::LayerScale { .. }
+            | Layer::ClassToken { .. }
+            | Layer::SelectToken { .. }
+            | Layer::MeanTokens => Space { class: reads.first.class, size },
         }
     }
 
-    fn attention(
-        &mut self,
-        reads: &[Space],
-        size: usize,
-        (heads, kv_heads): (usize, usize),
-        rotary: bool,
-    ) -> Space {
-        let head_size = size / heads;
-        let (fused, [queries, keys, values]) = match reads {
-            [fused] => {
-                let parts = [(); 3].map(|()| self.open(size));
-                if self.parts.insert(fused.class, parts).is_some() {
-                    self.fix(fused.class); // read by two attentions
-                }
-                (Some(fused.class), parts)
+    fn attention(&mut self, layer: &Attention, reads: Inputs<Space>) -> Space {
+        let &Attention { heads, kv_heads, head_size, .. } = layer;
+        let size = heads * head_size;
+        let first = reads.first.class;
+        let (fused, [queries, keys, values]) = if let [keys, values, ..] = reads.rest[..] {
+            (None, [first, keys.class, values.class])
+        } else {
+            let parts = [(); 3].map(|()| self.open(size));
+            if self.parts.insert(first, parts).is_some() {
+                self.fix(first); // read by two attentions
             }
-            _ => (None, [reads[0].class, reads[1].class, reads[2].class]),
+            (Some(first), parts)
         };
+
         let output = self.open(size);
         if heads == kv_heads {
             self.union(queries, keys);
             self.union(values, output);
         }
-        let classes = [queries, keys, values, output];
-        self.heads.push(AttentionSpaces { fused, classes, heads, kv_heads, head_size, rotary });
+        self.heads.push(AttentionSpaces {
+            fused,
+            classes: [queries, keys, values, output],
+            heads,
+            kv_heads,
+            head_size,
+            rotary: layer.rotary.is_some(),
+        });
         Space { class: output, size }
     }
 
@@ -186,113 +169,6 @@ impl Spaces {
             .any(|other| other != position && self.roots(other).iter().any(|r| mine.contains(r)));
         fits && apart && paired && !shared
     }
-
-    /// The axes of every tensor, once each; a tensor that two nodes read ties their spaces.
-    pub(super) fn tie(&mut self, uses: Vec<(ParamUse, Space, Space)>) -> Vec<AxisUse> {
-        let mut axes: Vec<AxisUse> = Vec::new();
-        let mut seen: HashMap<(String, usize), usize> = HashMap::new();
-        // An embedding's rows are words to all who read it.
-        let mut pinned: Vec<(String, usize)> = Vec::new();
-        for (param, read, output) in uses {
-            for (axis, kind) in param.axes.iter().enumerate() {
-                let space = match kind {
-                    Axis::Output => output,
-                    Axis::Input => read,
-                    Axis::Fixed => {
-                        pinned.push((param.name.clone(), axis));
-                        continue;
-                    }
-                };
-                if let Some(&first) = seen.get(&(param.name.clone(), axis)) {
-                    self.union(axes[first].space.class, space.class);
-                    continue;
-                }
-                seen.insert((param.name.clone(), axis), axes.len());
-                let opens = *kind == Axis::Output;
-                axes.push(AxisUse {
-                    tensor: param.name.clone(),
-                    axis,
-                    role: param.role,
-                    space,
-                    opens,
-                });
-            }
-        }
-        for pin in pinned {
-            if let Some(&first) = seen.get(&pin) {
-                self.fix(axes[first].space.class);
-            }
-        }
-        axes
-    }
-
-    pub(super) fn collect(&self, axes: Vec<AxisUse>) -> Symmetry {
-        let mut groups: Vec<Group> = Vec::new();
-        let mut of_class: HashMap<usize, usize> = HashMap::new();
-        let mut tensors: BTreeMap<String, Vec<(usize, usize, usize)>> = BTreeMap::new();
-        // Axes that open a space come first, so that a group is named after where its units begin.
-        for opens in [true, false] {
-            for (axis, range) in
-                axes.iter().filter(|a| a.opens == opens).flat_map(|a| self.ranges(a))
-            {
-                let class = range.class;
-                if self.fixed[class] || self.units[class] < 2 || of_class.contains_key(&class) {
-                    continue;
-                }
-                of_class.insert(class, groups.len());
-                let prefix =
-                    axis.tensor.rsplit_once('.').map_or(axis.tensor.as_str(), |(prefix, _)| prefix);
-                let name = format!("{prefix}{}", range.part);
-                groups.push(Group { name, units: self.units[class], members: Vec::new() });
-            }
-        }
-        for (axis, range) in axes.iter().flat_map(|axis| self.ranges(axis)) {
-            let Some(&group) = of_class.get(&range.class) else { continue };
-            let member = Member {
-                tensor: axis.tensor.clone(),
-                axis: axis.axis,
-                start: range.start,
-                repeat: range.size / self.units[range.class],
-                role: axis.role,
-            };
-            let position = groups[group].members.len();
-            tensors.entry(axis.tensor.clone()).or_default().push((axis.axis, group, position));
-            groups[group].members.push(member);
-        }
-        let attention = |heads: &AttentionSpaces| {
-            let mut found =
-                heads.classes.iter().map(|&class| of_class.get(&self.find(class)).copied());
-            let mut next = || found.next().flatten();
-            let (queries, keys, values, output) = (next()?, next()?, next()?, next()?);
-            let &AttentionSpaces { heads, kv_heads, head_size, rotary, .. } = heads;
-            Some(Attention { queries, keys, values, output, heads, kv_heads, head_size, rotary })
-        };
-        let attentions = self.heads.iter().filter_map(attention).collect();
-        Symmetry { groups, attentions, free: Vec::new(), tensors }
-    }
-
-    /// The ranges of an axis, each with a class of its own.
-    fn ranges<'a>(&self, axis: &'a AxisUse) -> Vec<(&'a AxisUse, Range)> {
-        let class = self.find(axis.space.class);
-        let Some(parts) = self.parts.get(&class) else {
-            let part = if axis.opens { "" } else { ".input" };
-            return vec![(axis, Range { class, start: 0, size: axis.space.size, part })];
-        };
-        let size = axis.space.size / 3;
-        let range = |(i, (&class, part)): (usize, (&usize, &'static str))| {
-            (axis, Range { class: self.find(class), start: i * size, size, part })
-        };
-        parts.iter().zip([".q", ".k", ".v"]).enumerate().map(range).collect()
-    }
-}
-
-/// Consecutive entries of an axis.
-struct Range {
-    class: usize,
-    start: usize,
-    size: usize,
-    /// What is added to the tensor's prefix to name the group.
-    part: &'static str,
 }
 
 fn gcd(a: usize, b: usize) -> usize {

@@ -108,10 +108,12 @@ impl Matcher<'_> {
 
         let before = permutation.clone();
         permutation.set(group, found.sigma);
-        let objective = |permutation: &Permutation| self.pairs.objective_of(group, permutation);
-        if quadratic && objective(permutation) <= objective(&before) {
-            *permutation = before;
-            return Ok(Visit { moved: false, certificate: None });
+        if quadratic {
+            let reached = self.pairs.objective_of(group, permutation);
+            if reached <= self.pairs.objective_of(group, &before) {
+                *permutation = before;
+                return Ok(Visit { moved: false, certificate: None });
+            }
         }
         Ok(Visit { moved: true, certificate })
     }

@@ -149,7 +149,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        execution::{BatchNormMode, Executor, Weights, cpu::run_node},
+        execution::{BatchNormMode, Executor, Weights, cpu::run_instruction},
         training::testing,
     };
 
@@ -158,15 +158,23 @@ mod tests {
     #[test]
     fn a_convolution_is_a_product_with_its_rows() {
         for groups in [1, 2] {
-            let op: Op = serde_json::from_value(json!({"op": "conv2d", "param": "c",
-                "stride": [2, 1], "padding": [1, 2], "dilation": [1, 2], "groups": groups}))
-            .unwrap();
+            let node = json!({"op": "conv2d", "param": "c",
+                "stride": [2, 1], "padding": [1, 2], "dilation": [1, 2], "groups": groups});
+            let graph = testing::graph(&[4, 6, 5], json!([node]));
+            let op = graph.nodes[0].op.clone();
             let signature = testing::signature(&[("c.weight", &[4, 4 / groups, 3, 2])]);
             let params = testing::random_params(&signature, 1);
             let batch = testing::random_batch(&[4, 6, 5], 3, 2, 2);
             let x = CpuActivation::new(batch.inputs, &[4, 6, 5]);
-            let weights = Weights::of_op(&op, &params, &Executor::Cpu);
-            let y = run_node(&op, vec![x.clone()], &weights, BatchNormMode::Running);
+            let program = graph.resolve(&signature).unwrap();
+            let weights = Weights::upload(&program, &params, &Executor::Cpu);
+            let inputs_of = program.instructions[0].inputs.map(|_| x.clone());
+            let y = run_instruction(
+                &program.instructions[0],
+                inputs_of,
+                &weights,
+                BatchNormMode::Running,
+            );
 
             let counted = Counted { seen: None };
             let rows = counted.rows(&y, 40, 0);

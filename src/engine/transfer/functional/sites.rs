@@ -73,15 +73,6 @@ pub fn sites(graph: &Graph, rule: Rule) -> Vec<Site> {
     found
 }
 
-/// The activation that alone reads a node.
-pub fn activation(graph: &Graph, position: usize) -> Option<&Op> {
-    let reader = Readers::of(graph).only(position)?;
-    let op = &graph.nodes[reader].op;
-    let is_activation =
-        matches!(op, Op::Relu {} | Op::Gelu {} | Op::GeluTanh {} | Op::Silu {} | Op::Tanh {});
-    is_activation.then_some(op)
-}
-
 fn is_layer(op: &Op) -> bool {
     matches!(op, Op::Linear { .. } | Op::Conv2d { .. })
 }

@@ -6,18 +6,17 @@
 use std::collections::HashMap;
 
 use crate::{
-    execution::BatchNormMode,
     execution::{
-        Executor, Weights,
-        cpu::{CpuActivation, run_node},
+        BatchNormMode, Executor, Weights,
+        cpu::{CpuActivation, run_instruction},
     },
-    network::{Graph, Operand},
+    network::{Operand, Program},
     tensors::Checkpoint,
 };
 
 /// A model on its way.
 pub struct Walk<'m> {
-    graph: &'m Graph,
+    program: &'m Program,
     pub params: Checkpoint,
     alive: HashMap<Operand, CpuActivation>,
     /// Whether batch norms take the moments of what they see: the model was changed before them.
@@ -28,9 +27,9 @@ pub struct Walk<'m> {
 pub struct Lifetimes(HashMap<Operand, usize>);
 
 impl Lifetimes {
-    /// Those of a graph; `also` are `(activation, node)`: the activation is read there, too.
-    pub fn of(graph: &Graph, also: &[(Operand, usize)]) -> Self {
-        let mut last = graph.last_readers();
+    /// Those of a program; `also` are `(activation, node)`: the activation is read there, too.
+    pub fn of(program: &Program, also: &[(Operand, usize)]) -> Self {
+        let mut last = program.last_readers();
         for &(operand, position) in also {
             let end = last.entry(operand).or_insert(position);
             *end = position.max(*end);
@@ -44,18 +43,19 @@ impl Lifetimes {
 }
 
 impl<'m> Walk<'m> {
-    pub fn new(graph: &'m Graph, params: Checkpoint, input: CpuActivation) -> Self {
+    pub fn new(program: &'m Program, params: Checkpoint, input: CpuActivation) -> Self {
         let alive = HashMap::from([(Operand::Input, input)]);
-        Self { graph, params, alive, is_changed: false }
+        Self { program, params, alive, is_changed: false }
     }
 
     /// Runs a node, from what is alive.
     pub fn step(&mut self, position: usize) {
-        let node = &self.graph.nodes[position];
-        let inputs = node.inputs.iter().map(|operand| self.alive[operand].clone()).collect();
-        let weights = Weights::of_op(&node.op, &self.params, &Executor::Cpu);
+        let instruction = &self.program.instructions[position];
+        let inputs = instruction.inputs.map(|operand| self.alive[operand].clone());
+        let read = std::slice::from_ref(instruction);
+        let weights = Weights::of(read, &self.params, &Executor::Cpu);
         let mode = if self.is_changed { BatchNormMode::Batch } else { BatchNormMode::Running };
-        let output = run_node(&node.op, inputs, &weights, mode);
+        let output = run_instruction(instruction, inputs, &weights, mode);
         self.alive.insert(Operand::Node(position), output);
     }
 

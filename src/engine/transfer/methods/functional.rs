@@ -147,7 +147,8 @@ impl<'p> Fits<'p> {
 
         let functions = Functions {
             graph: problem.learner.graph(),
-            source_graph: problem.source().graph(),
+            program: problem.learner.program(),
+            source_program: problem.source().program(),
             old_base: trajectory.base(),
             old_tuned: trajectory.end_of(trajectory.timesteps()),
             new_base: problem.target,

@@ -24,7 +24,7 @@ use crate::{
     transfer::{
         alignment::Alignment,
         evidence::{Evidence, GroupEvidence, certificate_names},
-        gradient_store::{Reached, Side},
+        gradient_store::{GradientKey, Reached, Side},
         problem::{Problem, TransferError},
         transport::Transport,
     },
@@ -167,15 +167,15 @@ impl<'a> Run<'a> {
     /// One model's gradient at a point, or the one that an interrupted run has left.
     fn gradient(&self, draw: &Draw, side: Side, point: impl FnOnce() -> Checkpoint) -> Checkpoint {
         let Problem { ledger, learner, shelf, .. } = self.problem;
-        let at = (draw.t, side);
-        if let Some(found) = shelf.find(at).filter(|_| draw.lasting) {
+        let key = GradientKey { step: draw.t, side };
+        if let Some(found) = shelf.find(key).filter(|_| draw.lasting) {
             learner.spent_gradients(draw.batch.len());
             return found;
         }
 
         let point = ledger.time(Work::Arithmetic, point);
         let parts = ledger.time(Work::Gradients, || learner.gradient(&point, &draw.batch).parts);
-        shelf.keep(at, parts, draw.lasting)
+        shelf.keep(key, parts, draw.lasting)
     }
 
     /// The bases' parameters as a pair, their product scaled by the size of the gradients'.

@@ -47,11 +47,13 @@ impl OwnTokens {
         if !same && (old.names.is_none() || new.names.is_none()) {
             return None;
         }
+
         let in_tuned = tuned_rows(old, tuned);
         let own_in_tuned = own_rows(old, tuned, &in_tuned);
         if old.rows == tuned.rows && own_in_tuned.is_empty() {
             return None;
         }
+
         let old_of = |row: usize, name: Option<&str>| match name {
             _ if same => (row < old.rows).then_some(row),
             Some(name) => old.names?.get(name).copied().filter(|&row| row < old.rows),
@@ -64,8 +66,10 @@ impl OwnTokens {
                 Some((old, *in_tuned.get(&old)?))
             })
             .collect();
+
         let mut own = BTreeMap::new();
         let mut keeps_numbers = true;
+
         for (at, name) in own_in_tuned {
             let named = name.as_ref().and_then(|name| new.names?.get(name).copied());
             let is_free = |row: &usize| {
@@ -85,10 +89,12 @@ impl OwnTokens {
             keeps_numbers &= place == at;
             own.insert(place, name);
         }
+
         let of = |row: usize| rows[row].filter(|_| !own.contains_key(&row)).map(|(old, _)| old);
         let of_base: Vec<Option<usize>> = (0..rows.len()).map(of).collect();
         let mask =
             (0..rows.len()).map(|row| if own.contains_key(&row) { Some(0) } else { of_base[row] });
+
         let rows_of_result = rows.len();
         Some(Self {
             keeps_numbers,
@@ -151,11 +157,11 @@ impl OwnTokens {
         of: &Checkpoint,
         change: impl Fn(&str, &HostTensor) -> HostTensor,
     ) -> Checkpoint {
-        let changed = |(name, tensor): (&str, &HostTensor)| {
+        let changed = of.iter().map(|(name, tensor)| {
             let is_one = self.shared.tensors.contains(name);
             (name.to_owned(), if is_one { change(name, tensor) } else { tensor.clone() })
-        };
-        of.iter().map(changed).collect()
+        });
+        changed.collect()
     }
 }
 
@@ -180,11 +186,13 @@ fn tuned_rows(old: Numbering<'_>, tuned: Numbering<'_>) -> BTreeMap<usize, usize
     };
     let mut rows: BTreeMap<usize, usize> =
         (0..common).filter(by_number).map(|row| (row, row)).collect();
+
     for (name, &row) in old_names.iter().filter(|(_, row)| **row < old.rows) {
         if let Some(&at) = tuned_names.get(name).filter(|at| **at < tuned.rows) {
             rows.insert(row, at);
         }
     }
+
     rows
 }
 

@@ -37,5 +37,5 @@ pub async fn handle(
 ) -> Result<Json<Page<ApiKey>>, Problem> {
     let cut = Cut::alone(query)?;
     let rows = api_keys::list(&state.database, caller.tenant, cut.after(), cut.rows()).await?;
-    Ok(Json(Page::cut(rows, cut.limit, |key| key.id.to_string())))
+    Ok(cut.page(rows))
 }

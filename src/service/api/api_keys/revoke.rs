@@ -9,7 +9,7 @@ use crate::{
             AppState,
             authentication::Administrator,
             extract::Id,
-            problem::{Missing, Problem, Refusals},
+            problem::{Missing, Problem, Refusals, removed},
         },
         database::api_keys,
     },
@@ -36,5 +36,5 @@ pub async fn handle(
 ) -> Result<StatusCode, Problem> {
     let known = api_keys::revoke(&state.database, caller, id).await?;
     state.forget_keys();
-    if known { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("key")) }
+    removed(known, "key")
 }

@@ -41,7 +41,7 @@ pub async fn handle(
 ) -> Result<Json<Page<AuditEvent>>, Problem> {
     let (filter, cut) = filter(query)?;
     let rows = audit_events::list(&state.database, caller.tenant, &filter).await?;
-    Ok(Json(Page::cut(rows, cut.limit, |event| event.id.to_string())))
+    Ok(cut.page(rows))
 }
 
 /// The filter, one row wider than the page, and the page.

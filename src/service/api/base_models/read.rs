@@ -38,7 +38,7 @@ pub async fn list(
 ) -> Result<Json<Page<BaseModel>>, Problem> {
     let cut = Cut::alone(query)?;
     let rows = base_models::list(&state.database, caller.tenant, cut.after(), cut.rows()).await?;
-    Ok(Json(Page::cut(rows, cut.limit, |model| model.id.to_string())))
+    Ok(cut.page(rows))
 }
 
 /// Show a base model.

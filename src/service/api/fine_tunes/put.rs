@@ -21,14 +21,12 @@ use crate::{
             problem::{BodyRefusals, Problem, Refusals},
             transfers::{callback, locations},
         },
-        database::{
-            base_models::versions,
-            fine_tunes::{self, Content, PutError},
-        },
+        database::{base_models::versions, fine_tunes::Content},
         domain::registry::{
             check_name,
             fine_tunes::{FineTune, On, Policy, Template},
         },
+        registry::fine_tunes::{PutError, put},
     },
 };
 
@@ -122,8 +120,7 @@ pub async fn handle(
     let holds = |there: Option<&FineTune>| {
         wanted.is_none() || there.is_some_and(|there| etag::matches(wanted, &super::tag(there)))
     };
-    let (fine_tune, created) =
-        fine_tunes::put(&state.database, caller, &name, &content, holds).await?;
+    let (fine_tune, created) = put(&state.database, caller, &name, &content, holds).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
 
     let tag = [(header::ETAG, super::tag(&fine_tune))];

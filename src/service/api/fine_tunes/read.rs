@@ -47,7 +47,7 @@ pub async fn list(
     let (after, rows) = (cut.after(), cut.rows());
     let rows = fine_tunes::list(&state.database, caller.tenant, base_model, after, rows).await?;
 
-    Ok(Json(Page::cut(rows, cut.limit, |fine_tune| fine_tune.id.to_string())))
+    Ok(cut.page(rows))
 }
 
 /// Show a fine-tune.

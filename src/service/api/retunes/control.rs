@@ -9,7 +9,7 @@ use crate::{
             AppState,
             authentication::Submitter,
             extract::Id,
-            problem::{Missing, Problem, Refusals},
+            problem::{Found, Missing, Problem, Refusals},
         },
         domain::registry::retunes::Retune,
         registry::control,
@@ -38,7 +38,7 @@ pub async fn pause(
     Submitter(caller): Submitter,
     Id(id): Id<RetuneId>,
 ) -> Result<Json<Retune>, Problem> {
-    super::found(control::pause(&state.database, caller, id).await?)
+    control::pause(&state.database, caller, id).await?.found("retune").map(Json)
 }
 
 /// Resume a retune that was paused.
@@ -61,7 +61,7 @@ pub async fn resume(
     Submitter(caller): Submitter,
     Id(id): Id<RetuneId>,
 ) -> Result<Json<Retune>, Problem> {
-    super::found(control::resume(&state.database, caller, id).await?)
+    control::resume(&state.database, caller, id).await?.found("retune").map(Json)
 }
 
 /// Cancel a retune.
@@ -86,5 +86,5 @@ pub async fn cancel(
     Submitter(caller): Submitter,
     Id(id): Id<RetuneId>,
 ) -> Result<Json<Retune>, Problem> {
-    super::found(control::cancel(&state.database, caller, id).await?)
+    control::cancel(&state.database, caller, id).await?.found("retune").map(Json)
 }

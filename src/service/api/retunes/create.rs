@@ -117,9 +117,9 @@ pub async fn handle(
 }
 
 fn wish(new: NewRetune, max_attempts: i32) -> Result<Wish, Problem> {
-    let count = |list: &Option<Vec<String>>| list.as_ref().map_or(1, Vec::len);
     // Before anything looks at every entry. Of two lists, one may be empty.
-    let (fine_tunes, targets) = (count(&new.fine_tunes), count(&new.targets));
+    let fine_tunes = new.fine_tunes.as_ref().map_or(1, Vec::len);
+    let targets = new.targets.as_ref().map_or(1, Vec::len);
     if fine_tunes.max(targets).max(fine_tunes.saturating_mul(targets)) > MAX_TRANSFERS {
         let fault = Fault::new("", format!("at most {MAX_TRANSFERS} transfers at once"));
         return Err(Problem::invalid("invalid_body", vec![fault]));
@@ -175,11 +175,12 @@ fn check_list(pointer: &str, list: Option<&[String]>, faults: &mut Vec<Fault>) {
 }
 
 fn check_locations(targets: &[String], storage: &Storage) -> Result<(), Problem> {
-    let fault = |(i, uri): (usize, &String)| {
-        let refused = storage.check_location(uri).err();
-        refused.map(|error| Fault::new(format!("/targets/{i}"), error.to_string()))
-    };
-    let faults: Vec<Fault> = targets.iter().enumerate().filter_map(fault).collect();
+    let refused = targets
+        .iter()
+        .enumerate()
+        .filter_map(|(i, uri)| storage.check_location(uri).err().map(|error| (i, error)));
+    let faults: Vec<Fault> =
+        refused.map(|(i, error)| Fault::new(format!("/targets/{i}"), error.to_string())).collect();
     if faults.is_empty() { Ok(()) } else { Err(Problem::invalid("location_not_allowed", faults)) }
 }
 

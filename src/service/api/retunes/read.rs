@@ -11,7 +11,7 @@ use crate::{
             etag,
             extract::{Id, QueryPairs},
             page::{Cut, Page, PageQuery},
-            problem::{Missing, Problem, QueryRefusals, Refusals},
+            problem::{Found, Missing, Problem, QueryRefusals, Refusals},
         },
         database::retunes::{self, ListFilter},
         domain::registry::retunes::{Retune, RetuneStatus},
@@ -54,7 +54,7 @@ pub async fn list(
     let filter = ListFilter { after: cut.after(), limit: cut.rows(), ..filter };
     let rows = retunes::list(&state.database, caller.tenant, &filter).await?;
 
-    Ok(Json(Page::cut(rows, cut.limit, |retune| retune.id.to_string())))
+    Ok(cut.page(rows))
 }
 
 fn status(text: &str) -> Result<RetuneStatus, Problem> {
@@ -90,5 +90,5 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let found = retunes::get(&state.database, caller.tenant, id).await?;
-    etag::show(&headers, &found.ok_or_else(|| Problem::not_found("retune"))?)
+    etag::show(&headers, &found.found("retune")?)
 }

@@ -9,7 +9,7 @@ use crate::{
             AppState,
             authentication::Submitter,
             extract::Id,
-            problem::{Missing, Problem, Refusals},
+            problem::{Found, Missing, Problem, Refusals},
         },
         domain::transfers::Transfer,
         registry::transitions,
@@ -40,7 +40,7 @@ pub async fn cancel(
     Id(id): Id<TransferId>,
 ) -> Result<Response, Problem> {
     let transfer = transitions::request_cancel(&state.database, caller, id).await?;
-    let transfer = transfer.ok_or_else(|| Problem::not_found("transfer"))?;
+    let transfer = transfer.found("transfer")?;
     Ok(super::show(StatusCode::OK, &transfer))
 }
 
@@ -67,6 +67,6 @@ pub async fn retry(
     Id(id): Id<TransferId>,
 ) -> Result<Response, Problem> {
     let transfer = transitions::retry(&state.database, caller, id, &state.settings.quotas).await?;
-    let transfer = transfer.ok_or_else(|| Problem::not_found("transfer"))?;
+    let transfer = transfer.found("transfer")?;
     Ok(super::show(StatusCode::ACCEPTED, &transfer))
 }

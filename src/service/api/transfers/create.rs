@@ -18,8 +18,9 @@ use crate::{
             idempotency,
             problem::{BodyRefusals, Problem, Refusals},
         },
-        database::transfers::{self, Enqueue, EnqueueError},
+        database::transfers::{Enqueue, EnqueueError},
         domain::transfers::Transfer,
+        registry::submit::submit,
     },
 };
 
@@ -74,7 +75,7 @@ pub async fn handle(
     };
 
     let quotas = &state.settings.quotas;
-    let transfer = transfers::submit(&state.database, caller, new, quotas).await?.transfer;
+    let transfer = submit(&state.database, caller, new, quotas).await?.transfer;
     let mut response = super::show(StatusCode::ACCEPTED, &transfer);
     let location = HeaderValue::try_from(format!("/v1/transfers/{}", transfer.id));
     response.headers_mut().insert(header::LOCATION, location.map_err(Problem::internal)?);

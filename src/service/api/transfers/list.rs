@@ -42,7 +42,7 @@ pub async fn handle(
 ) -> Result<Json<Page<Transfer>>, Problem> {
     let (filter, cut) = filter(query)?;
     let rows = transfers::list(&state.database, caller.tenant, &filter).await?;
-    Ok(Json(Page::cut(rows, cut.limit, |transfer| transfer.id.to_string())))
+    Ok(cut.page(rows))
 }
 
 fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {

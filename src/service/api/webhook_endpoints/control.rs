@@ -8,7 +8,7 @@ use crate::service::{
         AppState,
         authentication::Administrator,
         extract::{Name, TwoNames},
-        problem::{Missing, Problem, Refusals},
+        problem::{Found, Missing, Problem, Refusals, removed},
     },
     database::{
         deliveries::{self, ReplayError},
@@ -37,7 +37,7 @@ pub async fn delete(
     Name(name): Name,
 ) -> Result<StatusCode, Problem> {
     let known = webhook_endpoints::delete(&state.database, caller, &name).await?;
-    if known { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("endpoint")) }
+    removed(known, "endpoint")
 }
 
 /// Draw a new signing secret.
@@ -63,7 +63,7 @@ pub async fn rotate(
     Name(name): Name,
 ) -> Result<Response, Problem> {
     let rotated = webhook_endpoints::rotate(&state.database, caller, &name).await?;
-    let (endpoint, secret) = rotated.ok_or_else(|| Problem::not_found("endpoint"))?;
+    let (endpoint, secret) = rotated.found("endpoint")?;
     let secret = Some(secret.reveal());
     Ok(EndpointWithSecret { endpoint, secret }.answer(StatusCode::OK))
 }
@@ -106,6 +106,6 @@ pub async fn replay(
 ) -> Result<(StatusCode, Json<Delivery>), Problem> {
     let id = id.parse().map_err(|_| Problem::not_found("delivery"))?;
     let delivery = deliveries::replay(&state.database, caller, &name, id).await?;
-    let delivery = delivery.ok_or_else(|| Problem::not_found("delivery"))?;
+    let delivery = delivery.found("delivery")?;
     Ok((StatusCode::ACCEPTED, Json(delivery)))
 }

@@ -8,7 +8,7 @@ use crate::service::{
         authentication::Administrator,
         extract::{Name, QueryPairs},
         page::{Cut, Page, PageQuery},
-        problem::{Missing, Problem, QueryRefusals, Refusals},
+        problem::{Found, Missing, Problem, QueryRefusals, Refusals},
     },
     database::{
         deliveries::{self, ListFilter},
@@ -45,9 +45,9 @@ pub async fn handle(
     let (filter, cut) = filter(query)?;
     let (database, tenant) = (&state.database, caller.tenant);
     let endpoint = webhook_endpoints::get(database, tenant, &name).await?;
-    endpoint.ok_or_else(|| Problem::not_found("endpoint"))?;
+    endpoint.found("endpoint")?;
     let rows = deliveries::list(database, tenant, &name, &filter).await?;
-    Ok(Json(Page::cut(rows, cut.limit, |delivery| delivery.id.to_string())))
+    Ok(cut.page(rows))
 }
 
 /// The filter, one row wider than the page, and the page.

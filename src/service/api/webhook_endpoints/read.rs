@@ -8,7 +8,7 @@ use crate::service::{
         authentication::Administrator,
         extract::{Name, QueryPairs},
         page::{Cut, Page, PageQuery},
-        problem::{Missing, Problem, QueryRefusals, Refusals},
+        problem::{Found, Missing, Problem, QueryRefusals, Refusals},
     },
     database::webhook_endpoints,
     domain::events::Endpoint,
@@ -38,7 +38,7 @@ pub async fn list(
     let cut = Cut::alone(query)?;
     let rows =
         webhook_endpoints::list(&state.database, caller.tenant, cut.after(), cut.rows()).await?;
-    Ok(Json(Page::cut(rows, cut.limit, |endpoint| endpoint.id.to_string())))
+    Ok(cut.page(rows))
 }
 
 /// Show an endpoint. Its secret is not in it.
@@ -61,5 +61,5 @@ pub async fn get(
     Name(name): Name,
 ) -> Result<Json<Endpoint>, Problem> {
     let endpoint = webhook_endpoints::get(&state.database, caller.tenant, &name).await?;
-    endpoint.map(Json).ok_or_else(|| Problem::not_found("endpoint"))
+    endpoint.map(Json).found("endpoint")
 }

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use super::{Claimed, Database, RetryPolicy};
-use crate::service::domain::registry::arrivals::ArrivalStatus;
+use super::{Claimed, Database};
+use crate::service::domain::{
+    leases::{Lease, RetryPolicy},
+    registry::arrivals::ArrivalStatus,
+};
 
 /// Writes that a look was in vain: to be repeated later, or true where it was waited for long enough,
 /// and the lease kept. `None` when the lease is lost.
 pub(in crate::service) async fn put_off(
     connection: &mut PgConnection,
-    claimed: &Claimed,
+    held: &Lease<Claimed>,
     reason: &str,
     policy: RetryPolicy,
 ) -> Result<Option<bool>, sqlx::Error> {
@@ -27,10 +30,10 @@ pub(in crate::service) async fn put_off(
                reason = $5
            WHERE id = $1 AND lease_token = $2
            RETURNING lease_token IS NOT NULL AS "over!""#,
-        claimed.id.0,
-        claimed.token.0,
+        held.id.0,
+        held.token.0,
         policy.give_up.as_secs_f64(),
-        policy.wait_after(claimed.looks),
+        policy.scattered_wait_after(held.looks),
         reason,
     )
     .fetch_optional(connection)
@@ -41,12 +44,12 @@ pub(in crate::service) async fn put_off(
 ///
 /// # Errors
 /// From the database; the lease then runs out.
-pub async fn release(database: &Database, claimed: &Claimed) -> Result<(), sqlx::Error> {
+pub async fn release(database: &Database, held: &Lease<Claimed>) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE arrivals SET lease_token = NULL, next_look_at = now(), looks = looks - 1
          WHERE id = $1 AND lease_token = $2",
-        claimed.id.0,
-        claimed.token.0,
+        held.id.0,
+        held.token.0,
     )
     .execute(&database.pool)
     .await?;
@@ -59,14 +62,14 @@ pub async fn release(database: &Database, claimed: &Claimed) -> Result<(), sqlx:
 /// From the database.
 pub async fn is_held(
     database: &Database,
-    claimed: &Claimed,
+    held: &Lease<Claimed>,
     lease: Duration,
 ) -> Result<bool, sqlx::Error> {
     let prolonged = sqlx::query!(
         "UPDATE arrivals SET next_look_at = now() + make_interval(secs => $3)
          WHERE id = $1 AND lease_token = $2",
-        claimed.id.0,
-        claimed.token.0,
+        held.id.0,
+        held.token.0,
         lease.as_secs_f64(),
     )
     .execute(&database.pool)
@@ -77,30 +80,30 @@ pub async fn is_held(
 /// Locks the row until the transaction ends, if the lease is still ours.
 pub(in crate::service) async fn hold(
     connection: &mut PgConnection,
-    claimed: &Claimed,
+    held: &Lease<Claimed>,
 ) -> Result<bool, sqlx::Error> {
-    let held = sqlx::query_scalar!(
+    let locked = sqlx::query_scalar!(
         "SELECT id FROM arrivals WHERE id = $1 AND lease_token = $2 FOR UPDATE",
-        claimed.id.0,
-        claimed.token.0,
+        held.id.0,
+        held.token.0,
     )
     .fetch_optional(connection)
     .await?;
-    Ok(held.is_some())
+    Ok(locked.is_some())
 }
 
 /// Ends an arrival, and its lease.
 pub(in crate::service) async fn finish(
     connection: &mut PgConnection,
-    claimed: &Claimed,
+    held: &Lease<Claimed>,
     status: ArrivalStatus,
     reason: Option<&str>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE arrivals SET status = $3, reason = $4, finished_at = now(), lease_token = NULL
          WHERE id = $1 AND lease_token = $2",
-        claimed.id.0,
-        claimed.token.0,
+        held.id.0,
+        held.token.0,
         status as ArrivalStatus,
         reason,
     )

@@ -10,8 +10,11 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Claimed, Database, RetryPolicy, events};
-use crate::contract::{events::EventKind, ids::WebhookEndpointId};
+use super::{Claimed, Database, events};
+use crate::{
+    contract::{events::EventKind, ids::WebhookEndpointId},
+    service::domain::leases::{Lease, RetryPolicy},
+};
 
 /// What an attempt came to.
 #[derive(Clone, Debug)]
@@ -69,18 +72,18 @@ pub enum AfterFailure {
 /// From the database; the delivery is then attempted again.
 pub async fn succeed(
     database: &Database,
-    claimed: &Claimed,
+    held: &Lease<Claimed>,
     attempt: &Attempt,
 ) -> Result<bool, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
-    lock_endpoint(&mut transaction, claimed).await?;
+    lock_endpoint(&mut transaction, held).await?;
     let done = sqlx::query!(
         "UPDATE deliveries
          SET status = 'delivered', finished_at = now(), lease_token = NULL,
              response_status = $3, error = NULL
          WHERE id = $1 AND lease_token = $2",
-        claimed.id.0,
-        claimed.token.0,
+        held.id.0,
+        held.token.0,
         attempt.status(),
     )
     .execute(&mut *transaction)
@@ -92,7 +95,7 @@ pub async fn succeed(
     sqlx::query!(
         "UPDATE webhook_endpoints SET failing_since = NULL, paused_until = NULL
          WHERE id = $1 AND (failing_since IS NOT NULL OR paused_until IS NOT NULL)",
-        claimed.endpoint.map(Uuid::from),
+        held.endpoint.map(Uuid::from),
     )
     .execute(&mut *transaction)
     .await?;
@@ -110,12 +113,12 @@ pub async fn succeed(
 /// From the database; the delivery is then attempted again.
 pub async fn fail(
     database: &Database,
-    claimed: &Claimed,
+    held: &Lease<Claimed>,
     attempt: &Attempt,
     policy: RetryPolicy,
 ) -> Result<AfterFailure, sqlx::Error> {
     let mut transaction = database.pool.begin().await?;
-    lock_endpoint(&mut transaction, claimed).await?;
+    lock_endpoint(&mut transaction, held).await?;
     let pause = attempt.retry_after.map_or(0.0, |wait| wait.min(policy.longest_wait).as_secs_f64());
     // The last attempt is made when the time is up.
     let row = sqlx::query!(
@@ -131,11 +134,11 @@ pub async fn fail(
                lease_token = NULL, response_status = $6, error = $7
            FROM fate WHERE d.id = fate.id
            RETURNING fate.over AS "over!", d.retry_since"#,
-        claimed.id.0,
-        claimed.token.0,
+        held.id.0,
+        held.token.0,
         attempt.is_gone(),
         policy.give_up.as_secs_f64(),
-        policy.wait_after(claimed.attempts).max(pause),
+        policy.scattered_wait_after(held.attempts).max(pause),
         attempt.status(),
         attempt.error,
     )
@@ -143,7 +146,7 @@ pub async fn fail(
     .await?;
     let Some(row) = row else { return Ok(AfterFailure::Lost) };
     let mut after = if row.over { AfterFailure::Failed } else { AfterFailure::Pending };
-    if let Some(endpoint) = claimed.endpoint {
+    if let Some(endpoint) = held.endpoint {
         let failure = Failure { attempt, pause, tried_since: row.over.then_some(row.retry_since) };
         if blame(&mut transaction, endpoint, failure, policy).await? {
             after = AfterFailure::Disabled;
@@ -160,9 +163,9 @@ pub async fn fail(
 /// deleted has no deliveries either.
 async fn lock_endpoint(
     connection: &mut PgConnection,
-    claimed: &Claimed,
+    held: &Lease<Claimed>,
 ) -> Result<(), sqlx::Error> {
-    if let Some(endpoint) = claimed.endpoint {
+    if let Some(endpoint) = held.endpoint {
         sqlx::query!(
             "SELECT id FROM webhook_endpoints WHERE id = $1 FOR NO KEY UPDATE",
             endpoint.0

@@ -1,21 +1,19 @@
 //! Listings of addresses' folders: when a notification asks for one, and from time to time. Claimed
 //! under a lease, recorded under its token.
 
+use std::time::Instant;
+
 use sqlx::PgConnection;
 
 use super::Database;
-use crate::{
-    contract::ids::LeaseToken,
-    service::{
-        database::retry_policy::RetryPolicy,
-        domain::registry::{arrivals::Announced, inbound::Inbound},
-    },
+use crate::service::domain::{
+    leases::{Lease, RetryPolicy},
+    registry::{arrivals::Announced, inbound::Inbound},
 };
 
 /// A claimed listing.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    pub token: LeaseToken,
     pub inbound: Inbound,
     /// Whether a notification has asked for it.
     pub announced: Announced,
@@ -61,7 +59,8 @@ pub async fn claim(
     database: &Database,
     most: i64,
     policy: RetryPolicy,
-) -> Result<Vec<Claimed>, sqlx::Error> {
+) -> Result<Vec<Lease<Claimed>>, sqlx::Error> {
+    let until = Instant::now() + policy.lease;
     let rows = sqlx::query!(
         r#"WITH due AS (
                SELECT t.id, row_number() OVER (PARTITION BY t.tenant ORDER BY t.listing_due_at, t.id)
@@ -89,16 +88,19 @@ pub async fn claim(
     .fetch_all(&database.pool)
     .await?;
 
-    let claimed = rows.into_iter().map(|row| Claimed {
-        token: row.token.into(),
-        inbound: Inbound {
-            id: row.id.into(),
-            tenant: row.tenant.into(),
-            base_model: row.base_model,
-            prefix: row.prefix,
+    let claimed = rows.into_iter().map(|row| Lease {
+        entry: Claimed {
+            inbound: Inbound {
+                id: row.id.into(),
+                tenant: row.tenant.into(),
+                base_model: row.base_model,
+                prefix: row.prefix,
+            },
+            announced: if row.asked { Announced::Again } else { Announced::Found },
+            failures: row.listing_failures,
         },
-        announced: if row.asked { Announced::Again } else { Announced::Found },
-        failures: row.listing_failures,
+        token: row.token.into(),
+        until,
     });
 
     Ok(claimed.collect())
@@ -109,7 +111,7 @@ pub async fn claim(
 ///
 /// # Errors
 /// From the database; the folder is then listed again.
-pub async fn succeed(database: &Database, claimed: &Claimed) -> Result<(), sqlx::Error> {
+pub async fn succeed(database: &Database, held: &Lease<Claimed>) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE inbound_tokens
          SET listed_at = listing_began_at, listing_token = NULL, listing_failures = 0,
@@ -117,8 +119,8 @@ pub async fn succeed(database: &Database, claimed: &Claimed) -> Result<(), sqlx:
              listing_due_at = CASE WHEN listing_asked_at > listing_began_at THEN now()
                                    ELSE now() + make_interval(secs => poll_seconds) END
          WHERE id = $1 AND listing_token = $2",
-        claimed.inbound.id.0,
-        claimed.token.0,
+        held.inbound.id.0,
+        held.token.0,
     )
     .execute(&database.pool)
     .await?;
@@ -133,7 +135,7 @@ pub async fn succeed(database: &Database, claimed: &Claimed) -> Result<(), sqlx:
 /// From the database; the folder is then listed again.
 pub async fn fail(
     database: &Database,
-    claimed: &Claimed,
+    held: &Lease<Claimed>,
     error: &str,
     policy: RetryPolicy,
 ) -> Result<(), sqlx::Error> {
@@ -146,9 +148,9 @@ pub async fn fail(
                       THEN now() + make_interval(secs => $3)
                  ELSE now() + make_interval(secs => poll_seconds) END
          WHERE id = $1 AND listing_token = $2",
-        claimed.inbound.id.0,
-        claimed.token.0,
-        policy.wait_after(claimed.failures + 1),
+        held.inbound.id.0,
+        held.token.0,
+        policy.scattered_wait_after(held.failures + 1),
         policy.give_up.as_secs_f64(),
         error,
     )

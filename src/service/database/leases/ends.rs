@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use super::{Lease, VERSION};
+use super::{Claimed, VERSION};
 use crate::{
     contract::ids::{BaseVersionId, FineTuneId, RetuneId, TenantId, TransferId, WorkerId},
     pipeline::Outcome,
     service::{
         database::{Database, enum_labels},
         domain::{
+            leases::Lease,
             registry::retunes::Reason,
             transfers::{JobError, Status},
         },
@@ -32,7 +33,7 @@ pub(in crate::service) struct Recorded {
 /// Records the result; `None` when the lease is lost.
 pub(in crate::service) async fn record_result(
     connection: &mut PgConnection,
-    held: &Lease,
+    held: &Lease<Claimed>,
     outcome: &Outcome,
 ) -> Result<Option<Recorded>, sqlx::Error> {
     let row = sqlx::query!(
@@ -89,7 +90,7 @@ impl Held {
 /// Locks the row if the lease is still ours.
 pub(in crate::service) async fn lock_held(
     connection: &mut PgConnection,
-    held: &Lease,
+    held: &Lease<Claimed>,
 ) -> Result<Option<Held>, sqlx::Error> {
     sqlx::query_as!(
         Held,
@@ -108,7 +109,7 @@ pub(in crate::service) async fn lock_held(
 /// Makes an attempt that was broken off not count.
 pub(in crate::service) async fn uncount_attempt(
     connection: &mut PgConnection,
-    held: &Lease,
+    held: &Lease<Claimed>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!("UPDATE transfers SET attempt = attempt - 1 WHERE id = $1", held.transfer.0)
         .execute(connection)
@@ -120,7 +121,7 @@ pub(in crate::service) async fn uncount_attempt(
 /// attempt does not count.
 pub(in crate::service) async fn mark_unreadable(
     connection: &mut PgConnection,
-    held: &Lease,
+    held: &Lease<Claimed>,
     seconds: f64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(

@@ -1,15 +1,11 @@
-//! Transitions out of a lease, each with its event. The caller's transaction holds the row's lock, and
-//! settles the retune that the transfer belongs to, which each returns.
+//! Transitions out of a lease. The caller's transaction holds the row's lock, and settles the retune that the
+//! transfer belongs to, which each returns.
 
-use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::{
-    contract::{
-        events::EventKind,
-        ids::{RetuneId, TransferId},
-    },
-    service::{database::events, domain::transfers::JobError},
+    contract::ids::{RetuneId, TransferId},
+    service::domain::transfers::JobError,
 };
 
 /// Queued again, for now + `wait_seconds`.
@@ -17,7 +13,6 @@ pub(in crate::service) async fn to_queued(
     connection: &mut PgConnection,
     id: TransferId,
     wait_seconds: f64,
-    reason: &str,
     error: Option<&JobError>,
 ) -> Result<Option<RetuneId>, sqlx::Error> {
     let retune = sqlx::query_scalar!(
@@ -33,11 +28,9 @@ pub(in crate::service) async fn to_queued(
         error.map(|error| &*error.detail),
         error.and_then(|error| error.pointer.as_deref()),
     )
-    .fetch_one(&mut *connection)
+    .fetch_one(connection)
     .await?;
 
-    let data = json!({"reason": reason, "error": error});
-    events::insert(connection, id, EventKind::TransferQueued, data).await?;
     Ok(retune.map(RetuneId))
 }
 
@@ -58,10 +51,9 @@ pub(in crate::service) async fn to_failed(
         error.detail,
         error.pointer,
     )
-    .fetch_one(&mut *connection)
+    .fetch_one(connection)
     .await?;
 
-    events::insert(connection, id, EventKind::TransferFailed, json!({"error": error})).await?;
     Ok(retune.map(RetuneId))
 }
 
@@ -77,9 +69,8 @@ pub(in crate::service) async fn to_cancelled(
          WHERE id = $1 RETURNING retune",
         id.0
     )
-    .fetch_one(&mut *connection)
+    .fetch_one(connection)
     .await?;
 
-    events::insert(connection, id, EventKind::TransferCancelled, json!({})).await?;
     Ok(retune.map(RetuneId))
 }

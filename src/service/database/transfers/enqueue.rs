@@ -1,22 +1,21 @@
-//! Transfers are queued, once per idempotency key and within quotas.
+//! Transfers are queued, once per idempotency key.
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::{Database, by_id};
 use crate::{
-    config,
     contract::{
-        events::{AuditAction, EventKind},
+        events::EventKind,
         ids::{TenantId, TransferId},
     },
     service::{
         database::{
-            audit_events, events,
+            events,
             idempotency::{Idempotency, KeyReused},
-            quotas::{self, QuotaExceeded},
+            quotas::QuotaExceeded,
         },
-        domain::{access::Caller, transfers::Transfer},
+        domain::transfers::Transfer,
     },
 };
 
@@ -49,33 +48,6 @@ pub enum EnqueueError {
     Database(#[from] sqlx::Error),
 }
 
-/// Queues a transfer that somebody asked for, within the tenant's quotas.
-///
-/// # Errors
-/// As [`enqueue`], and [`EnqueueError::QuotaExceeded`].
-pub async fn submit(
-    database: &Database,
-    caller: impl Into<Caller>,
-    new: Enqueue,
-    quotas: &config::Quotas,
-) -> Result<Enqueued, EnqueueError> {
-    let caller = caller.into();
-    let mut scope = database.scope(caller.tenant).await?;
-    let enqueued = enqueue_in(&mut scope, new).await?;
-    if enqueued.replayed {
-        return Ok(enqueued);
-    }
-    if let Some(exceeded) = quotas::check(&mut scope, caller.tenant, quotas).await? {
-        return Err(exceeded.into());
-    }
-
-    let subject = format!("transfers/{}", enqueued.transfer.id);
-    audit_events::record(&mut scope, caller, AuditAction::TransferSubmit, &subject).await?;
-    scope.commit().await?;
-
-    Ok(enqueued)
-}
-
 /// Queues a transfer, once per idempotency key.
 ///
 /// # Errors
@@ -87,7 +59,14 @@ pub async fn enqueue(database: &Database, new: Enqueue) -> Result<Enqueued, Enqu
     Ok(enqueued)
 }
 
-async fn enqueue_in(connection: &mut PgConnection, new: Enqueue) -> Result<Enqueued, EnqueueError> {
+/// The same within a transaction that has entered the tenant.
+///
+/// # Errors
+/// As [`enqueue`].
+pub(in crate::service) async fn enqueue_in(
+    connection: &mut PgConnection,
+    new: Enqueue,
+) -> Result<Enqueued, EnqueueError> {
     let id = TransferId::generate();
     let (key, sha256) = match &new.idempotency {
         Some(idempotency) => (Some(&*idempotency.key), Some(&idempotency.request_sha256[..])),

@@ -24,11 +24,12 @@ pub fn is_newer(one: Release, other: Release) -> bool {
 /// The numbers of a name that has nothing else but separators and a leading `v`.
 fn numbers(version: &str) -> Option<Vec<u64>> {
     let version = version.strip_prefix(['v', 'V']).unwrap_or(version);
-    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-    version
-        .split(['.', '-', '_'])
-        .map(|part| if digits(part) { part.parse().ok() } else { None })
-        .collect()
+    version.split(['.', '-', '_']).map(number).collect()
+}
+
+/// Digits alone: no sign, which parsing would allow.
+fn number(part: &str) -> Option<u64> {
+    part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok())?
 }
 
 #[cfg(test)]

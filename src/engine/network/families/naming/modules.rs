@@ -105,17 +105,15 @@ fn substituted(name: &str, from: &str, to: &str) -> Option<String> {
 /// What all names begin with because the module was saved inside its wrapper: `_orig_mod.`, `module.`, or
 /// one in the other. A graph whose own parameters begin so is not wrapped.
 pub fn wrapper_of(config: &Value, names: &[&str]) -> String {
-    let own = |wrapper: &str| {
-        let nodes = config["nodes"].as_array().into_iter().flatten();
-        nodes.filter_map(|node| node["param"].as_str()).any(|param| param.starts_with(wrapper))
-    };
+    let nodes = config["nodes"].as_array().into_iter().flatten();
+    let own = nodes.filter_map(|node| node["param"].as_str());
     let mut found = String::new();
     loop {
         let next = WRAPPERS.iter().map(|wrapper| format!("{found}{wrapper}")).find(|prefix| {
             !names.is_empty() && names.iter().all(|name| name.starts_with(prefix.as_str()))
         });
         match next {
-            Some(prefix) if !own(&prefix) => found = prefix,
+            Some(prefix) if !own.clone().any(|param| param.starts_with(&prefix)) => found = prefix,
             _ => return found,
         }
     }

@@ -42,13 +42,13 @@ pub async fn handle(
     Name(name): Name,
     QueryPairs(query): QueryPairs,
 ) -> Result<Json<Page<Arrival>>, Problem> {
-    let (filter, limit) = parse(query)?;
+    let (filter, cut) = parse(query)?;
     super::super::load(&state, caller.tenant, &name).await?;
     let rows = arrivals::list(&state.database, caller.tenant, &name, &filter).await?;
-    Ok(Json(Page::cut(rows, limit, |arrival| arrival.id.to_string())))
+    Ok(cut.page(rows))
 }
 
-fn parse(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> {
+fn parse(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
     let mut filter = ListFilter::default();
     let cut = Cut::read(query, |name, value| {
         if name != "status" {
@@ -64,7 +64,7 @@ fn parse(query: Vec<(String, String)>) -> Result<(ListFilter, usize), Problem> {
     filter.after = cut.after();
     filter.limit = cut.rows();
 
-    Ok((filter, cut.limit))
+    Ok((filter, cut))
 }
 
 #[cfg(test)]
@@ -74,8 +74,8 @@ mod tests {
     #[test]
     fn a_status_is_one_of_five() {
         let query = |status: &str| vec![("status".to_owned(), status.to_owned())];
-        let (filter, limit) = parse(query("failed")).unwrap();
-        assert_eq!((filter.status, filter.limit, limit), (Some(ArrivalStatus::Failed), 51, 50));
+        let (filter, cut) = parse(query("failed")).unwrap();
+        assert_eq!((filter.status, filter.limit, cut.limit), (Some(ArrivalStatus::Failed), 51, 50));
         assert_eq!(parse(query("lost")).unwrap_err().code(), "invalid_query");
     }
 }

@@ -18,7 +18,7 @@ use crate::{
             AppState,
             authentication::Administrator,
             extract::{JsonBody, Name},
-            problem::{BodyRefusals, Missing, Problem, Refusals},
+            problem::{BodyRefusals, Found, Missing, Problem, Refusals},
         },
         database::inbound_tokens::{self, NewInbound},
         domain::access::Secret,
@@ -95,7 +95,7 @@ pub async fn handle(
     };
 
     let id = inbound_tokens::create(&state.database, caller, &new).await?;
-    let id = id.ok_or_else(|| Problem::not_found("base model"))?;
+    let id = id.found("base model")?;
     let made = MadeInboundToken { id, prefix, poll_seconds, token: secret.reveal().to_owned() };
 
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(made)).into_response())

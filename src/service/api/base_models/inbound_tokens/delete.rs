@@ -7,7 +7,7 @@ use crate::service::{
         AppState,
         authentication::Administrator,
         extract::TwoNames,
-        problem::{Missing, Problem, Refusals},
+        problem::{Missing, Problem, Refusals, removed},
     },
     database::inbound_tokens,
 };
@@ -36,5 +36,5 @@ pub async fn handle(
 ) -> Result<StatusCode, Problem> {
     let id = id.parse().map_err(|_| Problem::not_found("address"))?;
     let known = inbound_tokens::delete(&state.database, caller, &name, id).await?;
-    if known { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("address")) }
+    removed(known, "address")
 }

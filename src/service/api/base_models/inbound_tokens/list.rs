@@ -42,5 +42,5 @@ pub async fn handle(
     super::super::load(&state, caller.tenant, &name).await?;
     let of = (caller.tenant, name.as_str());
     let rows = inbound_tokens::list(&state.database, of.0, of.1, cut.after(), cut.rows()).await?;
-    Ok(Json(Page::cut(rows, cut.limit, |address| address.id.to_string())))
+    Ok(cut.page(rows))
 }

@@ -9,7 +9,7 @@ use crate::service::{
         etag,
         extract::{Name, QueryPairs, TwoNames},
         page::{Cut, Page, PageQuery},
-        problem::{Missing, Problem, QueryRefusals, Refusals},
+        problem::{Found, Missing, Problem, QueryRefusals, Refusals},
     },
     database::base_models::versions,
     domain::registry::base_models::BaseVersion,
@@ -43,7 +43,7 @@ pub async fn list(
     super::super::load(&state, caller.tenant, &name).await?;
     let rows =
         versions::list(&state.database, caller.tenant, &name, cut.after(), cut.rows()).await?;
-    Ok(Json(Page::cut(rows, cut.limit, |version| version.id.to_string())))
+    Ok(cut.page(rows))
 }
 
 /// Show a version of a base model.
@@ -72,5 +72,5 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let found = versions::get(&state.database, caller.tenant, &name, &version).await?;
-    etag::show(&headers, &found.ok_or_else(|| Problem::not_found("version"))?)
+    etag::show(&headers, &found.found("version")?)
 }

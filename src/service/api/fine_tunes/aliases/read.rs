@@ -9,7 +9,7 @@ use crate::service::{
         etag,
         extract::{QueryPairs, TwoNames},
         page::{Cut, Page, PageQuery},
-        problem::{Missing, Problem, QueryRefusals, Refusals},
+        problem::{Found, Missing, Problem, QueryRefusals, Refusals},
     },
     database::fine_tunes::aliases::{
         self,
@@ -44,7 +44,7 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let found = aliases::get(&state.database, caller.tenant, &name, &alias).await?;
-    etag::show(&headers, &found.ok_or_else(|| Problem::not_found("alias"))?)
+    etag::show(&headers, &found.found("alias")?)
 }
 
 /// List where an alias of a fine-tune has stood, newest first.
@@ -75,8 +75,8 @@ pub async fn moves(
     let cut = Cut::alone(query)?;
     let (database, tenant) = (&state.database, caller.tenant);
     let found = aliases::get(database, tenant, &name, &alias).await?;
-    found.ok_or_else(|| Problem::not_found("alias"))?;
+    found.found("alias")?;
     let of = NamedAlias { fine_tune: &name, alias: &alias };
     let rows = moves::list(database, tenant, of, cut.after(), cut.rows()).await?;
-    Ok(Json(Page::cut(rows, cut.limit, |one| one.id.to_string())))
+    Ok(cut.page(rows))
 }

@@ -9,7 +9,7 @@ use crate::service::{
         etag,
         extract::{Name, QueryPairs, TwoNames},
         page::{Cut, Page, PageQuery},
-        problem::{Missing, Problem, QueryRefusals, Refusals},
+        problem::{Found, Missing, Problem, QueryRefusals, Refusals},
     },
     database::fine_tunes::versions,
     domain::registry::fine_tunes::FineTuneVersion,
@@ -43,7 +43,7 @@ pub async fn list(
     super::super::load(&state, caller.tenant, &name).await?;
     let rows =
         versions::list(&state.database, caller.tenant, &name, cut.after(), cut.rows()).await?;
-    Ok(Json(Page::cut(rows, cut.limit, |version| version.id.to_string())))
+    Ok(cut.page(rows))
 }
 
 /// Show a version of a fine-tune.
@@ -73,5 +73,5 @@ pub async fn get(
 ) -> Result<Response, Problem> {
     let number = super::number(&version)?;
     let found = versions::get(&state.database, caller.tenant, &name, number).await?;
-    etag::show(&headers, &found.ok_or_else(|| Problem::not_found("version"))?)
+    etag::show(&headers, &found.found("version")?)
 }

@@ -10,19 +10,14 @@
 //! `auto` came to; `--table` writes the tables from the rows alone. One row, of the images shipped with
 //! the demo, is measured again by `tests/evidence.rs`.
 
-#[path = "evidence/automatic.rs"]
 mod automatic;
-#[path = "evidence/case.rs"]
 mod case;
-#[path = "evidence/images.rs"]
 mod images;
-#[path = "evidence/measure.rs"]
+mod judgement;
 mod measure;
-#[path = "evidence/networks.rs"]
 mod networks;
-#[path = "evidence/row.rs"]
+mod picture;
 mod row;
-#[path = "evidence/table.rs"]
 mod table;
 
 use std::{error::Error, fs, path::Path};

@@ -1,0 +1,31 @@
+//! What a field of an op is where `config.json` leaves it out.
+
+pub(super) fn one() -> usize {
+    1
+}
+
+pub(super) fn eps() -> f64 {
+    1e-5
+}
+
+pub(super) fn rms_eps() -> f64 {
+    1e-6
+}
+
+pub(super) fn theta() -> f64 {
+    10000.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+pub(super) fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+pub(super) fn is_zero(value: &usize) -> bool {
+    *value == 0
+}
+
+pub(super) fn yes() -> bool {
+    true
+}

@@ -1,0 +1,189 @@
+//! A graph that fits its tensors, ready to run.
+//!
+//! [`Graph::resolve`](super::Graph::resolve) checks a graph against the headers of its tensors once and
+//! writes down what it found: the names and shapes of the tensors, the sizes of the activations. Who
+//! reads a program has nothing left to check.
+
+pub mod layer;
+
+use std::collections::HashMap;
+
+use super::{
+    error::GraphError,
+    graph::{Input, Operand, Task},
+    op::ParamUse,
+};
+pub use layer::Layer;
+
+/// Shape of one sample, without the batch axis: `[F]`, `[C, H, W]` or tokens `[S, D]`.
+pub type SampleShape = Vec<usize>;
+
+/// A network as it runs: instructions in an order in which each reads only what stands before it. The
+/// last one gives the output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    pub input: Input,
+    pub task: Task,
+    /// One for each node of the graph, at the node's position.
+    pub instructions: Vec<Instruction>,
+}
+
+/// One node, resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instruction {
+    /// Of its node in the graph.
+    pub position: usize,
+    /// Of its node, for messages.
+    pub id: String,
+    /// The name of the op in `config.json`, for messages.
+    pub op: &'static str,
+    pub layer: Layer,
+    pub inputs: Inputs<Operand>,
+    /// What it puts out for a sample as large as the network's input; sequences may be shorter.
+    pub output: SampleShape,
+    /// The tensors that it reads and the model has.
+    pub params: Vec<ParamUse>,
+}
+
+/// What a node reads: at least one thing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inputs<T> {
+    pub first: T,
+    pub rest: Vec<T>,
+}
+
+/// A tensor by its name in the checkpoint, with its shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Param<const RANK: usize> {
+    pub name: String,
+    pub shape: [usize; RANK],
+}
+
+/// Channels of a sample: last in tokens, first elsewhere.
+pub fn channels(shape: &[usize]) -> usize {
+    if let [_, channels] = shape { *channels } else { shape[0] }
+}
+
+impl Program {
+    /// The input and every node's output, in graph order.
+    pub fn operands(&self) -> impl Iterator<Item = Operand> + '_ {
+        std::iter::once(Operand::Input).chain((0..self.instructions.len()).map(Operand::Node))
+    }
+
+    /// Where the output stands.
+    pub fn output(&self) -> Operand {
+        self.instructions.last().map_or(Operand::Input, |last| Operand::Node(last.position))
+    }
+
+    /// What an operand is for a sample.
+    pub fn shape(&self, operand: Operand) -> &[usize] {
+        match operand {
+            Operand::Input => self.input.shape(),
+            Operand::Node(position) => &self.instructions[position].output,
+        }
+    }
+
+    /// The last node that reads an operand; none of the output.
+    pub fn last_readers(&self) -> HashMap<Operand, usize> {
+        let mut last = HashMap::new();
+        for instruction in &self.instructions {
+            last.extend(instruction.inputs.iter().map(|&operand| (operand, instruction.position)));
+        }
+        last
+    }
+
+    /// Every tensor of the model with its use, in graph order. A tied tensor appears once for each
+    /// reader.
+    pub fn params(&self) -> impl Iterator<Item = &ParamUse> {
+        self.instructions.iter().flat_map(|instruction| &instruction.params)
+    }
+
+    /// The batch norms, with their positions.
+    pub fn batch_norms(&self) -> impl Iterator<Item = (usize, &layer::BatchNorm)> {
+        self.instructions.iter().filter_map(|instruction| match &instruction.layer {
+            Layer::BatchNorm(norm) => Some((instruction.position, norm)),
+            _ => None,
+        })
+    }
+
+    /// Width of the output: classes, or tokens of the vocabulary.
+    ///
+    /// # Errors
+    /// An output that is not what the task needs.
+    pub fn classes(&self) -> Result<usize, GraphError> {
+        let Some(last) = self.instructions.last() else {
+            let detail = "nodes: a network has at least one".to_owned();
+            return Err(GraphError::Malformed { detail });
+        };
+        let output = last.output.as_slice();
+
+        match (self.task, output, &self.input) {
+            // Its loss is 0 and its accuracy 1, whatever it computes.
+            (Task::Classification, [1], _) => {
+                let detail = "the output must be the logits of at least two classes; one number is a \
+                              regression or a reward, which is not supported";
+                Err(last.fault(detail))
+            }
+            (Task::Classification, [classes], _) => Ok(*classes),
+            (Task::NextToken, [tokens, classes], Input::Tokens { shape })
+                if shape == &[*tokens] =>
+            {
+                Ok(*classes)
+            }
+            (Task::Classification, ..) => {
+                Err(last.fault(format!("the output must be [classes], not {output:?}")))
+            }
+            (Task::NextToken, ..) => Err(last.fault(format!(
+                "the output must be [S, vocabulary] of S token ids, not {output:?}"
+            ))),
+        }
+    }
+}
+
+impl Instruction {
+    /// Values of a sample.
+    pub fn size(&self) -> usize {
+        self.output.iter().product()
+    }
+
+    pub fn channels(&self) -> usize {
+        channels(&self.output)
+    }
+
+    /// Values of one channel of a sample: H · W, S or 1.
+    pub fn positions(&self) -> usize {
+        self.size() / self.channels()
+    }
+
+    fn fault(&self, detail: impl Into<String>) -> GraphError {
+        GraphError::Wiring { node: self.id.clone(), op: self.op, detail: detail.into() }
+    }
+}
+
+impl<T> Inputs<T> {
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+
+    #[must_use]
+    pub fn map<U>(&self, mut f: impl FnMut(&T) -> U) -> Inputs<U> {
+        let first = f(&self.first);
+        Inputs { first, rest: self.rest.iter().map(f).collect() }
+    }
+
+    /// `f(f(first, second), third) …`
+    pub fn reduce(self, f: impl FnMut(T, T) -> T) -> T {
+        self.rest.into_iter().fold(self.first, f)
+    }
+}
+
+impl<const RANK: usize> Param<RANK> {
+    /// Values of the tensor.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,182 @@
+//! What an instruction computes: an [`Op`](crate::network::Op) with its tensors and sizes.
+//!
+//! Shapes are of one sample: `[F]`, `[C, H, W]` or tokens `[S, D]`.
+
+use super::Param;
+use crate::network::op::{Pair, Position, Rotary};
+
+/// What an instruction computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Layer {
+    Linear(Linear),
+    Conv2d(Conv2d),
+    BatchNorm(BatchNorm),
+    /// A function of every value by itself.
+    Nonlinear(Nonlinearity),
+    Pool(Pool),
+    /// `[C, H, W]` to `[C, h, w]`.
+    AdaptiveAvgPool {
+        input: [usize; 3],
+        output: Pair,
+    },
+    /// `[C, H, W]` to `[C]`.
+    GlobalAvgPool {
+        input: [usize; 3],
+    },
+    /// To `[F]`, channel-major.
+    Flatten,
+    /// The sum of its inputs.
+    Add,
+    /// The product of its inputs.
+    Gate,
+    /// Dropout: training noise is no part of a transfer.
+    Identity,
+    Norm(Norm),
+    /// Of tokens: one factor a channel.
+    LayerScale {
+        gamma: Param<1>,
+    },
+    /// `[S]` ids to `[S, D]`, by rows of `[vocabulary, D]`.
+    Embedding {
+        table: Param<2>,
+    },
+    /// `[S]` ids to `[S, D]`, by the types that stand beside the ids; `[types, D]`.
+    TokenTypeEmbedding {
+        table: Param<2>,
+    },
+    PositionEmbedding(PositionEmbedding),
+    /// `[S, D]` to `[S + 1, D]`: the token `[1, 1, D]` before the first.
+    ClassToken {
+        token: Param<3>,
+    },
+    PatchEmbed(PatchEmbed),
+    Attention(Attention),
+    /// `[S, D]` to `[D]`; the ids are the second input.
+    SelectToken {
+        position: Position,
+        padding: Option<u32>,
+    },
+    /// `[S, D]` to `[D]`, over the positions that are not padded if the ids are the second input.
+    MeanTokens,
+}
+
+/// `x Wᵀ + b`, of every token where there are tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    /// `[out, in]`, or `[in, out]` where it is transposed.
+    pub weight: Param<2>,
+    pub bias: Option<Param<1>>,
+    pub transposed: bool,
+}
+
+impl Linear {
+    pub fn outputs(&self) -> usize {
+        self.weight.shape[usize::from(self.transposed)]
+    }
+}
+
+/// `[in, H, W]` to `[out, h, w]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv2d {
+    /// `[out, in / groups, kh, kw]`
+    pub weight: Param<4>,
+    pub bias: Option<Param<1>>,
+    pub stride: Pair,
+    pub padding: Pair,
+    pub dilation: Pair,
+    pub groups: usize,
+    pub input: [usize; 3],
+    pub output: [usize; 3],
+}
+
+/// Per channel of `[F]` or `[C, H, W]`, over batch and space; every tensor is `[C]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchNorm {
+    pub gamma: Option<Param<1>>,
+    pub beta: Option<Param<1>>,
+    pub running_mean: Param<1>,
+    pub running_var: Param<1>,
+    pub eps: f64,
+}
+
+impl BatchNorm {
+    pub fn channels(&self) -> usize {
+        self.running_mean.shape[0]
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nonlinearity {
+    Relu,
+    /// The exact form, `x Φ(x)`.
+    Gelu,
+    /// `x Φ(x)` by tanh.
+    GeluTanh,
+    Silu,
+    Tanh,
+}
+
+/// `[C, H, W]` to `[C, h, w]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    pub kind: PoolKind,
+    pub kernel: Pair,
+    pub stride: Pair,
+    pub padding: Pair,
+    pub ceil_mode: bool,
+    pub input: [usize; 3],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    Max,
+    Average { count_include_pad: bool },
+}
+
+/// Over the channels of each token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Norm {
+    pub kind: NormKind,
+    pub weight: Param<1>,
+    pub bias: Option<Param<1>>,
+    pub eps: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// Of the values less their mean.
+    Layer,
+    /// Of the values as they are.
+    RootMeanSquare,
+}
+
+/// One row per position, `[S, D]`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PositionEmbedding {
+    /// The rows from `offset` on, or that row alone for all positions; the table is `[1, P, D]`.
+    Rows { table: Param<3>, offset: usize, constant: bool },
+    /// Counted over the ids other than `padding`, from the row after its own.
+    Counted { table: Param<2>, padding: u32 },
+}
+
+/// `[C, H, W]` to `[S, D]`: a convolution whose stride is its kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PatchEmbed {
+    /// `[D, C, kh, kw]`
+    pub weight: Param<4>,
+    pub bias: Option<Param<1>>,
+    pub input: [usize; 3],
+}
+
+/// Softmax attention of tokens, of `[q, k, v]` or one fused `[q|k|v]`; with `mask` the ids come last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    pub heads: usize,
+    /// Each serves `heads / kv_heads` consecutive query heads.
+    pub kv_heads: usize,
+    /// Channels of one head.
+    pub head_size: usize,
+    pub causal: bool,
+    pub mask: bool,
+    pub rotary: Option<Rotary>,
+}

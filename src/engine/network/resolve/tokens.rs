@@ -1,0 +1,270 @@
+//! Layers that work on tokens.
+
+use super::{Resolved, Resolver};
+use crate::network::{
+    error::GraphError,
+    graph::Operand,
+    op::Position,
+    program::{
+        Layer, Param, SampleShape, channels,
+        layer::{Attention, Norm, NormKind, PatchEmbed, PositionEmbedding},
+    },
+};
+
+pub(super) const NO_COUNTED_POSITIONS: &str =
+    "padding needs a table of rows and the ids, \"input\"";
+
+/// Which rows of a table the positions read.
+pub(super) struct Rows {
+    /// That of the first position.
+    pub offset: usize,
+    /// All positions read that row.
+    pub constant: bool,
+}
+
+impl Rows {
+    /// Rows that the table must have.
+    fn needed(&self, positions: usize) -> usize {
+        self.offset.saturating_add(if self.constant { 1 } else { positions })
+    }
+
+    fn of(self, table: Param<3>) -> Layer {
+        let Self { offset, constant } = self;
+        Layer::PositionEmbedding(PositionEmbedding::Rows { table, offset, constant })
+    }
+}
+
+impl Resolver<'_> {
+    fn at_most(&self, inputs: usize) -> Result<(), GraphError> {
+        if self.inputs.len() > inputs {
+            return Err(self.fault(format!("takes at most {inputs} inputs")));
+        }
+        Ok(())
+    }
+
+    fn tokens(&self, input: usize) -> Result<[usize; 2], GraphError> {
+        let found = self.inputs.get(input).copied().unwrap_or_default();
+        found.try_into().map_err(|_| self.fault(format!("needs an input [S, D], not {found:?}")))
+    }
+
+    /// Length of the network's own ids. They are checked against their tables in the data, not as they
+    /// are computed.
+    fn own_ids(&self) -> Result<usize, GraphError> {
+        let found = self.inputs.first().copied().unwrap_or_default();
+        let [length] = *found else {
+            return Err(self.fault(format!("needs token ids [S], not {found:?}")));
+        };
+        if self.node.inputs != [Operand::Input] {
+            return Err(self.fault("reads the token ids, \"input\""));
+        }
+        Ok(length)
+    }
+
+    /// Ids beside tokens: one for each.
+    fn check_ids_of(&self, tokens: usize, input: usize) -> Result<(), GraphError> {
+        match self.inputs.get(input) {
+            Some(found) if *found != [tokens] => {
+                Err(self.fault(format!("needs the ids of its {tokens} tokens, not {found:?}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn norm(
+        &self,
+        kind: NormKind,
+        param: &str,
+        eps: f64,
+    ) -> Result<Resolved, GraphError> {
+        let input = self.one()?;
+        let channels = channels(input);
+        let weight = self.needed_vector(format!("{param}.weight"), channels)?;
+        let bias = self.vector(format!("{param}.bias"), channels)?;
+        let layer = Layer::Norm(Norm { kind, weight, bias, eps });
+        Ok(Resolved { layer, output: input.to_vec() })
+    }
+
+    pub(super) fn layer_scale(&self, param: &str) -> Result<Resolved, GraphError> {
+        let output = self.tokens(0)?;
+        let gamma = self.needed_vector(format!("{param}.gamma"), output[1])?;
+        Ok(Resolved { layer: Layer::LayerScale { gamma }, output: output.to_vec() })
+    }
+
+    pub(super) fn embedding(&self, param: &str) -> Result<Resolved, GraphError> {
+        let length = self.own_ids()?;
+        let table = self.weight::<2>(param)?;
+        let output = vec![length, table.shape[1]];
+        Ok(Resolved { layer: Layer::Embedding { table }, output })
+    }
+
+    pub(super) fn token_type_embedding(&self, param: &str) -> Result<Resolved, GraphError> {
+        let length = self.own_ids()?;
+        let table = self.weight::<2>(param)?;
+        let output = vec![length, table.shape[1]];
+        Ok(Resolved { layer: Layer::TokenTypeEmbedding { table }, output })
+    }
+
+    /// Positions of ids `[S]` or tokens `[S, D]`.
+    fn length(&self) -> Result<usize, GraphError> {
+        match *self.one()? {
+            [length] | [length, _] => Ok(length),
+            ref found => Err(self.fault(format!("needs an input [S] or [S, D], not {found:?}"))),
+        }
+    }
+
+    /// A table `[P, D]` of positions.
+    pub(super) fn positions(&self, param: &str, rows: Rows) -> Result<Resolved, GraphError> {
+        let length = self.length()?;
+        let Param { name, shape: [count, channels] } = self.weight::<2>(param)?;
+        self.check_rows(count, rows.needed(length))?;
+
+        let table = Param { name, shape: [1, count, channels] };
+        Ok(Resolved { layer: rows.of(table), output: vec![length, channels] })
+    }
+
+    /// A bare parameter `[1, P, D]` of positions.
+    pub(super) fn bare_positions(&self, param: &str, rows: Rows) -> Result<Resolved, GraphError> {
+        let (length, name) = (self.length()?, param.to_owned());
+        let Some(&[1, count, channels]) = self.tensor(param)?.map(|info| info.shape.as_slice())
+        else {
+            return Err(self.missing(format!("{param} [1, S, D]")));
+        };
+
+        let needed = rows.needed(length);
+        // A table for more patches has another grid: its first rows are not those of these patches.
+        if self.of_images && count != needed {
+            return Err(self.fault(format!("has {count} rows for {needed} positions")));
+        }
+        self.check_rows(count, needed)?;
+
+        let table = Param { name, shape: [1, count, channels] };
+        Ok(Resolved { layer: rows.of(table), output: vec![length, channels] })
+    }
+
+    pub(super) fn counted_positions(
+        &self,
+        param: &str,
+        padding: u32,
+    ) -> Result<Resolved, GraphError> {
+        let length = self.length()?;
+        if self.node.inputs != [Operand::Input] {
+            return Err(self.fault(NO_COUNTED_POSITIONS));
+        }
+        let table = self.weight::<2>(param)?;
+        let [count, channels] = table.shape;
+        self.check_rows(count, (padding as usize).saturating_add(1).saturating_add(length))?;
+
+        let layer = Layer::PositionEmbedding(PositionEmbedding::Counted { table, padding });
+        Ok(Resolved { layer, output: vec![length, channels] })
+    }
+
+    fn check_rows(&self, rows: usize, needed: usize) -> Result<(), GraphError> {
+        if rows < needed {
+            return Err(self.fault(format!("has {rows} rows for {needed} positions")));
+        }
+        Ok(())
+    }
+
+    pub(super) fn class_token(&self, param: &str) -> Result<Resolved, GraphError> {
+        let [tokens, channels] = self.tokens(0)?;
+        let name = param.to_owned();
+        let shape = [1, 1, channels];
+        match self.tensor(param)? {
+            Some(info) if info.shape == shape => {
+                let layer = Layer::ClassToken { token: Param { name, shape } };
+                Ok(Resolved { layer, output: vec![tokens + 1, channels] })
+            }
+            Some(info) => {
+                let (expected, found) = (format!("[1, 1, {channels}]"), info.shape.clone());
+                Err(GraphError::WrongShape { tensor: name, expected, found })
+            }
+            None => Err(self.missing(name)),
+        }
+    }
+
+    pub(super) fn patch_embed(&self, param: &str) -> Result<Resolved, GraphError> {
+        let input = self.image()?;
+        let [channels, height, width] = input;
+        let weight = self.weight::<4>(param)?;
+
+        let [outputs, inputs, patch_height, patch_width] = weight.shape;
+        let (rows, columns) = (height / patch_height, width / patch_width);
+        if inputs != channels || rows * patch_height != height || columns * patch_width != width {
+            let expected = format!("[out, {channels}, a divisor of {height}, of {width}]");
+            return Err(weight.misfit(expected));
+        }
+
+        let bias = self.vector(format!("{param}.bias"), outputs)?;
+        let layer = Layer::PatchEmbed(PatchEmbed { weight, bias, input });
+        Ok(Resolved { layer, output: vec![rows * columns, outputs] })
+    }
+
+    /// Channels of one head; the inputs must have the widths of the heads.
+    pub(super) fn head_size(
+        &self,
+        heads: usize,
+        kv_heads: usize,
+        mask: bool,
+    ) -> Result<usize, GraphError> {
+        let [tokens, width] = self.tokens(0)?;
+        let operands = self.inputs.len() - usize::from(mask).min(self.inputs.len());
+        let (queries, keys) = match operands {
+            1 => (width / 3, [width / 3; 2]),
+            3 => (width, [self.tokens(1)?[1], self.tokens(2)?[1]]),
+            _ => {
+                let detail = "reads [q, k, v] or one fused [q|k|v], and with mask the ids";
+                return Err(self.fault(detail));
+            }
+        };
+        if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
+            return Err(self.fault(format!("{kv_heads} kv_heads must divide {heads} heads")));
+        }
+
+        let size = queries / heads;
+        let fits = size * heads == queries && keys == [size * kv_heads; 2];
+        if !fits || (operands == 1 && width != 3 * queries) {
+            let detail =
+                format!("{heads} heads and {kv_heads} kv_heads do not fit {:?}", self.inputs);
+            return Err(self.fault(detail));
+        }
+        if mask {
+            self.check_ids_of(tokens, operands)?;
+        }
+        Ok(size)
+    }
+
+    pub(super) fn attention(&self, attention: Attention) -> Result<Resolved, GraphError> {
+        if attention.rotary.is_some() && !attention.head_size.is_multiple_of(2) {
+            return Err(self.fault("rotary needs heads of an even size"));
+        }
+        let [tokens, _] = self.tokens(0)?;
+        let output = vec![tokens, attention.heads * attention.head_size];
+        Ok(Resolved { layer: Layer::Attention(attention), output })
+    }
+
+    pub(super) fn select_token(
+        &self,
+        position: Position,
+        padding: Option<u32>,
+    ) -> Result<Resolved, GraphError> {
+        self.at_most(if position == Position::First { 1 } else { 2 })?;
+        if padding.is_some() && (position != Position::End || self.inputs.len() != 2) {
+            let detail = "padding needs the position \"end\" and the ids as second input";
+            return Err(self.fault(detail));
+        }
+        let layer = Layer::SelectToken { position, padding };
+        Ok(Resolved { layer, output: self.pooled_tokens()? })
+    }
+
+    pub(super) fn mean_tokens(&self) -> Result<Resolved, GraphError> {
+        self.at_most(2)?;
+        Ok(Resolved { layer: Layer::MeanTokens, output: self.pooled_tokens()? })
+    }
+
+    /// `[D]` of tokens `[S, D]`, with their ids beside them or not.
+    fn pooled_tokens(&self) -> Result<SampleShape, GraphError> {
+        let [tokens, channels] = self.tokens(0)?;
+        self.check_ids_of(tokens, 1)?;
+        Ok(vec![channels])
+    }
+}

@@ -1,0 +1,170 @@
+//! The axes of the tensors, and the groups that they follow.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    Followed, Group, Member, Symmetry,
+    spaces::{AttentionSpaces, Space, Spaces},
+};
+use crate::{
+    network::{Axis, ParamUse, Role},
+    symmetry::Attention,
+};
+
+/// A tensor as one node reads it.
+pub(super) struct Use<'a> {
+    pub param: &'a ParamUse,
+    /// The space of the node's first input.
+    pub read: Space,
+    /// The space that the node puts out.
+    pub output: Space,
+}
+
+/// One permuted or fixed axis of a tensor.
+pub(super) struct AxisUse {
+    tensor: String,
+    axis: usize,
+    role: Role,
+    space: Space,
+    opens: bool,
+}
+
+/// Consecutive entries of an axis.
+struct Range {
+    class: usize,
+    start: usize,
+    size: usize,
+    /// What is added to the tensor's prefix to name the group.
+    part: &'static str,
+}
+
+impl AxisUse {
+    /// The name of a group that begins here.
+    fn group_name(&self, part: &str) -> String {
+        let prefix =
+            self.tensor.rsplit_once('.').map_or(self.tensor.as_str(), |(prefix, _)| prefix);
+        format!("{prefix}{part}")
+    }
+}
+
+impl Spaces {
+    /// The axes of every tensor, once each; a tensor that two nodes read ties their spaces.
+    pub(super) fn tie(&mut self, uses: Vec<Use<'_>>) -> Vec<AxisUse> {
+        let mut axes: Vec<AxisUse> = Vec::new();
+        let mut seen: HashMap<(&str, usize), usize> = HashMap::new();
+        // An embedding's rows are words to all who read it.
+        let mut pinned: Vec<(&str, usize)> = Vec::new();
+        for Use { param, read, output } in uses {
+            for (axis, kind) in param.axes.iter().enumerate() {
+                let place = (param.name.as_str(), axis);
+                let space = match kind {
+                    Axis::Output => output,
+                    Axis::Input => read,
+                    Axis::Fixed => {
+                        pinned.push(place);
+                        continue;
+                    }
+                };
+                if let Some(&first) = seen.get(&place) {
+                    self.union(axes[first].space.class, space.class);
+                    continue;
+                }
+
+                seen.insert(place, axes.len());
+                axes.push(AxisUse {
+                    tensor: param.name.clone(),
+                    axis,
+                    role: param.role,
+                    space,
+                    opens: *kind == Axis::Output,
+                });
+            }
+        }
+
+        for pin in pinned {
+            if let Some(&first) = seen.get(&pin) {
+                self.fix(axes[first].space.class);
+            }
+        }
+        axes
+    }
+
+    pub(super) fn collect(&self, axes: Vec<AxisUse>) -> Symmetry {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut of_class: HashMap<usize, usize> = HashMap::new();
+        // Axes that open a space come first, so that a group is named after where its units begin.
+        let (opening, reading): (Vec<&AxisUse>, Vec<&AxisUse>) =
+            axes.iter().partition(|axis| axis.opens);
+        for axis in opening.into_iter().chain(reading) {
+            for Range { class, part, .. } in self.ranges(axis) {
+                if self.fixed[class] || self.units[class] < 2 || of_class.contains_key(&class) {
+                    continue;
+                }
+                of_class.insert(class, groups.len());
+                let (name, units) = (axis.group_name(part), self.units[class]);
+                groups.push(Group { name, units, members: Vec::new() });
+            }
+        }
+
+        let mut tensors: BTreeMap<String, Vec<Followed>> = BTreeMap::new();
+        for axis in &axes {
+            for range in self.ranges(axis) {
+                let Some(&group) = of_class.get(&range.class) else { continue };
+                let member = groups[group].members.len();
+                groups[group].members.push(Member {
+                    tensor: axis.tensor.clone(),
+                    axis: axis.axis,
+                    start: range.start,
+                    repeat: range.size / self.units[range.class],
+                    role: axis.role,
+                });
+                let followed = Followed { axis: axis.axis, group, member };
+                tensors.entry(axis.tensor.clone()).or_default().push(followed);
+            }
+        }
+
+        let attentions = self.heads.iter().filter_map(|heads| self.grouped(heads, &of_class));
+        Symmetry { groups, attentions: attentions.collect(), free: Vec::new(), tensors }
+    }
+
+    /// An attention whose spaces are groups.
+    fn grouped(
+        &self,
+        spaces: &AttentionSpaces,
+        of_class: &HashMap<usize, usize>,
+    ) -> Option<Attention> {
+        let &AttentionSpaces { classes, heads, kv_heads, head_size, rotary, .. } = spaces;
+        let [queries, keys, values, output] =
+            classes.map(|class| of_class.get(&self.find(class)).copied());
+        Some(Attention {
+            queries: queries?,
+            keys: keys?,
+            values: values?,
+            output: output?,
+            heads,
+            kv_heads,
+            head_size,
+            rotary,
+        })
+    }
+
+    /// The ranges of an axis, each with a class of its own.
+    fn ranges(&self, axis: &AxisUse) -> Vec<Range> {
+        let class = self.find(axis.space.class);
+        let Some(parts) = self.parts.get(&class) else {
+            let part = if axis.opens { "" } else { ".input" };
+            return vec![Range { class, start: 0, size: axis.space.size, part }];
+        };
+
+        let size = axis.space.size / 3;
+        let parts = parts.iter().zip([".q", ".k", ".v"]).enumerate();
+        parts
+            .map(|(i, (&class, part))| Range {
+                class: self.find(class),
+                start: i * size,
+                size,
+                part,
+            })
+            .collect()
+    }
+}

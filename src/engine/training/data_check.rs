@@ -1,0 +1,139 @@
+//! Whether data fit a model. Data are checked once; after that nothing here fails.
+
+use super::{Batch, Dataset, Learner, cross_entropy::IGNORED};
+use crate::network::{Task, Token};
+
+/// Data that do not fit the model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DataFault {
+    #[error("the data set has no samples")]
+    Empty,
+    #[error("samples have shape {found:?}, but the model reads {expected:?}")]
+    SampleShape { expected: Vec<usize>, found: Vec<usize> },
+    #[error("sample {position} has label {label}, but the model knows the classes 0 to {}", classes - 1)]
+    Label { position: usize, label: i64, classes: usize },
+    #[error("sample {position} has the token id {id}, but the model knows the ids 0 to {}", vocabulary - 1)]
+    TokenId { position: usize, id: String, vocabulary: usize },
+    #[error(
+        "sample {position} has the token type {token_type}, but the model knows the types 0 to {}",
+        types - 1
+    )]
+    TokenType { position: usize, token_type: u32, types: usize },
+    #[error("the data have token_type_ids, which the model does not read; leave them out")]
+    NoTokenTypes,
+    #[error("a sample has {found} labels, but the model predicts {expected}")]
+    LabelCount { expected: String, found: usize },
+    #[error("no label is to be predicted: every one is -100 or stands at the first token")]
+    NothingCounted,
+    #[error(
+        "sample {position} has a label to be predicted at its padded position {token}; pad on the \
+         right, and give -100 at the first token of a sentence that is padded on the left"
+    )]
+    PredictedByPadding { position: usize, token: usize },
+}
+
+impl DataFault {
+    /// Stable name of the fault, used in reports and HTTP errors.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty | Self::NothingCounted => "empty_dataset",
+            Self::SampleShape { .. } => "wrong_input_shape",
+            Self::Label { .. } => "label_out_of_range",
+            Self::TokenId { .. } | Self::TokenType { .. } => "token_out_of_range",
+            Self::NoTokenTypes => "unexpected_tensor",
+            Self::LabelCount { .. } => "wrong_shape",
+            Self::PredictedByPadding { .. } => "invalid_mask",
+        }
+    }
+}
+
+impl Learner<'_> {
+    /// Whether the model can read these samples and has a class for every label. Call it before
+    /// anything else is done with a data set.
+    ///
+    /// # Errors
+    /// The first fault found.
+    pub fn check(&self, data: &Dataset) -> Result<(), DataFault> {
+        if data.is_empty() {
+            return Err(DataFault::Empty);
+        }
+
+        let (expected, found) = (self.graph.input.shape(), data.sample_shape());
+        if !self.graph.input.reads(found) {
+            let (expected, found) = (expected.to_vec(), found.to_vec());
+            return Err(DataFault::SampleShape { expected, found });
+        }
+
+        self.check_ids(data)?;
+        let is_next = self.graph.task == Task::NextToken;
+        let (each, found) = (if is_next { found[0] } else { 1 }, data.labels_each());
+        if each != found {
+            let expected = if is_next { "one a token" } else { "one" }.into();
+            return Err(DataFault::LabelCount { expected, found });
+        }
+
+        if is_next {
+            check_counted(data)?;
+        }
+
+        let classes = self.classes;
+        match data.labels().iter().position(|&label| !self.knows(label)) {
+            Some(position) => Err(DataFault::Label {
+                position: position / each,
+                label: data.labels()[position],
+                classes,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a sample or a token may have this label.
+    fn knows(&self, label: i64) -> bool {
+        let is_ignored = self.graph.task == Task::NextToken && label == IGNORED;
+        is_ignored || (0..self.classes as i64).contains(&label)
+    }
+
+    /// Ids and types that their tables have rows for, those of masked tokens included: a table is read
+    /// there too.
+    fn check_ids(&self, data: &Dataset) -> Result<(), DataFault> {
+        if data.has_token_types() && self.token_types.is_none() {
+            return Err(DataFault::NoTokenTypes);
+        }
+        let Some(vocabulary) = self.vocabulary else { return Ok(()) };
+        let types = self.token_types.unwrap_or(1);
+
+        for position in 0..data.len() {
+            for packed in data.batch(&[position]).inputs {
+                if packed.fract() != 0.0 {
+                    let id = packed.to_string();
+                    return Err(DataFault::TokenId { position, id, vocabulary });
+                }
+                let Some(token) = Token::of(packed) else { continue };
+                if token.id as usize >= vocabulary {
+                    let id = token.id.to_string();
+                    return Err(DataFault::TokenId { position, id, vocabulary });
+                }
+                if token.token_type as usize >= types {
+                    let token_type = token.token_type;
+                    return Err(DataFault::TokenType { position, token_type, types });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether some token is to be predicted, and none from a padded position: what a model computes there
+/// depends on the padding.
+fn check_counted(data: &Dataset) -> Result<(), DataFault> {
+    let mut seen = false;
+    for position in 0..data.len() {
+        let Batch { inputs, labels, .. } = data.batch(&[position]);
+        let mut pairs = inputs.iter().zip(&labels);
+        if let Some(token) = pairs.position(|(&id, &label)| id < 0.0 && label != IGNORED) {
+            return Err(DataFault::PredictedByPadding { position, token });
+        }
+        seen |= labels.iter().any(|&label| label != IGNORED);
+    }
+    if seen { Ok(()) } else { Err(DataFault::NothingCounted) }
+}

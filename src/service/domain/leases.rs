@@ -1,0 +1,97 @@
+//! How entries of a queue are held and tried again: transfers, deliveries, announcements and listings alike.
+//!
+//! A claim draws a token and holds for a while. Every later write names the token and must change one row; if it
+//! changes none, the lease is lost, somebody else may be at work, and the holder drops what it has.
+
+use std::{
+    ops::Deref,
+    time::{Duration, Instant},
+};
+
+use crate::contract::ids::LeaseToken;
+
+/// A claimed entry of a queue: the right to write to it until the lease ends.
+///
+/// Who holds it stands in the row where anybody asks (a transfer's worker); to the holder the token says it.
+#[derive(Clone, Debug)]
+pub struct Lease<E> {
+    /// Everything that the work on it needs.
+    pub entry: E,
+    pub token: LeaseToken,
+    /// Until then it holds for certain: counted from before the claim was sent, by this machine's monotonic clock.
+    pub until: Instant,
+}
+
+impl<E> Lease<E> {
+    /// The same lease over what the work on it takes the entry for.
+    pub fn map<T>(self, change: impl FnOnce(E) -> T) -> Lease<T> {
+        Lease { entry: change(self.entry), token: self.token, until: self.until }
+    }
+}
+
+/// A lease is read as what is held, as a lock's guard is.
+impl<E> Deref for Lease<E> {
+    type Target = E;
+
+    fn deref(&self) -> &E {
+        &self.entry
+    }
+}
+
+/// How long a claim holds, how long to wait between attempts, and how long to go on.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryPolicy {
+    pub lease: Duration,
+    /// Before the second attempt; doubled for each further one.
+    pub backoff: Duration,
+    pub longest_wait: Duration,
+    /// For how long an entry is tried that nobody can make anything of. Attempts at transfers are counted besides.
+    pub give_up: Duration,
+}
+
+impl RetryPolicy {
+    /// The wait after so many attempts, in seconds.
+    pub fn wait_after(self, attempts: i32) -> f64 {
+        let doublings = attempts.clamp(1, 30) - 1;
+        let doubled = self.backoff.as_secs_f64() * 2_f64.powi(doublings);
+        doubled.min(self.longest_wait.as_secs_f64())
+    }
+
+    /// The same at random between half of it and the whole, so that what failed together does not come back
+    /// together.
+    pub fn scattered_wait_after(self, attempts: i32) -> f64 {
+        self.wait_after(attempts) * rand::random_range(0.5..=1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: RetryPolicy = RetryPolicy {
+        lease: Duration::from_secs(30),
+        backoff: Duration::from_secs(5),
+        longest_wait: Duration::from_hours(3),
+        give_up: Duration::from_hours(24),
+    };
+
+    const WAITS: [(i32, f64); 6] =
+        [(0, 5.0), (1, 5.0), (2, 10.0), (5, 80.0), (12, 10240.0), (40, 10800.0)];
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        for (attempts, seconds) in WAITS {
+            assert!((POLICY.wait_after(attempts) - seconds).abs() < 1e-9, "after {attempts}");
+        }
+    }
+
+    #[test]
+    fn scattered_waits_lie_between_half_and_the_whole() {
+        for (attempts, whole) in WAITS {
+            for _ in 0..20 {
+                let wait = POLICY.scattered_wait_after(attempts);
+                assert!((whole / 2.0..=whole).contains(&wait), "{wait} s after {attempts}");
+            }
+        }
+    }
+}

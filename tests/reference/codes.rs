@@ -1,0 +1,107 @@
+//! Codes by which programs decide: failures of transfers, refusals of the API, events, audited actions.
+
+use std::collections::BTreeMap;
+
+use retune::{
+    contract::{
+        codes::FailureCode,
+        events::{AuditAction, EventKind},
+    },
+    service::api,
+};
+
+use super::{head, line};
+
+/// The source of the failures' codes: what each means is told by its comment.
+const SOURCE: &str = include_str!("../../src/contract/codes.rs");
+
+/// A refusal of more requests than these is told by their number.
+const LISTED_REQUESTS: usize = 4;
+
+pub fn page() -> String {
+    let mut page = head("Codes", "`src/contract/{codes,events}.rs` and the OpenAPI document");
+    page.push_str("Texts may change from version to version, codes do not.\n\n");
+
+    page.push_str("## Why a transfer failed\n\n`error.code` of a transfer. What to do: ");
+    page.push_str("[runbook](../operate/runbook.md#failed-transfers).\n\n");
+    page.push_str("| code | meaning |\n|---|---|\n");
+    for code in FailureCode::ALL {
+        page.push_str(&format!("| `{}` | {} |\n", code.name(), line(&meaning(code.name()))));
+    }
+
+    page.push_str(
+        "\nThe service itself writes `attempts_exhausted`: the last attempt was lost, too.\n",
+    );
+
+    page.push_str("\n## Refusals of the API\n\n`code` of the problem that is the answer.\n\n");
+    page.push_str("| status | codes | requests |\n|---|---|---|\n");
+    for ((status, codes), requests) in refusals() {
+        let told = if requests.len() > LISTED_REQUESTS {
+            format!("{} requests", requests.len())
+        } else {
+            requests.join(", ")
+        };
+        page.push_str(&format!("| {status} | {} | {told} |\n", line(&codes)));
+    }
+
+    page.push_str("\n## Events\n\nKinds of events that a webhook can tell of.\n\n");
+    for kind in EventKind::ALL {
+        page.push_str(&format!("- `{}`\n", kind.name()));
+    }
+
+    page.push_str(
+        "\n## Audited actions\n\nThe audit log has a refusal under its method and route.\n\n",
+    );
+    for action in AuditAction::ALL {
+        page.push_str(&format!("- `{}`\n", action.name()));
+    }
+    page
+}
+
+/// The comment above a code's value.
+fn meaning(code: &str) -> String {
+    let mut comment = Vec::new();
+    for text in SOURCE.lines().map(str::trim) {
+        if let Some(said) = text.strip_prefix("///") {
+            comment.push(said.trim());
+            continue;
+        }
+        let name: String = text.chars().take_while(char::is_ascii_alphanumeric).collect();
+        if !comment.is_empty() && snake_case(&name) == code {
+            return comment.join(" ");
+        }
+        comment.clear();
+    }
+    panic!("src/contract/codes.rs has no comment above {code}");
+}
+
+/// `not_a_file` of `NotAFile`.
+fn snake_case(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
+}
+
+/// The requests that may be refused, by status and codes.
+fn refusals() -> BTreeMap<(String, String), Vec<String>> {
+    let document = serde_json::to_value(api::openapi()).expect("a document");
+    let mut found: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for (path, methods) in document["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in methods.as_object().into_iter().flatten() {
+            for (status, response) in operation["responses"].as_object().into_iter().flatten() {
+                let codes = response["description"].as_str().unwrap_or_default();
+                // Others are no refusals, or name no code.
+                if status.starts_with(['4', '5']) && codes.contains('`') {
+                    let requests = found.entry((status.clone(), codes.to_owned())).or_default();
+                    requests.push(format!("`{} {path}`", method.to_uppercase()));
+                }
+            }
+        }
+    }
+    found
+}
