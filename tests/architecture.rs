@@ -23,14 +23,34 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
             }
         }
     }
-    let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).ok()?;
-        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
-        Some((path, code))
-    };
-    let sources: Vec<_> = files.into_iter().filter_map(read).collect();
+    let read = |path: PathBuf| Some((fs::read_to_string(&path).ok()?, path));
+    let texts: Vec<(String, PathBuf)> = files.into_iter().filter_map(read).collect();
+    let tests: Vec<PathBuf> =
+        texts.iter().flat_map(|(text, path)| test_files(text, path)).collect();
+
+    let sources: Vec<_> = texts
+        .into_iter()
+        .filter(|(_, path)| !tests.contains(path))
+        .map(|(text, path)| {
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            (path, code.to_owned())
+        })
+        .collect();
     assert!(!sources.is_empty(), "src/{folder} has files");
     sources
+}
+
+/// The files of modules that a file declares for its tests alone.
+fn test_files<'t>(text: &'t str, path: &'t Path) -> impl Iterator<Item = PathBuf> + 't {
+    // A package's own file stands beside its modules, every other above them.
+    let is_root = path.file_name().is_some_and(|name| name == "lib.rs");
+    let folder =
+        if is_root { path.parent().unwrap_or(path).into() } else { path.with_extension("") };
+    text.split("#[cfg(test)]\n").skip(1).filter_map(move |after| {
+        let declared = after.lines().next()?.strip_suffix(';')?;
+        let name = declared.rsplit_once("mod ")?.1;
+        Some(folder.join(name).with_extension("rs"))
+    })
 }
 
 /// Every module of the crate by its path from the root, with its code.

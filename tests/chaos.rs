@@ -70,6 +70,9 @@ async fn nothing_is_lost_or_published_twice() {
     assert!(p99 <= limit, "{p99} s, not {limit}\n{text}\nlogs in {}", folder.keep().display());
 }
 
+/// What a busy machine may add to a recovery.
+const OTHER_TESTS: Duration = Duration::from_secs(30);
+
 /// The longest recovery of the short form that its leases justify, in seconds.
 ///
 /// - A lost worker costs its lease, a sweep and a look of another: what [`table::aim`] allows.
@@ -79,11 +82,13 @@ async fn nothing_is_lost_or_published_twice() {
 /// - Of three workers one may be stopped and one be starting. The stopped one comes back after a lease and a
 ///   quarter at the latest.
 ///
+/// - Here it runs beside every other test, whose processes take their share of two cores ([`OTHER_TESTS`]).
+///
 /// `make chaos` judges the first part alone: there are seven workers there, and nothing else runs.
 fn recovery_limit(lease: Duration) -> f64 {
     let outage = lease.mul_f64(0.5) + Duration::from_secs(5);
     let stopped = lease.mul_f64(1.25);
-    table::aim(lease) + (outage + stopped).as_secs_f64()
+    table::aim(lease) + (outage + stopped + OTHER_TESTS).as_secs_f64()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
