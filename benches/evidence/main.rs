@@ -7,11 +7,13 @@
 //! `DIR` holds `mnist/` and `fashion/` with their idx files. A row is a data set, a network, a
 //! relation of the bases and a seed; it is one JSON file under `benches/results/evidence/`, and rows
 //! that are there are not measured again. `--auto` measures again, of the rows that are there, what
-//! `auto` came to; `--table` writes the tables from the rows alone. One row, of the images shipped with
+//! `auto` came to; `--table` writes the tables from the rows alone. `--functional DIR` prints what each rule of
+//! `functional` gives, on pairs that are kept in that folder. One row, of the images shipped with
 //! the demo, is measured again by `tests/evidence.rs`.
 
 mod automatic;
 mod case;
+mod functional;
 mod images;
 mod judgement;
 mod measure;
@@ -32,6 +34,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&results)?;
     // Of what was built, as long as the checkout stands still before the first row.
     let commit = commit();
+    if let Some(cases) = argument("--functional") {
+        let data = argument("--data").ok_or("--data DIR: the folder with fashion/")?;
+        let only = argument("--only").unwrap_or_default();
+        return functional::measure(Path::new(&data), Path::new(&cases), &only);
+    }
     if !std::env::args().any(|a| a == "--table") {
         let data = argument("--data").ok_or("--data DIR: the folder with mnist/ and fashion/")?;
         let only = argument("--only").unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Decompositions in f64 that do not depend on the number of threads.
 
 use faer::{
-    Conj, Mat, MatRef, Par,
+    Conj, Mat, MatRef, Par, Spec,
     diag::Diag,
     dyn_stack::{MemBuffer, MemStack},
     linalg::{
@@ -27,7 +27,7 @@ pub fn singular_values(matrix: MatRef<f64>) -> Option<SingularValues> {
 
     let (rows, columns) = matrix.shape();
     let thin = svd::ComputeSvdVectors::Thin;
-    let need = svd::svd_scratch::<f64>(rows, columns, thin, thin, Par::Seq, Default::default());
+    let need = svd::svd_scratch::<f64>(rows, columns, thin, thin, Par::Seq, Spec::default());
     let mut memory = MemBuffer::new(need);
     svd::svd(
         matrix,
@@ -36,7 +36,7 @@ pub fn singular_values(matrix: MatRef<f64>) -> Option<SingularValues> {
         Some(v.as_mut()),
         Par::Seq,
         MemStack::new(&mut memory),
-        Default::default(),
+        Spec::default(),
     )
     .ok()?;
 
@@ -47,14 +47,14 @@ pub fn singular_values(matrix: MatRef<f64>) -> Option<SingularValues> {
 /// `A⁻¹ B` of a symmetric positive definite `A`; `None` where it is not.
 pub fn solve_positive(mut matrix: Mat<f64>, right: MatRef<f64>) -> Option<Mat<f64>> {
     let size = matrix.nrows();
-    let need = factor::cholesky_in_place_scratch::<f64>(size, Par::Seq, Default::default());
+    let need = factor::cholesky_in_place_scratch::<f64>(size, Par::Seq, Spec::default());
     let mut memory = MemBuffer::new(need);
     factor::cholesky_in_place(
         matrix.as_mut(),
-        Default::default(),
+        factor::LltRegularization::default(),
         Par::Seq,
         MemStack::new(&mut memory),
-        Default::default(),
+        Spec::default(),
     )
     .ok()?;
 

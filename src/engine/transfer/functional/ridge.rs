@@ -65,7 +65,7 @@ impl Regression {
             }
             left = best / whole;
             // Nothing that the inputs tell of what is missing.
-            if !(best < whole) {
+            if best.is_nan() || best >= whole {
                 return None;
             }
         }

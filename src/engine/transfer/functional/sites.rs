@@ -67,7 +67,7 @@ pub fn sites(graph: &Graph, rule: Rule) -> Vec<Site> {
             Rule::Outside => !readers.feeds_attention(graph, site),
             Rule::Every => true,
         })
-        .filter(|site| !readers.is_tied(graph, site.layer))
+        .filter(|site| !is_tied(graph, site.layer))
         .collect();
     found.sort_by_key(|site| (site.point(), site.layer));
     found
@@ -138,12 +138,12 @@ impl Readers {
         let reads = |&reader: &usize| matches!(graph.nodes[reader].op, Op::Attention { .. });
         self.0[site.point()].iter().any(reads)
     }
+}
 
-    /// Whether another node reads the layer's tensors.
-    fn is_tied(&self, graph: &Graph, layer: usize) -> bool {
-        let param = graph.nodes[layer].op.param();
-        graph.nodes.iter().filter(|node| node.op.param() == param).count() > 1
-    }
+/// Whether another node reads the layer's tensors.
+fn is_tied(graph: &Graph, layer: usize) -> bool {
+    let param = graph.nodes[layer].op.param();
+    graph.nodes.iter().filter(|node| node.op.param() == param).count() > 1
 }
 
 #[cfg(test)]

@@ -1,27 +1,11 @@
-//! Which layers `functional` fits: the evidence's pairs by rule and number of unlabelled inputs.
+//! Which layers `functional` fits: the pairs of the evidence by start, rule and number of unlabelled inputs.
 //!
-//! ```text
-//! cargo bench --bench functional -- --data DIR --cases DIR [--only TEXT]
-//! ```
-//!
-//! `DIR` holds `fashion/` with its idx files; trained pairs are kept below `--cases`.
-
-#[path = "evidence/case.rs"]
-#[expect(dead_code, reason = "shared with the evidence")]
-mod case;
-#[path = "evidence/images.rs"]
-#[expect(dead_code, reason = "shared with the evidence")]
-mod images;
-#[path = "evidence/networks.rs"]
-mod networks;
+//! Trained pairs are kept, so that another rule is measured on the same ones.
 
 use std::{error::Error, fs, path::Path, time::Instant};
 
 use burn::tensor::Device;
 use bytes::Bytes;
-use case::{Case, Relation};
-use images::Images;
-use networks::Network;
 use retune::engine::{
     tensors::{Checkpoint, DType, HostTensor},
     training::{Dataset, Learner},
@@ -32,27 +16,34 @@ use retune::engine::{
 };
 use safetensors::{Dtype, SafeTensors};
 
+use super::{
+    case::{Case, Relation},
+    images::Images,
+    networks::Network,
+};
+
 const NETWORKS: [&str; 4] = ["mlp-512", "vit", "conv8", "resnet18"];
 const SAMPLES: [usize; 3] = [64, 256, 1000];
+const SEEDS: u64 = 3;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let data = argument("--data").ok_or("--data DIR: the folder with fashion/")?;
-    let cases = argument("--cases").ok_or("--cases DIR: where pairs are kept")?;
-    let only = argument("--only").unwrap_or_default();
-    let seeds: u64 = argument("--seeds").map_or(Ok(1), |seeds| seeds.parse())?;
-    let folder = Path::new(&data).join("fashion");
+/// Measures the pairs of Fashion-MNIST whose name contains `only`; they are kept below `cases`.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn measure(data: &Path, cases: &Path, only: &str) -> Result<(), Box<dyn Error>> {
+    let folder = data.join("fashion");
     let (learned, judged) = (Images::read(&folder, "train")?, Images::read(&folder, "t10k")?);
 
-    for seed in 0..seeds {
+    for seed in 0..SEEDS {
         for network in NETWORKS {
             for relation in [Relation::Continued, Relation::Independent] {
                 let name = format!("fashion-{network}-{}-{seed}", relation.name());
-                if !name.contains(&only) {
+                if !name.contains(only) {
                     continue;
                 }
-                let at = Path::new(&cases).join(&name);
+                let at = cases.join(&name);
                 if !at.join("test.safetensors").exists() {
-                    Case::make((&learned, &judged), network, relation, seed)?.store(&at)?;
+                    Case::make(&learned, &judged, network, relation, seed)?.store(&at)?;
                 }
                 Pair::read(&at, network)?.measure(&name)?;
             }
@@ -156,9 +147,4 @@ fn checkpoint(path: &Path) -> Result<Checkpoint, Box<dyn Error>> {
         tensors.insert(name, tensor.ok_or("a tensor is cut off")?);
     }
     Ok(tensors)
-}
-
-fn argument(name: &str) -> Option<String> {
-    let mut arguments = std::env::args().skip_while(|a| a != name);
-    arguments.next().and_then(|_| arguments.next())
 }
