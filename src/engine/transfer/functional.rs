@@ -170,6 +170,25 @@ impl Functions<'_> {
     }
 }
 
+/// Values that one model holds at once for a sample, on its way through a fit of every layer.
+pub fn held_values(graph: &Graph, program: &Program) -> usize {
+    let sites = sites::sites(graph, Rule::Every);
+    let all: Vec<&Site> = sites.iter().collect();
+    let lifetimes = Lifetimes::of(program, &held_longer(graph, &all));
+
+    let mut alive = vec![Operand::Input];
+    let mut most = 0;
+    for position in 0..program.instructions.len() {
+        alive.push(Operand::Node(position));
+        let sizes = alive.iter().map(|&operand| program.shape(operand).iter().product::<usize>());
+        most = most.max(sizes.sum());
+        alive.retain(|&operand| {
+            operand == Operand::Node(position) || lifetimes.outlives(operand, position)
+        });
+    }
+    most
+}
+
 /// Whether what stands at the layer's point is the network's output.
 fn is_output(graph: &Graph, site: &Site) -> bool {
     let rest = &graph.nodes[site.point() + 1..];
@@ -254,12 +273,13 @@ impl Fitter<'_> {
         Some(LayerFit { layer: layer.param.to_owned(), rows, factor, left })
     }
 
-    /// Inputs of one output of the layer.
+    /// Inputs of one output of the layer, or its outputs where they are more.
     fn width(&self) -> usize {
         let node = &self.functions.graph.nodes[self.site.layer];
         let weight =
             &self.functions.new_base[&format!("{}.weight", node.op.param().unwrap_or_default())];
-        weight.len() / outputs(&node.op, weight)
+        let outputs = outputs(&node.op, weight);
+        outputs.max(weight.len() / outputs)
     }
 
     /// The layer as it is, with what its fit needs.

@@ -1,7 +1,10 @@
 //! How much a job holds at once, by stage, in bytes.
 
 use super::sizes::{EVALUATION_BATCH, Job};
-use crate::{engine::transfer::Method, pipeline::retraining::BATCH as FEW_SHOT_BATCH};
+use crate::{
+    engine::transfer::{Method, methods::functional},
+    pipeline::retraining::BATCH as FEW_SHOT_BATCH,
+};
 
 /// A process that has done nothing yet, in bytes.
 const PROCESS: f64 = 45e6;
@@ -13,14 +16,15 @@ const PAIRS: f64 = 512e6;
 const RANGES: f64 = 64e6;
 /// Partial gradients and packed panels of convolutions and attention.
 const PANELS: f64 = 32e6;
+/// Rows of a layer that is fitted, as they are copied.
+const FITTED_ROWS: f64 = 512e6;
 /// What activations take with what the allocator keeps of those let go.
 const RETAINED: f64 = 1.3;
 
 impl Job<'_> {
     /// The most that one method's candidate holds, in bytes.
     pub fn memory_of(&self, method: Method) -> f64 {
-        let solves = method != Method::Identity;
-        let stages = self.stages(solves, method.needs_data());
+        let stages = self.stages(&[method]);
         stages.iter().fold(0.0, |most: f64, (_, bytes)| most.max(*bytes)).round()
     }
 
@@ -31,9 +35,7 @@ impl Job<'_> {
 
     /// The most that each stage holds, in bytes.
     pub fn memory(&self) -> Vec<(&'static str, f64)> {
-        let solves = self.methods.iter().any(|method| *method != Method::Identity);
-        let gradients = self.methods.iter().any(|method| method.needs_data());
-        let mut stages = self.stages(solves || self.is_auto(), gradients);
+        let mut stages = self.stages(self.methods);
         let few = self.is_auto() && self.samples.train > 0 && self.samples.validation > 0;
         let batch = self.spec.fine_tune.as_ref().map(|plan| plan.batch_size);
         if let Some(batch) = batch.or(few.then_some(FEW_SHOT_BATCH)) {
@@ -61,8 +63,11 @@ impl Job<'_> {
         RETAINED * all.min(most) + panels
     }
 
-    /// What a candidate takes, where a permutation is solved for and from gradients.
-    fn stages(&self, solves: bool, gradients: bool) -> Vec<(&'static str, f64)> {
+    /// What the candidates of some methods take, by what they do.
+    fn stages(&self, methods: &[Method]) -> Vec<(&'static str, f64)> {
+        let is_fit = |method: &Method| *method == Method::Functional;
+        let solves = methods.iter().any(|method| *method != Method::Identity && !is_fit(method));
+        let gradients = methods.iter().any(|method| method.needs_data() && !is_fit(method));
         let (model, always) = (self.model(), self.always());
         let kept = if gradients { 2.0 * model * self.timesteps as f64 } else { 0.0 };
         let kept = if kept <= PAIRS { kept } else { 0.0 };
@@ -79,6 +84,16 @@ impl Job<'_> {
 
         if gradients {
             stages.push(("gradients", always + kept + 3.0 * model + self.held(self.batch())));
+        }
+
+        if methods.iter().any(is_fit) && self.samples.train > 0 {
+            // Activations of seven models, bounded, and four results; of a large model one.
+            let samples = self.samples.train.min(functional::MOST_SAMPLES) as f64;
+            let activations = 7.0 * 4.0 * samples * 3.0 * self.load.largest;
+            let held = activations.min(functional::MAX_ACTIVATIONS as f64);
+            let results = (4.0 * model).min(functional::MAX_RESULTS as f64).max(model);
+            let rows = (6.0 * 8.0 * samples * self.load.largest).min(FITTED_ROWS);
+            stages.push(("functional", always + held + results + rows));
         }
 
         if self.samples.validation > 0 {

@@ -157,7 +157,10 @@ impl Samples {
             Method::Gradfix => Count::new(batch, batch),
             Method::Bico => Count::new(both, 0),
             Method::Theseus => Count::new(0, both),
-            Method::Functional => Count::new(0, functional::forwards(self.train, across_widths)),
+            Method::Functional => Count::new(
+                0,
+                functional::forwards(self.train.min(functional::MOST_SAMPLES), across_widths),
+            ),
             Method::Identity | Method::WeightMatching => Count::default(),
         }
     }

@@ -168,7 +168,8 @@ impl Job<'_> {
 
     /// Four models over the inputs for every fit, and as many products again for what is solved.
     fn functional(&self) -> Work {
-        let forwards = functional::forwards(self.samples.train, false) as f64;
+        let forwards =
+            functional::forwards(self.samples.train.min(functional::MOST_SAMPLES), false) as f64;
         Work {
             forwards: SOLVING_SHARE * forwards,
             batches: forwards / self.batch().max(1.0),

@@ -12,8 +12,8 @@ use crate::{
 
 /// Rows that one fit sees at most.
 const MAX_ROWS: usize = 60_000;
-/// Values of a layer's inputs that one fit holds at most, f64: 1 GB.
-const MAX_VALUES: usize = 1 << 27;
+/// Values of a layer's inputs, and of its outputs, that one fit holds at most, f64: 256 MB.
+const MAX_VALUES: usize = 1 << 25;
 
 /// A sample and a position of it.
 pub type Row = (usize, usize);
@@ -54,7 +54,7 @@ impl Counted {
     }
 }
 
-/// Rows that a fit with inputs of this width takes.
+/// Rows that a fit with inputs or outputs of this width takes.
 pub fn most_rows(width: usize) -> usize {
     (MAX_VALUES / width.max(1)).min(MAX_ROWS)
 }

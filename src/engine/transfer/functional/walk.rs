@@ -37,7 +37,8 @@ impl Lifetimes {
         Self(last)
     }
 
-    fn outlives(&self, operand: Operand, position: usize) -> bool {
+    /// Whether it is read after this node.
+    pub fn outlives(&self, operand: Operand, position: usize) -> bool {
         self.0.get(&operand).is_some_and(|&last| last > position)
     }
 }

@@ -8,6 +8,7 @@ use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
+    network::{Graph, Program},
     profiler::Work,
     symmetry::Permutation,
     tensors::Checkpoint,
@@ -15,7 +16,7 @@ use crate::{
     transfer::{
         alignment::Alignment,
         evidence::{FunctionalEvidence, FunctionalTrial},
-        functional::{Fitted, Functions, Rule, Start, Variant},
+        functional::{self, Fitted, Functions, Rule, Start, Variant},
         options::Head,
         problem::{Problem, TransferError},
         transport::Transport,
@@ -24,17 +25,33 @@ use crate::{
 
 /// Inputs that a fit sees at most.
 pub const MOST_SAMPLES: usize = 1024;
+/// Bytes of activations that all models of a fit hold at once: fewer inputs are taken where each is large.
+pub const MAX_ACTIVATIONS: usize = 2 << 30;
+/// Bytes of results that are fitted side by side. Of a larger model one fit is made, and none beside it.
+pub const MAX_RESULTS: usize = 4 << 30;
+/// Cosine of the bases' parameters from which on that one fit starts from the update (ours).
+const ONE_LINEAGE: f64 = 0.5;
 /// The rules that are tried from every start.
 const RULES: [Rule; 2] = [Rule::Head, Rule::Every];
 /// Through the network: the trials together, and the fit in full.
 const RUNS: usize = 2;
+/// Inputs that a fit sees however large they are.
+const LEAST_SAMPLES: usize = 8;
 /// One in so many inputs is held back while the fit is chosen.
 const HELD_BACK: usize = 5;
 
-/// Forward passes of all fits on so many training samples, of single samples.
-pub fn forwards(train: usize, across_widths: bool) -> usize {
+/// Inputs of a fit, of so many training samples.
+pub fn samples(graph: &Graph, program: &Program, train: usize) -> usize {
+    let each = size_of::<f32>() * functional::held_values(graph, program);
+    let walks = 3 + 2 * RULES.len();
+    let fit = MAX_ACTIVATIONS / (walks * each).max(1);
+    MOST_SAMPLES.min(train).min(fit.max(LEAST_SAMPLES))
+}
+
+/// Forward passes of all fits on so many inputs, of single samples.
+pub fn forwards(samples: usize, across_widths: bool) -> usize {
     let starts = if across_widths { 1 } else { 2 };
-    let (samples, trials) = (MOST_SAMPLES.min(train), RULES.len() * starts);
+    let trials = RULES.len() * starts;
     let held = samples / HELD_BACK;
     // Three models beside the results, and what is predicted for the inputs that are held back.
     (samples - held) * (3 + trials) + held * (1 + trials) + samples * (3 + 1)
@@ -49,11 +66,14 @@ pub fn forwards(train: usize, across_widths: bool) -> usize {
 /// Without inputs.
 pub fn align(problem: &Problem) -> Result<Alignment, TransferError> {
     let fits = Fits::new(problem);
-    let trials = fits.trials()?;
+    let trials = if fits.is_large() { Vec::new() } else { fits.trials()? };
 
     let best = (1..trials.len())
         .fold(0, |best, i| if trials[i].divergence < trials[best].divergence { i } else { best });
-    let FunctionalTrial { start, rule, .. } = trials[best];
+    let (start, rule) = match trials.get(best) {
+        Some(trial) => (trial.start, trial.rule),
+        None => (fits.likely_start(), Rule::Every),
+    };
     let whole = Run { fitted: fits.inputs.len(), done: 1 };
     let found = fits.fit(&[(start, rule)], whole)?;
     let Fitted { model, layers } = found.into_iter().next().ok_or(TransferError::Interrupted)?;
@@ -89,7 +109,8 @@ impl<'p> Fits<'p> {
     fn new(problem: &'p Problem<'p>) -> Self {
         let train = problem.train.expect("a checked specification gives the fit inputs");
         let mut rng = ChaCha8Rng::seed_from_u64(problem.seed);
-        let samples = MOST_SAMPLES.min(train.len());
+        let (graph, program) = (problem.learner.graph(), problem.learner.program());
+        let samples = samples(graph, program, train.len());
         let inputs = index::sample(&mut rng, train.len(), samples).into_vec();
 
         let identity = problem.source.is_none().then(|| {
@@ -97,6 +118,21 @@ impl<'p> Fits<'p> {
             problem.carried(&transport, problem.trajectory.timesteps(), 1.0)
         });
         Self { problem, inputs, identity }
+    }
+
+    /// Whether several results are too much to hold.
+    fn is_large(&self) -> bool {
+        let values: usize = self.problem.target.iter().map(|(_, tensor)| tensor.len()).sum();
+        2 * RULES.len() * size_of::<f32>() * values > MAX_RESULTS
+    }
+
+    /// Where the one fit of a large model starts.
+    fn likely_start(&self) -> Start {
+        let [old, new] = [self.problem.trajectory.base(), self.problem.target]
+            .map(|model| self.problem.learned(model));
+        let is_related = self.identity.is_some()
+            && old.inner(&new) >= ONE_LINEAGE * (old.inner(&old) * new.inner(&new)).sqrt();
+        if is_related { Start::Identity } else { Start::NewBase }
     }
 
     /// Every start with every rule, judged by the inputs that are held back.
