@@ -121,6 +121,14 @@ impl Method {
         }
     }
 
+    /// What the method reads training samples for, in an error.
+    pub fn needs(self) -> &'static str {
+        match self {
+            Self::Functional => "inputs of the task",
+            _ => "gradients",
+        }
+    }
+
     /// Whether the method reads training samples.
     pub fn needs_data(self) -> bool {
         !matches!(self, Self::Identity | Self::WeightMatching)

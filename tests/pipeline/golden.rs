@@ -130,6 +130,7 @@ fn golden_every_method() {
     let mut spec = case.spec();
     spec["methods"] = json!([
         "identity",
+        "functional",
         "weight_matching",
         "gmt",
         "fgmt",
@@ -175,7 +176,7 @@ fn golden_rejected() {
 fn golden_head_adopted() {
     let case = headless();
     let mut spec = case.spec();
-    spec["methods"] = json!(["weight_matching"]);
+    spec["methods"] = json!(["weight_matching", "functional"]);
     let report = hold_job("head_adopted", &case, &spec);
     assert!(report["head"].is_object());
 }
@@ -213,7 +214,7 @@ fn golden_language_model() {
         put_sentences(&case, &format!("{name}.safetensors"), count, seed);
     }
     let mut spec = case.spec();
-    spec["methods"] = json!(["weight_matching", "fgmt"]);
+    spec["methods"] = json!(["weight_matching", "fgmt", "functional"]);
     spec["options"] = json!({"timesteps": 2, "batch_size": 8});
     hold_job("language_model", &case, &spec);
 }
@@ -237,7 +238,7 @@ fn put_sentences(case: &Case, name: &str, count: usize, seed: u64) {
 #[test]
 fn golden_other_width() {
     let (case, mut spec) = a_wider_base();
-    spec["methods"] = json!(["bico", "theseus"]);
+    spec["methods"] = json!(["bico", "theseus", "functional"]);
     hold_job("other_width", &case, &spec);
 }
 

@@ -114,7 +114,7 @@ impl Spec {
             if method.needs_data() && !self.has_train() {
                 faults.push(Fault::new(
                     format!("/methods/{i}"),
-                    format!("{} needs gradients: give data.train", method.name()),
+                    format!("{} needs {}: give data.train", method.name(), method.needs()),
                 ));
             }
         }
