@@ -16,6 +16,7 @@ mod alignment;
 pub mod candidate;
 pub mod compatibility;
 pub mod diagnosis;
+mod error;
 mod evidence;
 pub mod functional;
 pub mod gradient_store;
@@ -33,11 +34,12 @@ pub mod widths;
 
 pub use alignment::Alignment;
 pub use candidate::{Candidate, Score};
+pub use error::TransferError;
 pub use evidence::{
     Evidence, FunctionalEvidence, FunctionalTrial, GroupEvidence, MapEvidence, Mask,
 };
 pub use gradient_store::{GradientStore, InMemory};
 pub use options::{Alpha, Head, Method, Schedule, Step};
-pub use problem::{Problem, STATISTICS_SAMPLES, TransferError, WEIGHT_ANCHOR};
+pub use problem::{Problem, STATISTICS_SAMPLES, WEIGHT_ANCHOR};
 pub use trajectory::Trajectory;
 pub use transport::Transport;

@@ -4,9 +4,10 @@ use serde::Serialize;
 
 use super::{
     alignment::Alignment,
+    error::TransferError,
     evidence::{Evidence, FunctionalEvidence, GroupEvidence, MapEvidence, Mask},
     options::{Alpha, Method, Step},
-    problem::{Problem, TransferError},
+    problem::Problem,
     transport::Transport,
 };
 use crate::{

@@ -35,7 +35,7 @@ use crate::{
     network::{Graph, Op, Operand, Program, op::Pair},
     tensors::{Checkpoint, HostTensor, matmul::exact_product},
     training::Batch,
-    transfer::problem::TransferError,
+    transfer::error::TransferError,
 };
 
 pub use sites::Rule;

@@ -19,11 +19,7 @@ pub mod layer_maps;
 mod oracle;
 mod weight_matching;
 
-use super::{
-    alignment::Alignment,
-    options::Method,
-    problem::{Problem, TransferError},
-};
+use super::{alignment::Alignment, error::TransferError, options::Method, problem::Problem};
 use crate::{symmetry::Permutation, training::FineTunePlan};
 use gradient_matching::Variant;
 use layer_maps::Outputs;

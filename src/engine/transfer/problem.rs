@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::{
+    error::TransferError,
     gradient_store::{GradientStore, InMemory},
     options::Head,
     trajectory::Trajectory,
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     network::{ParamUse, Role},
     profiler::{Profiler, Work},
-    symmetry::{Permutation, Symmetry, assignment::NotFinite},
+    symmetry::{Permutation, Symmetry},
     tensors::{Checkpoint, HostTensor},
     training::{Dataset, Learner},
 };
@@ -53,17 +54,6 @@ pub struct Problem<'a> {
     pub shelf: &'a dyn GradientStore,
     /// Asked before every timestep with `(done, total)`.
     pub go_on: &'a dyn Fn(usize, usize) -> ControlFlow<()>,
-}
-
-/// Why a transfer ended early.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TransferError {
-    #[error("interrupted")]
-    Interrupted,
-    #[error("gradients or parameters overflow: {0}")]
-    NotFinite(#[from] NotFinite),
-    #[error("what the bases' layers see overflows: it has no singular values")]
-    NoSingularValues,
 }
 
 impl<'a> Problem<'a> {

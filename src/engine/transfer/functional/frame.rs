@@ -8,7 +8,7 @@ use crate::{
         matmul::exact_product,
         solve::{SingularValues, singular_values},
     },
-    transfer::problem::TransferError,
+    transfer::error::TransferError,
 };
 
 /// Weight of the identity beside the product's norm: it decides what no row shows. Between a base and

@@ -15,10 +15,11 @@ use crate::{
     training::{Agreement, Batch, Predictions},
     transfer::{
         alignment::Alignment,
+        error::TransferError,
         evidence::{FunctionalEvidence, FunctionalTrial},
         functional::{self, Fitted, Functions, Rule, Start, Variant},
         options::Head,
-        problem::{Problem, TransferError},
+        problem::Problem,
         transport::Transport,
     },
 };

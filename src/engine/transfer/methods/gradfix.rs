@@ -13,9 +13,7 @@ use crate::{
     profiler::Work,
     tensors::Checkpoint,
     transfer::{
-        alignment::Alignment,
-        evidence::Mask,
-        problem::{Problem, TransferError},
+        alignment::Alignment, error::TransferError, evidence::Mask, problem::Problem,
         transport::Transport,
     },
 };

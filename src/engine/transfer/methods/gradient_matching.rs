@@ -23,9 +23,10 @@ use crate::{
     training::{Batch, Dataset},
     transfer::{
         alignment::Alignment,
+        error::TransferError,
         evidence::{Evidence, GroupEvidence, certificate_names},
         gradient_store::{GradientKey, Reached, Side},
-        problem::{Problem, TransferError},
+        problem::Problem,
         transport::Transport,
     },
 };

@@ -27,9 +27,10 @@ use crate::{
     training::{CrossCovariances, Place},
     transfer::{
         alignment::Alignment,
+        error::TransferError,
         evidence::MapEvidence,
         maps::Maps,
-        problem::{Problem, STATISTICS_SAMPLES, TransferError},
+        problem::{Problem, STATISTICS_SAMPLES},
         transport::Transport,
     },
 };

@@ -8,10 +8,7 @@ use crate::{
     profiler::Work,
     tensors::Checkpoint,
     training::{End, Event, FineTunePlan},
-    transfer::{
-        alignment::Alignment,
-        problem::{Problem, TransferError},
-    },
+    transfer::{alignment::Alignment, error::TransferError, problem::Problem},
 };
 
 pub fn align(problem: &Problem, plan: &FineTunePlan) -> Result<Alignment, TransferError> {

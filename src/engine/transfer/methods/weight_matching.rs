@@ -10,8 +10,9 @@ use crate::{
     tensors::Checkpoint,
     transfer::{
         alignment::Alignment,
+        error::TransferError,
         evidence::{Evidence, GroupEvidence, certificate_names},
-        problem::{Problem, TransferError},
+        problem::Problem,
     },
 };
 

@@ -2,7 +2,7 @@
 
 use faer::Mat;
 
-use crate::transfer::problem::TransferError;
+use crate::transfer::error::TransferError;
 
 /// Weight of the weight-matching π beside the largest singular value, and the share of it below
 /// which a singular value counts as not determined.
