@@ -108,7 +108,7 @@ fn between_widths_auto_tries_what_leads_there() {
         let rung = ladder.iter().find(|rung| rung["method"] == method).expect("every rung");
         (rung["taken"] == true, rung["reason"].as_str().expect("a reason").to_owned())
     };
-    assert!(taken("bico").0);
+    assert!(taken("functional").0);
     for method in ["identity", "weight_matching", "fgmt"] {
         let (taken, reason) = taken(method);
         assert!(!taken && reason.contains("differ in width"), "{method}: {reason}");
