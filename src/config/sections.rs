@@ -46,7 +46,7 @@ pub struct Http {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Storage {
-    /// Empty: `<data dir>/objects/` alone; see [`Settings::storage_roots`].
+    /// Empty: `<data dir>/objects/` alone; see [`Settings::storage_roots`](crate::config::Settings::storage_roots).
     pub roots: Vec<String>,
     pub s3: S3,
     /// By the tenant's id.
