@@ -24,7 +24,7 @@ use crate::{
         symmetry::Symmetry,
         tensors::{Signature, TensorInfo},
         training::{Load, flops::forward_flops},
-        transfer::{Method, ladder},
+        transfer::{Method, ladder, methods::functional},
     },
     storage::Storage,
 };
@@ -98,7 +98,13 @@ impl Forecast {
         };
         let methods = match &spec.methods {
             Methods::Named(methods) => methods.iter().map(|method| Method::from(*method)).collect(),
-            Methods::Auto => ladder::methods(samples.train > 0, models.across_widths),
+            Methods::Auto => {
+                let mut rungs = ladder::methods(samples.train > 0, models.across_widths);
+                let shapes = models.target.values();
+                let values = shapes.map(|info| info.shape.iter().product::<usize>()).sum();
+                rungs.retain(|rung| *rung != Method::Functional || !functional::is_large(values));
+                rungs
+            }
         };
         Ok(Self { models, samples, network, methods, timesteps })
     }

@@ -41,6 +41,12 @@ const LEAST_SAMPLES: usize = 8;
 /// One in so many inputs is held back while the fit is chosen.
 const HELD_BACK: usize = 5;
 
+/// Whether several results of so many values are too much to hold. One fit is made then, and `auto` makes
+/// none.
+pub fn is_large(values: usize) -> bool {
+    2 * RULES.len() * size_of::<f32>() * values > MAX_RESULTS
+}
+
 /// Inputs of a fit, of so many training samples.
 pub fn samples(graph: &Graph, program: &Program, train: usize) -> usize {
     let each = size_of::<f32>() * functional::held_values(graph, program);
@@ -121,10 +127,8 @@ impl<'p> Fits<'p> {
         Self { problem, inputs, identity }
     }
 
-    /// Whether several results are too much to hold.
     fn is_large(&self) -> bool {
-        let values: usize = self.problem.target.iter().map(|(_, tensor)| tensor.len()).sum();
-        2 * RULES.len() * size_of::<f32>() * values > MAX_RESULTS
+        is_large(self.problem.target.iter().map(|(_, tensor)| tensor.len()).sum())
     }
 
     /// Where the one fit of a large model starts.
