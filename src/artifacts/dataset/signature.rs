@@ -109,14 +109,11 @@ fn check_ids_signature(signature: &Signature, location: &Location) -> Result<(),
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::engine::tensors::{Checkpoint, HostTensor};
 
     fn i64s(shape: &[usize], values: &[i64]) -> HostTensor {
-        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        HostTensor::from_bytes(DType::I64, shape.to_vec(), Bytes::from(bytes)).unwrap()
+        HostTensor::from_i64(shape.to_vec(), values)
     }
 
     fn location() -> Location {
