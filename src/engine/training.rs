@@ -19,6 +19,7 @@ mod gradient;
 pub mod known_answers;
 mod micro_batch;
 pub mod optimizer;
+mod paired;
 #[cfg(test)]
 mod pytorch;
 mod running_statistics;
@@ -44,6 +45,7 @@ pub use fine_tune::{End, Epoch, Event, FineTunePlan, FineTuned};
 pub use flops::Cost;
 pub use gradient::Gradient;
 pub use optimizer::Optimizer;
+pub use paired::{Paired, Tally};
 pub use running_statistics::STATISTICS_SAMPLES;
 
 use super::{
