@@ -39,6 +39,8 @@ pub mod names;
 
 mod card;
 
+mod predictions;
+
 // Model folders for tests and benches alone.
 pub mod testing;
 
@@ -48,6 +50,7 @@ pub use card::{Card, licence_of};
 pub use error::ArtifactError;
 pub use lora::Adapter;
 pub use model::{Model, ModelFolder};
+pub use predictions::{Column, Predictions};
 pub use result::{Begun, ResultWriter};
 pub use trajectory::Trajectory;
 

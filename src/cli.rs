@@ -50,7 +50,7 @@ use uuid::Uuid;
 
 use crate::{
     config::{S3, Settings},
-    pipeline::Verdict,
+    pipeline::{Recommendation, Verdict},
     service::{
         database::Database,
         private_cluster::{self, ClusterError, PrivateCluster},
@@ -125,11 +125,24 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// How a command ends whose job is done: a model that was not published is no success to a script.
-pub fn judged(verdict: Verdict) -> ExitCode {
-    match verdict {
-        Verdict::Published => ExitCode::SUCCESS,
-        Verdict::Rejected => ExitCode::from(REJECTED),
+/// What a job came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged {
+    pub verdict: Verdict,
+    pub recommendation: Option<Recommendation>,
+    /// Its owner said what is enough.
+    pub has_gate: bool,
+}
+
+impl Judged {
+    /// How a command ends whose job is done: a model that was not published is no success to a script, nor one
+    /// on which the samples could not decide, where no gate has.
+    pub fn exit_code(self) -> ExitCode {
+        let collects = self.recommendation == Some(Recommendation::Collect) && !self.has_gate;
+        match self.verdict {
+            Verdict::Published if !collects => ExitCode::SUCCESS,
+            _ => ExitCode::from(REJECTED),
+        }
     }
 }
 

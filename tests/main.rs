@@ -54,5 +54,6 @@ mod pipeline {
     mod same_bytes;
     mod streaming;
     mod trainer;
+    mod unlabelled;
     mod widths;
 }

@@ -52,17 +52,65 @@ pub fn measure(data: &Path, cases: &Path, only: &str) -> Result<(), Box<dyn Erro
     Ok(())
 }
 
-struct Pair {
-    network: Network,
-    old: Checkpoint,
-    tuned: Checkpoint,
-    new: Checkpoint,
-    inputs: Dataset,
-    test: Dataset,
+/// A kept pair of bases with a tuning of the old one.
+pub struct Pair {
+    pub network: Network,
+    pub old: Checkpoint,
+    pub tuned: Checkpoint,
+    pub new: Checkpoint,
+    pub inputs: Dataset,
+    pub test: Dataset,
 }
 
 impl Pair {
-    fn read(at: &Path, network: &str) -> Result<Self, Box<dyn Error>> {
+    /// The new base with the old update added as it is.
+    pub fn identity(&self) -> Checkpoint {
+        self.new.shifted(&self.old, &self.tuned, 1.0)
+    }
+
+    /// The new base with layers fitted on the first so many inputs.
+    ///
+    /// # Errors
+    /// As [`Functions::fit`].
+    pub fn fitted(
+        &self,
+        learner: &Learner,
+        samples: usize,
+        rule: Rule,
+    ) -> Result<Checkpoint, Box<dyn Error>> {
+        let fitted = self.fit(learner, samples, Variant { start: &self.new, rule })?;
+        Ok(fitted.model)
+    }
+
+    fn fit(
+        &self,
+        learner: &Learner,
+        samples: usize,
+        variant: Variant,
+    ) -> Result<Fitted, Box<dyn Error>> {
+        let positions: Vec<usize> = (0..samples.min(self.inputs.len())).collect();
+        let inputs = self.inputs.batch(&positions);
+        let functions = Functions {
+            graph: &self.network.graph,
+            program: learner.program(),
+            source_program: learner.program(),
+            old_base: &self.old,
+            old_tuned: &self.tuned,
+            new_base: &self.new,
+            inputs: &inputs,
+            keeps_head: false,
+            seed: 0,
+        };
+        let go_on = |_, _| Ok::<_, TransferError>(());
+        let mut fitted = functions.fit(&[variant], &go_on)?;
+        fitted.pop().ok_or_else(|| "a variant has a fit".into())
+    }
+
+    /// Reads what [`Case::store`] has written.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn read(at: &Path, network: &str) -> Result<Self, Box<dyn Error>> {
         let model = |name: &str| checkpoint(&at.join(name).join("model.safetensors"));
         let images = |name: &str| -> Result<Dataset, Box<dyn Error>> {
             let file = checkpoint(&at.join(format!("{name}.safetensors")))?;
@@ -86,7 +134,7 @@ impl Pair {
             let model = learner.with_statistics(model, &self.inputs, STATISTICS_SAMPLES, 128);
             100.0 * learner.evaluate(&model, &self.test).accuracy
         };
-        let identity = self.new.shifted(&self.old, &self.tuned, 1.0);
+        let identity = self.identity();
         println!(
             "{name}: tuned {:.1}, before {:.1}, identity {:.1}",
             100.0 * learner.evaluate(&self.tuned, &self.test).accuracy,
@@ -94,36 +142,21 @@ impl Pair {
             accuracy(&identity)
         );
         for samples in SAMPLES.into_iter().map(|n| n.min(self.inputs.len())) {
-            let positions: Vec<usize> = (0..samples).collect();
-            let inputs = self.inputs.batch(&positions);
             for (start_name, start) in [("base", &self.new), ("identity", &identity)] {
                 for rule in [Rule::Head, Rule::Writers, Rule::Outside, Rule::Every] {
                     let begun = Instant::now();
-                    let functions = Functions {
-                        graph,
-                        program: learner.program(),
-                        source_program: learner.program(),
-                        old_base: &self.old,
-                        old_tuned: &self.tuned,
-                        new_base: &self.new,
-                        inputs: &inputs,
-                        keeps_head: false,
-                        seed: 0,
-                    };
-                    let go_on = |_, _| Ok::<_, TransferError>(());
-                    let fitted = functions.fit(&[Variant { start, rule }], &go_on)?;
+                    let Fitted { model, layers } =
+                        self.fit(&learner, samples, Variant { start, rule })?;
                     let seconds = begun.elapsed().as_secs_f64();
-                    for Fitted { model, layers } in fitted {
-                        let left = layers.iter().map(|layer| layer.left.to_string());
-                        println!(
-                            "  n {samples:4} from {start_name:8} {:8} {:5.1} %  {seconds:5.1} s  left {}",
-                            rule.name(),
-                            accuracy(&model),
-                            left.map(|left| left.chars().take(4).collect())
-                                .collect::<Vec<String>>()
-                                .join(" ")
-                        );
-                    }
+                    let left = layers.iter().map(|layer| layer.left.to_string());
+                    println!(
+                        "  n {samples:4} from {start_name:8} {:8} {:5.1} %  {seconds:5.1} s  left {}",
+                        rule.name(),
+                        accuracy(&model),
+                        left.map(|left| left.chars().take(4).collect())
+                            .collect::<Vec<String>>()
+                            .join(" ")
+                    );
                 }
             }
         }

@@ -164,8 +164,11 @@ mod tests {
     fn a_card_names_base_method_metrics_and_digests() {
         let measured = Measured {
             split: "test".into(),
-            accuracy: 0.5,
-            loss: 1.0,
+            accuracy: Some(0.5),
+            loss: Some(1.0),
+            agreement: None,
+            divergence: None,
+            target_agreement_before: None,
             recovery: None,
             source_accuracy: None,
             target_accuracy_before: None,

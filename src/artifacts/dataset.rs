@@ -1,8 +1,9 @@
-//! Labelled samples, as a safetensors file or in Parquet.
+//! Samples, with or without labels, as a safetensors file or in Parquet.
 //!
 //! A safetensors file has `inputs` (f32, or u8 read as value/255) `[N, …]`, or
 //! `input_ids` i64 `[N, S]` with an optional `attention_mask` (0: padded) and `token_type_ids`, both i64
-//! `[N, S]`; and `labels` i64 `[N]`. A masked id below zero is no token at all: it fills a shorter row up.
+//! `[N, S]`; and `labels` i64 `[N]`, which may
+//! be absent. A masked id below zero is no token at all: it fills a shorter row up.
 //! What else a network could read beside the ids is refused, not dropped. For a language model `labels` are i64 `[N, S]` beside the ids, −100 where nothing is to be
 //! predicted; position t predicts the label at t + 1, as Hugging Face has it. A file whose name ends in
 //! `.parquet` is read into the same tensors, and so is a folder of such files.
@@ -15,8 +16,8 @@ mod tokens;
 use crate::{
     contract::spec::Preprocess,
     engine::{
-        tensors::{Checkpoint, DType, HostTensor},
-        training::{Dataset, cross_entropy::IGNORED},
+        tensors::{Checkpoint, DType, HostTensor, Signature},
+        training::{Dataset, cross_entropy::IGNORED, dataset::next_labels},
     },
     storage::{Location, Storage},
 };
@@ -52,8 +53,12 @@ pub struct DatasetInfo {
     pub samples: usize,
     /// Shape of one sample.
     pub sample_shape: Vec<usize>,
+    pub has_labels: bool,
     /// Bytes of its files.
     pub size: u64,
+    /// Bytes that it will take in memory: what is decoded is held there, what lies in a safetensors file is
+    /// read from it.
+    pub held: u64,
 }
 
 /// Looks at a dataset's header; of Parquet at its first rows too. Decoded images will have `channels`.
@@ -81,7 +86,24 @@ pub fn look(
     let signatures = signatures.collect::<Result<_, _>>()?;
     let signature = shards::joined_signature(location, signatures)?;
 
-    check_signature(&signature, location).map(|info| DatasetInfo { size, ..info })
+    let held = held(&signature, files.iter().any(is_parquet));
+    check_signature(&signature, location).map(|info| DatasetInfo { size, held, ..info })
+}
+
+/// Bytes in memory of a dataset with this header.
+fn held(signature: &Signature, is_decoded: bool) -> u64 {
+    let of_tensors = signature.iter().map(|(name, info)| {
+        let values = info.shape.iter().fold(1, |values: u64, &n| values.saturating_mul(n as u64));
+        let bytes = match name.as_str() {
+            LABELS => size_of::<i64>(),
+            // Packed.
+            IDS => size_of::<f32>(),
+            INPUTS if is_decoded => info.dtype.size(),
+            _ => 0,
+        };
+        values.saturating_mul(bytes as u64)
+    });
+    of_tensors.fold(0, u64::saturating_add)
 }
 
 /// Reads a dataset and checks its values.
@@ -117,10 +139,7 @@ pub fn read(
     };
 
     let info = check_signature(&checkpoint.signature(), location)?;
-    let labels: Vec<i64> = integers(&checkpoint[LABELS]);
-    let of_tokens = checkpoint[LABELS].shape().len() == 2;
-    let given: Vec<i64> = labels.iter().copied().filter(|&l| !of_tokens || l != IGNORED).collect();
-    check_labels(&given, i64::MAX as usize, location)?;
+    let labels = checkpoint.get(LABELS).map(|labels| Labels::read(labels, location)).transpose()?;
 
     if let Some(ids) = checkpoint.get(IDS) {
         if preprocess.is_some() {
@@ -128,12 +147,8 @@ pub fn read(
             return Err(ArtifactError::tensor("invalid_preprocess", location, IDS, detail));
         }
         let beside = Beside { mask: checkpoint.get(MASK), types: checkpoint.get(TYPES) };
-        let ids = packed_tokens(ids, beside, location)?;
-        let dataset = if of_tokens {
-            Dataset::of_tokens(ids, &labels)
-        } else {
-            Dataset::from_floats(ids, labels)
-        };
+        let dataset = Dataset::unlabelled(packed_tokens(ids, beside, location)?);
+        let dataset = Labels::set(labels, dataset);
         let has_types = beside.types.is_some();
         let dataset = if has_types { dataset.with_token_types() } else { dataset };
         return Ok((dataset, inputs_read));
@@ -147,12 +162,36 @@ pub fn read(
         reading.preprocess.is_none() && inputs.dtype() == DType::U8 && fits
     });
     let preprocess = preprocess.or(stated);
-    let dataset = if inputs.dtype() == DType::U8 {
-        Dataset::from_pixels(inputs, labels)
-    } else {
-        Dataset::from_floats(inputs, labels)
-    };
+    let dataset = Labels::set(labels, Dataset::unlabelled(inputs));
     Ok((normalised(dataset, preprocess, location)?, inputs_read))
+}
+
+/// The labels of a file.
+enum Labels {
+    OfSamples(Vec<i64>),
+    /// At the tokens themselves.
+    OfTokens(Vec<i64>),
+}
+
+impl Labels {
+    fn read(tensor: &HostTensor, location: &Location) -> Result<Self, ArtifactError> {
+        let labels = integers(tensor);
+        let of_tokens = tensor.shape().len() == 2;
+        let given = labels.iter().copied().filter(|&label| !of_tokens || label != IGNORED);
+        check_labels(&given.collect::<Vec<_>>(), i64::MAX as usize, location)?;
+        Ok(if of_tokens { Self::OfTokens(labels) } else { Self::OfSamples(labels) })
+    }
+
+    fn set(labels: Option<Self>, dataset: Dataset) -> Dataset {
+        match labels {
+            None => dataset,
+            Some(Self::OfSamples(labels)) => dataset.labelled(labels),
+            Some(Self::OfTokens(labels)) => {
+                let length = dataset.sample_shape()[0];
+                dataset.labelled(next_labels(&labels, length))
+            }
+        }
+    }
 }
 
 /// Refuses labels outside `0..classes`.

@@ -32,6 +32,7 @@ use super::{
     card::Card,
     error::ArtifactError,
     model::ModelFolder,
+    predictions::Predictions,
     tensors::{self, NotFinite},
 };
 use election::Elected;
@@ -211,6 +212,18 @@ impl<'a> ResultWriter<'a> {
     /// What keeps the store from answering; `stopped`.
     pub fn report(&mut self, report: &Value) -> Result<(), ArtifactError> {
         self.put(&ResultKey::Report, pretty(report))
+    }
+
+    /// Writes `predictions.parquet`.
+    ///
+    /// # Errors
+    /// As [`ResultWriter::report`].
+    pub fn predictions(&mut self, predictions: &Predictions) -> Result<(), ArtifactError> {
+        let bytes = predictions.to_parquet().map_err(|error| {
+            let detail = format!("cannot be written as a table: {error}");
+            ArtifactError::fault("unwritable_predictions", &self.folder, detail)
+        })?;
+        self.put(&ResultKey::Predictions, bytes)
     }
 
     /// Writes the model card, which lists the digests of what has been written before it.

@@ -31,7 +31,7 @@ use crate::{
     contract::report::Report,
     service::{domain::transfers::Status, private_cluster},
 };
-use case::{Case, fresh_folder};
+use case::{Case, FEW, fresh_folder};
 use comparison::Row;
 use service::Service;
 use training::{BATCH, Network, Trainer, WIDTH};
@@ -109,18 +109,22 @@ impl Demo<'_> {
         let client = Client::open(connection)?;
         tellln!("  submitting to {}", service.url);
         let methods = ["identity", "weight_matching", "fgmt"];
-        let (done, report) = self.transfer(&client, &folder, &methods).await?;
+        let job = specification(&folder, &methods, seed);
+        let (done, report) = self.transfer(&client, &job).await?;
         let mut rows = comparison::of_report(&report, &case.tuned)?;
         if report.winner != "fgmt" {
             // The epoch went to the winner; the table shows FGMT with one, too.
-            let (_, report) = self.transfer(&client, &folder, &["fgmt"]).await?;
+            let job = specification(&folder, &["fgmt"], seed);
+            let (_, report) = self.transfer(&client, &job).await?;
             rows.push(comparison::with_epoch(&report)?);
         }
 
         let budget = rows.last().map_or(0, |row| row.sample_gradients);
         let (plain, rate) = comparison::plain(&case, &trainer, seed, budget)?;
         rows.extend(plain);
-        self.show(&rows, &report, rate);
+        let (_, unlabelled) = self.transfer(&client, &without_labels(&folder, seed)).await?;
+        let unlabelled = comparison::without_labels(&case, &trainer, seed, &unlabelled)?;
+        self.show(&Tables { rows: &rows, unlabelled: &unlabelled, rate }, &report);
         self.places(&done, &folder, service);
         if self.args.keep_serving {
             tellln!("serving until Ctrl-C");
@@ -131,15 +135,9 @@ impl Demo<'_> {
     }
 
     /// Submits a transfer, draws its progress and reads its report.
-    async fn transfer(
-        &self,
-        client: &Client,
-        folder: &Path,
-        methods: &[&str],
-    ) -> anyhow::Result<(Seen, Report)> {
-        let spec = specification(folder, methods, self.args.seed);
+    async fn transfer(&self, client: &Client, spec: &Value) -> anyhow::Result<(Seen, Report)> {
         let work = async {
-            let seen = client.submit(&spec, &Uuid::new_v4().to_string()).await?;
+            let seen = client.submit(spec, &Uuid::new_v4().to_string()).await?;
             let seen = watch::to_the_end(client, seen, self.args.json).await?;
             if seen.transfer.status != Status::Succeeded {
                 bail!("{}", watch::ending(&seen.transfer));
@@ -150,9 +148,11 @@ impl Demo<'_> {
         self.stop.run_until_cancelled(work).await.ok_or(Interrupted)?
     }
 
-    fn show(&self, rows: &[Row], report: &Report, rate: f64) {
+    fn show(&self, tables: &Tables, report: &Report) {
+        let Tables { rows, unlabelled, rate } = tables;
         if self.args.json {
-            outln!("{:#}", json!({"seed": self.args.seed, "rows": rows}));
+            let seed = self.args.seed;
+            outln!("{:#}", json!({"seed": seed, "rows": rows, "without_labels": unlabelled}));
             return;
         }
 
@@ -163,6 +163,8 @@ impl Demo<'_> {
              epoch after a transfer {AFTERWARDS}.\n",
             comparison::RATES,
         );
+        outln!("No labels at all: the transfer sees {FEW} images and nothing else.\n");
+        outln!("{}", comparison::lines(unlabelled));
         for line in table::verdict(report) {
             outln!("{line}");
         }
@@ -188,6 +190,24 @@ impl Demo<'_> {
             out!("{text}{dashboard}");
         }
     }
+}
+
+/// What is shown.
+struct Tables<'a> {
+    rows: &'a [Row],
+    unlabelled: &'a [Row],
+    /// Of plain fine-tuning.
+    rate: f64,
+}
+
+/// The same transfer with a few images and none of their labels. The test images keep theirs, for the table.
+fn without_labels(folder: &Path, seed: u64) -> Value {
+    let mut job = specification(folder, &["identity", "weight_matching", "functional"], seed);
+    let root = format!("file://{}", folder.display());
+    job["data"]["train"] = json!(format!("{root}/data/unlabelled.safetensors"));
+    job["data"]["validation"] = Value::Null;
+    job["fine_tune"] = Value::Null;
+    job
 }
 
 /// The job, as anyone would submit it.
@@ -219,5 +239,7 @@ mod tests {
         assert_eq!(spec.source.trajectory, "file:///demo/objects/seed-0/trajectory/");
         // As many gradients as one epoch has samples: see `case::TRAIN`.
         assert_eq!(2 * spec.options.batch_size * spec.options.timesteps, case::TRAIN);
+        let spec = Spec::from_json(&without_labels(Path::new("/demo/objects/seed-0"), 0)).unwrap();
+        assert_eq!((spec.data.unwrap().validation, spec.fine_tune), (None, None));
     }
 }

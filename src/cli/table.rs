@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::contract::{
     outcome::{Recommendation, Verdict},
-    report::{Report, Scores},
+    report::{Report, Scores, Standing},
 };
 
 /// Rows of text, padded to columns: names to the left, figures to the right; the first row is the head.
@@ -53,8 +53,9 @@ pub fn percent(share: Option<f64>) -> String {
 
 /// The candidates of a report with the baselines they are measured against.
 pub fn candidates(report: &Report) -> String {
+    let (validation, test) = (heading(report, "validation"), heading(report, "test"));
     let mut rows = vec![
-        ["", "validation", "test", "step", "alpha", "gradients", "seconds"]
+        ["", &validation, &test, "step", "alpha", "gradients", "seconds"]
             .map(String::from)
             .to_vec(),
     ];
@@ -64,7 +65,7 @@ pub fn candidates(report: &Report) -> String {
         (&baselines.target_before, "new base as it is"),
     ] {
         let validation = scores.as_ref().and_then(|scores| scores.validation);
-        let test = scores.as_ref().and_then(|scores| scores.accuracy);
+        let test = scores.as_ref().and_then(Standing::share);
         rows.push(vec![label.to_owned(), accuracy(validation.as_ref()), percent(test)]);
     }
 
@@ -96,8 +97,13 @@ pub fn candidates(report: &Report) -> String {
     columns(&rows)
 }
 
+/// A split, and what is measured there if that is no accuracy.
+fn heading(report: &Report, split: &str) -> String {
+    if report.splits.lacks_labels(split) { format!("{split} agreement") } else { split.to_owned() }
+}
+
 fn accuracy(scores: Option<&Scores>) -> String {
-    percent(scores.and_then(|scores| scores.accuracy))
+    percent(scores.and_then(Scores::share))
 }
 
 fn seconds(seconds: Option<f64>) -> String {
@@ -119,6 +125,10 @@ pub fn verdict(report: &Report) -> Vec<String> {
     let winner = if report.winner.is_empty() { "-" } else { &report.winner };
     let action = report.recommendation.action.map_or("-", Recommendation::name);
     let mut lines = vec![format!("{end} {winner}; recommendation: {action}")];
+    lines.extend(
+        (!report.decision.sentence.is_empty())
+            .then(|| format!("  {} {}", report.decision.sentence, report.decision.next_step)),
+    );
     lines.extend(report.recommendation.reasons.iter().map(|reason| format!("  {reason}")));
     lines.extend(report.warnings.iter().map(|warning| format!("  warning: {warning}")));
     lines

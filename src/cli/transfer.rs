@@ -6,6 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
+    Judged,
     local::{Local, Watcher, failed, read_spec, refused},
     table,
 };
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// Run a transfer on this machine, without service or database: exit 0 when the model was published, 3
-/// when it was rejected, 1 when the transfer failed.
+/// when it was rejected or neither samples nor a gate can tell (`collect`), 1 when the transfer failed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The job specification; `-` reads stdin.
@@ -59,7 +60,8 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         show(&local, &outcome);
     }
 
-    Ok(super::judged(outcome.verdict))
+    let Outcome { verdict, recommendation, .. } = outcome;
+    Ok(Judged { verdict, recommendation, has_gate: spec.gate.is_some() }.exit_code())
 }
 
 fn show(local: &Local, outcome: &Outcome) {

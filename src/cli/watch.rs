@@ -6,6 +6,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use super::{
+    Judged,
     bar::Bar,
     client::{Client, Connection, Refused, Seen},
     patience::Patience,
@@ -22,8 +23,8 @@ const PACE: Duration = Duration::from_millis(400);
 /// How long the service is asked to wait for a change of status, in seconds.
 const LONG_POLL: u64 = 30;
 
-/// Follow a transfer until it ends: exit 0 when its model was published, 3 when it was rejected, 1 when
-/// the transfer failed or was cancelled.
+/// Follow a transfer until it ends: exit 0 when its model was published, 3 when it was rejected or neither
+/// samples nor a gate can tell (`collect`), 1 when the transfer failed or was cancelled.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The transfer's id.
@@ -65,8 +66,12 @@ pub async fn follow(client: &Client, seen: Seen, json: bool) -> anyhow::Result<E
     } else {
         outln!("{}", ending(&seen.transfer));
     }
-    Ok(match (seen.transfer.status, seen.transfer.verdict) {
-        (Status::Succeeded, Some(verdict)) => super::judged(verdict),
+    let Transfer { status, verdict, recommendation, spec, .. } = seen.transfer;
+    Ok(match (status, verdict) {
+        (Status::Succeeded, Some(verdict)) => {
+            let has_gate = spec.get("gate").is_some_and(|gate| !gate.is_null());
+            Judged { verdict, recommendation, has_gate }.exit_code()
+        }
         (Status::Succeeded, None) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })

@@ -5,6 +5,8 @@
 pub enum FailureCode {
     /// A file of the result is there already, and is another.
     AlreadyExists,
+    /// Every attempt ended without a word from its worker.
+    AttemptsExhausted,
     /// The computing thread vanished.
     Crashed,
     /// A dataset has more values than this process may hold.
@@ -31,6 +33,8 @@ pub enum FailureCode {
     InvalidSpec,
     /// A label is no class of the network.
     LabelOutOfRange,
+    /// A split has no labels, and the job asks for what needs them.
+    LabelsMissing,
     /// A location is no URI.
     LocationMalformed,
     /// A location lies outside the allowed roots.
@@ -129,8 +133,9 @@ pub enum FailureCode {
 
 impl FailureCode {
     /// In order of their text forms.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 63] = [
         Self::AlreadyExists,
+        Self::AttemptsExhausted,
         Self::Crashed,
         Self::DatasetTooLarge,
         Self::DeviceRefused,
@@ -144,6 +149,7 @@ impl FailureCode {
         Self::InvalidPreprocess,
         Self::InvalidSpec,
         Self::LabelOutOfRange,
+        Self::LabelsMissing,
         Self::LocationMalformed,
         Self::LocationNotAllowed,
         Self::LocationScheme,
@@ -197,6 +203,7 @@ impl FailureCode {
     pub fn name(self) -> &'static str {
         match self {
             Self::AlreadyExists => "already_exists",
+            Self::AttemptsExhausted => "attempts_exhausted",
             Self::Crashed => "crashed",
             Self::DatasetTooLarge => "dataset_too_large",
             Self::DeviceRefused => "device_refused",
@@ -210,6 +217,7 @@ impl FailureCode {
             Self::InvalidPreprocess => "invalid_preprocess",
             Self::InvalidSpec => "invalid_spec",
             Self::LabelOutOfRange => "label_out_of_range",
+            Self::LabelsMissing => "labels_missing",
             Self::LocationMalformed => "location_malformed",
             Self::LocationNotAllowed => "location_not_allowed",
             Self::LocationScheme => "location_scheme",

@@ -19,6 +19,7 @@ pub mod files {
     pub const MODEL_CARD: &str = "README.md";
     pub const PERMUTATION: &str = "permutation.safetensors";
     pub const REPORT: &str = "report.json";
+    pub const PREDICTIONS: &str = "predictions.parquet";
     pub const MANIFEST: &str = "manifest.json";
 }
 

@@ -75,6 +75,9 @@ pub enum Recommendation {
     Retrain,
     #[serde(rename = "keep_old")]
     KeepOld,
+    /// The samples cannot tell: more of them are needed.
+    #[serde(rename = "collect")]
+    Collect,
 }
 
 impl Recommendation {
@@ -86,6 +89,7 @@ impl Recommendation {
             Self::TransferAndFineTune => "transfer+fine_tune",
             Self::Retrain => "retrain",
             Self::KeepOld => "keep_old",
+            Self::Collect => "collect",
         }
     }
 }

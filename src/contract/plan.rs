@@ -17,6 +17,9 @@ pub struct Plan {
     /// Units of the largest group.
     pub largest_group: usize,
     pub samples: SampleCounts,
+    /// Splits without labels: the old tuned model's predictions take their place. Absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlabelled: Vec<String>,
     pub methods: Vec<MethodPlan>,
     pub estimate: Estimate,
     pub speeds: Speeds,

@@ -9,6 +9,7 @@
 
 mod baselines;
 mod candidate;
+mod decision;
 mod diagnosis;
 mod lenient;
 mod named;
@@ -31,6 +32,7 @@ pub use candidate::{
     AlphaScore, Candidate, Epoch, FineTuned, Fit, FittedLayer, FunctionalFits, FunctionalTrial,
     GroupMatch, LayerMaps, LossBarrier, MatchedStep, Scores, SignMask, StepScore,
 };
+pub use decision::Decision;
 pub use diagnosis::{BaseCosines, Diagnosis, LadderStep, LayerCosine, Relation};
 pub use named::Named;
 pub use timing::{Energy, PhaseTime, Timing, TrainingTimes, WeightMatchingOrigin};
@@ -54,6 +56,8 @@ pub struct Report {
     pub verdict: Option<Verdict>,
     #[serde(deserialize_with = "lenient::part")]
     pub recommendation: Advice,
+    #[serde(deserialize_with = "lenient::part")]
+    pub decision: Decision,
     #[serde(deserialize_with = "lenient::items")]
     pub warnings: Vec<String>,
     /// The method of the chosen candidate.
@@ -172,13 +176,24 @@ pub struct Metrics {
 pub struct Measured {
     /// `test`, or `validation` where no test split was given.
     pub split: String,
-    pub accuracy: f64,
-    pub loss: f64,
-    /// `(accuracy − target before) / (source tuned − target before)`; null where the tuning gained
-    /// nothing.
+    /// Null where that split has no labels.
+    pub accuracy: Option<f64>,
+    /// Null where that split has no labels.
+    pub loss: Option<f64>,
+    /// Share of predictions that are the old tuned model's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<f64>,
+    /// Mean divergence from the old tuned model's probabilities, in nats. Absent where there are labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub divergence: Option<f64>,
+    /// `(accuracy − target before) / (source tuned − target before)`, of agreements where there are no
+    /// labels; null where the tuning gained nothing.
     pub recovery: Option<f64>,
     pub source_accuracy: Option<f64>,
     pub target_accuracy_before: Option<f64>,
+    /// Of the new base. Absent where there are labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_agreement_before: Option<f64>,
 }
 
 /// One condition of the gate.
@@ -228,6 +243,17 @@ pub struct SplitSizes {
     pub test: Option<usize>,
     pub validation_held_out_of_train: bool,
     pub test_is_validation: bool,
+    /// Splits without labels, on which a model is measured by its agreement with the old tuned model. Absent
+    /// where there are none.
+    #[serde(deserialize_with = "lenient::items", skip_serializing_if = "Vec::is_empty")]
+    pub unlabelled: Vec<String>,
+}
+
+impl SplitSizes {
+    /// Whether models are measured by agreement on this split.
+    pub fn lacks_labels(&self, split: &str) -> bool {
+        self.unlabelled.iter().any(|name| name == split)
+    }
 }
 
 /// Test samples (or tokens to be predicted) that the old tuned model got right and the new one gets

@@ -63,7 +63,8 @@ pub struct Target {
     pub base: String,
 }
 
-/// Safetensors files with `inputs` and `labels`.
+/// Safetensors or Parquet files with inputs and, except where the old tuned model's own predictions are to
+/// stand in their place, labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
@@ -132,6 +133,11 @@ impl Method {
     /// Whether the method reads training samples.
     pub fn needs_data(self) -> bool {
         !matches!(self, Self::Identity | Self::WeightMatching)
+    }
+
+    /// Whether it reads their labels too.
+    pub fn needs_labels(self) -> bool {
+        self.needs_data() && !matches!(self, Self::Functional | Self::Theseus)
     }
 }
 
@@ -357,8 +363,11 @@ pub struct Gate {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
+    /// Share of right predictions; needs labels.
     #[default]
     Accuracy,
+    /// Share of predictions that are the old tuned model's.
+    Agreement,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

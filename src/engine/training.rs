@@ -34,7 +34,7 @@ use std::{
 
 use burn::tensor::Device;
 
-pub use agreement::{Agreement, Predictions};
+pub use agreement::{Agreement, Predictions, Runnable};
 pub use barrier::{Barrier, BarrierPlan};
 pub use cost_model::Load;
 pub use cross_covariance::{CrossCovariances, LayerRows, Place};
@@ -45,7 +45,7 @@ pub use fine_tune::{End, Epoch, Event, FineTunePlan, FineTuned};
 pub use flops::Cost;
 pub use gradient::Gradient;
 pub use optimizer::Optimizer;
-pub use paired::{Paired, Tally};
+pub use paired::{Paired, Shown, Tally};
 pub use running_statistics::STATISTICS_SAMPLES;
 
 use super::{

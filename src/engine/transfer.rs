@@ -13,6 +13,7 @@
 //! Nothing here reads the test split, a clock or a store.
 
 mod alignment;
+pub mod by_group;
 pub mod candidate;
 pub mod compatibility;
 pub mod diagnosis;

@@ -4,16 +4,10 @@
 //! to be filled.
 
 use super::meter::Seconds;
-use crate::{
-    contract::{
-        outcome::{Recommendation, Verdict},
-        report::{GateCheck, NegativeFlips},
-    },
-    engine::{
-        tensors::Checkpoint,
-        training::{Barrier, Cost, End, Epoch, Evaluation},
-        transfer::{Candidate, ladder},
-    },
+use crate::engine::{
+    tensors::Checkpoint,
+    training::{Barrier, Cost, End, Epoch, Evaluation},
+    transfer::{Candidate, ladder},
 };
 
 /// A candidate of every method that ran.
@@ -140,17 +134,4 @@ impl Comparison {
             None => self.choice.tests[self.choice.chosen].as_ref(),
         }
     }
-}
-
-/// The end of the matter.
-#[derive(Clone, Debug)]
-pub struct Judgement {
-    pub verdict: Verdict,
-    pub recommendation: Option<Recommendation>,
-    pub reasons: Vec<String>,
-    pub warnings: Vec<String>,
-    pub gate: Vec<GateCheck>,
-    /// `(metric − target before) / (source tuned − target before)` on the test split.
-    pub recovery: Option<f64>,
-    pub negative_flips: Option<NegativeFlips>,
 }

@@ -53,7 +53,9 @@ impl<'a> Context<'a> {
 
     /// What was computed so far, on either network.
     pub fn cost(&self) -> Cost {
-        self.source.as_ref().map_or_else(Cost::default, Learner::cost) + self.learner.cost()
+        self.source.as_ref().map_or_else(Cost::default, Learner::cost)
+            + self.learner.cost()
+            + self.inputs.labelling
     }
 
     /// The problem as the methods see it; `go_on` hears of each timestep.

@@ -10,13 +10,16 @@ pub mod shared_rows;
 mod splits;
 mod stated;
 mod tuning;
+mod unlabelled;
+
+use std::ops::ControlFlow;
 
 use serde_json::Value;
 
 use super::{
     device::device,
     failure::{self, Failure},
-    job::Job,
+    job::{Job, Stop},
 };
 use crate::{
     artifacts::{Access, InputFile, Model, dataset::Reading},
@@ -25,7 +28,7 @@ use crate::{
         network::{Graph, Naming},
         symmetry::Symmetry,
         tensors::Signature,
-        training::Learner,
+        training::{Cost, Learner, Runnable},
         transfer::{Trajectory, compatibility::AdoptedHead, shared_vocabulary::SharedRows},
     },
 };
@@ -34,6 +37,7 @@ use bases::Bases;
 pub use splits::{Splits, longer};
 pub use stated::Stated;
 pub use tuning::same_body;
+pub use unlabelled::Unlabelled;
 
 /// The pointer to what the tuning left.
 pub const TRAJECTORY: &str = "/source/trajectory";
@@ -71,6 +75,8 @@ pub struct Inputs {
     pub stated: Option<Stated>,
     /// What was read, for the manifest.
     pub files: Vec<InputFile>,
+    /// Of predicting the labels that the data lack.
+    pub labelling: Cost,
 }
 
 /// Reads and checks all inputs of a job.
@@ -111,7 +117,8 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
         (Graph { input: graph.input.clone(), ..source }, trajectory.base().signature())
     });
 
-    let inputs = Inputs {
+    splits.unlabelled.check(spec)?;
+    let mut inputs = Inputs {
         graph,
         signature,
         symmetry,
@@ -127,12 +134,39 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
         splits,
         stated,
         files,
+        labelling: Cost::default(),
     };
     inputs.check_data(spec.data.as_ref())?;
+    inputs.label_data(job)?;
     Ok(inputs)
 }
 
 impl Inputs {
+    /// Where the data have no labels, the old tuned model's predictions take their place.
+    fn label_data(&mut self, job: &Job) -> Result<(), Failure> {
+        if !self.splits.unlabelled.is_any() {
+            return Ok(());
+        }
+        let (graph, signature) = match &self.source {
+            Some((graph, signature)) => (graph, signature),
+            None => (&self.graph, &self.signature),
+        };
+        let fault = failure::graph(TRAJECTORY, &job.spec.source.trajectory);
+        let learner = Learner::new(graph, signature, device()).map_err(fault)?;
+
+        let old_tuned = Runnable { learner: &learner, params: self.trajectory.tuned() };
+        let labelled = self.splits.label_by(old_tuned, &|| match job.progress.go_on() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        });
+        if labelled.is_none() {
+            // Why is known to those who asked.
+            return Err(Failure::Stopped(Stop::Cancelled));
+        }
+        self.labelling = learner.cost();
+        Ok(())
+    }
+
     fn check_data(&self, data: Option<&Data>) -> Result<(), Failure> {
         let target = failure::graph("/target/base", &self.target.folder.location.to_string());
         let learner = Learner::new(&self.graph, &self.signature, device()).map_err(target)?;

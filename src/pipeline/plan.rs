@@ -53,6 +53,7 @@ pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Plan
         groups: groups.len(),
         largest_group: groups.iter().map(|group| group.units).max().unwrap_or(0),
         samples: samples.counts(),
+        unlabelled: samples.unlabelled.names().map(str::to_owned).collect(),
         methods: methods.collect(),
         estimate: job.estimate(&speeds),
         speeds,
@@ -90,6 +91,7 @@ impl Forecast {
         let models = Models::look(spec, storage)?;
         let channels = read::channels("/target/base", &models.folder, &models.target)?;
         let samples = Samples::look(spec, storage, channels)?;
+        samples.unlabelled.check(spec)?;
         let network = Network::of(spec, &models, &samples)?;
 
         let timesteps = match spec.options.trajectory {
@@ -99,7 +101,9 @@ impl Forecast {
         let methods = match &spec.methods {
             Methods::Named(methods) => methods.iter().map(|method| Method::from(*method)).collect(),
             Methods::Auto => {
-                let mut rungs = ladder::methods(samples.train > 0, models.across_widths);
+                let has_labels = !samples.unlabelled.train;
+                let mut rungs =
+                    ladder::methods(samples.train > 0, has_labels, models.across_widths);
                 let shapes = models.target.values();
                 let values = shapes.map(|info| info.shape.iter().product::<usize>()).sum();
                 rungs.retain(|rung| *rung != Method::Functional || !functional::is_large(values));
@@ -142,6 +146,7 @@ impl Forecast {
             bytes: Bytes {
                 models: 2 * target + bytes_of(&models.base),
                 data: samples.bytes,
+                held: samples.held,
                 result: target,
             },
             matching: work::Matching::of(&network.symmetry, &models.target),
@@ -165,8 +170,8 @@ impl Network {
         let fault = failure::graph("/target/base", &spec.target.base);
         let graph = read::graph("/target/base", &models.folder, target, samples.shape())?;
         adopted_head::check(&graph, spec.options.head, models.head.as_ref())?;
-        samples.check(&graph)?;
         let program = graph.resolve(target).map_err(&fault)?;
+        samples.check(&program)?;
         let symmetry = Symmetry::of(&program);
         let flops = forward_flops(&program);
         let load = Load::of(&program);

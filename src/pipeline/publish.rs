@@ -1,15 +1,17 @@
 //! Writes the result, the manifest last.
 
 pub mod adapter;
+mod predictions;
 pub mod report;
 
 use serde_json::{Value, json};
 
 use super::{
-    comparison::{Comparison, Judgement},
+    comparison::Comparison,
     context::Context,
     failure::{self, Failure},
     job::Job,
+    verdict::Judgement,
 };
 use crate::{
     artifacts::{
@@ -65,6 +67,9 @@ pub fn files(
         model(writer, context, comparison).map_err(failure::written(spec))?;
     }
     writer.report(&json!(report)).map_err(failure::written(spec))?;
+    if let Some(table) = predictions::of(context, comparison) {
+        writer.predictions(&table).map_err(failure::written(spec))?;
+    }
     writer.card(&card).map_err(failure::written(spec))?;
 
     Ok(Facts {

@@ -2,8 +2,9 @@
 //!
 //! Under `auto` only. *Few-shot* is plain training on as many sample gradients as the winner took, its
 //! selection included, a forward pass being a third of one; it is skipped where the winner is as good as
-//! the old tuned model. Its learning rate is the one that a quarter of that budget prefers. *Fine-tune only* is the job's own training, from
-//! the better of few-shot and the new base as it is. Neither is ever published.
+//! the old tuned model, and where there are no labels to train on. Its learning rate is the one that a quarter
+//! of that budget prefers. *Fine-tune only* is the job's own training, from the better of few-shot and the
+//! new base as it is. Neither is ever published.
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -48,6 +49,7 @@ pub fn few_shot(
     };
     let budget = (winner.cost.sample_gradients + winner.cost.sample_forwards / 3) as usize;
     if context.job.spec.methods != Methods::Auto
+        || context.inputs.splits.unlabelled.train
         || budget == 0
         || reached >= source - AS_GOOD - 1e-9
     {

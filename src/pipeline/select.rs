@@ -68,6 +68,7 @@ fn climb(
         fixed_points: diagnosis.relation.as_ref().map_or(0.0, |r| r.fixed_points),
         source_tuned: validation(baselines.source_tuned.as_ref()).map(|found| found.accuracy),
         has_train: context.inputs.splits.train.is_some(),
+        has_labels: !context.inputs.splits.unlabelled.train,
         across_widths: context.inputs.source.is_some(),
         is_large: functional::is_large(values),
         target_loss: validation(baselines.target_before.as_ref()).map(|found| found.loss),

@@ -10,6 +10,7 @@ pub enum ResultKey {
     /// Written last: without it the folder is not a result.
     Manifest,
     Report,
+    Predictions,
     ModelCard,
     Permutation,
     /// In a folder of its own: beside a model, libraries would load it on top.
@@ -31,7 +32,14 @@ impl ResultKey {
     /// The key of a model folder's file that is copied as it is; `None` where the name belongs to
     /// a file that the result writes itself. A name may have a folder before it.
     pub fn carried(name: &str) -> Option<Self> {
-        let own = [Self::Manifest, Self::Report, Self::ModelCard, Self::Permutation, Self::Config];
+        let own = [
+            Self::Manifest,
+            Self::Report,
+            Self::Predictions,
+            Self::ModelCard,
+            Self::Permutation,
+            Self::Config,
+        ];
         let nested = name.contains('/');
         let weights = name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
         let weights = weights && !nested;
@@ -45,6 +53,7 @@ impl fmt::Display for ResultKey {
         match self {
             Self::Manifest => f.write_str(files::MANIFEST),
             Self::Report => f.write_str(files::REPORT),
+            Self::Predictions => f.write_str(files::PREDICTIONS),
             Self::ModelCard => f.write_str(files::MODEL_CARD),
             Self::Permutation => f.write_str(files::PERMUTATION),
             Self::AdapterConfig => write!(f, "adapter/{}", files::ADAPTER_CONFIG),

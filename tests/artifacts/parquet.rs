@@ -58,6 +58,7 @@ fn parquet_gives_the_samples_that_safetensors_gives() {
         ("classified", vec![5]),
         ("language", vec![5]),
         ("pairs", vec![5]),
+        ("unlabelled", vec![5]),
     ] {
         for form in ["parquet", "safetensors"] {
             let path = format!("{name}.{form}");
@@ -71,6 +72,15 @@ fn parquet_gives_the_samples_that_safetensors_gives() {
             ["parquet", "safetensors"].map(|form| look(&test, &format!("{name}.{form}")).unwrap());
         assert_eq!(found.samples, expected.samples, "{name}");
         assert_eq!(found.sample_shape, expected.sample_shape, "{name}");
+        // Pictures are decoded, and read from the other file; tokens are packed from either.
+        let is_of_images = ["colour", "grey"].contains(&name);
+        let decoded = parquet.len() * shape.iter().product::<usize>();
+        let more = if is_of_images { decoded as u64 } else { 0 };
+        assert_eq!(found.held, expected.held + more, "{name}");
+        assert_eq!(
+            (found.has_labels, parquet.has_labels()),
+            (name != "unlabelled", found.has_labels)
+        );
     }
     let preprocess = Preprocess { mean: vec![0.5, 0.4, 0.3], std: vec![0.2, 0.2, 0.1] };
     let [parquet, safetensors] = ["colour.parquet", "colour.safetensors"]
@@ -138,11 +148,15 @@ fn images_get_the_channels_that_the_network_reads() {
 
 /// A file with the columns of an image dataset.
 fn images(encoded: &[Option<Vec<u8>>]) -> Vec<u8> {
-    let schema = "message samples {
-        optional group image { optional binary bytes; }
-        required int64 label;
-    }";
-    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let label = "required int64 label;";
+    images_beside(label, encoded)
+}
+
+/// The same with another column in the label's place, or none.
+fn images_beside(column: &str, encoded: &[Option<Vec<u8>>]) -> Vec<u8> {
+    let schema =
+        format!("message samples {{ optional group image {{ optional binary bytes; }} {column} }}");
+    let schema = Arc::new(parse_message_type(&schema).unwrap());
     let mut bytes = Vec::new();
     let mut file = SerializedFileWriter::new(&mut bytes, schema, Arc::default()).unwrap();
     let mut group = file.next_row_group().unwrap();
@@ -212,6 +226,24 @@ fn what_is_no_dataset_of_images_is_refused() {
     assert_eq!(rest[..6], rest[6..12]);
     test.write("d.parquet", images(&[Some(encoded(&large, ImageFormat::WebP))]));
     assert_eq!(all(&read(&test, "d.parquet", None).unwrap()).inputs, first);
+}
+
+/// Labels may be absent; whole numbers of another name may be labels, and are not dropped in silence.
+#[test]
+fn images_without_labels_are_read_and_labels_by_another_name_refused() {
+    let test = TestStorage::on_files();
+    let rows = [Some(encoded(&colour(3, 2), ImageFormat::Png))];
+    test.write("d.parquet", images_beside("", &rows));
+    let found = read(&test, "d.parquet", None).unwrap();
+    assert_eq!((found.len(), found.has_labels()), (1, false));
+    assert!(!look(&test, "d.parquet").unwrap().has_labels);
+
+    test.write("d.parquet", images_beside("required int64 fine_label;", &rows));
+    for error in [read(&test, "d.parquet", None).err(), look(&test, "d.parquet").err()] {
+        let error = error.expect("a refusal");
+        assert_eq!(error.code(), "missing_column", "{error}");
+        assert!(error.to_string().contains("fine_label"), "{error}");
+    }
 }
 
 #[test]

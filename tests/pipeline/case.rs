@@ -66,7 +66,8 @@ impl Case {
         for (name, model) in [("old", &old), ("tuned", &tuned), ("new", &new)] {
             case.put_model(name, model);
         }
-        for (name, seed, count) in [("train", 1, 120), ("validation", 6, 60), ("test", 7, 60)] {
+        // Enough to judge by that a loss of a point can be ruled out.
+        for (name, seed, count) in [("train", 1, 120), ("validation", 6, 60), ("test", 7, 600)] {
             let (inputs, labels) = samples(count, seed);
             case.put_data(&format!("{name}.safetensors"), inputs, &labels);
         }

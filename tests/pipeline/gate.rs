@@ -15,7 +15,10 @@ fn a_gate_that_fails_publishes_a_report_and_no_model() {
     spec["gate"] = json!({"min": 1.0, "max_drop_from_source": 0.0});
     let (outcome, folder) = case.done(&spec);
     assert_eq!(outcome.verdict, Verdict::Rejected);
-    assert_eq!(names_in(&folder), ["README.md", "manifest.json", "report.json"]);
+    assert_eq!(
+        names_in(&folder),
+        ["README.md", "manifest.json", "predictions.parquet", "report.json"]
+    );
     let report = read_json(&folder.join("report.json"));
     assert_eq!(report["verdict"], "rejected");
     assert_eq!(report["gate"][0]["passed"], false);
@@ -56,6 +59,7 @@ fn a_gate_that_fails_publishes_a_report_and_no_model() {
         "manifest.json",
         "model.safetensors",
         "permutation.safetensors",
+        "predictions.parquet",
         "report.json",
     ];
     assert_eq!(files, expected);

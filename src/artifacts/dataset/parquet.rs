@@ -1,7 +1,9 @@
-//! A Parquet file of labelled samples, as the Hugging Face hub writes it: `image` (a struct whose
+//! A Parquet file of samples, as the Hugging Face hub writes it: `image` (a struct whose
 //! `bytes` are an encoded PNG, JPEG or WebP; also called `img`) and `label` (or `labels`); or lists
 //! `input_ids`, with `attention_mask` and `token_type_ids` where they are, and `label` or `labels`, one a row or a list
 //! of one a token.
+//!
+//! Labels may be absent; whole numbers in a column of another name are refused then, for they may be labels.
 //!
 //! Read into the tensors of a safetensors dataset, which are checked in one place: images become
 //! `inputs` u8 `[N, C, H, W]`, with as many channels as are wanted (1 or 3; alpha is dropped, grey becomes

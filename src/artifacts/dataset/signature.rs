@@ -3,7 +3,7 @@
 use super::{DatasetInfo, IDS, INPUTS, LABELS, MASK, TYPES, UNREAD};
 use crate::{
     artifacts::error::ArtifactError,
-    engine::tensors::{DType, Signature},
+    engine::tensors::{DType, Signature, TensorInfo},
     storage::Location,
 };
 
@@ -32,14 +32,6 @@ pub(super) fn check_signature(
             return Err(ArtifactError::tensor("missing_tensor", location, INPUTS, detail));
         }
     };
-    let Some(labels) = signature.get(LABELS) else {
-        return Err(ArtifactError::tensor(
-            "missing_tensor",
-            location,
-            LABELS,
-            "is missing: i64, one a sample",
-        ));
-    };
     match (name, inputs.dtype) {
         (IDS, DType::I64) | (INPUTS, DType::F32 | DType::U8) => {}
         (IDS, _) => return Err(ArtifactError::tensor("wrong_dtype", location, IDS, "must be I64")),
@@ -53,27 +45,18 @@ pub(super) fn check_signature(
         }
     }
 
-    if labels.dtype != DType::I64 {
-        return Err(ArtifactError::tensor("wrong_dtype", location, LABELS, "must be I64"));
-    }
-
-    let fits = labels.shape.len() == 1 || (name == IDS && labels.shape == inputs.shape);
-    let (true, [samples, ..], [rows, sample_shape @ ..]) =
-        (fits, &labels.shape[..], &inputs.shape[..])
-    else {
-        let detail = format!(
-            "must be [N] beside {name} [N, …], or as input_ids for a language model, not {:?}",
-            labels.shape
-        );
-        return Err(ArtifactError::tensor("wrong_shape", location, LABELS, detail));
+    let [samples, sample_shape @ ..] = &inputs.shape[..] else {
+        let detail = "must be [N, …], one row a sample";
+        return Err(ArtifactError::tensor("wrong_shape", location, name, detail));
     };
-    let samples = *samples;
-    if *rows != samples {
-        let detail = format!("{samples} labels for {rows} {name}");
-        return Err(ArtifactError::tensor("wrong_shape", location, LABELS, detail));
+    let labels = signature.get(LABELS);
+    match labels {
+        Some(labels) => check_labels_signature(labels, name, inputs, location)?,
+        None => check_no_labels(signature, location)?,
     }
-    if samples == 0 {
-        return Err(ArtifactError::tensor("empty_dataset", location, LABELS, "there is no sample"));
+    if *samples == 0 {
+        let name = if labels.is_some() { LABELS } else { name };
+        return Err(ArtifactError::tensor("empty_dataset", location, name, "there is no sample"));
     }
     if sample_shape.is_empty() || sample_shape.contains(&0) {
         let detail = format!("has the shape {:?}; a sample needs values", inputs.shape);
@@ -83,7 +66,49 @@ pub(super) fn check_signature(
         check_ids_signature(signature, location)?;
     }
 
-    Ok(DatasetInfo { samples, sample_shape: sample_shape.to_vec(), size: 0 })
+    Ok(DatasetInfo {
+        samples: *samples,
+        sample_shape: sample_shape.to_vec(),
+        has_labels: labels.is_some(),
+        size: 0,
+        held: 0,
+    })
+}
+
+/// Refuses a file without labels that has tensors of other names: they may be its labels.
+fn check_no_labels(signature: &Signature, location: &Location) -> Result<(), ArtifactError> {
+    let known = [INPUTS, IDS, MASK, TYPES];
+    let other = signature.keys().find(|name| !known.contains(&name.as_str()));
+    let Some(other) = other else { return Ok(()) };
+    let detail = "is not read, and there are no labels; rename it to labels if it is these, or leave it out \
+                  if the samples have none";
+    Err(ArtifactError::tensor("unexpected_tensor", location, other, detail))
+}
+
+/// Labels are one a sample, or beside token ids one a token.
+fn check_labels_signature(
+    labels: &TensorInfo,
+    name: &str,
+    inputs: &TensorInfo,
+    location: &Location,
+) -> Result<(), ArtifactError> {
+    if labels.dtype != DType::I64 {
+        return Err(ArtifactError::tensor("wrong_dtype", location, LABELS, "must be I64"));
+    }
+
+    let is_one_each = labels.shape.len() == 1;
+    if !is_one_each && !(name == IDS && labels.shape == inputs.shape) {
+        let detail = format!(
+            "must be [N] beside {name} [N, …], or as input_ids for a language model, not {:?}",
+            labels.shape
+        );
+        return Err(ArtifactError::tensor("wrong_shape", location, LABELS, detail));
+    }
+    if labels.shape.first() != inputs.shape.first() {
+        let detail = format!("{} labels for {} {name}", labels.shape[0], inputs.shape[0]);
+        return Err(ArtifactError::tensor("wrong_shape", location, LABELS, detail));
+    }
+    Ok(())
 }
 
 fn check_ids_signature(signature: &Signature, location: &Location) -> Result<(), ArtifactError> {
@@ -145,6 +170,11 @@ mod tests {
         assert_eq!(code(&[labels(), (IDS, floats.clone())]), "wrong_dtype");
         assert_eq!(code(&[labels(), ids(), (INPUTS, floats)]), "unexpected_tensor");
         assert_eq!(code(&[labels()]), "missing_tensor");
+        assert_eq!(code(&[ids()]), "[3]");
+        let infos = [ids()].into_iter().map(|(name, t)| (name.to_owned(), t)).collect();
+        let has_labels = |all: Checkpoint| check_signature(&all.signature(), &location());
+        assert_eq!(code(&[ids(), ("label", i64s(&[2], &[0, 1]))]), "unexpected_tensor");
+        assert!(!has_labels(infos).unwrap().has_labels, "labels may be absent");
         let next = |shape: &[usize]| (LABELS, i64s(shape, &vec![-100; shape.iter().product()]));
         assert_eq!(code(&[next(&[2, 3]), ids()]), "[3]");
         assert_eq!(code(&[next(&[2, 2]), ids()]), "wrong_shape");

@@ -24,6 +24,9 @@ use crate::{artifacts::tensors, engine::tensors::Checkpoint};
 /// takes, so that FGMT and one epoch cost exactly two epochs.
 pub const TRAIN: usize = 2560;
 
+/// Training images of the second table: without labels for the transfer, with them for training.
+pub const FEW: usize = 256;
+
 /// Checkpoints of the customisation that are kept.
 const CHECKPOINTS: usize = 5;
 
@@ -98,6 +101,8 @@ impl Case {
         {
             write_tensors(&data.join(format!("{name}.safetensors")), &images.tensors())?;
         }
+        let (few, _) = self.train.split_at(FEW);
+        write_tensors(&data.join("unlabelled.safetensors"), &few.inputs_alone())?;
 
         Ok(())
     }

@@ -2,11 +2,12 @@
 //!
 //! Every row is on the test images, which chose nothing. Rows come as they are, favourable or not.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::Serialize;
 
 use super::{
-    case::{CUSTOMISE, Case, derived},
+    case::{CUSTOMISE, Case, FEW, derived},
+    images::Images,
     training::{Recipe, Trained, Trainer},
 };
 use crate::{
@@ -26,6 +27,12 @@ pub struct Row {
     /// `None` where nothing is done.
     pub seconds: Option<f64>,
     pub sample_gradients: u64,
+}
+
+/// The best of several trainings, by validation.
+pub struct Best {
+    pub learning_rate: f64,
+    pub trained: Trained,
 }
 
 impl Row {
@@ -112,23 +119,53 @@ pub fn plain(
     budget: u64,
 ) -> anyhow::Result<(Vec<Row>, f64)> {
     let epochs = usize::try_from(budget)?.div_ceil(case.train.len());
-    let mut best: Option<(f64, f64, Trained)> = None;
-    for learning_rate in RATES {
-        let recipe = Recipe { epochs, learning_rate, seed: derived(seed, 4), snapshots: 0 };
-        let title = format!("plain fine-tuning, rate {learning_rate}");
-        let result = trainer.train(&title, &case.new_base, &case.train, recipe)?;
-        let reached = trainer.accuracy(&result.model, &case.validation);
-        if best.as_ref().is_none_or(|(other, ..)| reached > *other) {
-            best = Some((reached, learning_rate, result));
-        }
-    }
-
-    let Some((_, rate, short)) = best else { bail!("no learning rate to try") };
+    let recipe = Recipe { epochs, learning_rate: 0.0, seed: derived(seed, 4), snapshots: 0 };
+    let short = best_rate(case, trainer, &case.train, recipe)?;
     let recipe = Recipe { seed: derived(seed, 2), ..CUSTOMISE };
     let full = trainer.train("full fine-tuning", &case.new_base, &case.train, recipe)?;
-    let rows = [("plain fine-tuning, same cost", &short), ("full fine-tuning", &full)]
+    let rows = [("plain fine-tuning, same cost", &short.trained), ("full fine-tuning", &full)]
         .map(|(name, one)| Row::trained(name, trainer.accuracy(&one.model, &case.test), one));
-    Ok((rows.to_vec(), rate))
+    Ok((rows.to_vec(), short.learning_rate))
+}
+
+/// Trains the new base on these images at the best of [`RATES`].
+fn best_rate(
+    case: &Case,
+    trainer: &Trainer,
+    images: &Images,
+    recipe: Recipe,
+) -> anyhow::Result<Best> {
+    let mut best: Option<(f64, Best)> = None;
+    for learning_rate in RATES {
+        let recipe = Recipe { learning_rate, ..recipe };
+        let title = format!("plain fine-tuning, rate {learning_rate}");
+        let trained = trainer.train(&title, &case.new_base, images, recipe)?;
+        let reached = trainer.accuracy(&trained.model, &case.validation);
+        if best.as_ref().is_none_or(|(other, _)| reached > *other) {
+            best = Some((reached, Best { learning_rate, trained }));
+        }
+    }
+    best.map(|(_, best)| best).context("no learning rate to try")
+}
+
+/// The second table: what [`FEW`] images give, to a transfer without their labels and to training with them.
+///
+/// # Errors
+/// `Interrupted`; when the report lacks a figure.
+pub fn without_labels(
+    case: &Case,
+    trainer: &Trainer,
+    seed: u64,
+    report: &Report,
+) -> anyhow::Result<Vec<Row>> {
+    let methods = report.candidates.iter().map(|method| of_method(report, method));
+    let mut rows = methods.collect::<anyhow::Result<Vec<_>>>()?;
+    let (few, _) = case.train.split_at(FEW);
+    let recipe = Recipe { epochs: 30, learning_rate: 0.0, seed: derived(seed, 5), snapshots: 0 };
+    let Best { trained, .. } = best_rate(case, trainer, &few, recipe)?;
+    let accuracy = trainer.accuracy(&trained.model, &case.test);
+    rows.push(Row::trained("plain fine-tuning, with labels", accuracy, &trained));
+    Ok(rows)
 }
 
 /// The rows as lines for a terminal.

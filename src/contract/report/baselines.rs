@@ -29,9 +29,19 @@ pub struct Baselines {
 pub struct Standing {
     pub accuracy: Option<f64>,
     pub loss: Option<f64>,
+    /// Of a test split without labels. Absent where there are labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<f64>,
     /// Whose running statistics they rest on: `as_deployed` or `re_estimated`.
     pub statistics: String,
     pub validation: Option<Scores>,
+}
+
+impl Standing {
+    /// Accuracy on the test split, or agreement where there are no labels.
+    pub fn share(&self) -> Option<f64> {
+        self.accuracy.or(self.agreement)
+    }
 }
 
 /// A model after training without a transfer.
@@ -44,6 +54,9 @@ pub struct Trained {
     /// On the test split; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
+    /// Of a test split without labels. Absent where there are labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<f64>,
     pub validation: Option<Scores>,
     pub epochs: Vec<Epoch>,
     /// `finished`, `target_reached` or `interrupted`.

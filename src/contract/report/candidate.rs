@@ -13,6 +13,24 @@ pub struct Scores {
     /// Share of right answers, in [0, 1].
     pub accuracy: Option<f64>,
     pub loss: Option<f64>,
+    /// Share of the old tuned model's answers, in [0, 1], of a split without labels. Absent where there are
+    /// labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<f64>,
+}
+
+impl Scores {
+    /// Accuracy, or agreement where there are no labels.
+    pub fn share(&self) -> Option<f64> {
+        self.accuracy.or(self.agreement)
+    }
+}
+
+impl StepScore {
+    /// As [`Scores::share`].
+    pub fn share(&self) -> Option<f64> {
+        self.accuracy.or(self.agreement)
+    }
 }
 
 /// One method's best model, and how it was found.
@@ -77,6 +95,9 @@ pub struct StepScore {
     pub step: Option<usize>,
     pub accuracy: Option<f64>,
     pub loss: Option<f64>,
+    /// Absent where there are labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<f64>,
 }
 
 /// Validation figures of one α.
@@ -86,6 +107,9 @@ pub struct AlphaScore {
     pub alpha: Option<f64>,
     pub accuracy: Option<f64>,
     pub loss: Option<f64>,
+    /// Absent where there are labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<f64>,
 }
 
 /// Of gradfix: the vote of single samples' gradients.

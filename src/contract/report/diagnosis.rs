@@ -111,4 +111,7 @@ pub struct LadderStep {
     pub taken: bool,
     pub reason: String,
     pub validation_accuracy: Option<f64>,
+    /// Of a validation split without labels. Absent where there are labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_agreement: Option<f64>,
 }

@@ -75,6 +75,22 @@ impl Program {
         self.instructions.last().map_or(Operand::Input, |last| Operand::Node(last.position))
     }
 
+    /// Whether samples of this shape can be read: sequences may be shorter than the network's own, unless a
+    /// layer sets their tokens in a row, whose width would be another.
+    pub fn reads(&self, sample_shape: &[usize]) -> bool {
+        let is_whole = sample_shape == self.input.shape();
+        self.input.reads(sample_shape) && (is_whole || !self.sets_tokens_in_a_row())
+    }
+
+    fn sets_tokens_in_a_row(&self) -> bool {
+        let is_of_tokens = matches!(self.input, Input::Tokens { .. });
+        is_of_tokens
+            && self.instructions.iter().any(|instruction| {
+                let of_tokens = self.shape(instruction.inputs.first).len() == 2;
+                matches!(instruction.layer, Layer::Flatten) && of_tokens
+            })
+    }
+
     /// What an operand is for a sample.
     pub fn shape(&self, operand: Operand) -> &[usize] {
         match operand {

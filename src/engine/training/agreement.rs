@@ -1,8 +1,10 @@
 //! How much one model predicts as another does; no labels are needed.
 
+use std::ops::{Add, ControlFlow};
+
 use rayon::prelude::*;
 
-use super::{Batch, Learner};
+use super::{Batch, Dataset, Learner, cross_entropy::IGNORED, evaluate::batches};
 use crate::{
     network::{Input, Task},
     tensors::Checkpoint,
@@ -15,6 +17,13 @@ pub struct Agreement {
     pub agreement: f64,
     /// Mean Kullback–Leibler divergence from the reference, in nats.
     pub divergence: f64,
+}
+
+/// A model with the network that runs it.
+#[derive(Clone, Copy)]
+pub struct Runnable<'a, 'l> {
+    pub learner: &'a Learner<'l>,
+    pub params: &'a Checkpoint,
 }
 
 /// What a model predicts for some inputs.
@@ -44,12 +53,81 @@ impl Learner<'_> {
     }
 }
 
+impl Runnable<'_, '_> {
+    /// The class that the model predicts for every row of logits, [`IGNORED`] at padded tokens: labels for
+    /// samples that have none. `None` where the caller interrupts; `go_on` is asked before each batch.
+    ///
+    /// # Panics
+    /// When [`Learner::check`] would have refused the data.
+    pub fn labels(&self, data: &Dataset, go_on: &dyn Fn() -> ControlFlow<()>) -> Option<Vec<i64>> {
+        let mut labels = Vec::new();
+        for batch in batches(data, self.learner.logits_batch_size(data.sample_shape())) {
+            if go_on().is_break() {
+                return None;
+            }
+            labels.extend(self.learner.predictions(self.params, &batch).labels());
+        }
+        Some(labels)
+    }
+
+    /// This model beside a reference on the same samples, whatever labels these have.
+    ///
+    /// # Panics
+    /// As [`Runnable::labels`]; when the two do not have the same classes.
+    pub fn beside(&self, reference: Runnable, data: &Dataset) -> Agreement {
+        let mut sums = Sums::default();
+        let size = self.learner.logits_batch_size(data.sample_shape());
+        for batch in batches(data, size) {
+            let own = self.learner.predictions(self.params, &batch);
+            sums = sums + own.sums_beside(&reference.learner.predictions(reference.params, &batch));
+        }
+        sums.mean()
+    }
+}
+
+/// An agreement that is still being counted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    counted: f64,
+    agreeing: f64,
+    divergence: f64,
+}
+
+impl Add for Sums {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            counted: self.counted + other.counted,
+            agreeing: self.agreeing + other.agreeing,
+            divergence: self.divergence + other.divergence,
+        }
+    }
+}
+
+impl Sums {
+    fn mean(self) -> Agreement {
+        let count = self.counted.max(1.0);
+        Agreement { agreement: self.agreeing / count, divergence: self.divergence / count }
+    }
+}
+
 impl Predictions {
+    /// By row, [`IGNORED`] where a row does not count.
+    fn labels(&self) -> Vec<i64> {
+        let rows = self.logits.par_chunks(self.classes).zip(&self.counted);
+        rows.map(|(row, &counted)| if counted { largest(row) as i64 } else { IGNORED }).collect()
+    }
+
     /// This model beside the reference.
     ///
     /// # Panics
     /// When the two are not of the same inputs and classes.
     pub fn beside(&self, reference: &Self) -> Agreement {
+        self.sums_beside(reference).mean()
+    }
+
+    fn sums_beside(&self, reference: &Self) -> Sums {
         assert_eq!(self.logits.len(), reference.logits.len(), "predictions of the same inputs");
         let rows: Vec<(bool, f64)> = self
             .logits
@@ -62,10 +140,12 @@ impl Predictions {
             })
             .collect();
 
-        let count = rows.len().max(1) as f64;
-        let agreeing = rows.iter().filter(|(agrees, _)| *agrees).count() as f64;
-        let divergence: f64 = rows.iter().map(|(_, divergence)| divergence).sum();
-        Agreement { agreement: agreeing / count, divergence: divergence / count }
+        // In order, so that the sum does not depend on the threads.
+        Sums {
+            counted: rows.len() as f64,
+            agreeing: rows.iter().filter(|(agrees, _)| *agrees).count() as f64,
+            divergence: rows.iter().map(|(_, divergence)| divergence).sum(),
+        }
     }
 }
 
@@ -95,10 +175,56 @@ fn log_total(logits: &[f32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+    use serde_json::json;
+
     use super::*;
+    use crate::{tensors::HostTensor, training::testing};
 
     fn predictions(logits: &[f32], counted: &[bool]) -> Predictions {
         Predictions { logits: logits.to_vec(), classes: 2, counted: counted.to_vec() }
+    }
+
+    #[test]
+    fn a_model_labels_what_has_no_labels_and_agrees_with_itself() {
+        let graph = testing::graph(&[3], json!([{"op":"linear","param":"fc"}]));
+        let signature = testing::signature(&[("fc.weight", &[4, 3])]);
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let params = testing::random_params(&signature, 1);
+        let other = testing::random_params(&signature, 2);
+        let batch = testing::random_batch(&[3], 300, 4, 2);
+        let inputs = HostTensor::from_f32(vec![300, 3], batch.inputs.clone());
+        let data = Dataset::unlabelled(inputs);
+        learner.check(&data).unwrap();
+        let [old, new] = [&params, &other].map(|params| Runnable { learner: &learner, params });
+
+        let labels = old.labels(&data, &|| ControlFlow::Continue(())).unwrap();
+        assert!(old.labels(&data, &|| ControlFlow::Break(())).is_none());
+        let labelled = data.clone().labelled(labels);
+        assert!((learner.evaluate(&params, &labelled).accuracy - 1.0).abs() < 1e-12);
+
+        // Over two batches as over one, and by the labels as by the logits.
+        let found = new.beside(old, &data);
+        let whole =
+            learner.predictions(&other, &batch).beside(&learner.predictions(&params, &batch));
+        assert!((found.agreement - whole.agreement).abs() < 1e-12);
+        assert!((found.divergence - whole.divergence).abs() < 1e-9 && found.divergence > 0.0);
+        assert!((learner.evaluate(&other, &labelled).accuracy - found.agreement).abs() < 1e-12);
+    }
+
+    #[test]
+    fn padded_tokens_are_not_labelled() {
+        let nodes = json!([{"op":"embedding","param":"e"},{"op":"linear","param":"e","id":"out"}]);
+        let mut graph = testing::token_graph(3, nodes);
+        graph.task = Task::NextToken;
+        let signature = testing::signature(&[("e.weight", &[4, 2])]);
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let table = HostTensor::from_f32(vec![4, 2], vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 2.0, 0.0]);
+        let params: Checkpoint = [("e.weight".to_owned(), table)].into_iter().collect();
+        let ids = HostTensor::from_f32(vec![1, 3], vec![0.0, 1.0, -1.0]);
+        let model = Runnable { learner: &learner, params: &params };
+        let labels = model.labels(&Dataset::unlabelled(ids), &|| ControlFlow::Continue(()));
+        assert_eq!(labels.unwrap(), [3, 1, IGNORED]);
     }
 
     #[test]

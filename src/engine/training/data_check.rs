@@ -48,7 +48,7 @@ impl DataFault {
 }
 
 impl Learner<'_> {
-    /// Whether the model can read these samples and has a class for every label. Call it before
+    /// Whether the model can read these samples and has a class for every label that they have. Call it before
     /// anything else is done with a data set.
     ///
     /// # Errors
@@ -59,12 +59,15 @@ impl Learner<'_> {
         }
 
         let (expected, found) = (self.graph.input.shape(), data.sample_shape());
-        if !self.graph.input.reads(found) {
+        if !self.program.reads(found) {
             let (expected, found) = (expected.to_vec(), found.to_vec());
             return Err(DataFault::SampleShape { expected, found });
         }
 
         self.check_ids(data)?;
+        if !data.has_labels() {
+            return Ok(());
+        }
         let is_next = self.graph.task == Task::NextToken;
         let (each, found) = (if is_next { found[0] } else { 1 }, data.labels_each());
         if each != found {

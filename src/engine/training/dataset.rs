@@ -1,4 +1,4 @@
-//! Labelled samples, their values in host memory or in a file. Reading them from a store is for `artifacts`.
+//! Samples, with or without labels, their values in host memory or in a file. Reading them from a store is for `artifacts`.
 
 mod batch;
 mod hold_out;
@@ -9,12 +9,12 @@ use super::cross_entropy::IGNORED;
 use crate::tensors::{DType, HostTensor};
 pub use batch::Batch;
 
-/// Samples with their labels. Cloning and [`Dataset::subset`] share the values.
+/// Samples, and their labels where there are any. Cloning and [`Dataset::subset`] share the values.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     inputs: Inputs,
     sample_shape: Vec<usize>,
-    /// One for every row of logits that a sample gives.
+    /// One for every row of logits that a sample gives; empty without labels.
     labels: Vec<i64>,
     /// Which rows of `inputs` belong, in order.
     rows: Vec<usize>,
@@ -38,23 +38,47 @@ pub fn next_labels(labels: &[i64], length: usize) -> Vec<i64> {
 }
 
 impl Dataset {
+    /// Samples without labels, `[N, …]`: u8, read as value / 255, or f32; of tokens `[N, S]` packed
+    /// (`network::Token`).
+    ///
+    /// # Panics
+    /// When there is no axis of samples; readers check first.
+    pub fn unlabelled(inputs: HostTensor) -> Self {
+        let (samples, sample_shape) = inputs.shape().split_first().expect("an axis of samples");
+        Self {
+            rows: (0..*samples).collect(),
+            sample_shape: sample_shape.to_vec(),
+            inputs: match inputs.dtype() {
+                DType::U8 => Inputs::Bytes(inputs),
+                _ => Inputs::Floats(inputs),
+            },
+            labels: Vec::new(),
+            scaling: Vec::new(),
+            has_token_types: false,
+        }
+    }
+
+    /// With a label for every row of logits that a sample gives: one a sample, or one a token that
+    /// predicts it; [`IGNORED`] where nothing is predicted.
+    ///
+    /// # Panics
+    /// When the labels are no whole number a sample.
+    #[must_use]
+    pub fn labelled(self, labels: Vec<i64>) -> Self {
+        assert!(labels.len().is_multiple_of(self.len().max(1)), "as many labels for each sample");
+        Self { labels, ..self }
+    }
+
     /// Tokens `[N, S]`, packed (`network::Token`), with labels `[N, S]` for a language model: position t
     /// predicts the label at t + 1; [`IGNORED`] is not predicted.
     ///
     /// # Panics
     /// When there are not as many labels as ids; readers check first.
     pub fn of_tokens(ids: HostTensor, labels: &[i64]) -> Self {
-        let (&[samples, length], true) = (ids.shape(), ids.len() == labels.len()) else {
+        let (&[_, length], true) = (ids.shape(), ids.len() == labels.len()) else {
             panic!("one label a token, not {} for {:?}", labels.len(), ids.shape())
         };
-        Self {
-            inputs: Inputs::Floats(ids),
-            sample_shape: vec![length],
-            labels: next_labels(labels, length),
-            rows: (0..samples).collect(),
-            scaling: Vec::new(),
-            has_token_types: false,
-        }
+        Self::unlabelled(ids).labelled(next_labels(labels, length))
     }
 
     /// Samples stored as f32, `[N, …]`.
@@ -63,16 +87,7 @@ impl Dataset {
     /// When there are not as many labels as rows; readers check first.
     pub fn from_floats(inputs: HostTensor, labels: Vec<i64>) -> Self {
         assert_eq!(inputs.shape().first(), Some(&labels.len()), "one label a sample");
-        let sample_shape = inputs.shape()[1..].to_vec();
-        let rows = (0..labels.len()).collect();
-        Self {
-            inputs: Inputs::Floats(inputs),
-            sample_shape,
-            labels,
-            rows,
-            scaling: Vec::new(),
-            has_token_types: false,
-        }
+        Self::unlabelled(inputs).labelled(labels)
     }
 
     /// Samples stored as u8, read as value / 255.
@@ -92,16 +107,7 @@ impl Dataset {
     pub fn from_pixels(inputs: HostTensor, labels: Vec<i64>) -> Self {
         assert_eq!(inputs.dtype(), DType::U8, "one byte a value");
         assert_eq!(inputs.shape().first(), Some(&labels.len()), "one label a sample");
-        let sample_shape = inputs.shape()[1..].to_vec();
-        let rows = (0..labels.len()).collect();
-        Self {
-            inputs: Inputs::Bytes(inputs),
-            sample_shape,
-            labels,
-            rows,
-            scaling: Vec::new(),
-            has_token_types: false,
-        }
+        Self::unlabelled(inputs).labelled(labels)
     }
 
     /// With `(x − mean) / std` applied per channel (the sample's first axis), or with one value
@@ -139,7 +145,12 @@ impl Dataset {
         &self.sample_shape
     }
 
-    /// For every row of logits, [`IGNORED`] where it predicts nothing.
+    /// Whether there are labels, given or taken from a model.
+    pub fn has_labels(&self) -> bool {
+        !self.labels.is_empty()
+    }
+
+    /// For every row of logits, [`IGNORED`] where it predicts nothing; empty without labels.
     pub fn labels(&self) -> &[i64] {
         &self.labels
     }
@@ -240,6 +251,23 @@ mod tests {
         assert_eq!(data.subset(&[2]).labels(), [7, 8, IGNORED]);
         let (rest, held) = data.hold_out(0.34, 1);
         assert_eq!((rest.len(), held.len()), (2, 1));
+    }
+
+    #[test]
+    fn samples_need_no_labels_to_be_read() {
+        let inputs = HostTensor::from_f32(vec![3, 2], (0..6).map(|v| v as f32).collect());
+        let data = Dataset::unlabelled(inputs);
+        assert_eq!((data.len(), data.has_labels(), data.labels_each()), (3, false, 0));
+        let batch = data.batch(&[2, 0]);
+        assert_eq!((batch.len(), batch.labels.len()), (2, 0));
+        assert_eq!(
+            batch.parts(1).map(|part| part.inputs).collect::<Vec<_>>(),
+            [[4.0, 5.0], [0.0, 1.0]]
+        );
+        let (rest, held) = data.hold_out(0.34, 1);
+        assert_eq!((rest.len(), held.len(), held.has_labels()), (2, 1, false));
+        let named = data.labelled(vec![7, 8, 9]).subset(&[1]);
+        assert_eq!((named.labels(), named.has_labels()), (&[8][..], true));
     }
 
     #[test]

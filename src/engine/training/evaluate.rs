@@ -49,7 +49,7 @@ impl Learner<'_> {
     }
 }
 
-fn batches(data: &Dataset, size: usize) -> impl Iterator<Item = Batch> + '_ {
+pub(super) fn batches(data: &Dataset, size: usize) -> impl Iterator<Item = Batch> + '_ {
     let size = size.min(EVALUATION_BATCH);
     (0..data.len()).step_by(size).map(move |start| {
         let end = (start + size).min(data.len());
@@ -139,6 +139,19 @@ mod tests {
         };
         check(&[2], &[0.0, 3.0, 1.0, -1.0]).unwrap();
         assert_eq!(check(&[4], &[0.0; 4]).unwrap_err().code(), "wrong_input_shape");
+        // Set in a row, fewer tokens would be of another width.
+        let nodes =
+            json!([{"op":"embedding","param":"e"},{"op":"flatten"},{"op":"linear","param":"fc"}]);
+        let graph = testing::token_graph(3, nodes);
+        let signature = testing::signature(&[("e.weight", &[4, 2]), ("fc.weight", &[2, 6])]);
+        let in_a_row = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let data = |length: usize| {
+            let inputs = vec![0.0; 2 * length];
+            testing::dataset(&Batch { inputs, sample_shape: vec![length], labels: vec![0; 2] })
+        };
+        in_a_row.check(&data(3)).unwrap();
+        assert_eq!(in_a_row.check(&data(2)).unwrap_err().code(), "wrong_input_shape");
+
         // Also where it is masked: its row is read there too.
         for (packed, id) in [(4.0, "4"), (-5.0, "4"), (0.5, "0.5")] {
             let found = check(&[2], &[0.0, 3.0, 1.0, packed]).unwrap_err();

@@ -10,7 +10,7 @@ pub(super) const ACTIVATION_BYTES: usize = 512 << 20;
 impl Learner<'_> {
     /// Samples of this shape whose logits are held at once. A sequence's are large; where batch norm
     /// ties the samples of a batch together they cannot be parted.
-    pub(super) fn logits_batch_size(&self, sample_shape: &[usize]) -> usize {
+    pub(crate) fn logits_batch_size(&self, sample_shape: &[usize]) -> usize {
         match (self.graph.task, sample_shape) {
             (Task::NextToken, &[length]) if !self.graph.has_batch_norm() => {
                 (self.max_logits / (length * self.classes).max(1)).max(1)

@@ -11,6 +11,9 @@ use super::{Dataset, Evaluation, cross_entropy::IGNORED};
 /// Disagreements beyond which nobody looks for how many would tell: no data set is as large.
 const MOST_DISAGREEMENTS: u64 = 1 << 20;
 
+/// Samples beyond which nobody looks either.
+const MOST_SAMPLES: f64 = 1e9;
+
 /// Right predictions of one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
@@ -36,6 +39,17 @@ impl Tally {
             })
             .collect()
     }
+}
+
+/// What samples show of one model beside another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// It is not behind by more than the margin.
+    AsGood,
+    /// It is behind by more than the margin, and not by chance.
+    Worse,
+    /// Neither: more samples are needed.
+    Neither,
 }
 
 /// One model beside another on the same samples.
@@ -121,6 +135,18 @@ impl Paired {
         self.least_lead(confidence) >= -margin
     }
 
+    /// What the samples show of the first: as good where [`Paired::is_within`], worse where the figures are behind
+    /// by more than the margin and the sign test tells the two apart.
+    pub fn shown(&self, margin: f64, confidence: f64) -> Shown {
+        if self.is_within(margin, confidence) {
+            Shown::AsGood
+        } else if self.difference() < -margin && self.sign_test() <= 1.0 - confidence {
+            Shown::Worse
+        } else {
+            Shown::Neither
+        }
+    }
+
     /// How many more disagreements in the present proportion would let the sign test tell the two apart at
     /// this confidence; 0 where it does already, `None` where they are even or no data would do.
     pub fn needed_disagreements(&self, confidence: f64) -> Option<u64> {
@@ -133,9 +159,8 @@ impl Paired {
             return None;
         }
 
-        let tells = |n: u64| sign_test((share * n as f64).round() as u64, n) <= 1.0 - confidence;
         let mut most = total.max(1);
-        while !tells(most) {
+        while !tells(share, most, confidence) {
             most *= 2;
             if most > MOST_DISAGREEMENTS {
                 return None;
@@ -144,9 +169,47 @@ impl Paired {
         let mut least = total;
         while most - least > 1 {
             let middle = least.midpoint(most);
-            if tells(middle) { most = middle } else { least = middle }
+            if tells(share, middle, confidence) { most = middle } else { least = middle }
         }
         Some(most - total)
+    }
+
+    /// How many samples in all, going on in the present proportion, would show that the first is within the
+    /// margin; `None` where no number would.
+    pub fn needed_samples(&self, margin: f64, confidence: f64) -> Option<u64> {
+        if self.samples == 0 || self.difference() <= -margin {
+            return None;
+        }
+        let (mut least, mut most) = (0.0, 1.0);
+        while !self.repeated(most).is_within(margin, confidence) {
+            (least, most) = (most, 2.0 * most);
+            if most * self.samples as f64 > MOST_SAMPLES {
+                return None;
+            }
+        }
+        for _ in 0..20 {
+            let middle = f64::midpoint(least, most);
+            let shows = self.repeated(middle).is_within(margin, confidence);
+            if shows { most = middle } else { least = middle }
+        }
+        Some((most * self.samples as f64).ceil() as u64)
+    }
+
+    /// The same again and again, so many times in all.
+    fn repeated(&self, factor: f64) -> Self {
+        let Sums { counted, lead, lead_squared, counted_squared, mixed } = self.sums;
+        Self {
+            samples: times(self.samples, factor),
+            ahead: times(self.ahead, factor),
+            behind: times(self.behind, factor),
+            sums: Sums {
+                counted: counted * factor,
+                lead: lead * factor,
+                lead_squared: lead_squared * factor,
+                counted_squared: counted_squared * factor,
+                mixed: mixed * factor,
+            },
+        }
     }
 
     /// Tango's score bound: the Δ below the estimate at which the score statistic is `z`, by bisection.
@@ -181,6 +244,16 @@ impl Paired {
         let variance = residual * n / (n - 1.0).max(1.0) / (sums.counted * sums.counted);
         (ratio - z * variance.max(0.0).sqrt()).max(-1.0)
     }
+}
+
+fn times(count: u64, factor: f64) -> u64 {
+    (count as f64 * factor).round() as u64
+}
+
+/// Whether so many disagreements, this share of them on one side, tell two models apart.
+fn tells(share: f64, disagreements: u64, confidence: f64) -> bool {
+    let most = (share * disagreements as f64).round() as u64;
+    sign_test(most, disagreements) <= 1.0 - confidence
 }
 
 /// `min(1, 2 P(X ≥ most))` of a fair coin thrown `total` times.
@@ -229,6 +302,11 @@ mod tests {
         assert!(!paired(0, 0, 128).is_within(0.01, 0.95));
         assert!(paired(0, 0, 512).is_within(0.01, 0.95));
         assert!(!paired(2, 12, 498).is_within(0.01, 0.95));
+        assert_eq!(paired(0, 0, 512).shown(0.01, 0.95), Shown::AsGood);
+        assert_eq!(paired(0, 0, 128).shown(0.01, 0.95), Shown::Neither);
+        assert_eq!(paired(2, 12, 498).shown(0.01, 0.95), Shown::Worse);
+        // Significantly behind, by less than the margin.
+        assert_eq!(paired(0, 8, 9992).shown(0.01, 0.95), Shown::AsGood);
         assert!((Paired::default().least_lead(0.95) + 1.0).abs() < 1e-12);
     }
 
@@ -260,6 +338,14 @@ mod tests {
         assert_eq!(paired(4, 4, 90).needed_disagreements(0.95), None);
         assert_eq!(paired(0, 0, 90).needed_disagreements(0.95), None);
         assert_eq!(paired(20, 1, 0).needed_disagreements(0.95), Some(0));
+
+        // z² (1 − m) / m with z = 1.6449 where nothing differs.
+        let needed = paired(0, 0, 100).needed_samples(0.01, 0.95).unwrap();
+        assert!((266..=270).contains(&needed), "{needed}");
+        // z² · 0.02 / 0.01² where they are even on a fiftieth: 541, and some for the bound's own curve.
+        let needed = paired(1, 1, 98).needed_samples(0.01, 0.95).unwrap();
+        assert!((541..=800).contains(&needed), "{needed}");
+        assert_eq!(paired(0, 3, 97).needed_samples(0.01, 0.95), None);
     }
 
     #[test]

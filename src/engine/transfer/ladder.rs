@@ -30,11 +30,13 @@ const SAME_LINEAGE_COSINE: f64 = 0.5;
 /// From this share of units that weight matching leaves in their place on, too (ours).
 const SAME_LINEAGE_FIXED_POINTS: f64 = 0.5;
 
-/// The rungs that `auto` may take, in order. It may end before the last.
-pub fn methods(has_train: bool, across_widths: bool) -> Vec<Method> {
+/// The rungs that `auto` may take, in order, with samples to train on or without any, labelled or not. It
+/// may end before the last.
+pub fn methods(has_train: bool, has_labels: bool, across_widths: bool) -> Vec<Method> {
     RUNGS
         .into_iter()
         .filter(|m| has_train || !m.needs_data())
+        .filter(|m| has_labels || !m.needs_labels())
         .filter(|m| !(across_widths && needs_equal_widths(*m)))
         .collect()
 }
@@ -54,6 +56,8 @@ pub struct Known {
     /// Validation accuracy of the old tuned model; `None` without a validation split.
     pub source_tuned: Option<f64>,
     pub has_train: bool,
+    /// The training samples have labels of their own.
+    pub has_labels: bool,
     /// The bases differ in width.
     pub across_widths: bool,
     /// Several results of it are too much to hold at once.
@@ -129,6 +133,12 @@ fn by_validation(known: &Known, method: Method, source: f64, steps: &[Step]) -> 
     if method.needs_data() && !known.has_train {
         return (false, format!("{standing} against {old}, but there are no training samples"));
     }
+    if method.needs_labels() && !known.has_labels {
+        return (
+            false,
+            format!("{standing} against {old}, but the training samples have no labels"),
+        );
+    }
     (true, format!("{standing}, more than a point below the {old}"))
 }
 
@@ -197,6 +207,7 @@ mod tests {
         fixed_points: 0.1,
         source_tuned: Some(0.96),
         has_train: true,
+        has_labels: true,
         across_widths: false,
         is_large: false,
         target_loss: Some(2.4),
@@ -247,6 +258,11 @@ mod tests {
         );
         let knowing = Known { target_loss: Some(2.0), ..KNOWN };
         assert_eq!(climb(&knowing, [0.5; 8]).0, RUNGS);
+        let unlabelled = Known { has_labels: false, ..knowing };
+        assert_eq!(
+            climb(&unlabelled, [0.5; 8]).0,
+            [Identity, Functional, WeightMatching, Method::Theseus]
+        );
         let untrained = Known { has_train: false, ..KNOWN };
         assert_eq!(climb(&untrained, [0.5; 8]).0, [Identity, WeightMatching]);
     }

@@ -37,6 +37,11 @@ impl Method {
     pub fn needs_data(self) -> bool {
         !matches!(self, Self::Identity | Self::WeightMatching)
     }
+
+    /// Whether it reads their labels too.
+    pub fn needs_labels(self) -> bool {
+        self.needs_data() && !matches!(self, Self::Functional | Self::Theseus)
+    }
 }
 
 /// λ of the linear trajectory.

@@ -1,12 +1,14 @@
 //! The parts of the data: what feeds gradients, what chooses, what judges.
 
-use super::read::location;
+use std::ops::ControlFlow;
+
+use super::{Unlabelled, read::location};
 use crate::{
     artifacts::{
         Access, InputFile,
         dataset::{self, Reading},
     },
-    engine::training::Dataset,
+    engine::training::{Dataset, Runnable},
     pipeline::{
         failure::{self, Failure},
         job::Job,
@@ -26,6 +28,8 @@ pub struct Splits {
     pub held_out: bool,
     /// The gate is judged on validation, for no test split was given.
     pub test_is_validation: bool,
+    /// Their labels are the old tuned model's predictions.
+    pub unlabelled: Unlabelled,
 }
 
 /// Reads the data that a job names, as the new base reads samples.
@@ -42,8 +46,9 @@ pub fn read(
     let train = split(access, "/data/train", data.train.as_deref(), reading, files)?;
     let validation = split(access, "/data/validation", data.validation.as_deref(), reading, files)?;
     let test = split(access, "/data/test", data.test.as_deref(), reading, files)?;
-    Ok(Splits { train, validation, test, held_out: false, test_is_validation: false }
-        .completed(job.spec.options.seed))
+    let splits = Splits { train, validation, test, ..Splits::default() };
+    let splits = splits.completed(job.spec.options.seed);
+    Ok(Splits { unlabelled: splits.unlabelled(), ..splits })
 }
 
 fn split(
@@ -79,12 +84,47 @@ impl Splits {
         self
     }
 
+    /// As they were read.
+    fn unlabelled(&self) -> Unlabelled {
+        let [train, validation, test] = [&self.train, &self.validation, &self.test]
+            .map(|split| split.as_ref().is_some_and(|data| !data.has_labels()));
+        Unlabelled { train, validation, test }
+    }
+
+    /// Splits without labels get the old tuned model's predictions. `None` where the caller interrupts;
+    /// `go_on` is asked before every batch.
+    pub(super) fn label_by(
+        &mut self,
+        old_tuned: Runnable,
+        go_on: &dyn Fn() -> ControlFlow<()>,
+    ) -> Option<()> {
+        for split in [&mut self.train, &mut self.validation] {
+            label(split, old_tuned, go_on)?;
+        }
+        if self.test_is_validation {
+            self.test.clone_from(&self.validation);
+        }
+        label(&mut self.test, old_tuned, go_on)
+    }
+
     /// The shape of a sample; of sentences the longest.
     pub fn sample(&self) -> Option<Vec<usize>> {
         let all = [&self.train, &self.validation, &self.test].into_iter().flatten();
         let shapes = all.map(Dataset::sample_shape);
         shapes.reduce(longer).map(<[usize]>::to_vec)
     }
+}
+
+fn label(
+    split: &mut Option<Dataset>,
+    old_tuned: Runnable,
+    go_on: &dyn Fn() -> ControlFlow<()>,
+) -> Option<()> {
+    if let Some(data) = split.take_if(|data| !data.has_labels()) {
+        let labels = old_tuned.labels(&data, go_on)?;
+        *split = Some(data.labelled(labels));
+    }
+    Some(())
 }
 
 /// The longer of two sentences; of any other samples the first.

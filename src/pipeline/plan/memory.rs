@@ -52,7 +52,7 @@ impl Job<'_> {
 
     /// The process and the samples.
     fn always(&self) -> f64 {
-        PROCESS + self.bytes.data as f64
+        PROCESS + self.bytes.held as f64
     }
 
     /// What a gradient on so many samples takes beside the model.

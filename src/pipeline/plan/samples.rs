@@ -7,7 +7,7 @@ use crate::{
         spec::{Alpha, Spec},
     },
     engine::{
-        network::Graph,
+        network::Program,
         training::DataFault,
         transfer::{
             Method, STATISTICS_SAMPLES,
@@ -17,7 +17,7 @@ use crate::{
     },
     pipeline::{
         failure::{self, Failure},
-        inputs::{longer, read::location},
+        inputs::{Unlabelled, longer, read::location},
     },
     storage::Storage,
 };
@@ -28,9 +28,12 @@ pub struct Samples {
     shapes: Vec<(&'static str, String, Vec<usize>)>,
     /// Of all data files.
     pub bytes: u64,
+    /// Bytes that the samples take in memory.
+    pub held: u64,
     pub train: usize,
     pub validation: usize,
     pub test: usize,
+    pub unlabelled: Unlabelled,
 }
 
 /// What a method computes before its candidate is there.
@@ -65,25 +68,31 @@ impl Samples {
             ("/data/validation", data.and_then(|data| data.validation.as_ref())),
             ("/data/test", data.and_then(|data| data.test.as_ref())),
         ];
-        let (mut shapes, mut bytes, mut counts) = (Vec::new(), 0, [0; 3]);
-        for ((pointer, uri), samples) in named.into_iter().zip(&mut counts) {
+        let (mut shapes, mut bytes, mut held) = (Vec::new(), 0u64, 0u64);
+        let (mut counts, mut unlabelled) = ([0; 3], [false; 3]);
+        let found = counts.iter_mut().zip(&mut unlabelled);
+        for ((pointer, uri), (samples, lacks_labels)) in named.into_iter().zip(found) {
             let Some(uri) = uri else { continue };
             let place = location(storage, pointer, uri)?;
             let info = dataset::look(storage, &place, channels).map_err(failure::at(pointer))?;
-            bytes += info.size;
+            bytes = bytes.saturating_add(info.size);
+            held = held.saturating_add(info.held);
             shapes.push((pointer, uri.clone(), info.sample_shape));
-            *samples = info.samples;
+            (*samples, *lacks_labels) = (info.samples, !info.has_labels);
         }
 
+        // As a run fills missing splits.
         let [mut train, mut validation, mut test] = counts;
+        let [of_train, mut of_validation, mut of_test] = unlabelled;
         if validation == 0 {
-            validation = train / 10;
+            (validation, of_validation) = (train / 10, of_train);
             train -= validation;
         }
         if test == 0 {
-            test = validation;
+            (test, of_test) = (validation, of_validation);
         }
-        Ok(Self { shapes, bytes, train, validation, test })
+        let unlabelled = Unlabelled { train: of_train, validation: of_validation, test: of_test };
+        Ok(Self { shapes, bytes, held, train, validation, test, unlabelled })
     }
 
     /// Samples of each split.
@@ -98,10 +107,10 @@ impl Samples {
     }
 
     /// Refuses samples that the network does not read, as a run does.
-    pub fn check(&self, graph: &Graph) -> Result<(), Failure> {
+    pub fn check(&self, program: &Program) -> Result<(), Failure> {
         for (pointer, uri, found) in &self.shapes {
-            if !graph.input.reads(found) {
-                let expected = graph.input.shape().to_vec();
+            if !program.reads(found) {
+                let expected = program.input.shape().to_vec();
                 let fault = DataFault::SampleShape { expected, found: found.clone() };
                 let pointer = Some((*pointer).to_owned());
                 let detail = format!("{uri}: {fault}");

@@ -74,7 +74,7 @@ impl Job<'_> {
 
     /// Of a job that runs these methods and is compared with such plain training.
     fn phases(&self, methods: &[Method], few_shot: Work) -> [(&'static str, Work); 6] {
-        let Bytes { models, data, result } = self.bytes;
+        let Bytes { models, data, result, .. } = self.bytes;
         // A model's file is digested and then looked through.
         let fetching = Work { bytes: (models + data) as f64, ..Work::default() };
         let publishing =
@@ -344,7 +344,7 @@ mod tests {
             load: Load::of(&program),
             has_batch_norm: false,
             samples: SampleCounts { train: 20, ..SampleCounts::default() },
-            bytes: Bytes { models: 288, data: 400, result: 96 },
+            bytes: Bytes { models: 288, data: 400, held: 400, result: 96 },
             matching,
         };
         let seconds = |of: &str| job.estimate(&speeds(of)).seconds;

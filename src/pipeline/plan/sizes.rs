@@ -19,6 +19,8 @@ pub struct Bytes {
     pub models: u64,
     /// Of the data that are read.
     pub data: u64,
+    /// Of them, in memory.
+    pub held: u64,
     /// Of the model that is written.
     pub result: u64,
 }

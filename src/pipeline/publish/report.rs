@@ -3,6 +3,7 @@
 //! Everything outside `timing` and `environment` is the same for the same inputs, seed, device and
 //! thread count.
 
+mod agreements;
 mod timing;
 mod told;
 
@@ -16,12 +17,13 @@ use crate::{
         transfer::{Candidate, STATISTICS_SAMPLES, candidate::ALPHAS},
     },
     pipeline::{
-        comparison::{Baselines, Comparison, FewShot, FineTuning, Judgement, Scores, Training},
+        comparison::{Baselines, Comparison, FewShot, FineTuning, Scores, Training},
         context::Context,
         device::device,
         diagnose::Diagnosed,
         inputs::{Inputs, Splits},
         meter::Meter,
+        verdict::Judgement,
     },
 };
 use timing::timing;
@@ -35,13 +37,14 @@ pub fn of(
     meter: &Meter,
 ) -> Report {
     let inputs = context.inputs;
-    Report {
+    let mut report = Report {
         format: report::FORMAT.to_owned(),
         verdict: Some(judgement.verdict),
         recommendation: Advice {
             action: judgement.recommendation,
             reasons: judgement.reasons.clone(),
         },
+        decision: judgement.decision.clone(),
         warnings: judgement.warnings.clone(),
         winner: comparison.winner().method.name().to_owned(),
         published_model: published_model(comparison).to_owned(),
@@ -54,7 +57,7 @@ pub fn of(
         baselines: baselines(comparison),
         candidates: candidates(comparison),
         fine_tune: comparison.fine_tuning.as_ref().map(fine_tuned),
-        negative_flips: judgement.negative_flips,
+        negative_flips: judgement.evidence.negative_flips,
         diagnosis: diagnosed.diagnosis.told(),
         ladder: comparison
             .choice
@@ -69,7 +72,9 @@ pub fn of(
         timing: timing(context, comparison, meter, diagnosed.seconds),
         environment: environment(),
         update: None,
-    }
+    };
+    agreements::tell(&mut report, inputs.splits.unlabelled);
+    report
 }
 
 fn published_model(comparison: &Comparison) -> &'static str {
@@ -78,17 +83,20 @@ fn published_model(comparison: &Comparison) -> &'static str {
 
 /// The figures that stand for the result, on the split that judges.
 fn metrics(context: &Context, comparison: &Comparison, judgement: &Judgement) -> Metrics {
-    let winner = comparison.winner();
-    let baselines = &comparison.baselines;
+    let (winner, evidence) = (comparison.winner(), &judgement.evidence);
     let judged_on = if context.inputs.splits.test_is_validation { "validation" } else { "test" };
 
+    let labelled = evidence.has_labels;
     let measured = comparison.test().map(|test| Measured {
         split: judged_on.to_owned(),
-        accuracy: test.accuracy,
-        loss: test.loss,
-        recovery: judgement.recovery,
-        source_accuracy: baselines.source_tuned.as_ref().map(|scores| scores.test.accuracy),
-        target_accuracy_before: baselines.target_before.as_ref().map(|scores| scores.test.accuracy),
+        accuracy: labelled.then_some(test.accuracy),
+        loss: labelled.then_some(test.loss),
+        agreement: evidence.agreement,
+        divergence: evidence.divergence,
+        recovery: evidence.recovery,
+        source_accuracy: evidence.source.filter(|_| labelled),
+        target_accuracy_before: evidence.before.filter(|_| labelled),
+        target_agreement_before: evidence.before.filter(|_| !labelled),
     });
     Metrics {
         method: winner.method.name().to_owned(),
@@ -124,6 +132,7 @@ fn splits(splits: &Splits) -> report::SplitSizes {
         test: splits.test.as_ref().map(Dataset::len),
         validation_held_out_of_train: splits.held_out,
         test_is_validation: splits.test_is_validation,
+        unlabelled: splits.unlabelled.names().map(str::to_owned).collect(),
     }
 }
 
@@ -145,6 +154,7 @@ fn standing(scores: &Scores, statistics: &str) -> report::Standing {
     report::Standing {
         accuracy: Some(scores.test.accuracy),
         loss: Some(scores.test.loss),
+        agreement: None,
         statistics: statistics.to_owned(),
         validation: scores.validation.as_ref().map(Into::into),
     }
@@ -163,6 +173,7 @@ fn trained(tuned: &Training) -> report::Trained {
     report::Trained {
         accuracy: tuned.test.as_ref().map(|test| test.accuracy),
         loss: tuned.test.as_ref().map(|test| test.loss),
+        agreement: None,
         validation: tuned.validation.as_ref().map(Into::into),
         epochs: tuned.epochs.iter().map(Into::into).collect(),
         end: told::end(tuned.end).to_owned(),

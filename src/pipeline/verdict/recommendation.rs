@@ -1,6 +1,17 @@
 //! What the evidence says the owner should do, and why.
+//!
+//! A result counts as good as the old tuned model where its samples show that it is not behind by more than a
+//! point; as worse where the exact sign test shows it ([`Shown`]). Where they show neither, more samples are
+//! needed, and that is what is recommended.
 
-use crate::{contract::outcome::Recommendation, engine::transfer::ladder::AS_GOOD};
+use super::Evidence;
+use crate::{
+    contract::outcome::Recommendation,
+    engine::{
+        training::{Paired, Shown},
+        transfer::ladder::AS_GOOD,
+    },
+};
 
 /// From this recovery on the transfer is a start worth fine-tuning from.
 const WARM: f64 = 0.5;
@@ -9,38 +20,43 @@ const HOPELESS: f64 = 0.1;
 
 /// What a recommendation rests on.
 pub struct Facts {
-    pub metric: Option<f64>,
-    pub source: Option<f64>,
-    pub recovery: Option<f64>,
+    pub evidence: Evidence,
     pub fine_tuned: bool,
     pub identical_bases: bool,
     /// Validation accuracy of the new base trained alone at the same cost, and of the result.
     pub untransferred: Option<(f64, f64)>,
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
+/// A recommendation, and its reasons with their numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Advice {
+    /// `None` where nothing was measured.
+    pub action: Option<Recommendation>,
+    pub reasons: Vec<String>,
 }
 
 impl Facts {
-    /// The advice, and its reasons with their numbers.
-    pub fn recommend(&self) -> (Option<Recommendation>, Vec<String>) {
+    pub fn recommend(&self) -> Advice {
         if self.identical_bases {
             let reason = "the new base equals the old one: the old tuned model is the result";
-            return (Some(Recommendation::Copy), vec![reason.into()]);
+            return Advice { action: Some(Recommendation::Copy), reasons: vec![reason.into()] };
         }
 
-        let (Some(metric), Some(source)) = (self.metric, self.source) else {
-            return (None, vec!["nothing was measured: there are no data".into()]);
+        let Evidence { metric: Some(metric), source: Some(source), .. } = self.evidence else {
+            let reasons = vec!["nothing was measured: there are no data".into()];
+            return Advice { action: None, reasons };
         };
-        let mut reasons = vec![format!(
-            "accuracy {} against {} of the old tuned model",
-            percent(metric),
-            percent(source)
-        )];
-        reasons.extend(
-            self.recovery.map(|r| format!("{} of the tuning's gain recovered", percent(r))),
-        );
+        let mut reasons = vec![if self.evidence.has_labels {
+            format!(
+                "accuracy {} against {} of the old tuned model",
+                percent(metric),
+                percent(source)
+            )
+        } else {
+            format!("agreement {} with the old tuned model; there are no labels", percent(metric))
+        }];
+        let recovery = self.evidence.recovery;
+        reasons.extend(recovery.map(|r| format!("{} of the tuning's gain recovered", percent(r))));
         reasons.extend(self.untransferred.map(|(only, ours)| {
             format!(
                 "plain fine-tuning of the new base at the same cost: {} on validation, the \
@@ -51,64 +67,158 @@ impl Facts {
         }));
         if self.untransferred.is_some_and(|(only, ours)| only - ours > AS_GOOD + 1e-9) {
             reasons.push("training alone gives more than the transfer".into());
-            return (Some(Recommendation::Retrain), reasons);
+            return Advice { action: Some(Recommendation::Retrain), reasons };
         }
 
-        let recommendation = if metric >= source - AS_GOOD {
-            if self.fine_tuned {
-                Recommendation::TransferAndFineTune
-            } else {
-                Recommendation::Transfer
-            }
-        } else if self.recovery.is_some_and(|r| r >= WARM) {
-            reasons.push("a start to fine-tune from, not yet a replacement".into());
-            Recommendation::TransferAndFineTune
-        } else if self.recovery.is_some_and(|r| r >= HOPELESS) {
-            reasons.push("too little carries over to save training".into());
-            Recommendation::Retrain
-        } else {
-            reasons.push("next to nothing carries over between these bases".into());
-            Recommendation::KeepOld
-        };
-        (Some(recommendation), reasons)
+        let (action, reason) = self.by_samples();
+        reasons.extend(reason);
+        Advice { action: Some(action), reasons }
     }
+
+    /// By what the samples can carry.
+    fn by_samples(&self) -> (Recommendation, Option<String>) {
+        let evidence = &self.evidence;
+        let (shown, recovery) = (evidence.shown(), evidence.recovery.unwrap_or(0.0));
+        let (action, reason) = match shown {
+            Some(Shown::AsGood) if self.fine_tuned => {
+                return (Recommendation::TransferAndFineTune, None);
+            }
+            Some(Shown::AsGood) => return (Recommendation::Transfer, None),
+            Some(Shown::Worse) if recovery < HOPELESS => {
+                (Recommendation::KeepOld, "next to nothing carries over between these bases")
+            }
+            Some(Shown::Worse) if recovery < WARM => {
+                (Recommendation::Retrain, "too little carries over to save training")
+            }
+            // Without labels nobody knows whether a disagreement is a loss.
+            Some(Shown::Worse) if evidence.has_labels => (
+                Recommendation::TransferAndFineTune,
+                "a start to fine-tune from, not yet a replacement",
+            ),
+            _ => {
+                let reason = evidence.paired.map(|pairs| self.undecided(&pairs));
+                return (Recommendation::Collect, reason);
+            }
+        };
+        (action, Some(reason.to_owned()))
+    }
+
+    fn undecided(&self, pairs: &Paired) -> String {
+        let (samples, differ) = (pairs.samples, pairs.disagreements());
+        if self.evidence.has_labels {
+            format!(
+                "{samples} samples, {differ} of which tell the two models apart, cannot rule out a loss of \
+                 more than a point, nor show one"
+            )
+        } else {
+            format!(
+                "the two models differ on {differ} of {samples} samples, and without labels nobody knows \
+                 which of them is right there"
+            )
+        }
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::verdict::recovery;
+    use crate::{engine::training::Tally, pipeline::verdict::evidence::recovery};
 
-    fn facts(metric: f64, source: f64, before: f64) -> Facts {
-        let recovery = recovery(Some(metric), Some(before), Some(source));
-        Facts {
-            metric: Some(metric),
-            source: Some(source),
-            recovery,
-            fine_tuned: false,
-            identical_bases: false,
-            untransferred: None,
-        }
+    /// Right answers of the result alone, of the old tuned model alone, of both, among so many.
+    struct Counts {
+        ours: usize,
+        old: usize,
+        both: usize,
+        samples: usize,
+    }
+
+    fn facts(counts: &Counts, before: f64) -> Facts {
+        let Counts { ours, old, both, samples } = *counts;
+        let rights = |first: usize, second: usize| {
+            let rights = (0..samples).map(move |i| match i {
+                i if i < ours => first,
+                i if i < ours + old => second,
+                i if i < ours + old + both => 1,
+                _ => 0,
+            });
+            rights.map(|right| Tally { right: right as u32, counted: 1 }).collect::<Vec<_>>()
+        };
+        let share = |right: usize| Some(right as f64 / samples as f64);
+        let (metric, source) = (share(ours + both), share(old + both));
+        let evidence = Evidence {
+            metric,
+            source,
+            before: Some(before),
+            recovery: recovery(metric, Some(before), source),
+            paired: Some(Paired::of(&rights(1, 0), &rights(0, 1))),
+            has_labels: true,
+            ..Evidence::default()
+        };
+        Facts { evidence, fine_tuned: false, identical_bases: false, untransferred: None }
+    }
+
+    fn action(facts: &Facts) -> Option<Recommendation> {
+        facts.recommend().action
     }
 
     #[test]
     fn evidence_decides_the_recommendation() {
-        let action = |f: Facts| f.recommend().0;
-        assert_eq!(action(facts(0.955, 0.96, 0.2)), Some(Recommendation::Transfer));
-        assert_eq!(action(facts(0.8, 0.96, 0.2)), Some(Recommendation::TransferAndFineTune));
-        assert_eq!(action(facts(0.4, 0.96, 0.2)), Some(Recommendation::Retrain));
-        assert_eq!(action(facts(0.21, 0.96, 0.2)), Some(Recommendation::KeepOld));
-        assert_eq!(
-            action(Facts { identical_bases: true, ..facts(0.9, 0.9, 0.2) }),
-            Some(Recommendation::Copy)
+        let many = |ours, old, both| facts(&Counts { ours, old, both, samples: 5000 }, 0.2);
+        assert_eq!(action(&many(40, 50, 4750)), Some(Recommendation::Transfer));
+        let tuned = Facts { fine_tuned: true, ..many(40, 50, 4750) };
+        assert_eq!(action(&tuned), Some(Recommendation::TransferAndFineTune));
+        assert_eq!(action(&many(0, 800, 4000)), Some(Recommendation::TransferAndFineTune));
+        assert_eq!(action(&many(0, 2800, 2000)), Some(Recommendation::Retrain));
+        assert_eq!(action(&many(50, 3800, 1000)), Some(Recommendation::KeepOld));
+        let same = Facts { identical_bases: true, ..many(0, 0, 4000) };
+        assert_eq!(action(&same), Some(Recommendation::Copy));
+        let unmeasured = Evidence { metric: None, ..same.evidence };
+        assert_eq!(action(&Facts { evidence: unmeasured, identical_bases: false, ..same }), None);
+    }
+
+    #[test]
+    fn what_few_samples_cannot_carry_is_no_guess() {
+        let few = |ours, old, both| facts(&Counts { ours, old, both, samples: 200 }, 0.2);
+        // As good by the figures, and no loss shown; a point cannot be ruled out.
+        assert_eq!(action(&few(4, 5, 180)), Some(Recommendation::Collect));
+        assert_eq!(action(&few(0, 0, 190)), Some(Recommendation::Collect));
+        let reasons = few(4, 5, 180).recommend().reasons.join("; ");
+        assert!(reasons.contains("200 samples, 9 of which"), "{reasons}");
+        // A large loss is plain with few.
+        assert_eq!(action(&few(2, 30, 150)), Some(Recommendation::TransferAndFineTune));
+    }
+
+    #[test]
+    fn without_labels_a_disagreement_may_be_a_loss_or_none() {
+        let unlabelled = |counts: Counts, before| {
+            let facts = facts(&counts, before);
+            let evidence = Evidence { has_labels: false, ..facts.evidence };
+            Facts { evidence, ..facts }
+        };
+        let of = |old, both| Counts { ours: 0, old, both, samples: 1000 };
+        assert_eq!(action(&unlabelled(of(2, 998), 0.2)), Some(Recommendation::Transfer));
+        assert_eq!(action(&unlabelled(of(60, 940), 0.2)), Some(Recommendation::Collect));
+        assert_eq!(action(&unlabelled(of(600, 400), 0.2)), Some(Recommendation::Retrain));
+        assert_eq!(action(&unlabelled(of(790, 210), 0.2)), Some(Recommendation::KeepOld));
+        let reasons = unlabelled(of(60, 940), 0.2).recommend().reasons.join("; ");
+        assert!(
+            reasons.contains("agreement 94.0 %") && reasons.contains("60 of 1000"),
+            "{reasons}"
         );
-        assert_eq!(action(Facts { metric: None, ..facts(0.9, 0.9, 0.2) }), None);
-        // The best of transfers is no reason to transfer where training alone gives more.
+    }
+
+    #[test]
+    fn the_best_of_transfers_is_no_reason_where_training_alone_gives_more() {
+        let counts = Counts { ours: 40, old: 50, both: 4750, samples: 5000 };
         let beside =
-            |only, ours| Facts { untransferred: Some((only, ours)), ..facts(0.955, 0.96, 0.2) };
-        assert_eq!(action(beside(0.98, 0.96)), Some(Recommendation::Retrain));
-        assert_eq!(action(beside(0.97, 0.96)), Some(Recommendation::Transfer));
-        let reasons = beside(0.98, 0.96).recommend().1.join("; ");
+            |only, ours| Facts { untransferred: Some((only, ours)), ..facts(&counts, 0.2) };
+        assert_eq!(action(&beside(0.98, 0.96)), Some(Recommendation::Retrain));
+        assert_eq!(action(&beside(0.97, 0.96)), Some(Recommendation::Transfer));
+        let reasons = beside(0.98, 0.96).recommend().reasons.join("; ");
         assert!(reasons.contains("98.0 %") && reasons.contains("96.0 %"), "{reasons}");
     }
 }

@@ -1,6 +1,6 @@
 //! What somebody should know before he relies on a result.
 
-use super::found_nothing;
+use super::gate::found_nothing;
 use crate::{
     contract::{
         report::GateCheck,
@@ -34,12 +34,20 @@ pub fn of(context: &Context, comparison: &Comparison, gate: &[GateCheck]) -> Vec
             "without data nothing was measured: evaluate the result before using it",
         ),
         (
-            metric.zip(source).is_some_and(|(metric, source)| metric < source),
+            !splits.unlabelled.test
+                && metric.zip(source).is_some_and(|(metric, source)| metric < source),
             "the result is less accurate than the old tuned model",
         ),
     ];
     let told = told.into_iter().filter(|(applies, _)| *applies);
     let mut warnings: Vec<String> = told.map(|(_, text)| text.to_owned()).collect();
+    if splits.unlabelled.is_any() {
+        let names = splits.unlabelled.names().collect::<Vec<_>>().join(", ");
+        warnings.push(format!(
+            "no labels in {names}: the old tuned model's own predictions stand in their place, and what is \
+             measured there is agreement with it"
+        ));
+    }
 
     if let (Methods::Named(methods), None) = (&context.job.spec.methods, &splits.validation)
         && methods.len() > 1

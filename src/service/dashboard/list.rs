@@ -135,7 +135,13 @@ fn row(transfer: &Transfer, now: OffsetDateTime) -> Row {
     let target = format::text(&transfer.spec, "/target/base");
     let id = transfer.id.0.simple().to_string();
     let progress = format::Bar::of(transfer);
-    let accuracy = transfer.metrics.as_ref().and_then(|metrics| metrics["accuracy"].as_f64());
+    let metrics = transfer.metrics.as_ref();
+    let accuracy = metrics.and_then(|metrics| metrics["accuracy"].as_f64());
+    let agreement = metrics.and_then(|metrics| metrics["agreement"].as_f64());
+    let figure = match (accuracy, agreement) {
+        (None, Some(agreement)) => Some(format!("{} agree", format::percent(Some(agreement)))),
+        (accuracy, _) => accuracy.map(|accuracy| format::percent(Some(accuracy))),
+    };
     Row {
         id: transfer.id,
         // The end is random; the beginning is the time.
@@ -149,7 +155,7 @@ fn row(transfer: &Transfer, now: OffsetDateTime) -> Row {
         stage: transfer.phase.filter(|_| !transfer.status.is_final()).as_ref().map(format::label),
         progress,
         verdict: transfer.verdict.as_ref().map(format::label),
-        figure: accuracy.map(|accuracy| format::percent(Some(accuracy))),
+        figure,
         created_at: format::instant(transfer.created_at),
         age: format::age(transfer.created_at, now),
     }

@@ -11,7 +11,14 @@ use crate::contract::report::{self, Baselines, Scores};
 
 /// The parts of a report on a page.
 pub struct Report {
+    /// What was found, and what to do next; empty in reports of older versions.
+    pub sentence: String,
+    pub next_step: String,
+    pub checked_on: String,
+    pub price: String,
     pub reasons: Vec<String>,
+    /// `accuracy` or `agreement`.
+    pub measure: &'static str,
     pub curve: Option<Curve>,
     pub candidates: Vec<Candidate>,
     pub baselines: Vec<Entry>,
@@ -42,7 +49,16 @@ impl Report {
         let report = report::Report::from_json(bytes).ok()?;
         let baselines = baselines(&report.baselines);
         Some(Self {
+            sentence: report.decision.sentence.clone(),
+            next_step: report.decision.next_step.clone(),
+            checked_on: report.decision.checked_on.clone(),
+            price: report.decision.price.clone(),
             reasons: report.recommendation.reasons.clone(),
+            measure: if report.splits.lacks_labels("validation") {
+                "agreement"
+            } else {
+                "accuracy"
+            },
             curve: curve::draw(&series(&report.candidates), &baselines),
             candidates: report
                 .candidates
@@ -64,7 +80,7 @@ fn method(candidate: &report::Candidate) -> &str {
 }
 
 fn accuracy(scores: Option<&Scores>) -> String {
-    format::percent(scores.and_then(|scores| scores.accuracy))
+    format::percent(scores.and_then(Scores::share))
 }
 
 fn loss(scores: Option<&Scores>) -> String {
@@ -116,10 +132,10 @@ fn series(candidates: &[report::Candidate]) -> Vec<curve::Given> {
             let mut points: Vec<(f64, f64)> = one
                 .steps
                 .iter()
-                .filter_map(|step| Some((step.step? as f64, step.accuracy?)))
+                .filter_map(|step| Some((step.step? as f64, step.share()?)))
                 .collect();
             if points.is_empty() {
-                let accuracy = one.validation.as_ref().and_then(|scores| scores.accuracy);
+                let accuracy = one.validation.as_ref().and_then(Scores::share);
                 points.extend(chosen.zip(accuracy));
             }
             curve::Given { name: format::words(method(one)), points, chosen }
@@ -132,7 +148,7 @@ fn series(candidates: &[report::Candidate]) -> Vec<curve::Given> {
 fn baselines(baselines: &Baselines) -> Vec<(String, f64)> {
     let Baselines { source_tuned, target_before, few_shot, fine_tune_only } = baselines;
     let standing = [("source_tuned", source_tuned), ("target_before", target_before)]
-        .map(|(name, one)| (name, one.as_ref().map(|one| (&one.validation, one.accuracy))));
+        .map(|(name, one)| (name, one.as_ref().map(|one| (&one.validation, one.share()))));
     let trained = [("few_shot", few_shot), ("fine_tune_only", fine_tune_only)]
         .map(|(name, one)| (name, one.as_ref().map(|one| (&one.validation, one.accuracy))));
     standing
@@ -140,7 +156,7 @@ fn baselines(baselines: &Baselines) -> Vec<(String, f64)> {
         .chain(trained)
         .filter_map(|(name, figures)| {
             let (validation, test) = figures?;
-            let validation = validation.as_ref().and_then(|scores| scores.accuracy);
+            let validation = validation.as_ref().and_then(Scores::share);
             Some((format::words(name), validation.or(test)?))
         })
         .collect()

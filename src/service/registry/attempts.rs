@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     contract::{
+        codes::FailureCode,
         events::EventKind,
         ids::{RetuneId, WorkerId},
     },
@@ -241,7 +242,7 @@ async fn end_expired(
     }
     if expired.attempt >= expired.max_attempts {
         let error = JobError {
-            code: "attempts_exhausted".into(),
+            code: FailureCode::AttemptsExhausted.name().into(),
             detail: format!(
                 "{} attempts ended without a word from the worker; it ran out of memory, \
                  crashed or was cut off",

@@ -36,7 +36,9 @@ pub struct Columns<'a, R: ChunkReader> {
     pub(super) location: &'a Location,
     pub(super) samples: usize,
     pub(super) of_images: bool,
-    /// With the names they have in the file: inputs, labels, perhaps a mask and token types.
+    /// With the name it has in the file; there may be none.
+    pub(super) labels: Option<Arc<Type>>,
+    /// With the names they have in the file: inputs, perhaps labels, a mask and token types.
     pub(super) wanted: Vec<Arc<Type>>,
 }
 
@@ -55,8 +57,7 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
         let inputs = image
             .or_else(|| named(fields, &[IDS]))
             .ok_or_else(|| missing(location, fields, "image or input_ids"))?;
-        let labels = named(fields, &LABEL_COLUMNS)
-            .ok_or_else(|| missing(location, fields, "label or labels"))?;
+        let labels = named(fields, &LABEL_COLUMNS);
         if let Some(unread) = UNREAD.into_iter().find(|name| named(fields, &[*name]).is_some()) {
             let detail = format!(
                 "has the column {unread}, which changes what the network computes and is not read \
@@ -65,11 +66,15 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
             return Err(ArtifactError::fault("unexpected_column", location, detail));
         }
 
+        if labels.is_none() {
+            check_no_labels(fields, location)?;
+        }
+
         let beside: &[&str] = if of_images { &[] } else { &[MASK, TYPES] };
         let beside = beside.iter().filter_map(|name| named(fields, &[*name]));
-        let wanted = [inputs, labels].into_iter().chain(beside).collect();
+        let wanted = [inputs].into_iter().chain(labels.clone()).chain(beside).collect();
         let budget = Arc::new(budget);
-        let columns = Self { reader, file, budget, location, samples, of_images, wanted };
+        let columns = Self { reader, file, budget, location, samples, of_images, labels, wanted };
         columns.room(ROW, samples)?;
         for column in columns.wanted.iter().skip(usize::from(of_images)) {
             columns.check_whole_numbers(column)?;
@@ -176,6 +181,19 @@ fn missing(location: &Location, fields: &[Arc<Type>], what: &str) -> ArtifactErr
     let found: Vec<&str> = fields.iter().map(|field| field.name()).collect();
     let detail = format!("has no column {what}; its columns are {}", found.join(", "));
     ArtifactError::fault("missing_column", location, detail)
+}
+
+/// Refuses a file without labels that has other whole numbers, which may be its labels by another name.
+fn check_no_labels(fields: &[Arc<Type>], location: &Location) -> Result<(), ArtifactError> {
+    let numbers = fields.iter().filter(|field| holds_whole_numbers(field));
+    let other = numbers.into_iter().find(|field| ![IDS, MASK, TYPES].contains(&field.name()));
+    let Some(other) = other else { return Ok(()) };
+    let detail = format!(
+        "has no column label or labels, and the column {} holds whole numbers; rename it if these are the \
+         labels, or leave it out if the samples have none",
+        other.name()
+    );
+    Err(ArtifactError::fault("missing_column", location, detail))
 }
 
 fn holds_whole_numbers(column: &Type) -> bool {

@@ -37,10 +37,13 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             held = held.saturating_add(ROW + bytes.len());
             self.room(held, 1)?;
             encoded.push(bytes);
-            labels.push(self.integer(row_field(&row, &LABEL_COLUMNS), "label", at)?);
+            if self.labels.is_some() {
+                labels.push(self.integer(row_field(&row, &LABEL_COLUMNS), "label", at)?);
+            }
         }
+        let labels = self.labels.is_some().then_some(labels);
 
-        let Some(first) = encoded.first() else { return Ok(no_images()) };
+        let Some(first) = encoded.first() else { return Ok(no_images(labels.is_some())) };
         let first = self.decode(first, 0)?;
         let channels = channels(wanted, if first.color().has_color() { 3 } else { 1 });
         let (width, height) = (first.width(), first.height());
@@ -67,8 +70,9 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                 Ok(())
             },
         )?;
-        let shape = vec![labels.len(), channels, height as usize, width as usize];
-        Ok(tensors([(INPUTS, DType::U8, shape, Bytes::from(values)), of_labels(&labels)]))
+        let shape = vec![encoded.len(), channels, height as usize, width as usize];
+        let labels = labels.map(|labels| of_labels(&labels));
+        Ok(tensors([(INPUTS, DType::U8, shape, Bytes::from(values))].into_iter().chain(labels)))
     }
 
     pub(super) fn encoded(&self, row: &Row, at: usize) -> Result<ByteArray, ArtifactError> {
@@ -122,8 +126,9 @@ pub(super) fn channels(wanted: Option<usize>, own: usize) -> usize {
     wanted.filter(|channels| [1, 3].contains(channels)).unwrap_or(own)
 }
 
-pub(super) fn no_images() -> Checkpoint {
-    tensors([(INPUTS, DType::U8, vec![0, 1], Bytes::new()), of_labels(&[])])
+pub(super) fn no_images(has_labels: bool) -> Checkpoint {
+    let labels = has_labels.then(|| of_labels(&[]));
+    tensors([(INPUTS, DType::U8, vec![0, 1], Bytes::new())].into_iter().chain(labels))
 }
 
 /// Sets pixels `[H, W, C]` as `[C, H, W]`.

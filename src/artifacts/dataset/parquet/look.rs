@@ -42,7 +42,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
     }
 
     fn first_image(&self, wanted: Option<usize>) -> Result<Signature, ArtifactError> {
-        let mut signature = no_images().signature();
+        let mut signature = no_images(self.labels.is_some()).signature();
         let Some(row) = self.rows(&self.wanted[..1], 1)?.next() else { return Ok(signature) };
         let row = row.map_err(|error| malformed(self.location, &error))?;
         let encoded = self.encoded(&row, 0)?;
@@ -61,9 +61,12 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         self.check_length(length, 0)?;
         self.room(ROW + TOKEN * length, self.samples)?;
         let ids = vec![0, length];
-        let labels = if self.wanted[1].is_primitive() { vec![0] } else { ids.clone() };
+        let labels = self
+            .labels
+            .as_ref()
+            .map(|column| (LABELS, if column.is_primitive() { vec![0] } else { ids.clone() }));
         let types = self.has_types().then(|| (TYPES, ids.clone()));
-        let shapes = [(IDS, ids.clone()), (MASK, ids), (LABELS, labels)].into_iter().chain(types);
+        let shapes = [(IDS, ids.clone()), (MASK, ids)].into_iter().chain(labels).chain(types);
         let named =
             shapes.map(|(name, shape)| (name.to_owned(), TensorInfo { dtype: DType::I64, shape }));
 

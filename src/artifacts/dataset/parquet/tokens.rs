@@ -44,13 +44,14 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             if let Some(own) = row_field(&row, &[TYPES]) {
                 types.push(of_length(TYPES, self.integers(Some(own), TYPES, at)?)?);
             }
-            labels.push(match row_field(&row, &LABEL_COLUMNS) {
+            match row_field(&row, &LABEL_COLUMNS) {
+                None if self.labels.is_none() => {}
                 list @ Some(Field::ListInternal(_)) => {
                     of_tokens = true;
-                    of_length(LABELS, self.integers(list, LABELS, at)?)?
+                    labels.push(of_length(LABELS, self.integers(list, LABELS, at)?)?);
                 }
-                label => vec![self.integer(label, "label", at)?],
-            });
+                label => labels.push(vec![self.integer(label, "label", at)?]),
+            }
             ids.push(sample);
             longest = longest.max(ids[at].len());
             // As they will stand there, filled up.
@@ -64,8 +65,10 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         let mut named = vec![
             (IDS, DType::I64, shape.clone(), i64s(&filled(ids, length, NO_TOKEN))),
             (MASK, DType::I64, shape.clone(), i64s(&filled(masks, length, 0))),
-            (LABELS, DType::I64, labels_shape, i64s(&labels)),
         ];
+        if self.labels.is_some() {
+            named.push((LABELS, DType::I64, labels_shape, i64s(&labels)));
+        }
         if self.has_types() {
             named.push((TYPES, DType::I64, shape, i64s(&filled(types, length, 0))));
         }

@@ -1,7 +1,7 @@
 //! Samples that are computed with together.
 
 /// Samples `[B, …sample_shape]`, row-major, with a label for every row of logits: `[B]`, or `[B, S]`
-/// where every token predicts the next one.
+/// where every token predicts the next one; none where the samples have no labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     pub inputs: Vec<f32>,
@@ -22,11 +22,14 @@ impl Batch {
     pub fn parts(&self, samples: usize) -> impl Iterator<Item = Self> + '_ {
         let size = self.inputs.len() / self.len().max(1);
         let labels = self.labels.len() / self.len().max(1);
-        let pairs = self.inputs.chunks(size * samples).zip(self.labels.chunks(labels * samples));
-        pairs.map(|(inputs, labels)| Self {
-            inputs: inputs.to_vec(),
-            sample_shape: self.sample_shape.clone(),
-            labels: labels.to_vec(),
+        self.inputs.chunks(size * samples).enumerate().map(move |(part, inputs)| {
+            let first = (part * labels * samples).min(self.labels.len());
+            let rest = &self.labels[first..];
+            Self {
+                inputs: inputs.to_vec(),
+                sample_shape: self.sample_shape.clone(),
+                labels: rest[..rest.len().min(labels * samples)].to_vec(),
+            }
         })
     }
 }

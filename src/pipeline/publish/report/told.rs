@@ -35,19 +35,21 @@ pub fn axis(axis: Axis) -> &'static str {
 
 impl From<&Evaluation> for Scores {
     fn from(of: &Evaluation) -> Self {
-        Self { accuracy: Some(of.accuracy), loss: Some(of.loss) }
+        Self { accuracy: Some(of.accuracy), loss: Some(of.loss), ..Self::default() }
     }
 }
 
 impl From<&Score> for StepScore {
     fn from(of: &Score) -> Self {
-        Self { step: Some(of.step), accuracy: Some(of.accuracy), loss: Some(of.loss) }
+        let (accuracy, loss) = (Some(of.accuracy), Some(of.loss));
+        Self { step: Some(of.step), accuracy, loss, ..Self::default() }
     }
 }
 
 impl From<&(f64, Score)> for AlphaScore {
     fn from((alpha, of): &(f64, Score)) -> Self {
-        Self { alpha: Some(*alpha), accuracy: Some(of.accuracy), loss: Some(of.loss) }
+        let (accuracy, loss) = (Some(of.accuracy), Some(of.loss));
+        Self { alpha: Some(*alpha), accuracy, loss, ..Self::default() }
     }
 }
 
@@ -141,6 +143,7 @@ impl From<&training::Epoch> for Epoch {
             train_loss: Some(of.train_loss),
             validation_loss: of.validation_loss,
             validation_accuracy: of.validation_accuracy,
+            ..Self::default()
         }
     }
 }
@@ -176,6 +179,7 @@ impl From<&ladder::Step> for LadderStep {
             taken: of.taken,
             reason: of.reason.clone(),
             validation_accuracy: of.validation_accuracy,
+            validation_agreement: None,
         }
     }
 }

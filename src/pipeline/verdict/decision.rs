@@ -1,0 +1,225 @@
+//! The decision card: what was found and what to do next, in plain words.
+
+use super::{
+    evidence::{CONFIDENCE, Evidence},
+    recommendation::{Advice, Facts},
+};
+use crate::{
+    contract::{outcome::Recommendation, report::Decision},
+    engine::{
+        training::{Cost, Dataset, Paired, Shown},
+        transfer::ladder::AS_GOOD,
+    },
+    pipeline::{comparison::Comparison, context::Context},
+};
+
+/// Writes the card.
+pub fn of(context: &Context, comparison: &Comparison, facts: &Facts, advice: &Advice) -> Decision {
+    let splits = &context.inputs.splits;
+    let told = Told {
+        evidence: &facts.evidence,
+        action: advice.action,
+        fine_tuned: facts.fine_tuned,
+        judged_on: if splits.test_is_validation { "validation" } else { "test" },
+    };
+    let trained = comparison.fine_tuning.as_ref().map_or_else(Cost::default, |t| t.training.cost);
+    let price = Price {
+        spent: comparison.choice.cost + trained,
+        epoch: splits.train.as_ref().map_or(0, Dataset::len),
+    };
+    told.card(&price)
+}
+
+/// What a card is written from.
+struct Told<'a> {
+    evidence: &'a Evidence,
+    action: Option<Recommendation>,
+    fine_tuned: bool,
+    judged_on: &'a str,
+}
+
+/// Work, and what an epoch of training would be.
+struct Price {
+    spent: Cost,
+    /// Training samples.
+    epoch: usize,
+}
+
+impl Told<'_> {
+    fn card(&self, price: &Price) -> Decision {
+        let Evidence { metric, source, has_labels, paired, .. } = self.evidence;
+        let lost = metric.zip(*source).filter(|_| *has_labels);
+        let collects = self.action == Some(Recommendation::Collect);
+        let undecided = paired.filter(|_| collects);
+        Decision {
+            action: self.action,
+            sentence: self.sentence(),
+            accuracy_lost_per_100: lost.map(|(metric, source)| 100.0 * (source - metric)),
+            confidence: CONFIDENCE,
+            checked_on: self.checked_on(),
+            next_step: self.next_step(),
+            price: price.words(),
+            needed_disagreements: undecided.and_then(|p| p.needed_disagreements(CONFIDENCE)),
+            needed_samples: undecided.and_then(|p| p.needed_samples(AS_GOOD, CONFIDENCE)),
+        }
+    }
+
+    fn checked_on(&self) -> String {
+        let Some(paired) = self.evidence.paired else { return "nothing".into() };
+        let labels = if self.evidence.has_labels { "" } else { ", without labels" };
+        format!("{} {} samples{labels}", paired.samples, self.judged_on)
+    }
+
+    fn sentence(&self) -> String {
+        if self.action == Some(Recommendation::Copy) {
+            return "The new base is the old base, so the old tuned model is the result.".into();
+        }
+        let Evidence { metric: Some(metric), source: Some(source), paired: Some(paired), .. } =
+            self.evidence
+        else {
+            return "Nothing was measured, for the job has no data to judge by.".into();
+        };
+        if self.evidence.has_labels {
+            accuracies(*metric, *source, paired)
+        } else {
+            format!(
+                "On {} of 100 samples the new model says what the old one says; without labels nobody knows \
+                 which of them is right on the others.",
+                hundredths(*metric)
+            )
+        }
+    }
+
+    fn next_step(&self) -> String {
+        use Recommendation as R;
+        let differ = self.evidence.paired.map_or(0, |paired| paired.disagreements());
+        match self.action {
+            Some(R::Copy | R::Transfer) => "Put the new model in the old one's place.".into(),
+            Some(R::TransferAndFineTune) if self.evidence.shown() == Some(Shown::AsGood) => {
+                "Put the new model, trained after the transfer, in the old one's place.".into()
+            }
+            Some(R::TransferAndFineTune) if self.fine_tuned => {
+                "Train it longer: raise fine_tune.epochs.".into()
+            }
+            Some(R::TransferAndFineTune) => {
+                "Train it from here for a short while: add fine_tune to the job.".into()
+            }
+            Some(R::Retrain) => {
+                "Train the new base on your data; the transfer saves nothing.".into()
+            }
+            Some(R::KeepOld) => "Keep the old model on its old base.".into(),
+            Some(R::Collect) if !self.evidence.has_labels => format!(
+                "Label the {differ} samples on which the two models differ; predictions.parquet names them."
+            ),
+            Some(R::Collect) => self.collect(),
+            None => "Give the job data, or evaluate the result before using it.".into(),
+        }
+    }
+
+    fn collect(&self) -> String {
+        let paired = self.evidence.paired.unwrap_or_default();
+        match paired.needed_samples(AS_GOOD, CONFIDENCE) {
+            Some(samples) => format!(
+                "Judge it on more samples: about {samples} in all would do, if they go on as these do."
+            ),
+            None => format!(
+                "Judge it on more samples than these {}: so far the new model is behind by {} of 100.",
+                paired.samples,
+                hundredths(-paired.difference())
+            ),
+        }
+    }
+}
+
+/// What is lost, and what can be ruled out.
+fn accuracies(metric: f64, source: f64, paired: &Paired) -> String {
+    let least = paired.least_lead(CONFIDENCE);
+    let bound = if least >= 0.0 {
+        "a loss can be ruled out".to_owned()
+    } else {
+        format!("a loss of more than {} of 100 can be ruled out", hundredths(-least))
+    };
+    format!(
+        "The new model gets {} of 100 right, the old one {}; {bound}.",
+        hundredths(metric),
+        hundredths(source)
+    )
+}
+
+fn hundredths(share: f64) -> String {
+    format!("{:.1}", 100.0 * share)
+}
+
+impl Price {
+    /// A gradient counts three forward passes.
+    fn words(&self) -> String {
+        let Cost { sample_gradients, sample_forwards, .. } = self.spent;
+        if self.epoch == 0 {
+            return format!("{sample_forwards} forward passes");
+        }
+        let gradients = sample_gradients as f64 + sample_forwards as f64 / 3.0;
+        let epochs = gradients / self.epoch as f64;
+        format!("as much computing as {epochs:.2} epochs of training on the same data")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::training::Tally;
+
+    fn card(evidence: &Evidence, action: Option<Recommendation>) -> Decision {
+        let told = Told { evidence, action, fine_tuned: false, judged_on: "test" };
+        let spent = Cost { sample_gradients: 50, sample_forwards: 150, flops: 0.0 };
+        told.card(&Price { spent, epoch: 200 })
+    }
+
+    fn evidence(ours: usize, old: usize, both: usize, has_labels: bool) -> Evidence {
+        let samples = (ours + old + both) as f64;
+        let one = |right: u32| Tally { right, counted: 1 };
+        let own = [vec![one(1); ours], vec![one(0); old], vec![one(1); both]].concat();
+        let other = [vec![one(0); ours], vec![one(1); old], vec![one(1); both]].concat();
+        Evidence {
+            metric: Some((ours + both) as f64 / samples),
+            source: Some((old + both) as f64 / samples),
+            paired: Some(Paired::of(&own, &other)),
+            has_labels,
+            ..Evidence::default()
+        }
+    }
+
+    #[test]
+    fn a_card_says_what_is_lost_and_what_to_do() {
+        let found = card(&evidence(10, 14, 976, true), Some(Recommendation::Collect));
+        assert!((found.accuracy_lost_per_100.unwrap() - 0.4).abs() < 1e-9);
+        assert!(
+            found.sentence.starts_with("The new model gets 98.6 of 100 right, the old one 99.0;")
+        );
+        assert!(found.sentence.ends_with("of 100 can be ruled out."), "{}", found.sentence);
+        assert_eq!(found.checked_on, "1000 test samples");
+        assert_eq!(found.price, "as much computing as 0.50 epochs of training on the same data");
+        let needed = found.needed_samples.unwrap();
+        assert!((1500..2500).contains(&needed), "{needed}");
+        assert!(found.next_step.contains(&needed.to_string()), "{}", found.next_step);
+        assert!(found.needed_disagreements.unwrap() > 24);
+
+        let decided = card(&evidence(10, 14, 9976, true), Some(Recommendation::Transfer));
+        assert_eq!((decided.needed_samples, decided.needed_disagreements), (None, None));
+    }
+
+    #[test]
+    fn without_labels_the_differences_are_what_is_to_be_labelled() {
+        let found = card(&evidence(0, 12, 188, false), Some(Recommendation::Collect));
+        assert_eq!(found.accuracy_lost_per_100, None);
+        assert!(found.sentence.starts_with("On 94.0 of 100 samples"), "{}", found.sentence);
+        assert!(found.next_step.starts_with("Label the 12 samples"), "{}", found.next_step);
+        assert_eq!(found.checked_on, "200 test samples, without labels");
+    }
+
+    #[test]
+    fn without_data_nothing_is_said_of_the_result() {
+        let found = card(&Evidence::default(), None);
+        assert_eq!((found.checked_on.as_str(), found.accuracy_lost_per_100), ("nothing", None));
+        assert!(found.sentence.starts_with("Nothing was measured"));
+    }
+}

@@ -1,0 +1,127 @@
+//! What is known of the result, on the split that judges.
+//!
+//! Where that split has no labels, the old tuned model's predictions stand in their place, and every accuracy
+//! here is an agreement with it.
+
+use crate::{
+    contract::report::NegativeFlips,
+    engine::{
+        training::{Agreement, Evaluation, Paired, Runnable, Shown, Tally, cross_entropy::counted},
+        transfer::ladder::AS_GOOD,
+    },
+    pipeline::{comparison::Comparison, context::Context},
+};
+
+/// Of every statement about two models.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// The figures of a judgement.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Evidence {
+    /// The result's accuracy.
+    pub metric: Option<f64>,
+    /// The old tuned model's.
+    pub source: Option<f64>,
+    /// The new base's.
+    pub before: Option<f64>,
+    /// `(metric − before) / (source − before)`.
+    pub recovery: Option<f64>,
+    /// The result beside the old tuned model, sample by sample.
+    pub paired: Option<Paired>,
+    pub negative_flips: Option<NegativeFlips>,
+    /// Share of predictions that are the old tuned model's.
+    pub agreement: Option<f64>,
+    /// From the old tuned model, in nats; only without labels.
+    pub divergence: Option<f64>,
+    /// The split that judges has labels of its own.
+    pub has_labels: bool,
+}
+
+impl Evidence {
+    pub fn of(context: &Context, comparison: &Comparison) -> Self {
+        let (result, baselines) = (comparison.test(), &comparison.baselines);
+        let source = baselines.source_tuned.as_ref().map(|scores| &scores.test);
+        let before = baselines.target_before.as_ref().map(|scores| scores.test.accuracy);
+        let has_labels = !context.inputs.splits.unlabelled.test;
+        let both = result.zip(source);
+
+        let (metric, source) = (result.map(|own| own.accuracy), source.map(|old| old.accuracy));
+        Self {
+            metric,
+            source,
+            before,
+            recovery: recovery(metric, before, source),
+            paired: both.and_then(|(own, old)| paired(context, own, old)),
+            negative_flips: both.and_then(|(own, old)| negative_flips(context, own, old)),
+            agreement: both.map(|(own, old)| agreement(own, old)),
+            divergence: divergence(context, comparison).map(|found| found.divergence),
+            has_labels,
+        }
+    }
+}
+
+impl Evidence {
+    /// What the samples show of the result beside the old tuned model; `None` without any.
+    pub fn shown(&self) -> Option<Shown> {
+        self.paired.map(|paired| paired.shown(AS_GOOD, CONFIDENCE))
+    }
+}
+
+/// `(metric − target before) / (source tuned − target before)`; `None` where the tuning gained nothing.
+pub fn recovery(metric: Option<f64>, before: Option<f64>, source: Option<f64>) -> Option<f64> {
+    let (metric, before, source) = (metric?, before?, source?);
+    ((source - before).abs() > 1e-9).then(|| (metric - before) / (source - before))
+}
+
+fn paired(context: &Context, own: &Evaluation, old: &Evaluation) -> Option<Paired> {
+    let data = context.inputs.splits.test.as_ref()?;
+    Some(Paired::of(&Tally::of(own, data), &Tally::of(old, data)))
+}
+
+fn negative_flips(context: &Context, own: &Evaluation, old: &Evaluation) -> Option<NegativeFlips> {
+    let labels = context.inputs.splits.test.as_ref()?.labels();
+    let judged = counted(labels).zip(&own.predictions).zip(&old.predictions);
+    let flipped =
+        judged.filter(|&((label, &new), &old)| i64::from(old) == label && i64::from(new) != label);
+    let samples = flipped.count();
+    Some(NegativeFlips { samples, share: samples as f64 / own.predictions.len() as f64 })
+}
+
+fn agreement(own: &Evaluation, old: &Evaluation) -> f64 {
+    let same = own.predictions.iter().zip(&old.predictions).filter(|(own, old)| own == old);
+    same.count() as f64 / own.predictions.len().max(1) as f64
+}
+
+/// Of the result from the old tuned model, where there are no labels.
+fn divergence(context: &Context, comparison: &Comparison) -> Option<Agreement> {
+    let splits = &context.inputs.splits;
+    let data = splits.test.as_ref().filter(|_| splits.unlabelled.test)?;
+    let result = Runnable { learner: &context.learner, params: comparison.model() };
+    let old_tuned = Runnable {
+        learner: context.source.as_ref().unwrap_or(&context.learner),
+        params: context.inputs.trajectory.tuned(),
+    };
+    Some(result.beside(old_tuned, data))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recovery_is_null_where_the_tuning_gained_nothing() {
+        assert_eq!(recovery(Some(0.7), Some(0.5), Some(0.5)), None);
+        assert!((recovery(Some(0.7), Some(0.5), Some(0.9)).unwrap() - 0.5).abs() < 1e-12);
+        assert_eq!(recovery(None, Some(0.5), Some(0.9)), None);
+    }
+
+    #[test]
+    fn agreement_is_the_share_of_equal_predictions() {
+        let of = |predictions: &[u32]| Evaluation {
+            loss: 0.0,
+            accuracy: 0.0,
+            predictions: predictions.to_vec(),
+        };
+        assert!((agreement(&of(&[1, 2, 3, 4]), &of(&[1, 2, 0, 4])) - 0.75).abs() < 1e-12);
+    }
+}
