@@ -32,7 +32,7 @@ fn a_bases_weights_in_other_forms_are_left_out_and_named() {
     let found = names_in(&folder);
     let own = ["README.md", "config.json", "manifest.json", "model.safetensors", "report.json"];
     let mut wanted: Vec<&str> = own.iter().chain(&carried).copied().collect();
-    wanted.push("permutation.safetensors");
+    wanted.extend(["permutation.safetensors", "predictions.parquet"]);
     wanted.sort_unstable();
     assert_eq!(found, wanted);
 
