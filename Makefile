@@ -8,6 +8,7 @@ WEED := $(VENV)/bin/weed
 MLFLOW := $(VENV)/.mlflow
 SCHEMATHESIS := $(VENV)/bin/schemathesis
 OPENAPI := $(VENV)/.openapi
+CHART := $(VENV)/.chart
 export RETUNE_TEST_WEED ?= $(WEED)
 # What runs the examples.
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
@@ -59,7 +60,8 @@ test-schema: postgres $(SCHEMATHESIS)
 	$(CARGO) build --locked --bin retune
 	$(VENV)/bin/python -B tests/schema/run.py $(PROGRAM) $(ARGS)
 
-check: $(OPENAPI)
+check: $(OPENAPI) $(CHART)
+	$(VENV)/bin/python -B tests/chart/check.py
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --workspace --no-deps --lib --document-private-items
@@ -141,6 +143,11 @@ peers:
 # What checks the API document, and makes a client of it.
 $(OPENAPI): $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet 'openapi-spec-validator>=0.7' 'openapi-python-client>=0.26' httpx
+	touch $@
+
+# Helm's library, which renders the chart, and the schemas of Kubernetes.
+$(CHART): $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet 'helm-python-sdk>=0.2.2,<0.3' 'kubernetes-validate>=1.37,<2' 'PyYAML>=6,<7'
 	touch $@
 
 $(SCHEMATHESIS): $(VENV)/bin/pip

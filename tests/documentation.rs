@@ -26,9 +26,13 @@ fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every Markdown file of README and docs, by its path in the repository.
+/// Every Markdown file for readers, by its path in the repository.
 fn documents() -> Vec<PathBuf> {
-    let mut documents = vec![PathBuf::from("README.md")];
+    let mut documents = vec![
+        PathBuf::from("README.md"),
+        PathBuf::from("CHANGELOG.md"),
+        PathBuf::from("docker/chart/README.md"),
+    ];
     let mut folders = vec![PathBuf::from("docs")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(repository().join(&folder)).expect("a folder of documents") {

@@ -3,6 +3,7 @@
 mod api;
 mod architecture;
 mod chaos;
+mod deployment;
 mod documentation;
 mod evidence;
 mod examples;
