@@ -8,13 +8,10 @@
 mod attempt;
 mod heartbeat;
 pub mod processes;
+mod scratch;
 mod watch;
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use metrics::histogram;
 use tokio::time;
@@ -110,21 +107,16 @@ impl Queue for Worker {
 /// Works until `shutdown`. Errors of the database are waited out.
 pub async fn run(worker: Worker, shutdown: CancellationToken) {
     let presence = tokio::spawn(stay_known(worker.clone()));
+    let held = scratch::Held::take(&worker.scratch);
+    if let Err(error) = &held {
+        tracing::warn!(%error, folder = %worker.scratch.display(), "the scratch folder cannot be taken");
+    }
     queue::drive(worker.clone(), shutdown).await;
 
     presence.abort();
-    forget_scratch(&worker.scratch);
+    drop(held);
     if let Err(error) = workers::remove(&worker.database, worker.id).await {
         tracing::debug!(%error, "could not sign off");
-    }
-}
-
-/// Removes what a worker left; there is nothing where it needed nothing.
-fn forget_scratch(folder: &Path) {
-    if let Err(error) = fs::remove_dir_all(folder)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(%error, folder = %folder.display(), "could not remove");
     }
 }
 

@@ -68,7 +68,7 @@ pub async fn keep_one(
             Err(error) => tracing::error!(%error, "no worker process could be started"),
         }
         release(&database, id, policy).await;
-        super::forget_scratch(&program.scratch.join(id.to_string()));
+        super::scratch::forget(&program.scratch.join(id.to_string()));
         pause = if begun.elapsed() > STABLE { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
         shutdown.run_until_cancelled(time::sleep(pause)).await;
     }
