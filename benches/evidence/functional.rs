@@ -52,17 +52,20 @@ pub fn measure(data: &Path, cases: &Path, only: &str) -> Result<(), Box<dyn Erro
     Ok(())
 }
 
-struct Pair {
-    network: Network,
-    old: Checkpoint,
-    tuned: Checkpoint,
-    new: Checkpoint,
-    inputs: Dataset,
-    test: Dataset,
+/// A pair of bases that is kept, with its tuning.
+pub struct Pair {
+    pub network: Network,
+    pub old: Checkpoint,
+    pub tuned: Checkpoint,
+    pub new: Checkpoint,
+    pub inputs: Dataset,
+    pub test: Dataset,
 }
 
 impl Pair {
-    fn read(at: &Path, network: &str) -> Result<Self, Box<dyn Error>> {
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn read(at: &Path, network: &str) -> Result<Self, Box<dyn Error>> {
         let model = |name: &str| checkpoint(&at.join(name).join("model.safetensors"));
         let images = |name: &str| -> Result<Dataset, Box<dyn Error>> {
             let file = checkpoint(&at.join(format!("{name}.safetensors")))?;

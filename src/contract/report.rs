@@ -13,6 +13,7 @@ mod diagnosis;
 mod lenient;
 mod named;
 mod timing;
+mod touch_up;
 mod update;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub use candidate::{
 pub use diagnosis::{BaseCosines, Diagnosis, LadderStep, LayerCosine, Relation};
 pub use named::Named;
 pub use timing::{Energy, PhaseTime, Timing, TrainingTimes, WeightMatchingOrigin};
+pub use touch_up::{Look, RateTrial, TouchUp};
 pub use update::{TruncatedTensor, UpdateSummary};
 
 /// Changes with the form of a report.
