@@ -12,7 +12,7 @@ use retune::engine::{
     profiler::Profiler,
     symmetry::Symmetry,
     tensors::Checkpoint,
-    training::{Dataset, FineTunePlan, Learner, Looks, Optimizer},
+    training::{Dataset, FineTunePlan, Learner, Looks, Optimizer, Teacher},
     transfer::{
         Alpha, Method, Problem, Schedule, Step, Trajectory,
         candidate::{Selection, select},
@@ -44,15 +44,22 @@ struct Recipe {
     clip: Option<f64>,
     /// λ, over [`pull_unit`].
     pull: f64,
+    /// The old tuned model's probabilities are learned instead of the labels.
+    is_refresh: bool,
 }
 
-const RECIPES: [Recipe; 6] = [
-    Recipe { name: "plain", warmup: 0.0, clip: None, pull: 0.0 },
-    Recipe { name: "warm-up", warmup: 0.05, clip: None, pull: 0.0 },
-    Recipe { name: "clip", warmup: 0.0, clip: Some(1.0), pull: 0.0 },
-    Recipe { name: "both", warmup: 0.05, clip: Some(1.0), pull: 0.0 },
-    Recipe { name: "pull 1", warmup: 0.05, clip: Some(1.0), pull: 1.0 },
-    Recipe { name: "pull 10", warmup: 0.05, clip: Some(1.0), pull: 10.0 },
+const PLAIN: Recipe =
+    Recipe { name: "plain", warmup: 0.0, clip: None, pull: 0.0, is_refresh: false };
+const CLIP: Recipe = Recipe { name: "clip", clip: Some(1.0), ..PLAIN };
+const BOTH: Recipe = Recipe { name: "both", warmup: 0.05, ..CLIP };
+const RECIPES: [Recipe; 7] = [
+    PLAIN,
+    Recipe { name: "warm-up", warmup: 0.05, ..PLAIN },
+    CLIP,
+    BOTH,
+    Recipe { name: "pull 1", pull: 1.0, ..BOTH },
+    Recipe { name: "pull 10", pull: 10.0, ..BOTH },
+    Recipe { name: "refresh", is_refresh: true, ..BOTH },
 ];
 
 /// The λ that halves a distance in some hundred steps at the optimiser's usual rate.
@@ -164,11 +171,13 @@ impl Row<'_> {
         validation: &Dataset,
     ) -> String {
         let epochs = if train.len() > 512 { EPOCHS / 2 } else { EPOCHS };
+        let teacher = Teacher { learner, model: &self.pair.tuned, known: &[] };
         let plan = FineTunePlan {
             batch_size: BATCH,
             warmup: recipe.warmup,
             clip: recipe.clip,
             pull: recipe.pull * pull_unit(self.optimizer),
+            teacher: recipe.is_refresh.then_some(teacher),
             seed: self.seed,
             validation: Some(validation),
             ..FineTunePlan::new(self.optimizer, epochs, 0.0)

@@ -14,11 +14,13 @@ use crate::{
 
 /// Share of the steps over which the learning rate rises.
 const WARMUP: f64 = 0.05;
+/// The largest norm of a step's gradient.
+const CLIP: f64 = 1.0;
 /// Looks within an epoch, at most.
 const LOOKS: usize = 8;
 /// A look's forward pass is a third of a gradient; all looks of an epoch cost a quarter of it at most.
 const LOOKS_SHARE: f64 = 0.25;
-/// Epochs of looks that bring nothing better.
+/// Epochs of looks below the peak.
 const PATIENCE_EPOCHS: usize = 2;
 
 /// A stage of training with every number.
@@ -45,7 +47,7 @@ impl TouchUp {
             learning_rate,
             tries_rates: is_warm,
             warmup: stage.warmup.unwrap_or(if is_warm { WARMUP } else { 0.0 }),
-            clip: stage.clip,
+            clip: stage.clip.or(is_warm.then_some(CLIP)),
             pull: stage.pull.unwrap_or(0.0),
             looks: looks(stage, samples, is_warm),
         }

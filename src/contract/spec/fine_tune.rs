@@ -7,7 +7,7 @@ use super::{Optimizer, auto};
 
 /// A bounded budget of training after the transfer.
 ///
-/// With `learning_rate: "auto"` (the default) it is a touch-up: what is not given of `warmup`,
+/// With `learning_rate: "auto"` (the default) it is a touch-up: what is not given of `warmup`, `clip`,
 /// `looks_per_epoch` and `patience` is then chosen for a warm start. With a number what is not given is
 /// off: plain training whose end is the result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -27,13 +27,13 @@ pub struct FineTune {
     #[schema(minimum = 0, maximum = 1)]
     pub stop_at: Option<f64>,
     /// What is learned: the data's labels, or the probabilities of the old tuned model.
-    #[serde(default, skip_serializing_if = "Labels::are_given")]
+    #[serde(default, skip_serializing_if = "are_given")]
     pub labels: Labels,
     /// Share of the steps over which the learning rate rises; of a touch-up 0.05.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, exclusive_maximum = 1)]
     pub warmup: Option<f64>,
-    /// The largest norm of a step's gradient, all tensors together.
+    /// The largest norm of a step's gradient, all tensors together; of a touch-up 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(exclusive_minimum = 0)]
     pub clip: Option<f64>,
@@ -41,13 +41,12 @@ pub struct FineTune {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1000)]
     pub pull: Option<f64>,
-    /// Looks at the validation data within an epoch, of which the best is the result; of a touch-up 8, or as
-    /// many as keep their price at a quarter of the training's.
+    /// Looks at the validation data within an epoch. The best is the result, of those that the samples cannot
+    /// tell apart the last. Of a touch-up 8, or as many as keep their price at a quarter of the training's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 1000)]
     pub looks_per_epoch: Option<usize>,
-    /// Training ends after so many looks in a row that are no better than the best; of a touch-up two
-    /// epochs of them.
+    /// Training ends after so many looks in a row below the best one; of a touch-up two epochs of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 100_000)]
     pub patience: Option<usize>,
@@ -106,8 +105,7 @@ pub enum Labels {
     OldModel,
 }
 
-impl Labels {
-    fn are_given(&self) -> bool {
-        *self == Self::Given
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn are_given(labels: &Labels) -> bool {
+    *labels == Labels::Given
 }

@@ -7,7 +7,8 @@
 //!
 //! A *touch-up* adds, each by itself: a warm-up of the learning rate, gradients clipped by their norm, a
 //! pull `λ_t‖θ − θ_start‖²` towards the start, probabilities of a [`Teacher`] instead of labels, an update
-//! of low rank, and [`Looks`] at the validation data within an epoch, of which the best is the result.
+//! of low rank, and [`Looks`] at the validation data within an epoch, of which the best is the result, and
+//! of those that the samples cannot tell apart the last.
 //! A plan without them trains as if they did not exist, bit for bit.
 
 mod looks;
@@ -118,7 +119,7 @@ pub enum End {
     Finished,
     /// `stop_at` was reached.
     TargetReached,
-    /// So many looks in a row were no better than the best.
+    /// So many looks in a row were below the peak.
     OutOfPatience,
     /// The observer said so.
     Interrupted,

@@ -183,7 +183,7 @@ impl<'r, 'g> Run<'r, 'g> {
             return Some(End::TargetReached);
         }
         let patience = looks.patience?;
-        (self.looks.since_best() >= patience).then_some(End::OutOfPatience)
+        (self.looks.since_peak() >= patience).then_some(End::OutOfPatience)
     }
 
     /// Snapshot `k` of `n` is taken at the first step at or after `k/n` of all steps.

@@ -214,6 +214,13 @@ fn a_certain_teacher_is_its_labels() {
     assert_close(&learner.fine_tune(&start, &inputs, &plan, &mut go).checkpoint, &start);
 }
 
+/// The look of the highest accuracy, then of the least loss, then the last.
+fn peak(looks: &[Look]) -> (usize, &Look) {
+    let figures = |look: &Look| (look.validation_accuracy, -look.validation_loss);
+    let all = looks.iter().enumerate();
+    all.max_by(|(_, a), (_, b)| figures(a).partial_cmp(&figures(b)).unwrap()).unwrap()
+}
+
 #[test]
 fn the_best_look_is_the_result() {
     let (graph, signature) = perceptron();
@@ -229,7 +236,9 @@ fn the_best_look_is_the_result() {
     let steps: Vec<usize> = tuned.looks[..4].iter().map(|look| look.step).collect();
     assert_eq!(steps, [4, 7, 10, 14]);
     let best = tuned.looks[tuned.best_look.unwrap()];
-    assert!(tuned.looks.iter().all(|look| look.validation_accuracy <= best.validation_accuracy));
+    // A sign test of 300 samples tells a tenth apart.
+    let peak = peak(&tuned.looks).1.validation_accuracy;
+    assert!(best.validation_accuracy > peak - 0.1, "{best:?}");
     let found = learner.evaluate(&tuned.checkpoint, &validation);
     assert!((found.loss - best.validation_loss).abs() < 1e-12);
     // The epoch's figures are those of its last look.
@@ -251,8 +260,8 @@ fn looks_end_a_training_early() {
     let patient = with(Looks { per_epoch: 2, patience: Some(5) });
     let tuned = learner.fine_tune(&start, &train, &patient, &mut go);
     assert_eq!(tuned.end, End::OutOfPatience);
-    let best = tuned.best_look.unwrap();
-    assert_eq!(tuned.looks.len(), best + 1 + 5);
+    assert_eq!(tuned.looks.len(), peak(&tuned.looks).0 + 1 + 5);
+    assert!(tuned.best_look.unwrap() >= peak(&tuned.looks).0);
     assert_eq!(tuned.steps, tuned.looks.last().unwrap().step);
 
     let target =
