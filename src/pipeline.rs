@@ -26,6 +26,7 @@ mod publish;
 mod retraining;
 mod run;
 mod select;
+mod touch_up;
 mod train;
 mod translate;
 mod verdict;

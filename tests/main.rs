@@ -54,6 +54,7 @@ mod pipeline {
     mod s3;
     mod same_bytes;
     mod streaming;
+    mod touch_up;
     mod trainer;
     mod unlabelled;
     mod widths;

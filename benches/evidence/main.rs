@@ -8,8 +8,9 @@
 //! relation of the bases and a seed; it is one JSON file under `benches/results/evidence/`, and rows
 //! that are there are not measured again. `--auto` measures again, of the rows that are there, what
 //! `auto` came to; `--table` writes the tables from the rows alone. `--functional DIR` prints what each rule of
-//! `functional` gives, on pairs that are kept in that folder; `--decisions DIR` how often a recommendation on few
-//! samples is wrong, on the same pairs. One row, of the images shipped with
+//! `functional` gives, on pairs that are kept in that folder; on the same pairs, `--touchup DIR` what each part
+//! of the touch-up gives after a transfer, and `--decisions DIR` how often a recommendation on few samples is
+//! wrong. One row, of the images shipped with
 //! the demo, is measured again by `tests/evidence.rs`.
 
 mod automatic;
@@ -23,6 +24,7 @@ mod networks;
 mod picture;
 mod row;
 mod table;
+mod touchup;
 
 use std::{error::Error, fs, path::Path};
 
@@ -43,6 +45,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if let Some(cases) = argument("--decisions") {
         return decisions::measure(Path::new(&cases), &argument("--only").unwrap_or_default());
+    }
+    if let Some(cases) = argument("--touchup") {
+        let data = argument("--data").ok_or("--data DIR: the folder with fashion/")?;
+        let only = argument("--only").unwrap_or_default();
+        return touchup::measure(Path::new(&data), Path::new(&cases), &only);
     }
     if !std::env::args().any(|a| a == "--table") {
         let data = argument("--data").ok_or("--data DIR: the folder with mnist/ and fashion/")?;

@@ -14,6 +14,7 @@ mod diagnosis;
 mod lenient;
 mod named;
 mod timing;
+mod touch_up;
 mod update;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub use decision::Decision;
 pub use diagnosis::{BaseCosines, Diagnosis, LadderStep, LayerCosine, Relation};
 pub use named::Named;
 pub use timing::{Energy, PhaseTime, Timing, TrainingTimes, WeightMatchingOrigin};
+pub use touch_up::{Look, RateTrial, TouchUp};
 pub use update::{TruncatedTensor, UpdateSummary};
 
 /// Changes with the form of a report.

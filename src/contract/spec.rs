@@ -6,6 +6,7 @@
 //! `storage` and `pipeline::plan` to say.
 
 mod check;
+mod fine_tune;
 pub mod objects;
 mod schema;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use check::{Fault, SpecError};
+pub use fine_tune::{FineTune, Labels, LearningRate};
 
 /// One transfer: the learning trajectory `source.base → source.trajectory`, carried onto
 /// `target.base`.
@@ -288,49 +290,6 @@ mod search {
         match String::deserialize(deserializer)?.as_str() {
             "search" => Ok(()),
             other => Err(D::Error::custom(format!("\"search\" or a number, not {other:?}"))),
-        }
-    }
-}
-
-/// A bounded budget of ordinary training after the transfer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = FineTuneStage)]
-pub struct FineTune {
-    #[serde(default = "default_epochs")]
-    pub epochs: usize,
-    #[serde(default)]
-    pub optimizer: Optimizer,
-    #[serde(default = "default_learning_rate")]
-    pub learning_rate: f64,
-    #[serde(default = "default_batch_size")]
-    pub batch_size: usize,
-    /// Training ends as soon as the validation accuracy reaches this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0, maximum = 1)]
-    pub stop_at: Option<f64>,
-}
-
-fn default_epochs() -> usize {
-    1
-}
-
-fn default_learning_rate() -> f64 {
-    0.01
-}
-
-fn default_batch_size() -> usize {
-    128
-}
-
-impl Default for FineTune {
-    fn default() -> Self {
-        Self {
-            epochs: default_epochs(),
-            optimizer: Optimizer::default(),
-            learning_rate: default_learning_rate(),
-            batch_size: default_batch_size(),
-            stop_at: None,
         }
     }
 }

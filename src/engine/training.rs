@@ -24,6 +24,7 @@ mod paired;
 mod pytorch;
 mod running_statistics;
 mod sign_votes;
+mod teacher;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -41,12 +42,15 @@ pub use cross_covariance::{CrossCovariances, LayerRows, Place};
 pub use data_check::DataFault;
 pub use dataset::{Batch, Dataset};
 pub use evaluate::Evaluation;
-pub use fine_tune::{End, Epoch, Event, FineTunePlan, FineTuned};
+pub use fine_tune::{
+    End, Epoch, Event, FineTunePlan, FineTuned, LOOK_SAMPLES, Look, Looks, RateTrial, RateTrials,
+};
 pub use flops::Cost;
 pub use gradient::Gradient;
 pub use optimizer::Optimizer;
 pub use paired::{Paired, Shown, Tally};
 pub use running_statistics::STATISTICS_SAMPLES;
+pub use teacher::Teacher;
 
 use super::{
     execution::{

@@ -6,7 +6,7 @@
 use super::meter::Seconds;
 use crate::engine::{
     tensors::Checkpoint,
-    training::{Barrier, Cost, End, Epoch, Evaluation},
+    training::{Barrier, Cost, End, Epoch, Evaluation, Look, RateTrials},
     transfer::{Candidate, ladder},
 };
 
@@ -61,6 +61,12 @@ pub struct Scores {
 pub struct Training {
     pub model: Checkpoint,
     pub epochs: Vec<Epoch>,
+    pub learning_rate: f64,
+    /// By what the learning rate was chosen; `None` where it was given.
+    pub trials: Option<RateTrials>,
+    pub looks: Vec<Look>,
+    /// The look that is the model; `None`: the end is.
+    pub best_look: Option<usize>,
     pub end: End,
     pub validation: Option<Evaluation>,
     pub test: Option<Evaluation>,
@@ -75,6 +81,8 @@ pub struct FineTuning {
     pub chosen: bool,
     /// Between the transferred model and this one: are they in one basin?
     pub barrier: Option<Barrier>,
+    /// After the same steps without the pull; `None` where there was none.
+    pub without_pull: Option<Training>,
 }
 
 /// The new base after plain training at the winner's cost.

@@ -10,17 +10,18 @@ use super::{
     cache::{DiskGradients, Origin},
     device::device,
     failure::{self, Failure},
-    inputs::Inputs,
+    inputs::{Inputs, Splits},
     job::Job,
     meter,
+    touch_up::TouchUp,
 };
 use crate::{
-    contract::spec,
+    contract::{plan::SampleCounts, spec},
     engine::{
         profiler::{Profiler, Work},
         tensors::Checkpoint,
-        training::{Cost, Dataset, Evaluation, FineTunePlan, Learner},
-        transfer::{InMemory, Problem, STATISTICS_SAMPLES},
+        training::{Cost, Dataset, Evaluation, FineTunePlan, Learner, Teacher},
+        transfer::{InMemory, Problem},
     },
 };
 
@@ -31,6 +32,8 @@ pub struct Context<'a> {
     pub learner: Learner<'a>,
     /// Runs the source's models, where they differ in width.
     pub source: Option<Learner<'a>>,
+    /// Of the new base's classes, whether the old tuned model has each; empty: all of them.
+    known_classes: Vec<bool>,
     pub ledger: Profiler,
     /// What the methods so far have on disk.
     pub gradients: RefCell<Vec<Rc<DiskGradients<'a>>>>,
@@ -48,7 +51,16 @@ impl<'a> Context<'a> {
         });
         let (source, ledger) = (source.transpose()?, Profiler::new(meter::now));
         let (gradients, weight_matching) = (RefCell::default(), Cell::default());
-        Ok(Self { inputs, job, learner, source, ledger, gradients, weight_matching })
+        Ok(Self {
+            inputs,
+            job,
+            learner,
+            source,
+            known_classes: known_classes(inputs),
+            ledger,
+            gradients,
+            weight_matching,
+        })
     }
 
     /// What was computed so far, on either network.
@@ -85,27 +97,51 @@ impl<'a> Context<'a> {
     }
 
     /// The budget of training that the specification grants.
-    pub fn fine_tune_plan(&self) -> Option<FineTunePlan<'_>> {
-        Some(self.plan(self.job.spec.fine_tune.as_ref()?))
+    pub fn stage(&self) -> Option<Stage<'_>> {
+        let wanted = self.job.spec.fine_tune.as_ref()?;
+        let touch_up = self.touch_up(wanted);
+        let plan = FineTunePlan {
+            warmup: touch_up.warmup,
+            clip: touch_up.clip,
+            pull: touch_up.pull,
+            low_rank: wanted.lora_rank,
+            looks: touch_up.looks,
+            teacher: (wanted.labels == spec::Labels::OldModel).then(|| self.old_model()),
+            ..self.plain_plan(wanted)
+        };
+        Some(Stage { plan, tries_rates: touch_up.tries_rates })
     }
 
-    /// With what the oracle fine-tunes the target first: the same, or the default budget.
+    /// With what the oracle fine-tunes the target first: plain training on the labels, of the same budget
+    /// or the default one.
     pub fn oracle_plan(&self) -> FineTunePlan<'_> {
-        self.plan(&self.job.spec.fine_tune.clone().unwrap_or_default())
+        self.plain_plan(&self.job.spec.fine_tune.clone().unwrap_or_default())
     }
 
-    fn plan(&self, wanted: &spec::FineTune) -> FineTunePlan<'_> {
+    fn touch_up(&self, wanted: &spec::FineTune) -> TouchUp {
+        let Splits { train, validation, test, .. } = &self.inputs.splits;
+        let [train, validation, test] =
+            [train, validation, test].map(|data| data.as_ref().map_or(0, Dataset::len));
+        TouchUp::of(wanted, SampleCounts { train, validation, test })
+    }
+
+    /// The old tuned model as a teacher.
+    fn old_model(&self) -> Teacher<'_> {
+        Teacher {
+            learner: self.source.as_ref().unwrap_or(&self.learner),
+            model: self.inputs.trajectory.tuned(),
+            known: &self.known_classes,
+        }
+    }
+
+    fn plain_plan(&self, wanted: &spec::FineTune) -> FineTunePlan<'_> {
+        let learning_rate = self.touch_up(wanted).learning_rate;
         FineTunePlan {
-            epochs: wanted.epochs,
             batch_size: wanted.batch_size,
-            optimizer: wanted.optimizer.into(),
-            learning_rate: wanted.learning_rate,
-            weight_decay: 0.0,
             seed: self.job.spec.options.seed,
             validation: self.inputs.splits.validation.as_ref(),
             stop_at: wanted.stop_at,
-            statistics_samples: STATISTICS_SAMPLES,
-            snapshots: 0,
+            ..FineTunePlan::new(wanted.optimizer.into(), wanted.epochs, learning_rate)
         }
     }
 
@@ -127,4 +163,19 @@ impl<'a> Context<'a> {
             Err(_) => ControlFlow::Break(()),
         }
     }
+}
+
+/// A stage of training.
+#[derive(Clone)]
+pub struct Stage<'a> {
+    pub plan: FineTunePlan<'a>,
+    /// Whether trials choose the learning rate.
+    pub tries_rates: bool,
+}
+
+/// Classes, or tokens, of the new base that the old tuned model has too; empty: all of them.
+fn known_classes(inputs: &Inputs) -> Vec<bool> {
+    let head = inputs.graph.head().map(|head| format!("{head}.weight"));
+    let rows = head.and_then(|weight| inputs.trajectory.rows_of(&weight));
+    rows.map_or_else(Vec::new, |rows| rows.rows.iter().map(Option::is_some).collect())
 }

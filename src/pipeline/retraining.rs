@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{
     comparison::{Baselines, Choice, FewShot, Training},
-    context::Context,
+    context::{Context, Stage},
     failure::Failure,
     meter::Seconds,
     train::train,
@@ -21,7 +21,7 @@ use crate::{
     engine::{
         tensors::Checkpoint,
         training::{Dataset, Evaluation, FineTunePlan, Optimizer},
-        transfer::{STATISTICS_SAMPLES, ladder::AS_GOOD},
+        transfer::ladder::AS_GOOD,
     },
 };
 
@@ -95,44 +95,50 @@ fn spend(
     order.truncate(budget.max(1));
     let samples = order.len();
     let plan = FineTunePlan { epochs: (budget / samples).max(1), ..plan(context, rate) };
-    let tuned = train(context, &plan, &data.subset(&order), &context.inputs.target.checkpoint)?;
+    let stage = Stage { plan, tries_rates: false };
+    let tuned = train(context, &stage, &data.subset(&order), &context.inputs.target.checkpoint)?;
     let seconds = tuned.seconds;
-    Ok(FewShot { learning_rate: plan.learning_rate, samples, tuned, seconds })
+    Ok(FewShot { learning_rate: tuned.learning_rate, samples, tuned, seconds })
 }
 
 /// The job's own training at a multiple of its learning rate, or `AdamW`.
 fn plan<'a>(context: &'a Context, rate: usize) -> FineTunePlan<'a> {
-    let own = context
-        .fine_tune_plan()
-        .map(|plan| FineTunePlan { learning_rate: MULTIPLES[rate] * plan.learning_rate, ..plan });
-    let own = own.unwrap_or(FineTunePlan {
-        epochs: 1,
-        batch_size: BATCH,
-        optimizer: Optimizer::AdamW,
-        learning_rate: RATES[rate],
-        weight_decay: 0.0,
-        seed: context.job.spec.options.seed,
-        validation: None,
-        stop_at: None,
-        statistics_samples: STATISTICS_SAMPLES,
-        snapshots: 0,
+    let own = context.stage().map(|Stage { plan, .. }| FineTunePlan {
+        learning_rate: MULTIPLES[rate] * plan.learning_rate,
+        ..plan
     });
-    // The end is looked at anyway.
-    FineTunePlan { batch_size: own.batch_size.min(BATCH), validation: None, stop_at: None, ..own }
+    let own = own.unwrap_or(FineTunePlan {
+        batch_size: BATCH,
+        seed: context.job.spec.options.seed,
+        ..FineTunePlan::new(Optimizer::AdamW, 1, RATES[rate])
+    });
+    // The end is looked at anyway, and there is nothing to be pulled to.
+    FineTunePlan {
+        batch_size: own.batch_size.min(BATCH),
+        validation: None,
+        looks: None,
+        stop_at: None,
+        pull: 0.0,
+        ..own
+    }
 }
 
-/// The job's own training without a transfer.
+/// The job's own training without a transfer, with a learning rate of its own where trials choose it. There
+/// is nothing to be pulled to.
 pub fn fine_tune_only(
     context: &Context,
     baselines: &Baselines,
     few_shot: Option<&FewShot>,
 ) -> Result<Option<Training>, Failure> {
-    let plan = context.fine_tune_plan();
-    let (Some(plan), Some(data)) = (plan, &context.inputs.splits.train) else { return Ok(None) };
+    let stage = context.stage();
+    let (Some(mut stage), Some(data)) = (stage, &context.inputs.splits.train) else {
+        return Ok(None);
+    };
     if context.job.spec.methods != Methods::Auto {
         return Ok(None);
     }
-    train(context, &plan, data, start(context, baselines, few_shot)).map(Some)
+    stage.plan.pull = 0.0;
+    train(context, &stage, data, start(context, baselines, few_shot)).map(Some)
 }
 
 /// The better of few-shot and the new base as it is, by validation.

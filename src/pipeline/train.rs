@@ -4,13 +4,13 @@ use std::ops::ControlFlow;
 
 use super::{
     comparison::{Choice, FineTuning, Training},
-    context::Context,
+    context::{Context, Stage},
     failure::Failure,
     job::Stop,
     meter::Seconds,
 };
 use crate::{
-    contract::outcome::Phase,
+    contract::{outcome::Phase, spec::Methods},
     engine::{
         profiler::Work,
         tensors::Checkpoint,
@@ -25,13 +25,14 @@ const BARRIER_SAMPLES: usize = 512;
 /// Fine-tunes the winner, where the specification grants training; the result is taken where validation
 /// does not speak against it.
 pub fn run(context: &Context, choice: &Choice) -> Result<Option<FineTuning>, Failure> {
-    let Some(plan) = context.fine_tune_plan() else { return Ok(None) };
+    let Some(stage) = context.stage() else { return Ok(None) };
     context.job.progress.phase(Phase::FineTuning);
     let splits = &context.inputs.splits;
     let Some(data) = &splits.train else { return Ok(None) };
 
     let winner = choice.winner();
-    let training = train(context, &plan, data, &winner.model)?;
+    let training = train(context, &stage, data, &winner.model)?;
+    let without_pull = without_pull(context, &stage, &training, &winner.model)?;
     let chosen = match (&training.validation, &winner.validation) {
         (Some(after), Some(before)) => after.accuracy >= before.accuracy,
         _ => true,
@@ -40,13 +41,30 @@ pub fn run(context: &Context, choice: &Choice) -> Result<Option<FineTuning>, Fai
         .validation
         .as_ref()
         .map(|validation| barrier(context, data, validation, &winner.model, &training.model));
-    Ok(Some(FineTuning { training, chosen, barrier }))
+    Ok(Some(FineTuning { training, chosen, barrier, without_pull }))
 }
 
-/// Trains from `start` and measures what comes of it.
+/// The same steps from the same start without the pull, at the learning rate that was chosen; where there
+/// was a pull, and under `auto` alone, which compares.
+fn without_pull(
+    context: &Context,
+    stage: &Stage,
+    training: &Training,
+    start: &Checkpoint,
+) -> Result<Option<Training>, Failure> {
+    let Some(data) = &context.inputs.splits.train else { return Ok(None) };
+    if context.job.spec.methods != Methods::Auto || stage.plan.pull <= 0.0 {
+        return Ok(None);
+    }
+    let learning_rate = training.learning_rate;
+    let plan = FineTunePlan { pull: 0.0, learning_rate, ..stage.plan.clone() };
+    train(context, &Stage { plan, tries_rates: false }, data, start).map(Some)
+}
+
+/// Trains from `start` and measures what comes of it; the trials of learning rates are part of the price.
 pub fn train(
     context: &Context,
-    plan: &FineTunePlan,
+    stage: &Stage,
     data: &Dataset,
     start: &Checkpoint,
 ) -> Result<Training, Failure> {
@@ -56,9 +74,22 @@ pub fn train(
     };
     let (cost, began) = (context.cost(), Seconds::read());
 
+    let mut plan = stage.plan.clone();
+    let trials = stage.tries_rates.then(|| {
+        context
+            .ledger
+            .book(Work::FineTuning, || context.learner.try_rates(start, data, &plan, &mut observe))
+            .ok_or(Failure::Stopped(Stop::Cancelled))
+    });
+    let trials = trials.transpose()?;
+    if let Some(trials) = &trials {
+        plan.learning_rate = trials.learning_rate();
+        tracing::info!(learning_rate = plan.learning_rate, "the learning rate of least loss");
+    }
+
     let tuned = context
         .ledger
-        .book(Work::FineTuning, || context.learner.fine_tune(start, data, plan, &mut observe));
+        .book(Work::FineTuning, || context.learner.fine_tune(start, data, &plan, &mut observe));
     if tuned.end == End::Interrupted {
         return Err(Failure::Stopped(Stop::Cancelled));
     }
@@ -67,7 +98,19 @@ pub fn train(
     let (model, splits) = (tuned.checkpoint, &context.inputs.splits);
     let validation = splits.validation.as_ref().map(|data| context.evaluate(&model, data));
     let test = splits.test.as_ref().map(|data| context.evaluate(&model, data));
-    Ok(Training { model, epochs: tuned.epochs, end: tuned.end, validation, test, cost, seconds })
+    Ok(Training {
+        model,
+        epochs: tuned.epochs,
+        learning_rate: plan.learning_rate,
+        trials,
+        looks: tuned.looks,
+        best_look: tuned.best_look,
+        end: tuned.end,
+        validation,
+        test,
+        cost,
+        seconds,
+    })
 }
 
 fn barrier(

@@ -100,6 +100,25 @@ fn what_needs_labels_is_refused_by_plan_and_run_alike() {
     assert!(case.left_under_output().is_empty(), "nothing is left of a refused job");
 }
 
+/// The old tuned model's probabilities are something to train on.
+#[test]
+fn a_stage_after_the_transfer_learns_from_the_old_tuned_model() {
+    let case = Case::fresh();
+    case.nowhere_labelled();
+    let mut spec = case.spec();
+    spec["methods"] = json!(["identity"]);
+    spec["fine_tune"] = json!({"epochs": 20, "learning_rate": 0.05, "batch_size": 16});
+    assert_eq!(refused(case.run(&spec)).1.as_deref(), Some("/fine_tune/labels"));
+    spec["fine_tune"]["labels"] = json!("old_model");
+    let (_, folder) = case.done(&spec);
+    let report = read_json(&folder.join("report.json"));
+    let (before, tuned) = (&report["candidates"][0], &report["fine_tune"]);
+    let agreement = |of: &Value| of["test"]["agreement"].as_f64().unwrap();
+    assert!(agreement(tuned) > agreement(before), "{tuned}");
+    assert!(tuned["epochs"][0]["validation_accuracy"].is_null(), "{tuned}");
+    assert_eq!(report["published_model"], "fine_tuned");
+}
+
 #[test]
 fn auto_without_labels_takes_no_method_that_needs_them_and_publishes_by_its_gate() {
     let case = Case::fresh();

@@ -104,17 +104,12 @@ impl<'a> Trainer<'a> {
         recipe: Recipe,
     ) -> anyhow::Result<Trained> {
         let plan = FineTunePlan {
-            epochs: recipe.epochs,
             batch_size: BATCH,
-            optimizer: Optimizer::Sgd,
-            learning_rate: recipe.learning_rate,
-            weight_decay: 0.0,
             seed: recipe.seed,
-            validation: None,
-            stop_at: None,
             // There is no batch norm here.
             statistics_samples: 0,
             snapshots: recipe.snapshots,
+            ..FineTunePlan::new(Optimizer::Sgd, recipe.epochs, recipe.learning_rate)
         };
         let bar = bar(title);
         let mut observe = |event: Event| {

@@ -21,6 +21,9 @@ pub struct Baselines {
     /// The new base after the job's own training.
     #[serde(deserialize_with = "lenient::part")]
     pub fine_tune_only: Option<Trained>,
+    /// The winner after the same steps without the pull towards it. Absent where there was no pull.
+    #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
+    pub without_pull: Option<Trained>,
 }
 
 /// A model as it stands: the figures of the test split, with those of validation beside them.
@@ -59,11 +62,11 @@ pub struct Trained {
     pub agreement: Option<f64>,
     pub validation: Option<Scores>,
     pub epochs: Vec<Epoch>,
-    /// `finished`, `target_reached` or `interrupted`.
+    /// `finished`, `target_reached`, `out_of_patience` or `interrupted`.
     pub end: String,
     pub sample_gradients: u64,
     pub flops: f64,
-    /// Of few-shot alone: the one that was chosen.
+    /// Where it was chosen by trials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
     /// Of few-shot alone: training samples used.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::lenient;
+use super::{TouchUp, lenient};
 use crate::contract::spec::Method;
 
 /// Figures of one model on one split.
@@ -235,6 +235,9 @@ pub struct Epoch {
     pub train_loss: Option<f64>,
     pub validation_loss: Option<f64>,
     pub validation_accuracy: Option<f64>,
+    /// Absent where there are labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_agreement: Option<f64>,
 }
 
 /// The winner after its training.
@@ -243,7 +246,7 @@ pub struct Epoch {
 pub struct FineTuned {
     /// It is the result: validation does not speak against it.
     pub chosen: bool,
-    /// `finished`, `target_reached` or `interrupted`.
+    /// `finished`, `target_reached`, `out_of_patience` or `interrupted`.
     pub end: String,
     #[serde(deserialize_with = "lenient::items")]
     pub epochs: Vec<Epoch>,
@@ -258,6 +261,9 @@ pub struct FineTuned {
     pub sample_gradients: Option<u64>,
     #[serde(deserialize_with = "lenient::part")]
     pub flops: Option<f64>,
+    /// What was done beside plain steps. Absent where nothing was.
+    #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
+    pub touch_up: Option<TouchUp>,
 }
 
 /// The loss on the segment between two models.

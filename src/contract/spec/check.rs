@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Alpha, Method, Methods, Spec, objects::Objects};
+use super::{Alpha, FineTune, LearningRate, Method, Methods, Spec, objects::Objects};
 
 /// One fault: where (RFC 6901 pointer) and what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -145,15 +145,7 @@ impl Spec {
         }
 
         if let Some(fine_tune) = &self.fine_tune {
-            within(faults, "/fine_tune/epochs", fine_tune.epochs, 1, 10_000);
-            within(faults, "/fine_tune/batch_size", fine_tune.batch_size, 1, 1 << 20);
-            if !(fine_tune.learning_rate.is_finite() && fine_tune.learning_rate > 0.0) {
-                faults.push(Fault::new("/fine_tune/learning_rate", "must be above zero"));
-            }
-            if fine_tune.stop_at.is_some_and(|at| !(0.0..=1.0).contains(&at)) {
-                let detail = "is an accuracy: must lie between 0 and 1";
-                faults.push(Fault::new("/fine_tune/stop_at", detail));
-            }
+            check_training(fine_tune, faults);
             if !self.has_train() {
                 faults.push(Fault::new("/fine_tune", "fine-tuning needs data.train"));
             }
@@ -239,6 +231,42 @@ impl Spec {
     }
 }
 
+/// The numbers of the stage after a transfer.
+fn check_training(stage: &FineTune, faults: &mut Vec<Fault>) {
+    within(faults, "/fine_tune/epochs", stage.epochs, 1, 10_000);
+    within(faults, "/fine_tune/batch_size", stage.batch_size, 1, 1 << 20);
+    let counts = [
+        ("looks_per_epoch", stage.looks_per_epoch, 1000),
+        ("patience", stage.patience, 100_000),
+        ("lora_rank", stage.lora_rank, 4096),
+    ];
+    for (name, value, most) in counts {
+        let Some(value) = value else { continue };
+        within(faults, &format!("/fine_tune/{name}"), value, 1, most);
+    }
+
+    let rate = match stage.learning_rate {
+        LearningRate::Fixed(rate) => Some(rate),
+        LearningRate::Auto => None,
+    };
+    for (name, value) in [("learning_rate", rate), ("clip", stage.clip)] {
+        if value.is_some_and(|value| !(value.is_finite() && value > 0.0)) {
+            faults.push(Fault::new(format!("/fine_tune/{name}"), "must be above zero"));
+        }
+    }
+    if stage.stop_at.is_some_and(|at| !(0.0..=1.0).contains(&at)) {
+        let detail = "is an accuracy: must lie between 0 and 1";
+        faults.push(Fault::new("/fine_tune/stop_at", detail));
+    }
+    if stage.warmup.is_some_and(|share| !(0.0..1.0).contains(&share)) {
+        let detail = "is a share of the steps: must be at least 0 and below 1";
+        faults.push(Fault::new("/fine_tune/warmup", detail));
+    }
+    if stage.pull.is_some_and(|pull| !(0.0..=1000.0).contains(&pull)) {
+        faults.push(Fault::new("/fine_tune/pull", "must lie between 0 and 1000"));
+    }
+}
+
 fn within(faults: &mut Vec<Fault>, pointer: &str, value: usize, low: usize, high: usize) {
     if !(low..=high).contains(&value) {
         faults.push(Fault::new(pointer, format!("must lie between {low} and {high}, not {value}")));
@@ -268,6 +296,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::contract::spec::Labels;
 
     fn minimal() -> Value {
         json!({
@@ -299,7 +328,21 @@ mod tests {
         assert!(Spec::from_json(&trained).unwrap().fine_tune.is_none());
         trained["fine_tune"] = json!({});
         let budget = Spec::from_json(&trained).unwrap().fine_tune.unwrap();
-        assert_eq!((budget.epochs, budget.learning_rate), (1, 0.01));
+        assert_eq!((budget.epochs, budget.learning_rate), (1, LearningRate::Auto));
+        // What is not given is not written either.
+        let written = serde_json::to_value(&budget).unwrap();
+        assert_eq!(
+            written,
+            json!({"epochs": 1, "optimizer": "sgd", "learning_rate": "auto", "batch_size": 128})
+        );
+        trained["fine_tune"] = json!({"learning_rate": 0.02, "labels": "old_model", "warmup": 0.0,
+            "clip": null, "pull": 0.1, "looks_per_epoch": 4, "patience": 6, "lora_rank": 8});
+        let budget = Spec::from_json(&trained).unwrap().fine_tune.unwrap();
+        assert_eq!(budget.learning_rate, LearningRate::Fixed(0.02));
+        assert_eq!((budget.labels, budget.clip), (Labels::OldModel, None));
+        let again: FineTune =
+            serde_json::from_value(serde_json::to_value(&budget).unwrap()).unwrap();
+        assert_eq!(again, budget);
     }
 
     #[test]
@@ -366,6 +409,24 @@ mod tests {
                 v["fine_tune"] = json!({"stop_at": stop_at});
             };
             assert_eq!(faults(trained), one("/fine_tune/stop_at", "invalid_spec"));
+        }
+        for (name, value) in [
+            ("learning_rate", json!(0.0)),
+            ("learning_rate", json!("fast")),
+            ("labels", json!("soft")),
+            ("warmup", json!(1.0)),
+            ("warmup", json!(-0.1)),
+            ("clip", json!(0.0)),
+            ("pull", json!(-1.0)),
+            ("looks_per_epoch", json!(0)),
+            ("patience", json!(0)),
+            ("lora_rank", json!(5000)),
+        ] {
+            let trained = |v: &mut Value| {
+                v["data"] = json!({"train": "file:///m/train"});
+                v["fine_tune"] = json!({ name: value });
+            };
+            assert_eq!(faults(trained), one(&format!("/fine_tune/{name}"), "invalid_spec"));
         }
         assert_eq!(
             faults(|v| v["fine_tune"] = json!({"epochs": 1, "learning_rate": 0.1})),

@@ -1,4 +1,4 @@
-//! How the two choices "a word or a value" are documented; their derive would call the word null.
+//! How the three choices "a word or a value" are documented; their derive would call the word null.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use super::{Alpha, Method, Methods};
+use super::{Alpha, LearningRate, Method, Methods};
 
 fn word(word: &str) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).enum_values(Some([word]))
@@ -60,6 +60,28 @@ impl ToSchema for Alpha {
     }
 }
 
+impl PartialSchema for LearningRate {
+    fn schema() -> RefOr<Schema> {
+        let fixed = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::Number))
+            .exclusive_minimum(Some(0.0));
+        OneOfBuilder::new()
+            .description(Some(
+                "The rate at the first step after the warm-up, or `\"auto\"`: three short trials around the \
+                 optimiser's usual one.",
+            ))
+            .item(word("auto"))
+            .item(fixed)
+            .into()
+    }
+}
+
+impl ToSchema for LearningRate {
+    fn name() -> Cow<'static, str> {
+        "LearningRate".into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +94,8 @@ mod tests {
         let alpha = serde_json::to_value(Alpha::schema()).unwrap();
         assert_eq!(alpha["oneOf"][0]["enum"], serde_json::json!(["search"]));
         assert_eq!(alpha["oneOf"][1]["type"], "number");
+        let rate = serde_json::to_value(LearningRate::schema()).unwrap();
+        assert_eq!(rate["oneOf"][0]["enum"], serde_json::json!(["auto"]));
+        assert_eq!(rate["oneOf"][1]["type"], "number");
     }
 }

@@ -4,7 +4,11 @@
 //! the row's maximum, so neither overflow nor the order of a parallel sum touches the loss. A row
 //! whose label is [`IGNORED`] counts nowhere: not in the loss, not in the accuracy, not in a mean.
 
+mod soft;
+
 use rayon::prelude::*;
+
+pub use soft::{Soft, soft_gradient, soft_scores};
 
 /// The label of a row that predicts nothing, as `PyTorch` has it.
 pub const IGNORED: i64 = -100;

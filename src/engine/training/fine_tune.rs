@@ -1,9 +1,20 @@
-//! Fine-tuning: the plain training loop.
+//! Fine-tuning: the plain training loop, and what a warm start wants besides.
 //!
 //! Every epoch: shuffle (`ChaCha8` from the seed), step through the batches with the cosine learning
 //! rate over ALL steps, then take the running statistics anew and look at the validation data.
 //! The observer hears of every step and epoch and may end the training; what has been reached by
 //! then is the result. The running statistics of the result are re-estimated, as everywhere.
+//!
+//! A *touch-up* adds, each by itself: a warm-up of the learning rate, gradients clipped by their norm, a
+//! pull `λ_t‖θ − θ_start‖²` towards the start, probabilities of a [`Teacher`] instead of labels, an update
+//! of low rank, and [`Looks`] at the validation data within an epoch, of which the best is the result, and
+//! of those that the samples cannot tell apart the last.
+//! A plan without them trains as if they did not exist, bit for bit.
+
+mod looks;
+mod low_rank;
+mod run;
+mod trials;
 
 use std::ops::ControlFlow;
 
@@ -12,33 +23,44 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::{
-    Dataset, Learner,
-    cross_entropy::counted,
-    optimizer::{Memory, Optimizer, cosine},
-    running_statistics::STATISTICS_SAMPLES,
+    Dataset, Learner, optimizer::Optimizer, running_statistics::STATISTICS_SAMPLES,
+    teacher::Teacher,
 };
-use crate::{
-    execution::{BatchNormMode, Weights},
-    tensors::{Checkpoint, HostTensor},
-};
+use crate::tensors::Checkpoint;
+pub use looks::{LOOK_SAMPLES, Look, Looks};
+use run::Run;
+pub use trials::{RateTrial, RateTrials};
 
 /// Samples per step, by default.
 const BATCH_SIZE: usize = 64;
 
 /// How to train. [`FineTunePlan::new`] has the defaults of all that a training can do without.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FineTunePlan<'a> {
     pub epochs: usize,
     pub batch_size: usize,
     pub optimizer: Optimizer,
-    /// At the first step; it falls along half a cosine.
+    /// At the first step after the warm-up; it falls along half a cosine.
     pub learning_rate: f64,
+    /// Share of the steps over which the learning rate rises, in [0, 1).
+    pub warmup: f64,
+    /// The largest norm of a step's gradient, all tensors together; a longer one is scaled down to it.
+    pub clip: Option<f64>,
+    /// λ of the pull `λ_t‖θ − θ_start‖²` at the first step; λ_t falls along half a cosine to nothing.
+    pub pull: f64,
     pub weight_decay: f64,
+    /// Trains the linear layers alone, by an update of this rank.
+    pub low_rank: Option<usize>,
+    /// Whose probabilities are learned; `None`: the labels.
+    pub teacher: Option<Teacher<'a>>,
     /// Order of the samples.
     pub seed: u64,
-    /// Looked at after every epoch.
+    /// Looked at after every epoch, or as `looks` says.
     pub validation: Option<&'a Dataset>,
-    /// Ends the training after the epoch that reaches this validation accuracy.
+    /// Looks within an epoch, of which the best is the result; `None`: the end is. Without `validation`
+    /// there is nothing to look at.
+    pub looks: Option<Looks>,
+    /// Ends the training after the epoch, or the look, that reaches this validation accuracy.
     pub stop_at: Option<f64>,
     /// Training samples from which running statistics are re-estimated.
     pub statistics_samples: usize,
@@ -47,16 +69,23 @@ pub struct FineTunePlan<'a> {
 }
 
 impl FineTunePlan<'_> {
-    /// Batches of 64, no weight decay, seed 0; nobody looks on the way, and nothing is kept.
+    /// Batches of 64, labels, all learned tensors, seed 0; no warm-up, clip, pull or weight decay; nobody
+    /// looks on the way, and nothing is kept.
     pub fn new(optimizer: Optimizer, epochs: usize, learning_rate: f64) -> Self {
         Self {
             epochs,
             batch_size: BATCH_SIZE,
             optimizer,
             learning_rate,
+            warmup: 0.0,
+            clip: None,
+            pull: 0.0,
             weight_decay: 0.0,
+            low_rank: None,
+            teacher: None,
             seed: 0,
             validation: None,
+            looks: None,
             stop_at: None,
             statistics_samples: STATISTICS_SAMPLES,
             snapshots: 0,
@@ -90,6 +119,8 @@ pub enum End {
     Finished,
     /// `stop_at` was reached.
     TargetReached,
+    /// So many looks in a row were below the peak.
+    OutOfPatience,
     /// The observer said so.
     Interrupted,
 }
@@ -99,29 +130,22 @@ pub enum End {
 pub struct FineTuned {
     pub checkpoint: Checkpoint,
     pub epochs: Vec<Epoch>,
+    /// Within the epochs, where the plan has any.
+    pub looks: Vec<Look>,
+    /// Which of them the checkpoint is; `None`: it is the end.
+    pub best_look: Option<usize>,
     pub steps: usize,
     pub end: End,
     /// `(steps done, checkpoint)`; running statistics are re-estimated in each.
     pub snapshots: Vec<(usize, Checkpoint)>,
 }
 
-/// A training under way.
-struct Run<'r, 'g> {
-    learner: &'r Learner<'g>,
-    start: &'r Checkpoint,
-    train: &'r Dataset,
-    plan: &'r FineTunePlan<'r>,
-    weights: Weights,
-    memory: Memory,
-    done: usize,
-    snapshots: Vec<(usize, Checkpoint)>,
-}
-
 impl Learner<'_> {
-    /// Trains all learned tensors; dtypes and every other tensor stay.
+    /// Trains all learned tensors, or an update of low rank; dtypes and every other tensor stay.
     ///
     /// # Panics
-    /// When [`Learner::check`] would have refused the data, or `batch_size` is 0.
+    /// When [`Learner::check`] would have refused the data, `batch_size` is 0, or the teacher's classes are
+    /// others.
     pub fn fine_tune(
         &self,
         params: &Checkpoint,
@@ -129,112 +153,55 @@ impl Learner<'_> {
         plan: &FineTunePlan<'_>,
         observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> FineTuned {
-        let mut run = Run {
-            learner: self,
-            start: params,
-            train,
-            plan,
-            weights: Weights::upload(&self.program, params, &self.executor),
-            memory: Memory::new(plan.optimizer, plan.weight_decay),
-            done: 0,
-            snapshots: Vec::new(),
-        };
-
+        let mut run = Run::new(self, params, train, plan);
         let mut order: Vec<usize> = (0..train.len()).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
-        let (mut epochs, mut end, mut reached) = (Vec::new(), End::Finished, params.clone());
+        let (mut epochs, mut end, mut reached) = (Vec::new(), None, params.clone());
 
         for epoch in 1..=plan.epochs {
             order.shuffle(&mut rng);
-            let (train_loss, flow) = run.pass(&order, observe);
-            reached = run.checkpoint();
-            if flow.is_break() {
-                end = End::Interrupted;
+            let (train_loss, ended) = run.pass(&order, observe);
+            if run.looks.best().is_none() {
+                reached = run.checkpoint(plan.statistics_samples);
+            }
+            end = ended;
+            if end == Some(End::Interrupted) {
                 break;
             }
 
-            let validation = plan.validation.map(|data| self.evaluate(&reached, data));
-            epochs.push(Epoch {
-                epoch,
-                train_loss,
-                validation_loss: validation.as_ref().map(|v| v.loss),
-                validation_accuracy: validation.as_ref().map(|v| v.accuracy),
-            });
+            let (loss, accuracy) = match (run.looks.last(), plan.validation) {
+                (Some(look), _) => (Some(look.validation_loss), Some(look.validation_accuracy)),
+                (None, Some(data)) => {
+                    let found = self.evaluate(&reached, data);
+                    (Some(found.loss), Some(found.accuracy))
+                }
+                (None, None) => (None, None),
+            };
+            let result =
+                Epoch { epoch, train_loss, validation_loss: loss, validation_accuracy: accuracy };
 
-            let result = &epochs[epoch - 1];
-            let interrupted = observe(Event::Epoch(result)).is_break();
-            if plan.stop_at.zip(result.validation_accuracy).is_some_and(|(at, is)| is >= at) {
-                end = End::TargetReached;
+            let interrupted = observe(Event::Epoch(&result)).is_break();
+            epochs.push(result);
+            if plan.stop_at.zip(accuracy).is_some_and(|(at, is)| is >= at) {
+                end = Some(End::TargetReached);
+            } else if interrupted {
+                end = Some(End::Interrupted);
+            }
+            if end.is_some() {
                 break;
             }
-            if interrupted {
-                end = End::Interrupted;
-                break;
-            }
         }
 
-        let (steps, snapshots) = (run.done, run.snapshots);
-        FineTuned { checkpoint: reached, epochs, steps, end, snapshots }
-    }
-}
-
-impl Run<'_, '_> {
-    /// One epoch over the samples in this order; the mean loss of those that were met.
-    fn pass(
-        &mut self,
-        order: &[usize],
-        observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> (f64, ControlFlow<()>) {
-        let total = self.plan.epochs * order.len().div_ceil(self.plan.batch_size);
-        let (mut sum, mut met) = (0.0, 0);
-        for positions in order.chunks(self.plan.batch_size) {
-            let rate = cosine(self.plan.learning_rate, self.done, total);
-            let (loss, count) = self.step(positions, rate);
-            sum += loss * count as f64;
-            met += count;
-            self.done += 1;
-            self.keep_snapshot(total);
-
-            let flow = observe(Event::Step { done: self.done, total, loss });
-            if flow.is_break() {
-                return (sum / met.max(1) as f64, flow);
-            }
+        let (looks, best_look) = (run.looks.all(), run.looks.best());
+        FineTuned {
+            checkpoint: run.best_checkpoint().unwrap_or(reached),
+            epochs,
+            looks,
+            best_look,
+            steps: run.done,
+            end: end.unwrap_or(End::Finished),
+            snapshots: run.snapshots,
         }
-        (sum / met.max(1) as f64, ControlFlow::Continue(()))
-    }
-
-    /// The batch's mean loss, and over how many labels it was taken.
-    fn step(&mut self, positions: &[usize], rate: f64) -> (f64, usize) {
-        let batch = self.train.batch(positions);
-        let (loss, gradients) = self.learner.backward(&self.weights, &batch, BatchNormMode::Batch);
-        for (name, gradient) in gradients {
-            let memory = &mut self.memory;
-            self.weights.update(&name, |value| memory.step(&name, value, gradient, rate));
-        }
-        (loss, counted(&batch.labels).count())
-    }
-
-    /// Snapshot `k` of `n` is taken at the first step at or after `k/n` of all steps.
-    fn keep_snapshot(&mut self, total: usize) {
-        let wanted = self.plan.snapshots;
-        if wanted > 0 && self.done * wanted >= (self.snapshots.len() + 1) * total {
-            let checkpoint = self.checkpoint();
-            self.snapshots.push((self.done, checkpoint));
-        }
-    }
-
-    /// What has been reached, in the dtypes of the start and with statistics taken anew.
-    fn checkpoint(&self) -> Checkpoint {
-        let mut checkpoint = self.start.clone();
-        for name in self.learner.graph.learned() {
-            let Some(host) = self.weights.download(&name) else { continue };
-            let (dtype, shape) = (self.start[&name].dtype(), host.shape().to_vec());
-            let values = host.f32().into_owned();
-            checkpoint.insert(name, HostTensor::from_f32_as(dtype, shape, values));
-        }
-
-        let (samples, batch) = (self.plan.statistics_samples, self.plan.batch_size);
-        self.learner.with_statistics(&checkpoint, self.train, samples, batch)
     }
 }
 

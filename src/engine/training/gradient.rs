@@ -6,7 +6,8 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::{
     Batch, Learner,
-    cross_entropy::{self, Scores, scores},
+    cross_entropy::{self, Scores, Soft},
+    teacher::Lesson,
 };
 use crate::{
     execution::{
@@ -23,6 +24,31 @@ use crate::{
 pub struct Gradient {
     pub loss: f64,
     pub parts: Checkpoint,
+}
+
+/// What a part of a batch is led towards: its labels, or a teacher's probabilities.
+#[derive(Clone, Copy)]
+struct Goal<'t> {
+    /// What a counted row has of the mean over the whole batch.
+    share: f64,
+    soft: Option<Soft<'t>>,
+}
+
+impl Goal<'_> {
+    fn scores(&self, logits: &[f32], labels: &[i64]) -> Scores {
+        match self.soft {
+            Some(soft) => cross_entropy::soft_scores(logits, labels, soft),
+            None => cross_entropy::scores(logits, labels),
+        }
+    }
+
+    /// The gradient in the place of the logits.
+    fn gradient(&self, logits: Vec<f32>, labels: &[i64]) -> Vec<f32> {
+        match self.soft {
+            Some(soft) => cross_entropy::soft_gradient(logits, labels, soft, self.share),
+            None => cross_entropy::shared_gradient(logits, labels, self.share),
+        }
+    }
 }
 
 impl Learner<'_> {
@@ -50,14 +76,28 @@ impl Learner<'_> {
         batch: &Batch,
         mode: BatchNormMode,
     ) -> (f64, HashMap<String, Tensor<1>>) {
+        self.backward_towards(weights, batch, mode, None)
+    }
+
+    /// The same towards a teacher's probabilities, where there is one; the labels say which rows count.
+    pub(super) fn backward_towards(
+        &self,
+        weights: &Weights,
+        batch: &Batch,
+        mode: BatchNormMode,
+        lesson: Option<&Lesson>,
+    ) -> (f64, HashMap<String, Tensor<1>>) {
         self.spent_gradients(batch.len());
         let share = cross_entropy::share(&batch.labels);
         let (mut all, mut sums) = (Scores::default(), HashMap::new());
 
         for part in batch.parts(self.micro_batch_size(batch)) {
+            let taught = lesson.map(|lesson| (lesson.logits(&part), lesson.known()));
+            let soft = taught.as_ref().map(|(logits, known)| Soft { logits, known });
+            let goal = Goal { share, soft };
             let (some, gradients) = match self.executor {
-                Executor::Cpu => self.backward_on_cpu(weights, part, mode, share),
-                Executor::Burn(_) => self.backward_by_burn(&weights.leaves(), part, mode, share),
+                Executor::Cpu => self.backward_on_cpu(weights, part, mode, goal),
+                Executor::Burn(_) => self.backward_by_burn(&weights.leaves(), part, mode, goal),
             };
             all.losses.extend(some.losses);
             for (name, gradient) in gradients {
@@ -72,20 +112,20 @@ impl Learner<'_> {
         (all.mean_loss(), sums)
     }
 
-    /// Scores of a part of a batch, and its gradients where every counted row has `share` of the mean.
+    /// Scores of a part of a batch, and its gradients.
     fn backward_on_cpu(
         &self,
         weights: &Weights,
         part: Batch,
         mode: BatchNormMode,
-        share: f64,
+        goal: Goal,
     ) -> (Scores, HashMap<String, Tensor<1>>) {
         let input = CpuActivation::new(part.inputs, &part.sample_shape);
         let mut trace = cpu::forward(&self.program, weights, input, mode, Stored::ForBackward);
         let logits = std::mem::take(&mut trace.logits);
 
-        let found = scores(&logits, &part.labels);
-        let factor = cross_entropy::shared_gradient(logits, &part.labels, share);
+        let found = goal.scores(&logits, &part.labels);
+        let factor = goal.gradient(logits, &part.labels);
         (found, trace.backward(factor).into_tensors())
     }
 
@@ -95,7 +135,7 @@ impl Learner<'_> {
         leaves: &Weights,
         part: Batch,
         mode: BatchNormMode,
-        share: f64,
+        goal: Goal,
     ) -> (Scores, HashMap<String, Tensor<1>>) {
         let device = self.executor.device().autodiff();
         let input = BurnActivation::upload(part.inputs, &part.sample_shape, &device);
@@ -108,10 +148,10 @@ impl Learner<'_> {
         let logits = forward_by_burn(&self.program, leaves, input, statistics);
 
         let values = floats(logits.clone().inner());
-        let found = scores(&values, &part.labels);
+        let found = goal.scores(&values, &part.labels);
 
         // d loss / d θ = Σ (d loss / d logits) · d logits / d θ, the first factor a constant.
-        let factor = cross_entropy::shared_gradient(values, &part.labels, share);
+        let factor = goal.gradient(values, &part.labels);
         let factor = Tensor::from_data(TensorData::new(factor, logits.dims()), &device);
         let mut gradients = (logits * factor).sum().backward();
         let learned = self.graph.learned().into_iter().filter_map(|name| {

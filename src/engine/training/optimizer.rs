@@ -39,19 +39,50 @@ impl Memory {
     }
 
     /// The tensor after one step.
+    ///
+    /// The pull acts as the optimiser's weight decay does: SGD adds its gradient to that of the data,
+    /// `AdamW` takes the step beside its own. Adam divides a gradient by its size, which would make every
+    /// pull equally strong.
     pub fn step(
         &mut self,
         name: &str,
         value: Tensor<1>,
         gradient: Tensor<1>,
-        rate: f64,
+        step: Step,
     ) -> Tensor<1> {
+        let Step { rate, pull } = step;
         let moments = self.tensors.entry(name.to_owned()).or_default();
         moments.steps += 1;
+        let pull = pull.map(|pull| pull.gradient(value.clone()));
         match self.optimizer {
-            Optimizer::Sgd => moments.sgd(value, gradient, rate, self.weight_decay),
-            Optimizer::AdamW => moments.adamw(value, gradient, rate, self.weight_decay),
+            Optimizer::Sgd => {
+                let gradient = pull.into_iter().fold(gradient, |sum, pull| sum + pull);
+                moments.sgd(value, gradient, rate, self.weight_decay)
+            }
+            Optimizer::AdamW => {
+                let next = moments.adamw(value, gradient, rate, self.weight_decay);
+                pull.into_iter().fold(next, |next, pull| next - pull * rate)
+            }
         }
+    }
+}
+
+/// What one step takes beside the gradient.
+pub(super) struct Step {
+    pub rate: f64,
+    pub pull: Option<Pull>,
+}
+
+/// `λ‖θ − start‖²`
+pub(super) struct Pull {
+    pub start: Tensor<1>,
+    pub strength: f64,
+}
+
+impl Pull {
+    /// `2λ(θ − start)`
+    fn gradient(self, value: Tensor<1>) -> Tensor<1> {
+        (value - self.start) * (2.0 * self.strength)
     }
 }
 
@@ -90,8 +121,40 @@ impl Moments {
     }
 }
 
+/// The learning rate at every step, and how much of the pull is left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    pub rate: f64,
+    /// Steps in all.
+    pub steps: usize,
+    /// Steps over which the rate rises.
+    pub warmup: usize,
+}
+
+impl Schedule {
+    /// `warmup` is a share of the steps, rounded up.
+    pub fn new(rate: f64, steps: usize, warmup: f64) -> Self {
+        let warmup = (warmup * steps as f64).ceil() as usize;
+        Self { rate, steps, warmup: warmup.min(steps.saturating_sub(1)) }
+    }
+
+    /// Rises evenly to `rate` at the end of the warm-up (the first step has a part of it, not nothing),
+    /// then falls along half a cosine.
+    pub fn rate_at(&self, step: usize) -> f64 {
+        if step < self.warmup {
+            return self.rate * (step + 1) as f64 / (self.warmup + 1) as f64;
+        }
+        cosine(self.rate, step - self.warmup, self.steps - self.warmup)
+    }
+
+    /// Half a cosine from 1 at the first step towards 0 after the last.
+    pub fn pull_left(&self, step: usize) -> f64 {
+        cosine(1.0, step, self.steps)
+    }
+}
+
 /// Half a cosine from `rate` at the first step towards 0 after the last.
-pub(super) fn cosine(rate: f64, step: usize, steps: usize) -> f64 {
+fn cosine(rate: f64, step: usize, steps: usize) -> f64 {
     let progress = step as f64 / steps as f64;
     rate * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
 }
@@ -107,8 +170,9 @@ mod tests {
     fn two_steps(optimizer: Optimizer, decay: f64) -> f32 {
         let mut memory = Memory::new(optimizer, decay);
         let tensor = |v: f32| Tensor::<1>::from_data([v], &Device::flex());
-        let value = memory.step("w", tensor(1.0), tensor(0.5), 0.1);
-        floats(memory.step("w", value, tensor(0.25), 0.1))[0]
+        let step = || Step { rate: 0.1, pull: None };
+        let value = memory.step("w", tensor(1.0), tensor(0.5), step());
+        floats(memory.step("w", value, tensor(0.25), step()))[0]
     }
 
     #[test]
@@ -125,9 +189,44 @@ mod tests {
     }
 
     #[test]
+    fn the_pull_leads_back_to_the_start() {
+        let stepped = |optimizer| {
+            let mut memory = Memory::new(optimizer, 0.0);
+            let tensor = |v: f32| Tensor::<1>::from_data([v], &Device::flex());
+            let pull = Some(Pull { start: tensor(0.5), strength: 2.0 });
+            floats(memory.step("w", tensor(1.0), tensor(0.25), Step { rate: 0.1, pull }))[0]
+        };
+        // 2 · 2 · (1 − 0.5) = 2 beside the data's 0.25.
+        assert!((stepped(Optimizer::Sgd) - (1.0 - 0.1 * 2.25)).abs() < 1e-6);
+        // Adam's first step is the rate whatever the gradient; the pull is beside it.
+        assert!((stepped(Optimizer::AdamW) - (1.0 - 0.1 - 0.1 * 2.0)).abs() < 1e-6);
+    }
+
+    #[test]
     fn the_rate_falls_by_half_a_cosine() {
         assert!((cosine(0.2, 0, 10) - 0.2).abs() < 1e-12);
         assert!((cosine(0.2, 5, 10) - 0.1).abs() < 1e-12);
         assert!(cosine(0.2, 9, 10) > 0.0);
+    }
+
+    #[test]
+    fn the_rate_rises_first_and_the_pull_only_falls() {
+        // 0.15 of 20 steps are three, and the fourth has it all.
+        let schedule = Schedule::new(0.4, 20, 0.15);
+        let rates: Vec<f64> = (0..4).map(|step| schedule.rate_at(step)).collect();
+        for (rate, expected) in rates.iter().zip([0.1, 0.2, 0.3, 0.4]) {
+            assert!((rate - expected).abs() < 1e-12, "{rates:?}");
+        }
+        assert!(
+            (schedule.rate_at(3 + 17 / 2) - 0.2).abs() < 0.02,
+            "half of the rest is half of it"
+        );
+        assert!((schedule.pull_left(0) - 1.0).abs() < 1e-12);
+        assert!((schedule.pull_left(10) - 0.5).abs() < 1e-12);
+        // Without a warm-up it is the cosine, bit for bit.
+        let plain = Schedule::new(0.3, 7, 0.0);
+        assert!((0..7).all(|step| plain.rate_at(step).to_bits() == cosine(0.3, step, 7).to_bits()));
+        // One step is trained at the full rate, whatever the share.
+        assert!((Schedule::new(0.3, 1, 1.0).rate_at(0) - 0.3).abs() < 1e-12);
     }
 }

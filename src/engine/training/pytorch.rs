@@ -2,13 +2,13 @@
 //! (`tests/fixtures/networks/make.py`); logits of transformers, losses and gradients of language
 //! models (`tests/fixtures/transformers/make.py`).
 
-use std::path::Path;
+use std::{ops::ControlFlow, path::Path};
 
 use burn::tensor::Device;
 use bytes::Bytes;
 use safetensors::SafeTensors;
 
-use super::{Batch, Learner, dataset::next_labels, testing};
+use super::{Batch, FineTunePlan, Learner, Optimizer, Teacher, dataset::next_labels, testing};
 use crate::{
     network::{Graph, Input, Task, Token},
     tensors::{Checkpoint, DType, HostTensor},
@@ -169,4 +169,42 @@ fn compare_loss(reference: &Reference, learner: &Learner<'_>, params: &Checkpoin
         assert!(off < 1e-4, "gradient of {name} is {off:e} off");
     }
     assert!(expected.is_empty() || expected.len() == gradient.parts.len());
+}
+
+/// Six full-batch steps with warm-up, clipped gradients, a pull and soft labels
+/// (`tests/fixtures/training/make.py`).
+#[test]
+fn a_touch_up_agrees_with_pytorch() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/training");
+    let reference = Reference::read(&Path::new(path).join("touch_up.safetensors"));
+    let (start, teacher) = (reference.part("param."), reference.part("teacher."));
+    let graph = Graph::from_config(&reference.config, &start.signature()).unwrap();
+    let learner = Learner::new(&graph, &start.signature(), Device::flex()).unwrap();
+    // The teacher is of another width.
+    let other = Learner::new(&graph, &teacher.signature(), Device::flex()).unwrap();
+    let teacher = Teacher { learner: &other, model: &teacher, known: &[] };
+    let data = testing::dataset(&reference.batch());
+
+    let sgd = (Optimizer::Sgd, 0.5, 0.05, None);
+    let adamw = (Optimizer::AdamW, 0.05, 0.5, None);
+    let soft = (Optimizer::Sgd, 0.5, 0.0, Some(teacher));
+    for (name, (optimizer, rate, pull, teacher)) in
+        [("sgd.", sgd), ("adamw.", adamw), ("soft.", soft)]
+    {
+        let plan = FineTunePlan {
+            batch_size: data.len(),
+            warmup: 2.0 / 6.0,
+            clip: Some(0.02),
+            pull,
+            teacher,
+            ..FineTunePlan::new(optimizer, 6, rate)
+        };
+        let tuned = learner.fine_tune(&start, &data, &plan, &mut |_| ControlFlow::Continue(()));
+        for (tensor, expected) in reference.part(name).iter() {
+            let moved = tuned.checkpoint[tensor].minus(&start[tensor]);
+            let expected = expected.minus(&start[tensor]);
+            let off = relative_error(&moved.f32(), &expected.f32());
+            assert!(off < 1e-3, "{name}{tensor}: the update is {off:e} off");
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! nobody can tell from such data.
 
 use crate::{
-    contract::spec::{Methods, Metric, Spec},
+    contract::spec::{Labels, Methods, Metric, Spec},
     pipeline::failure::Failure,
 };
 
@@ -31,7 +31,7 @@ impl Unlabelled {
     /// Refuses a job that asks for what such data cannot tell.
     ///
     /// # Errors
-    /// `labels_missing` at `/methods`, `/fine_tune` or `/gate/metric`.
+    /// `labels_missing` at `/methods`, `/fine_tune/labels` or `/gate/metric`.
     pub fn check(self, spec: &Spec) -> Result<(), Failure> {
         let named = match &spec.methods {
             Methods::Auto => None,
@@ -45,10 +45,11 @@ impl Unlabelled {
             );
             return Err(missing("/methods", detail));
         }
-        if spec.fine_tune.is_some() && self.train {
-            let detail = "the training samples have no labels to train on; give labels, or leave out \
-                          fine_tune";
-            return Err(missing("/fine_tune", detail.into()));
+        let labels = spec.fine_tune.as_ref().map(|stage| stage.labels);
+        if labels == Some(Labels::Given) && self.train {
+            let detail = "the training samples have no labels to train on; give labels, or train on the old \
+                          tuned model's probabilities (\"old_model\")";
+            return Err(missing("/fine_tune/labels", detail.into()));
         }
         let metric = spec.gate.as_ref().map(|gate| gate.metric);
         if metric == Some(Metric::Accuracy) && self.test {
@@ -98,7 +99,9 @@ mod tests {
         let without = json!({"methods": ["identity", "functional", "weight_matching", "theseus"]});
         assert_eq!(refused(without, all), None);
         assert_eq!(refused(json!({}), all), None);
-        assert_eq!(refused(json!({"fine_tune": {}}), all).as_deref(), Some("/fine_tune"));
+        let stage = json!({"fine_tune": {}});
+        assert_eq!(refused(stage, all).as_deref(), Some("/fine_tune/labels"));
+        assert_eq!(refused(json!({"fine_tune": {"labels": "old_model"}}), all), None);
 
         let gate = |metric| json!({"gate": {"metric": metric, "min": 0.5}});
         assert_eq!(refused(gate("accuracy"), all).as_deref(), Some("/gate/metric"));

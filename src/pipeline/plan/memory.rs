@@ -2,8 +2,9 @@
 
 use super::sizes::{EVALUATION_BATCH, Job};
 use crate::{
+    contract::spec::Labels,
     engine::transfer::{Method, methods::functional},
-    pipeline::retraining::BATCH as FEW_SHOT_BATCH,
+    pipeline::{retraining::BATCH as FEW_SHOT_BATCH, touch_up::TouchUp},
 };
 
 /// A process that has done nothing yet, in bytes.
@@ -40,9 +41,20 @@ impl Job<'_> {
         let batch = self.spec.fine_tune.as_ref().map(|plan| plan.batch_size);
         if let Some(batch) = batch.or(few.then_some(FEW_SHOT_BATCH)) {
             let held = self.held(batch.min(self.samples.train) as f64);
-            stages.push(("fine_tuning", self.always() + 6.0 * self.model() + held));
+            let models = 6.0 + self.models_of_touch_up();
+            stages.push(("fine_tuning", self.always() + models * self.model() + held));
         }
         stages
+    }
+
+    /// Models that a touch-up holds beside those of plain training: the start that it is pulled to, the best
+    /// look, the teacher.
+    fn models_of_touch_up(&self) -> f64 {
+        let Some(stage) = &self.spec.fine_tune else { return 0.0 };
+        let touch_up = TouchUp::of(stage, self.samples);
+        let held =
+            [touch_up.pull > 0.0, touch_up.looks.is_some(), stage.labels == Labels::OldModel];
+        held.into_iter().filter(|held| *held).count() as f64
     }
 
     /// A model as it is computed with; files are read a range at a time.

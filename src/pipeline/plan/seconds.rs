@@ -13,10 +13,16 @@ use super::{
 use crate::{
     contract::{
         plan::{Estimate, PhasePlan, SampleCounts, Speeds, StageMemory},
-        spec::Alpha,
+        spec::{Alpha, Labels},
     },
-    engine::transfer::{Method, STATISTICS_SAMPLES, candidate::ALPHAS, methods::functional},
-    pipeline::retraining::{BATCH as FEW_SHOT_BATCH, RATES, TRIAL},
+    engine::{
+        training::{FineTunePlan, LOOK_SAMPLES, Looks, Optimizer},
+        transfer::{Method, STATISTICS_SAMPLES, candidate::ALPHAS, methods::functional},
+    },
+    pipeline::{
+        retraining::{BATCH as FEW_SHOT_BATCH, RATES, TRIAL},
+        touch_up::TouchUp,
+    },
 };
 
 const SWEEPS: f64 = 2.0;
@@ -236,10 +242,11 @@ impl Job<'_> {
 
     fn fine_tuning(&self, few_shot: Work) -> Work {
         let mut work = few_shot;
-        if self.spec.fine_tune.is_none() {
-            return work;
-        }
-        work += self.training(if self.is_auto() { 2.0 } else { 1.0 });
+        let Some(stage) = &self.spec.fine_tune else { return work };
+        let pulls = stage.pull.is_some_and(|pull| pull > 0.0);
+        // What it is compared with: without the transfer, and without the pull.
+        let rivals = if self.is_auto() { 1.0 + f64::from(u8::from(pulls)) } else { 0.0 };
+        work += self.training(1.0 + rivals);
         work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[1].min(self.samples.train));
         work
     }
@@ -263,18 +270,39 @@ impl Job<'_> {
     }
 
     fn training(&self, times: f64) -> Work {
-        let Some(plan) = &self.spec.fine_tune else { return Work::default() };
-        let passes = times * plan.epochs as f64;
-        let batches = passes * self.samples.train.div_ceil(plan.batch_size.max(1)) as f64;
-        let mut work = Work {
-            gradients: passes * self.samples.train as f64,
-            batches,
-            elements: self.elements(2.0 * batches),
-            ..Work::default()
-        };
-        work += self.evaluations(passes, self.samples.validation);
-        work += self.statistics(times);
+        let Some(stage) = &self.spec.fine_tune else { return Work::default() };
+        let SampleCounts { train, validation, .. } = self.samples;
+        let batch = stage.batch_size.max(1);
+        let touch_up = TouchUp::of(stage, self.samples);
+        let passes = times * stage.epochs as f64;
+
+        let mut work = self.steps(passes * train as f64, passes * train.div_ceil(batch) as f64);
+        if let Some(Looks { per_epoch, .. }) = touch_up.looks {
+            let looks = passes * per_epoch as f64;
+            work += self.evaluations(looks, validation.min(LOOK_SAMPLES));
+            work += self.statistics(times);
+        } else {
+            work += self.evaluations(passes, validation);
+            work += self.statistics(times);
+        }
+        if touch_up.tries_rates {
+            let trials = times * Optimizer::from(stage.optimizer).rates().len() as f64;
+            let gradients =
+                trials * FineTunePlan::trial_gradients(stage.epochs, batch, train) as f64;
+            work += self.steps(gradients, (gradients / batch as f64).ceil());
+            work += self.evaluations(trials, validation.min(LOOK_SAMPLES));
+            work += self.statistics(trials);
+        }
+        if stage.labels == Labels::OldModel {
+            // The teacher goes forward wherever the pupil goes back.
+            work.forwards += work.gradients;
+        }
         work
+    }
+
+    /// Steps of training on so many samples in so many batches.
+    fn steps(&self, gradients: f64, batches: f64) -> Work {
+        Work { gradients, batches, elements: self.elements(2.0 * batches), ..Work::default() }
     }
 }
 

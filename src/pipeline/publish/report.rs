@@ -13,12 +13,12 @@ use crate::{
     },
     engine::{
         symmetry::Permutation,
-        training::{Cost, Dataset, Evaluation},
+        training::{Cost, Dataset, Evaluation, RateTrials},
         transfer::{Candidate, STATISTICS_SAMPLES, candidate::ALPHAS},
     },
     pipeline::{
         comparison::{Baselines, Comparison, FewShot, FineTuning, Scores, Training},
-        context::Context,
+        context::{Context, Stage},
         device::device,
         diagnose::Diagnosed,
         inputs::{Inputs, Splits},
@@ -56,7 +56,10 @@ pub fn of(
         splits: splits(&inputs.splits),
         baselines: baselines(comparison),
         candidates: candidates(comparison),
-        fine_tune: comparison.fine_tuning.as_ref().map(fine_tuned),
+        fine_tune: comparison
+            .fine_tuning
+            .as_ref()
+            .map(|tuned| fine_tuned(tuned, context.stage().as_ref())),
         negative_flips: judgement.evidence.negative_flips,
         diagnosis: diagnosed.diagnosis.told(),
         ladder: comparison
@@ -144,6 +147,11 @@ fn baselines(comparison: &Comparison) -> report::Baselines {
         target_before: target_before.as_ref().map(|scores| standing(scores, new_statistics)),
         few_shot: comparison.few_shot.as_ref().map(few_shot),
         fine_tune_only: comparison.fine_tune_only.as_ref().map(trained),
+        without_pull: comparison
+            .fine_tuning
+            .as_ref()
+            .and_then(|tuned| tuned.without_pull.as_ref())
+            .map(trained),
     }
 }
 
@@ -179,13 +187,13 @@ fn trained(tuned: &Training) -> report::Trained {
         end: told::end(tuned.end).to_owned(),
         sample_gradients: tuned.cost.sample_gradients,
         flops: tuned.cost.flops,
-        learning_rate: None,
+        learning_rate: tuned.trials.as_ref().map(RateTrials::learning_rate),
         samples: None,
     }
 }
 
-fn fine_tuned(tuned: &FineTuning) -> report::FineTuned {
-    let FineTuning { training, chosen, barrier } = tuned;
+fn fine_tuned(tuned: &FineTuning, stage: Option<&Stage>) -> report::FineTuned {
+    let FineTuning { training, chosen, barrier, .. } = tuned;
     report::FineTuned {
         chosen: *chosen,
         end: told::end(training.end).to_owned(),
@@ -195,6 +203,7 @@ fn fine_tuned(tuned: &FineTuning) -> report::FineTuned {
         barrier: barrier.as_ref().map(Into::into),
         sample_gradients: Some(training.cost.sample_gradients),
         flops: Some(training.cost.flops),
+        touch_up: stage.and_then(|stage| told::touch_up(training, stage)),
     }
 }
 

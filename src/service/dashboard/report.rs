@@ -146,11 +146,16 @@ fn series(candidates: &[report::Candidate]) -> Vec<curve::Given> {
 
 /// The curve shows validation; so should the lines it is measured against.
 fn baselines(baselines: &Baselines) -> Vec<(String, f64)> {
-    let Baselines { source_tuned, target_before, few_shot, fine_tune_only } = baselines;
+    let Baselines { source_tuned, target_before, few_shot, fine_tune_only, without_pull } =
+        baselines;
     let standing = [("source_tuned", source_tuned), ("target_before", target_before)]
         .map(|(name, one)| (name, one.as_ref().map(|one| (&one.validation, one.share()))));
-    let trained = [("few_shot", few_shot), ("fine_tune_only", fine_tune_only)]
-        .map(|(name, one)| (name, one.as_ref().map(|one| (&one.validation, one.accuracy))));
+    let trained = [
+        ("few_shot", few_shot),
+        ("fine_tune_only", fine_tune_only),
+        ("without_pull", without_pull),
+    ]
+    .map(|(name, one)| (name, one.as_ref().map(|one| (&one.validation, one.accuracy))));
     standing
         .into_iter()
         .chain(trained)

@@ -21,8 +21,12 @@ fn check_on(graph: &Graph, shapes: &[(&str, &[usize])], batch: &Batch) {
     let gradient = learner.gradient(&params, batch);
     let weights = Weights::upload(&learner.program, &params, &Executor::Cpu);
     let share = cross_entropy::share(&batch.labels);
-    let (scores, by_burn) =
-        learner.backward_by_burn(&weights.leaves(), batch.clone(), BatchNormMode::Batch, share);
+    let (scores, by_burn) = learner.backward_by_burn(
+        &weights.leaves(),
+        batch.clone(),
+        BatchNormMode::Batch,
+        Goal { share, soft: None },
+    );
     assert!((gradient.loss - scores.mean_loss()).abs() < 1e-5);
     agree_with_running_statistics(&learner, &weights, batch);
     assert_eq!(by_burn.len(), gradient.parts.len());
@@ -46,8 +50,12 @@ fn check_on(graph: &Graph, shapes: &[(&str, &[usize])], batch: &Batch) {
 fn agree_with_running_statistics(learner: &Learner, weights: &Weights, batch: &Batch) {
     let (loss, here) = learner.backward(weights, batch, BatchNormMode::Running);
     let share = cross_entropy::share(&batch.labels);
-    let (by_burn, there) =
-        learner.backward_by_burn(&weights.leaves(), batch.clone(), BatchNormMode::Running, share);
+    let (by_burn, there) = learner.backward_by_burn(
+        &weights.leaves(),
+        batch.clone(),
+        BatchNormMode::Running,
+        Goal { share, soft: None },
+    );
     assert!((loss - by_burn.mean_loss()).abs() < 1e-5);
     for (name, tensor) in &there {
         let pairs = floats(here[name].clone()).into_iter().zip(floats(tensor.clone()));

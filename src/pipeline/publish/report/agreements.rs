@@ -5,8 +5,8 @@
 
 use crate::{
     contract::report::{
-        AlphaScore, Baselines, Candidate, FineTuned, LadderStep, Report, Scores, Standing,
-        StepScore, Trained,
+        AlphaScore, Baselines, Candidate, Epoch, FineTuned, LadderStep, Look, Report, Scores,
+        Standing, StepScore, Trained,
     },
     pipeline::inputs::Unlabelled,
 };
@@ -35,6 +35,20 @@ impl Figures for AlphaScore {
     }
 }
 
+impl Figures for Epoch {
+    fn become_agreements(&mut self) {
+        self.validation_agreement = self.validation_accuracy.take();
+        self.validation_loss = None;
+    }
+}
+
+impl Figures for Look {
+    fn become_agreements(&mut self) {
+        self.validation_agreement = self.validation_accuracy.take();
+        self.validation_loss = None;
+    }
+}
+
 impl Figures for LadderStep {
     fn become_agreements(&mut self) {
         self.validation_agreement = self.validation_accuracy.take();
@@ -43,8 +57,10 @@ impl Figures for LadderStep {
 
 /// Tells the figures of splits without labels as agreements.
 pub fn tell(report: &mut Report, unlabelled: Unlabelled) {
-    let Baselines { source_tuned, target_before, few_shot, fine_tune_only } = &mut report.baselines;
-    let (standing, trained) = ([source_tuned, target_before], [few_shot, fine_tune_only]);
+    let Baselines { source_tuned, target_before, few_shot, fine_tune_only, without_pull } =
+        &mut report.baselines;
+    let standing = [source_tuned, target_before];
+    let trained = [few_shot, fine_tune_only, without_pull];
     let (standing, trained) = (standing.into_iter().flatten(), trained.into_iter().flatten());
     if unlabelled.validation {
         report.candidates.iter_mut().for_each(Candidate::tell_validation);
@@ -73,6 +89,9 @@ impl Candidate {
 impl FineTuned {
     fn tell_validation(&mut self) {
         self.validation.iter_mut().for_each(Figures::become_agreements);
+        self.epochs.iter_mut().for_each(Figures::become_agreements);
+        let looks = self.touch_up.iter_mut().flat_map(|stage| &mut stage.looks);
+        looks.for_each(Figures::become_agreements);
     }
 }
 
@@ -91,6 +110,7 @@ impl Trained {
     fn tell(&mut self, unlabelled: Unlabelled) {
         if unlabelled.validation {
             self.validation.iter_mut().for_each(Figures::become_agreements);
+            self.epochs.iter_mut().for_each(Figures::become_agreements);
         }
         if unlabelled.test {
             (self.agreement, self.loss) = (self.accuracy.take(), None);

@@ -3,17 +3,18 @@
 use crate::{
     contract::report::{
         AlphaScore, BaseCosines, Epoch, Fit, FittedLayer, FunctionalFits, FunctionalTrial,
-        GroupMatch, LadderStep, LayerCosine, LayerMaps, LossBarrier, MatchedStep, Relation, Scores,
-        SignMask, StepScore,
+        GroupMatch, LadderStep, LayerCosine, LayerMaps, Look, LossBarrier, MatchedStep, RateTrial,
+        Relation, Scores, SignMask, StepScore, TouchUp,
     },
     engine::{
         symmetry,
-        training::{self, Evaluation},
+        training::{self, Evaluation, FineTunePlan},
         transfer::{
             self, Evidence, FunctionalEvidence, GroupEvidence, MapEvidence, Mask, Score, diagnosis,
             functional::LayerFit, ladder, shared_vocabulary::Axis,
         },
     },
+    pipeline::{comparison::Training, context::Stage},
 };
 
 /// Why a training ended.
@@ -21,6 +22,7 @@ pub fn end(end: training::End) -> &'static str {
     match end {
         training::End::Finished => "finished",
         training::End::TargetReached => "target_reached",
+        training::End::OutOfPatience => "out_of_patience",
         training::End::Interrupted => "interrupted",
     }
 }
@@ -30,6 +32,51 @@ pub fn axis(axis: Axis) -> &'static str {
     match axis {
         Axis::Classes => "classes",
         Axis::Vocabulary => "vocabulary",
+    }
+}
+
+/// How a training was done; `None` where it was plain training.
+pub fn touch_up(training: &Training, stage: &Stage) -> Option<TouchUp> {
+    let FineTunePlan { warmup, clip, pull, low_rank, teacher, looks, .. } = &stage.plan;
+    let is_plain = !stage.tries_rates
+        && *warmup <= 0.0
+        && clip.is_none()
+        && *pull <= 0.0
+        && low_rank.is_none()
+        && teacher.is_none()
+        && looks.is_none();
+    if is_plain {
+        return None;
+    }
+
+    let trials = training.trials.iter().flat_map(|trials| &trials.trials);
+    Some(TouchUp {
+        labels: if teacher.is_some() { "old_model" } else { "given" }.to_owned(),
+        learning_rate: Some(training.learning_rate),
+        trials: trials.map(Into::into).collect(),
+        warmup: Some(*warmup),
+        clip: *clip,
+        pull: Some(*pull),
+        lora_rank: *low_rank,
+        looks: training.looks.iter().map(Into::into).collect(),
+        best_step: training.best_look.map(|best| training.looks[best].step),
+    })
+}
+
+impl From<&training::RateTrial> for RateTrial {
+    fn from(of: &training::RateTrial) -> Self {
+        Self { learning_rate: Some(of.learning_rate), loss: of.loss }
+    }
+}
+
+impl From<&training::Look> for Look {
+    fn from(of: &training::Look) -> Self {
+        Self {
+            step: of.step,
+            validation_loss: Some(of.validation_loss).filter(|loss| loss.is_finite()),
+            validation_accuracy: Some(of.validation_accuracy),
+            validation_agreement: None,
+        }
     }
 }
 
