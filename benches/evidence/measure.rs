@@ -20,8 +20,9 @@ use retune::engine::{
     transfer::{
         Alignment, Alpha, Method, Problem, STATISTICS_SAMPLES, Schedule, Step, Trajectory,
         Transport, WEIGHT_ANCHOR,
-        candidate::{Selection, select},
+        candidate::{Rivals, Selection, select},
         methods::{align, builds_on},
+        race::{Blocks, Race, Rules},
     },
 };
 use serde_json::{Value, json};
@@ -286,8 +287,14 @@ impl<'a> Bench<'a> {
             };
             align(method, &problem, on.as_ref(), Some(&budget))?
         };
-        let selection = Selection { step: Step::Best, alpha: Alpha::Search };
-        let found = select(method, &problem, alignment, selection)?;
+        let rules = Rules::default();
+        let blocks = Blocks::draw(&self.validation, rules.samples, case.seed);
+        let race = Some(Race { blocks: &blocks, rules });
+        let selection = Selection { step: Step::Best, alpha: Alpha::Search, race, completes: true };
+        let mut found = select(method, &problem, alignment, selection, Rivals::default())?;
+        if problem.races_on_fewer() {
+            found.model = problem.with_statistics(&found.model);
+        }
         Ok((found.model, json!({"step": found.step, "alpha": found.alpha})))
     }
 

@@ -20,7 +20,10 @@ use crate::{
         profiler::{Profiler, Work},
         tensors::Checkpoint,
         training::{Cost, Dataset, Evaluation, FineTunePlan, Learner},
-        transfer::{InMemory, Problem, STATISTICS_SAMPLES},
+        transfer::{
+            InMemory, Problem, STATISTICS_SAMPLES,
+            race::{Blocks, Race, Record, Rules, Track},
+        },
     },
 };
 
@@ -32,6 +35,8 @@ pub struct Context<'a> {
     /// Runs the source's models, where they differ in width.
     pub source: Option<Learner<'a>>,
     pub ledger: Profiler,
+    /// The validation samples that choose.
+    pub blocks: Option<Blocks>,
     /// What the methods so far have on disk.
     pub gradients: RefCell<Vec<Rc<DiskGradients<'a>>>>,
     /// Where the π of the bases' weights came from; `None` where nobody asked the cache.
@@ -48,7 +53,10 @@ impl<'a> Context<'a> {
         });
         let (source, ledger) = (source.transpose()?, Profiler::new(meter::now));
         let (gradients, weight_matching) = (RefCell::default(), Cell::default());
-        Ok(Self { inputs, job, learner, source, ledger, gradients, weight_matching })
+        let options = &job.spec.options;
+        let draw = |data| Blocks::draw(data, options.selection.samples, options.seed);
+        let blocks = inputs.splits.validation.as_ref().map(draw);
+        Ok(Self { inputs, job, learner, source, ledger, blocks, gradients, weight_matching })
     }
 
     /// What was computed so far, on either network.
@@ -117,9 +125,36 @@ impl<'a> Context<'a> {
         self.ledger.book(Work::Evaluation, || learner.evaluate(model, data))
     }
 
+    /// The race by which this job chooses; none without validation.
+    pub fn race(&self) -> Option<Race<'_>> {
+        let rules = Rules::from(self.job.spec.options.selection);
+        self.blocks.as_ref().map(|blocks| Race { blocks, rules })
+    }
+
+    /// Where a model of this network, or of the source's, races.
+    pub fn track<'t>(
+        &'t self,
+        learner: &'t Learner<'t>,
+        blocks: &'t Blocks,
+        go_on: &'t dyn Fn(usize) -> ControlFlow<()>,
+    ) -> Track<'t> {
+        Track { learner, profiler: &self.ledger, blocks, go_on }
+    }
+
+    /// A model that the target's network runs, on all samples that choose.
+    pub fn validate(&self, model: &Checkpoint) -> Option<Record> {
+        let data = self.blocks.as_ref()?.all();
+        Some(Record::of(&self.evaluate(model, data), data))
+    }
+
     /// Reports progress and says whether to go on.
     pub fn advance(&self, done: usize, total: usize, unit: &'static str) -> ControlFlow<()> {
         self.job.progress.advance(done as u64, total as u64, unit);
+        self.go_on()
+    }
+
+    /// Whether to go on.
+    pub fn go_on(&self) -> ControlFlow<()> {
         match self.job.progress.go_on() {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),

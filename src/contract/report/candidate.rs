@@ -13,6 +13,9 @@ pub struct Scores {
     /// Share of right answers, in [0, 1].
     pub accuracy: Option<f64>,
     pub loss: Option<f64>,
+    /// The validation samples that they rest on; absent on the test split, where it is all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<usize>,
 }
 
 /// One method's best model, and how it was found.
@@ -39,10 +42,10 @@ pub struct Candidate {
     pub test: Option<Scores>,
     #[serde(deserialize_with = "lenient::part")]
     pub last_step: Option<StepScore>,
-    /// Validation by step, at α = 1.
+    /// Validation by step, at α = 1: of the steps that were looked at.
     #[serde(deserialize_with = "lenient::items")]
     pub steps: Vec<StepScore>,
-    /// Validation by α, at the chosen step.
+    /// Validation by α, at the chosen step: of those that were looked at.
     #[serde(deserialize_with = "lenient::items")]
     pub alphas: Vec<AlphaScore>,
     /// Share of units that the permutation leaves in their place; null where there is no permutation.
@@ -77,6 +80,8 @@ pub struct StepScore {
     pub step: Option<usize>,
     pub accuracy: Option<f64>,
     pub loss: Option<f64>,
+    /// Samples that they rest on.
+    pub samples: Option<usize>,
 }
 
 /// Validation figures of one α.
@@ -86,6 +91,8 @@ pub struct AlphaScore {
     pub alpha: Option<f64>,
     pub accuracy: Option<f64>,
     pub loss: Option<f64>,
+    /// Samples that they rest on.
+    pub samples: Option<usize>,
 }
 
 /// Of gradfix: the vote of single samples' gradients.

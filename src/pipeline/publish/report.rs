@@ -7,13 +7,18 @@ mod timing;
 mod told;
 
 use crate::{
-    contract::report::{
-        self, Advice, Environment, Measured, Metrics, Report, SelectionRule, Software,
+    contract::{
+        report::{self, Advice, Environment, Measured, Metrics, Report, SelectionRule, Software},
+        spec::Selection,
     },
     engine::{
         symmetry::Permutation,
         training::{Cost, Dataset, Evaluation},
-        transfer::{Candidate, STATISTICS_SAMPLES, candidate::ALPHAS},
+        transfer::{
+            Candidate, RACE_STATISTICS, STATISTICS_SAMPLES,
+            candidate::ALPHAS,
+            race::{Blocks, Record},
+        },
     },
     pipeline::{
         comparison::{Baselines, Comparison, FewShot, FineTuning, Judgement, Scores, Training},
@@ -61,14 +66,23 @@ pub fn of(
             .ladder
             .as_ref()
             .map(|steps| steps.iter().map(Into::into).collect()),
-        selection: SelectionRule {
-            alphas: ALPHAS.to_vec(),
-            statistics_samples: STATISTICS_SAMPLES,
-        },
+        selection: selection(context),
         cost: cost(context, comparison, diagnosed),
         timing: timing(context, comparison, meter, diagnosed.seconds),
         environment: environment(),
         update: None,
+    }
+}
+
+fn selection(context: &Context) -> SelectionRule {
+    let Selection { confidence, margin, .. } = context.job.spec.options.selection;
+    SelectionRule {
+        alphas: ALPHAS.to_vec(),
+        statistics_samples: STATISTICS_SAMPLES,
+        race_statistics_samples: RACE_STATISTICS,
+        samples: context.blocks.as_ref().map(Blocks::samples),
+        confidence,
+        margin,
     }
 }
 
@@ -188,7 +202,7 @@ fn fine_tuned(tuned: &FineTuning) -> report::FineTuned {
 }
 
 fn candidates(comparison: &Comparison) -> Vec<report::Candidate> {
-    let ranks = ranks(&comparison.choice.candidates);
+    let ranks = ranks(comparison);
     comparison
         .choice
         .candidates
@@ -198,14 +212,20 @@ fn candidates(comparison: &Comparison) -> Vec<report::Candidate> {
         .collect()
 }
 
-/// Each candidate's place by validation, the winner's being 1, in the order by which `ladder::best`
-/// chooses; `None` without validation.
-fn ranks(candidates: &[Candidate]) -> Vec<Option<usize>> {
+/// Each candidate's place by validation, the winner's being 1. Of the others those stand first that were in
+/// the race for longest; `None` without validation.
+fn ranks(comparison: &Comparison) -> Vec<Option<usize>> {
+    let candidates = &comparison.choice.candidates;
     let figures = candidates.iter().map(|one| one.validation.as_ref());
-    let mut order: Vec<(usize, &Evaluation)> =
+    let mut order: Vec<(usize, &Record)> =
         figures.enumerate().filter_map(|(i, figures)| Some((i, figures?))).collect();
-    order.sort_by(|(_, a), (_, b)| {
-        b.accuracy.total_cmp(&a.accuracy).then(a.loss.total_cmp(&b.loss))
+    let is_winner = |at: usize| at == comparison.choice.chosen;
+    order.sort_by(|(i, a), (j, b)| {
+        is_winner(*j)
+            .cmp(&is_winner(*i))
+            .then(b.samples().cmp(&a.samples()))
+            .then(b.accuracy().total_cmp(&a.accuracy()))
+            .then(a.loss().total_cmp(&b.loss()))
     });
 
     let mut ranks = vec![None; candidates.len()];
@@ -251,6 +271,7 @@ fn cost(context: &Context, comparison: &Comparison, diagnosed: &Diagnosed) -> re
     report::CostSummary {
         total: Some(context.cost().into()),
         diagnosis: Some(diagnosed.cost.into()),
+        selection: Some(comparison.choice.choosing.into()),
         transfer_sample_gradients: Some(transfer),
         one_epoch_sample_gradients: Some(epoch),
         transfer_over_one_epoch: (epoch > 0).then(|| transfer as f64 / epoch as f64),

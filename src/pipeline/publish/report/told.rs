@@ -11,7 +11,7 @@ use crate::{
         training::{self, Evaluation},
         transfer::{
             self, Evidence, FunctionalEvidence, GroupEvidence, MapEvidence, Mask, Score, diagnosis,
-            functional::LayerFit, ladder, shared_vocabulary::Axis,
+            functional::LayerFit, ladder, race::Record, shared_vocabulary::Axis,
         },
     },
 };
@@ -35,19 +35,37 @@ pub fn axis(axis: Axis) -> &'static str {
 
 impl From<&Evaluation> for Scores {
     fn from(of: &Evaluation) -> Self {
-        Self { accuracy: Some(of.accuracy), loss: Some(of.loss) }
+        Self { accuracy: Some(of.accuracy), loss: Some(of.loss), samples: None }
+    }
+}
+
+impl From<&Record> for Scores {
+    fn from(of: &Record) -> Self {
+        let (accuracy, loss) = (Some(of.accuracy()), Some(of.loss()));
+        Self { accuracy, loss, samples: Some(of.samples()) }
     }
 }
 
 impl From<&Score> for StepScore {
     fn from(of: &Score) -> Self {
-        Self { step: Some(of.step), accuracy: Some(of.accuracy), loss: Some(of.loss) }
+        let Score { step, accuracy, loss, samples } = *of;
+        Self {
+            step: Some(step),
+            accuracy: Some(accuracy),
+            loss: Some(loss),
+            samples: Some(samples),
+        }
     }
 }
 
 impl From<&(f64, Score)> for AlphaScore {
     fn from((alpha, of): &(f64, Score)) -> Self {
-        Self { alpha: Some(*alpha), accuracy: Some(of.accuracy), loss: Some(of.loss) }
+        Self {
+            alpha: Some(*alpha),
+            accuracy: Some(of.accuracy),
+            loss: Some(of.loss),
+            samples: Some(of.samples),
+        }
     }
 }
 
@@ -176,6 +194,8 @@ impl From<&ladder::Step> for LadderStep {
             taken: of.taken,
             reason: of.reason.clone(),
             validation_accuracy: of.validation_accuracy,
+            sample_gradients: of.sample_gradients,
+            sample_forwards: of.sample_forwards,
         }
     }
 }
