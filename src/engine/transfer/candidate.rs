@@ -19,7 +19,7 @@ use super::{
     transport::Transport,
 };
 use crate::{tensors::Checkpoint, training::Cost};
-pub use line::{LINE, LOOK, MOST_ARMS};
+pub use line::{LINE, LOOK, MOST_ARMS, RACES};
 use search::Search;
 
 /// The α beside which `alpha: search` looks; 1 is the step that was matched and wins ties.
@@ -152,3 +152,6 @@ impl Found {
         Self { step, alpha, model, record: None, steps, alphas }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,7 +175,9 @@ impl Samples {
         let race = self.choosing(spec);
         let statistics = if has_batch_norm { RACE_STATISTICS.min(self.train) } else { 0 };
         if race > 0 {
-            count.forwards += trials.raced * race + trials.looked_at * LOOK.min(race);
+            // A look ends with a block.
+            let look = (LOOK + LOOK / 2).min(race);
+            count.forwards += trials.raced * race + trials.looked_at * look;
             count.forwards += trials.models() * statistics;
         } else {
             // Without validation the result is finished all the same.

@@ -191,12 +191,13 @@ impl<'b, 'a> Selector<'b, 'a> {
         Ok(Some(standing?))
     }
 
-    /// The race of this job. The rungs of `auto` share its error.
+    /// The race of this job. The rungs of `auto`, of which identity may run twice, share its error.
     pub fn rules(&self) -> Option<Race<'b>> {
         let race = self.context.race()?;
         let is_auto = self.context.job.spec.methods == Methods::Auto;
-        let races = if is_auto { ladder::RUNGS.len() } else { 1 };
-        Some(Race { rules: Rules { races, ..race.rules }, ..race })
+        let candidates = if is_auto { ladder::RUNGS.len() + 1 } else { 1 };
+        let rules = Rules { races: candidates * candidate::RACES, ..race.rules };
+        Some(Race { rules, ..race })
     }
 }
 
@@ -214,7 +215,7 @@ impl Side {
         let learner = context.source.as_ref().unwrap_or(&context.learner);
         let track: Track<'t> = context.track(learner, race.blocks, go_on);
         let tuned: &'t Checkpoint = context.inputs.trajectory.tuned();
-        Arm::new(track, || tuned.clone()).after(record.unwrap_or_default())
+        Arm::new(track, move || tuned.clone()).after(record.unwrap_or_default())
     }
 
     /// A candidate that was chosen before.

@@ -8,6 +8,8 @@ pub const LOOK: usize = 64;
 pub const LINE: [f64; 3] = [0.5, 1.0, 1.5];
 /// Points of a line that race at most: 1, the minimum and its two neighbours.
 pub const MOST_ARMS: usize = 4;
+/// Races that a method's candidate is in, at most: of steps, and of α with the best candidate so far.
+pub const RACES: usize = 2;
 /// Halvings of the stride over steps that may bring nothing before the search ends.
 pub const PATIENCE: usize = 2;
 /// An α that is no grid point is a multiple of this.
