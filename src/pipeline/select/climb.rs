@@ -28,7 +28,18 @@ impl Selector<'_, '_> {
             }
             steps.push(step);
         }
+        self.complete(&mut steps);
         Ok(steps)
+    }
+
+    /// Gives the rungs the figures of their candidates as they stand at the end: a leader sees more samples
+    /// while others race it.
+    fn complete(&self, steps: &mut [Step]) {
+        for step in steps.iter_mut().filter(|step| step.taken) {
+            let candidate = self.tried.iter().find(|candidate| candidate.method == step.method);
+            let record = candidate.and_then(|candidate| candidate.validation.as_ref());
+            step.validation_accuracy = record.map(Record::accuracy);
+        }
     }
 
     /// What is known before the first rung. Without validation the matching of the bases' weights may have
@@ -79,7 +90,6 @@ impl Selector<'_, '_> {
     fn take(&mut self, step: &mut Step, leader: Option<&Leader>) -> Result<(), Failure> {
         let on = leader.map_or(Method::Identity, |leader| leader.method);
         let candidate = self.add(step.method, on)?;
-        step.validation_accuracy = candidate.validation.as_ref().map(Record::accuracy);
         step.sample_gradients = candidate.cost.sample_gradients;
         step.sample_forwards = candidate.cost.sample_forwards;
         Ok(())
