@@ -60,8 +60,8 @@ pub fn completed(
     record: Option<Record>,
 ) -> Result<Option<Record>, Failure> {
     let (Some(race), Some(record)) = (context.race(), record) else { return Ok(None) };
-    let go_on = |_: usize| context.go_on();
-    let track = context.track(learner, race.blocks, &go_on);
+    let go_on: &dyn Fn(usize) -> ControlFlow<()> = &|_| context.go_on();
+    let track = context.track(learner, race.blocks, go_on);
     let mut arm = Arm::new(track, move || model.clone()).after(record);
     race.finish(&mut arm)?;
     Ok(Some(arm.into_parts().1))

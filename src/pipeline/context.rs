@@ -54,8 +54,9 @@ impl<'a> Context<'a> {
         let (source, ledger) = (source.transpose()?, Profiler::new(meter::now));
         let (gradients, weight_matching) = (RefCell::default(), Cell::default());
         let options = &job.spec.options;
-        let draw = |data| Blocks::draw(data, options.selection.samples, options.seed);
-        let blocks = inputs.splits.validation.as_ref().map(draw);
+        let validation = inputs.splits.validation.as_ref();
+        let blocks =
+            validation.map(|data| Blocks::draw(data, options.selection.samples, options.seed));
         Ok(Self { inputs, job, learner, source, ledger, blocks, gradients, weight_matching })
     }
 

@@ -56,10 +56,12 @@ impl Diagnosed {
     pub fn with_relation(mut self, context: &Context, candidates: &Candidates) -> Self {
         let Some(alignment) = &candidates.weight_matching else { return self };
         let (cost, start) = (context.cost(), context.ledger.now());
-        let matches_gradients = |method| matches!(method, Method::Fgmt | Method::Gmt);
         let wanted = Wanted {
             barrier: context.job.spec.options.barrier,
-            gradients: candidates.tried.iter().any(|one| matches_gradients(one.method)),
+            gradients: candidates
+                .tried
+                .iter()
+                .any(|one| matches!(one.method, Method::Fgmt | Method::Gmt)),
         };
 
         let progress = |done: usize, total: usize| context.advance(done, total, "steps");

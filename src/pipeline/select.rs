@@ -60,12 +60,12 @@ pub fn best(context: &Context, candidates: Candidates) -> Result<Choice, Failure
     finish(context, &mut tried[chosen])?;
 
     let test = context.inputs.splits.test.as_ref();
-    let is_measured = |at: usize| ladder.is_none() || at == chosen;
     let tests = tried
         .iter()
         .enumerate()
         .map(|(at, candidate)| {
-            test.filter(|_| is_measured(at)).map(|data| context.evaluate(&candidate.model, data))
+            let data = test.filter(|_| ladder.is_none() || at == chosen);
+            data.map(|data| context.evaluate(&candidate.model, data))
         })
         .collect();
     Ok(Choice { candidates: tried, cpu_seconds, cost, choosing, ladder, chosen, tests, seen })

@@ -181,9 +181,9 @@ impl Race<'_> {
     /// The first of the most accurate on so many blocks.
     fn leader(&self, arms: &[&mut dyn Runner], alive: &[usize], seen: usize) -> usize {
         let samples = self.blocks.within(seen);
-        let right = |arm: usize| arms[arm].record().accuracy_within(samples);
-        let better = |best: usize, arm: usize| if right(arm) > right(best) { arm } else { best };
-        alive.iter().copied().reduce(better).expect("an arm is left")
+        let right = alive.iter().map(|&arm| (arm, arms[arm].record().accuracy_within(samples)));
+        let best = right.reduce(|best, one| if one.1 > best.1 { one } else { best });
+        best.expect("an arm is left").0
     }
 
     /// Whether an arm is out of the race: behind the leader, or after it and not ahead by the margin.

@@ -100,8 +100,9 @@ impl Job<'_> {
             let batch = self.samples.validation.min(EVALUATION_BATCH) as f64;
             let activations = 3.0 * 4.0 * batch * self.load.largest;
             // Models by maps are held while they race; others are computed while they are read.
-            let is_mapped = |method: &Method| matches!(method, Method::Bico | Method::Theseus);
-            let models = if methods.iter().any(is_mapped) { MOST_ARMS as f64 } else { 1.0 };
+            let has_maps =
+                methods.iter().any(|method| matches!(method, Method::Bico | Method::Theseus));
+            let models = if has_maps { MOST_ARMS as f64 } else { 1.0 };
             stages.push(("evaluating", always + models * model + activations));
         }
 

@@ -219,10 +219,10 @@ fn ranks(comparison: &Comparison) -> Vec<Option<usize>> {
     let figures = candidates.iter().map(|one| one.validation.as_ref());
     let mut order: Vec<(usize, &Record)> =
         figures.enumerate().filter_map(|(i, figures)| Some((i, figures?))).collect();
-    let is_winner = |at: usize| at == comparison.choice.chosen;
+    let chosen = comparison.choice.chosen;
     order.sort_by(|(i, a), (j, b)| {
-        is_winner(*j)
-            .cmp(&is_winner(*i))
+        (*j == chosen)
+            .cmp(&(*i == chosen))
             .then(b.samples().cmp(&a.samples()))
             .then(b.accuracy().total_cmp(&a.accuracy()))
             .then(a.loss().total_cmp(&b.loss()))

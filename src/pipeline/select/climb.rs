@@ -116,17 +116,18 @@ impl Selector<'_, '_> {
     /// Whether the best candidate is functional, and shown to be ahead of identity and weight matching.
     fn outdoes_permutations(&self, best: usize, known: &Known) -> bool {
         let best = &self.tried[best];
-        let (Some(race), Some(own)) = (self.rules(), &best.validation) else { return false };
-        let is_behind = |method: Method| {
-            let other = self.tried.iter().find(|candidate| candidate.method == method);
-            let record = other.and_then(|other| other.validation.as_ref());
-            record.map(|record| race.is_ahead(own, record))
-        };
+        let Some(own) = &best.validation else { return false };
         // Where it leaves every unit in its place it is identity.
         let is_identity = known.fixed_points.is_some_and(|fixed| fixed >= 1.0);
         best.method == Method::Functional
-            && is_behind(Method::Identity) == Some(true)
-            && is_behind(Method::WeightMatching).unwrap_or(is_identity)
+            && self.is_outdone(Method::Identity, own) == Some(true)
+            && self.is_outdone(Method::WeightMatching, own).unwrap_or(is_identity)
+    }
+
+    /// Whether a method's candidate is shown to be behind; `None` where there is none.
+    fn is_outdone(&self, method: Method, by: &Record) -> Option<bool> {
+        let other = self.tried.iter().find(|candidate| candidate.method == method)?;
+        Some(self.rules()?.is_ahead(by, other.validation.as_ref()?))
     }
 
     /// Share of units that the π of the bases' weights leaves in their place.

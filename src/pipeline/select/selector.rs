@@ -1,5 +1,7 @@
 //! Makes candidates, one after another.
 
+use std::ops::ControlFlow;
+
 use crate::{
     contract::{outcome::Phase, spec::Methods},
     engine::{
@@ -20,6 +22,9 @@ use crate::{
         meter::Seconds,
     },
 };
+
+/// Asked before every block with its samples.
+type GoOn<'t> = &'t dyn Fn(usize) -> ControlFlow<()>;
 
 /// The candidates so far, and what they are compared with.
 pub struct Selector<'b, 'a> {
@@ -161,10 +166,10 @@ impl<'b, 'a> Selector<'b, 'a> {
             return Ok(candidate::select(method, problem, alignment, selection, rivals)?);
         };
 
-        let go_on = |_: usize| context.go_on();
-        let mut old = Side::old(context, race, &go_on, self.old.take());
+        let go_on: GoOn = &|_| context.go_on();
+        let mut old = Side::old(context, race, go_on, self.old.take());
         let leader = leader.filter(|_| is_auto);
-        let mut ahead = leader.as_deref().map(|leader| Side::own(context, race, &go_on, leader));
+        let mut ahead = leader.as_deref().map(|leader| Side::own(context, race, go_on, leader));
         let rivals = Rivals {
             old: Some(&mut old),
             leader: ahead.as_mut().map(|arm| arm as &mut dyn Runner),
@@ -182,9 +187,9 @@ impl<'b, 'a> Selector<'b, 'a> {
     fn standing_of(&mut self, candidate: &mut Candidate) -> Result<Option<Standing>, Failure> {
         let Some(race) = self.rules() else { return Ok(None) };
         let context = self.context;
-        let go_on = |_: usize| context.go_on();
-        let mut old = Side::old(context, race, &go_on, self.old.take());
-        let mut own = Side::own(context, race, &go_on, candidate);
+        let go_on: GoOn = &|_| context.go_on();
+        let mut old = Side::old(context, race, go_on, self.old.take());
+        let mut own = Side::own(context, race, go_on, candidate);
         let standing = race.standing(&mut own, &mut old);
         let (own, old) = (own.into_parts().1, old.into_parts().1);
 
@@ -232,7 +237,7 @@ impl Side {
     fn old<'t>(
         context: &'t Context<'_>,
         race: Race<'t>,
-        go_on: &'t dyn Fn(usize) -> std::ops::ControlFlow<()>,
+        go_on: GoOn<'t>,
         record: Option<Record>,
     ) -> Arm<'t> {
         let learner = context.source.as_ref().unwrap_or(&context.learner);
@@ -245,7 +250,7 @@ impl Side {
     fn own<'t>(
         context: &'t Context<'_>,
         race: Race<'t>,
-        go_on: &'t dyn Fn(usize) -> std::ops::ControlFlow<()>,
+        go_on: GoOn<'t>,
         candidate: &Candidate,
     ) -> Arm<'t> {
         let track = context.track(&context.learner, race.blocks, go_on);

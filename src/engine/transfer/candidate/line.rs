@@ -36,10 +36,10 @@ pub fn minimum(losses: [f64; 3]) -> f64 {
 
 /// The points that race: 1, the minimum, and the grid's neighbours of the minimum.
 pub fn arms(minimum: f64) -> Vec<f64> {
-    let is_at = |alpha: &f64| (alpha - minimum).abs() < GRAIN / 2.0;
-    let below = ALPHAS.iter().rev().find(|alpha| **alpha < minimum && !is_at(alpha));
-    let above = ALPHAS.iter().find(|alpha| **alpha > minimum && !is_at(alpha));
-    let at = ALPHAS.iter().find(|alpha| is_at(alpha)).copied().unwrap_or(minimum);
+    let below = ALPHAS.iter().rev().find(|alpha| **alpha < minimum - GRAIN / 2.0);
+    let above = ALPHAS.iter().find(|alpha| **alpha > minimum + GRAIN / 2.0);
+    let at = ALPHAS.iter().find(|alpha| (*alpha - minimum).abs() <= GRAIN / 2.0);
+    let at = at.copied().unwrap_or(minimum);
 
     let mut arms = vec![1.0];
     for alpha in std::iter::once(at).chain(below.copied()).chain(above.copied()) {

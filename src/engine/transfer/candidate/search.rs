@@ -49,16 +49,15 @@ impl Search<'_> {
     pub fn run(&self, selection: Selection, rivals: Rivals) -> Result<Found, TransferError> {
         let Search { problem, race, .. } = self;
         let (looked, all) = (Cell::new(0), self.most_samples());
-        let go_on = |samples: usize| {
-            let seen = looked.get();
-            looked.set(seen + samples);
-            (problem.go_on)(seen.min(all), all)
-        };
         let track = Track {
             learner: problem.learner,
             profiler: problem.ledger,
             blocks: race.blocks,
-            go_on: &go_on,
+            go_on: &|samples: usize| {
+                let seen = looked.get();
+                looked.set(seen + samples);
+                (problem.go_on)(seen.min(all), all)
+            },
         };
 
         let mut trials = Trials { search: self, track, points: Vec::new(), arms: Vec::new() };
@@ -197,13 +196,12 @@ impl<'p> Trials<'p> {
 
     /// Of points that a rival has beaten, the one that stayed in the race for longest.
     fn farthest(&self, finalists: &[usize]) -> usize {
-        let reached = |position: usize| {
+        let reached = finalists.iter().map(|&position| {
             let record = self.arms[position].record();
-            (record.samples(), record.accuracy())
-        };
-        let better =
-            |best: usize, one: usize| if reached(one) > reached(best) { one } else { best };
-        finalists.iter().copied().reduce(better).unwrap_or(0)
+            (position, (record.samples(), record.accuracy()))
+        });
+        let best = reached.reduce(|best, one| if one.1 > best.1 { one } else { best });
+        best.map_or(0, |(position, _)| position)
     }
 
     /// The mean loss of a point on the first samples.
@@ -222,17 +220,19 @@ impl<'p> Trials<'p> {
         }
         let search = self.search;
         let transport = &search.transports[point.step - 1];
-        let make = move || search.problem.raced(transport, point.step, point.alpha);
         self.points.push(point);
-        self.arms.push(Arm::new(self.track, make));
+        self.arms.push(Arm::new(self.track, move || {
+            search.problem.raced(transport, point.step, point.alpha)
+        }));
         self.points.len() - 1
     }
 
     /// The chosen point, and the curves of what was looked at.
     fn found(self, chosen: usize, alpha: Alpha) -> Found {
         let point = self.points[chosen];
-        let seen = |position: &usize| self.arms[*position].record().samples() > 0;
-        let looked: Vec<usize> = (0..self.points.len()).filter(seen).collect();
+        let looked: Vec<usize> = (0..self.points.len())
+            .filter(|&position| self.arms[position].record().samples() > 0)
+            .collect();
 
         let mut steps: Vec<Score> = looked
             .iter()
@@ -263,8 +263,9 @@ impl<'p> Trials<'p> {
         }
         let trajectory = self.search.problem.trajectory;
         let length = alpha * trajectory.fraction(step);
-        let is_here = |step: &usize| (first * trajectory.fraction(*step) - length).abs() < 1e-9;
         let is_line = step == self.points[0].step && self.search.is_line();
-        (1..step).find(is_here).filter(|_| is_line)
+        (1..step)
+            .filter(|_| is_line)
+            .find(|step| (first * trajectory.fraction(*step) - length).abs() < 1e-9)
     }
 }
