@@ -194,11 +194,12 @@ impl<'b, 'a> Selector<'b, 'a> {
         let (own, old) = (own.into_parts().1, old.into_parts().1);
 
         // The best of several on these samples looks better than it is: what one model is by its figures has
-        // to be shown of it.
+        // to be shown of it, until a fit has been tried that rests on other samples.
+        let has_fit = self.tried.iter().any(|one| one.method == Method::Functional);
         let is_searched = candidate.steps.len() > 1 || candidate.alphas.len() > 1;
         let standing = standing?;
         let standing = match standing {
-            Standing::Ahead if is_searched => shown(race, &own, &old),
+            Standing::Ahead if is_searched && !has_fit => shown(race, &own, &old),
             standing => standing,
         };
         candidate.validation = Some(own);
