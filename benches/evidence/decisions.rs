@@ -12,14 +12,16 @@ use rand_chacha::ChaCha8Rng;
 use retune::engine::{
     tensors::Checkpoint,
     training::{Learner, Paired, Shown, Tally},
-    transfer::{STATISTICS_SAMPLES, functional::Rule, ladder::AS_GOOD},
+    transfer::{STATISTICS_SAMPLES, functional::Rule},
 };
 
 use super::functional::Pair;
 
 const SIZES: [usize; 6] = [64, 128, 256, 512, 1024, 4096];
 const DRAWS: usize = 400;
+/// As a job has them by default.
 const CONFIDENCE: f64 = 0.95;
+const MARGIN: f64 = 0.01;
 /// Shares of an update.
 const ALPHAS: [f64; 6] = [0.25, 0.5, 0.75, 0.9, 1.0, 1.1];
 const FITTED_ON: [usize; 3] = [64, 256, 1000];
@@ -109,7 +111,7 @@ struct Counts {
 
 impl Counts {
     fn judge(&mut self, result: &Judged, size: usize) {
-        let is_behind = Paired::of(&result.own, &result.old).difference() < -AS_GOOD;
+        let is_behind = Paired::of(&result.own, &result.old).difference() < -MARGIN;
         let said = if is_behind { &mut self.behind } else { &mut self.level };
         let mut rng = ChaCha8Rng::seed_from_u64(size as u64);
         for _ in 0..DRAWS {
@@ -117,11 +119,11 @@ impl Counts {
             let (own, old): (Vec<_>, Vec<_>) =
                 drawn.iter().map(|at| (result.own[at], result.old[at])).unzip();
             let paired = Paired::of(&own, &old);
-            let shown = paired.shown(AS_GOOD, CONFIDENCE);
+            let shown = paired.shown(MARGIN, CONFIDENCE);
             said.draws += 1;
             said.as_good += usize::from(shown == Shown::AsGood);
             said.worse += usize::from(shown == Shown::Worse);
-            said.by_figures += usize::from(paired.difference() >= -AS_GOOD);
+            said.by_figures += usize::from(paired.difference() >= -MARGIN);
         }
     }
 }

@@ -18,9 +18,9 @@ use retune::engine::{
     tensors::Checkpoint,
     training::{Cost, Dataset, Evaluation, FineTunePlan, Learner},
     transfer::{
-        Alignment, Alpha, Method, Problem, STATISTICS_SAMPLES, Schedule, Step, Trajectory,
-        Transport, WEIGHT_ANCHOR,
-        candidate::{Selection, select},
+        Alignment, Method, Problem, STATISTICS_SAMPLES, Schedule, Trajectory, Transport,
+        WEIGHT_ANCHOR,
+        candidate::ALPHAS,
         methods::{align, builds_on},
     },
 };
@@ -92,6 +92,14 @@ struct Bench<'a> {
     kept: Evaluation,
     untouched: Evaluation,
     full: Full,
+}
+
+/// A point of a method's search.
+struct Found {
+    model: Checkpoint,
+    step: usize,
+    alpha: f64,
+    accuracy: f64,
 }
 
 /// Full fine-tuning of the new base.
@@ -286,9 +294,27 @@ impl<'a> Bench<'a> {
             };
             align(method, &problem, on.as_ref(), Some(&budget))?
         };
-        let selection = Selection { step: Step::Best, alpha: Alpha::Search };
-        let found = select(method, &problem, alignment, selection)?;
-        Ok((found.model, json!({"step": found.step, "alpha": found.alpha})))
+        let Found { model, step, alpha, .. } = self.best(&problem, &alignment.transports);
+        Ok((model, json!({"step": step, "alpha": alpha})))
+    }
+
+    /// The best step at α = 1, then the best α there, each of all that there are and on the whole validation
+    /// split: the table compares methods, not searches. A job races ([`retune::engine::transfer::race`]).
+    fn best(&self, problem: &Problem, transports: &[Transport]) -> Found {
+        let look = |step: usize, alpha: f64| {
+            let model = problem.finished(&transports[step - 1], step, alpha);
+            let accuracy = self.learner.evaluate(&model, &self.validation).accuracy;
+            Found { model, step, alpha, accuracy }
+        };
+        let later =
+            |best: Found, one: Found| if one.accuracy >= best.accuracy { one } else { best };
+        let best = (2..=transports.len()).map(|step| look(step, 1.0)).fold(look(1, 1.0), later);
+
+        let step = best.step;
+        let others = ALPHAS.into_iter().filter(|alpha| alpha.to_bits() != 1f64.to_bits());
+        let better =
+            |best: Found, one: Found| if one.accuracy > best.accuracy { one } else { best };
+        others.map(|alpha| look(step, alpha)).fold(best, better)
     }
 
     /// The plan of full fine-tuning, at the learning rate that was the best.

@@ -272,10 +272,18 @@ pub struct NegativeFlips {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct SelectionRule {
-    /// Those that a search tries.
+    /// The grid beside which a search looks.
     pub alphas: Vec<f64>,
-    /// Training samples from which running statistics are re-estimated.
+    /// Training samples from which running statistics of the result are re-estimated.
     pub statistics_samples: usize,
+    /// The same of models that race.
+    pub race_statistics_samples: usize,
+    /// Validation samples that choose; null without validation.
+    pub samples: Option<usize>,
+    /// 1 less the error of dropping a candidate.
+    pub confidence: f64,
+    /// Accuracy lost without regret.
+    pub margin: f64,
 }
 
 /// Work done, in samples and in floating-point operations.
@@ -296,6 +304,9 @@ pub struct CostSummary {
     pub total: Option<Cost>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<Cost>,
+    /// What choosing took: evaluations of models that raced, and statistics for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selection: Option<Cost>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfer_sample_gradients: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

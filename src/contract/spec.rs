@@ -195,9 +195,45 @@ pub struct Options {
     /// Takes out of every update, tensor by tensor, what points along the difference of the bases.
     pub orthogonal_shift: bool,
     pub seed: u64,
+    /// How validation samples choose.
+    #[serde(skip_serializing_if = "Selection::is_default")]
+    pub selection: Selection,
+    /// Takes the loss barrier between the bases (under `auto`, where it has matched them) and, after
+    /// fine-tuning, the one between its ends.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub barrier: bool,
     /// Beside the model, the update alone: the result's `adapter/` folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update: Option<Update>,
+}
+
+/// How validation samples choose step, α and method: models race on growing blocks of them, and are compared
+/// in pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = SelectionOptions)]
+pub struct Selection {
+    /// Validation samples that choose, at most; of a language model, sequences.
+    #[schema(minimum = 1, maximum = 1_048_576)]
+    pub samples: usize,
+    /// 1 less the error that one race makes at most when it drops models.
+    #[schema(exclusive_minimum = 0.5, exclusive_maximum = 1)]
+    pub confidence: f64,
+    /// Accuracy lost without regret: a transfer shown to lose less against the old tuned model is enough.
+    #[schema(minimum = 0, maximum = 1)]
+    pub margin: f64,
+}
+
+impl Selection {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for Selection {
+    fn default() -> Self {
+        Self { samples: 512, confidence: 0.95, margin: 0.01 }
+    }
 }
 
 /// How the transferred update is written beside the model.
@@ -232,6 +268,8 @@ impl Default for Options {
             gradfix_on: Method::Identity,
             orthogonal_shift: false,
             seed: 0,
+            selection: Selection::default(),
+            barrier: false,
             update: None,
         }
     }

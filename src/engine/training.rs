@@ -149,6 +149,11 @@ impl<'a> Learner<'a> {
         )
     }
 
+    /// What so many forward passes cost.
+    pub fn cost_of_forwards(&self, samples: usize) -> Cost {
+        Cost::of(0, samples as u64, self.forward_flops)
+    }
+
     /// Counts gradients, also those that an earlier run has left.
     pub fn spent_gradients(&self, samples: usize) {
         self.sample_gradients.fetch_add(samples as u64, Ordering::Relaxed);

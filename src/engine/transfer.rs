@@ -7,8 +7,9 @@
 //! 1. [`Trajectory`]: the points `θ_A^t`, on the segment to the tuned model or stored (section 3.2).
 //! 2. [`methods`]: each finds a permutation `π_s` for every step `s` ([`Alignment`]).
 //! 3. [`Problem::carried`]: `θ_B⁰ + α π_s (θ_A^s − θ_A⁰)`, the candidate at step `s`.
-//! 4. [`candidate`]: the best step and the best α by validation; [`ladder`]: which method next, by
-//!    the [`diagnosis`] of the bases and what validation has said so far, and which is the best.
+//! 4. [`candidate`]: the best step and the best α by a [`race`] on validation samples; [`ladder`]: which
+//!    method next, by the [`diagnosis`] of the bases and what validation has said so far, and which is the
+//!    best.
 //!
 //! Nothing here reads the test split, a clock or a store.
 
@@ -26,6 +27,7 @@ pub mod maps;
 pub mod methods;
 pub mod options;
 mod problem;
+pub mod race;
 pub mod schedule;
 pub mod shared_vocabulary;
 pub mod ties;
@@ -41,6 +43,6 @@ pub use evidence::{
 };
 pub use gradient_store::{GradientStore, InMemory};
 pub use options::{Alpha, Head, Method, Schedule, Step};
-pub use problem::{Problem, STATISTICS_SAMPLES, WEIGHT_ANCHOR};
+pub use problem::{Problem, RACE_STATISTICS, STATISTICS_SAMPLES, WEIGHT_ANCHOR};
 pub use trajectory::Trajectory;
 pub use transport::Transport;

@@ -5,10 +5,7 @@
 use std::rc::Rc;
 
 use super::{
-    cache::DiskGradients,
-    context::Context,
-    diagnose::{Diagnosed, weight_matching},
-    failure::Failure,
+    cache::DiskGradients, context::Context, diagnose::weight_matching, failure::Failure,
     meter::Seconds,
 };
 use crate::{
@@ -35,18 +32,18 @@ pub struct Aligned {
 }
 
 impl<'b, 'a> Alignments<'b, 'a> {
-    /// With what the diagnosis has found. Its cost is counted under diagnosis.
-    pub fn after(context: &'b Context<'a>, diagnosed: &Diagnosed) -> Self {
-        let known = diagnosed.weight_matching.clone().map(|alignment| {
-            let (cost, seconds) = (Cost::default(), Seconds::default());
-            (Method::WeightMatching, Aligned { alignment, cost, seconds })
-        });
-        Self { context, found: known.into_iter().collect() }
+    pub fn new(context: &'b Context<'a>) -> Self {
+        Self { context, found: Vec::new() }
+    }
+
+    /// A method's alignment, where it was found.
+    pub fn found(&self, method: Method) -> Option<&Aligned> {
+        self.found.iter().find(|(m, _)| *m == method).map(|(_, aligned)| aligned)
     }
 
     /// A method's alignment, found now or before, on that which it builds upon.
     pub fn of(&mut self, method: Method, gradfix_on: Method) -> Result<Aligned, Failure> {
-        if let Some((_, aligned)) = self.found.iter().find(|(m, _)| *m == method) {
+        if let Some(aligned) = self.found(method) {
             return Ok(aligned.clone());
         }
         let context = self.context;
@@ -81,12 +78,12 @@ impl<'b, 'a> Alignments<'b, 'a> {
         Ok(aligned)
     }
 
-    /// The π of the bases' weights, which `auto` has from its diagnosis. A named method is the same
+    /// The π of the bases' weights, which `auto` has from an earlier rung. A named method is the same
     /// whatever is named beside it.
     fn start(&self) -> Option<&Permutation> {
         let is_auto = matches!(self.context.job.spec.methods, Methods::Auto);
-        let found = self.found.iter().find(|(m, _)| is_auto && *m == Method::WeightMatching);
-        found.and_then(|(_, aligned)| aligned.alignment.transports.last()?.permutation())
+        let found = self.found(Method::WeightMatching).filter(|_| is_auto);
+        found.and_then(|aligned| aligned.alignment.transports.last()?.permutation())
     }
 }
 

@@ -3,30 +3,66 @@
 use std::ops::ControlFlow;
 
 use super::{
-    comparison::{Baselines, Scores},
+    comparison::{Baselines, Choice, Measured, Scores},
     context::Context,
+    failure::Failure,
 };
-use crate::engine::{tensors::Checkpoint, training::Learner};
+use crate::engine::{
+    tensors::Checkpoint,
+    training::Learner,
+    transfer::race::{Arm, Record},
+};
 
 /// Measures what stands without any transfer: the old tuned model as it is deployed, and the new base
-/// as the candidates are measured.
-pub fn measure(context: &Context) -> Baselines {
+/// as the candidates are measured. What the choice has seen of them is not evaluated again.
+///
+/// # Errors
+/// When the job is stopped.
+pub fn measure(context: &Context, choice: &Choice) -> Result<Baselines, Failure> {
     let splits = &context.inputs.splits;
+    let restated = splits.train.is_some() && context.inputs.graph.has_batch_norm();
+    let Some(test) = &splits.test else {
+        return Ok(Baselines { source_tuned: None, target_before: None, restated });
+    };
+
     let source = context.source.as_ref().unwrap_or(&context.learner);
-    let problem = context.problem(&|_, _| ControlFlow::Continue(()));
-    let target = problem.with_statistics(&context.inputs.target.checkpoint);
-    Baselines {
-        source_tuned: scores(context, source, context.inputs.trajectory.tuned()),
-        target_before: scores(context, &context.learner, &target),
-        restated: splits.train.is_some() && context.inputs.graph.has_batch_norm(),
-    }
+    let tuned = context.inputs.trajectory.tuned();
+    let source_tuned = Scores {
+        test: context.evaluate_by(source, tuned, test),
+        validation: completed(context, source, tuned, choice.seen.source_tuned.clone())?,
+    };
+
+    let target_before = match &choice.seen.target_before {
+        Some(Measured { model, record }) => {
+            let test = context.evaluate(model, test);
+            Scores { test, validation: Some(record.clone()) }
+        }
+        None => {
+            let model = target_before(context);
+            Scores { test: context.evaluate(&model, test), validation: context.validate(&model) }
+        }
+    };
+    let (source_tuned, target_before) = (Some(source_tuned), Some(target_before));
+    Ok(Baselines { source_tuned, target_before, restated })
 }
 
-/// One model on both splits; `None` without a test split.
-fn scores(context: &Context, learner: &Learner, model: &Checkpoint) -> Option<Scores> {
-    let splits = &context.inputs.splits;
-    let test = context.evaluate_by(learner, model, splits.test.as_ref()?);
-    let validation = splits.validation.as_ref();
-    let validation = validation.map(|data| context.evaluate_by(learner, model, data));
-    Some(Scores { validation, test })
+/// The new base with running statistics of the training samples.
+pub fn target_before(context: &Context) -> Checkpoint {
+    let problem = context.problem(&|_, _| ControlFlow::Continue(()));
+    problem.with_statistics(&context.inputs.target.checkpoint)
+}
+
+/// A model's record on all samples that choose, given that of the first of them.
+pub fn completed(
+    context: &Context,
+    learner: &Learner,
+    model: &Checkpoint,
+    record: Option<Record>,
+) -> Result<Option<Record>, Failure> {
+    let (Some(race), Some(record)) = (context.race(), record) else { return Ok(None) };
+    let go_on: &dyn Fn(usize) -> ControlFlow<()> = &|_| context.go_on();
+    let track = context.track(learner, race.blocks, go_on);
+    let mut arm = Arm::new(track, move || model.clone()).after(record);
+    race.finish(&mut arm)?;
+    Ok(Some(arm.into_parts().1))
 }

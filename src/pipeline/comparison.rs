@@ -7,7 +7,7 @@ use super::meter::Seconds;
 use crate::engine::{
     tensors::Checkpoint,
     training::{Barrier, Cost, End, Epoch, Evaluation, Look, RateTrials},
-    transfer::{Candidate, ladder},
+    transfer::{Alignment, Candidate, ladder, race::Record},
 };
 
 /// A candidate of every method that ran.
@@ -17,8 +17,29 @@ pub struct Candidates {
     pub cpu_seconds: Vec<f64>,
     /// Of all candidates together: what two of them build upon was computed once.
     pub cost: Cost,
+    /// Of it, what was spent on choosing: statistics and evaluations of models that raced.
+    pub choosing: Cost,
     /// The rungs that `auto` took and skipped; `None` where methods were named.
     pub ladder: Option<Vec<ladder::Step>>,
+    /// The matching of the bases' weights, where `auto` has made one.
+    pub weight_matching: Option<Alignment>,
+    pub seen: Seen,
+}
+
+/// What stands without a transfer, on the validation samples that it has met so far.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The old tuned model; `None` without validation.
+    pub source_tuned: Option<Record>,
+    /// The new base; `None` where nobody asked.
+    pub target_before: Option<Measured>,
+}
+
+/// A model and what it did on the validation samples that choose.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    pub model: Checkpoint,
+    pub record: Record,
 }
 
 /// All candidates, with the chosen one.
@@ -26,13 +47,17 @@ pub struct Choice {
     pub candidates: Vec<Candidate>,
     /// Processor seconds of each candidate, in order.
     pub cpu_seconds: Vec<f64>,
-    /// Of all candidates together.
+    /// Of all candidates together, what was skipped on the way to the best included.
     pub cost: Cost,
+    /// Of it, what was spent on choosing.
+    pub choosing: Cost,
     pub ladder: Option<Vec<ladder::Step>>,
     /// Position of the chosen candidate.
     pub chosen: usize,
-    /// The candidates on the test split, in order; `None` without data.
+    /// The candidates on the test split, in order: all where methods were named, under `auto` the chosen one;
+    /// `None` without data.
     pub tests: Vec<Option<Evaluation>>,
+    pub seen: Seen,
 }
 
 impl Choice {
@@ -53,7 +78,8 @@ pub struct Baselines {
 
 /// One model on both splits.
 pub struct Scores {
-    pub validation: Option<Evaluation>,
+    /// On the samples that choose.
+    pub validation: Option<Record>,
     pub test: Evaluation,
 }
 
@@ -68,7 +94,8 @@ pub struct Training {
     /// The look that is the model; `None`: the end is.
     pub best_look: Option<usize>,
     pub end: End,
-    pub validation: Option<Evaluation>,
+    /// On the samples that choose.
+    pub validation: Option<Record>,
     pub test: Option<Evaluation>,
     pub cost: Cost,
     pub seconds: Seconds,
@@ -79,7 +106,7 @@ pub struct FineTuning {
     pub training: Training,
     /// Validation says that it is at least as good as before.
     pub chosen: bool,
-    /// Between the transferred model and this one: are they in one basin?
+    /// Between the transferred model and this one, where the job asks for it: are they in one basin?
     pub barrier: Option<Barrier>,
     /// After the same steps without the pull; `None` where there was none.
     pub without_pull: Option<Training>,
@@ -127,8 +154,8 @@ impl Comparison {
         self.chosen_training().map_or(&self.winner().model, |tuned| &tuned.model)
     }
 
-    /// That model on the validation split.
-    pub fn validation(&self) -> Option<&Evaluation> {
+    /// That model on the validation samples that choose.
+    pub fn validation(&self) -> Option<&Record> {
         match self.chosen_training() {
             Some(tuned) => tuned.validation.as_ref(),
             None => self.winner().validation.as_ref(),

@@ -21,7 +21,10 @@ use crate::{
         profiler::{Profiler, Work},
         tensors::Checkpoint,
         training::{Cost, Dataset, Evaluation, FineTunePlan, Learner, Teacher},
-        transfer::{InMemory, Problem},
+        transfer::{
+            InMemory, Problem,
+            race::{Blocks, Race, Record, Rules, Track},
+        },
     },
 };
 
@@ -35,6 +38,8 @@ pub struct Context<'a> {
     /// Of the new base's classes, whether the old tuned model has each; empty: all of them.
     known_classes: Vec<bool>,
     pub ledger: Profiler,
+    /// The validation samples that choose.
+    pub blocks: Option<Blocks>,
     /// What the methods so far have on disk.
     pub gradients: RefCell<Vec<Rc<DiskGradients<'a>>>>,
     /// Where the π of the bases' weights came from; `None` where nobody asked the cache.
@@ -51,6 +56,10 @@ impl<'a> Context<'a> {
         });
         let (source, ledger) = (source.transpose()?, Profiler::new(meter::now));
         let (gradients, weight_matching) = (RefCell::default(), Cell::default());
+        let options = &job.spec.options;
+        let validation = inputs.splits.validation.as_ref();
+        let blocks =
+            validation.map(|data| Blocks::draw(data, options.selection.samples, options.seed));
         Ok(Self {
             inputs,
             job,
@@ -58,6 +67,7 @@ impl<'a> Context<'a> {
             source,
             known_classes: known_classes(inputs),
             ledger,
+            blocks,
             gradients,
             weight_matching,
         })
@@ -155,9 +165,36 @@ impl<'a> Context<'a> {
         self.ledger.book(Work::Evaluation, || learner.evaluate(model, data))
     }
 
+    /// The race by which this job chooses; none without validation.
+    pub fn race(&self) -> Option<Race<'_>> {
+        let rules = Rules::from(self.job.spec.options.selection);
+        self.blocks.as_ref().map(|blocks| Race { blocks, rules })
+    }
+
+    /// Where a model of this network, or of the source's, races.
+    pub fn track<'t>(
+        &'t self,
+        learner: &'t Learner<'t>,
+        blocks: &'t Blocks,
+        go_on: &'t dyn Fn(usize) -> ControlFlow<()>,
+    ) -> Track<'t> {
+        Track { learner, profiler: &self.ledger, blocks, go_on }
+    }
+
+    /// A model that the target's network runs, on all samples that choose.
+    pub fn validate(&self, model: &Checkpoint) -> Option<Record> {
+        let data = self.blocks.as_ref()?.all();
+        Some(Record::of(&self.evaluate(model, data), data))
+    }
+
     /// Reports progress and says whether to go on.
     pub fn advance(&self, done: usize, total: usize, unit: &'static str) -> ControlFlow<()> {
         self.job.progress.advance(done as u64, total as u64, unit);
+        self.go_on()
+    }
+
+    /// Whether to go on.
+    pub fn go_on(&self) -> ControlFlow<()> {
         match self.job.progress.go_on() {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),

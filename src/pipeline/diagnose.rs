@@ -1,13 +1,14 @@
-//! How the two bases are related, before anything is spent.
+//! How the two bases are related: by their weights alone before anything is spent, and by a matching of
+//! them where `auto` has made one.
 
-use super::{cache::matchings, context::Context, failure::Failure};
+use super::{cache::matchings, comparison::Candidates, context::Context, failure::Failure};
 use crate::{
-    contract::{report, spec::Methods},
+    contract::report,
     engine::{
         training::Cost,
         transfer::{
-            Alignment, Problem,
-            diagnosis::{Cosines, Relation, cosines, relation},
+            Alignment, Method, Problem,
+            diagnosis::{Cosines, Relation, Wanted, cosines, relation},
         },
     },
 };
@@ -23,8 +24,8 @@ pub struct Diagnosis {
     pub relative_task_vector: Option<f64>,
     /// `θ_A⁰` against `θ_B⁰`.
     pub base_cosines: Cosines,
-    /// What costs more than a look at the weights; null where methods are named, for nothing
-    /// depends on it there.
+    /// What costs more than a look at the weights; null where `auto` came to an end without a matching, and
+    /// where methods are named, for nothing depends on it there.
     pub relation: Option<Relation>,
 }
 
@@ -44,10 +45,32 @@ impl Diagnosis {
 /// A diagnosis with what was found on the way.
 pub struct Diagnosed {
     pub diagnosis: Diagnosis,
-    /// Weight matching's alignment, where it was solved.
-    pub weight_matching: Option<Alignment>,
     pub cost: Cost,
     pub seconds: f64,
+}
+
+impl Diagnosed {
+    /// With what the matching of the bases' weights says, where `auto` has used one. The bases' gradients
+    /// are compared where a method rests on gradients, the barrier is taken where the job asks for it.
+    #[must_use]
+    pub fn with_relation(mut self, context: &Context, candidates: &Candidates) -> Self {
+        let Some(alignment) = &candidates.weight_matching else { return self };
+        let (cost, start) = (context.cost(), context.ledger.now());
+        let wanted = Wanted {
+            barrier: context.job.spec.options.barrier,
+            gradients: candidates
+                .tried
+                .iter()
+                .any(|one| matches!(one.method, Method::Fgmt | Method::Gmt)),
+        };
+
+        let progress = |done: usize, total: usize| context.advance(done, total, "steps");
+        let problem = context.problem(&progress);
+        self.diagnosis.relation = Some(relation(&problem, alignment, wanted));
+        self.cost = self.cost + (context.cost() - cost);
+        self.seconds += context.ledger.now() - start;
+        self
+    }
 }
 
 /// Weight matching's alignment, from the cache where it is there.
@@ -59,7 +82,8 @@ pub fn weight_matching(context: &Context, problem: &Problem) -> Result<Alignment
     Ok(matched.alignment)
 }
 
-pub fn run(context: &Context) -> Result<Diagnosed, Failure> {
+/// What the weights tell by themselves.
+pub fn run(context: &Context) -> Diagnosed {
     let (cost, start) = (context.cost(), context.ledger.now());
     let across_widths = context.inputs.source.is_some();
     let head = context.inputs.trajectory.head();
@@ -75,24 +99,14 @@ pub fn run(context: &Context) -> Result<Diagnosed, Failure> {
         moved += a.sums(&tuned[name], |a, t| f64::from(t - a).powi(2));
     }
 
-    let progress = |done: usize, total: usize| context.advance(done, total, "steps");
-    let related = match context.job.spec.methods {
-        Methods::Auto if !across_widths => {
-            let problem = context.problem(&progress);
-            let alignment = weight_matching(context, &problem)?;
-            Some((relation(&problem, &alignment), alignment))
-        }
-        _ => None,
-    };
-    let (relation, weight_matching) = related.unzip();
     let comparable: &[String] = if across_widths { &[] } else { &names };
     let diagnosis = Diagnosis {
         across_widths,
         identical_bases: identical,
         relative_task_vector: (squares > 0.0).then(|| (moved / squares).sqrt()),
         base_cosines: cosines(comparable, source, target),
-        relation,
+        relation: None,
     };
     let (cost, seconds) = (context.cost() - cost, context.ledger.now() - start);
-    Ok(Diagnosed { diagnosis, weight_matching, cost, seconds })
+    Diagnosed { diagnosis, cost, seconds }
 }

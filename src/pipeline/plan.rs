@@ -62,10 +62,9 @@ pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Plan
 }
 
 const ASSUMPTIONS: &str = "seconds and memory within about a factor of two; a method's sample counts \
-    are those of its candidate, exact where validation is given (a part held out is stratified) and \
-    nothing ends early; seconds are the most, every rung of auto, and seconds_least its first rung \
-    alone; under auto gradfix masks the best so far, here its default; FLOPs count matrix \
-    products";
+    are the most that its candidate takes (validation held out of train is stratified), and most models \
+    see fewer samples; seconds are the most, every rung of auto, and seconds_least one look at its first \
+    rung alone; under auto gradfix masks the best so far, here its default; FLOPs count matrix products";
 
 /// The most that a job is expected to hold at once, in bytes.
 ///

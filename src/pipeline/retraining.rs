@@ -1,10 +1,10 @@
 //! What a transfer must beat: the new base, trained alone at the same cost.
 //!
-//! Under `auto` only. *Few-shot* is plain training on as many sample gradients as the winner took, its
-//! selection included, a forward pass being a third of one; it is skipped where the winner is as good as
-//! the old tuned model, and where there are no labels to train on. Its learning rate is the one that a quarter
-//! of that budget prefers. *Fine-tune only* is the job's own training, from the better of few-shot and the
-//! new base as it is. Neither is ever published.
+//! Under `auto` only. *Few-shot* is plain training on as many sample gradients as the whole choice took, every
+//! rung that was tried and its selection included, a forward pass being a third of one; it is skipped where
+//! the winner is within the margin of the old tuned model, and where there are no labels to train on. Its
+//! learning rate is the one that a quarter of that budget prefers. *Fine-tune only* is the job's own training,
+//! from the better of few-shot and the new base as it is. Neither is ever published.
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -20,8 +20,8 @@ use crate::{
     contract::{outcome::Phase, spec::Methods},
     engine::{
         tensors::Checkpoint,
-        training::{Dataset, Evaluation, FineTunePlan, Optimizer},
-        transfer::ladder::AS_GOOD,
+        training::{Dataset, FineTunePlan, Optimizer},
+        transfer::race::Record,
     },
 };
 
@@ -33,7 +33,7 @@ pub const BATCH: usize = 32;
 /// Of the budget, for each learning rate that is tried.
 pub const TRIAL: f64 = 0.25;
 
-/// Trains the new base at the winner's cost.
+/// Trains the new base at the cost of the whole choice.
 pub fn few_shot(
     context: &Context,
     choice: &Choice,
@@ -47,11 +47,12 @@ pub fn few_shot(
     else {
         return Ok(None);
     };
-    let budget = (winner.cost.sample_gradients + winner.cost.sample_forwards / 3) as usize;
+    let budget = (choice.cost.sample_gradients + choice.cost.sample_forwards / 3) as usize;
+    let margin = context.job.spec.options.selection.margin;
     if context.job.spec.methods != Methods::Auto
         || context.inputs.splits.unlabelled.train
         || budget == 0
-        || reached >= source - AS_GOOD - 1e-9
+        || reached >= source - margin - 1e-9
     {
         return Ok(None);
     }
@@ -71,13 +72,13 @@ pub fn few_shot(
     Ok(Some(FewShot { seconds: began.passed(), ..few }))
 }
 
-fn accuracy(evaluation: Option<&Evaluation>) -> Option<f64> {
-    evaluation.map(|evaluation| evaluation.accuracy)
+fn accuracy(record: Option<&Record>) -> Option<f64> {
+    record.map(Record::accuracy)
 }
 
 fn better(a: &Training, b: &Training) -> bool {
     match (&a.validation, &b.validation) {
-        (Some(a), Some(b)) => (a.accuracy, -a.loss) > (b.accuracy, -b.loss),
+        (Some(a), Some(b)) => (a.accuracy(), -a.loss()) > (b.accuracy(), -b.loss()),
         _ => false,
     }
 }
@@ -151,7 +152,7 @@ fn start<'a>(
     let untouched = untouched.and_then(|scores| scores.validation.as_ref());
     let few = few_shot.filter(|few| {
         let few = few.tuned.validation.as_ref();
-        few.zip(untouched).is_none_or(|(few, untouched)| few.accuracy >= untouched.accuracy)
+        few.zip(untouched).is_none_or(|(few, untouched)| few.accuracy() >= untouched.accuracy())
     });
     few.map_or(&context.inputs.target.checkpoint, |few| &few.tuned.model)
 }

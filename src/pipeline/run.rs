@@ -1,8 +1,8 @@
 //! The sequence of one transfer: each line takes the values of the lines before it.
 //!
-//! Inputs, diagnosis and baselines come first; a candidate of every method, the choice among them by
-//! validation, training where it is granted, and what the new base reaches without a transfer follow;
-//! the test split judges, and the result is written, its manifest last.
+//! Inputs and a look at the bases come first; a candidate of every method, the choice among them by
+//! validation, the baselines, training where it is granted, and what the new base reaches without a transfer
+//! follow; the test split judges, and the result is written, its manifest last.
 
 use super::{
     baselines,
@@ -109,12 +109,13 @@ fn compute(
 ) -> Result<publish::Facts, Failure> {
     let job = context.job;
     job.progress.phase(Phase::Diagnosing);
-    let diagnosed = diagnose::run(context)?;
-    let baselines = baselines::measure(context);
-    let candidates = select::run(context, &diagnosed, &baselines)?;
+    let diagnosed = diagnose::run(context);
+    let candidates = select::run(context, &diagnosed)?;
 
     job.progress.phase(Phase::Evaluating);
+    let diagnosed = diagnosed.with_relation(context, &candidates);
     let choice = select::best(context, candidates)?;
+    let baselines = baselines::measure(context, &choice)?;
     let fine_tuning = train::run(context, &choice)?;
     let few_shot = retraining::few_shot(context, &choice, &baselines)?;
     let fine_tune_only = retraining::fine_tune_only(context, &baselines, few_shot.as_ref())?;

@@ -1,166 +1,86 @@
 //! A candidate of each method, and the best of them.
 //!
-//! Named methods all run; `auto` climbs the ladder as long as the evidence asks for more. Validation
-//! chooses; the test split is measured here and chooses nothing.
+//! Named methods all run; `auto` climbs the ladder as long as another candidate may be the better. Validation
+//! samples choose, as few as show it; the test split is measured here and chooses nothing.
+
+mod climb;
+mod selector;
+
+use std::ops::ControlFlow;
 
 use super::{
-    align::{Aligned, Alignments},
-    comparison::{Baselines, Candidates, Choice, Scores},
+    baselines,
+    comparison::{Candidates, Choice, Seen},
     context::Context,
     diagnose::Diagnosed,
     failure::Failure,
-    meter::Seconds,
 };
 use crate::{
-    contract::{
-        outcome::Phase,
-        spec::{self, Methods},
-    },
-    engine::{
-        training::Evaluation,
-        transfer::{
-            Candidate, Method, Problem,
-            candidate::{self, Selection},
-            ladder::{self, Known},
-            methods::{self, functional},
-        },
-    },
+    contract::spec::Methods,
+    engine::transfer::{Candidate, Method, ladder},
 };
+use selector::Selector;
 
-/// One candidate per method. Progress counts within the phase of one method: timesteps evaluated while
+/// One candidate per method. Progress counts within the phase of one method: validation samples seen while
 /// `transferring`, and while `aligning` what each takes (see `align`).
-pub fn run(
-    context: &Context,
-    diagnosed: &Diagnosed,
-    baselines: &Baselines,
-) -> Result<Candidates, Failure> {
+pub fn run(context: &Context, diagnosed: &Diagnosed) -> Result<Candidates, Failure> {
     let before = context.cost();
-    let alignments = Alignments::after(context, diagnosed);
-
-    let mut selector = Selector { context, alignments, cpu_seconds: Vec::new(), shifts: false };
-    let (candidates, ladder) = match &context.job.spec.methods {
-        Methods::Auto => {
-            let (candidates, steps) = climb(&mut selector, diagnosed, baselines)?;
-            (candidates, Some(steps))
+    let mut selector = Selector::new(context);
+    let ladder = match &context.job.spec.methods {
+        Methods::Auto => Some(selector.climb(&diagnosed.diagnosis)?),
+        Methods::Named(methods) => {
+            let gradfix_on = context.job.spec.options.gradfix_on.into();
+            for method in methods {
+                selector.add((*method).into(), gradfix_on)?;
+            }
+            None
         }
-        Methods::Named(methods) => (selector.named(methods)?, None),
     };
+
+    let matching = selector.alignments.found(Method::WeightMatching).filter(|_| ladder.is_some());
     Ok(Candidates {
-        tried: candidates,
-        cpu_seconds: selector.cpu_seconds,
+        weight_matching: matching.map(|aligned| aligned.alignment.clone()),
         cost: context.cost() - before,
+        choosing: selector.choosing,
+        tried: selector.tried,
+        cpu_seconds: selector.cpu_seconds,
         ladder,
+        seen: Seen { source_tuned: selector.old, target_before: selector.target },
     })
 }
 
-/// `auto`: rung by rung, as long as the evidence asks for more.
-fn climb(
-    selector: &mut Selector,
-    diagnosed: &Diagnosed,
-    baselines: &Baselines,
-) -> Result<(Vec<Candidate>, Vec<ladder::Step>), Failure> {
-    let context = selector.context;
-    let diagnosis = &diagnosed.diagnosis;
-    let shapes = context.inputs.signature.values();
-    let values = shapes.map(|info| info.shape.iter().product::<usize>()).sum();
-    let known = Known {
-        cosine: diagnosis.base_cosines.matrices,
-        fixed_points: diagnosis.relation.as_ref().map_or(0.0, |r| r.fixed_points),
-        source_tuned: validation(baselines.source_tuned.as_ref()).map(|found| found.accuracy),
-        has_train: context.inputs.splits.train.is_some(),
-        has_labels: !context.inputs.splits.unlabelled.train,
-        across_widths: context.inputs.source.is_some(),
-        is_large: functional::is_large(values),
-        target_loss: validation(baselines.target_before.as_ref()).map(|found| found.loss),
-        loss_of_guessing: (context.learner.classes() as f64).ln(),
-    };
-
-    // Onto the same base it changes nothing.
-    selector.shifts = known.one_lineage() && !diagnosis.identical_bases;
-
-    let (mut candidates, mut steps) = (Vec::<Candidate>::new(), Vec::new());
-    while let Some(mut step) = ladder::next(&known, &steps) {
-        tracing::info!(method = step.method.name(), taken = step.taken, reason = step.reason);
-        if step.taken {
-            let leader = ladder::best(&candidates).map(|best| candidates[best].method);
-            let on = leader.unwrap_or(Method::Identity);
-            let candidate = selector.candidate(step.method, on)?;
-            step.validation_accuracy = candidate.validation.as_ref().map(|v| v.accuracy);
-            candidates.push(candidate);
-        }
-        steps.push(step);
-    }
-    Ok((candidates, steps))
-}
-
-fn validation(scores: Option<&Scores>) -> Option<&Evaluation> {
-    scores?.validation.as_ref()
-}
-
-/// Makes candidates, one after another.
-struct Selector<'b, 'a> {
-    context: &'b Context<'a>,
-    alignments: Alignments<'b, 'a>,
-    /// Of the candidates so far.
-    cpu_seconds: Vec<f64>,
-    /// Identity is tried with the orthogonal shift too, whatever the specification says.
-    shifts: bool,
-}
-
-impl Selector<'_, '_> {
-    fn named(&mut self, methods: &[spec::Method]) -> Result<Vec<Candidate>, Failure> {
-        let gradfix_on = self.context.job.spec.options.gradfix_on.into();
-        methods.iter().map(|method| self.candidate((*method).into(), gradfix_on)).collect()
-    }
-
-    /// One method's candidate.
-    fn candidate(&mut self, method: Method, gradfix_on: Method) -> Result<Candidate, Failure> {
-        let context = self.context;
-        let options = &context.job.spec.options;
-        let selection = Selection { step: options.step.into(), alpha: options.alpha.into() };
-
-        context.job.progress.phase(Phase::Aligning);
-        let Aligned { alignment, cost, seconds } = self.alignments.of(method, gradfix_on)?;
-
-        context.job.progress.phase(Phase::Transferring);
-        let (before, start) = (context.cost(), Seconds::read());
-        let progress = |done, total| context.advance(done, total, "timesteps");
-        let problem = context.problem(&progress);
-        let mut candidate = candidate::select(method, &problem, alignment.clone(), selection)?;
-        if self.shifts && method == Method::Identity && !problem.orthogonal_shift {
-            let problem = Problem { orthogonal_shift: true, ..problem };
-            let shifted = candidate::select(method, &problem, alignment, selection)?;
-            let mut both = vec![candidate, shifted];
-            candidate = both.swap_remove(ladder::best(&both).unwrap_or(0));
-        }
-
-        candidate.cost = cost + (context.cost() - before);
-        let seconds = seconds + start.passed();
-        candidate.seconds = seconds.wall;
-        self.cpu_seconds.push(seconds.cpu);
-        candidate.builds_on = methods::builds_on(method, gradfix_on, context.source.is_some());
-        tracing::info!(
-            method = method.name(),
-            seconds = candidate.seconds,
-            accuracy = candidate.validation.as_ref().map(|v| v.accuracy),
-            "candidate"
-        );
-        Ok(candidate)
-    }
-}
-
-/// Chooses by validation and measures every candidate on the test split.
+/// Chooses by validation, finishes the chosen candidate, and measures on the test split: every candidate
+/// where methods were named, and under `auto` the chosen one.
 pub fn best(context: &Context, candidates: Candidates) -> Result<Choice, Failure> {
-    let Candidates { tried: candidates, cpu_seconds, cost, ladder } = candidates;
-    let chosen = ladder::best(&candidates).ok_or_else(|| Failure::Internal {
+    let Candidates { mut tried, cpu_seconds, cost, choosing, ladder, seen, .. } = candidates;
+    let chosen = ladder::best(&tried).ok_or_else(|| Failure::Internal {
         code: "no_candidate",
         detail: "no method gave a candidate".into(),
     })?;
+    finish(context, &mut tried[chosen])?;
 
     let test = context.inputs.splits.test.as_ref();
-    let tests = candidates
+    let tests = tried
         .iter()
-        .map(|candidate| test.map(|data| context.evaluate(&candidate.model, data)))
+        .enumerate()
+        .map(|(at, candidate)| {
+            let data = test.filter(|_| ladder.is_none() || at == chosen);
+            data.map(|data| context.evaluate(&candidate.model, data))
+        })
         .collect();
-    Ok(Choice { candidates, cpu_seconds, cost, ladder, chosen, tests })
+    Ok(Choice { candidates: tried, cpu_seconds, cost, choosing, ladder, chosen, tests, seen })
+}
+
+/// Gives the chosen candidate the running statistics of a result, and its figures on all samples that choose.
+fn finish(context: &Context, winner: &mut Candidate) -> Result<(), Failure> {
+    let Some(record) = winner.validation.take() else { return Ok(()) };
+    let problem = context.problem(&|_, _| ControlFlow::Continue(()));
+    if problem.races_on_fewer() {
+        winner.model = problem.with_statistics(&winner.model);
+        winner.validation = context.validate(&winner.model);
+    } else {
+        let record = Some(record);
+        winner.validation = baselines::completed(context, &context.learner, &winner.model, record)?;
+    }
+    Ok(())
 }

@@ -34,12 +34,13 @@ pub fn run(context: &Context, choice: &Choice) -> Result<Option<FineTuning>, Fai
     let training = train(context, &stage, data, &winner.model)?;
     let without_pull = without_pull(context, &stage, &training, &winner.model)?;
     let chosen = match (&training.validation, &winner.validation) {
-        (Some(after), Some(before)) => after.accuracy >= before.accuracy,
+        (Some(after), Some(before)) => after.accuracy() >= before.accuracy(),
         _ => true,
     };
     let barrier = splits
         .validation
         .as_ref()
+        .filter(|_| context.job.spec.options.barrier)
         .map(|validation| barrier(context, data, validation, &winner.model, &training.model));
     Ok(Some(FineTuning { training, chosen, barrier, without_pull }))
 }
@@ -96,7 +97,7 @@ pub fn train(
     let (cost, seconds) = (context.cost() - cost, began.passed());
 
     let (model, splits) = (tuned.checkpoint, &context.inputs.splits);
-    let validation = splits.validation.as_ref().map(|data| context.evaluate(&model, data));
+    let validation = context.validate(&model);
     let test = splits.test.as_ref().map(|data| context.evaluate(&model, data));
     Ok(Training {
         model,

@@ -4,9 +4,19 @@ use crate::{
     contract::spec,
     engine::{
         training::Optimizer,
-        transfer::options::{Alpha, Head, Method, Schedule, Step},
+        transfer::{
+            options::{Alpha, Head, Method, Schedule, Step},
+            race::Rules,
+        },
     },
 };
+
+impl From<spec::Selection> for Rules {
+    fn from(of: spec::Selection) -> Self {
+        let spec::Selection { samples, confidence, margin } = of;
+        Self { samples, confidence, margin, races: 1 }
+    }
+}
 
 impl From<spec::Method> for Method {
     fn from(method: spec::Method) -> Self {

@@ -93,7 +93,7 @@ fn untransferred(context: &Context, comparison: &Comparison) -> Option<(f64, f64
     }
     let rival = comparison.few_shot.as_ref().map(|few| &few.tuned);
     let only = comparison.fine_tune_only.as_ref().or(rival)?.validation.as_ref()?;
-    Some((only.accuracy, comparison.validation()?.accuracy))
+    Some((only.accuracy(), comparison.validation()?.accuracy()))
 }
 
 /// How many learned values of the result are not the new base's; a head that it lacked counts whole.

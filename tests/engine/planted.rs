@@ -12,7 +12,7 @@ use retune::engine::{
     transfer::{
         Alpha, Candidate, Method, Problem, STATISTICS_SAMPLES, Schedule, Step, Trajectory,
         WEIGHT_ANCHOR,
-        candidate::{Selection, select},
+        candidate::{Rivals, Selection, select},
         methods::{align, builds_on},
     },
 };
@@ -69,8 +69,10 @@ impl Case {
         let on = builds_on(method, Method::Identity, false)
             .map(|on| align(on, &problem, None, None).expect("finite"));
         let alignment = align(method, &problem, on.as_ref(), None).expect("finite");
-        let selection = Selection { step: Step::Last, alpha: Alpha::Fixed(1.0) };
-        select(method, &problem, alignment, selection).expect("not interrupted")
+        let alpha = Alpha::Fixed(1.0);
+        let selection = Selection { step: Step::Last, alpha, race: None, completes: true };
+        let rivals = Rivals::default();
+        select(method, &problem, alignment, selection, rivals).expect("not interrupted")
     }
 
     fn recovers_the_planted_permutation(&self) {

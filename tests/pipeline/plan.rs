@@ -81,7 +81,7 @@ fn the_ladder_is_estimated_from_its_first_rung_to_its_last() {
     }
 }
 
-/// What a candidate takes is told before, to the sample.
+/// What a candidate takes is told before: to the sample where nothing is searched, else the most of it.
 #[test]
 fn sample_counts_are_those_of_the_report() {
     let perceptron = Case::fresh();
@@ -99,20 +99,57 @@ fn sample_counts_are_those_of_the_report() {
             "oracle"
         ]);
         spec["options"]["gradfix_on"] = json!("fgmt");
-        let plan = case.plan(&spec).expect("a sound job");
-        let report = read_json(&case.done(&spec).1.join("report.json"));
-        for (planned, done) in rows(&plan["methods"]).iter().zip(rows(&report["candidates"])) {
-            let test = plan["samples"]["test"].as_u64().expect("a count");
-            let count = |of: &Value, name: &str| of[name].as_u64().expect("a count");
-            let method = &planned["method"];
-            assert_eq!(*method, done["method"]);
-            let gradients = "sample_gradients";
-            assert_eq!(count(planned, gradients), count(done, gradients), "{method}");
-            // A candidate's own count ends before it is judged on the test split.
-            let forwards = "sample_forwards";
-            assert_eq!(count(planned, forwards), count(done, forwards) + test, "{method}");
+        let searched = counts(case, &spec);
+        spec["options"]["step"] = json!("last");
+        spec["options"]["alpha"] = json!(1.0);
+        let fixed = counts(case, &spec);
+        for one in &fixed {
+            assert_eq!(one.gradients.planned, one.gradients.done, "{}", one.method);
+            // What another method has found before is not evaluated again: its 60 validation samples, and
+            // the statistics of 120.
+            let spared = one.forwards.planned - one.forwards.done;
+            assert!([0, 60, 180].contains(&spared), "{one:?}");
+        }
+        assert!(fixed.iter().filter(|one| one.forwards.planned == one.forwards.done).count() > 4);
+        for one in &searched {
+            assert_eq!(one.gradients.planned, one.gradients.done, "{}", one.method);
+            assert!(one.forwards.done <= one.forwards.planned, "{one:?}");
         }
     }
+}
+
+/// A count of the plan, and the report's.
+#[derive(Debug)]
+struct Count {
+    planned: u64,
+    done: u64,
+}
+
+#[derive(Debug)]
+struct Counts {
+    method: String,
+    gradients: Count,
+    forwards: Count,
+}
+
+fn counts(case: &Case, spec: &Value) -> Vec<Counts> {
+    let plan = case.plan(spec).expect("a sound job");
+    let report = read_json(&case.done(spec).1.join("report.json"));
+    let count = |of: &Value, name: &str| of[name].as_u64().expect("a count");
+    // A candidate's own count ends before it is judged on the test split.
+    let test = plan["samples"]["test"].as_u64().expect("a count");
+    rows(&plan["methods"])
+        .iter()
+        .zip(rows(&report["candidates"]))
+        .map(|(planned, done)| {
+            assert_eq!(planned["method"], done["method"]);
+            let [gradients, forwards] = ["sample_gradients", "sample_forwards"]
+                .map(|name| Count { planned: count(planned, name), done: count(done, name) });
+            let forwards = Count { done: forwards.done + test, ..forwards };
+            let method = done["method"].as_str().expect("a name").to_owned();
+            Counts { method, gradients, forwards }
+        })
+        .collect()
 }
 
 fn rows(list: &Value) -> &Vec<Value> {

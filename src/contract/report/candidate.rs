@@ -17,6 +17,9 @@ pub struct Scores {
     /// labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
+    /// The validation samples that they rest on; absent on the test split, where it is all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<usize>,
 }
 
 impl Scores {
@@ -57,10 +60,10 @@ pub struct Candidate {
     pub test: Option<Scores>,
     #[serde(deserialize_with = "lenient::part")]
     pub last_step: Option<StepScore>,
-    /// Validation by step, at α = 1.
+    /// Validation by step, at α = 1: of the steps that were looked at.
     #[serde(deserialize_with = "lenient::items")]
     pub steps: Vec<StepScore>,
-    /// Validation by α, at the chosen step.
+    /// Validation by α, at the chosen step: of those that were looked at.
     #[serde(deserialize_with = "lenient::items")]
     pub alphas: Vec<AlphaScore>,
     /// Share of units that the permutation leaves in their place; null where there is no permutation.
@@ -98,6 +101,8 @@ pub struct StepScore {
     /// Absent where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
+    /// Samples that they rest on.
+    pub samples: Option<usize>,
 }
 
 /// Validation figures of one α.
@@ -110,6 +115,8 @@ pub struct AlphaScore {
     /// Absent where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
+    /// Samples that they rest on.
+    pub samples: Option<usize>,
 }
 
 /// Of gradfix: the vote of single samples' gradients.

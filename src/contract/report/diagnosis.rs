@@ -26,8 +26,8 @@ pub struct Diagnosis {
     pub relative_task_vector: Option<f64>,
     /// `θ_A⁰` against `θ_B⁰`.
     pub base_cosines: BaseCosines,
-    /// What costs more than a look at the weights; null where methods are named, for nothing
-    /// depends on it there.
+    /// What costs more than a look at the weights; null where `auto` came to an end without a matching of them,
+    /// and where methods are named, for nothing depends on it there.
     pub relation: Option<Relation>,
 }
 
@@ -94,9 +94,10 @@ impl ToSchema for LayerCosine {
 pub struct Relation {
     /// Share of units that the weight-matching permutation leaves in their place.
     pub fixed_points: Option<f64>,
-    /// On the segment between the bases; null without data, and where a base has no head.
+    /// On the segment between the bases; null without `options.barrier`, without data, and where a base has no
+    /// head.
     pub barrier: Option<LossBarrier>,
-    /// Cosine of the bases' gradients; null without training data, and where a base has no head.
+    /// Cosine of the bases' gradients; null where no method matched gradients, and where a base has no head.
     pub gradient_cosine_at_identity: Option<f64>,
     /// The same after that permutation.
     pub gradient_cosine: Option<f64>,
@@ -110,8 +111,12 @@ pub struct LadderStep {
     pub method: String,
     pub taken: bool,
     pub reason: String,
+    /// On the validation samples that it has seen; its candidate says how many.
     pub validation_accuracy: Option<f64>,
     /// Of a validation split without labels. Absent where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_agreement: Option<f64>,
+    /// What the rung cost, its selection included; its seconds are in `timing.methods`.
+    pub sample_gradients: u64,
+    pub sample_forwards: u64,
 }

@@ -144,6 +144,17 @@ impl Spec {
             faults.push(Fault::new("/options/weight_anchor", "must lie between 0 and 1000"));
         }
 
+        let selection = &options.selection;
+        within(faults, "/options/selection/samples", selection.samples, 1, 1 << 20);
+        if !(selection.confidence > 0.5 && selection.confidence < 1.0) {
+            let detail = "must lie between 0.5 and 1, both excluded";
+            faults.push(Fault::new("/options/selection/confidence", detail));
+        }
+        if !(0.0..=1.0).contains(&selection.margin) {
+            let detail = "is a share of right answers: must lie between 0 and 1";
+            faults.push(Fault::new("/options/selection/margin", detail));
+        }
+
         if let Some(fine_tune) = &self.fine_tune {
             check_training(fine_tune, faults);
             if !self.has_train() {
@@ -377,6 +388,18 @@ mod tests {
             faults(|v| v["options"] = json!({"weight_anchor": -1})),
             one("/options/weight_anchor", "invalid_spec")
         );
+        for (name, value) in [
+            ("samples", json!(0)),
+            ("samples", json!(1.5)),
+            ("confidence", json!(0.5)),
+            ("confidence", json!(1)),
+            ("margin", json!(-0.01)),
+            ("block", json!(32)),
+        ] {
+            let selection = |v: &mut Value| v["options"] = json!({"selection": {name: value}});
+            let pointer = format!("/options/selection/{name}");
+            assert_eq!(faults(selection), one(&pointer, "invalid_spec"), "{name}");
+        }
         assert_eq!(faults(|v| v["methods"] = json!(["fgmt"])), one("/methods/0", "invalid_spec"));
         assert_eq!(faults(|v| v["methods"] = json!(["bico"])), one("/methods/0", "invalid_spec"));
         let masked = |v: &mut Value| {

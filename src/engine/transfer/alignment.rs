@@ -30,4 +30,12 @@ impl Alignment {
         let transports = vec![transport; problem.trajectory.timesteps()];
         Self { transports, ..Self::default() }
     }
+
+    /// Whether both carry every step alike, as far as a look at them tells.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let mut pairs = self.transports.iter().zip(&other.transports);
+        self.transports.len() == other.transports.len()
+            && !self.transports.is_empty()
+            && pairs.all(|(one, other)| one.is_same(other))
+    }
 }

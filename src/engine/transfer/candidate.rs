@@ -1,4 +1,11 @@
-//! From an alignment to one model: the best step, then the best α, by validation.
+//! From an alignment to one model: which step and which α, by a race on validation samples.
+//!
+//! The first look is α = 1 at the last step. Where that is as good as the old tuned model nothing else is
+//! tried. Where all steps have one π and the trajectory is straight, the steps are the line that α walks
+//! along, and α alone is searched; elsewhere the steps are searched first. See [`search`].
+
+mod line;
+mod search;
 
 use serde::Serialize;
 
@@ -8,15 +15,14 @@ use super::{
     evidence::{Evidence, FunctionalEvidence, GroupEvidence, MapEvidence, Mask},
     options::{Alpha, Method, Step},
     problem::Problem,
+    race::{Race, Record, Runner},
     transport::Transport,
 };
-use crate::{
-    profiler::Work,
-    tensors::Checkpoint,
-    training::{Cost, Dataset, Evaluation},
-};
+use crate::{tensors::Checkpoint, training::Cost};
+pub use line::{LINE, LOOK, MOST_ARMS, RACES};
+use search::Search;
 
-/// The α that `alpha: search` tries; 1 is the step that was matched and wins ties.
+/// The α beside which `alpha: search` looks; 1 is the step that was matched and wins ties.
 pub const ALPHAS: [f64; 7] = [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0];
 
 /// A transferred model and how it was chosen.
@@ -30,11 +36,11 @@ pub struct Candidate {
     pub orthogonal_shift: bool,
     pub transport: Transport,
     pub model: Checkpoint,
-    /// On the validation split.
-    pub validation: Option<Evaluation>,
-    /// Validation by step, at α = 1.
+    /// What it did on the validation samples that chose, as far as it saw them.
+    pub validation: Option<Record>,
+    /// Validation by step, at α = 1: of the steps that were looked at.
     pub steps: Vec<Score>,
-    /// Validation by α, at the chosen step.
+    /// Validation by α, at the chosen step: of those that were looked at.
     pub alphas: Vec<(f64, Score)>,
     pub evidence: Vec<Evidence>,
     pub groups: Vec<GroupEvidence>,
@@ -48,25 +54,41 @@ pub struct Candidate {
     pub seconds: f64,
 }
 
-/// A figure on the validation split.
+/// A figure on validation samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Score {
     pub step: usize,
     pub accuracy: f64,
     pub loss: f64,
+    /// Samples that it rests on.
+    pub samples: usize,
 }
 
 impl Score {
-    fn of(step: usize, evaluation: &Evaluation) -> Self {
-        Self { step, accuracy: evaluation.accuracy, loss: evaluation.loss }
+    fn of(step: usize, record: &Record) -> Self {
+        let (accuracy, loss, samples) = (record.accuracy(), record.loss(), record.samples());
+        Self { step, accuracy, loss, samples }
     }
 }
 
 /// How a candidate is chosen.
-#[derive(Clone, Copy, Debug)]
-pub struct Selection {
+#[derive(Clone, Copy)]
+pub struct Selection<'s> {
     pub step: Step,
     pub alpha: Alpha,
+    /// The samples that choose, and the rules; `None` without validation.
+    pub race: Option<Race<'s>>,
+    /// The chosen point is measured on all samples, whatever it raced against.
+    pub completes: bool,
+}
+
+/// Other models that the candidate meets while it is chosen.
+#[derive(Default)]
+pub struct Rivals<'r> {
+    /// The old tuned model: where the first look is as good, nothing else is tried.
+    pub old: Option<&'r mut dyn Runner>,
+    /// The best candidate so far: what is shown to be behind it sees no more samples.
+    pub leader: Option<&'r mut dyn Runner>,
 }
 
 /// Chooses step and α. Ties go to the later step and to α = 1; without validation the last step
@@ -79,33 +101,25 @@ pub fn select(
     problem: &Problem,
     alignment: Alignment,
     selection: Selection,
+    rivals: Rivals,
 ) -> Result<Candidate, TransferError> {
-    let mut pick = Pick::unseen(problem, selection.alpha);
-    let (mut steps, mut alphas) = (Vec::new(), Vec::new());
-    if let Some(validation) = problem.validation {
-        let trials = Trials { problem, validation, transports: &alignment.transports };
-        steps = trials.over_steps(&mut pick, selection.step)?;
-        if matches!(selection.alpha, Alpha::Search) {
-            alphas = trials.over_alphas(&mut pick)?;
+    let found = match selection.race {
+        Some(race) => {
+            Search { problem, race, transports: &alignment.transports }.run(selection, rivals)?
         }
-    }
-
-    let Pick { step, alpha, best } = pick;
-    let transport = alignment.transports[step - 1].clone();
-    let (model, validation) = match best {
-        Some(trial) => (trial.model, Some(trial.evaluation)),
-        None => (problem.finished(&transport, step, alpha), None),
+        None => Found::unseen(problem, &alignment, selection.alpha),
     };
 
-    let Alignment { evidence, groups, mask, maps, functional, .. } = alignment;
+    let Found { step, alpha, model, record, steps, alphas } = found;
+    let Alignment { transports, evidence, groups, mask, maps, functional } = alignment;
     Ok(Candidate {
         method,
         step,
         alpha,
         orthogonal_shift: problem.orthogonal_shift,
-        transport,
+        transport: transports[step - 1].clone(),
         model,
-        validation,
+        validation: record,
         steps,
         alphas,
         evidence,
@@ -119,90 +133,25 @@ pub fn select(
     })
 }
 
-/// What is tried on the validation split.
-struct Trials<'a> {
-    problem: &'a Problem<'a>,
-    validation: &'a Dataset,
-    transports: &'a [Transport],
-}
-
-impl Trials<'_> {
-    /// Every step at the pick's α. The best is picked, or the last where that is wanted.
-    fn over_steps(&self, pick: &mut Pick, wanted: Step) -> Result<Vec<Score>, TransferError> {
-        let (timesteps, alpha) = (self.transports.len(), pick.alpha);
-        let mut scores = Vec::with_capacity(timesteps);
-        for step in 1..=timesteps {
-            self.problem.step(step - 1, timesteps)?;
-            let trial = self.run(step, alpha);
-            scores.push(Score::of(step, &trial.evaluation));
-            let eligible = wanted == Step::Best || step == timesteps;
-            if eligible && pick.is_reached_by(&trial.evaluation) {
-                *pick = Pick { step, alpha, best: Some(trial) };
-            }
-        }
-        Ok(scores)
-    }
-
-    /// Every α at the picked step; that of 1 is there already.
-    fn over_alphas(&self, pick: &mut Pick) -> Result<Vec<(f64, Score)>, TransferError> {
-        let (timesteps, step) = (self.transports.len(), pick.step);
-        let known = pick.best.as_ref().map(|trial| Score::of(step, &trial.evaluation));
-        let mut scores = Vec::with_capacity(ALPHAS.len());
-
-        for alpha in ALPHAS {
-            self.problem.step(timesteps, timesteps)?;
-            if let Some(score) = known.filter(|_| alpha.to_bits() == 1f64.to_bits()) {
-                scores.push((alpha, score));
-                continue;
-            }
-            let trial = self.run(step, alpha);
-            scores.push((alpha, Score::of(step, &trial.evaluation)));
-            if pick.is_beaten_by(&trial.evaluation) {
-                *pick = Pick { step, alpha, best: Some(trial) };
-            }
-        }
-
-        Ok(scores)
-    }
-
-    fn run(&self, step: usize, alpha: f64) -> Trial {
-        let problem = self.problem;
-        let model = problem.finished(&self.transports[step - 1], step, alpha);
-        let evaluation = problem
-            .ledger
-            .time(Work::Evaluation, || problem.learner.evaluate(&model, self.validation));
-        Trial { model, evaluation }
-    }
-}
-
-/// A model that was evaluated.
-struct Trial {
-    model: Checkpoint,
-    evaluation: Evaluation,
-}
-
-/// What is the best so far.
-struct Pick {
+/// The point that was chosen, and what was looked at.
+struct Found {
     step: usize,
     alpha: f64,
-    best: Option<Trial>,
+    model: Checkpoint,
+    record: Option<Record>,
+    steps: Vec<Score>,
+    alphas: Vec<(f64, Score)>,
 }
 
-impl Pick {
+impl Found {
     /// The last step, and α as it is given: what stands where nothing chooses.
-    fn unseen(problem: &Problem, alpha: Alpha) -> Self {
-        let alpha = match alpha {
-            Alpha::Fixed(alpha) => alpha,
-            Alpha::Search => 1.0,
-        };
-        Self { step: problem.trajectory.timesteps(), alpha, best: None }
-    }
-
-    fn is_reached_by(&self, other: &Evaluation) -> bool {
-        self.best.as_ref().is_none_or(|best| other.accuracy >= best.evaluation.accuracy)
-    }
-
-    fn is_beaten_by(&self, other: &Evaluation) -> bool {
-        self.best.as_ref().is_some_and(|best| other.accuracy > best.evaluation.accuracy)
+    fn unseen(problem: &Problem, alignment: &Alignment, alpha: Alpha) -> Self {
+        let (step, alpha) = (problem.trajectory.timesteps(), alpha.first());
+        let model = problem.finished(&alignment.transports[step - 1], step, alpha);
+        let (steps, alphas) = (Vec::new(), Vec::new());
+        Self { step, alpha, model, record: None, steps, alphas }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,8 @@
 //!
 //! Weights alone say whether the new base is of the old one's lineage: cosines, and how many units
 //! the weight-matching π leaves in their place. Data add the loss barrier on the segment between
-//! the bases, and training data how well π carries one base's gradient onto the other's.
+//! the bases, and training data how well π carries one base's gradient onto the other's; either is
+//! taken where somebody asks for it.
 
 use std::collections::BTreeMap;
 
@@ -35,12 +36,23 @@ pub struct Cosines {
 pub struct Relation {
     /// Share of units that the weight-matching π leaves in their place.
     pub fixed_points: f64,
-    /// Loss barrier on the segment `θ_A⁰ – θ_B⁰`; null without data, and where a base has no head.
+    /// Loss barrier on the segment `θ_A⁰ – θ_B⁰`; null where nobody asks for it, without data, and where a
+    /// base has no head.
     pub barrier: Option<Barrier>,
-    /// Cosine of `∇L(θ_A⁰)` and `∇L(θ_B⁰)`; null without training data, and where a base has no head.
+    /// Cosine of `∇L(θ_A⁰)` and `∇L(θ_B⁰)`; null where nobody asks for it, without training data, and where a
+    /// base has no head.
     pub gradient_cosine_at_identity: Option<f64>,
     /// Cosine of `π ∇L(θ_A⁰)` and `∇L(θ_B⁰)` by that π.
     pub gradient_cosine: Option<f64>,
+}
+
+/// What data are to add to a relation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// 25 evaluations.
+    pub barrier: bool,
+    /// A gradient of each base on one mini-batch.
+    pub gradients: bool,
 }
 
 /// Products of two tensor sets, added up.
@@ -93,15 +105,15 @@ pub fn cosines(names: &[String], a: &Checkpoint, b: &Checkpoint) -> Cosines {
     Cosines { layers, all: all.cosine(), matrices: matrices.cosine() }
 }
 
-/// What `weight_matching`'s alignment says, and what the data allow to measure.
-pub fn relation(problem: &Problem, alignment: &Alignment) -> Relation {
+/// What `weight_matching`'s alignment says, and what is wanted beside it as far as the data allow.
+pub fn relation(problem: &Problem, alignment: &Alignment, wanted: Wanted) -> Relation {
     let identity = Permutation::identity(problem.symmetry);
     let last = alignment.transports.last().and_then(Transport::permutation);
     let permutation = last.unwrap_or(&identity);
 
     // Without a head of its own the new base has no loss.
     let has_head = problem.trajectory.head().is_empty();
-    let gradients = has_head.then(|| gradients(problem)).flatten();
+    let gradients = (has_head && wanted.gradients).then(|| gradients(problem)).flatten();
     let [at_identity, aligned] = [&identity, permutation].map(|permutation| {
         let (source, target) = gradients.as_ref()?;
         let moved = permutation.apply(problem.symmetry, source);
@@ -113,7 +125,7 @@ pub fn relation(problem: &Problem, alignment: &Alignment) -> Relation {
         fixed_points: permutation.fixed_points(),
         gradient_cosine_at_identity: at_identity,
         gradient_cosine: aligned,
-        barrier: has_head.then(|| barrier(problem)).flatten(),
+        barrier: (has_head && wanted.barrier).then(|| barrier(problem)).flatten(),
     }
 }
 

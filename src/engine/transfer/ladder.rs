@@ -3,12 +3,17 @@
 //! `auto` is a ladder: identity, functional, weight matching, FGMT, bico, theseus, GMT, and the best of them masked
 //! by gradfix. Between bases of one lineage identity is tried with the orthogonal shift too. Before
 //! each rung [`next`] looks at the diagnosis and at what the rungs below gave, and
-//! takes or skips it for a reason that goes into the report. Without a validation split nothing can be compared,
-//! and the diagnosis alone chooses.
+//! takes or skips it for a reason that goes into the report. The climb ends where the best candidate is as good
+//! as the old tuned model, by a race in pairs ([`super::race`]). Without a validation split nothing can be
+//! compared, and the diagnosis alone chooses.
 
 use serde::Serialize;
 
-use super::{candidate::Candidate, options::Method};
+use super::{
+    candidate::Candidate,
+    options::Method,
+    race::{Record, Standing},
+};
 
 /// The rungs, from the cheapest.
 pub const RUNGS: [Method; 8] = [
@@ -21,9 +26,6 @@ pub const RUNGS: [Method; 8] = [
     Method::Gmt,
     Method::Gradfix,
 ];
-
-/// Accuracy lost without regret when a transfer is called as good as the old model: one point.
-pub const AS_GOOD: f64 = 0.01;
 
 /// From this cosine of the bases' weight matrices on they count as one lineage (ours).
 const SAME_LINEAGE_COSINE: f64 = 0.5;
@@ -46,15 +48,14 @@ fn needs_equal_widths(method: Method) -> bool {
     !matches!(method, Method::Functional | Method::Bico | Method::Theseus | Method::Gradfix)
 }
 
-/// What the ladder knows before its first rung.
+/// What the ladder knows of the models, whatever the rungs give.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
     /// Cosine of the two bases' weight matrices.
     pub cosine: Option<f64>,
-    /// Share of units that the weight-matching π leaves in their place.
-    pub fixed_points: f64,
-    /// Validation accuracy of the old tuned model; `None` without a validation split.
-    pub source_tuned: Option<f64>,
+    /// Share of units that the weight-matching π leaves in their place; `None` where nobody has asked for it.
+    pub fixed_points: Option<f64>,
+    pub has_validation: bool,
     pub has_train: bool,
     /// The training samples have labels of their own.
     pub has_labels: bool,
@@ -62,7 +63,7 @@ pub struct Known {
     pub across_widths: bool,
     /// Several results of it are too much to hold at once.
     pub is_large: bool,
-    /// Validation loss of the target as it is.
+    /// Validation loss of the target as it is; `None` where nobody has asked for it.
     pub target_loss: Option<f64>,
     /// `ln(classes)`
     pub loss_of_guessing: f64,
@@ -72,8 +73,23 @@ impl Known {
     /// Whether the one base was trained on from the other, as far as their weights tell.
     pub fn one_lineage(&self) -> bool {
         self.cosine.is_some_and(|cosine| cosine >= SAME_LINEAGE_COSINE)
-            || self.fixed_points >= SAME_LINEAGE_FIXED_POINTS
+            || self.fixed_points.is_some_and(|fixed| fixed >= SAME_LINEAGE_FIXED_POINTS)
     }
+}
+
+/// The best candidate so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Leader {
+    pub method: Method,
+    /// On the samples that both have seen.
+    pub accuracy: f64,
+    /// Of the old tuned model, on the same samples.
+    pub old: f64,
+    pub samples: usize,
+    /// Beside the old tuned model.
+    pub standing: Standing,
+    /// It is functional, shown to be ahead of identity and of weight matching.
+    pub outdoes_permutations: bool,
 }
 
 /// One rung, taken or skipped.
@@ -82,64 +98,98 @@ pub struct Step {
     pub method: Method,
     pub taken: bool,
     pub reason: String,
-    /// What came of it, on the validation split.
+    /// What came of it, on the validation samples.
     pub validation_accuracy: Option<f64>,
+    /// What it cost, its selection included; what it builds upon is counted where it was made first.
+    pub sample_gradients: u64,
+    pub sample_forwards: u64,
 }
 
-/// The decision on the next rung, given the decisions so far; `None` at the end of the ladder. Of a
-/// taken rung the caller fills in the accuracy.
-pub fn next(known: &Known, steps: &[Step]) -> Option<Step> {
+/// Why weight matching is no candidate of its own.
+pub const IS_IDENTITY: &str = "weight matching leaves every unit in its place: it is identity";
+
+/// The decision on the next rung, given those so far and the best candidate; `None` at the end of the
+/// ladder. Of a taken rung the caller fills in what came of it.
+pub fn next(known: &Known, steps: &[Step], leader: Option<&Leader>) -> Option<Step> {
     let method = *RUNGS.get(steps.len())?;
-    let (taken, reason) = match known.source_tuned {
-        _ if known.across_widths && needs_equal_widths(method) => {
-            (false, "the bases differ in width: no permutation leads from one to the other".into())
-        }
-        _ if known.is_large && method == Method::Functional => (
-            false,
-            "the model is large, and a fit of it is held in memory: name it to have it".into(),
-        ),
-        Some(source) => by_validation(known, method, source, steps),
-        None => by_diagnosis(known, method),
+    let (taken, reason) = if known.across_widths && needs_equal_widths(method) {
+        (false, "the bases differ in width: no permutation leads from one to the other".into())
+    } else if known.is_large && method == Method::Functional {
+        (false, "the model is large, and a fit of it is held in memory: name it to have it".into())
+    } else if known.has_validation {
+        by_validation(known, method, leader)
+    } else {
+        by_diagnosis(known, method)
     };
-    Some(Step { method, taken, reason, validation_accuracy: None })
+    let (sample_gradients, sample_forwards) = (0, 0);
+    Some(Step {
+        method,
+        taken,
+        reason,
+        validation_accuracy: None,
+        sample_gradients,
+        sample_forwards,
+    })
 }
 
-fn by_validation(known: &Known, method: Method, source: f64, steps: &[Step]) -> (bool, String) {
-    let reached = |step: &Step| Some((step.method, step.validation_accuracy?));
-    let best = steps.iter().filter_map(reached).reduce(|a, b| if b.1 > a.1 { b } else { a });
-
-    let old = format!("{} of the old tuned model", percent(source));
-    let Some((leader, accuracy)) = best else {
+fn by_validation(known: &Known, method: Method, leader: Option<&Leader>) -> (bool, String) {
+    let Some(leader) = leader else {
         return (true, "the first rung: it costs nothing but its evaluation".into());
     };
-    let standing = format!("{} has {} on validation", leader.name(), percent(accuracy));
-
-    // A hair of room: 0.96 − 0.95 is above 0.01 in f64.
-    if accuracy >= source - AS_GOOD - 1e-9 {
-        return (false, format!("{standing}, within a point of the {old}: enough"));
-    }
-    if method == Method::WeightMatching && known.fixed_points >= 1.0 {
-        return (false, "weight matching leaves every unit in its place: it is identity".into());
-    }
-    // T (T + 1) / 2 pairs of gradients, for a permutation akin to the others.
-    if method == Method::Gmt && !needs_equal_widths(leader) {
-        return (false, format!("{standing}, ahead of every permutation: another is not tried"));
-    }
-    if method == Method::Gradfix
-        && known.target_loss.is_none_or(|loss| loss >= known.loss_of_guessing)
-    {
-        return (false, "the new base does not know the task: its gradients cannot vote".into());
+    let standing = leader.told();
+    if leader.standing.is_enough() {
+        return (false, format!("{standing}: enough"));
     }
     if method.needs_data() && !known.has_train {
-        return (false, format!("{standing} against {old}, but there are no training samples"));
+        return (false, format!("{standing}, but there are no training samples"));
     }
     if method.needs_labels() && !known.has_labels {
-        return (
-            false,
-            format!("{standing} against {old}, but the training samples have no labels"),
-        );
+        return (false, format!("{standing}, but the training samples have no labels"));
     }
-    (true, format!("{standing}, more than a point below the {old}"))
+
+    let is_settled = known.one_lineage() && known.fixed_points.is_some_and(|fixed| fixed >= 1.0);
+    match method {
+        // In every measured pair of bases they were far behind such a fit.
+        Method::Fgmt | Method::Gmt | Method::Bico | Method::Theseus
+            if leader.outdoes_permutations =>
+        {
+            let ahead = "shown to be ahead of identity and weight matching";
+            (false, format!("{standing}; it is {ahead}: no permutation or map comes near it"))
+        }
+        // In every measured pair of such bases their π was the identity, too.
+        Method::Fgmt | Method::Gmt if is_settled => {
+            let why =
+                "the bases are of one lineage and weight matching leaves every unit in its place";
+            (false, format!("{standing}; {why}: another permutation is not tried"))
+        }
+        // T (T + 1) / 2 pairs of gradients, for a permutation akin to the others.
+        Method::Gmt if !needs_equal_widths(leader.method) => {
+            (false, format!("{standing}, ahead of every permutation: another is not tried"))
+        }
+        Method::Gradfix if known.target_loss.is_none_or(|loss| loss >= known.loss_of_guessing) => {
+            (false, "the new base does not know the task: its gradients cannot vote".into())
+        }
+        _ => (true, format!("{standing}: another may be better")),
+    }
+}
+
+impl Leader {
+    /// Where it stands, with its numbers.
+    fn told(&self) -> String {
+        let how = match self.standing {
+            Standing::Ahead => "not behind",
+            Standing::WithinMargin => "shown to be within the margin of",
+            Standing::Undecided => "not shown to be within the margin of",
+            Standing::Behind => "shown to be behind",
+        };
+        format!(
+            "{} has {} on {} validation samples, {how} the {} of the old tuned model",
+            self.method.name(),
+            percent(self.accuracy),
+            self.samples,
+            percent(self.old)
+        )
+    }
 }
 
 /// Identity or weight matching by the bases' relation; the rest needs data.
@@ -148,7 +198,7 @@ fn by_diagnosis(known: &Known, method: Method) -> (bool, String) {
     let numbers = format!(
         "cosine of the bases' weight matrices {:.3}, {} of the units fixed by weight matching",
         known.cosine.unwrap_or(0.0),
-        percent(known.fixed_points)
+        known.fixed_points.map_or_else(|| "an unknown share".into(), percent)
     );
     if known.across_widths {
         let is_first = method == Method::Functional;
@@ -172,125 +222,22 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// The best candidate by validation accuracy, then loss, then order. Without validation the last
-/// one: methods are named from the plainest to the most informed.
+/// The best candidate by accuracy on the samples that two have both seen, then loss, then order. Without
+/// validation the last one: methods are named from the plainest to the most informed.
 pub fn best(candidates: &[Candidate]) -> Option<usize> {
     let better = |a: &Candidate, b: &Candidate| match (&a.validation, &b.validation) {
-        (Some(a), Some(b)) => {
-            a.accuracy > b.accuracy
-                || (a.accuracy.to_bits() == b.accuracy.to_bits() && a.loss < b.loss)
-        }
+        (Some(a), Some(b)) => is_better(a, b),
         _ => true,
     };
     (0..candidates.len())
         .reduce(|best, i| if better(&candidates[i], &candidates[best]) { i } else { best })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Climbs with these validation accuracies by rung; the methods taken, and the last reason.
-    fn climb(known: &Known, accuracies: [f64; 8]) -> (Vec<Method>, String) {
-        let mut steps = Vec::new();
-        while let Some(mut step) = next(known, &steps) {
-            step.validation_accuracy = step.taken.then(|| accuracies[steps.len()]);
-            steps.push(step);
-        }
-        assert_eq!(steps.len(), RUNGS.len(), "every rung has its reason");
-        let taken = steps.iter().filter(|s| s.taken).map(|s| s.method).collect();
-        (taken, steps.pop().expect("rungs").reason)
-    }
-
-    const KNOWN: Known = Known {
-        cosine: Some(0.1),
-        fixed_points: 0.1,
-        source_tuned: Some(0.96),
-        has_train: true,
-        has_labels: true,
-        across_widths: false,
-        is_large: false,
-        target_loss: Some(2.4),
-        loss_of_guessing: 2.3,
-    };
-
-    #[test]
-    fn the_ladder_ends_within_a_point_of_the_old_tuned_model() {
-        use Method::{Fgmt, Functional, Identity, WeightMatching};
-        let (taken, reason) = climb(&KNOWN, [0.95, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
-        assert_eq!(taken, [Identity]);
-        assert!(reason.contains("95.0 %") && reason.contains("96.0 %"), "{reason}");
-        assert_eq!(
-            climb(&KNOWN, [0.94, 0.955, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]).0,
-            [Identity, Functional]
-        );
-        assert_eq!(
-            climb(&KNOWN, [0.94, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]).0,
-            [
-                Identity,
-                Functional,
-                WeightMatching,
-                Fgmt,
-                Method::Bico,
-                Method::Theseus,
-                Method::Gmt
-            ]
-        );
-        // The best so far counts, not the last.
-        let knowing = Known { target_loss: Some(2.0), ..KNOWN };
-        let (_, reason) = climb(&knowing, [0.94, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]);
-        assert!(reason.contains("identity has 94.0 %"), "{reason}");
-    }
-
-    #[test]
-    fn what_cannot_differ_or_cannot_run_is_skipped() {
-        use Method::{Fgmt, Functional, Identity, WeightMatching};
-        let fixed = Known { fixed_points: 1.0, ..KNOWN };
-        assert_eq!(
-            climb(&fixed, [0.5; 8]).0,
-            [Identity, Functional, Fgmt, Method::Bico, Method::Theseus, Method::Gmt]
-        );
-        // Where maps are ahead of permutations, no more permutations.
-        let maps = climb(&KNOWN, [0.5, 0.5, 0.5, 0.5, 0.6, 0.5, 0.9, 0.0]).0;
-        assert_eq!(
-            maps,
-            [Identity, Functional, WeightMatching, Fgmt, Method::Bico, Method::Theseus]
-        );
-        let knowing = Known { target_loss: Some(2.0), ..KNOWN };
-        assert_eq!(climb(&knowing, [0.5; 8]).0, RUNGS);
-        let unlabelled = Known { has_labels: false, ..knowing };
-        assert_eq!(
-            climb(&unlabelled, [0.5; 8]).0,
-            [Identity, Functional, WeightMatching, Method::Theseus]
-        );
-        let untrained = Known { has_train: false, ..KNOWN };
-        assert_eq!(climb(&untrained, [0.5; 8]).0, [Identity, WeightMatching]);
-    }
-
-    #[test]
-    fn between_widths_only_maps_are_tried() {
-        let across = Known { across_widths: true, ..KNOWN };
-        assert_eq!(climb(&across, [0.5; 8]).0, [Method::Functional, Method::Bico, Method::Theseus]);
-        let blind = Known { source_tuned: None, ..across };
-        assert_eq!(climb(&blind, [0.0; 8]).0, [Method::Functional]);
-    }
-
-    #[test]
-    fn without_validation_the_diagnosis_chooses() {
-        let blind = Known { source_tuned: None, ..KNOWN };
-        assert_eq!(climb(&blind, [0.0; 8]).0, [Method::Functional]);
-        let large = Known { is_large: true, ..blind };
-        assert_eq!(climb(&large, [0.0; 8]).0, [Method::WeightMatching]);
-        let without_inputs = Known { has_train: false, ..blind };
-        assert_eq!(climb(&without_inputs, [0.0; 8]).0, [Method::WeightMatching]);
-        for related in [
-            Known { cosine: Some(0.5), ..blind },
-            Known { fixed_points: 0.5, ..blind },
-            Known { cosine: None, fixed_points: 1.0, ..blind },
-        ] {
-            assert_eq!(climb(&related, [0.0; 8]).0, [Method::Identity]);
-        }
-        let reason = next(&blind, &[]).expect("a rung").reason;
-        assert!(reason.contains("0.100") && reason.contains("10.0 %"), "{reason}");
-    }
+fn is_better(a: &Record, b: &Record) -> bool {
+    let both = a.samples().min(b.samples());
+    let (own, other) = (a.accuracy_within(both), b.accuracy_within(both));
+    own > other || (own.to_bits() == other.to_bits() && a.loss_within(both) < b.loss_within(both))
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,6 +71,16 @@ pub enum Head {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Alpha {
     Fixed(f64),
-    /// The best of [`super::candidate::ALPHAS`] by validation.
+    /// The best by validation, within the range of [`super::candidate::ALPHAS`].
     Search,
+}
+
+impl Alpha {
+    /// The first that is looked at.
+    pub fn first(self) -> f64 {
+        match self {
+            Self::Fixed(alpha) => alpha,
+            Self::Search => 1.0,
+        }
+    }
 }

@@ -21,6 +21,8 @@ pub use crate::training::STATISTICS_SAMPLES;
 
 /// The weight of the bases' own parameters beside the first pair of gradients, by default (ours).
 pub const WEIGHT_ANCHOR: f64 = 3.0;
+/// Training samples from which the running statistics of a model in a race are taken (ours).
+pub const RACE_STATISTICS: usize = 256;
 /// Samples per gradient, by default.
 const BATCH_SIZE: usize = 128;
 
@@ -111,11 +113,27 @@ impl Problem<'_> {
         self.with_statistics(&carried)
     }
 
+    /// [`Problem::carried`], ready to race: with running statistics of few samples.
+    pub fn raced(&self, transport: &Transport, t: usize, alpha: f64) -> Checkpoint {
+        let carried = self.ledger.time(Work::Arithmetic, || self.carried(transport, t, alpha));
+        self.with_statistics_of(&carried, RACE_STATISTICS)
+    }
+
     /// With running statistics re-estimated on training samples, where there are any.
     pub fn with_statistics(&self, model: &Checkpoint) -> Checkpoint {
+        self.with_statistics_of(model, STATISTICS_SAMPLES)
+    }
+
+    /// Whether a model that raced has other running statistics than a result has.
+    pub fn races_on_fewer(&self) -> bool {
+        let samples = self.train.map_or(0, Dataset::len);
+        self.learner.graph().has_batch_norm() && samples > RACE_STATISTICS
+    }
+
+    fn with_statistics_of(&self, model: &Checkpoint, samples: usize) -> Checkpoint {
         let Some(train) = self.train else { return model.clone() };
         self.ledger.time(Work::Statistics, || {
-            self.learner.with_statistics(model, train, STATISTICS_SAMPLES, self.batch_size)
+            self.learner.with_statistics(model, train, samples, self.batch_size)
         })
     }
 

@@ -12,6 +12,8 @@ pub struct Trajectory {
     base: Checkpoint,
     ends: Vec<Checkpoint>,
     fractions: Vec<f64>,
+    /// Every point lies on the segment to the tuned model.
+    is_straight: bool,
     /// The head's tensors, where a base has none of its own.
     head: BTreeSet<String>,
     /// Tensors of which the target has rows of its own.
@@ -36,6 +38,7 @@ impl Trajectory {
             base,
             ends: vec![tuned; timesteps],
             fractions,
+            is_straight: true,
             head: BTreeSet::new(),
             rows: Vec::new(),
         }
@@ -52,7 +55,7 @@ impl Trajectory {
         let ends: Vec<Checkpoint> =
             (1..=steps).map(|s| checkpoints[s * checkpoints.len() / steps - 1].clone()).collect();
         let fractions = vec![1.0; ends.len()];
-        Self { base, ends, fractions, head: BTreeSet::new(), rows: Vec::new() }
+        Self { base, ends, fractions, is_straight: false, head: BTreeSet::new(), rows: Vec::new() }
     }
 
     /// With these tensors being a head that a base lacks: the result takes them from here, whatever
@@ -81,6 +84,11 @@ impl Trajectory {
     /// T: points after the base.
     pub fn timesteps(&self) -> usize {
         self.ends.len()
+    }
+
+    /// Whether every point lies on the segment from the base to the tuned model.
+    pub fn is_straight(&self) -> bool {
+        self.is_straight
     }
 
     /// `θ_A⁰`

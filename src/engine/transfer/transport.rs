@@ -71,6 +71,21 @@ impl Transport {
         }
     }
 
+    /// Whether both carry every update alike, as far as a look at them tells.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let is_same_frame = match (&self.frame, &other.frame) {
+            (Frame::Permutation(one), Frame::Permutation(other)) => one == other,
+            (Frame::Maps(one), Frame::Maps(other)) => Arc::ptr_eq(one, other),
+            (Frame::Fitted(one), Frame::Fitted(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        let is_same_mask = match (&self.votes, &other.votes) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        is_same_frame && is_same_mask
+    }
+
     /// The same, keeping only those entries of an update whose step the votes ask for
     /// ([`UpdateMask`]).
     #[must_use]

@@ -3,7 +3,7 @@
 use super::sizes::{EVALUATION_BATCH, Job};
 use crate::{
     contract::spec::Labels,
-    engine::transfer::{Method, methods::functional},
+    engine::transfer::{Method, candidate::MOST_ARMS, methods::functional},
     pipeline::{retraining::BATCH as FEW_SHOT_BATCH, touch_up::TouchUp},
 };
 
@@ -111,7 +111,11 @@ impl Job<'_> {
         if self.samples.validation > 0 {
             let batch = self.samples.validation.min(EVALUATION_BATCH) as f64;
             let activations = 3.0 * 4.0 * batch * self.load.largest;
-            stages.push(("evaluating", always + model + activations));
+            // Models by maps are held while they race; others are computed while they are read.
+            let has_maps =
+                methods.iter().any(|method| matches!(method, Method::Bico | Method::Theseus));
+            let models = if has_maps { MOST_ARMS as f64 } else { 1.0 };
+            stages.push(("evaluating", always + models * model + activations));
         }
 
         stages

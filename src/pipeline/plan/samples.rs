@@ -4,14 +4,14 @@ use crate::{
     artifacts::dataset,
     contract::{
         plan::SampleCounts,
-        spec::{Alpha, Spec},
+        spec::{Alpha, Spec, Step, TrajectoryKind},
     },
     engine::{
         network::Program,
         training::DataFault,
         transfer::{
-            Method, STATISTICS_SAMPLES,
-            candidate::ALPHAS,
+            Method, RACE_STATISTICS, STATISTICS_SAMPLES,
+            candidate::{LINE, LOOK, MOST_ARMS},
             methods::{self, functional},
         },
     },
@@ -57,6 +57,41 @@ pub struct MethodRun<'a> {
     pub timesteps: usize,
     pub has_batch_norm: bool,
     pub across_widths: bool,
+}
+
+/// Models that are evaluated to choose step and α, at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trials {
+    /// On all samples that choose.
+    pub raced: usize,
+    /// On the first few.
+    pub looked_at: usize,
+}
+
+impl Trials {
+    pub fn models(self) -> usize {
+        self.raced + self.looked_at
+    }
+}
+
+/// Those of one method. A fit in closed form is one model.
+pub fn trials(method: Method, spec: &Spec, timesteps: usize) -> Trials {
+    let is_fitted = method == Method::Functional;
+    let searches_alpha = spec.options.alpha == Alpha::Search && !is_fitted;
+    // Where every step has one π, α walks along the steps.
+    let has_own_steps = matches!(method, Method::Gmt | Method::Fgmt | Method::Gradfix)
+        || spec.options.trajectory == TrajectoryKind::Stored;
+    let searches_steps = spec.options.step == Step::Best
+        && timesteps > 1
+        && !is_fitted
+        && (has_own_steps || !searches_alpha);
+
+    // Two steps for every halving of the stride, and the better of them races the last.
+    let halvings = timesteps.ilog2() as usize;
+    let (steps, raced) = if searches_steps { (2 * halvings, 1) } else { (0, 0) };
+    let alphas = if searches_alpha { MOST_ARMS - 1 } else { 0 };
+    let line = if searches_alpha { LINE.len() - 1 } else { 0 };
+    Trials { raced: 1 + raced + alphas, looked_at: steps + line }
 }
 
 impl Samples {
@@ -129,7 +164,12 @@ impl Samples {
         if has_batch_norm { STATISTICS_SAMPLES.min(self.train) } else { 0 }
     }
 
-    /// What one method's candidate takes, its selection and the test split included.
+    /// Validation samples that choose.
+    pub fn choosing(&self, spec: &Spec) -> usize {
+        self.validation.min(spec.options.selection.samples)
+    }
+
+    /// What one method's candidate takes, its selection and the test split included, at most.
     pub fn candidate(&self, of: MethodRun) -> Count {
         let MethodRun { spec, timesteps, has_batch_norm, across_widths, .. } = of;
         let mut count = self.aligning(of);
@@ -140,12 +180,18 @@ impl Samples {
             count.forwards += below.forwards;
         }
 
-        let searched = matches!(spec.options.alpha, Alpha::Search);
-        let alphas = if searched { ALPHAS.len() - 1 } else { 0 };
-        let trials = if self.validation > 0 { timesteps + alphas } else { 0 };
-        // Without validation the result is finished all the same.
-        count.forwards +=
-            trials * self.validation + trials.max(1) * self.statistics(has_batch_norm);
+        let trials = trials(of.method, spec, timesteps);
+        let race = self.choosing(spec);
+        let statistics = if has_batch_norm { RACE_STATISTICS.min(self.train) } else { 0 };
+        if race > 0 {
+            // A look ends with a block.
+            let look = (LOOK + LOOK / 2).min(race);
+            count.forwards += trials.raced * race + trials.looked_at * look;
+            count.forwards += trials.models() * statistics;
+        } else {
+            // Without validation the result is finished all the same.
+            count.forwards += self.statistics(has_batch_norm);
+        }
         count.forwards += self.test;
         count
     }

@@ -7,17 +7,20 @@
 //! is compared with them, the least is the first one.
 
 use super::{
+    samples::{Trials, trials},
     sizes::{Bytes, EVALUATION_BATCH, Job},
     work::Work,
 };
 use crate::{
     contract::{
         plan::{Estimate, PhasePlan, SampleCounts, Speeds, StageMemory},
-        spec::{Alpha, Labels},
+        spec::Labels,
     },
     engine::{
         training::{FineTunePlan, LOOK_SAMPLES, Looks, Optimizer},
-        transfer::{Method, STATISTICS_SAMPLES, candidate::ALPHAS, methods::functional},
+        transfer::{
+            Method, RACE_STATISTICS, STATISTICS_SAMPLES, candidate::LOOK, methods::functional,
+        },
     },
     pipeline::{
         retraining::{BATCH as FEW_SHOT_BATCH, RATES, TRIAL},
@@ -26,7 +29,7 @@ use crate::{
 };
 
 const SWEEPS: f64 = 2.0;
-/// Points and samples of the loss barrier of a diagnosis, and of one after fine-tuning.
+/// Points and samples of the loss barrier of a diagnosis, and of one after fine-tuning, where a job asks for it.
 const BARRIER_POINTS: f64 = 25.0;
 const BARRIER_SAMPLES: [usize; 2] = [2 * 128, 2 * 512];
 /// Products that a singular value decomposition takes the time of, over units³.
@@ -34,14 +37,26 @@ const DECOMPOSITION: f64 = 26.0;
 /// Time of a functional fit over that of its forward passes alone.
 const SOLVING_SHARE: f64 = 4.0;
 
+/// What a job may run.
+struct Rungs<'m> {
+    methods: &'m [Method],
+    transferring: Work,
+    /// Plain training that they are compared with.
+    few_shot: Work,
+}
+
 impl Job<'_> {
     /// Phases, and everything without another word, are those of the most that it can take.
     pub fn estimate(&self, speeds: &Speeds) -> Estimate {
-        let phases = self.phases(self.methods, self.few_shot());
+        let rungs = Rungs {
+            methods: self.methods,
+            transferring: self.all_transferring(),
+            few_shot: self.few_shot(),
+        };
+        let phases = self.phases(rungs);
         let seconds = self.seconds(&phases, speeds);
         let least = if self.is_auto() {
-            let first = &self.methods[..self.methods.len().min(1)];
-            self.seconds(&self.phases(first, Work::default()), speeds)
+            self.seconds(&self.phases(self.first_rung()), speeds)
         } else {
             seconds
         };
@@ -78,18 +93,22 @@ impl Job<'_> {
             .collect()
     }
 
-    /// Of a job that runs these methods and is compared with such plain training.
-    fn phases(&self, methods: &[Method], few_shot: Work) -> [(&'static str, Work); 6] {
+    /// One look at the first method alone.
+    fn first_rung(&self) -> Rungs<'_> {
+        let methods = &self.methods[..self.methods.len().min(1)];
+        let (look, few_shot) = (self.evaluations(1.0, self.choosing()), Work::default());
+        Rungs { methods, transferring: look, few_shot }
+    }
+
+    fn phases(&self, rungs: Rungs) -> [(&'static str, Work); 6] {
+        let Rungs { methods, transferring, few_shot } = rungs;
         let Bytes { models, data, result, .. } = self.bytes;
         // A model's file is digested and then looked through.
         let fetching = Work { bytes: (models + data) as f64, ..Work::default() };
         let publishing =
             Work { bytes: result as f64, elements: self.elements(1.0), ..Work::default() };
-        let (mut aligning, mut transferring) = (Work::default(), Work::default());
-        for method in methods {
-            aligning += self.aligning(*method);
-            transferring += self.transferring();
-        }
+        let mut aligning = Work::default();
+        methods.iter().for_each(|method| aligning += self.aligning(*method));
 
         [
             ("fetching", fetching),
@@ -114,22 +133,22 @@ impl Job<'_> {
     }
 
     fn diagnosing(&self) -> Work {
-        let SampleCounts { train, validation, test } = self.samples;
+        let SampleCounts { validation, test, .. } = self.samples;
         // Cosines and norms, then what stands without a transfer.
         let mut work = Work { elements: self.elements(3.0), ..Work::default() };
-        work += self.evaluations(2.0, validation);
+        work += self.evaluations(2.0, self.choosing());
         work += self.evaluations(2.0, test);
         work += self.statistics(1.0);
-        if self.is_auto() {
-            if validation > 0 {
-                work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[0]);
-            }
-            if train > 0 {
-                work += Work { gradients: 2.0 * self.batch(), batches: 2.0, ..Work::default() };
-            }
+        if self.is_auto() && self.spec.options.barrier && validation > 0 {
+            work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[0]);
         }
 
         work
+    }
+
+    /// Validation samples that choose.
+    fn choosing(&self) -> usize {
+        self.samples.validation.min(self.spec.options.selection.samples)
     }
 
     fn aligning(&self, method: Method) -> Work {
@@ -225,19 +244,34 @@ impl Job<'_> {
         }
     }
 
-    /// The choice of step and α, and the result on the test split.
-    fn transferring(&self) -> Work {
-        let SampleCounts { validation, test, .. } = self.samples;
-        if validation == 0 {
+    /// The choice of step and α, and the result on the test split: under `auto` of the winner alone.
+    fn transferring(&self, method: Method) -> Work {
+        let (samples, test) = (self.choosing(), self.samples.test);
+        if samples == 0 {
             return Work::default();
         }
-        let searched = matches!(self.spec.options.alpha, Alpha::Search);
-        let trials = self.timesteps + if searched { ALPHAS.len() - 1 } else { 0 };
-        let mut work = self.evaluations(trials as f64, validation);
-        work += self.statistics(trials as f64);
-        work += self.evaluations(1.0, test);
-        work.elements += self.elements(trials as f64);
+        let trials = trials(method, self.spec, self.timesteps);
+        let Trials { raced, looked_at } = trials;
+        let models = trials.models() as f64;
+        let mut work = self.evaluations(raced as f64, samples);
+        work += self.evaluations(looked_at as f64, LOOK.min(samples));
+        if self.has_batch_norm {
+            work += self.evaluations(models, RACE_STATISTICS.min(self.samples.train));
+        }
+        if !self.is_auto() {
+            work += self.evaluations(1.0, test);
+        }
+        work.elements += self.elements(models);
         work
+    }
+
+    fn all_transferring(&self) -> Work {
+        let mut all = Work::default();
+        self.methods.iter().for_each(|method| all += self.transferring(*method));
+        if self.is_auto() {
+            all += self.evaluations(1.0, self.samples.test);
+        }
+        all
     }
 
     fn fine_tuning(&self, few_shot: Work) -> Work {
@@ -247,11 +281,14 @@ impl Job<'_> {
         // What it is compared with: without the transfer, and without the pull.
         let rivals = if self.is_auto() { 1.0 + f64::from(u8::from(pulls)) } else { 0.0 };
         work += self.training(1.0 + rivals);
-        work += self.evaluations(BARRIER_POINTS, BARRIER_SAMPLES[1].min(self.samples.train));
+        if self.spec.options.barrier {
+            let samples = BARRIER_SAMPLES[1].min(self.samples.train);
+            work += self.evaluations(BARRIER_POINTS, samples);
+        }
         work
     }
 
-    /// Plain training at FGMT's cost, after the trials of its learning rates.
+    /// Plain training at the cost of every rung, after the trials of its learning rates.
     fn few_shot(&self) -> Work {
         let SampleCounts { train, validation, test } = self.samples;
         if !self.is_auto() || train == 0 || validation == 0 {
@@ -259,7 +296,9 @@ impl Job<'_> {
         }
 
         let trials = RATES.len() as f64;
-        let cost = self.pairs(self.timesteps as f64).gradients + self.transferring().forwards / 3.0;
+        let mut tried = self.all_transferring();
+        self.methods.iter().for_each(|method| tried += self.aligning(*method));
+        let cost = tried.gradients + tried.forwards / 3.0;
         let gradients = cost * (1.0 + TRIAL * trials);
         let batches = gradients / FEW_SHOT_BATCH as f64;
         let mut work =

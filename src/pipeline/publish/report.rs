@@ -8,13 +8,18 @@ mod timing;
 mod told;
 
 use crate::{
-    contract::report::{
-        self, Advice, Environment, Measured, Metrics, Report, SelectionRule, Software,
+    contract::{
+        report::{self, Advice, Environment, Measured, Metrics, Report, SelectionRule, Software},
+        spec::Selection,
     },
     engine::{
         symmetry::Permutation,
         training::{Cost, Dataset, Evaluation, RateTrials},
-        transfer::{Candidate, STATISTICS_SAMPLES, candidate::ALPHAS},
+        transfer::{
+            Candidate, RACE_STATISTICS, STATISTICS_SAMPLES,
+            candidate::ALPHAS,
+            race::{Blocks, Record},
+        },
     },
     pipeline::{
         comparison::{Baselines, Comparison, FewShot, FineTuning, Scores, Training},
@@ -67,10 +72,7 @@ pub fn of(
             .ladder
             .as_ref()
             .map(|steps| steps.iter().map(Into::into).collect()),
-        selection: SelectionRule {
-            alphas: ALPHAS.to_vec(),
-            statistics_samples: STATISTICS_SAMPLES,
-        },
+        selection: selection(context),
         cost: cost(context, comparison, diagnosed),
         timing: timing(context, comparison, meter, diagnosed.seconds),
         environment: environment(),
@@ -78,6 +80,18 @@ pub fn of(
     };
     agreements::tell(&mut report, inputs.splits.unlabelled);
     report
+}
+
+fn selection(context: &Context) -> SelectionRule {
+    let Selection { confidence, margin, .. } = context.job.spec.options.selection;
+    SelectionRule {
+        alphas: ALPHAS.to_vec(),
+        statistics_samples: STATISTICS_SAMPLES,
+        race_statistics_samples: RACE_STATISTICS,
+        samples: context.blocks.as_ref().map(Blocks::samples),
+        confidence,
+        margin,
+    }
 }
 
 fn published_model(comparison: &Comparison) -> &'static str {
@@ -208,7 +222,7 @@ fn fine_tuned(tuned: &FineTuning, stage: Option<&Stage>) -> report::FineTuned {
 }
 
 fn candidates(comparison: &Comparison) -> Vec<report::Candidate> {
-    let ranks = ranks(&comparison.choice.candidates);
+    let ranks = ranks(comparison);
     comparison
         .choice
         .candidates
@@ -218,14 +232,20 @@ fn candidates(comparison: &Comparison) -> Vec<report::Candidate> {
         .collect()
 }
 
-/// Each candidate's place by validation, the winner's being 1, in the order by which `ladder::best`
-/// chooses; `None` without validation.
-fn ranks(candidates: &[Candidate]) -> Vec<Option<usize>> {
+/// Each candidate's place by validation, the winner's being 1. Of the others those stand first that were in
+/// the race for longest; `None` without validation.
+fn ranks(comparison: &Comparison) -> Vec<Option<usize>> {
+    let candidates = &comparison.choice.candidates;
     let figures = candidates.iter().map(|one| one.validation.as_ref());
-    let mut order: Vec<(usize, &Evaluation)> =
+    let mut order: Vec<(usize, &Record)> =
         figures.enumerate().filter_map(|(i, figures)| Some((i, figures?))).collect();
-    order.sort_by(|(_, a), (_, b)| {
-        b.accuracy.total_cmp(&a.accuracy).then(a.loss.total_cmp(&b.loss))
+    let chosen = comparison.choice.chosen;
+    order.sort_by(|(i, a), (j, b)| {
+        (*j == chosen)
+            .cmp(&(*i == chosen))
+            .then(b.samples().cmp(&a.samples()))
+            .then(b.accuracy().total_cmp(&a.accuracy()))
+            .then(a.loss().total_cmp(&b.loss()))
     });
 
     let mut ranks = vec![None; candidates.len()];
@@ -271,6 +291,7 @@ fn cost(context: &Context, comparison: &Comparison, diagnosed: &Diagnosed) -> re
     report::CostSummary {
         total: Some(context.cost().into()),
         diagnosis: Some(diagnosed.cost.into()),
+        selection: Some(comparison.choice.choosing.into()),
         transfer_sample_gradients: Some(transfer),
         one_epoch_sample_gradients: Some(epoch),
         transfer_over_one_epoch: (epoch > 0).then(|| transfer as f64 / epoch as f64),

@@ -1,15 +1,13 @@
 //! The decision card: what was found and what to do next, in plain words.
 
 use super::{
-    evidence::{CONFIDENCE, Evidence},
+    Evidence,
+    evidence::Bounds,
     recommendation::{Advice, Facts},
 };
 use crate::{
     contract::{outcome::Recommendation, report::Decision},
-    engine::{
-        training::{Cost, Dataset, Paired, Shown},
-        transfer::ladder::AS_GOOD,
-    },
+    engine::training::{Cost, Dataset, Shown},
     pipeline::{comparison::Comparison, context::Context},
 };
 
@@ -47,7 +45,8 @@ struct Price {
 
 impl Told<'_> {
     fn card(&self, price: &Price) -> Decision {
-        let Evidence { metric, source, has_labels, paired, .. } = self.evidence;
+        let Evidence { metric, source, has_labels, paired, bounds, .. } = self.evidence;
+        let Bounds { margin, confidence } = *bounds;
         let lost = metric.zip(*source).filter(|_| *has_labels);
         let collects = self.action == Some(Recommendation::Collect);
         let undecided = paired.filter(|_| collects);
@@ -55,12 +54,12 @@ impl Told<'_> {
             action: self.action,
             sentence: self.sentence(),
             accuracy_lost_per_100: lost.map(|(metric, source)| 100.0 * (source - metric)),
-            confidence: CONFIDENCE,
+            confidence,
             checked_on: self.checked_on(),
             next_step: self.next_step(),
             price: price.words(),
-            needed_disagreements: undecided.and_then(|p| p.needed_disagreements(CONFIDENCE)),
-            needed_samples: undecided.and_then(|p| p.needed_samples(AS_GOOD, CONFIDENCE)),
+            needed_disagreements: undecided.and_then(|p| p.needed_disagreements(confidence)),
+            needed_samples: undecided.and_then(|p| p.needed_samples(margin, confidence)),
         }
     }
 
@@ -80,7 +79,7 @@ impl Told<'_> {
             return "Nothing was measured, for the job has no data to judge by.".into();
         };
         if self.evidence.has_labels {
-            accuracies(*metric, *source, paired)
+            accuracies(*metric, *source, paired.least_lead(self.evidence.bounds.confidence))
         } else {
             format!(
                 "On {} of 100 samples the new model says what the old one says; without labels nobody knows \
@@ -118,7 +117,8 @@ impl Told<'_> {
 
     fn collect(&self) -> String {
         let paired = self.evidence.paired.unwrap_or_default();
-        match paired.needed_samples(AS_GOOD, CONFIDENCE) {
+        let Bounds { margin, confidence } = self.evidence.bounds;
+        match paired.needed_samples(margin, confidence) {
             Some(samples) => format!(
                 "Judge it on more samples: about {samples} in all would do, if they go on as these do."
             ),
@@ -131,9 +131,8 @@ impl Told<'_> {
     }
 }
 
-/// What is lost, and what can be ruled out.
-fn accuracies(metric: f64, source: f64, paired: &Paired) -> String {
-    let least = paired.least_lead(CONFIDENCE);
+/// What is lost, and what can be ruled out where the lead is no smaller than `least`.
+fn accuracies(metric: f64, source: f64, least: f64) -> String {
     let bound = if least >= 0.0 {
         "a loss can be ruled out".to_owned()
     } else {
@@ -166,7 +165,7 @@ impl Price {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::training::Tally;
+    use crate::engine::training::{Paired, Tally};
 
     fn card(evidence: &Evidence, action: Option<Recommendation>) -> Decision {
         let told = Told { evidence, action, fine_tuned: false, judged_on: "test" };

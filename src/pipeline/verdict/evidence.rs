@@ -4,16 +4,28 @@
 //! here is an agreement with it.
 
 use crate::{
-    contract::report::NegativeFlips,
-    engine::{
-        training::{Agreement, Evaluation, Paired, Runnable, Shown, Tally, cross_entropy::counted},
-        transfer::ladder::AS_GOOD,
+    contract::{report::NegativeFlips, spec::Selection},
+    engine::training::{
+        Agreement, Evaluation, Paired, Runnable, Shown, Tally, cross_entropy::counted,
     },
     pipeline::{comparison::Comparison, context::Context},
 };
 
-/// Of every statement about two models.
-pub const CONFIDENCE: f64 = 0.95;
+/// When one model counts as good as another.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Accuracy lost without regret.
+    pub margin: f64,
+    /// Of every statement about two models.
+    pub confidence: f64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        let Selection { margin, confidence, .. } = Selection::default();
+        Self { margin, confidence }
+    }
+}
 
 /// The figures of a judgement.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +47,7 @@ pub struct Evidence {
     pub divergence: Option<f64>,
     /// The split that judges has labels of its own.
     pub has_labels: bool,
+    pub bounds: Bounds,
 }
 
 impl Evidence {
@@ -44,6 +57,7 @@ impl Evidence {
         let before = baselines.target_before.as_ref().map(|scores| scores.test.accuracy);
         let has_labels = !context.inputs.splits.unlabelled.test;
         let both = result.zip(source);
+        let Selection { margin, confidence, .. } = context.job.spec.options.selection;
 
         let (metric, source) = (result.map(|own| own.accuracy), source.map(|old| old.accuracy));
         Self {
@@ -56,6 +70,7 @@ impl Evidence {
             agreement: both.map(|(own, old)| agreement(own, old)),
             divergence: divergence(context, comparison).map(|found| found.divergence),
             has_labels,
+            bounds: Bounds { margin, confidence },
         }
     }
 }
@@ -63,7 +78,8 @@ impl Evidence {
 impl Evidence {
     /// What the samples show of the result beside the old tuned model; `None` without any.
     pub fn shown(&self) -> Option<Shown> {
-        self.paired.map(|paired| paired.shown(AS_GOOD, CONFIDENCE))
+        let Bounds { margin, confidence } = self.bounds;
+        self.paired.map(|paired| paired.shown(margin, confidence))
     }
 }
 

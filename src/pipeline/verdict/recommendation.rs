@@ -7,10 +7,7 @@
 use super::Evidence;
 use crate::{
     contract::outcome::Recommendation,
-    engine::{
-        training::{Paired, Shown},
-        transfer::ladder::AS_GOOD,
-    },
+    engine::training::{Paired, Shown},
 };
 
 /// From this recovery on the transfer is a start worth fine-tuning from.
@@ -65,7 +62,10 @@ impl Facts {
                 percent(ours)
             )
         }));
-        if self.untransferred.is_some_and(|(only, ours)| only - ours > AS_GOOD + 1e-9) {
+        if self
+            .untransferred
+            .is_some_and(|(only, ours)| only - ours > self.evidence.bounds.margin + 1e-9)
+        {
             reasons.push("training alone gives more than the transfer".into());
             return Advice { action: Some(Recommendation::Retrain), reasons };
         }
@@ -107,8 +107,9 @@ impl Facts {
         let (samples, differ) = (pairs.samples, pairs.disagreements());
         if self.evidence.has_labels {
             format!(
-                "{samples} samples, {differ} of which tell the two models apart, cannot rule out a loss of \
-                 more than a point, nor show one"
+                "{samples} samples, {differ} of which tell the two models apart, can neither rule out a loss \
+                 of more than {} nor show one",
+                percent(self.evidence.bounds.margin)
             )
         } else {
             format!(

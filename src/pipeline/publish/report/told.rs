@@ -11,7 +11,7 @@ use crate::{
         training::{self, Evaluation, FineTunePlan},
         transfer::{
             self, Evidence, FunctionalEvidence, GroupEvidence, MapEvidence, Mask, Score, diagnosis,
-            functional::LayerFit, ladder, shared_vocabulary::Axis,
+            functional::LayerFit, ladder, race::Record, shared_vocabulary::Axis,
         },
     },
     pipeline::{comparison::Training, context::Stage},
@@ -86,17 +86,25 @@ impl From<&Evaluation> for Scores {
     }
 }
 
+impl From<&Record> for Scores {
+    fn from(of: &Record) -> Self {
+        let (accuracy, loss) = (Some(of.accuracy()), Some(of.loss()));
+        Self { accuracy, loss, samples: Some(of.samples()), ..Self::default() }
+    }
+}
+
 impl From<&Score> for StepScore {
     fn from(of: &Score) -> Self {
-        let (accuracy, loss) = (Some(of.accuracy), Some(of.loss));
-        Self { step: Some(of.step), accuracy, loss, ..Self::default() }
+        let Score { step, accuracy, loss, samples } = *of;
+        let (accuracy, loss, samples) = (Some(accuracy), Some(loss), Some(samples));
+        Self { step: Some(step), accuracy, loss, samples, ..Self::default() }
     }
 }
 
 impl From<&(f64, Score)> for AlphaScore {
     fn from((alpha, of): &(f64, Score)) -> Self {
-        let (accuracy, loss) = (Some(of.accuracy), Some(of.loss));
-        Self { alpha: Some(*alpha), accuracy, loss, ..Self::default() }
+        let (accuracy, loss, samples) = (Some(of.accuracy), Some(of.loss), Some(of.samples));
+        Self { alpha: Some(*alpha), accuracy, loss, samples, ..Self::default() }
     }
 }
 
@@ -227,6 +235,8 @@ impl From<&ladder::Step> for LadderStep {
             reason: of.reason.clone(),
             validation_accuracy: of.validation_accuracy,
             validation_agreement: None,
+            sample_gradients: of.sample_gradients,
+            sample_forwards: of.sample_forwards,
         }
     }
 }
