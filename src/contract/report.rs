@@ -30,8 +30,9 @@ use super::{
 
 pub use baselines::{Baselines, Standing, Trained};
 pub use candidate::{
-    AlphaScore, Candidate, Epoch, FineTuned, Fit, FittedLayer, FunctionalFits, FunctionalTrial,
-    GroupMatch, LayerMaps, LossBarrier, MatchedStep, Scores, SignMask, StepScore,
+    AlphaScore, AlphasByGroup, Candidate, Epoch, FineTuned, Fit, FittedLayer, FunctionalFits,
+    FunctionalTrial, GroupAlpha, GroupMatch, LayerMaps, LossBarrier, MatchedStep, Scores, SignMask,
+    StepScore,
 };
 pub use decision::Decision;
 pub use diagnosis::{BaseCosines, Diagnosis, LadderStep, LayerCosine, Relation};

@@ -309,11 +309,30 @@ pub enum Head {
 
 /// Length of the step along the transported task vector.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "a number or \"search\"")]
+#[serde(untagged, expecting = "a number, \"search\" or \"by_group\"")]
 pub enum Alpha {
     Fixed(f64),
     #[serde(with = "search")]
     Search,
+    /// As `Search`, then one α for each kind of layer in each third of the depth.
+    #[serde(with = "by_group")]
+    ByGroup,
+}
+
+/// The literal string `"by_group"`.
+mod by_group {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("by_group")
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "by_group" => Ok(()),
+            other => Err(D::Error::custom(format!("\"by_group\", not {other:?}"))),
+        }
+    }
 }
 
 /// The literal string `"search"`.

@@ -39,7 +39,7 @@ pub use alignment::Alignment;
 pub use candidate::{Candidate, Score};
 pub use error::TransferError;
 pub use evidence::{
-    Evidence, FunctionalEvidence, FunctionalTrial, GroupEvidence, MapEvidence, Mask,
+    AlphasByGroup, Evidence, FunctionalEvidence, FunctionalTrial, GroupEvidence, MapEvidence, Mask,
 };
 pub use gradient_store::{GradientStore, InMemory};
 pub use options::{Alpha, Head, Method, Schedule, Step};

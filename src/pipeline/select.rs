@@ -4,6 +4,7 @@
 //! samples choose, as few as show it; the test split is measured here and chooses nothing.
 
 mod climb;
+mod groups;
 mod selector;
 
 use std::ops::ControlFlow;
@@ -16,7 +17,7 @@ use super::{
     failure::Failure,
 };
 use crate::{
-    contract::spec::Methods,
+    contract::spec::{Alpha, Methods},
     engine::transfer::{Candidate, Method, ladder},
 };
 use selector::Selector;
@@ -36,6 +37,9 @@ pub fn run(context: &Context, diagnosed: &Diagnosed) -> Result<Candidates, Failu
             None
         }
     };
+    if context.job.spec.options.alpha == Alpha::ByGroup {
+        selector.refine_best()?;
+    }
 
     let matching = selector.alignments.found(Method::WeightMatching).filter(|_| ladder.is_some());
     Ok(Candidates {

@@ -83,6 +83,7 @@ impl From<spec::Alpha> for Alpha {
         match alpha {
             spec::Alpha::Fixed(alpha) => Self::Fixed(alpha),
             spec::Alpha::Search => Self::Search,
+            spec::Alpha::ByGroup => Self::ByGroup,
         }
     }
 }

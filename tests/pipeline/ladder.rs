@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::case::{Case, read_json};
+use super::case::{Case, read_json, read_model};
 
 #[test]
 fn without_data_the_ladder_takes_what_the_diagnosis_says() {
@@ -227,4 +227,34 @@ fn auto_trains_the_new_base_alone_at_the_cost_of_the_whole_choice() {
     let baselines = &report["baselines"];
     assert!(baselines["few_shot"]["learning_rate"].as_f64().expect("a rate") > 0.0);
     assert!(validation(&baselines["fine_tune_only"]) > validation(&baselines["target_before"]));
+}
+
+/// One α a layer: where an update fits one layer and not another, no single α does.
+#[test]
+fn an_alpha_for_each_group_is_taken_where_validation_says_so() {
+    let case = Case::fresh();
+    let mut spec = case.spec();
+    spec["methods"] = json!(["identity"]);
+    spec["options"] = json!({"alpha": "by_group", "timesteps": 3});
+    let (_, folder) = case.done(&spec);
+    let report = read_json(&folder.join("report.json"));
+    let candidate = &report["candidates"][0];
+    let found = &candidate["by_group"];
+    let groups = found["alphas"].as_array().expect("a list");
+    assert_eq!(groups.len(), 3, "one for each of three layers: {found}");
+    let [before, after] = ["loss_before", "loss"].map(|name| found[name].as_f64().expect("a loss"));
+    assert!(after <= before, "{found}");
+
+    // What is published is what was chosen: with the alphas of the groups where they were taken.
+    let (old, tuned) = (case.model("old"), case.model("tuned"));
+    let (new, result) = (case.model("new"), read_model(&folder));
+    for group in groups {
+        let name = format!("{}.weight", group["group"].as_str().expect("a name"));
+        let taken = found["taken"] == true;
+        let alpha = if taken { &group["alpha"] } else { &candidate["alpha"] };
+        let moved =
+            new[&name].shifted(&old[&name], &tuned[&name], alpha.as_f64().expect("a number"));
+        let apart = result[&name].sums(&moved, |a, b| f64::from((a - b).abs()));
+        assert!(apart < 1e-3, "{name}: {apart}");
+    }
 }

@@ -79,6 +79,9 @@ pub struct Candidate {
     pub maps: Option<LayerMaps>,
     #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
     pub functional: Option<FunctionalFits>,
+    /// Where an α was searched for each group of layers. Absent elsewhere.
+    #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
+    pub by_group: Option<AlphasByGroup>,
     #[serde(deserialize_with = "lenient::items")]
     pub matching: Vec<MatchedStep>,
     #[serde(deserialize_with = "lenient::items")]
@@ -130,6 +133,32 @@ pub struct SignMask {
     /// Mean loss of the new base on them; that of guessing is `ln(classes)`.
     pub loss: Option<f64>,
     pub loss_of_guessing: Option<f64>,
+}
+
+/// One α for each kind of layer in each third of the depth; in a network without attention for each layer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct AlphasByGroup {
+    #[serde(deserialize_with = "lenient::items")]
+    pub alphas: Vec<GroupAlpha>,
+    /// Training samples of the search.
+    pub samples: usize,
+    /// Rounds of Gauss–Newton.
+    pub rounds: usize,
+    /// Mean loss on these samples, with one α for all.
+    pub loss_before: Option<f64>,
+    /// The same with these.
+    pub loss: Option<f64>,
+    /// Validation says that it is better: it is the candidate.
+    pub taken: bool,
+}
+
+/// The α of one group.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct GroupAlpha {
+    pub group: String,
+    pub alpha: Option<f64>,
 }
 
 /// Of functional: the fit that was made, and what stood against it.

@@ -134,6 +134,11 @@ impl Spec {
             within(faults, "/options/update/rank", update.rank, 1, 4096);
         }
 
+        if options.alpha == Alpha::ByGroup && !self.has_train() {
+            let detail = "an α for each group is found on training samples: give data.train";
+            faults.push(Fault::new("/options/alpha", detail));
+        }
+
         if let Alpha::Fixed(alpha) = options.alpha
             && !(alpha.is_finite() && alpha.abs() <= 100.0)
         {
@@ -401,6 +406,10 @@ mod tests {
             assert_eq!(faults(selection), one(&pointer, "invalid_spec"), "{name}");
         }
         assert_eq!(faults(|v| v["methods"] = json!(["fgmt"])), one("/methods/0", "invalid_spec"));
+        assert_eq!(
+            faults(|v| v["options"] = json!({"alpha": "by_group"})),
+            one("/options/alpha", "invalid_spec")
+        );
         assert_eq!(faults(|v| v["methods"] = json!(["bico"])), one("/methods/0", "invalid_spec"));
         let masked = |v: &mut Value| {
             v["data"] = json!({"train": "file:///m/train"});

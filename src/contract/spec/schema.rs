@@ -49,6 +49,7 @@ impl PartialSchema for Alpha {
         OneOfBuilder::new()
             .description(Some("Length of the step along the transported task vector."))
             .item(word("search"))
+            .item(word("by_group"))
             .item(fixed)
             .into()
     }

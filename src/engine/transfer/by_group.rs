@@ -23,6 +23,8 @@ use crate::{
     training::{Batch, Dataset, Learner},
 };
 
+/// Training samples of a search, at most.
+pub const SAMPLES: usize = 512;
 /// Rounds of Gauss–Newton, at most.
 const ROUNDS: usize = 4;
 /// How far an α moves in the first round.

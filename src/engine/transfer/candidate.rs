@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     alignment::Alignment,
     error::TransferError,
-    evidence::{Evidence, FunctionalEvidence, GroupEvidence, MapEvidence, Mask},
+    evidence::{AlphasByGroup, Evidence, FunctionalEvidence, GroupEvidence, MapEvidence, Mask},
     options::{Alpha, Method, Step},
     problem::Problem,
     race::{Race, Record, Runner},
@@ -49,6 +49,8 @@ pub struct Candidate {
     pub mask: Option<Mask>,
     pub maps: Option<MapEvidence>,
     pub functional: Option<FunctionalEvidence>,
+    /// Where an α was searched for each group.
+    pub by_group: Option<AlphasByGroup>,
     /// Everything this method spent, selection included.
     pub cost: Cost,
     pub seconds: f64,
@@ -128,6 +130,7 @@ pub fn select(
         mask,
         maps,
         functional,
+        by_group: None,
         cost: Cost::default(),
         seconds: 0.0,
     })

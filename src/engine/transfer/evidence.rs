@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::functional::{LayerFit, Rule, Start};
+use super::{
+    by_group::GroupAlphas,
+    functional::{LayerFit, Rule, Start},
+};
 use crate::symmetry::{Fit, Permutation, Solution, Symmetry, assignment::Certificate};
 
 /// How well the tensors matched at one step.
@@ -57,6 +60,36 @@ pub struct MapEvidence {
     /// Those that the samples did not span: completed by the weight-matching π, or between different
     /// widths left without the directions that no sample shows.
     pub completed: usize,
+}
+
+/// One α for each group of layers, and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AlphasByGroup {
+    /// By name.
+    pub alphas: Vec<(String, f64)>,
+    /// Training samples of the search.
+    pub samples: usize,
+    pub rounds: usize,
+    /// Mean cross-entropy on them, with one α for all and with these.
+    pub loss_before: f64,
+    pub loss: f64,
+    /// The samples that choose say that it is better: it is the candidate.
+    pub taken: bool,
+}
+
+impl AlphasByGroup {
+    /// What a search found.
+    pub fn of(found: &GroupAlphas, samples: usize, taken: bool) -> Self {
+        let GroupAlphas { alphas, loss_before, loss, rounds, .. } = found;
+        Self {
+            alphas: alphas.clone(),
+            samples,
+            rounds: *rounds,
+            loss_before: *loss_before,
+            loss: *loss,
+            taken,
+        }
+    }
 }
 
 /// Which fit `functional` made, and what stood against it.

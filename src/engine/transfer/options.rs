@@ -73,6 +73,8 @@ pub enum Alpha {
     Fixed(f64),
     /// The best by validation, within the range of [`super::candidate::ALPHAS`].
     Search,
+    /// As `Search`, then one for each group of layers.
+    ByGroup,
 }
 
 impl Alpha {
@@ -80,7 +82,12 @@ impl Alpha {
     pub fn first(self) -> f64 {
         match self {
             Self::Fixed(alpha) => alpha,
-            Self::Search => 1.0,
+            Self::Search | Self::ByGroup => 1.0,
         }
+    }
+
+    /// Whether several are tried.
+    pub fn is_searched(self) -> bool {
+        !matches!(self, Self::Fixed(_))
     }
 }

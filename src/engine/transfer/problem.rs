@@ -119,6 +119,11 @@ impl Problem<'_> {
         self.with_statistics_of(&carried, RACE_STATISTICS)
     }
 
+    /// With running statistics of as few training samples as models that race have.
+    pub fn restated(&self, model: &Checkpoint) -> Checkpoint {
+        self.with_statistics_of(model, RACE_STATISTICS)
+    }
+
     /// With running statistics re-estimated on training samples, where there are any.
     pub fn with_statistics(&self, model: &Checkpoint) -> Checkpoint {
         self.with_statistics_of(model, STATISTICS_SAMPLES)

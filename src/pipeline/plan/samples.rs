@@ -77,7 +77,7 @@ impl Trials {
 /// Those of one method. A fit in closed form is one model.
 pub fn trials(method: Method, spec: &Spec, timesteps: usize) -> Trials {
     let is_fitted = method == Method::Functional;
-    let searches_alpha = spec.options.alpha == Alpha::Search && !is_fitted;
+    let searches_alpha = !matches!(spec.options.alpha, Alpha::Fixed(_)) && !is_fitted;
     // Where every step has one π, α walks along the steps.
     let has_own_steps = matches!(method, Method::Gmt | Method::Fgmt | Method::Gradfix)
         || spec.options.trajectory == TrajectoryKind::Stored;

@@ -276,6 +276,7 @@ fn candidate(
         builds_on: candidate.builds_on.map(|method| method.name().to_owned()),
         maps: candidate.maps.as_ref().map(Into::into),
         functional: candidate.functional.as_ref().map(Into::into),
+        by_group: candidate.by_group.as_ref().map(Into::into),
         matching: candidate.evidence.iter().map(Into::into).collect(),
         groups: candidate.groups.iter().map(Into::into).collect(),
         sample_gradients: Some(candidate.cost.sample_gradients),

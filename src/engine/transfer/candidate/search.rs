@@ -95,7 +95,7 @@ impl<'p> Trials<'p> {
         let first = self.at(Point { step: last, alpha: selection.alpha.first() });
 
         let (search, race) = (self.search, self.search.race);
-        let searches_alpha = selection.alpha == Alpha::Search && !search.is_fitted();
+        let searches_alpha = selection.alpha.is_searched() && !search.is_fitted();
         let searches_steps = selection.step == Step::Best
             && last > 1
             && !search.is_fitted()

@@ -2,9 +2,9 @@
 
 use crate::{
     contract::report::{
-        AlphaScore, BaseCosines, Epoch, Fit, FittedLayer, FunctionalFits, FunctionalTrial,
-        GroupMatch, LadderStep, LayerCosine, LayerMaps, Look, LossBarrier, MatchedStep, RateTrial,
-        Relation, Scores, SignMask, StepScore, TouchUp,
+        AlphaScore, AlphasByGroup, BaseCosines, Epoch, Fit, FittedLayer, FunctionalFits,
+        FunctionalTrial, GroupAlpha, GroupMatch, LadderStep, LayerCosine, LayerMaps, Look,
+        LossBarrier, MatchedStep, RateTrial, Relation, Scores, SignMask, StepScore, TouchUp,
     },
     engine::{
         symmetry,
@@ -115,6 +115,23 @@ impl From<&Mask> for SignMask {
             kept: Some(of.kept),
             loss: Some(of.loss),
             loss_of_guessing: Some(of.loss_of_guessing),
+        }
+    }
+}
+
+impl From<&transfer::AlphasByGroup> for AlphasByGroup {
+    fn from(of: &transfer::AlphasByGroup) -> Self {
+        let alphas = of
+            .alphas
+            .iter()
+            .map(|(group, alpha)| GroupAlpha { group: group.clone(), alpha: Some(*alpha) });
+        Self {
+            alphas: alphas.collect(),
+            samples: of.samples,
+            rounds: of.rounds,
+            loss_before: Some(of.loss_before),
+            loss: Some(of.loss),
+            taken: of.taken,
         }
     }
 }
