@@ -1,6 +1,6 @@
 """What the recorder writes, from a plain loop and from Trainer, is a trajectory that retune transfers.
 
-    python test_recorder.py path/to/retune        # make test-recorder
+    python test_recorder.py path/to/retune        # make test-python-torch
 """
 
 import json
@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import save_file, save_model
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
-from recorder import Recorder, TrajectoryCallback
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from retune_client.recorder import Recorder, TrajectoryCallback
 
 GRAPH = {
     "model_type": "graph",
