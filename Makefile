@@ -13,7 +13,7 @@ export RETUNE_TEST_WEED ?= $(WEED)
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test test-python test-python-torch test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres peers weed sqlx-prepare
+.PHONY: demo test python-types test-python test-python-torch test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres peers weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
@@ -37,6 +37,12 @@ test-python-torch: $(VENV)/bin/pip
 test-python: postgres $(OPENAPI)
 	$(CARGO) build --locked --bin retune
 	$(VENV)/bin/python -B python/tests/test_client.py $(PROGRAM)
+	$(VENV)/bin/python -B python/tests/test_pipelines.py $(PROGRAM)
+
+# The client's types, from the OpenAPI document of the program.
+python-types:
+	$(CARGO) build --locked --bin retune
+	python3 python/generate.py $(PROGRAM)
 
 # The DAG of examples/ in Airflow itself, which is large.
 test-airflow: postgres $(VENV)/bin/pip

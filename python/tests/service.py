@@ -13,7 +13,9 @@ GRAPH = {
     "input": {"kind": "features", "shape": [2]},
     "nodes": [{"op": "linear", "param": "a"}, {"op": "relu"}, {"op": "linear", "param": "b"}],
 }
-TENSORS = {"a.weight": [2, 2], "b.weight": [2, 2]}
+
+# Of a case's job: what its gate rejects.
+REJECTED = {"methods": ["identity"], "options": {"alpha": 1.0}, "gate": {"min": 1.0}}
 
 
 def put_safetensors(path, tensors):
@@ -37,7 +39,10 @@ def put_model(folder, values):
 
 @contextmanager
 def case():
-    """The folder of old base, tuning, new base and data, and the job that carries the tuning."""
+    """The folder of old base, tuning, new base and data, and the job that carries the tuning.
+
+    The bases are one network with its units exchanged, and half as sure of the second class. The tuning is what
+    makes both right: carried by its units it is, carried by names it is not."""
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         # The private PostgreSQL may run as another user.
@@ -46,8 +51,8 @@ def case():
         objects.mkdir()
         put_model(objects / "old", [1, 0, 0, 1, 1, 0, 0, 0.5])
         put_model(objects / "tuned", [1, 0, 0, 1, 1, 0, 0, 1])
-        put_model(objects / "new", [0, 1, 1, 0, 0, 1, 0.5, 0])
-        points = [point for i in range(32) for point in ((1 + i % 7, i % 5 / 9), (i % 5 / 9, 1 + i % 7))]
+        put_model(objects / "new", [0, 1, 1, 0, 0, 1, 0.25, 0])
+        points = [point for i in range(32) for point in ((1 + i % 7, 0.7), (0.7 * (1 + i % 7), 1 + i % 7))]
         inputs, labels = [float(x) for point in points for x in point], [0, 1] * 32
         data = {"inputs": ("F32", [64, 2], inputs), "labels": ("I64", [64], labels)}
         put_safetensors(objects / "data.safetensors", data)
@@ -65,7 +70,12 @@ def case():
 def served(program, home):
     """The address of a service over a case's folder."""
     command = [program, "serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data-dir", str(home / "data")]
-    environment = {**os.environ, "RETUNE_STORAGE_ROOTS": f"file://{home}/objects/"}
+    environment = os.environ | {
+        "RETUNE_STORAGE_ROOTS": f"file://{home}/objects/",
+        # The receiver of a test listens on this machine.
+        "RETUNE_WEBHOOKS_ALLOW_PRIVATE": "true",
+        "RUST_LOG": "error",
+    }
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as service:
         try:
             yield service.stdout.readline().split()[-1]

@@ -11,6 +11,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PACKAGE / "src"))
 
+import service
 from service import case, served
 
 from retune_client import Client, Report, RetuneError, TransferFailed
@@ -34,9 +35,9 @@ def a_transfer(client, home, spec):
     names = {row.name for row in report.rows()}
     assert {"old tuned model", "new base as it is", "weight_matching"} <= names, names
     assert [row.name for row in report.rows() if row.is_winner] == ["weight_matching"]
-    # The tuning makes one class certain of its half: carried, it is as good.
     accuracy = {row.name: row.accuracy for row in report.rows()}
     assert accuracy["weight_matching"] == accuracy["old tuned model"] == 1.0, accuracy
+    assert accuracy["new base as it is"] < 1.0, accuracy
     assert "<td>100.0 %</td>" in report._repr_html_()
     assert "| weight_matching | 100.0 % |" in report.markdown()
 
@@ -49,8 +50,9 @@ def a_transfer(client, home, spec):
 
 
 def refusals(client, spec):
-    strict = client.transfer(spec | {"gate": {"min": 1.0, "max_drop_from_source": -0.5}}) if False else None
-    assert strict is None
+    rejected = client.transfer(spec | service.REJECTED).wait(timeout=300)
+    assert (rejected.status, rejected.verdict, rejected.exit_code) == ("succeeded", "rejected", 3), rejected.state
+
     missing = spec | {"target": {"base": spec["target"]["base"].replace("/new/", "/nothing/")}}
     try:
         client.transfer(missing).wait(timeout=300)

@@ -55,7 +55,7 @@ def trainer(folder):
     )
     ids, labels = torch.randint(5, 50, (48, 8)), torch.arange(48) % 3
     ids[:, 1] = 10 + labels
-    rows = [{"input_ids": i, "labels": l} for i, l in zip(ids, labels)]
+    rows = [{"input_ids": i, "labels": label} for i, label in zip(ids, labels, strict=True)]
     callback = TrajectoryCallback(folder / "trajectory", every=5)
     arguments = TrainingArguments(
         output_dir=str(folder / "trainer"), max_steps=12, per_device_train_batch_size=16,

@@ -72,6 +72,10 @@ class Client:
     def fine_tune_versions(self, name):
         return self.pages(f"/v1/fine_tunes/{quote(name, safe='')}/versions")
 
+    def fine_tune_alias(self, name, alias="production") -> types.FineTuneAlias:
+        """The version that an alias stands on."""
+        return self.connection.json("GET", f"/v1/fine_tunes/{quote(name, safe='')}/aliases/{quote(alias, safe='')}")
+
     def promote(self, name, version, alias=None) -> types.FineTuneAlias:
         """Moves an alias, `production` where none is named, to a version."""
         return self.moved(name, version, "promote", alias)
