@@ -74,7 +74,7 @@ def served(program, home):
         "RETUNE_STORAGE_ROOTS": f"file://{home}/objects/",
         # The receiver of a test listens on this machine.
         "RETUNE_WEBHOOKS_ALLOW_PRIVATE": "true",
-        "RUST_LOG": "error",
+        "RETUNE_LOG_LEVEL": "error",
     }
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as service:
         try:
