@@ -101,24 +101,60 @@ def gate_and_hand_over(client, home, spec):
         assert subprocess.run(forged, stdout=subprocess.PIPE, text=True).stdout == "401"
 
 
-def ci_files_are_sound():
-    """By a parser of YAML and of their scripts only: neither host is here."""
+def scripted(script, home, variables):
+    """The exit code of a shell script of a CI file, without its installation of the client."""
+    lines = [line for line in script.splitlines() if " pip install " not in line]
+    assert len(lines) == len(script.splitlines()) - 1
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "python/src"), "PATH": path} | variables
+    command = ["bash", "-eo", "pipefail", "-c", "\n".join(lines)]
+    return subprocess.run(command, cwd=home, env=environment, stdout=subprocess.DEVNULL).returncode
+
+
+def github(home, target):
+    """The scripts of the action, as a runner runs them: that of the transfer, then that of the code."""
     action = yaml.safe_load((ROOT / "examples/ci/github-action/action.yml").read_text())["runs"]
     commands = [one for one in action["steps"] if "run" in one]
     assert action["using"] == "composite" and all(one["shell"] == "bash" for one in commands)
-    scripts = [one["run"] for one in commands]
+    transfer, comment, judge = (one["run"] for one in commands)
+    subprocess.run(["bash", "-n"], input=comment, text=True, check=True)
+
+    (home / "summary").unlink(missing_ok=True)
+    files = {"GITHUB_OUTPUT": str(home / "github"), "GITHUB_STEP_SUMMARY": str(home / "summary")}
+    files["RUNNER_TEMP"] = str(home)
+    variables = {"SPEC": "spec.json", "TARGET": target, "KEY": f"github-{target}"}
+    assert scripted(transfer, home, files | variables) == 0
+    assert (home / "summary").read_text() == (home / "retune.md").read_text()
+    code = (home / "github").read_text().strip().rpartition("=")[2]
+    return subprocess.run(["bash", "-e", "-c", judge], env=os.environ | {"CODE": code}).returncode
+
+
+def gitlab(home, target):
     header, component = yaml.safe_load_all((ROOT / "examples/ci/gitlab/retune.yml").read_text())
     assert {"spec", "target_file", "client"} <= header["spec"]["inputs"].keys()
-    scripts.append("\n".join(component["retune"]["script"]))
-    for script in scripts:
-        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    (home / "base.txt").write_text(target)
+    variables = {"SPEC": "spec.json", "TARGET_FILE": "base.txt", "CI_PROJECT_ID": "7", "CI_COMMIT_SHA": target}
+    return scripted("\n".join(component["retune"]["script"]), home, variables)
+
+
+def hosts(home, spec):
+    """The scripts of both hosts end as the transfer does, with a table. The hosts themselves are not here."""
+    target = spec["target"]["base"]
+    for host in (github, gitlab):
+        (home / "spec.json").write_text(json.dumps(spec))
+        assert host(home, target) == 0
+        assert "| weight_matching | 100.0 % |" in (home / "retune.md").read_text()
+        (home / "spec.json").write_text(json.dumps(spec | REJECTED))
+        # Another location of the same base, hence another key.
+        assert host(home, target.removesuffix("/")) == 3
+        assert (home / "retune.md").read_text().startswith("**Rejected by the gate**")
 
 
 def main(program):
-    ci_files_are_sound()
     with case() as (home, spec), served(program, home) as url:
         os.environ["RETUNE_URL"] = url
         steps(home, spec)
+        hosts(home, spec)
         gate_and_hand_over(Client(url), home, spec)
     print("the step tells every end apart; a version is judged, promoted and handed over")
 
