@@ -11,11 +11,11 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PACKAGE / "src"))
 
-import service
-from service import case, served
+from service import REJECTED, case, served
 
 from retune_client import Client, Report, RetuneError, TransferFailed
 from retune_client.http import Connection
+from retune_client.progress import line_of
 
 
 def a_transfer(client, home, spec):
@@ -50,7 +50,7 @@ def a_transfer(client, home, spec):
 
 
 def refusals(client, spec):
-    rejected = client.transfer(spec | service.REJECTED).wait(timeout=300)
+    rejected = client.transfer(spec | REJECTED).wait(timeout=300)
     assert (rejected.status, rejected.verdict, rejected.exit_code) == ("succeeded", "rejected", 3), rejected.state
 
     missing = spec | {"target": {"base": spec["target"]["base"].replace("/new/", "/nothing/")}}
@@ -112,10 +112,19 @@ def html_is_escaped():
     assert "<b>" not in Report(document)._repr_html_() and "<i>" not in Report(document)._repr_html_()
 
 
+def progress_is_a_line():
+    progress = {"done": 5, "total": 20, "unit": "steps", "estimated_finish": "2026-01-02T12:03:10.5Z"}
+    state = {"status": "running", "phase": "transferring", "progress": progress}
+    expected = f"transferring [{'#' * 6}{' ' * 18}] 5/20 steps until 12:03:10 UTC"
+    assert line_of(state) == expected, line_of(state)
+    assert line_of({"status": "queued", "phase": None, "progress": None}) == "queued"
+
+
 def main(program):
     types_are_of_this_program(program)
     no_service()
     html_is_escaped()
+    progress_is_a_line()
     with case() as (home, spec), served(program, home) as url:
         client = Client(url)
         a_transfer(client, home, spec)
