@@ -49,7 +49,9 @@ def load(model, folder):
     folder = Path(folder)
     renamed = json.loads((folder / "config.json").read_text()).get("renamed", {})
     own = {new: old for old, new in renamed.items()}
-    tensors = {own.get(name, name): tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    tensors = {}
+    for file in sorted(folder.glob("model*.safetensors")):  # a large result has several
+        tensors |= {own.get(name, name): tensor for name, tensor in load_file(file).items()}
     missing, unknown = model.load_state_dict(tensors, strict=False)
     if unknown:
         raise ValueError(f"the model has no {', '.join(unknown)}")

@@ -166,7 +166,7 @@ class Reader(fx.Interpreter):
             return x.moved(module)
         if isinstance(module, nn.Embedding) and not isinstance(x, Value):
             # Rows of a table of positions: they do not depend on the sample.
-            rows = counted(*module.weight.shape)[x]
+            rows = counted(*module.weight.shape)[x.cpu()]
             return Value(module(x).detach(), self.names[f"{path}.weight"], rows)
         if kind in MODULES:
             return MODULES[kind](self, path, module, *args, **kwargs)
