@@ -14,7 +14,7 @@ export RETUNE_TEST_WEED ?= $(WEED)
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test test-recorder test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres peers weed sqlx-prepare
+.PHONY: demo test python-types test-python test-python-torch test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres peers weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
@@ -27,11 +27,23 @@ test: postgres peers $(WEED) $(MLFLOW) $(OPENAPI)
 PROGRAM = $$($(CARGO) metadata --format-version 1 --no-deps \
   | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/retune
 
-# The recorder of examples/ with the real PyTorch and Trainer, whose packages are gigabytes.
-test-recorder: $(VENV)/bin/pip
+# The Python package's recorder and graphs with the real PyTorch and Trainer, whose packages are gigabytes.
+test-python-torch: $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet torch transformers accelerate safetensors
 	$(CARGO) build --locked --bin retune
-	cd examples && $(VENV)/bin/python -B test_recorder.py $(PROGRAM)
+	$(VENV)/bin/python -B python/tests/test_recorder.py $(PROGRAM)
+	$(VENV)/bin/python -B examples/test_graph_of.py $(PROGRAM)
+
+# The Python package's client against a service of its own, and the examples for CI.
+test-python: postgres $(OPENAPI)
+	$(CARGO) build --locked --bin retune
+	$(VENV)/bin/python -B python/tests/test_client.py $(PROGRAM)
+	$(VENV)/bin/python -B python/tests/test_pipelines.py $(PROGRAM)
+
+# The client's types, from the OpenAPI document of the program.
+python-types:
+	$(CARGO) build --locked --bin retune
+	python3 python/generate.py $(PROGRAM)
 
 # The DAG of examples/ in Airflow itself, which is large.
 test-airflow: postgres $(VENV)/bin/pip

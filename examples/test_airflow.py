@@ -64,7 +64,7 @@ def main(program):
                 assert done.state == "success", done.state
                 [result] = (objects / "out").iterdir()
                 assert (result / "manifest.json").exists()
-                spec["target"]["base"] = uri("nothing")
+                spec["target"]["base"] = f"file://{objects}/nothing/"
                 failed = dag.test(run_conf={"spec": spec})
                 assert failed.state == "failed", failed.state
                 print(f"airflow: {result.name} published; a broken job fails its run")

@@ -1,5 +1,5 @@
-//! The programs in `examples/`, run as their users run them. That of the recorder needs `PyTorch` and is
-//! `make test-recorder`.
+//! The programs in `examples/`, run as their users run them. Those that need `PyTorch` are
+//! `make test-python-torch`.
 
 use std::{
     path::Path,

@@ -1,6 +1,6 @@
 """What the recorder writes, from a plain loop and from Trainer, is a trajectory that retune transfers.
 
-    python test_recorder.py path/to/retune        # make test-recorder
+    python test_recorder.py path/to/retune        # make test-python-torch
 """
 
 import json
@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import save_file, save_model
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
-from recorder import Recorder, TrajectoryCallback
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from retune_client.recorder import Recorder, TrajectoryCallback
 
 GRAPH = {
     "model_type": "graph",
@@ -53,7 +55,7 @@ def trainer(folder):
     )
     ids, labels = torch.randint(5, 50, (48, 8)), torch.arange(48) % 3
     ids[:, 1] = 10 + labels
-    rows = [{"input_ids": i, "labels": l} for i, l in zip(ids, labels)]
+    rows = [{"input_ids": i, "labels": label} for i, label in zip(ids, labels, strict=True)]
     callback = TrajectoryCallback(folder / "trajectory", every=5)
     arguments = TrainingArguments(
         output_dir=str(folder / "trainer"), max_steps=12, per_device_train_batch_size=16,

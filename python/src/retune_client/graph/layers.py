@@ -1,0 +1,104 @@
+"""Modules of torch.nn, as nodes of a graph."""
+
+import torch
+from torch import nn
+
+from .attention import multihead
+from .calls import adaptive_avg_pool, avg_pool, max_pool
+from .value import Refused, pair
+
+
+def encoder_layer(reader, path, module, x, src_mask=None, src_key_padding_mask=None, is_causal=False):
+    def mixed(x):
+        attention, place = module.self_attn, f"{path}.self_attn"
+        return multihead(reader, place, attention, x, x, x, src_key_padding_mask, attn_mask=src_mask)[0]
+
+    def fed(x):
+        x = reader.of_module(f"{path}.linear1", module.linear1, [x], {})
+        if isinstance(module.activation, nn.Module):
+            x = reader.of_module(f"{path}.activation", module.activation, [x], {})
+        else:
+            x = reader.of_call(module.activation.__name__, module.activation, [x], {})
+        return reader.of_module(f"{path}.linear2", module.linear2, [x], {})
+
+    def norm(number, x):
+        return reader.of_module(f"{path}.norm{number}", getattr(module, f"norm{number}"), [x], {})
+
+    def sum_of(*parts):
+        return reader.of_call("add", torch.add, parts, {})
+
+    if module.norm_first:
+        x = sum_of(x, mixed(norm(1, x)))
+        return sum_of(x, fed(norm(2, x)))
+    x = norm(1, sum_of(x, mixed(x)))
+    return norm(2, sum_of(x, fed(x)))
+
+
+def encoder(reader, path, module, x, mask=None, src_key_padding_mask=None, is_causal=None):
+    for number, layer in enumerate(module.layers):
+        x = encoder_layer(reader, f"{path}.layers.{number}", layer, x, mask, src_key_padding_mask)
+    return x if module.norm is None else reader.of_module(f"{path}.norm", module.norm, [x], {})
+
+
+def convolution_fields(param, module):
+    padding = module.padding
+    if padding == "same":
+        reach = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
+        if any(size % 2 for size in reach):
+            raise Refused("it pads one side more than the other (padding 'same'). Give it an odd kernel.")
+        padding = [size // 2 for size in reach]
+    fields = {"stride": pair(module.stride), "padding": [0, 0] if padding == "valid" else pair(padding)}
+    return {"op": "conv2d", "param": param} | fields | {"dilation": pair(module.dilation), "groups": module.groups}
+
+
+def norm_fields(op):
+    def fields(param, module):
+        shape = getattr(module, "normalized_shape", (0,))
+        if len(shape) > 1 or module.weight is None and op != "batch_norm":
+            raise Refused(f"a {op} over {len(shape)} axes or without a weight. A graph has it over the channels.")
+        eps = torch.finfo(torch.float32).eps if module.eps is None else module.eps
+        return {"op": op, "param": param, "eps": eps}
+
+    return fields
+
+
+FIELDS = {
+    nn.Linear: lambda param, module: {"op": "linear", "param": param},
+    nn.modules.linear.NonDynamicallyQuantizableLinear: lambda param, module: {"op": "linear", "param": param},
+    nn.Conv2d: convolution_fields,
+    nn.BatchNorm1d: norm_fields("batch_norm"),
+    nn.BatchNorm2d: norm_fields("batch_norm"),
+    nn.LayerNorm: norm_fields("layer_norm"),
+    nn.RMSNorm: norm_fields("rms_norm"),
+    nn.Embedding: lambda param, module: {"op": "embedding", "param": param},
+    nn.ReLU: lambda param, module: {"op": "relu"},
+    nn.GELU: lambda param, module: {"op": "gelu_tanh" if module.approximate == "tanh" else "gelu"},
+    nn.SiLU: lambda param, module: {"op": "silu"},
+    nn.Tanh: lambda param, module: {"op": "tanh"},
+}
+
+
+def of_max_pool(reader, path, module, x):
+    window = (module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode)
+    return max_pool(reader, None, x, *window)
+
+
+def of_avg_pool(reader, path, module, x):
+    window = (module.kernel_size, module.stride, module.padding, module.ceil_mode, module.count_include_pad)
+    if module.divisor_override is not None:
+        raise Refused("an average pool has a divisor_override, which a graph lacks.")
+    return avg_pool(reader, None, x, *window)
+
+
+def of_adaptive_pool(reader, path, module, x):
+    return adaptive_avg_pool(reader, None, x, module.output_size)
+
+
+MODULES = {
+    nn.MaxPool2d: of_max_pool,
+    nn.AvgPool2d: of_avg_pool,
+    nn.AdaptiveAvgPool2d: of_adaptive_pool,
+    nn.MultiheadAttention: multihead,
+    nn.TransformerEncoderLayer: encoder_layer,
+    nn.TransformerEncoder: encoder,
+}

@@ -1,0 +1,888 @@
+"""The values of the HTTP API. Written by `python/generate.py` from the OpenAPI document."""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+Head = Literal["transport", "source", "keep"]
+Method = Literal["identity", "functional", "weight_matching", "gmt", "fgmt", "gradfix", "bico", "theseus", "oracle"]
+Metric = Literal["accuracy"]
+Mode = Literal["propose", "publish", "promote"]
+On = Literal["new_version", "alias_moved", "manual"]
+Optimizer = Literal["sgd", "adamw"]
+Phase = Literal["fetching", "diagnosing", "aligning", "transferring", "evaluating", "fine_tuning", "publishing"]
+Reason = Literal["new_version", "alias_moved", "by_hand"]
+Recommendation = Literal["copy", "transfer", "transfer+fine_tune", "retrain", "keep_old"]
+RetuneStatus = Literal["queued", "running", "paused", "succeeded", "partially_succeeded", "failed", "cancelled"]
+Schedule = Literal["uniform", "cosine"]
+Status = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
+Step = Literal["best", "last"]
+TrajectoryKind = Literal["linear", "stored"]
+UpdateFormat = Literal["lora"]
+Verdict = Literal["published", "rejected"]
+VersionState = Literal["proposed", "published", "rejected"]
+
+
+class Advice(TypedDict):
+    """What the evidence says the owner should do."""
+
+    action: "NotRequired[Recommendation | None]"
+    reasons: "NotRequired[list[str]]"
+
+
+class AlphaScore(TypedDict):
+    """Validation figures of one α."""
+
+    alpha: "NotRequired[float | None]"
+    accuracy: "NotRequired[float | None]"
+    loss: "NotRequired[float | None]"
+
+
+class BaseAlias(TypedDict):
+    """A name that moves from version to version."""
+
+    base_model: "str"
+    alias: "str"
+    version: "str"
+    uri: "str"
+    digest: "str"
+    moved_at: "str"
+
+
+class BaseCosines(TypedDict):
+    """Cosines of the two bases' tensors."""
+
+    layers: "NotRequired[list[LayerCosine]]"
+    all: "NotRequired[float | None]"
+    matrices: "NotRequired[float | None]"
+
+
+class BaseModel(TypedDict):
+    """What models are tuned from."""
+
+    name: "str"
+    description: "NotRequired[str | None]"
+    licence: "NotRequired[str | None]"
+    metadata: "dict[str, str]"
+    aliases: "dict[str, str]"
+    versions: "int"
+    created_at: "str"
+    updated_at: "str"
+
+
+class BaseVersion(TypedDict):
+    """One model that a base model has been."""
+
+    base_model: "str"
+    version: "str"
+    uri: "str"
+    digest: "str"
+    size: "int"
+    parent: "NotRequired[str | None]"
+    licence: "NotRequired[str | None]"
+    retires_at: "NotRequired[str | None]"
+    created_at: "str"
+    retune: "NotRequired[str | None]"
+
+
+class Baselines(TypedDict):
+    """What stands or is reached without a transfer."""
+
+    source_tuned: "NotRequired[Standing | None]"
+    target_before: "NotRequired[Standing | None]"
+    few_shot: "NotRequired[Trained | None]"
+    fine_tune_only: "NotRequired[Trained | None]"
+
+
+class Callback(TypedDict):
+    url: "str"
+
+
+class Cost(TypedDict):
+    """Work done, in samples and in floating-point operations."""
+
+    sample_gradients: "NotRequired[int]"
+    sample_forwards: "NotRequired[int]"
+    flops: "NotRequired[float]"
+
+
+class CostSummary(TypedDict):
+    """What was spent, beside what one epoch of ordinary training would spend."""
+
+    total: "NotRequired[Cost | None]"
+    diagnosis: "NotRequired[Cost | None]"
+    transfer_sample_gradients: "NotRequired[int | None]"
+    one_epoch_sample_gradients: "NotRequired[int | None]"
+    transfer_over_one_epoch: "NotRequired[float | None]"
+
+
+class Counts(TypedDict):
+    """How many of a retune's transfers are of each status."""
+
+    queued: "int"
+    running: "int"
+    cancelling: "int"
+    succeeded: "int"
+    failed: "int"
+    cancelled: "int"
+
+
+class Data(TypedDict):
+    """Safetensors files with inputs and labels."""
+
+    train: "NotRequired[str | None]"
+    validation: "NotRequired[str | None]"
+    test: "NotRequired[str | None]"
+    preprocess: "NotRequired[Preprocess | None]"
+
+
+class Diagnosis(TypedDict):
+    """The relation of old and new base."""
+
+    across_widths: "NotRequired[bool]"
+    identical_bases: "NotRequired[bool]"
+    relative_task_vector: "NotRequired[float | None]"
+    base_cosines: "NotRequired[BaseCosines]"
+    relation: "NotRequired[Relation | None]"
+
+
+class Energy(TypedDict):
+    """An estimate."""
+
+    joules: "NotRequired[float]"
+    assumption: "NotRequired[str]"
+
+
+class Environment(TypedDict):
+    """Where the transfer ran."""
+
+    software: "NotRequired[Software]"
+    device: "NotRequired[str]"
+    threads: "NotRequired[int]"
+    architecture: "NotRequired[str]"
+
+
+class Estimate(TypedDict):
+    """Time and memory on this machine. Phases, and everything without another word, are those of the most"""
+
+    seconds: "float"
+    seconds_least: "float"
+    memory_bytes: "float"
+    read_bytes: "int"
+    written_bytes: "int"
+    flops: "float"
+    phases: "list[PhasePlan]"
+    memory_by_stage: "list[StageMemory]"
+
+
+class Event(TypedDict):
+    """Something that happened to a transfer."""
+
+    seq: "int"
+    id: "str"
+    kind: "str"
+    created_at: "str"
+    data: "Any"
+
+
+class Fault(TypedDict):
+    """One fault: where (RFC 6901 pointer) and what."""
+
+    pointer: "str"
+    detail: "str"
+
+
+class FineTune(TypedDict):
+    """A tuning that is to be carried over to what comes next."""
+
+    name: "str"
+    base_model: "str"
+    base_version: "str"
+    trajectory: "str"
+    data: "NotRequired[Data | None]"
+    spec: "dict[str, Any]"
+    policy: "Policy"
+    aliases: "dict[str, int]"
+    created_at: "str"
+    updated_at: "str"
+
+
+class FineTuneAlias(TypedDict):
+    """The version that an alias stands on."""
+
+    fine_tune: "str"
+    version: "int"
+    state: "VersionState"
+    parent: "NotRequired[int | None]"
+    base_model: "str"
+    base_version: "NotRequired[str | None]"
+    transfer: "str"
+    retune: "NotRequired[str | None]"
+    source_base: "str"
+    trajectory: "str"
+    target_base: "str"
+    method: "NotRequired[str | None]"
+    uri: "str"
+    manifest_sha256: "str"
+    verdict: "Verdict"
+    recommendation: "NotRequired[Recommendation | None]"
+    metrics: "Any"
+    created_at: "str"
+    alias: "str"
+    moved_at: "str"
+
+
+class FineTuneStage(TypedDict):
+    """A bounded budget of ordinary training after the transfer."""
+
+    epochs: "NotRequired[int]"
+    optimizer: "NotRequired[Optimizer]"
+    learning_rate: "NotRequired[float]"
+    batch_size: "NotRequired[int]"
+    stop_at: "NotRequired[float | None]"
+
+
+class FineTuneVersion(TypedDict):
+    """What came of carrying a fine-tune over, with where it came from."""
+
+    fine_tune: "str"
+    version: "int"
+    state: "VersionState"
+    parent: "NotRequired[int | None]"
+    base_model: "str"
+    base_version: "NotRequired[str | None]"
+    transfer: "str"
+    retune: "NotRequired[str | None]"
+    source_base: "str"
+    trajectory: "str"
+    target_base: "str"
+    method: "NotRequired[str | None]"
+    uri: "str"
+    manifest_sha256: "str"
+    verdict: "Verdict"
+    recommendation: "NotRequired[Recommendation | None]"
+    metrics: "Any"
+    created_at: "str"
+
+
+class FineTuned(TypedDict):
+    """The winner after its training."""
+
+    chosen: "NotRequired[bool]"
+    end: "NotRequired[str]"
+    epochs: "NotRequired[list[ReportEpoch]]"
+    validation: "NotRequired[Scores | None]"
+    test: "NotRequired[Scores | None]"
+    barrier: "NotRequired[LossBarrier | None]"
+    sample_gradients: "NotRequired[int | None]"
+    flops: "NotRequired[float | None]"
+
+
+class Fit(TypedDict):
+    """How well two sets of tensors match, over all groups."""
+
+    objective: "NotRequired[float | None]"
+    objective_at_identity: "NotRequired[float | None]"
+    bound: "NotRequired[float | None]"
+    cosines_at_identity: "NotRequired[list[float | None]]"
+    cosines: "NotRequired[list[float | None]]"
+
+
+class FittedLayer(TypedDict):
+    """One layer that was fitted."""
+
+    layer: "NotRequired[str]"
+    rows: "NotRequired[int]"
+    ridge: "NotRequired[float | None]"
+    left: "NotRequired[float | None]"
+
+
+class FunctionalFits(TypedDict):
+    """Of functional: the fit that was made, and what stood against it."""
+
+    samples: "NotRequired[int]"
+    chosen: "NotRequired[int]"
+    trials: "NotRequired[list[FunctionalTrial]]"
+    layers: "NotRequired[list[FittedLayer]]"
+
+
+class FunctionalTrial(TypedDict):
+    """A fit beside the old tuned model, on inputs that were held back from it."""
+
+    start: "NotRequired[str]"
+    layers: "NotRequired[str]"
+    agreement: "NotRequired[float | None]"
+    divergence: "NotRequired[float | None]"
+
+
+class Gate(TypedDict):
+    """The conditions under which the result may be published, judged on the test split. A result whose"""
+
+    metric: "NotRequired[Metric]"
+    min: "NotRequired[float | None]"
+    max_drop_from_source: "NotRequired[float | None]"
+    max_negative_flips: "NotRequired[float | None]"
+
+
+class GateCheck(TypedDict):
+    """One condition of the gate."""
+
+    condition: "NotRequired[str]"
+    bound: "NotRequired[float]"
+    value: "NotRequired[float]"
+    passed: "NotRequired[bool]"
+
+
+class GroupMatch(TypedDict):
+    """How well one group's tensors match, over all pairs."""
+
+    group: "NotRequired[str]"
+    units: "NotRequired[int]"
+    cosine_at_identity: "NotRequired[float | None]"
+    cosine: "NotRequired[float | None]"
+    certificate: "NotRequired[str | None]"
+    fixed_points: "NotRequired[int]"
+
+
+class HeadAdopted(TypedDict):
+    """A head that only the tuned model has."""
+
+    adopted: "NotRequired[list[str]]"
+    left_out: "NotRequired[list[str]]"
+
+
+class JobError(TypedDict):
+    """Why a transfer failed."""
+
+    code: "str"
+    detail: "str"
+    pointer: "NotRequired[str | None]"
+
+
+class LadderStep(TypedDict):
+    """One rung, taken or skipped."""
+
+    method: "NotRequired[Method]"
+    taken: "NotRequired[bool]"
+    reason: "NotRequired[str]"
+    validation_accuracy: "NotRequired[float | None]"
+
+
+class LayerMaps(TypedDict):
+    """Of bico and theseus: maps by layer."""
+
+    samples: "NotRequired[int]"
+    maps: "NotRequired[int]"
+    completed: "NotRequired[int]"
+
+
+class Limits(TypedDict):
+    """How much of the workers a retune may take."""
+
+    max_concurrent: "NotRequired[int | None]"
+    max_compute_seconds: "NotRequired[int | None]"
+
+
+class LossBarrier(TypedDict):
+    """The loss on the segment between two models."""
+
+    height: "NotRequired[float | None]"
+    losses: "NotRequired[list[float | None]]"
+
+
+class MatchedStep(TypedDict):
+    """How well the tensors matched at one step."""
+
+    objective: "NotRequired[float | None]"
+    objective_at_identity: "NotRequired[float | None]"
+    bound: "NotRequired[float | None]"
+    cosines_at_identity: "NotRequired[list[float | None]]"
+    cosines: "NotRequired[list[float | None]]"
+    step: "NotRequired[int]"
+    weight_anchor: "NotRequired[Fit | None]"
+    sweeps: "NotRequired[int]"
+    certified_groups: "NotRequired[int]"
+
+
+class Measured(TypedDict):
+    """Shares of right answers in [0, 1], mean losses."""
+
+    split: "str"
+    accuracy: "float"
+    loss: "float"
+    recovery: "NotRequired[float | None]"
+    source_accuracy: "NotRequired[float | None]"
+    target_accuracy_before: "NotRequired[float | None]"
+
+
+class MethodPlan(TypedDict):
+    """What one method's candidate takes."""
+
+    method: "Method"
+    sample_gradients: "int"
+    sample_forwards: "int"
+    flops: "float"
+    memory_bytes: "float"
+
+
+class Metrics(TypedDict):
+    """The figures that stand for the result, on the split that judges."""
+
+    split: "NotRequired[str]"
+    accuracy: "NotRequired[float]"
+    loss: "NotRequired[float]"
+    recovery: "NotRequired[float | None]"
+    source_accuracy: "NotRequired[float | None]"
+    target_accuracy_before: "NotRequired[float | None]"
+    method: "NotRequired[Method]"
+    step: "NotRequired[int]"
+    alpha: "NotRequired[float]"
+
+
+class NegativeFlips(TypedDict):
+    """Test samples (or tokens to be predicted) that the old tuned model got right and the new one gets"""
+
+    samples: "NotRequired[int]"
+    share: "NotRequired[float]"
+
+
+class NewBaseModel(TypedDict):
+    """What its owner says of a base model; {} will do."""
+
+    description: "NotRequired[str | None]"
+    licence: "NotRequired[str | None]"
+    metadata: "NotRequired[dict[str, str]]"
+
+
+class NewBaseVersion(TypedDict):
+    """A version that has landed."""
+
+    version: "str"
+    uri: "str"
+    parent: "NotRequired[str | None]"
+    licence: "NotRequired[str | None]"
+    retires_at: "NotRequired[str | None]"
+
+
+class NewFineTune(TypedDict):
+    """A fine-tune and what is to become of it."""
+
+    base_model: "str"
+    base_version: "str"
+    trajectory: "str"
+    data: "NotRequired[Data | None]"
+    spec: "dict[str, Any]"
+    policy: "Policy"
+
+
+class NewRetune(TypedDict):
+    """What is to be carried where: fine-tunes onto locations, or onto a registered version."""
+
+    fine_tunes: "NotRequired[list[str] | None]"
+    targets: "NotRequired[list[str] | None]"
+    base_model: "NotRequired[str | None]"
+    version: "NotRequired[str | None]"
+    limits: "NotRequired[Limits]"
+
+
+class Options(TypedDict):
+    timesteps: "NotRequired[int]"
+    batch_size: "NotRequired[int]"
+    schedule: "NotRequired[Schedule]"
+    trajectory: "NotRequired[TrajectoryKind]"
+    step: "NotRequired[Step]"
+    head: "NotRequired[Head]"
+    alpha: "NotRequired[Alpha]"
+    weight_anchor: "NotRequired[float]"
+    gradfix_on: "NotRequired[Method]"
+    orthogonal_shift: "NotRequired[bool]"
+    seed: "NotRequired[int]"
+    update: "NotRequired[Update | None]"
+
+
+class PhasePlan(TypedDict):
+    """What one phase takes."""
+
+    phase: "str"
+    seconds: "float"
+    flops: "float"
+    bytes: "float"
+
+
+class PhaseTime(TypedDict):
+    """Time and energy of one part of the work."""
+
+    wall_seconds: "NotRequired[float]"
+    cpu_seconds: "NotRequired[float]"
+    joules: "NotRequired[float]"
+
+
+class Plan(TypedDict):
+    """A job by its headers."""
+
+    parameters: "int"
+    timesteps: "int"
+    groups: "int"
+    largest_group: "int"
+    samples: "SampleCounts"
+    methods: "list[MethodPlan]"
+    estimate: "Estimate"
+    speeds: "Speeds"
+    assumptions: "str"
+
+
+class Policy(TypedDict):
+    """When a fine-tune is carried over, and how far the result goes."""
+
+    on: "On"
+    alias: "NotRequired[str | None]"
+    mode: "Mode"
+
+
+class Preprocess(TypedDict):
+    """Per-channel normalisation (x − mean) / std, one value a channel (or one for all)."""
+
+    mean: "list[float]"
+    std: "list[float]"
+
+
+class Problem(TypedDict):
+    """An error as RFC 9457 writes it."""
+
+    type: "str"
+    title: "str"
+    status: "int"
+    code: "str"
+    detail: "str"
+    errors: "NotRequired[list[Fault]]"
+
+
+class Progress(TypedDict):
+    """How far the current phase is."""
+
+    done: "int"
+    total: "int"
+    unit: "str"
+    estimated_finish: "NotRequired[str | None]"
+
+
+class Relation(TypedDict):
+    """What a matching of the two bases' weights adds, and what data add to that."""
+
+    fixed_points: "NotRequired[float | None]"
+    barrier: "NotRequired[LossBarrier | None]"
+    gradient_cosine_at_identity: "NotRequired[float | None]"
+    gradient_cosine: "NotRequired[float | None]"
+
+
+class Report(TypedDict):
+    """A transfer's report."""
+
+    format: "NotRequired[str]"
+    verdict: "NotRequired[Verdict | None]"
+    recommendation: "NotRequired[Advice]"
+    warnings: "NotRequired[list[str]]"
+    winner: "NotRequired[Method]"
+    published_model: "NotRequired[str]"
+    metrics: "NotRequired[Metrics]"
+    gate: "NotRequired[list[GateCheck]]"
+    head: "NotRequired[HeadAdopted | None]"
+    shared_rows: "NotRequired[list[RowsShared]]"
+    left_out: "NotRequired[list[str]]"
+    splits: "NotRequired[SplitSizes]"
+    baselines: "NotRequired[Baselines]"
+    candidates: "NotRequired[list[ReportCandidate]]"
+    fine_tune: "NotRequired[FineTuned | None]"
+    negative_flips: "NotRequired[NegativeFlips | None]"
+    diagnosis: "NotRequired[Diagnosis]"
+    ladder: "NotRequired[list[LadderStep] | None]"
+    selection: "NotRequired[SelectionRule]"
+    cost: "NotRequired[CostSummary]"
+    timing: "NotRequired[Timing]"
+    environment: "NotRequired[Environment]"
+    update: "NotRequired[UpdateSummary | None]"
+
+
+class ReportCandidate(TypedDict):
+    """One method's best model, and how it was found."""
+
+    method: "NotRequired[Method]"
+    rank: "NotRequired[int | None]"
+    step: "NotRequired[int | None]"
+    alpha: "NotRequired[float | None]"
+    orthogonal_shift: "NotRequired[bool]"
+    validation: "NotRequired[Scores | None]"
+    test: "NotRequired[Scores | None]"
+    last_step: "NotRequired[StepScore | None]"
+    steps: "NotRequired[list[StepScore]]"
+    alphas: "NotRequired[list[AlphaScore]]"
+    fixed_points: "NotRequired[float | None]"
+    mask: "NotRequired[SignMask | None]"
+    builds_on: "NotRequired[Method | None]"
+    maps: "NotRequired[LayerMaps | None]"
+    functional: "NotRequired[FunctionalFits | None]"
+    matching: "NotRequired[list[MatchedStep]]"
+    groups: "NotRequired[list[GroupMatch]]"
+    sample_gradients: "NotRequired[int | None]"
+    sample_forwards: "NotRequired[int | None]"
+    flops: "NotRequired[float | None]"
+
+
+class ReportEpoch(TypedDict):
+    """One epoch of training."""
+
+    epoch: "NotRequired[int]"
+    train_loss: "NotRequired[float | None]"
+    validation_loss: "NotRequired[float | None]"
+    validation_accuracy: "NotRequired[float | None]"
+
+
+class ResultLocation(TypedDict):
+    """Where the result lies."""
+
+    uri: "str"
+    manifest_sha256: "str"
+
+
+class Retune(TypedDict):
+    """All transfers of one new base version, of an alias that moved, or of a wish."""
+
+    id: "str"
+    status: "RetuneStatus"
+    reason: "Reason"
+    base_model: "NotRequired[str | None]"
+    base_version: "NotRequired[str | None]"
+    counts: "Counts"
+    limits: "Limits"
+    compute_seconds: "float"
+    created_at: "str"
+    started_at: "NotRequired[str | None]"
+    finished_at: "NotRequired[str | None]"
+
+
+class RowsShared(TypedDict):
+    """Classes or tokens that the models number differently."""
+
+    axis: "NotRequired[str]"
+    tensors: "NotRequired[list[str]]"
+    source: "NotRequired[int]"
+    target: "NotRequired[int]"
+    shared: "NotRequired[int]"
+    own: "NotRequired[dict[str, str | None]]"
+
+
+class SampleCounts(TypedDict):
+    """Samples of each split; 0 where there is none."""
+
+    train: "int"
+    validation: "int"
+    test: "int"
+
+
+class Scores(TypedDict):
+    """Figures of one model on one split."""
+
+    accuracy: "NotRequired[float | None]"
+    loss: "NotRequired[float | None]"
+
+
+class SelectionRule(TypedDict):
+    """How candidates were chosen."""
+
+    alphas: "NotRequired[list[float]]"
+    statistics_samples: "NotRequired[int]"
+
+
+class SignMask(TypedDict):
+    """Of gradfix: the vote of single samples' gradients."""
+
+    samples: "NotRequired[int]"
+    kept: "NotRequired[float | None]"
+    loss: "NotRequired[float | None]"
+    loss_of_guessing: "NotRequired[float | None]"
+
+
+class Software(TypedDict):
+    """A program and its version."""
+
+    name: "NotRequired[str]"
+    version: "NotRequired[str]"
+
+
+class Source(TypedDict):
+    """The old base and what it became."""
+
+    base: "str"
+    trajectory: "str"
+
+
+class Spec(TypedDict):
+    """One transfer: the learning trajectory source.base → source.trajectory, carried onto"""
+
+    source: "Source"
+    target: "Target"
+    data: "NotRequired[Data | None]"
+    methods: "NotRequired[Methods]"
+    options: "NotRequired[Options]"
+    fine_tune: "NotRequired[FineTuneStage | None]"
+    gate: "NotRequired[Gate | None]"
+    output: "str"
+    callback: "NotRequired[Callback | None]"
+    metadata: "NotRequired[dict[str, str]]"
+
+
+class Speeds(TypedDict):
+    """Seconds per unit of work on one machine."""
+
+    version: "int"
+    threads: "int"
+    product: "float"
+    similarity: "float"
+    convolution: "float"
+    light: "float"
+    heavy: "float"
+    node: "float"
+    arithmetic: "float"
+    assignment: "float"
+    byte: "float"
+
+
+class SplitSizes(TypedDict):
+    """Samples in each split; null for a split that there is not."""
+
+    train: "NotRequired[int | None]"
+    validation: "NotRequired[int | None]"
+    test: "NotRequired[int | None]"
+    validation_held_out_of_train: "NotRequired[bool]"
+    test_is_validation: "NotRequired[bool]"
+
+
+class StageMemory(TypedDict):
+    """What one stage holds."""
+
+    stage: "str"
+    bytes: "float"
+
+
+class Standing(TypedDict):
+    """A model as it stands: the figures of the test split, with those of validation beside them."""
+
+    accuracy: "NotRequired[float | None]"
+    loss: "NotRequired[float | None]"
+    statistics: "NotRequired[str]"
+    validation: "NotRequired[Scores | None]"
+
+
+class StepScore(TypedDict):
+    """Validation figures of one step."""
+
+    step: "NotRequired[int | None]"
+    accuracy: "NotRequired[float | None]"
+    loss: "NotRequired[float | None]"
+
+
+class Target(TypedDict):
+    base: "str"
+
+
+class Timing(TypedDict):
+    """Seconds, memory and energy."""
+
+    wall_seconds: "NotRequired[float | None]"
+    cpu_seconds: "NotRequired[float | None]"
+    gpu_seconds: "NotRequired[float | None]"
+    gpu_assumption: "NotRequired[str | None]"
+    by_phase: "NotRequired[dict[str, PhaseTime]]"
+    phases: "NotRequired[dict[str, float]]"
+    methods: "NotRequired[dict[str, float]]"
+    methods_cpu_seconds: "NotRequired[dict[str, float]]"
+    diagnosis_seconds: "NotRequired[float | None]"
+    few_shot_seconds: "NotRequired[float | None]"
+    fine_tune_only_seconds: "NotRequired[float | None]"
+    fine_tune_seconds: "NotRequired[float | None]"
+    winner_over_training: "NotRequired[float | None]"
+    training: "NotRequired[TrainingTimes]"
+    weight_matching: "NotRequired[WeightMatchingOrigin | None]"
+    resumed_gradients: "NotRequired[int | None]"
+    peak_memory_bytes: "NotRequired[int | None]"
+    peak_memory_of: "NotRequired[str]"
+    energy: "NotRequired[Energy]"
+
+
+class Trained(TypedDict):
+    """A model after training without a transfer."""
+
+    accuracy: "NotRequired[float | None]"
+    loss: "NotRequired[float | None]"
+    validation: "NotRequired[Scores | None]"
+    epochs: "NotRequired[list[ReportEpoch]]"
+    end: "NotRequired[str]"
+    sample_gradients: "NotRequired[int]"
+    flops: "NotRequired[float]"
+    learning_rate: "NotRequired[float | None]"
+    samples: "NotRequired[int | None]"
+
+
+class TrainingTimes(TypedDict):
+    """Of each training; null where there was none."""
+
+    fine_tune: "NotRequired[PhaseTime | None]"
+    few_shot: "NotRequired[PhaseTime | None]"
+    fine_tune_only: "NotRequired[PhaseTime | None]"
+
+
+class Transfer(TypedDict):
+    """A transfer as the API shows it."""
+
+    id: "str"
+    status: "Status"
+    phase: "NotRequired[Phase | None]"
+    progress: "NotRequired[Progress | None]"
+    attempt: "int"
+    created_at: "str"
+    started_at: "NotRequired[str | None]"
+    finished_at: "NotRequired[str | None]"
+    spec: "Spec"
+    result: "NotRequired[ResultLocation | None]"
+    verdict: "NotRequired[Verdict | None]"
+    recommendation: "NotRequired[Recommendation | None]"
+    metrics: "NotRequired[Any]"
+    error: "NotRequired[JobError | None]"
+    metadata: "Any"
+    retune: "NotRequired[str | None]"
+    fine_tune: "NotRequired[str | None]"
+
+
+class TruncatedTensor(TypedDict):
+    """What a truncation loses."""
+
+    tensor: "NotRequired[str]"
+    relative_error: "NotRequired[float]"
+
+
+class Update(TypedDict):
+    """How the transferred update is written beside the model."""
+
+    format: "UpdateFormat"
+    rank: "int"
+
+
+class UpdateSummary(TypedDict):
+    """The adapter beside the model, and what it leaves out."""
+
+    format: "NotRequired[str]"
+    rank: "NotRequired[int]"
+    parameters: "NotRequired[int]"
+    tensors: "NotRequired[list[TruncatedTensor]]"
+    whole: "NotRequired[list[str]]"
+    left_out: "NotRequired[list[str]]"
+
+
+class WeightMatchingOrigin(TypedDict):
+    """Where the permutation of the bases' weights came from."""
+
+    cached: "NotRequired[bool]"
+    resumed: "NotRequired[bool]"
+
+
+Alpha = Literal["search"] | float
+LayerCosine = list[str | float | None]
+Methods = Literal["auto"] | list[Method]
