@@ -11,7 +11,7 @@ use retune::engine::{
     training::{Dataset, Learner},
     transfer::{
         STATISTICS_SAMPLES, TransferError,
-        functional::{Fitted, Functions, Rule, Variant},
+        functional::{Fitted, Functions, Rule, Unkept, Variant},
     },
 };
 use safetensors::{Dtype, SafeTensors};
@@ -109,6 +109,9 @@ impl Pair {
                         inputs: &inputs,
                         keeps_head: false,
                         seed: 0,
+                        rounds: false,
+                        store: &Unkept,
+                        run: 0,
                     };
                     let go_on = |_, _| Ok::<_, TransferError>(());
                     let fitted = functions.fit(&[Variant { start, rule }], &go_on)?;

@@ -35,9 +35,8 @@ pub mod widths;
 pub use alignment::Alignment;
 pub use candidate::{Candidate, Score};
 pub use error::TransferError;
-pub use evidence::{
-    Evidence, FunctionalEvidence, FunctionalTrial, GroupEvidence, MapEvidence, Mask,
-};
+pub use evidence::{Evidence, FunctionalEvidence, GroupEvidence, MapEvidence, Mask};
+pub use functional::FunctionalTrial;
 pub use gradient_store::{GradientStore, InMemory};
 pub use options::{Alpha, Head, Method, Schedule, Step};
 pub use problem::{Problem, STATISTICS_SAMPLES, WEIGHT_ANCHOR};

@@ -20,7 +20,7 @@ use crate::{
         profiler::{Profiler, Work},
         tensors::Checkpoint,
         training::{Cost, Dataset, Evaluation, FineTunePlan, Learner},
-        transfer::{InMemory, Problem, STATISTICS_SAMPLES},
+        transfer::{InMemory, Problem, STATISTICS_SAMPLES, functional::Unkept},
     },
 };
 
@@ -78,6 +78,7 @@ impl<'a> Context<'a> {
             seed: options.seed,
             ledger: &self.ledger,
             shelf: &InMemory,
+            fits: &Unkept,
             go_on,
         }
     }

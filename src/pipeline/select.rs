@@ -22,7 +22,7 @@ use crate::{
             Candidate, Method, Problem,
             candidate::{self, Selection},
             ladder::{self, Known},
-            methods::{self, functional},
+            methods,
         },
     },
 };
@@ -61,15 +61,12 @@ fn climb(
 ) -> Result<(Vec<Candidate>, Vec<ladder::Step>), Failure> {
     let context = selector.context;
     let diagnosis = &diagnosed.diagnosis;
-    let shapes = context.inputs.signature.values();
-    let values = shapes.map(|info| info.shape.iter().product::<usize>()).sum();
     let known = Known {
         cosine: diagnosis.base_cosines.matrices,
         fixed_points: diagnosis.relation.as_ref().map_or(0.0, |r| r.fixed_points),
         source_tuned: validation(baselines.source_tuned.as_ref()).map(|found| found.accuracy),
         has_train: context.inputs.splits.train.is_some(),
         across_widths: context.inputs.source.is_some(),
-        is_large: functional::is_large(values),
         target_loss: validation(baselines.target_before.as_ref()).map(|found| found.loss),
         loss_of_guessing: (context.learner.classes() as f64).ln(),
     };

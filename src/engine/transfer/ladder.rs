@@ -56,8 +56,6 @@ pub struct Known {
     pub has_train: bool,
     /// The bases differ in width.
     pub across_widths: bool,
-    /// Several results of it are too much to hold at once.
-    pub is_large: bool,
     /// Validation loss of the target as it is.
     pub target_loss: Option<f64>,
     /// `ln(classes)`
@@ -90,10 +88,6 @@ pub fn next(known: &Known, steps: &[Step]) -> Option<Step> {
         _ if known.across_widths && needs_equal_widths(method) => {
             (false, "the bases differ in width: no permutation leads from one to the other".into())
         }
-        _ if known.is_large && method == Method::Functional => (
-            false,
-            "the model is large, and a fit of it is held in memory: name it to have it".into(),
-        ),
         Some(source) => by_validation(known, method, source, steps),
         None => by_diagnosis(known, method),
     };
@@ -150,10 +144,7 @@ fn by_diagnosis(known: &Known, method: Method) -> (bool, String) {
         Method::Identity => (related, format!("{verdict}: {numbers}")),
         // It chooses by the old tuned model's own predictions.
         Method::Functional => (!related && known.has_train, format!("{verdict}: {numbers}")),
-        Method::WeightMatching => {
-            let is_fitted = known.has_train && !known.is_large;
-            (!related && !is_fitted, format!("{verdict}: {numbers}"))
-        }
+        Method::WeightMatching => (!related && !known.has_train, format!("{verdict}: {numbers}")),
         _ => (false, "there is no validation split to choose by".into()),
     }
 }
@@ -198,7 +189,6 @@ mod tests {
         source_tuned: Some(0.96),
         has_train: true,
         across_widths: false,
-        is_large: false,
         target_loss: Some(2.4),
         loss_of_guessing: 2.3,
     };
@@ -263,8 +253,6 @@ mod tests {
     fn without_validation_the_diagnosis_chooses() {
         let blind = Known { source_tuned: None, ..KNOWN };
         assert_eq!(climb(&blind, [0.0; 8]).0, [Method::Functional]);
-        let large = Known { is_large: true, ..blind };
-        assert_eq!(climb(&large, [0.0; 8]).0, [Method::WeightMatching]);
         let without_inputs = Known { has_train: false, ..blind };
         assert_eq!(climb(&without_inputs, [0.0; 8]).0, [Method::WeightMatching]);
         for related in [

@@ -2,7 +2,10 @@
 
 use super::sizes::{EVALUATION_BATCH, Job};
 use crate::{
-    engine::transfer::{Method, methods::functional},
+    engine::{
+        training::MAX_WEIGHTS,
+        transfer::{Method, methods::functional},
+    },
     pipeline::retraining::BATCH as FEW_SHOT_BATCH,
 };
 
@@ -50,6 +53,11 @@ impl Job<'_> {
         4.0 * self.parameters as f64
     }
 
+    /// The largest tensor as it is read and as it is computed with.
+    fn one_tensor(&self) -> f64 {
+        6.0 * self.largest_tensor as f64
+    }
+
     /// The process and the samples.
     fn always(&self) -> f64 {
         PROCESS + self.bytes.data as f64
@@ -87,11 +95,12 @@ impl Job<'_> {
         }
 
         if methods.iter().any(is_fit) && self.samples.train > 0 {
-            // Activations of seven models, bounded, and four results; of a large model one.
+            // Activations of seven models, bounded, and four results; those of a large model lie on a disk.
             let samples = self.samples.train.min(functional::MOST_SAMPLES) as f64;
             let activations = 7.0 * 4.0 * samples * 3.0 * self.load.largest;
             let held = activations.min(functional::MAX_ACTIVATIONS as f64);
-            let results = (4.0 * model).min(functional::MAX_RESULTS as f64).max(model);
+            let is_large = functional::is_large(self.parameters);
+            let results = if is_large { self.one_tensor() } else { 4.0 * model };
             let rows = (6.0 * 8.0 * samples * self.load.largest).min(FITTED_ROWS);
             stages.push(("functional", always + held + results + rows));
         }
@@ -99,7 +108,9 @@ impl Job<'_> {
         if self.samples.validation > 0 {
             let batch = self.samples.validation.min(EVALUATION_BATCH) as f64;
             let activations = 3.0 * 4.0 * batch * self.load.largest;
-            stages.push(("evaluating", always + model + activations));
+            // A large model's weights are read as they are needed.
+            let weights = if self.parameters > MAX_WEIGHTS { self.one_tensor() } else { model };
+            stages.push(("evaluating", always + weights + activations));
         }
 
         stages
