@@ -68,8 +68,7 @@ pub fn orthonormal(matrix: MatRef<f64>) -> (Mat<f64>, Mat<f64>) {
         spec,
     );
 
-    let upper = |i, j| if i <= j { factored[(i, j)] } else { 0.0 };
-    let r = Mat::from_fn(columns, columns, upper);
+    let r = Mat::from_fn(columns, columns, |i, j| if i <= j { factored[(i, j)] } else { 0.0 });
     let mut q = Mat::identity(rows, columns);
     let need = householder::apply_block_householder_sequence_on_the_left_in_place_scratch::<f64>(
         rows, block, columns,

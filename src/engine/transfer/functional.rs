@@ -218,7 +218,10 @@ pub fn held_values(graph: &Graph, program: &Program) -> usize {
 
     let mut alive = vec![Operand::Input];
     let mut most = 0;
-    for position in 0..program.instructions.len() {
+    // A vocabulary's logits are never held.
+    let outputs = program.shape(program.output()).last().copied().unwrap_or_default();
+    let walked = program.instructions.len() - usize::from(outputs >= vocabulary::LEAST_OUTPUTS);
+    for position in 0..walked {
         alive.push(Operand::Node(position));
         let sizes = alive.iter().map(|&operand| program.shape(operand).iter().product::<usize>());
         most = most.max(sizes.sum());

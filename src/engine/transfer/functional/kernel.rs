@@ -74,12 +74,13 @@ impl Kernel {
         let (centred, rows) = (self.centred(self.used), self.x.nrows());
         let system = centred.submatrix(0, 0, self.used, self.used);
         let across = centred.submatrix(0, self.used, self.used, rows - self.used);
-        let solve = |&factor: &f64| {
-            let ridged = ridged(system, factor)?;
-            let predictor = ridged.solve(across.to_owned());
-            predictor.is_all_finite().then(|| predictor.transpose().to_owned())
-        };
-        FACTORS.par_iter().map(solve).collect()
+        FACTORS
+            .par_iter()
+            .map(|&factor| {
+                let predictor = ridged(system, factor)?.solve(across.to_owned());
+                predictor.is_all_finite().then(|| predictor.transpose().to_owned())
+            })
+            .collect()
     }
 
     /// Products of the rows less the mean of the first so many.
@@ -155,17 +156,22 @@ impl Solver<'_> {
         let outputs = residuals.ncols();
         let Kernel { x, is_centred, .. } = self.kernel;
         let mean = if *is_centred { means(residuals) } else { vec![0.0; outputs] };
-        let dual = self.ridged.solve(less(residuals, &mean));
-        // Of centred residuals the duals of an output add up to nothing: rows need not be centred.
+        let mut dual = self.ridged.solve(less(residuals, &mean));
+        if *is_centred {
+            // The duals of an output add up to nothing but for rounding: without it the rows need not be
+            // centred.
+            dual = less(dual.as_ref(), &means(dual.as_ref()));
+        }
         let weight = exact_product(dual.transpose(), x.as_ref());
         if !weight.is_all_finite() {
             return None;
         }
 
-        let shift = |output: usize| -> f64 {
-            self.x_mean.iter().enumerate().map(|(input, mean)| weight[(output, input)] * mean).sum()
-        };
-        let intercept = (0..outputs).map(|output| mean[output] - shift(output)).collect();
+        let intercept = (0..outputs).map(|output| {
+            let shift = self.x_mean.iter().enumerate();
+            mean[output] - shift.map(|(input, mean)| weight[(output, input)] * mean).sum::<f64>()
+        });
+        let intercept = intercept.collect();
         Some((weight, intercept))
     }
 }

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// From so many outputs on they are a vocabulary.
-const LEAST_OUTPUTS: usize = 8192;
+pub const LEAST_OUTPUTS: usize = 8192;
 /// Outputs that are gone through at a time.
 const PART: usize = 4096;
 
@@ -157,11 +157,12 @@ impl<'h> Head<'h> {
             }
         }
         let bias: f64 = self.bias.iter().sum();
-        let of_row = |row: &[f32]| -> f64 {
-            row.iter().zip(&sums).map(|(&value, sum)| f64::from(value) * sum).sum()
-        };
-        let rows = self.rows.chunks(self.width);
-        rows.map(|row| (of_row(row) + bias) / self.bias.len() as f64).collect()
+        let rows = self.rows.par_chunks(self.width);
+        rows.map(|row| {
+            let products = row.iter().zip(&sums).map(|(&value, sum)| f64::from(value) * sum);
+            (products.sum::<f64>() + bias) / self.bias.len() as f64
+        })
+        .collect()
     }
 
     /// Some of the weight's rows with a change `[part, inputs]` added.
@@ -199,5 +200,72 @@ impl Missing<'_> {
             let logits = f64::from(tuned[at]) - f64::from(own[at]);
             logits + self.tuned.bias[output] - self.own.bias[output] - means[row]
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        super::{Rule, Unkept, Variant, walks::Walks},
+        *,
+    };
+    use crate::training::testing;
+
+    /// Some outputs at a time, the layer becomes what it becomes at once.
+    #[test]
+    fn a_vocabulary_is_fitted_as_any_output_layer() {
+        for has_bias in [true, false] {
+            let nodes =
+                json!([{"op": "embedding", "param": "e"}, {"op": "linear", "param": "out"}]);
+            let graph = testing::token_graph(6, nodes);
+            let mut signature =
+                testing::signature(&[("e.weight", &[20, 24]), ("out.weight", &[30, 24])]);
+            if has_bias {
+                signature.extend(testing::signature(&[("out.bias", &[30])]));
+            }
+            let program = graph.resolve(&signature).unwrap();
+            let [old_base, old_tuned, new_base] =
+                [1, 2, 3].map(|seed| testing::random_params(&signature, seed));
+            let inputs = testing::random_ids(6, 20, testing::random_batch(&[6], 30, 4, 5), 4);
+            let functions = Functions {
+                graph: &graph,
+                program: &program,
+                source_program: &program,
+                old_base: &old_base,
+                old_tuned: &old_tuned,
+                new_base: &new_base,
+                inputs: &inputs,
+                keeps_head: false,
+                seed: 0,
+                rounds: false,
+                store: &Unkept,
+                run: 0,
+            };
+            let variant = Variant { start: &new_base, rule: Rule::Head };
+            let whole = functions.fit(&[variant], &|_, _| Ok(())).unwrap().remove(0);
+
+            let input = CpuActivation::new(inputs.inputs.clone(), &inputs.sample_shape);
+            let mut walks = Walks::of(&functions, &[variant], &input);
+            walks.step(0);
+            let site = functions.sites(Rule::Head).remove(0);
+            let counted = Counted::of(&graph, &input);
+            let (tuned, result) = (walks.old_tuned(), walks.result(0));
+            let fitter =
+                Vocabulary { functions: &functions, counted: &counted, site: &site, tuned, result };
+            let found = fitter.fit();
+
+            let fit = found.fit.expect("a fit");
+            assert_eq!((fit.rows, fit.factor), (whole.layers[0].rows, whole.layers[0].factor));
+            assert!((fit.left - whole.layers[0].left).abs() < 1e-5);
+            assert_eq!(found.tensors.len(), 1 + usize::from(has_bias));
+            for (name, tensor) in found.tensors.iter() {
+                let off = tensor.sums(&whole.model[name], |a, b| f64::from(a - b).powi(2));
+                assert!(off < 1e-6 * tensor.inner(tensor), "{name}: {off}");
+                let moved = tensor.sums(&new_base[name], |a, b| f64::from(a - b).powi(2));
+                assert!(moved > 0.01, "{name}");
+            }
+        }
     }
 }
