@@ -11,7 +11,7 @@ use retune::engine::{
     training::{Dataset, Learner},
     transfer::{
         STATISTICS_SAMPLES, TransferError,
-        functional::{Fitted, Functions, Rule, Variant},
+        functional::{Fitted, Functions, Rule, Unkept, Variant},
     },
 };
 use safetensors::{Dtype, SafeTensors};

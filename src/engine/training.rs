@@ -68,6 +68,9 @@ const EVALUATION_BATCH: usize = 256;
 /// Logits of a language model that are held at once: 256 MB.
 const MAX_LOGITS: usize = 1 << 26;
 
+/// Weights of a model that an evaluation holds at once: 1 GB.
+pub const MAX_WEIGHTS: usize = 1 << 28;
+
 /// A graph on a device, with what has been spent on it.
 pub struct Learner<'a> {
     graph: &'a Graph,
@@ -80,6 +83,7 @@ pub struct Learner<'a> {
     token_types: Option<usize>,
     forward_flops: f64,
     max_logits: usize,
+    max_weights: usize,
     activation_bytes: usize,
     sample_gradients: AtomicU64,
     sample_forwards: AtomicU64,
@@ -115,6 +119,7 @@ impl<'a> Learner<'a> {
             forward_flops: flops::forward_flops(&program),
             program,
             max_logits: MAX_LOGITS,
+            max_weights: MAX_WEIGHTS,
             activation_bytes: micro_batch::ACTIVATION_BYTES,
             sample_gradients: AtomicU64::new(0),
             sample_forwards: AtomicU64::new(0),

@@ -38,9 +38,8 @@ pub mod widths;
 pub use alignment::Alignment;
 pub use candidate::{Candidate, Score};
 pub use error::TransferError;
-pub use evidence::{
-    AlphasByGroup, Evidence, FunctionalEvidence, FunctionalTrial, GroupEvidence, MapEvidence, Mask,
-};
+pub use evidence::{AlphasByGroup, Evidence, FunctionalEvidence, GroupEvidence, MapEvidence, Mask};
+pub use functional::FunctionalTrial;
 pub use gradient_store::{GradientStore, InMemory};
 pub use options::{Alpha, Head, Method, Schedule, Step};
 pub use problem::{Problem, RACE_STATISTICS, STATISTICS_SAMPLES, WEIGHT_ANCHOR};

@@ -59,8 +59,12 @@ impl<'b, 'a> Alignments<'b, 'a> {
         let work = Work::of(method);
         let progress =
             |done, total| context.advance(work.within(done), work.within(total), work.unit());
-        let problem =
-            Problem { shelf: &*gradients, start: self.start(), ..context.problem(&progress) };
+        let problem = Problem {
+            shelf: &*gradients,
+            fits: &*gradients,
+            start: self.start(),
+            ..context.problem(&progress)
+        };
         let alignment = if method == Method::WeightMatching {
             weight_matching(context, &problem)?
         } else {

@@ -23,6 +23,7 @@ use crate::{
         training::{Cost, Dataset, Evaluation, FineTunePlan, Learner, Teacher},
         transfer::{
             InMemory, Problem,
+            functional::Unkept,
             race::{Blocks, Race, Record, Rules, Track},
         },
     },
@@ -102,6 +103,7 @@ impl<'a> Context<'a> {
             seed: options.seed,
             ledger: &self.ledger,
             shelf: &InMemory,
+            fits: &Unkept,
             go_on,
         }
     }

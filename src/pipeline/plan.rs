@@ -24,7 +24,7 @@ use crate::{
         symmetry::Symmetry,
         tensors::{Signature, TensorInfo},
         training::{Load, flops::forward_flops},
-        transfer::{Method, ladder, methods::functional},
+        transfer::{Method, ladder},
     },
     storage::Storage,
 };
@@ -101,12 +101,7 @@ impl Forecast {
             Methods::Named(methods) => methods.iter().map(|method| Method::from(*method)).collect(),
             Methods::Auto => {
                 let has_labels = !samples.unlabelled.train;
-                let mut rungs =
-                    ladder::methods(samples.train > 0, has_labels, models.across_widths);
-                let shapes = models.target.values();
-                let values = shapes.map(|info| info.shape.iter().product::<usize>()).sum();
-                rungs.retain(|rung| *rung != Method::Functional || !functional::is_large(values));
-                rungs
+                ladder::methods(samples.train > 0, has_labels, models.across_widths)
             }
         };
         Ok(Self { models, samples, network, methods, timesteps })
@@ -120,6 +115,7 @@ impl Forecast {
             timesteps: self.timesteps,
             has_batch_norm: self.network.graph.has_batch_norm(),
             across_widths: self.models.across_widths,
+            parameters: self.network.parameters,
         });
         let passes = (3 * count.gradients + count.forwards) as f64;
         MethodPlan {
@@ -139,6 +135,7 @@ impl Forecast {
             methods,
             timesteps: *timesteps,
             parameters: network.parameters,
+            largest_tensor: models.target.values().map(elements).max().unwrap_or_default(),
             load: network.load,
             has_batch_norm: network.graph.has_batch_norm(),
             samples: samples.counts(),

@@ -1,5 +1,14 @@
 //! What `functional` must give where the right answer is known.
 
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use retune::engine::{
@@ -9,8 +18,10 @@ use retune::engine::{
     testing::ResNet,
     training::{Agreement, Dataset},
     transfer::{
-        FunctionalEvidence, Method, Problem, STATISTICS_SAMPLES, Schedule, Trajectory,
-        functional::Start, methods::align,
+        FunctionalEvidence, FunctionalTrial, Method, Problem, STATISTICS_SAMPLES, Schedule,
+        Trajectory, TransferError,
+        functional::{FitStore, FittedLayer, LayerKey, Start},
+        methods::align,
     },
 };
 use serde_json::json;
@@ -164,4 +175,95 @@ fn the_fit_does_not_depend_on_the_number_of_threads() {
         pool.install(|| case.transfer(&target).beside)
     };
     assert_eq!(run(1), run(3));
+}
+
+/// Keeps fitted layers, of which it takes so many before its run is interrupted.
+#[derive(Debug, Default)]
+struct Shelf {
+    layers: Mutex<BTreeMap<LayerKey, FittedLayer>>,
+    trials: Mutex<Option<Vec<FunctionalTrial>>>,
+    room: AtomicUsize,
+    kept: AtomicUsize,
+}
+
+impl FitStore for Shelf {
+    fn find_layer(&self, key: LayerKey) -> Option<FittedLayer> {
+        self.layers.lock().expect("no panic").get(&key).cloned()
+    }
+
+    fn keep_layer(&self, key: LayerKey, layer: FittedLayer) -> FittedLayer {
+        let _ = self.room.fetch_update(Relaxed, Relaxed, |room| room.checked_sub(1));
+        self.kept.fetch_add(1, Relaxed);
+        self.layers.lock().expect("no panic").insert(key, layer.clone());
+        layer
+    }
+
+    fn find_trials(&self) -> Option<Vec<FunctionalTrial>> {
+        self.trials.lock().expect("no panic").clone()
+    }
+
+    fn keep_trials(&self, trials: &[FunctionalTrial]) {
+        *self.trials.lock().expect("no panic") = Some(trials.to_vec());
+    }
+
+    fn forget_layers(&self, run: usize) {
+        self.layers.lock().expect("no panic").retain(|key, _| key.run != run);
+    }
+}
+
+/// Interrupted behind every layer, a fit goes on behind it, fits none again, and gives the same bytes; so
+/// of a network with batch norms as of a language model.
+#[test]
+fn an_interrupted_fit_goes_on_behind_its_last_layer() {
+    for (name, network) in [
+        (
+            "language model",
+            language_model(Projection::Grouped, Size { depth: 1, width: 16 }, false),
+        ),
+        ("resnet", resnet(ResNet { width: 4, image: 8, ..ResNet::CIFAR })),
+    ] {
+        let case = Case::of(network, 24, 0.3);
+        let target = case.network.parameters(8);
+        let learner = case.network.learner();
+        let symmetry = case.network.symmetry();
+        let trajectory =
+            Trajectory::linear(case.base.clone(), case.tuned.clone(), Schedule::Uniform, 1);
+        let profiler = Profiler::new(|| 0.0);
+
+        let run = |shelf: &Shelf, room: usize| {
+            shelf.room.store(room, Relaxed);
+            let go_on = |_, _| match shelf.room.load(Relaxed) {
+                0 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            };
+            let problem = Problem {
+                train: Some(&case.inputs),
+                fits: shelf,
+                go_on: &go_on,
+                ..Problem::new(&learner, &symmetry, &trajectory, &target, &profiler)
+            };
+            let found = align(Method::Functional, &problem, None, None)?;
+            let model = problem.finished(&found.transports[0], 1, 1.0);
+            Ok::<_, TransferError>((model, found.functional.expect("the method tells")))
+        };
+        let undisturbed = Shelf::default();
+        let (model, evidence) = run(&undisturbed, usize::MAX).expect("finite models");
+        let fits = undisturbed.kept.load(Relaxed);
+
+        let shelf = Shelf::default();
+        let (mut attempts, mut ended) = (0, None);
+        while ended.is_none() {
+            attempts += 1;
+            // A point may have several layers, one for each variant: an attempt ends behind all of them.
+            ended = run(&shelf, 1).ok();
+            assert!(attempts <= 2 * fits, "{name}: it does not go on");
+        }
+        let (again, told) = ended.expect("an end");
+        assert!(attempts > 5, "{name}: {attempts} attempts");
+        assert_eq!(shelf.kept.load(Relaxed), fits, "{name}: a layer was fitted again");
+        assert_eq!(told, evidence, "{name}");
+        for (tensor, values) in model.iter() {
+            assert_eq!(values.bytes(), again[tensor].bytes(), "{name}: {tensor}");
+        }
+    }
 }

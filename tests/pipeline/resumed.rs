@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
@@ -74,9 +75,8 @@ fn an_interrupted_weight_matching_goes_on_at_the_last_group() {
     assert_eq!(underway.extension().and_then(|e| e.to_str()), Some("underway"));
     let whole = fs::read_to_string(&underway).expect("text");
     let (_, resumed) = case.done(&spec);
-    let timing = |folder: &std::path::Path| {
-        read_json(&folder.join("report.json"))["timing"]["weight_matching"].clone()
-    };
+    let timing =
+        |folder: &Path| read_json(&folder.join("report.json"))["timing"]["weight_matching"].clone();
     assert_eq!(timing(&resumed), json!({"cached": false, "resumed": true}));
     are_the_same(&undisturbed, &resumed);
 
@@ -87,4 +87,41 @@ fn an_interrupted_weight_matching_goes_on_at_the_last_group() {
     let (_, again) = case.done(&spec);
     assert_eq!(timing(&again), json!({"cached": false, "resumed": false}));
     are_the_same(&undisturbed, &again);
+}
+
+/// Two trials of two layers, two of one, and the two layers of the result.
+#[test]
+fn an_interrupted_functional_goes_on_behind_its_last_layer() {
+    let mut case = Case::fresh();
+    let mut spec = case.spec();
+    spec["methods"] = json!(["functional"]);
+    let (_, undisturbed) = case.done(&spec);
+    let cache = case.folder.path().join("cache");
+    case.cache = Some(cache.clone());
+
+    let left = || -> Vec<_> {
+        let folders = fs::read_dir(cache.join("steps")).into_iter().flatten().flatten();
+        let files = folders.flat_map(|folder| fs::read_dir(folder.path()).expect("a folder"));
+        let names = files.map(|file| file.expect("readable").path());
+        names.filter(|path| path.extension().is_some_and(|e| e == "json")).collect()
+    };
+    // Asked before every node: behind the first layers.
+    let ended = case.run_with(&spec, &Until(AtomicUsize::new(4)));
+    assert!(matches!(ended, Err(Failure::Stopped(Stop::HandedBack))), "{ended:?}");
+    let layers = left();
+    assert!(!layers.is_empty(), "the first layer of both starts");
+    // What is cut off is fitted again.
+    let (entry, tensors) = (&layers[0], layers[0].with_extension("safetensors"));
+    let whole = fs::read(&tensors).expect("our own file");
+    fs::write(&tensors, &whole[..whole.len() - 1]).expect("our own file");
+    assert!(entry.exists());
+
+    let (_, resumed) = case.done(&spec);
+    assert!(left().is_empty(), "they go with the job");
+    let timing = &read_json(&resumed.join("report.json"))["timing"];
+    assert_eq!(timing["resumed_layers"], layers.len() - 1);
+    let model = |folder: &Path| fs::read(folder.join("model.safetensors")).expect("a model");
+    assert!(model(&undisturbed) == model(&resumed), "the model");
+    let told = |folder: &Path| read_json(&folder.join("report.json"))["candidates"].clone();
+    assert_eq!(told(&undisturbed), told(&resumed));
 }

@@ -226,6 +226,53 @@ async fn a_killed_fgmt_goes_on_where_it_was() {
     }
 }
 
+/// Entries of fitted layers under a worker's cache.
+fn fitted_layers(cache: &Path) -> usize {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    let of_jobs = entries(&cache.join("steps")).flat_map(|job| entries(&job.path()));
+    let names = of_jobs.filter_map(|file| file.file_name().into_string().ok());
+    names.filter(|name| name.starts_with("fit-") && name.ends_with(".json")).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_functional_goes_on_behind_its_last_layer() {
+    let case = Case::fresh().await;
+    for name in ["old", "tuned", "new"] {
+        write_model(&case.folder.path().join(name), 2048, name.len() as u64 * 31);
+    }
+    let cache = case.folder.path().join("cache");
+    let worker = || {
+        let mut command = case.command();
+        Process::start(command.env("RETUNE_WORKER_CACHE_DIR", &cache))
+    };
+    let id = case.queued_with("functional", 1).await;
+    let mut first = worker();
+    within("a layer is fitted", async || (fitted_layers(&cache) >= 1).then_some(())).await;
+    first.signal(Signal::SIGKILL);
+    first.ended().await;
+    assert!(!case.result(id).join("manifest.json").exists());
+    let left = fitted_layers(&cache);
+
+    let _second = worker();
+    case.succeeded_once(id).await;
+    assert_eq!(fitted_layers(&cache), 0, "they are removed in the end");
+    let again = case.queued_with("functional", 1).await;
+    case.succeeded_once(again).await;
+    let report = |id| -> Value {
+        serde_json::from_slice(&fs::read(case.result(id).join("report.json")).unwrap()).unwrap()
+    };
+    let (mut resumed, mut whole) = (report(id), report(again));
+    let found = resumed["timing"]["resumed_layers"].as_u64().unwrap();
+    assert!(found >= 1 && found <= left as u64, "{found} of {left} left");
+    assert_eq!(whole["timing"]["resumed_layers"], 0);
+    for report in [&mut resumed, &mut whole] {
+        report.as_object_mut().unwrap().remove("timing");
+    }
+    assert_eq!(resumed, whole);
+    let model = |id| fs::read(case.result(id).join("model.safetensors")).unwrap();
+    assert!(model(id) == model(again), "the model");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_stopped_past_its_lease_cannot_publish() {
     let case = Case::fresh().await;

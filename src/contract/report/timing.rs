@@ -53,6 +53,9 @@ pub struct Timing {
     /// Gradients that an earlier attempt had left.
     #[serde(deserialize_with = "lenient::part")]
     pub resumed_gradients: Option<usize>,
+    /// Layers of fits that an earlier attempt had left.
+    #[serde(deserialize_with = "lenient::part")]
+    pub resumed_layers: Option<usize>,
     #[serde(deserialize_with = "lenient::part")]
     pub peak_memory_bytes: Option<u64>,
     /// `job`, or `process` where the system does not tell the job's own.

@@ -21,8 +21,10 @@ mod gradients;
 mod kernels;
 mod linear;
 mod recompute;
+mod streamed;
 
 pub use activation::CpuActivation;
 pub use forward::{Stored, Trace, forward, moments, run_instruction};
 pub use gradients::Gradients;
 pub use recompute::stored_for_backward;
+pub use streamed::forward_streamed;

@@ -6,9 +6,13 @@ use faer::{
     dyn_stack::{MemBuffer, MemStack},
     linalg::{
         cholesky::llt::{factor, solve},
-        svd,
+        householder, qr, svd,
     },
 };
+use rayon::prelude::*;
+
+/// Right-hand sides that are solved for in one task.
+const TASK_COLUMNS: usize = 128;
 
 /// `A = U S Vᵀ`, thin.
 pub struct SingularValues {
@@ -42,6 +46,85 @@ pub fn singular_values(matrix: MatRef<f64>) -> Option<SingularValues> {
 
     let values = values.column_vector().iter().copied().collect();
     Some(SingularValues { u, v, values })
+}
+
+/// `A = Q R` of a matrix with at least as many rows as columns: `Q` thin, orthonormal also where the
+/// columns are not independent, and `R`.
+pub fn orthonormal(matrix: MatRef<f64>) -> (Mat<f64>, Mat<f64>) {
+    let (rows, columns) = matrix.shape();
+    let block = qr::no_pivoting::factor::recommended_block_size::<f64>(rows, columns);
+    let mut factored = matrix.to_owned();
+    let mut coefficients = Mat::zeros(block, columns);
+
+    let spec = Spec::default();
+    let need =
+        qr::no_pivoting::factor::qr_in_place_scratch::<f64>(rows, columns, block, Par::Seq, spec);
+    let mut memory = MemBuffer::new(need);
+    qr::no_pivoting::factor::qr_in_place(
+        factored.as_mut(),
+        coefficients.as_mut(),
+        Par::Seq,
+        MemStack::new(&mut memory),
+        spec,
+    );
+
+    let r = Mat::from_fn(columns, columns, |i, j| if i <= j { factored[(i, j)] } else { 0.0 });
+    let mut q = Mat::identity(rows, columns);
+    let need = householder::apply_block_householder_sequence_on_the_left_in_place_scratch::<f64>(
+        rows, block, columns,
+    );
+    let mut memory = MemBuffer::new(need);
+    householder::apply_block_householder_sequence_on_the_left_in_place_with_conj(
+        factored.as_ref(),
+        coefficients.as_ref(),
+        Conj::No,
+        q.as_mut(),
+        Par::Seq,
+        MemStack::new(&mut memory),
+    );
+    (q, r)
+}
+
+/// A symmetric positive definite matrix, factored once to be solved with many times.
+pub struct Positive {
+    /// `L`, below and on the diagonal.
+    lower: Mat<f64>,
+}
+
+impl Positive {
+    /// `A = L Lᵀ`; `None` where `A` is not positive definite.
+    pub fn of(mut matrix: Mat<f64>) -> Option<Self> {
+        let need =
+            factor::cholesky_in_place_scratch::<f64>(matrix.nrows(), Par::Seq, Spec::default());
+        let mut memory = MemBuffer::new(need);
+        factor::cholesky_in_place(
+            matrix.as_mut(),
+            factor::LltRegularization::default(),
+            Par::Seq,
+            MemStack::new(&mut memory),
+            Spec::default(),
+        )
+        .ok()?;
+        Some(Self { lower: matrix })
+    }
+
+    /// `A⁻¹ B`, columns of `B` side by side.
+    pub fn solve(&self, mut right: Mat<f64>) -> Mat<f64> {
+        let parts: Vec<_> = right.par_col_chunks_mut(TASK_COLUMNS).collect();
+        parts.into_par_iter().for_each(|part| {
+            let size = self.lower.nrows();
+            let need = solve::solve_in_place_scratch::<f64>(size, part.ncols(), Par::Seq);
+            let mut memory = MemBuffer::new(need);
+            solve::solve_in_place_with_conj(
+                self.lower.as_ref(),
+                Conj::No,
+                part,
+                Par::Seq,
+                MemStack::new(&mut memory),
+            );
+        });
+        right
+    }
 }
 
 /// `A⁻¹ B` of a symmetric positive definite `A`; `None` where it is not.
@@ -83,7 +166,11 @@ mod tests {
         // 4 · 1 + 2 · 2 = 8, 2 · 1 + 3 · 2 = 8.
         assert!((found[(0, 0)] - 1.0).abs() < 1e-12 && (found[(1, 0)] - 2.0).abs() < 1e-12);
         let indefinite = Mat::from_fn(2, 2, |i, j| [[1.0, 2.0], [2.0, 1.0]][i][j]);
-        assert!(solve_positive(indefinite, right.as_ref()).is_none());
+        assert!(solve_positive(indefinite.clone(), right.as_ref()).is_none());
+
+        let positive = Positive::of(matrix).unwrap();
+        assert!((positive.solve(right.clone()) - &found).norm_max() < 1e-12);
+        assert!(Positive::of(indefinite).is_none());
 
         let found =
             singular_values(Mat::from_fn(2, 2, |i, j| [[0.0, 3.0], [-2.0, 0.0]][i][j]).as_ref());
@@ -91,5 +178,16 @@ mod tests {
         assert!((values[0] - 3.0).abs() < 1e-12 && (values[1] - 2.0).abs() < 1e-12);
         let polar = &u * v.transpose();
         assert!((polar[(0, 1)] - 1.0).abs() < 1e-12 && (polar[(1, 0)] + 1.0).abs() < 1e-12);
+    }
+    /// Also of columns of which two are the same and one is nothing.
+    #[test]
+    fn an_orthonormal_basis_spans_the_columns() {
+        let matrix = Mat::from_fn(40, 4, |i, j| {
+            let column = [1.0, 0.3, 1.0, 0.0][j];
+            column * ((i * 7 + usize::from(j == 1) * i * i) % 11) as f64
+        });
+        let (q, r) = orthonormal(matrix.as_ref());
+        assert!((q.transpose() * &q - Mat::<f64>::identity(4, 4)).norm_max() < 1e-12);
+        assert!((&q * &r - &matrix).norm_max() < 1e-11);
     }
 }

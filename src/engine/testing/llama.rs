@@ -1,4 +1,4 @@
-//! A Llama classifier of any size, whose numbers are computed when they are read.
+//! A Llama of any size, classifier or language model, whose numbers are computed when they are read.
 
 use std::{ops::Range, sync::Arc};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::tensors::{Checkpoint, DType, Elements, HostTensor};
 
-/// The sizes of a Llama classifier.
+/// The sizes of a Llama.
 #[derive(Clone, Copy, Debug)]
 pub struct Llama {
     pub hidden: usize,
@@ -17,15 +17,17 @@ pub struct Llama {
     pub kv_heads: usize,
     pub vocabulary: usize,
     pub positions: usize,
+    /// 0: it is a language model.
     pub classes: usize,
 }
 
 impl Llama {
     /// `config.json`.
     pub fn config(&self) -> Value {
-        json!({
+        let task = if self.classes == 0 { "ForCausalLM" } else { "ForSequenceClassification" };
+        let mut config = json!({
             "model_type": "llama",
-            "architectures": ["LlamaForSequenceClassification"],
+            "architectures": [format!("Llama{task}")],
             "hidden_size": self.hidden,
             "intermediate_size": self.intermediate,
             "num_hidden_layers": self.layers,
@@ -36,8 +38,11 @@ impl Llama {
             "rms_norm_eps": 1e-5,
             "rope_theta": 10000.0,
             "hidden_act": "silu",
-            "num_labels": self.classes,
-        })
+        });
+        if self.classes > 0 {
+            config["num_labels"] = json!(self.classes);
+        }
+        config
     }
 
     /// Names and shapes.
@@ -63,7 +68,10 @@ impl Llama {
             }
         }
         shapes.push(("model.norm.weight".into(), vec![width]));
-        shapes.push(("score.weight".into(), vec![self.classes, width]));
+        shapes.push(match self.classes {
+            0 => ("lm_head.weight".into(), vec![self.vocabulary, width]),
+            classes => ("score.weight".into(), vec![classes, width]),
+        });
         shapes
     }
 

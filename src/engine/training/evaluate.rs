@@ -5,7 +5,10 @@ use super::{
     cross_entropy::{Scores, scores},
 };
 use crate::{
-    execution::{BatchNormMode, Weights},
+    execution::{
+        BatchNormMode, Executor, Weights,
+        cpu::{CpuActivation, forward_streamed},
+    },
     tensors::Checkpoint,
 };
 
@@ -26,15 +29,22 @@ impl Learner<'_> {
     /// # Panics
     /// When [`Learner::check`] would have refused the data.
     pub fn evaluate(&self, params: &Checkpoint, data: &Dataset) -> Evaluation {
+        if self.is_streamed(params) {
+            return self.evaluate_by(data, |batch| self.streamed_logits(params, batch));
+        }
         let weights = Weights::upload(&self.program, params, &self.executor);
         self.evaluate_weights(&weights, data)
     }
 
     pub(super) fn evaluate_weights(&self, weights: &Weights, data: &Dataset) -> Evaluation {
+        self.evaluate_by(data, |batch| self.logits(weights, batch, BatchNormMode::Running).0)
+    }
+
+    fn evaluate_by(&self, data: &Dataset, logits: impl Fn(Batch) -> Vec<f32>) -> Evaluation {
         let mut all = Scores::default();
         for batch in batches(data, self.logits_batch_size(data.sample_shape())) {
             let labels = batch.labels.clone();
-            let some = scores(&self.logits(weights, batch, BatchNormMode::Running).0, &labels);
+            let some = scores(&logits(batch), &labels);
             all.losses.extend(some.losses);
             all.predictions.extend(some.predictions);
         }
@@ -44,8 +54,24 @@ impl Learner<'_> {
 
     /// Row-major logits `[B, classes]` with the running statistics.
     pub fn predict(&self, params: &Checkpoint, batch: &Batch) -> Vec<f32> {
+        if self.is_streamed(params) {
+            return self.streamed_logits(params, batch.clone());
+        }
         let weights = Weights::upload(&self.program, params, &self.executor);
         self.logits(&weights, batch.clone(), BatchNormMode::Running).0
+    }
+
+    /// Whether a model's weights are read as they are needed: as f32 they would take much of the memory,
+    /// and they are the CPU's.
+    fn is_streamed(&self, params: &Checkpoint) -> bool {
+        let values: usize = params.iter().map(|(_, tensor)| tensor.len()).sum();
+        matches!(self.executor, Executor::Cpu) && values > self.max_weights
+    }
+
+    fn streamed_logits(&self, params: &Checkpoint, batch: Batch) -> Vec<f32> {
+        self.spent_forwards(batch.len());
+        let input = CpuActivation::new(batch.inputs, &batch.sample_shape);
+        forward_streamed(&self.program, params, input)
     }
 }
 
@@ -80,6 +106,13 @@ mod tests {
         assert_eq!(found.predictions, expected.predictions);
         assert!((found.loss - expected.mean_loss()).abs() < 1e-9);
         assert!((found.accuracy - expected.accuracy(&batch.labels)).abs() < 1e-12);
+
+        // Of a model too large to be held the weights are read as they are needed.
+        let mut streaming = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        streaming.max_weights = 3;
+        assert_eq!(streaming.evaluate(&params, &data), found);
+        assert_eq!(streaming.predict(&params, &batch), learner.predict(&params, &batch));
+        assert_eq!(streaming.cost().sample_forwards, 2 * batch.len() as u64);
 
         let wrong = |batch: &Batch| learner.check(&testing::dataset(batch)).unwrap_err();
         let mut labels = batch.clone();

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     by_group::GroupAlphas,
-    functional::{LayerFit, Rule, Start},
+    functional::{FunctionalTrial, LayerFit},
 };
 use crate::symmetry::{Fit, Permutation, Solution, Symmetry, assignment::Certificate};
 
@@ -102,17 +102,6 @@ pub struct FunctionalEvidence {
     pub trials: Vec<FunctionalTrial>,
     /// Of the fit in full.
     pub layers: Vec<LayerFit>,
-}
-
-/// One fit beside the old tuned model, on inputs that it has not seen.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct FunctionalTrial {
-    pub start: Start,
-    pub rule: Rule,
-    /// Share of predictions that are the old tuned model's.
-    pub agreement: f64,
-    /// Mean divergence from it, in nats.
-    pub divergence: f64,
 }
 
 impl Evidence {

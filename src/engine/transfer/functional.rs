@@ -10,22 +10,32 @@
 //! - the layer gets the ridge solution of `R` on its present inputs ([`ridge`]).
 //!
 //! The old base, the old tuned model, the new base and the results walk through the graph in step
-//! ([`walk`]), so that memory holds the activations around one point and the weights of one layer.
+//! ([`walks`]), so that memory holds the activations around one point and the weights of one layer. A
+//! fitted layer goes to the caller's [`FitStore`] as soon as it is made: there a later run finds it, and
+//! goes on behind it.
 
+mod apply;
 mod fitter;
 mod frame;
+mod kernel;
+mod layer;
 mod ridge;
 mod rows;
 mod sites;
+mod store;
+mod vocabulary;
 mod walk;
+mod walks;
 
 use serde::Serialize;
 
 use self::{
-    fitter::Fitter,
+    fitter::{Fitter, SharedKernel},
     rows::Counted,
     sites::Site,
-    walk::{Lifetimes, Walk},
+    vocabulary::Vocabulary,
+    walk::Lifetimes,
+    walks::Walks,
 };
 use crate::{
     execution::cpu::CpuActivation,
@@ -36,6 +46,7 @@ use crate::{
 };
 
 pub use sites::Rule;
+pub use store::{FitStore, FittedLayer, LayerKey, Unkept};
 
 /// What a fit starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -69,6 +80,13 @@ pub struct Functions<'a> {
     /// The output layer stays the new base's own.
     pub keeps_head: bool,
     pub seed: u64,
+    /// Fitted tensors are rounded to the new base's dtypes as they are made, and walked with as they will
+    /// be published; otherwise they are f32.
+    pub rounds: bool,
+    /// Where fitted layers are kept.
+    pub store: &'a dyn FitStore,
+    /// Tells the fits of one store apart.
+    pub run: usize,
 }
 
 /// One way to fit, of several that share what the old models and the new base see.
@@ -98,6 +116,17 @@ pub struct LayerFit {
     pub left: f64,
 }
 
+/// One fit beside the old tuned model, on inputs that it has not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct FunctionalTrial {
+    pub start: Start,
+    pub rule: Rule,
+    /// Share of predictions that are the old tuned model's.
+    pub agreement: f64,
+    /// Mean divergence from it, in nats.
+    pub divergence: f64,
+}
+
 impl Functions<'_> {
     /// Fits the layers of every variant, one after the other. `step` is asked before each point with
     /// `(done, total)`.
@@ -112,45 +141,64 @@ impl Functions<'_> {
         let sites: Vec<Vec<Site>> =
             variants.iter().map(|variant| self.sites(variant.rule)).collect();
         let all: Vec<&Site> = sites.iter().flatten().collect();
+        // Nobody looks at what stands behind the last point, nor at a vocabulary's logits all at once.
+        let logits = all.iter().find(|site| vocabulary::is_vocabulary(self, site));
+        let last = all.iter().map(|site| site.point() + 1).max().unwrap_or_default();
+        let walked = logits.map_or(last, |site| site.layer);
         let lifetimes = Lifetimes::of(self.program, &held_longer(self.graph, &all));
         let input = CpuActivation::new(self.inputs.inputs.clone(), &self.inputs.sample_shape);
         let counted = Counted::of(self.graph, &input);
 
-        let walk = |program, model: &Checkpoint| Walk::new(program, model.clone(), input.clone());
-        let mut models = Models {
-            old_base: walk(self.source_program, self.old_base),
-            old_tuned: walk(self.source_program, self.old_tuned),
-            new_base: walk(self.program, self.new_base),
-        };
-        let mut results: Vec<Walk> =
-            variants.iter().map(|variant| walk(self.program, variant.start)).collect();
-        results.iter_mut().for_each(|result| result.is_changed = true);
-
-        let mut layers = vec![Vec::new(); variants.len()];
+        let mut walks = Walks::of(self, variants, &input);
+        let mut found: Vec<Found> = variants.iter().map(|_| Found::default()).collect();
         for position in 0..self.graph.nodes.len() {
             step(position, self.graph.nodes.len())?;
-            models.each().into_iter().chain(&mut results).for_each(|walk| walk.step(position));
-
-            let here = |site: &&Site| site.point() == position;
-            let mut wanted = None;
-            for ((result, sites), layers) in results.iter_mut().zip(&sites).zip(&mut layers) {
-                for site in sites.iter().filter(here) {
-                    let fitter = Fitter { functions: self, counted: &counted, site };
-                    let wanted = match &mut wanted {
-                        Some(wanted) => &*wanted,
-                        none => &*none.insert(fitter.wanted(&models)?),
-                    };
-                    layers.extend(fitter.fit(wanted, result));
-                }
+            if position < walked {
+                walks.step(position);
             }
-            models
-                .each()
-                .into_iter()
-                .chain(&mut results)
-                .for_each(|walk| walk.release(position, &lifetimes));
+
+            let mut wanted = None;
+            for (variant, (sites, found)) in sites.iter().zip(&mut found).enumerate() {
+                for site in sites.iter().filter(|site| site.point() == position) {
+                    let key = LayerKey { run: self.run, variant, layer: site.layer };
+                    let fitter = Fitter { functions: self, counted: &counted, site };
+                    let layer = if let Some(layer) = self.store.find_layer(key) {
+                        let result = walks.own(variant);
+                        result.take(&layer.tensors);
+                        let path = site.path.iter().filter(|&&position| position < walked);
+                        path.for_each(|&position| result.step(position));
+                        layer
+                    } else {
+                        let layer = if position >= walked {
+                            let (tuned, result) = (walks.old_tuned(), walks.result(variant));
+                            let counted = &counted;
+                            Vocabulary { functions: self, counted, site, tuned, result }.fit()
+                        } else {
+                            let wanted = match &mut wanted {
+                                Some(wanted) => &*wanted,
+                                none => &*none.insert(fitter.wanted(&walks)?),
+                            };
+                            fitter.fit(wanted, walks.own(variant), &mut found.kernel)
+                        };
+                        let layer = self.store.keep_layer(key, layer);
+                        walks.own(variant).take(&layer.tensors);
+                        layer
+                    };
+                    found.layers.extend(layer.fit);
+                }
+                let result = walks.result(variant);
+                found.kernel = found.kernel.take().filter(|shared| result.holds(shared.operand));
+            }
+            walks.release(position, &lifetimes);
         }
-        let fitted = results.into_iter().zip(layers);
-        Ok(fitted.map(|(result, layers)| Fitted { model: result.params, layers }).collect())
+
+        let fitted = found.into_iter().enumerate();
+        Ok(fitted
+            .map(|(variant, Found { layers, .. })| Fitted {
+                model: walks.result(variant).params.clone(),
+                layers,
+            })
+            .collect())
     }
 
     fn sites(&self, rule: Rule) -> Vec<Site> {
@@ -170,7 +218,10 @@ pub fn held_values(graph: &Graph, program: &Program) -> usize {
 
     let mut alive = vec![Operand::Input];
     let mut most = 0;
-    for position in 0..program.instructions.len() {
+    // A vocabulary's logits are never held.
+    let outputs = program.shape(program.output()).last().copied().unwrap_or_default();
+    let walked = program.instructions.len() - usize::from(outputs >= vocabulary::LEAST_OUTPUTS);
+    for position in 0..walked {
         alive.push(Operand::Node(position));
         let sizes = alive.iter().map(|&operand| program.shape(operand).iter().product::<usize>());
         most = most.max(sizes.sum());
@@ -198,15 +249,10 @@ fn held_longer(graph: &Graph, sites: &[&Site]) -> Vec<(Operand, usize)> {
     sites.iter().flat_map(of_site).collect()
 }
 
-/// The models that are not changed, in step.
-struct Models<'m> {
-    old_base: Walk<'m>,
-    old_tuned: Walk<'m>,
-    new_base: Walk<'m>,
-}
-
-impl<'m> Models<'m> {
-    fn each(&mut self) -> [&mut Walk<'m>; 3] {
-        [&mut self.old_base, &mut self.old_tuned, &mut self.new_base]
-    }
+/// What a variant's fit has made so far.
+#[derive(Default)]
+struct Found {
+    layers: Vec<LayerFit>,
+    /// Of the rows that were read last.
+    kernel: Option<SharedKernel>,
 }

@@ -61,8 +61,6 @@ pub struct Known {
     pub has_labels: bool,
     /// The bases differ in width.
     pub across_widths: bool,
-    /// Several results of it are too much to hold at once.
-    pub is_large: bool,
     /// Validation loss of the target as it is; `None` where nobody has asked for it.
     pub target_loss: Option<f64>,
     /// `ln(classes)`
@@ -114,8 +112,6 @@ pub fn next(known: &Known, steps: &[Step], leader: Option<&Leader>) -> Option<St
     let method = *RUNGS.get(steps.len())?;
     let (taken, reason) = if known.across_widths && needs_equal_widths(method) {
         (false, "the bases differ in width: no permutation leads from one to the other".into())
-    } else if known.is_large && method == Method::Functional {
-        (false, "the model is large, and a fit of it is held in memory: name it to have it".into())
     } else if known.has_validation {
         by_validation(known, method, leader)
     } else {
@@ -210,10 +206,7 @@ fn by_diagnosis(known: &Known, method: Method) -> (bool, String) {
         Method::Identity => (related, format!("{verdict}: {numbers}")),
         // It chooses by the old tuned model's own predictions.
         Method::Functional => (!related && known.has_train, format!("{verdict}: {numbers}")),
-        Method::WeightMatching => {
-            let is_fitted = known.has_train && !known.is_large;
-            (!related && !is_fitted, format!("{verdict}: {numbers}"))
-        }
+        Method::WeightMatching => (!related && !known.has_train, format!("{verdict}: {numbers}")),
         _ => (false, "there is no validation split to choose by".into()),
     }
 }

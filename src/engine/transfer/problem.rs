@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{
     error::TransferError,
+    functional::{FitStore, Unkept},
     gradient_store::{GradientStore, InMemory},
     options::Head,
     trajectory::Trajectory,
@@ -54,6 +55,8 @@ pub struct Problem<'a> {
     pub ledger: &'a Profiler,
     /// Where gradient pairs are kept.
     pub shelf: &'a dyn GradientStore,
+    /// Where fitted layers are kept.
+    pub fits: &'a dyn FitStore,
     /// Asked before every timestep with `(done, total)`.
     pub go_on: &'a dyn Fn(usize, usize) -> ControlFlow<()>,
 }
@@ -84,6 +87,7 @@ impl<'a> Problem<'a> {
             seed: 0,
             ledger: profiler,
             shelf: &InMemory,
+            fits: &Unkept,
             go_on: &|_, _| ControlFlow::Continue(()),
         }
     }

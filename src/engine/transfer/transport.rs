@@ -137,6 +137,8 @@ impl Transport {
 
         match &self.frame {
             Frame::Permutation(_) => shifted,
+            // A result that is too large for memory lies on a disk.
+            Frame::Fitted(fitted) if fitted[name].is_lazy() => shifted,
             // Its update is in memory, and would stay there.
             Frame::Maps(_) | Frame::Fitted(_) => shifted.held(),
         }

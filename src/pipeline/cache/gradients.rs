@@ -1,6 +1,7 @@
 //! Gradient pairs on this machine's disk: FGMT's steps survive a killed worker, and models of which
 //! two gradients a timestep do not fit into memory are matched from files. Of GMT, which draws its pairs
-//! anew at every step, it is the end of each step that survives.
+//! anew at every step, it is the end of each step that survives. Of `functional` it is every layer: a fit
+//! goes on behind the last one, and the result of a large model is read from these files.
 //!
 //! A folder a job and method, under the cache, named by everything that the pairs depend on: the
 //! inputs' digests, the specification, this program, device and threads. A gradient is a file and,
@@ -19,7 +20,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{checksummed, resume};
+use super::{checksummed, fitted, resume};
 use crate::{
     artifacts::tensors,
     contract::spec::Methods,
@@ -27,7 +28,9 @@ use crate::{
         tensors::Checkpoint,
         transfer::{
             Method,
+            functional::{FitStore, FittedLayer, FunctionalTrial, LayerKey},
             gradient_store::{GradientKey, GradientStore, Reached, Side},
+            methods::functional,
         },
     },
     pipeline::{
@@ -51,7 +54,9 @@ pub struct DiskGradients<'a> {
     /// The folder outlives this attempt.
     lasting: bool,
     in_memory: bool,
+    fits_in_memory: bool,
     found: AtomicUsize,
+    found_layers: AtomicUsize,
 }
 
 impl<'a> DiskGradients<'a> {
@@ -68,13 +73,25 @@ impl<'a> DiskGradients<'a> {
             let scratch = job.scratch.join(job.id.to_string());
             (scratch.join(method.name()), false)
         };
-        let (in_memory, found) = (bytes <= IN_MEMORY, AtomicUsize::new(0));
-        Self { progress: job.progress, folder, lasting, in_memory, found }
+        Self {
+            progress: job.progress,
+            folder,
+            lasting,
+            in_memory: bytes <= IN_MEMORY,
+            fits_in_memory: !functional::is_large(parameters),
+            found: AtomicUsize::new(0),
+            found_layers: AtomicUsize::new(0),
+        }
     }
 
     /// Gradients that an earlier attempt had left, or what had been made of them.
     pub fn found(&self) -> usize {
         self.found.load(Ordering::Relaxed)
+    }
+
+    /// Layers of fits that an earlier attempt had left.
+    pub fn found_layers(&self) -> usize {
+        self.found_layers.load(Ordering::Relaxed)
     }
 
     /// Removes the folder: the method has what it wanted.
@@ -99,6 +116,57 @@ impl<'a> DiskGradients<'a> {
         self.folder.join(format!("{step:05}-reached.json"))
     }
 
+    /// A layer that was kept, where its digest agrees with what its entry says.
+    fn read_layer(&self, key: LayerKey, entry: &str) -> io::Result<FittedLayer> {
+        let (sha256, fit) =
+            fitted::layer_of_text(entry).ok_or_else(|| checksummed::broken("is no layer's"))?;
+        let Some(expected) = sha256 else {
+            return Ok(FittedLayer { fit, ..FittedLayer::default() });
+        };
+        let path = self.layer(key).with_extension("safetensors");
+        if sha256_of_file(&path)? != expected {
+            return Err(checksummed::broken("has another digest than its entry says"));
+        }
+        let tensors = tensors::open_own(&path)?;
+        let tensors = if self.fits_in_memory { tensors.held() } else { tensors };
+        Ok(FittedLayer { fit, tensors })
+    }
+
+    /// The layer's tensors and then its entry, with which it can be found.
+    fn write_layer(&self, key: LayerKey, layer: &FittedLayer) -> io::Result<FittedLayer> {
+        let entry = self.layer(key);
+        let path = entry.with_extension("safetensors");
+        let mut kept = layer.clone();
+        let mut sha256 = None;
+        if !layer.tensors.is_empty() {
+            fs::create_dir_all(&self.folder)?;
+            let incoming = path.with_extension(format!("{}.incoming", std::process::id()));
+            write_tensors(&incoming, &layer.tensors)?;
+            sha256 = Some(sha256_of_file(&incoming)?);
+            fs::rename(&incoming, &path)?;
+            if !self.fits_in_memory {
+                kept.tensors = tensors::open_own(&path)?;
+            }
+        }
+        if self.lasting {
+            checksummed::write(
+                &entry,
+                &fitted::text_of_layer(sha256.as_deref(), layer.fit.as_ref()),
+            )?;
+        }
+        Ok(kept)
+    }
+
+    /// Where a layer's entry lies; its tensors lie beside it.
+    fn layer(&self, key: LayerKey) -> PathBuf {
+        let LayerKey { run, variant, layer } = key;
+        self.folder.join(format!("fit-{run}-{variant}-{layer:05}.json"))
+    }
+
+    fn trials(&self) -> PathBuf {
+        self.folder.join("trials.json")
+    }
+
     fn read(&self, path: &Path) -> io::Result<Checkpoint> {
         let expected = fs::read_to_string(digest_of(path))?;
         if sha256_of_file(path)? != expected.trim() {
@@ -113,10 +181,7 @@ impl<'a> DiskGradients<'a> {
         // Not to be found until it is whole.
         let _ = fs::remove_file(digest_of(path));
         let incoming = path.with_extension(format!("{}.incoming", std::process::id()));
-        let mut file = BufWriter::new(File::create(&incoming)?);
-        tensors::to_pieces(gradient).pieces.try_for_each(|piece| file.write_all(&piece))?;
-        file.flush()?;
-        drop(file);
+        write_tensors(&incoming, gradient)?;
         let digest = sha256_of_file(&incoming)?;
         fs::rename(&incoming, path)?;
         fs::write(digest_of(path), digest)
@@ -194,6 +259,71 @@ impl GradientStore for DiskGradients<'_> {
     }
 }
 
+impl FitStore for DiskGradients<'_> {
+    fn find_layer(&self, key: LayerKey) -> Option<FittedLayer> {
+        let path = self.layer(key);
+        if !self.lasting {
+            return None;
+        }
+        let found = checksummed::read(&path)
+            .and_then(|entry| entry.map(|entry| self.read_layer(key, &entry)).transpose());
+        match found {
+            Ok(layer) => {
+                self.found_layers.fetch_add(usize::from(layer.is_some()), Ordering::Relaxed);
+                layer
+            }
+            Err(error) => {
+                tracing::warn!(%error, file = %path.display(), "not usable; fitted again");
+                None
+            }
+        }
+    }
+
+    fn keep_layer(&self, key: LayerKey, layer: FittedLayer) -> FittedLayer {
+        if self.fits_in_memory && !self.lasting {
+            return layer;
+        }
+        self.write_layer(key, &layer).unwrap_or_else(|error| {
+            let file = self.layer(key);
+            tracing::warn!(%error, file = %file.display(), "not written; kept in memory");
+            layer
+        })
+    }
+
+    fn find_trials(&self) -> Option<Vec<FunctionalTrial>> {
+        if !self.lasting {
+            return None;
+        }
+        let text = checksummed::read(&self.trials());
+        let text = text.unwrap_or_else(|error| {
+            tracing::warn!(%error, file = %self.trials().display(), "not usable; tried again");
+            None
+        });
+        fitted::trials_of_text(&text?)
+    }
+
+    fn keep_trials(&self, trials: &[FunctionalTrial]) {
+        if !self.lasting {
+            return;
+        }
+        let written = checksummed::write(&self.trials(), &fitted::text_of_trials(trials));
+        if let Err(error) = written {
+            tracing::warn!(%error, file = %self.trials().display(), "not written");
+        }
+    }
+
+    fn forget_layers(&self, run: usize) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let of_run = format!("fit-{run}-");
+        for entry in entries.flatten() {
+            let is_old = entry.file_name().to_str().is_some_and(|name| name.starts_with(&of_run));
+            if is_old && let Err(error) = fs::remove_file(entry.path()) {
+                tracing::debug!(%error, file = %entry.path().display(), "could not remove");
+            }
+        }
+    }
+}
+
 impl fmt::Debug for DiskGradients<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("DiskGradients").field(&self.folder).finish()
@@ -206,6 +336,12 @@ impl Drop for DiskGradients<'_> {
             self.done();
         }
     }
+}
+
+fn write_tensors(path: &Path, tensors: &Checkpoint) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    tensors::to_pieces(tensors).pieces.try_for_each(|piece| file.write_all(&piece))?;
+    file.flush()
 }
 
 fn digest_of(path: &Path) -> PathBuf {

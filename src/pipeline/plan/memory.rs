@@ -3,7 +3,10 @@
 use super::sizes::{EVALUATION_BATCH, Job};
 use crate::{
     contract::spec::Labels,
-    engine::transfer::{Method, candidate::MOST_ARMS, methods::functional},
+    engine::{
+        training::MAX_WEIGHTS,
+        transfer::{Method, candidate::MOST_ARMS, methods::functional},
+    },
     pipeline::{retraining::BATCH as FEW_SHOT_BATCH, touch_up::TouchUp},
 };
 
@@ -62,6 +65,11 @@ impl Job<'_> {
         4.0 * self.parameters as f64
     }
 
+    /// The largest tensor as it is read and as it is computed with.
+    fn one_tensor(&self) -> f64 {
+        6.0 * self.largest_tensor as f64
+    }
+
     /// The process and the samples.
     fn always(&self) -> f64 {
         PROCESS + self.bytes.held as f64
@@ -99,11 +107,12 @@ impl Job<'_> {
         }
 
         if methods.iter().any(is_fit) && self.samples.train > 0 {
-            // Activations of seven models, bounded, and four results; of a large model one.
+            // Activations of seven models, bounded, and four results; those of a large model lie on a disk.
             let samples = self.samples.train.min(functional::MOST_SAMPLES) as f64;
             let activations = 7.0 * 4.0 * samples * 3.0 * self.load.largest;
             let held = activations.min(functional::MAX_ACTIVATIONS as f64);
-            let results = (4.0 * model).min(functional::MAX_RESULTS as f64).max(model);
+            let is_large = functional::is_large(self.parameters);
+            let results = if is_large { self.one_tensor() } else { 4.0 * model };
             let rows = (6.0 * 8.0 * samples * self.load.largest).min(FITTED_ROWS);
             stages.push(("functional", always + held + results + rows));
         }
@@ -111,11 +120,13 @@ impl Job<'_> {
         if self.samples.validation > 0 {
             let batch = self.samples.validation.min(EVALUATION_BATCH) as f64;
             let activations = 3.0 * 4.0 * batch * self.load.largest;
+            // A large model's weights are read as they are needed.
+            let weights = if self.parameters > MAX_WEIGHTS { self.one_tensor() } else { model };
             // Models by maps are held while they race; others are computed while they are read.
             let has_maps =
                 methods.iter().any(|method| matches!(method, Method::Bico | Method::Theseus));
-            let models = if has_maps { MOST_ARMS as f64 } else { 1.0 };
-            stages.push(("evaluating", always + models * model + activations));
+            let models = if has_maps { MOST_ARMS as f64 * model } else { weights };
+            stages.push(("evaluating", always + models + activations));
         }
 
         stages

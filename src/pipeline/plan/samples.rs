@@ -57,6 +57,7 @@ pub struct MethodRun<'a> {
     pub timesteps: usize,
     pub has_batch_norm: bool,
     pub across_widths: bool,
+    pub parameters: usize,
 }
 
 /// Models that are evaluated to choose step and α, at most.
@@ -197,7 +198,7 @@ impl Samples {
     }
 
     fn aligning(&self, of: MethodRun) -> Count {
-        let MethodRun { method, spec, timesteps, has_batch_norm, across_widths } = of;
+        let MethodRun { method, spec, timesteps, has_batch_norm, across_widths, parameters } = of;
         let batch = self.batch(spec);
         let both = 2 * STATISTICS_SAMPLES.min(self.train);
         match method {
@@ -214,7 +215,11 @@ impl Samples {
             Method::Theseus => Count::new(0, both),
             Method::Functional => Count::new(
                 0,
-                functional::forwards(self.train.min(functional::MOST_SAMPLES), across_widths),
+                functional::forwards(
+                    self.train.min(functional::MOST_SAMPLES),
+                    across_widths,
+                    functional::is_large(parameters),
+                ),
             ),
             Method::Identity | Method::WeightMatching => Count::default(),
         }

@@ -193,8 +193,9 @@ impl Job<'_> {
 
     /// Four models over the inputs for every fit, and as many products again for what is solved.
     fn functional(&self) -> Work {
-        let forwards =
-            functional::forwards(self.samples.train.min(functional::MOST_SAMPLES), false) as f64;
+        let samples = self.samples.train.min(functional::MOST_SAMPLES);
+        let is_large = functional::is_large(self.parameters);
+        let forwards = functional::forwards(samples, false, is_large) as f64;
         Work {
             forwards: SOLVING_SHARE * forwards,
             batches: forwards / self.batch().max(1.0),
@@ -408,6 +409,7 @@ mod tests {
             methods: &[Method::Fgmt],
             timesteps: 3,
             parameters: 24,
+            largest_tensor: 12,
             load: Load::of(&program),
             has_batch_norm: false,
             samples: SampleCounts { train: 20, ..SampleCounts::default() },

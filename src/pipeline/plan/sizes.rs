@@ -31,6 +31,8 @@ pub struct Job<'a> {
     pub methods: &'a [Method],
     pub timesteps: usize,
     pub parameters: usize,
+    /// Values of the largest tensor.
+    pub largest_tensor: usize,
     pub load: Load,
     pub has_batch_norm: bool,
     pub samples: SampleCounts,

@@ -6,7 +6,6 @@ use crate::{
     engine::transfer::{
         Method, Transport,
         ladder::{self, Known, Leader, Step},
-        methods::functional,
         race::Record,
     },
     pipeline::{baselines, comparison::Measured, diagnose::Diagnosis, failure::Failure},
@@ -46,8 +45,6 @@ impl Selector<'_, '_> {
     /// to tell whether they are of one lineage.
     fn known(&mut self, diagnosis: &Diagnosis) -> Result<Known, Failure> {
         let context = self.context;
-        let shapes = context.inputs.signature.values();
-        let values = shapes.map(|info| info.shape.iter().product::<usize>()).sum();
         let mut known = Known {
             cosine: diagnosis.base_cosines.matrices,
             fixed_points: None,
@@ -55,7 +52,6 @@ impl Selector<'_, '_> {
             has_train: context.inputs.splits.train.is_some(),
             has_labels: !context.inputs.splits.unlabelled.train,
             across_widths: context.inputs.source.is_some(),
-            is_large: functional::is_large(values),
             target_loss: None,
             loss_of_guessing: (context.learner.classes() as f64).ln(),
         };

@@ -1,18 +1,23 @@
-//! One layer: what should stand at its point, and the weights that put it there.
+//! One layer: what should stand at its point, and the regression that brings it there.
 
 use faer::Mat;
 
 use super::{
-    Functions, LayerFit, Models, frame, is_output,
+    Functions, LayerFit, apply,
+    frame::Frame,
+    is_output,
+    kernel::{self, Kernel},
+    layer::{Layer, vector},
     ridge::{Fit, Regression},
     rows::{self, Counted, Row, Window},
     sites::Site,
+    store::FittedLayer,
     walk::Walk,
+    walks::Walks,
 };
 use crate::{
-    execution::{Moments, cpu::moments},
+    execution::cpu::moments,
     network::{Op, Operand, op::Pair},
-    tensors::{Checkpoint, HostTensor, matmul::exact_product},
     transfer::error::TransferError,
 };
 
@@ -29,6 +34,14 @@ pub struct Wanted {
     values: Mat<f64>,
 }
 
+/// The kernel of the rows that a result's layers read last: query, key and value read the same.
+pub struct SharedKernel {
+    pub operand: Operand,
+    rows: Vec<Row>,
+    has_intercept: bool,
+    kernel: Kernel,
+}
+
 /// Fits one layer.
 pub struct Fitter<'f> {
     pub functions: &'f Functions<'f>,
@@ -38,28 +51,44 @@ pub struct Fitter<'f> {
 
 impl Fitter<'_> {
     /// What should stand at the point, for every variant the same.
-    pub fn wanted(&self, models: &Models) -> Result<Wanted, TransferError> {
+    pub fn wanted(&self, walks: &Walks) -> Result<Wanted, TransferError> {
         let point = Operand::Node(self.site.point());
         let Functions { graph, seed, .. } = *self.functions;
         let most = rows::most_rows(self.width());
-        let new = models.new_base.at(point);
+        let new = walks.new_base().at(point);
         let rows = self.counted.rows(new, most, seed);
 
-        let tuned = rows::matrix(models.old_tuned.at(point), &rows);
+        let tuned = rows::matrix(walks.old_tuned().at(point), &rows);
         if is_output(graph, self.site) {
             return Ok(Wanted { rows, values: tuned });
         }
 
-        let (old, new) = (rows::matrix(models.old_base.at(point), &rows), rows::matrix(new, &rows));
-        let frame = frame::between(old.as_ref(), new.as_ref())?;
+        let old = rows::matrix(walks.old_base().at(point), &rows);
+        let new = rows::matrix(new, &rows);
+        let frame = Frame::between(old.as_ref(), new.as_ref())?;
         let moved = tuned - old;
-        let values = new + exact_product(moved.as_ref(), frame.as_ref());
+        let values = new + frame.carried(moved.as_ref());
         Ok(Wanted { rows, values })
     }
 
+    /// Fits the layer and walks its path once more.
+    pub fn fit(
+        &self,
+        wanted: &Wanted,
+        result: &mut Walk,
+        shared: &mut Option<SharedKernel>,
+    ) -> FittedLayer {
+        self.fitted(wanted, result, shared).unwrap_or_default()
+    }
+
     /// `None` where the inputs tell nothing of what is missing.
-    pub fn fit(&self, wanted: &Wanted, result: &mut Walk) -> Option<LayerFit> {
-        let layer = self.layer(result);
+    fn fitted(
+        &self,
+        wanted: &Wanted,
+        result: &mut Walk,
+        shared: &mut Option<SharedKernel>,
+    ) -> Option<FittedLayer> {
+        let layer = Layer::of(&self.functions.graph.nodes[self.site.layer].op, &result.params);
         let now = rows::matrix(result.at(Operand::Node(self.site.point())), &wanted.rows);
         let mut residuals = &wanted.values - &now;
         if is_output(self.functions.graph, self.site) {
@@ -68,36 +97,65 @@ impl Fitter<'_> {
         let scale = self.scale(result, &layer);
         divide(&mut residuals, &scale);
 
-        let fits = self.regress(result, &layer, &wanted.rows, &residuals);
+        let fits = match self.kernel(result, &layer, &wanted.rows, shared) {
+            Some(kernel) => vec![by_kernel(kernel, &residuals)],
+            None => self.regress(result, &layer, &wanted.rows, &residuals),
+        };
         let (factor, left) = fits.iter().flatten().map(|fit| (fit.factor, fit.left)).next()?;
-        self.apply(result, &layer, &scale, fits);
+
+        let change = apply::Change {
+            site: self.site,
+            layer: &layer,
+            norm: self.norm(),
+            scale: &scale,
+            rounds: self.functions.rounds,
+        };
+        let tensors = change.apply(result, &fits);
         let rows = wanted.rows.len();
-        Some(LayerFit { layer: layer.param.to_owned(), rows, factor, left })
+        let fit = Some(LayerFit { layer: layer.param.to_owned(), rows, factor, left });
+        Some(FittedLayer { fit, tensors })
+    }
+
+    /// What the layer's rows have in common with those of another that reads the same; `None` where it is
+    /// regressed by the products of its inputs.
+    fn kernel<'s>(
+        &self,
+        result: &Walk,
+        layer: &Layer,
+        rows: &[Row],
+        shared: &'s mut Option<SharedKernel>,
+    ) -> Option<&'s Kernel> {
+        let operand = self.functions.graph.nodes[self.site.layer].inputs[0];
+        let is_linear = matches!(layer.op, Op::Linear { .. });
+        if !is_linear || !kernel::is_apt(rows.len(), layer.width) {
+            return None;
+        }
+
+        let has_intercept = self.has_intercept(layer);
+        let found = shared.take().filter(|shared| {
+            shared.operand == operand
+                && shared.has_intercept == has_intercept
+                && shared.rows == rows
+        });
+        let shared = shared.insert(found.unwrap_or_else(|| {
+            let x = result.at(operand);
+            let kernel =
+                Kernel::of(rows::matrix(x, rows), held_back(x.batch(), rows), has_intercept);
+            SharedKernel { operand, rows: rows.to_vec(), has_intercept, kernel }
+        }));
+        Some(&shared.kernel)
+    }
+
+    /// Whether the regression has an intercept: somewhere it can be put.
+    fn has_intercept(&self, layer: &Layer) -> bool {
+        layer.has_bias || self.norm().is_some()
     }
 
     /// Inputs of one output of the layer, or its outputs where they are more.
     fn width(&self) -> usize {
         let node = &self.functions.graph.nodes[self.site.layer];
-        let weight =
-            &self.functions.new_base[&format!("{}.weight", node.op.param().unwrap_or_default())];
-        let outputs = outputs(&node.op, weight);
-        outputs.max(weight.len() / outputs)
-    }
-
-    /// The layer as it is, with what its fit needs.
-    fn layer(&self, result: &Walk) -> Layer<'_> {
-        let node = &self.functions.graph.nodes[self.site.layer];
-        let param = node.op.param().unwrap_or_default();
-        let params = &result.params;
-        let weight = &params[&format!("{param}.weight")];
-        let groups = match node.op {
-            Op::Conv2d { groups, .. } => groups,
-            _ => 1,
-        };
-        let outputs = outputs(&node.op, weight);
-        let width = weight.len() / outputs;
-        let has_bias = params.get(&format!("{param}.bias")).is_some();
-        Layer { op: &node.op, param, groups, outputs, width, has_bias }
+        let layer = Layer::of(&node.op, self.functions.new_base);
+        layer.outputs.max(layer.width)
     }
 
     /// What a change of the layer's output is multiplied by at the point, by channel.
@@ -154,10 +212,8 @@ impl Fitter<'_> {
             &[_, _, height, width] => Pair(height, width),
             _ => Pair(1, 1),
         };
-        let samples = x.batch();
-        let first_held = samples - (samples as f64 * HELD_BACK).round() as usize;
-        let held_back = rows.iter().filter(|row| row.0 >= first_held).count();
-        let takes_intercept = layer.has_bias || self.norm().is_some();
+        let held_back = held_back(x.batch(), rows);
+        let has_intercept = self.has_intercept(layer);
         let each = layer.outputs / layer.groups;
         let channels = rows::channels(x) / layer.groups;
 
@@ -172,132 +228,24 @@ impl Fitter<'_> {
                     x: rows::inputs(layer.op, x, window, rows),
                     residuals: residuals.subcols(group * each, each).to_owned(),
                     held_back,
-                    centred: takes_intercept,
+                    centred: has_intercept,
                 };
                 regression.fit()
             })
             .collect()
     }
-
-    /// Writes the fits into the result and walks its path once more.
-    fn apply(&self, result: &mut Walk, layer: &Layer, scale: &[f64], fits: Vec<Option<Fit>>) {
-        let before = self.norm().map(|_| moments(result.at(Operand::Node(self.site.layer))));
-        let each = layer.outputs / layer.groups;
-        let name = format!("{}.weight", layer.param);
-        let weight = result.params[&name].clone();
-        let mut values = weight.f32().into_owned();
-        let mut intercept = vec![0.0; layer.outputs];
-        let transposed = matches!(layer.op, Op::Linear { transposed: true, .. });
-
-        for (group, fit) in fits.into_iter().enumerate() {
-            let Some(fit) = fit else { continue };
-            for output in 0..each {
-                let channel = group * each + output;
-                if scale[channel].is_infinite() {
-                    continue;
-                }
-                intercept[channel] = fit.intercept[output];
-                for input in 0..layer.width {
-                    let at = if transposed {
-                        input * layer.outputs + channel
-                    } else {
-                        channel * layer.width + input
-                    };
-                    values[at] = (f64::from(values[at]) + fit.weight[(output, input)]) as f32;
-                }
-            }
-        }
-        let params = &mut result.params;
-        params.insert(name, HostTensor::from_f32(weight.shape().to_vec(), values));
-
-        match (self.norm(), before) {
-            (Some((norm, eps)), Some(before)) => {
-                result.step(self.site.layer);
-                let after = moments(result.at(Operand::Node(self.site.layer)));
-                renormalise(
-                    &mut result.params,
-                    Renormalisation {
-                        norm,
-                        eps,
-                        before: &before,
-                        after: &after,
-                        intercept: &intercept,
-                    },
-                );
-            }
-            _ if layer.has_bias => {
-                add(&mut result.params, &format!("{}.bias", layer.param), &intercept);
-            }
-            _ => {}
-        }
-        for &position in &self.site.path {
-            result.step(position);
-        }
-    }
 }
 
-/// A layer to be fitted.
-struct Layer<'l> {
-    op: &'l Op,
-    param: &'l str,
-    groups: usize,
-    outputs: usize,
-    /// Inputs of one output: channels of a group × kernel positions.
-    width: usize,
-    has_bias: bool,
+/// Rows of the samples by which ridges are chosen: the last.
+pub fn held_back(samples: usize, rows: &[Row]) -> usize {
+    let first = samples - (samples as f64 * HELD_BACK).round() as usize;
+    rows.iter().filter(|row| row.0 >= first).count()
 }
 
-/// A norm behind a layer that changed, with what the layer put out before and after, and what is to be
-/// added to that.
-struct Renormalisation<'r> {
-    norm: &'r str,
-    eps: f64,
-    before: &'r Moments,
-    after: &'r Moments,
-    intercept: &'r [f64],
-}
-
-/// Channels that a layer puts out.
-fn outputs(op: &Op, weight: &HostTensor) -> usize {
-    match op {
-        Op::Linear { transposed: true, .. } => weight.shape()[1],
-        _ => weight.shape()[0],
-    }
-}
-
-/// Makes the norm by its new moments what it was by its old ones, with the intercept added: γ' = s σ',
-/// β' = β + s (intercept + mean' − mean) with s = γ / σ.
-fn renormalise(params: &mut Checkpoint, change: Renormalisation) {
-    let Renormalisation { norm, eps, before, after, intercept } = change;
-    let channels = before.mean.len();
-    let (weight, bias) = (format!("{norm}.weight"), format!("{norm}.bias"));
-    let gamma = vector(params, &weight).unwrap_or_else(|| vec![1.0; channels]);
-    let deviation = |variance: f64| (variance + eps).sqrt();
-    let slopes: Vec<f64> =
-        gamma.iter().zip(&before.variance).map(|(gamma, &v)| gamma / deviation(v)).collect();
-
-    let new_gamma = slopes.iter().zip(&after.variance).map(|(slope, &v)| slope * deviation(v));
-    let new_gamma: Vec<f32> = new_gamma.map(|v| v as f32).collect();
-    let shift: Vec<f64> = (0..channels)
-        .map(|c| slopes[c] * (intercept[c] + after.mean[c] - before.mean[c]))
-        .collect();
-
-    if params.get(&weight).is_some() {
-        params.insert(weight, HostTensor::from_f32(vec![channels], new_gamma));
-    }
-    add(params, &bias, &shift);
-}
-
-/// Adds to a vector, if it is there.
-fn add(params: &mut Checkpoint, name: &str, shift: &[f64]) {
-    let Some(values) = vector(params, name) else { return };
-    let values: Vec<f32> = values.iter().zip(shift).map(|(v, shift)| (v + shift) as f32).collect();
-    params.insert(name.to_owned(), HostTensor::from_f32(vec![values.len()], values));
-}
-
-fn vector(params: &Checkpoint, name: &str) -> Option<Vec<f64>> {
-    let tensor = params.get(name)?;
-    Some(tensor.f32().iter().map(|&v| f64::from(v)).collect())
+fn by_kernel(kernel: &Kernel, residuals: &Mat<f64>) -> Option<Fit> {
+    let chosen = kernel.choose(&kernel.errors(residuals.as_ref()))?;
+    let (weight, intercept) = kernel.solver(chosen.factor)?.fit(residuals.as_ref())?;
+    Some(Fit { weight, intercept, factor: chosen.factor, left: chosen.left })
 }
 
 /// Logits count up to a constant.

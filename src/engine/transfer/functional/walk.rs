@@ -14,7 +14,8 @@ use crate::{
     tensors::Checkpoint,
 };
 
-/// A model on its way.
+/// A model on its way. Cloning shares what it holds.
+#[derive(Clone)]
 pub struct Walk<'m> {
     program: &'m Program,
     pub params: Checkpoint,
@@ -60,11 +61,23 @@ impl<'m> Walk<'m> {
         self.alive.insert(Operand::Node(position), output);
     }
 
+    /// Takes tensors in the place of its own.
+    pub fn take(&mut self, tensors: &Checkpoint) {
+        for (name, tensor) in tensors.iter() {
+            self.params.insert(name, tensor.clone());
+        }
+    }
+
     /// Lets go of what nobody reads after this node.
     pub fn release(&mut self, position: usize, lifetimes: &Lifetimes) {
         self.alive.retain(|operand, _| {
             *operand == Operand::Node(position) || lifetimes.outlives(*operand, position)
         });
+    }
+
+    /// Whether what stands at an operand is still held.
+    pub fn holds(&self, operand: Operand) -> bool {
+        self.alive.contains_key(&operand)
     }
 
     /// What stands at an operand.

@@ -44,7 +44,6 @@ const KNOWN: Known = Known {
     has_train: true,
     has_labels: true,
     across_widths: false,
-    is_large: false,
     target_loss: Some(2.4),
     loss_of_guessing: 2.3,
 };
@@ -113,7 +112,6 @@ fn without_validation_the_diagnosis_chooses() {
     let blind = Known { has_validation: false, fixed_points: Some(0.1), ..KNOWN };
     let taken = |known: &Known| climb(known, [behind(0.0); 8]).0;
     assert_eq!(taken(&blind), [Functional]);
-    assert_eq!(taken(&Known { is_large: true, ..blind }), [WeightMatching]);
     assert_eq!(taken(&Known { has_train: false, ..blind }), [WeightMatching]);
     for related in [
         Known { cosine: Some(0.5), fixed_points: None, ..blind },

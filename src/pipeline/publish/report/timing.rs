@@ -49,6 +49,9 @@ pub fn timing(context: &Context, comparison: &Comparison, meter: &Meter, diagnos
         resumed_gradients: Some(
             context.gradients.borrow().iter().map(|gradients| gradients.found()).sum(),
         ),
+        resumed_layers: Some(
+            context.gradients.borrow().iter().map(|gradients| gradients.found_layers()).sum(),
+        ),
         peak_memory_bytes: peak,
         peak_memory_of: if of_this_job { "job" } else { "process" }.to_owned(),
         energy: Energy {
