@@ -12,7 +12,7 @@ const FIRST: usize = 32;
 #[derive(Clone, Debug)]
 pub struct Blocks {
     all: Dataset,
-    blocks: Vec<Dataset>,
+    parts: Vec<Dataset>,
     /// Samples up to the end of each block.
     ends: Vec<usize>,
     is_whole: bool,
@@ -27,9 +27,9 @@ impl Blocks {
 
         let ends = ends(wanted);
         let starts = std::iter::once(&0).chain(&ends);
-        let blocks = starts.zip(&ends).map(|(&from, &to)| validation.subset(&order[from..to]));
+        let parts = starts.zip(&ends).map(|(&from, &to)| validation.subset(&order[from..to]));
         Self {
-            blocks: blocks.collect(),
+            parts: parts.collect(),
             all: validation.subset(&order),
             is_whole: wanted == validation.len(),
             ends,
@@ -37,7 +37,7 @@ impl Blocks {
     }
 
     pub fn count(&self) -> usize {
-        self.blocks.len()
+        self.parts.len()
     }
 
     /// Samples of all blocks.
@@ -68,7 +68,7 @@ impl Blocks {
 
     /// The block after the first `samples`; none at the end.
     pub fn after(&self, samples: usize) -> Option<&Dataset> {
-        self.ends.iter().position(|&end| end > samples).map(|block| &self.blocks[block])
+        self.ends.iter().position(|&end| end > samples).map(|block| &self.parts[block])
     }
 }
 
