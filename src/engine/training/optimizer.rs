@@ -166,13 +166,16 @@ mod tests {
     use super::*;
     use crate::execution::floats;
 
+    fn tenth() -> Step {
+        Step { rate: 0.1, pull: None }
+    }
+
     /// Two steps from 1 with the gradients 0.5 and 0.25.
     fn two_steps(optimizer: Optimizer, decay: f64) -> f32 {
         let mut memory = Memory::new(optimizer, decay);
         let tensor = |v: f32| Tensor::<1>::from_data([v], &Device::flex());
-        let step = || Step { rate: 0.1, pull: None };
-        let value = memory.step("w", tensor(1.0), tensor(0.5), step());
-        floats(memory.step("w", value, tensor(0.25), step()))[0]
+        let value = memory.step("w", tensor(1.0), tensor(0.5), tenth());
+        floats(memory.step("w", value, tensor(0.25), tenth()))[0]
     }
 
     #[test]

@@ -40,6 +40,13 @@ pub struct Look {
     pub validation_accuracy: f64,
 }
 
+impl Look {
+    /// A loss that is no number is worse than any.
+    fn comparable_loss(&self) -> f64 {
+        if self.validation_loss.is_nan() { f64::INFINITY } else { self.validation_loss }
+    }
+}
+
 /// All looks of a training.
 ///
 /// The *peak* is the look of the highest accuracy, of equal ones that of the least loss, then the last. The
@@ -125,13 +132,10 @@ fn is_behind(first: &[Tally], second: &[Tally]) -> bool {
     paired.behind > paired.ahead && paired.sign_test() <= SIGNIFICANCE
 }
 
-/// A loss that is no number is worse than any.
+/// By accuracy, then by loss.
 fn is_as_good(look: &Look, peak: &Look) -> bool {
-    let loss = |look: &Look| {
-        if look.validation_loss.is_nan() { f64::INFINITY } else { look.validation_loss }
-    };
     let by_accuracy = look.validation_accuracy.total_cmp(&peak.validation_accuracy);
-    by_accuracy.then(loss(peak).total_cmp(&loss(look))).is_ge()
+    by_accuracy.then(peak.comparable_loss().total_cmp(&look.comparable_loss())).is_ge()
 }
 
 #[cfg(test)]

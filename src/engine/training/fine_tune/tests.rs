@@ -216,9 +216,10 @@ fn a_certain_teacher_is_its_labels() {
 
 /// The look of the highest accuracy, then of the least loss, then the last.
 fn peak(looks: &[Look]) -> (usize, &Look) {
-    let figures = |look: &Look| (look.validation_accuracy, -look.validation_loss);
-    let all = looks.iter().enumerate();
-    all.max_by(|(_, a), (_, b)| figures(a).partial_cmp(&figures(b)).unwrap()).unwrap()
+    let figures = looks.iter().map(|look| (look.validation_accuracy, -look.validation_loss));
+    let all = figures.enumerate();
+    let (best, _) = all.max_by(|(_, a), (_, b)| a.partial_cmp(b).unwrap()).unwrap();
+    (best, &looks[best])
 }
 
 #[test]
