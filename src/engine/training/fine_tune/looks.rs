@@ -143,12 +143,14 @@ mod tests {
     use super::*;
     use crate::tensors::HostTensor;
 
+    /// The steps of an epoch after which there is a look.
+    fn due(per_epoch: usize, steps: usize) -> Vec<usize> {
+        let looks = Looks { per_epoch, patience: None };
+        (1..=steps).filter(|&step| looks.is_due(step, steps)).collect()
+    }
+
     #[test]
     fn looks_are_spread_over_the_steps() {
-        let due = |per_epoch: usize, steps: usize| -> Vec<usize> {
-            let looks = Looks { per_epoch, patience: None };
-            (1..=steps).filter(|&step| looks.is_due(step, steps)).collect()
-        };
         assert_eq!(due(1, 5), [5]);
         assert_eq!(due(2, 5), [3, 5]);
         assert_eq!(due(4, 8), [2, 4, 6, 8]);
@@ -176,13 +178,12 @@ mod tests {
         assert_eq!(seen.all()[3].step, 4);
     }
 
+    fn look(validation_accuracy: f64, validation_loss: f64) -> Look {
+        Look { step: 1, validation_loss, validation_accuracy }
+    }
+
     #[test]
     fn of_equal_accuracies_the_least_loss_is_the_peak() {
-        let look = |validation_accuracy, validation_loss| Look {
-            step: 1,
-            validation_loss,
-            validation_accuracy,
-        };
         assert!(is_as_good(&look(0.5, 1.0), &look(0.5, 1.0)), "of equal ones the last");
         assert!(is_as_good(&look(0.5, 0.9), &look(0.5, 1.0)));
         assert!(!is_as_good(&look(0.5, f64::NAN), &look(0.5, 1.0)));
