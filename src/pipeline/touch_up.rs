@@ -77,6 +77,10 @@ mod tests {
         SampleCounts { train, validation, test: 0 }
     }
 
+    fn looks_of(train: usize, validation: usize) -> usize {
+        TouchUp::of(&FineTune::default(), samples(train, validation)).looks.unwrap().per_epoch
+    }
+
     #[test]
     fn a_given_rate_is_plain_training() {
         let stage = FineTune { learning_rate: LearningRate::Fixed(0.02), ..FineTune::default() };
@@ -97,14 +101,11 @@ mod tests {
 
     #[test]
     fn looks_cost_a_quarter_of_the_training_at_most() {
-        let looks = |train, validation| {
-            TouchUp::of(&FineTune::default(), samples(train, validation)).looks.unwrap().per_epoch
-        };
         // A quarter of 900 gradients is 675 forward passes, six looks at 100.
-        assert_eq!(looks(900, 100), 6);
-        assert_eq!(looks(90, 512), 1);
+        assert_eq!(looks_of(900, 100), 6);
+        assert_eq!(looks_of(90, 512), 1);
         // At most 512 are looked at.
-        assert_eq!(looks(100_000, 50_000), 8);
+        assert_eq!(looks_of(100_000, 50_000), 8);
         let given = FineTune { looks_per_epoch: Some(20), ..FineTune::default() };
         let looks = TouchUp::of(&given, samples(90, 10)).looks.unwrap();
         assert_eq!((looks.per_epoch, looks.patience), (20, Some(40)));

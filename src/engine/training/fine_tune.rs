@@ -46,7 +46,7 @@ pub struct FineTunePlan<'a> {
     pub warmup: f64,
     /// The largest norm of a step's gradient, all tensors together; a longer one is scaled down to it.
     pub clip: Option<f64>,
-    /// λ of the pull `λ_t‖θ − θ_start‖²` at the first step; λ_t falls along half a cosine to nothing.
+    /// λ of the pull `λ_t‖θ − θ_start‖²` at the first step; `λ_t` falls along half a cosine to nothing.
     pub pull: f64,
     pub weight_decay: f64,
     /// Trains the linear layers alone, by an update of this rank.

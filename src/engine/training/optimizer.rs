@@ -166,13 +166,16 @@ mod tests {
     use super::*;
     use crate::execution::floats;
 
+    fn tenth() -> Step {
+        Step { rate: 0.1, pull: None }
+    }
+
     /// Two steps from 1 with the gradients 0.5 and 0.25.
     fn two_steps(optimizer: Optimizer, decay: f64) -> f32 {
         let mut memory = Memory::new(optimizer, decay);
         let tensor = |v: f32| Tensor::<1>::from_data([v], &Device::flex());
-        let step = || Step { rate: 0.1, pull: None };
-        let value = memory.step("w", tensor(1.0), tensor(0.5), step());
-        floats(memory.step("w", value, tensor(0.25), step()))[0]
+        let value = memory.step("w", tensor(1.0), tensor(0.5), tenth());
+        floats(memory.step("w", value, tensor(0.25), tenth()))[0]
     }
 
     #[test]
@@ -188,18 +191,21 @@ mod tests {
         assert!((f64::from(two_steps(Optimizer::AdamW, 0.1)) - decayed).abs() < 1e-5);
     }
 
+    /// One step from 1 with the gradient 0.25, pulled to 0.5.
+    fn pulled_step(optimizer: Optimizer) -> f32 {
+        let [value, gradient, start] =
+            [1.0, 0.25, 0.5].map(|v: f32| Tensor::<1>::from_data([v], &Device::flex()));
+        let pull = Some(Pull { start, strength: 2.0 });
+        let mut memory = Memory::new(optimizer, 0.0);
+        floats(memory.step("w", value, gradient, Step { rate: 0.1, pull }))[0]
+    }
+
     #[test]
     fn the_pull_leads_back_to_the_start() {
-        let stepped = |optimizer| {
-            let mut memory = Memory::new(optimizer, 0.0);
-            let tensor = |v: f32| Tensor::<1>::from_data([v], &Device::flex());
-            let pull = Some(Pull { start: tensor(0.5), strength: 2.0 });
-            floats(memory.step("w", tensor(1.0), tensor(0.25), Step { rate: 0.1, pull }))[0]
-        };
         // 2 · 2 · (1 − 0.5) = 2 beside the data's 0.25.
-        assert!((stepped(Optimizer::Sgd) - (1.0 - 0.1 * 2.25)).abs() < 1e-6);
+        assert!((pulled_step(Optimizer::Sgd) - (1.0 - 0.1 * 2.25)).abs() < 1e-6);
         // Adam's first step is the rate whatever the gradient; the pull is beside it.
-        assert!((stepped(Optimizer::AdamW) - (1.0 - 0.1 - 0.1 * 2.0)).abs() < 1e-6);
+        assert!((pulled_step(Optimizer::AdamW) - (1.0 - 0.1 - 0.1 * 2.0)).abs() < 1e-6);
     }
 
     #[test]

@@ -40,6 +40,13 @@ pub struct Look {
     pub validation_accuracy: f64,
 }
 
+impl Look {
+    /// A loss that is no number is worse than any.
+    fn comparable_loss(&self) -> f64 {
+        if self.validation_loss.is_nan() { f64::INFINITY } else { self.validation_loss }
+    }
+}
+
 /// All looks of a training.
 ///
 /// The *peak* is the look of the highest accuracy, of equal ones that of the least loss, then the last. The
@@ -125,13 +132,10 @@ fn is_behind(first: &[Tally], second: &[Tally]) -> bool {
     paired.behind > paired.ahead && paired.sign_test() <= SIGNIFICANCE
 }
 
-/// A loss that is no number is worse than any.
+/// By accuracy, then by loss.
 fn is_as_good(look: &Look, peak: &Look) -> bool {
-    let loss = |look: &Look| {
-        if look.validation_loss.is_nan() { f64::INFINITY } else { look.validation_loss }
-    };
     let by_accuracy = look.validation_accuracy.total_cmp(&peak.validation_accuracy);
-    by_accuracy.then(loss(peak).total_cmp(&loss(look))).is_ge()
+    by_accuracy.then(peak.comparable_loss().total_cmp(&look.comparable_loss())).is_ge()
 }
 
 #[cfg(test)]
@@ -139,12 +143,14 @@ mod tests {
     use super::*;
     use crate::tensors::HostTensor;
 
+    /// The steps of an epoch after which there is a look.
+    fn due(per_epoch: usize, steps: usize) -> Vec<usize> {
+        let looks = Looks { per_epoch, patience: None };
+        (1..=steps).filter(|&step| looks.is_due(step, steps)).collect()
+    }
+
     #[test]
     fn looks_are_spread_over_the_steps() {
-        let due = |per_epoch: usize, steps: usize| -> Vec<usize> {
-            let looks = Looks { per_epoch, patience: None };
-            (1..=steps).filter(|&step| looks.is_due(step, steps)).collect()
-        };
         assert_eq!(due(1, 5), [5]);
         assert_eq!(due(2, 5), [3, 5]);
         assert_eq!(due(4, 8), [2, 4, 6, 8]);
@@ -172,13 +178,12 @@ mod tests {
         assert_eq!(seen.all()[3].step, 4);
     }
 
+    fn look(validation_accuracy: f64, validation_loss: f64) -> Look {
+        Look { step: 1, validation_loss, validation_accuracy }
+    }
+
     #[test]
     fn of_equal_accuracies_the_least_loss_is_the_peak() {
-        let look = |validation_accuracy, validation_loss| Look {
-            step: 1,
-            validation_loss,
-            validation_accuracy,
-        };
         assert!(is_as_good(&look(0.5, 1.0), &look(0.5, 1.0)), "of equal ones the last");
         assert!(is_as_good(&look(0.5, 0.9), &look(0.5, 1.0)));
         assert!(!is_as_good(&look(0.5, f64::NAN), &look(0.5, 1.0)));

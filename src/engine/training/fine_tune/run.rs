@@ -19,7 +19,7 @@ use crate::{
         Dataset, Learner,
         cross_entropy::counted,
         optimizer::{Memory, Pull, Schedule, Step},
-        teacher::Lesson,
+        teacher::{Lesson, Teacher},
     },
 };
 
@@ -54,12 +54,8 @@ impl<'r, 'g> Run<'r, 'g> {
         let weights = Weights::upload(&learner.program, start, &learner.executor);
         let low_rank =
             plan.low_rank.map(|rank| LowRank::new(&learner.program, &weights, rank, plan.seed));
-        let anchor = (plan.pull > 0.0).then(|| match &low_rank {
-            Some(low_rank) => low_rank.factors(),
-            None => {
-                let learned = learner.graph.learned().into_iter();
-                learned.filter_map(|name| weights.flat(&name).map(|value| (name, value))).collect()
-            }
+        let anchor = (plan.pull > 0.0).then(|| {
+            low_rank.as_ref().map_or_else(|| learned(learner, &weights), LowRank::factors)
         });
 
         let steps = plan.epochs * train.len().div_ceil(plan.batch_size);
@@ -73,7 +69,7 @@ impl<'r, 'g> Run<'r, 'g> {
             memory: Memory::new(plan.optimizer, plan.weight_decay),
             low_rank,
             anchor,
-            lesson: plan.teacher.map(|teacher| teacher.prepare()),
+            lesson: plan.teacher.map(Teacher::prepare),
             looks: Seen::of(plan.validation.filter(|_| plan.looks.is_some())),
             done: 0,
             snapshots: Vec::new(),
@@ -216,6 +212,12 @@ impl<'r, 'g> Run<'r, 'g> {
     fn with_statistics(&self, model: &Checkpoint, samples: usize) -> Checkpoint {
         self.learner.with_statistics(model, self.train, samples, self.plan.batch_size)
     }
+}
+
+/// All learned tensors, flat.
+fn learned(learner: &Learner, weights: &Weights) -> HashMap<String, Tensor<1>> {
+    let names = learner.graph.learned().into_iter();
+    names.filter_map(|name| weights.flat(&name).map(|value| (name, value))).collect()
 }
 
 fn square(value: f32) -> f64 {

@@ -31,6 +31,12 @@ pub struct RateTrial {
     pub loss: Option<f64>,
 }
 
+impl RateTrial {
+    fn is_better_than(&self, other: &Self) -> bool {
+        self.loss.unwrap_or(f64::INFINITY) < other.loss.unwrap_or(f64::INFINITY)
+    }
+}
+
 /// All of them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RateTrials {
@@ -126,9 +132,8 @@ impl Learner<'_> {
             trials.push(RateTrial { learning_rate, loss });
         }
 
-        let loss = |trial: &RateTrial| trial.loss.unwrap_or(f64::INFINITY);
         let chosen = (1..trials.len())
-            .fold(0, |best, i| if loss(&trials[i]) < loss(&trials[best]) { i } else { best });
+            .fold(0, |best, i| if trials[i].is_better_than(&trials[best]) { i } else { best });
         Some(RateTrials { trials, chosen })
     }
 }
