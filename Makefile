@@ -22,6 +22,7 @@ demo: postgres
 # One process for each binary: the integration tests share a PostgreSQL.
 test: postgres peers $(WEED) $(MLFLOW) $(OPENAPI)
 	$(CARGO) test --locked --workspace --lib --bins --tests
+	$(MAKE) test-python
 
 # Where `cargo build` puts the program.
 PROGRAM = $$($(CARGO) metadata --format-version 1 --no-deps \

@@ -94,7 +94,8 @@ mod tests {
         assert_eq!(methods["oneOf"][1]["type"], "array");
         let alpha = serde_json::to_value(Alpha::schema()).unwrap();
         assert_eq!(alpha["oneOf"][0]["enum"], serde_json::json!(["search"]));
-        assert_eq!(alpha["oneOf"][1]["type"], "number");
+        assert_eq!(alpha["oneOf"][1]["enum"], serde_json::json!(["by_group"]));
+        assert_eq!(alpha["oneOf"][2]["type"], "number");
         let rate = serde_json::to_value(LearningRate::schema()).unwrap();
         assert_eq!(rate["oneOf"][0]["enum"], serde_json::json!(["auto"]));
         assert_eq!(rate["oneOf"][1]["type"], "number");

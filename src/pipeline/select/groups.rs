@@ -16,7 +16,7 @@ use crate::{
             race::{Arm, Runner},
         },
     },
-    pipeline::{failure::Failure, meter::Seconds},
+    pipeline::{failure::Failure, job::Stop, meter::Seconds},
 };
 
 impl Selector<'_, '_> {
@@ -40,8 +40,8 @@ impl Selector<'_, '_> {
         let Some(record) = candidate.validation.clone() else { return Ok(()) };
         let (before, start) = (context.cost(), Seconds::read());
 
-        let interrupted = |_, _| context.go_on();
-        let problem = context.problem(&interrupted);
+        let go_on: &dyn Fn(usize, usize) -> ControlFlow<()> = &|_, _| context.go_on();
+        let problem = context.problem(go_on);
         let problem = Problem { orthogonal_shift: candidate.orthogonal_shift, ..problem };
         let (samples, carried) = (
             drawn(train, context.job.spec.options.seed),
@@ -58,11 +58,11 @@ impl Selector<'_, '_> {
         };
         let found = search.run();
         if context.go_on() == ControlFlow::Break(()) {
-            return Err(Failure::Stopped(crate::pipeline::Stop::Cancelled));
+            return Err(Failure::Stopped(Stop::Cancelled));
         }
         if let Some(found) = found {
-            let go_on = |_| context.go_on();
-            let track = context.track(&context.learner, race.blocks, &go_on);
+            let go_on: &dyn Fn(usize) -> ControlFlow<()> = &|_| context.go_on();
+            let track = context.track(&context.learner, race.blocks, go_on);
             let mut arm = Arm::new(track, || found.model.clone());
             while arm.record().samples() < record.samples() {
                 arm.advance()?;

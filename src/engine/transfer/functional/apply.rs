@@ -57,8 +57,11 @@ impl Change<'_> {
         }
         self.site.path.iter().for_each(|&position| result.step(position));
 
-        let tensor = |name: String| result.params.get(&name).cloned().map(|tensor| (name, tensor));
-        changed.into_iter().filter_map(tensor).collect()
+        let changed = changed.into_iter().filter_map(|name| {
+            let tensor = result.params.get(&name)?.clone();
+            Some((name, tensor))
+        });
+        changed.collect()
     }
 
     /// The layer's weight with the fits added, and what is to be added to its output, by channel.
@@ -71,21 +74,21 @@ impl Change<'_> {
 
         for (group, fit) in fits.iter().enumerate() {
             let Some(fit) = fit else { continue };
-            let is_fitted = |output: usize| self.scale[group * each + output].is_finite();
-            for output in (0..each).filter(|output| is_fitted(*output)) {
+            let scale = &self.scale[group * each..][..each];
+            for output in (0..each).filter(|&output| scale[output].is_finite()) {
                 intercept[group * each + output] = fit.intercept[output];
             }
             if is_transposed {
                 for (input, row) in values.chunks_mut(outputs).enumerate() {
                     for (output, value) in row.iter_mut().enumerate() {
-                        if is_fitted(output) {
+                        if scale[output].is_finite() {
                             *value = (f64::from(*value) + fit.weight[(output, input)]) as f32;
                         }
                     }
                 }
             } else {
                 let rows = values.par_chunks_mut(width).skip(group * each).take(each);
-                rows.enumerate().filter(|(output, _)| is_fitted(*output)).for_each(
+                rows.enumerate().filter(|(output, _)| scale[*output].is_finite()).for_each(
                     |(output, row)| {
                         for (input, value) in row.iter_mut().enumerate() {
                             *value = (f64::from(*value) + fit.weight[(output, input)]) as f32;
