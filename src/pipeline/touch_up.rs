@@ -65,7 +65,7 @@ fn looks(stage: &FineTune, samples: SampleCounts, is_warm: bool) -> Option<Looks
 
 /// As many looks within an epoch as keep their price low.
 fn affordable_looks(SampleCounts { train, validation, .. }: SampleCounts) -> usize {
-    let each = validation.min(LOOK_SAMPLES).max(1) as f64 / 3.0;
+    let each = validation.clamp(1, LOOK_SAMPLES) as f64 / 3.0;
     ((LOOKS_SHARE * train as f64 / each) as usize).clamp(1, LOOKS)
 }
 
