@@ -7,7 +7,7 @@
 //!
 //! The second form only writes models and `spec.json`, for runs by hand (and kills).
 //!
-//! `functional` is a language model of 1.1 B parameters in bf16 (TinyLlama's shape), its layers fitted to
+//! `functional` is a language model of 1.1 B parameters in bf16 (the shape of `TinyLlama`), its layers fitted to
 //! 16 sequences of 128 tokens. The new base is another model altogether. With `--kill` the process is
 //! killed after so many seconds, and a second one takes up what it has left.
 //!

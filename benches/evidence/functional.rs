@@ -100,6 +100,9 @@ impl Pair {
             inputs: &inputs,
             keeps_head: false,
             seed: 0,
+            rounds: false,
+            store: &Unkept,
+            run: 0,
         };
         let go_on = |_, _| Ok::<_, TransferError>(());
         let mut fitted = functions.fit(&[variant], &go_on)?;

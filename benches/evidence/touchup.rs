@@ -15,8 +15,9 @@ use retune::engine::{
     training::{Dataset, FineTunePlan, Learner, Looks, Optimizer, Teacher},
     transfer::{
         Alpha, Method, Problem, Schedule, Step, Trajectory,
-        candidate::{Selection, select},
+        candidate::{Rivals, Selection, select},
         methods::align,
+        race::{Blocks, Race, Rules},
     },
 };
 
@@ -156,8 +157,13 @@ impl Row<'_> {
             _ => return Ok(problem.with_statistics(&pair.new)),
         };
         let alignment = align(method, &problem, None, None)?;
-        let selection = Selection { step: Step::Best, alpha: Alpha::Search };
-        Ok(select(method, &problem, alignment, selection)?.model)
+        let rules = Rules::default();
+        let blocks = Blocks::draw(validation, rules.samples, self.seed);
+        let race = Some(Race { blocks: &blocks, rules });
+        let selection =
+            Selection { step: Step::Best, alpha: Alpha::Search, race, completes: false };
+        let rivals = Rivals::default();
+        Ok(select(method, &problem, alignment, selection, rivals)?.model)
     }
 
     /// ` | name`, in per cent of the test split the look of best accuracy, that of least loss and the end;

@@ -32,15 +32,11 @@ pub fn measure(context: &Context, choice: &Choice) -> Result<Baselines, Failure>
         validation: completed(context, source, tuned, choice.seen.source_tuned.clone())?,
     };
 
-    let target_before = match &choice.seen.target_before {
-        Some(Measured { model, record }) => {
-            let test = context.evaluate(model, test);
-            Scores { test, validation: Some(record.clone()) }
-        }
-        None => {
-            let model = target_before(context);
-            Scores { test: context.evaluate(&model, test), validation: context.validate(&model) }
-        }
+    let target_before = if let Some(Measured { model, record }) = &choice.seen.target_before {
+        Scores { test: context.evaluate(model, test), validation: Some(record.clone()) }
+    } else {
+        let model = target_before(context);
+        Scores { test: context.evaluate(&model, test), validation: context.validate(&model) }
     };
     let (source_tuned, target_before) = (Some(source_tuned), Some(target_before));
     Ok(Baselines { source_tuned, target_before, restated })

@@ -231,7 +231,11 @@ fn fitted_layers(cache: &Path) -> usize {
     let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
     let of_jobs = entries(&cache.join("steps")).flat_map(|job| entries(&job.path()));
     let names = of_jobs.filter_map(|file| file.file_name().into_string().ok());
-    names.filter(|name| name.starts_with("fit-") && name.ends_with(".json")).count()
+    names
+        .filter(|name| {
+            name.starts_with("fit-") && Path::new(name).extension() == Some("json".as_ref())
+        })
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

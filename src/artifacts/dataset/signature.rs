@@ -96,8 +96,8 @@ fn check_labels_signature(
         return Err(ArtifactError::tensor("wrong_dtype", location, LABELS, "must be I64"));
     }
 
-    let is_one_each = labels.shape.len() == 1;
-    if !is_one_each && !(name == IDS && labels.shape == inputs.shape) {
+    let is_one_a_token = name == IDS && labels.shape == inputs.shape;
+    if labels.shape.len() != 1 && !is_one_a_token {
         let detail = format!(
             "must be [N] beside {name} [N, …], or as input_ids for a language model, not {:?}",
             labels.shape

@@ -1,8 +1,8 @@
 //! One α for every kind of layer in every part of the depth, in place of one for all (ours).
 //!
 //! One number is the wrong knob where a transfer is right in some layers and half right in others. With
-//! `δ_g` the carried update restricted to group g ([`groups`]), the result is `θ_B⁰ + Σ_g α_g δ_g`. The α_g
-//! are found by Gauss–Newton on the cross-entropy: with `J_g` the forward difference of the logits along
+//! `δ_g` the carried update restricted to group g ([`groups`]), the result is `θ_B⁰ + Σ_g α_g δ_g`. These
+//! numbers are found by Gauss–Newton on the cross-entropy: with `J_g` the forward difference of the logits along
 //! `δ_g`, p the softmax and y the target,
 //!
 //! `(Σ Jᵀ (diag(p) − ppᵀ) J + ρI) Δα = −Σ Jᵀ (p − y)`

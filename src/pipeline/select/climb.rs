@@ -3,10 +3,13 @@
 
 use super::selector::Selector;
 use crate::{
-    engine::transfer::{
-        Method, Transport,
-        ladder::{self, Known, Leader, Step},
-        race::Record,
+    engine::{
+        symmetry::Permutation,
+        transfer::{
+            Method, Transport,
+            ladder::{self, Known, Leader, Step},
+            race::Record,
+        },
     },
     pipeline::{baselines, comparison::Measured, diagnose::Diagnosis, failure::Failure},
 };
@@ -131,7 +134,7 @@ impl Selector<'_, '_> {
     fn fixed_points(&mut self) -> Result<f64, Failure> {
         let matched = self.alignments.of(Method::WeightMatching, Method::Identity)?;
         let last = matched.alignment.transports.last().and_then(Transport::permutation);
-        Ok(last.map_or(0.0, |permutation| permutation.fixed_points()))
+        Ok(last.map_or(0.0, Permutation::fixed_points))
     }
 
     /// Validation loss of the new base as it is.

@@ -69,7 +69,7 @@ fn what_is_far_behind_sees_one_block_and_the_others_go_on() {
 #[test]
 fn of_equals_the_first_wins_and_the_others_are_let_go_early() {
     let blocks = blocks(512);
-    let every = |i: usize| i % 3 == 0;
+    let every = |i: usize| i.is_multiple_of(3);
     let mut first = Fake::new(&blocks, right(512, every));
     let mut second = Fake::new(&blocks, right(512, every));
     let rules = Rules { margin: 0.03, ..Rules::default() };
@@ -92,7 +92,7 @@ fn a_model_stands_beside_the_old_one_by_what_is_shown() {
         let found = race(&blocks).standing(&mut own, &mut old).unwrap();
         (found, own.record().samples())
     };
-    let most = |i: usize| i % 8 != 0;
+    let most = |i: usize| !i.is_multiple_of(8);
     assert_eq!(standing(&most, &most), (Standing::Ahead, 512));
     // One of 512 is lost: shown to be within a point.
     assert_eq!(standing(&|i| most(i) && i != 3, &most), (Standing::WithinMargin, 512));
@@ -112,10 +112,10 @@ fn the_best_arm_is_dropped_less_often_than_the_error_allows() {
     for _ in 0..300 {
         let shared: Vec<f64> = (0..256).map(|_| rng.random()).collect();
         // All are right on half of the samples; beyond that by chance, the last by six points more often.
-        let mut drawn = |share: f64| -> Vec<bool> {
+        let drawn = |share: f64| -> Vec<bool> {
             shared.iter().map(|&s| s < 0.5 || rng.random::<f64>() < share).collect()
         };
-        let arms = [0.4, 0.4, 0.4, 0.52].map(|share| drawn(share));
+        let arms = [0.4, 0.4, 0.4, 0.52].map(drawn);
         let mut arms = arms.map(|right| Fake::new(&blocks, right));
         let [a, b, c, d] = &mut arms;
         race(&blocks).run(&mut [a, b, c, d]).unwrap();
