@@ -2,15 +2,16 @@
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+FineTuneLabels = Literal["given", "old_model"]
 Head = Literal["transport", "source", "keep"]
 Method = Literal["identity", "functional", "weight_matching", "gmt", "fgmt", "gradfix", "bico", "theseus", "oracle"]
-Metric = Literal["accuracy"]
+Metric = Literal["accuracy", "agreement"]
 Mode = Literal["propose", "publish", "promote"]
 On = Literal["new_version", "alias_moved", "manual"]
 Optimizer = Literal["sgd", "adamw"]
 Phase = Literal["fetching", "diagnosing", "aligning", "transferring", "evaluating", "fine_tuning", "publishing"]
 Reason = Literal["new_version", "alias_moved", "by_hand"]
-Recommendation = Literal["copy", "transfer", "transfer+fine_tune", "retrain", "keep_old"]
+Recommendation = Literal["copy", "transfer", "transfer+fine_tune", "retrain", "keep_old", "collect"]
 RetuneStatus = Literal["queued", "running", "paused", "succeeded", "partially_succeeded", "failed", "cancelled"]
 Schedule = Literal["uniform", "cosine"]
 Status = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
@@ -34,6 +35,19 @@ class AlphaScore(TypedDict):
     alpha: "NotRequired[float | None]"
     accuracy: "NotRequired[float | None]"
     loss: "NotRequired[float | None]"
+    agreement: "NotRequired[float | None]"
+    samples: "NotRequired[int | None]"
+
+
+class AlphasByGroup(TypedDict):
+    """One α for each kind of layer in each third of the depth; in a network without attention for each layer."""
+
+    alphas: "NotRequired[list[GroupAlpha]]"
+    samples: "NotRequired[int]"
+    rounds: "NotRequired[int]"
+    loss_before: "NotRequired[float | None]"
+    loss: "NotRequired[float | None]"
+    taken: "NotRequired[bool]"
 
 
 class BaseAlias(TypedDict):
@@ -90,6 +104,7 @@ class Baselines(TypedDict):
     target_before: "NotRequired[Standing | None]"
     few_shot: "NotRequired[Trained | None]"
     fine_tune_only: "NotRequired[Trained | None]"
+    without_pull: "NotRequired[Trained | None]"
 
 
 class Callback(TypedDict):
@@ -109,6 +124,7 @@ class CostSummary(TypedDict):
 
     total: "NotRequired[Cost | None]"
     diagnosis: "NotRequired[Cost | None]"
+    selection: "NotRequired[Cost | None]"
     transfer_sample_gradients: "NotRequired[int | None]"
     one_epoch_sample_gradients: "NotRequired[int | None]"
     transfer_over_one_epoch: "NotRequired[float | None]"
@@ -126,12 +142,26 @@ class Counts(TypedDict):
 
 
 class Data(TypedDict):
-    """Safetensors files with inputs and labels."""
+    """Safetensors or Parquet files with inputs and, except where the old tuned model's own predictions are to"""
 
     train: "NotRequired[str | None]"
     validation: "NotRequired[str | None]"
     test: "NotRequired[str | None]"
     preprocess: "NotRequired[Preprocess | None]"
+
+
+class Decision(TypedDict):
+    """What to do with the result, and why, without the field's terms."""
+
+    action: "NotRequired[Recommendation | None]"
+    sentence: "NotRequired[str]"
+    accuracy_lost_per_100: "NotRequired[float | None]"
+    confidence: "NotRequired[float]"
+    checked_on: "NotRequired[str]"
+    next_step: "NotRequired[str]"
+    price: "NotRequired[str]"
+    needed_disagreements: "NotRequired[int | None]"
+    needed_samples: "NotRequired[int | None]"
 
 
 class Diagnosis(TypedDict):
@@ -231,13 +261,20 @@ class FineTuneAlias(TypedDict):
 
 
 class FineTuneStage(TypedDict):
-    """A bounded budget of ordinary training after the transfer."""
+    """A bounded budget of training after the transfer."""
 
     epochs: "NotRequired[int]"
     optimizer: "NotRequired[Optimizer]"
-    learning_rate: "NotRequired[float]"
+    learning_rate: "NotRequired[LearningRate]"
     batch_size: "NotRequired[int]"
     stop_at: "NotRequired[float | None]"
+    labels: "NotRequired[FineTuneLabels]"
+    warmup: "NotRequired[float | None]"
+    clip: "NotRequired[float | None]"
+    pull: "NotRequired[float | None]"
+    looks_per_epoch: "NotRequired[int | None]"
+    patience: "NotRequired[int | None]"
+    lora_rank: "NotRequired[int | None]"
 
 
 class FineTuneVersion(TypedDict):
@@ -274,6 +311,7 @@ class FineTuned(TypedDict):
     barrier: "NotRequired[LossBarrier | None]"
     sample_gradients: "NotRequired[int | None]"
     flops: "NotRequired[float | None]"
+    touch_up: "NotRequired[TouchUp | None]"
 
 
 class Fit(TypedDict):
@@ -331,6 +369,13 @@ class GateCheck(TypedDict):
     passed: "NotRequired[bool]"
 
 
+class GroupAlpha(TypedDict):
+    """The α of one group."""
+
+    group: "NotRequired[str]"
+    alpha: "NotRequired[float | None]"
+
+
 class GroupMatch(TypedDict):
     """How well one group's tensors match, over all pairs."""
 
@@ -364,6 +409,9 @@ class LadderStep(TypedDict):
     taken: "NotRequired[bool]"
     reason: "NotRequired[str]"
     validation_accuracy: "NotRequired[float | None]"
+    validation_agreement: "NotRequired[float | None]"
+    sample_gradients: "NotRequired[int]"
+    sample_forwards: "NotRequired[int]"
 
 
 class LayerMaps(TypedDict):
@@ -406,11 +454,14 @@ class Measured(TypedDict):
     """Shares of right answers in [0, 1], mean losses."""
 
     split: "str"
-    accuracy: "float"
-    loss: "float"
+    accuracy: "NotRequired[float | None]"
+    loss: "NotRequired[float | None]"
+    agreement: "NotRequired[float | None]"
+    divergence: "NotRequired[float | None]"
     recovery: "NotRequired[float | None]"
     source_accuracy: "NotRequired[float | None]"
     target_accuracy_before: "NotRequired[float | None]"
+    target_agreement_before: "NotRequired[float | None]"
 
 
 class MethodPlan(TypedDict):
@@ -427,11 +478,14 @@ class Metrics(TypedDict):
     """The figures that stand for the result, on the split that judges."""
 
     split: "NotRequired[str]"
-    accuracy: "NotRequired[float]"
-    loss: "NotRequired[float]"
+    accuracy: "NotRequired[float | None]"
+    loss: "NotRequired[float | None]"
+    agreement: "NotRequired[float | None]"
+    divergence: "NotRequired[float | None]"
     recovery: "NotRequired[float | None]"
     source_accuracy: "NotRequired[float | None]"
     target_accuracy_before: "NotRequired[float | None]"
+    target_agreement_before: "NotRequired[float | None]"
     method: "NotRequired[Method]"
     step: "NotRequired[int]"
     alpha: "NotRequired[float]"
@@ -495,6 +549,8 @@ class Options(TypedDict):
     gradfix_on: "NotRequired[Method]"
     orthogonal_shift: "NotRequired[bool]"
     seed: "NotRequired[int]"
+    selection: "NotRequired[SelectionOptions]"
+    barrier: "NotRequired[bool]"
     update: "NotRequired[Update | None]"
 
 
@@ -523,6 +579,7 @@ class Plan(TypedDict):
     groups: "int"
     largest_group: "int"
     samples: "SampleCounts"
+    unlabelled: "NotRequired[list[str]]"
     methods: "list[MethodPlan]"
     estimate: "Estimate"
     speeds: "Speeds"
@@ -579,6 +636,7 @@ class Report(TypedDict):
     format: "NotRequired[str]"
     verdict: "NotRequired[Verdict | None]"
     recommendation: "NotRequired[Advice]"
+    decision: "NotRequired[Decision]"
     warnings: "NotRequired[list[str]]"
     winner: "NotRequired[Method]"
     published_model: "NotRequired[str]"
@@ -619,6 +677,7 @@ class ReportCandidate(TypedDict):
     builds_on: "NotRequired[Method | None]"
     maps: "NotRequired[LayerMaps | None]"
     functional: "NotRequired[FunctionalFits | None]"
+    by_group: "NotRequired[AlphasByGroup | None]"
     matching: "NotRequired[list[MatchedStep]]"
     groups: "NotRequired[list[GroupMatch]]"
     sample_gradients: "NotRequired[int | None]"
@@ -633,6 +692,23 @@ class ReportEpoch(TypedDict):
     train_loss: "NotRequired[float | None]"
     validation_loss: "NotRequired[float | None]"
     validation_accuracy: "NotRequired[float | None]"
+    validation_agreement: "NotRequired[float | None]"
+
+
+class ReportLook(TypedDict):
+    """One look at the validation data."""
+
+    step: "NotRequired[int]"
+    validation_loss: "NotRequired[float | None]"
+    validation_accuracy: "NotRequired[float | None]"
+    validation_agreement: "NotRequired[float | None]"
+
+
+class ReportRateTrial(TypedDict):
+    """One learning rate that was tried."""
+
+    learning_rate: "NotRequired[float | None]"
+    loss: "NotRequired[float | None]"
 
 
 class ResultLocation(TypedDict):
@@ -682,6 +758,16 @@ class Scores(TypedDict):
 
     accuracy: "NotRequired[float | None]"
     loss: "NotRequired[float | None]"
+    agreement: "NotRequired[float | None]"
+    samples: "NotRequired[int | None]"
+
+
+class SelectionOptions(TypedDict):
+    """How validation samples choose step, α and method: models race on growing blocks of them, and are compared"""
+
+    samples: "NotRequired[int]"
+    confidence: "NotRequired[float]"
+    margin: "NotRequired[float]"
 
 
 class SelectionRule(TypedDict):
@@ -689,6 +775,10 @@ class SelectionRule(TypedDict):
 
     alphas: "NotRequired[list[float]]"
     statistics_samples: "NotRequired[int]"
+    race_statistics_samples: "NotRequired[int]"
+    samples: "NotRequired[int | None]"
+    confidence: "NotRequired[float]"
+    margin: "NotRequired[float]"
 
 
 class SignMask(TypedDict):
@@ -753,6 +843,7 @@ class SplitSizes(TypedDict):
     test: "NotRequired[int | None]"
     validation_held_out_of_train: "NotRequired[bool]"
     test_is_validation: "NotRequired[bool]"
+    unlabelled: "NotRequired[list[str]]"
 
 
 class StageMemory(TypedDict):
@@ -767,6 +858,7 @@ class Standing(TypedDict):
 
     accuracy: "NotRequired[float | None]"
     loss: "NotRequired[float | None]"
+    agreement: "NotRequired[float | None]"
     statistics: "NotRequired[str]"
     validation: "NotRequired[Scores | None]"
 
@@ -777,6 +869,8 @@ class StepScore(TypedDict):
     step: "NotRequired[int | None]"
     accuracy: "NotRequired[float | None]"
     loss: "NotRequired[float | None]"
+    agreement: "NotRequired[float | None]"
+    samples: "NotRequired[int | None]"
 
 
 class Target(TypedDict):
@@ -802,9 +896,24 @@ class Timing(TypedDict):
     training: "NotRequired[TrainingTimes]"
     weight_matching: "NotRequired[WeightMatchingOrigin | None]"
     resumed_gradients: "NotRequired[int | None]"
+    resumed_layers: "NotRequired[int | None]"
     peak_memory_bytes: "NotRequired[int | None]"
     peak_memory_of: "NotRequired[str]"
     energy: "NotRequired[Energy]"
+
+
+class TouchUp(TypedDict):
+    """What a training did beside plain steps."""
+
+    labels: "NotRequired[str]"
+    learning_rate: "NotRequired[float | None]"
+    trials: "NotRequired[list[ReportRateTrial]]"
+    warmup: "NotRequired[float | None]"
+    clip: "NotRequired[float | None]"
+    pull: "NotRequired[float | None]"
+    lora_rank: "NotRequired[int | None]"
+    looks: "NotRequired[list[ReportLook]]"
+    best_step: "NotRequired[int | None]"
 
 
 class Trained(TypedDict):
@@ -812,6 +921,7 @@ class Trained(TypedDict):
 
     accuracy: "NotRequired[float | None]"
     loss: "NotRequired[float | None]"
+    agreement: "NotRequired[float | None]"
     validation: "NotRequired[Scores | None]"
     epochs: "NotRequired[list[ReportEpoch]]"
     end: "NotRequired[str]"
@@ -883,6 +993,7 @@ class WeightMatchingOrigin(TypedDict):
     resumed: "NotRequired[bool]"
 
 
-Alpha = Literal["search"] | float
+Alpha = Literal["search"] | Literal["by_group"] | float
 LayerCosine = list[str | float | None]
+LearningRate = Literal["auto"] | float
 Methods = Literal["auto"] | list[Method]
