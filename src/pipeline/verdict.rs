@@ -61,15 +61,16 @@ pub fn judge(context: &Context, comparison: &Comparison, identical_bases: bool) 
         gate.iter().any(|check| !check.passed)
     };
 
+    let verdict = if failed { Verdict::Rejected } else { Verdict::Published };
     let mut reasons = advice.reasons.clone();
     reasons.extend(gate.iter().filter(|check| !check.passed).map(gate::reason));
     Judgement {
-        verdict: if failed { Verdict::Rejected } else { Verdict::Published },
+        verdict,
         recommendation: advice.action,
         reasons,
         warnings: warnings::of(context, comparison, &gate),
         gate,
-        decision: decision::of(context, comparison, &facts, &advice),
+        decision: decision::of(context, comparison, &facts, advice.action, verdict),
         evidence,
     }
 }

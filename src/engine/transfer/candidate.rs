@@ -73,6 +73,13 @@ impl Score {
     }
 }
 
+impl Candidate {
+    /// Whether the samples that choose have chosen its step or α among several.
+    pub fn is_searched(&self) -> bool {
+        self.steps.len() > 1 || self.alphas.len() > 1
+    }
+}
+
 /// How a candidate is chosen.
 #[derive(Clone, Copy)]
 pub struct Selection<'s> {

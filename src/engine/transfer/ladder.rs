@@ -27,6 +27,9 @@ pub const RUNGS: [Method; 8] = [
     Method::Gradfix,
 ];
 
+/// Of a sign test below which a lead is no chance.
+const BY_CHANCE: f64 = 0.05;
+
 /// From this cosine of the bases' weight matrices on they count as one lineage (ours).
 const SAME_LINEAGE_COSINE: f64 = 0.5;
 /// From this share of units that weight matching leaves in their place on, too (ours).
@@ -152,11 +155,12 @@ fn by_validation(known: &Known, method: Method, leader: Option<&Leader>) -> (boo
             let ahead = "shown to be ahead of identity and weight matching";
             (false, format!("{standing}; it is {ahead}: no permutation or map comes near it"))
         }
-        // In every measured pair of such bases their π was the identity, too.
-        Method::Fgmt | Method::Gmt if is_settled => {
+        // In every measured pair of such bases their π was the identity, too, and maps were behind it or
+        // level with it.
+        Method::Fgmt | Method::Gmt | Method::Bico | Method::Theseus if is_settled => {
             let why =
                 "the bases are of one lineage and weight matching leaves every unit in its place";
-            (false, format!("{standing}; {why}: another permutation is not tried"))
+            (false, format!("{standing}; {why}: another permutation or map is not tried"))
         }
         // T (T + 1) / 2 pairs of gradients, for a permutation akin to the others.
         Method::Gmt if !needs_equal_widths(leader.method) => {
@@ -217,19 +221,39 @@ fn percent(share: f64) -> String {
 
 /// The best candidate by accuracy on the samples that two have both seen, then loss, then order. Without
 /// validation the last one: methods are named from the plainest to the most informed.
+///
+/// The best of several points on these samples looks better there than it is. Beside a candidate that they
+/// have not chosen it has to be shown to be ahead, or to have the lower loss, too.
 pub fn best(candidates: &[Candidate]) -> Option<usize> {
-    let better = |a: &Candidate, b: &Candidate| match (&a.validation, &b.validation) {
-        (Some(a), Some(b)) => is_better(a, b),
-        _ => true,
-    };
-    (0..candidates.len())
-        .reduce(|best, i| if better(&candidates[i], &candidates[best]) { i } else { best })
+    (0..candidates.len()).reduce(
+        |best, i| {
+            if candidates[i].is_better(&candidates[best]) { i } else { best }
+        },
+    )
 }
 
-fn is_better(a: &Record, b: &Record) -> bool {
+impl Candidate {
+    fn is_better(&self, other: &Self) -> bool {
+        let (Some(own), Some(others)) = (&self.validation, &other.validation) else { return true };
+        match (self.is_searched(), other.is_searched()) {
+            (true, false) => is_ahead(own, others) && is_borne_out(own, others),
+            (false, true) => !(is_ahead(others, own) && is_borne_out(others, own)),
+            _ => is_ahead(own, others),
+        }
+    }
+}
+
+/// By accuracy, then loss.
+fn is_ahead(a: &Record, b: &Record) -> bool {
     let both = a.samples().min(b.samples());
     let (own, other) = (a.accuracy_within(both), b.accuracy_within(both));
     own > other || (own.to_bits() == other.to_bits() && a.loss_within(both) < b.loss_within(both))
+}
+
+/// Whether more than the figure says that the first is ahead.
+fn is_borne_out(a: &Record, b: &Record) -> bool {
+    let both = a.samples().min(b.samples());
+    a.loss_within(both) < b.loss_within(both) || a.beside(b, both).sign_test() <= BY_CHANCE
 }
 
 #[cfg(test)]

@@ -196,7 +196,7 @@ impl<'b, 'a> Selector<'b, 'a> {
         // The best of several on these samples looks better than it is: what one model is by its figures has
         // to be shown of it, until a fit has been tried that rests on other samples.
         let has_fit = self.tried.iter().any(|one| one.method == Method::Functional);
-        let is_searched = candidate.steps.len() > 1 || candidate.alphas.len() > 1;
+        let is_searched = candidate.is_searched();
         let standing = standing?;
         let standing = match standing {
             Standing::Ahead if is_searched && !has_fit => shown(race, &own, &old),

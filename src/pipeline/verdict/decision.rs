@@ -1,22 +1,29 @@
 //! The decision card: what was found and what to do next, in plain words.
 
-use super::{
-    Evidence,
-    evidence::Bounds,
-    recommendation::{Advice, Facts},
-};
+use super::{Evidence, evidence::Bounds, recommendation::Facts};
 use crate::{
-    contract::{outcome::Recommendation, report::Decision},
+    contract::{
+        outcome::{Recommendation, Verdict},
+        report::Decision,
+    },
     engine::training::{Cost, Dataset, Shown},
     pipeline::{comparison::Comparison, context::Context},
 };
 
 /// Writes the card.
-pub fn of(context: &Context, comparison: &Comparison, facts: &Facts, advice: &Advice) -> Decision {
+pub fn of(
+    context: &Context,
+    comparison: &Comparison,
+    facts: &Facts,
+    action: Option<Recommendation>,
+    verdict: Verdict,
+) -> Decision {
     let splits = &context.inputs.splits;
     let told = Told {
         evidence: &facts.evidence,
-        action: advice.action,
+        action,
+        rejected: (verdict == Verdict::Rejected)
+            .then_some(Rejected { by_gate: context.job.spec.gate.is_some() }),
         fine_tuned: facts.fine_tuned,
         judged_on: if splits.test_is_validation { "validation" } else { "test" },
     };
@@ -32,8 +39,16 @@ pub fn of(context: &Context, comparison: &Comparison, facts: &Facts, advice: &Ad
 struct Told<'a> {
     evidence: &'a Evidence,
     action: Option<Recommendation>,
+    rejected: Option<Rejected>,
     fine_tuned: bool,
     judged_on: &'a str,
+}
+
+/// Why no model is published.
+#[derive(Clone, Copy)]
+struct Rejected {
+    /// Or because `auto` without a gate publishes nothing that is less accurate.
+    by_gate: bool,
 }
 
 /// Work, and what an epoch of training would be.
@@ -92,6 +107,18 @@ impl Told<'_> {
     fn next_step(&self) -> String {
         use Recommendation as R;
         let differ = self.evidence.paired.map_or(0, |paired| paired.disagreements());
+        match (self.action, self.rejected) {
+            (Some(R::Copy | R::Transfer), Some(Rejected { by_gate: true })) => {
+                return "Look at the gate: a condition of it failed, so no model is published."
+                    .into();
+            }
+            (Some(R::Transfer), Some(Rejected { by_gate: false })) => {
+                return "Give the job a gate that allows this loss: without one, auto publishes no model that \
+                        is less accurate by the figures."
+                    .into();
+            }
+            _ => {}
+        }
         match self.action {
             Some(R::Copy | R::Transfer) => "Put the new model in the old one's place.".into(),
             Some(R::TransferAndFineTune) if self.evidence.shown() == Some(Shown::AsGood) => {
@@ -168,7 +195,7 @@ mod tests {
     use crate::engine::training::{Paired, Tally};
 
     fn card(evidence: &Evidence, action: Option<Recommendation>) -> Decision {
-        let told = Told { evidence, action, fine_tuned: false, judged_on: "test" };
+        let told = Told { evidence, action, rejected: None, fine_tuned: false, judged_on: "test" };
         let spent = Cost { sample_gradients: 50, sample_forwards: 150, flops: 0.0 };
         told.card(&Price { spent, epoch: 200 })
     }
@@ -204,6 +231,27 @@ mod tests {
 
         let decided = card(&evidence(10, 14, 9976, true), Some(Recommendation::Transfer));
         assert_eq!((decided.needed_samples, decided.needed_disagreements), (None, None));
+        assert!(decided.next_step.starts_with("Put the new model"), "{}", decided.next_step);
+    }
+
+    /// What is not there is not to be put anywhere.
+    #[test]
+    fn a_result_that_is_not_published_says_what_would_publish_it() {
+        let evidence = evidence(10, 14, 9976, true);
+        let next = |by_gate| {
+            let rejected = Some(Rejected { by_gate });
+            let action = Some(Recommendation::Transfer);
+            let told = Told {
+                evidence: &evidence,
+                action,
+                rejected,
+                fine_tuned: false,
+                judged_on: "test",
+            };
+            told.next_step()
+        };
+        assert!(next(false).starts_with("Give the job a gate"), "{}", next(false));
+        assert!(next(true).starts_with("Look at the gate"), "{}", next(true));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
     profiler::Profiler,
     symmetry::{Permutation, Symmetry},
     tensors::HostTensor,
-    training::{Dataset, Learner, testing},
+    training::{Dataset, Evaluation, Learner, testing},
     transfer::{
         Schedule, Trajectory,
         race::{Arm, Blocks, Rules, Track},
@@ -111,4 +111,34 @@ fn the_steps_are_searched_where_alpha_is_given() {
     assert_eq!(steps, [2, 3, 4]);
     // To the end, no step before it is better.
     assert_eq!(Case::new(1.0).choose(Alpha::Fixed(1.0), false).step, TIMESTEPS);
+}
+
+/// A candidate that was right on so many of 200 samples, with this loss.
+fn judged(method: Method, right: usize, loss: f64, is_searched: bool) -> Candidate {
+    let inputs = HostTensor::from_f32(vec![200, 1], vec![0.0; 200]);
+    let data = Dataset::from_floats(inputs, vec![1; 200]);
+    let predictions = (0..200).map(|i| u32::from(i < right)).collect();
+    let evaluation = Evaluation { loss, accuracy: right as f64 / 200.0, predictions };
+    let record = Record::of(&evaluation, &data);
+    let scores = vec![Score::of(1, &record); if is_searched { 3 } else { 1 }];
+    let found = Case::new(1.0).choose(Alpha::Fixed(1.0), false);
+    Candidate { method, validation: Some(record), steps: scores, alphas: Vec::new(), ..found }
+}
+
+#[test]
+fn the_best_of_several_points_must_be_borne_out_beside_what_was_not_chosen_there() {
+    use crate::transfer::ladder::best;
+    let fitted = judged(Method::Functional, 160, 0.6, false);
+    // One sample ahead, by a worse loss: by chance.
+    let lucky = judged(Method::Identity, 161, 0.7, true);
+    assert_eq!(best(&[lucky.clone(), fitted.clone()]), Some(1));
+    assert_eq!(best(&[fitted.clone(), lucky]), Some(0));
+    // By a better loss, or by more than chance, it is the better one.
+    let sound = judged(Method::Identity, 161, 0.5, true);
+    assert_eq!(best(&[sound, fitted.clone()]), Some(0));
+    let ahead = judged(Method::Identity, 180, 0.7, true);
+    assert_eq!(best(&[fitted.clone(), ahead]), Some(1));
+    // Two that were not chosen there compare by accuracy.
+    let plain = judged(Method::Identity, 161, 0.7, false);
+    assert_eq!(best(&[fitted, plain]), Some(1));
 }

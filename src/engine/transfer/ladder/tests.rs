@@ -81,7 +81,7 @@ fn what_cannot_win_or_cannot_run_is_skipped() {
 
     // Of one lineage, and in their places: no more permutations.
     let settled = Known { cosine: Some(0.9), fixed_points: Some(1.0), ..KNOWN };
-    let expected = [Identity, Functional, WeightMatching, Bico, Theseus];
+    let expected = [Identity, Functional, WeightMatching];
     assert_eq!(climb(&settled, [behind(0.5); 8]).0, expected);
 
     // Where maps are ahead of permutations, no more permutations.
