@@ -134,8 +134,8 @@ impl Told<'_> {
                 "Train the new base on your data; the transfer saves nothing.".into()
             }
             Some(R::KeepOld) => "Keep the old model on its old base.".into(),
-            Some(R::Collect) if !self.evidence.has_labels => format!(
-                "Label the {differ} samples on which the two models differ; predictions.parquet names them."
+            Some(R::Collect) if !self.evidence.has_labels && differ > 0 => format!(
+                "Label the samples on which the two models differ ({differ}); predictions.parquet names them."
             ),
             Some(R::Collect) => self.collect(),
             None => "Give the job data, or evaluate the result before using it.".into(),
@@ -259,7 +259,16 @@ mod tests {
         let found = card(&evidence(0, 12, 188, false), Some(Recommendation::Collect));
         assert_eq!(found.accuracy_lost_per_100, None);
         assert!(found.sentence.starts_with("On 94.0 of 100 samples"), "{}", found.sentence);
-        assert!(found.next_step.starts_with("Label the 12 samples"), "{}", found.next_step);
+        let step = "Label the samples on which the two models differ (12)";
+        assert!(found.next_step.starts_with(step), "{}", found.next_step);
+
+        // Where they differ nowhere there is nothing to label; too few samples say so.
+        let same = card(&evidence(0, 0, 60, false), Some(Recommendation::Collect));
+        assert!(
+            same.next_step.starts_with("Judge it on more samples: about 26"),
+            "{}",
+            same.next_step
+        );
         assert_eq!(found.checked_on, "200 test samples, without labels");
     }
 

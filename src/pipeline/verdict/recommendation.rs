@@ -105,7 +105,7 @@ impl Facts {
 
     fn undecided(&self, pairs: &Paired) -> String {
         let (samples, differ) = (pairs.samples, pairs.disagreements());
-        if self.evidence.has_labels {
+        if self.evidence.has_labels || differ == 0 {
             format!(
                 "{samples} samples, {differ} of which tell the two models apart, can neither rule out a loss \
                  of more than {} nor show one",
