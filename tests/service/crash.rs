@@ -185,47 +185,6 @@ fn gradients(cache: &Path) -> usize {
     of_jobs.filter(|file| file.path().extension().is_some_and(|e| e == "sha256")).count()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_fgmt_goes_on_where_it_was() {
-    let case = Case::fresh().await;
-    for name in ["old", "tuned", "new"] {
-        write_model(&case.folder.path().join(name), 2048, name.len() as u64 * 31);
-    }
-    let cache = case.folder.path().join("cache");
-    let worker = || {
-        let mut command = case.command();
-        Process::start(command.env("RETUNE_WORKER_CACHE_DIR", &cache))
-    };
-    let id = case.queued_with("fgmt", 60).await;
-    let mut first = worker();
-    within("some timesteps are done", async || (gradients(&cache) >= 20).then_some(())).await;
-    first.signal(Signal::SIGKILL);
-    first.ended().await;
-    assert!(!case.result(id).join("manifest.json").exists());
-    let left = gradients(&cache);
-
-    let _second = worker();
-    case.succeeded_once(id).await;
-    assert_eq!(gradients(&cache), 0, "they are removed in the end");
-    let again = case.queued_with("fgmt", 60).await;
-    case.succeeded_once(again).await;
-    let report = |id| -> Value {
-        serde_json::from_slice(&fs::read(case.result(id).join("report.json")).unwrap()).unwrap()
-    };
-    let (mut resumed, mut whole) = (report(id), report(again));
-    let found = resumed["timing"]["resumed_gradients"].as_u64().unwrap();
-    assert!(found >= left as u64 && found < 120, "{found} of {left} left");
-    assert_eq!(whole["timing"]["resumed_gradients"], 0);
-    for report in [&mut resumed, &mut whole] {
-        report.as_object_mut().unwrap().remove("timing");
-    }
-    assert_eq!(resumed, whole);
-    for name in ["model.safetensors", "permutation.safetensors"] {
-        let read = |id| fs::read(case.result(id).join(name)).unwrap();
-        assert!(read(id) == read(again), "{name}");
-    }
-}
-
 /// Entries of fitted layers under a worker's cache.
 fn fitted_layers(cache: &Path) -> usize {
     let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
@@ -238,43 +197,92 @@ fn fitted_layers(cache: &Path) -> usize {
         .count()
 }
 
+/// A method whose worker is killed in the middle of it.
+struct Killed {
+    method: &'static str,
+    timesteps: u32,
+    /// What it keeps under a worker's cache, and how much of it is there when the worker is killed.
+    kept: fn(&Path) -> usize,
+    enough: usize,
+    /// In the report's `timing`: what was found there.
+    figure: &'static str,
+}
+
+/// What a successor found, and what the killed worker had left.
+struct Resumed {
+    found: u64,
+    left: u64,
+}
+
+impl Killed {
+    /// Kills the first worker; the second gives what an undisturbed one gives: the report and these files.
+    async fn goes_on(&self, files: &[&str]) -> Resumed {
+        let case = Case::fresh().await;
+        for name in ["old", "tuned", "new"] {
+            write_model(&case.folder.path().join(name), 2048, name.len() as u64 * 31);
+        }
+        let cache = case.folder.path().join("cache");
+        let worker = || {
+            let mut command = case.command();
+            Process::start(command.env("RETUNE_WORKER_CACHE_DIR", &cache))
+        };
+        let id = case.queued_with(self.method, self.timesteps).await;
+        let mut first = worker();
+        within("enough is kept", async || ((self.kept)(&cache) >= self.enough).then_some(())).await;
+        first.signal(Signal::SIGKILL);
+        first.ended().await;
+        assert!(!case.result(id).join("manifest.json").exists());
+        let left = (self.kept)(&cache) as u64;
+
+        let _second = worker();
+        case.succeeded_once(id).await;
+        assert_eq!((self.kept)(&cache), 0, "they are removed in the end");
+        let again = case.queued_with(self.method, self.timesteps).await;
+        case.succeeded_once(again).await;
+
+        let report = |id| -> Value {
+            serde_json::from_slice(&fs::read(case.result(id).join("report.json")).unwrap()).unwrap()
+        };
+        let (mut resumed, mut whole) = (report(id), report(again));
+        let found = resumed["timing"][self.figure].as_u64().unwrap();
+        assert_eq!(whole["timing"][self.figure], 0);
+        for report in [&mut resumed, &mut whole] {
+            report.as_object_mut().unwrap().remove("timing");
+        }
+        assert_eq!(resumed, whole);
+        for name in files {
+            let read = |id| fs::read(case.result(id).join(name)).unwrap();
+            assert!(read(id) == read(again), "{name}");
+        }
+        Resumed { found, left }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_fgmt_goes_on_where_it_was() {
+    let fgmt = Killed {
+        method: "fgmt",
+        timesteps: 60,
+        kept: gradients,
+        enough: 20,
+        figure: "resumed_gradients",
+    };
+    let Resumed { found, left } =
+        fgmt.goes_on(&["model.safetensors", "permutation.safetensors"]).await;
+    assert!(found >= left && found < 120, "{found} of {left} left");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_functional_goes_on_behind_its_last_layer() {
-    let case = Case::fresh().await;
-    for name in ["old", "tuned", "new"] {
-        write_model(&case.folder.path().join(name), 2048, name.len() as u64 * 31);
-    }
-    let cache = case.folder.path().join("cache");
-    let worker = || {
-        let mut command = case.command();
-        Process::start(command.env("RETUNE_WORKER_CACHE_DIR", &cache))
+    let functional = Killed {
+        method: "functional",
+        timesteps: 1,
+        kept: fitted_layers,
+        enough: 1,
+        figure: "resumed_layers",
     };
-    let id = case.queued_with("functional", 1).await;
-    let mut first = worker();
-    within("a layer is fitted", async || (fitted_layers(&cache) >= 1).then_some(())).await;
-    first.signal(Signal::SIGKILL);
-    first.ended().await;
-    assert!(!case.result(id).join("manifest.json").exists());
-    let left = fitted_layers(&cache);
-
-    let _second = worker();
-    case.succeeded_once(id).await;
-    assert_eq!(fitted_layers(&cache), 0, "they are removed in the end");
-    let again = case.queued_with("functional", 1).await;
-    case.succeeded_once(again).await;
-    let report = |id| -> Value {
-        serde_json::from_slice(&fs::read(case.result(id).join("report.json")).unwrap()).unwrap()
-    };
-    let (mut resumed, mut whole) = (report(id), report(again));
-    let found = resumed["timing"]["resumed_layers"].as_u64().unwrap();
-    assert!(found >= 1 && found <= left as u64, "{found} of {left} left");
-    assert_eq!(whole["timing"]["resumed_layers"], 0);
-    for report in [&mut resumed, &mut whole] {
-        report.as_object_mut().unwrap().remove("timing");
-    }
-    assert_eq!(resumed, whole);
-    let model = |id| fs::read(case.result(id).join("model.safetensors")).unwrap();
-    assert!(model(id) == model(again), "the model");
+    let Resumed { found, left } = functional.goes_on(&["model.safetensors"]).await;
+    assert!(found >= 1 && found <= left, "{found} of {left} left");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

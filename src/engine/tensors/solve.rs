@@ -1,7 +1,7 @@
 //! Decompositions in f64 that do not depend on the number of threads.
 
 use faer::{
-    Conj, Mat, MatRef, Par, Spec,
+    Conj, Mat, MatMut, MatRef, Par, Spec,
     diag::Diag,
     dyn_stack::{MemBuffer, MemStack},
     linalg::{
@@ -111,46 +111,29 @@ impl Positive {
     /// `A⁻¹ B`, columns of `B` side by side.
     pub fn solve(&self, mut right: Mat<f64>) -> Mat<f64> {
         let parts: Vec<_> = right.par_col_chunks_mut(TASK_COLUMNS).collect();
-        parts.into_par_iter().for_each(|part| {
-            let size = self.lower.nrows();
-            let need = solve::solve_in_place_scratch::<f64>(size, part.ncols(), Par::Seq);
-            let mut memory = MemBuffer::new(need);
-            solve::solve_in_place_with_conj(
-                self.lower.as_ref(),
-                Conj::No,
-                part,
-                Par::Seq,
-                MemStack::new(&mut memory),
-            );
-        });
+        parts.into_par_iter().for_each(|part| self.solve_in_place(part));
         right
+    }
+
+    fn solve_in_place(&self, right: MatMut<f64>) {
+        let size = self.lower.nrows();
+        let need = solve::solve_in_place_scratch::<f64>(size, right.ncols(), Par::Seq);
+        let mut memory = MemBuffer::new(need);
+        solve::solve_in_place_with_conj(
+            self.lower.as_ref(),
+            Conj::No,
+            right,
+            Par::Seq,
+            MemStack::new(&mut memory),
+        );
     }
 }
 
 /// `A⁻¹ B` of a symmetric positive definite `A`; `None` where it is not.
-pub fn solve_positive(mut matrix: Mat<f64>, right: MatRef<f64>) -> Option<Mat<f64>> {
-    let size = matrix.nrows();
-    let need = factor::cholesky_in_place_scratch::<f64>(size, Par::Seq, Spec::default());
-    let mut memory = MemBuffer::new(need);
-    factor::cholesky_in_place(
-        matrix.as_mut(),
-        factor::LltRegularization::default(),
-        Par::Seq,
-        MemStack::new(&mut memory),
-        Spec::default(),
-    )
-    .ok()?;
-
+pub fn solve_positive(matrix: Mat<f64>, right: MatRef<f64>) -> Option<Mat<f64>> {
+    let positive = Positive::of(matrix)?;
     let mut solution = right.to_owned();
-    let need = solve::solve_in_place_scratch::<f64>(size, right.ncols(), Par::Seq);
-    let mut memory = MemBuffer::new(need);
-    solve::solve_in_place_with_conj(
-        matrix.as_ref(),
-        Conj::No,
-        solution.as_mut(),
-        Par::Seq,
-        MemStack::new(&mut memory),
-    );
+    positive.solve_in_place(solution.as_mut());
     Some(solution)
 }
 
