@@ -52,6 +52,14 @@ pub fn exact_product(a: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
     result
 }
 
+/// Adds `a · b` to a sum in f64.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn exact_accumulate(sum: MatMut<f64>, a: MatRef<f64>, b: MatRef<f64>) {
+    multiply(sum, Accum::Add, a, b, halvings(a, b));
+}
+
 fn halvings<T>(a: MatRef<T>, b: MatRef<T>) -> u32 {
     let parts = a.nrows() * a.ncols() * b.ncols() / TASK_OPERATIONS;
     parts.checked_ilog2().map_or(0, |log| log + 1).min(MAX_HALVINGS)
@@ -92,6 +100,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
+    use crate::testing::with_threads;
 
     #[test]
     fn two_by_two() {
@@ -126,9 +135,8 @@ mod tests {
                 |n| -> Vec<f32> { (0..n).map(|_| rng.random_range(-1.0..1.0)).collect() };
             let (a, b) = (values(rows * inner), values(inner * columns));
             let (a, b) = (matrix(&a, inner), matrix(&b, columns));
-            let threads = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
-            let found = threads(1).install(|| product(a, b));
-            assert_eq!(threads(3).install(|| product(a, b)), found);
+            let found = with_threads(1, || product(a, b));
+            assert_eq!(with_threads(3, || product(a, b)), found);
             for at in (0..found.len()).step_by(997) {
                 let (row, column) = (at / columns, at % columns);
                 let terms = (0..inner).map(|k| f64::from(a[(row, k)]) * f64::from(b[(k, column)]));

@@ -22,8 +22,13 @@ pub struct SingularValues {
     pub values: Vec<f64>,
 }
 
-/// The thin singular value decomposition; `None` where it does not converge.
+/// The thin singular value decomposition; `None` where it does not converge, as of a matrix that is
+/// not finite.
 pub fn singular_values(matrix: MatRef<f64>) -> Option<SingularValues> {
+    if !matrix.is_all_finite() {
+        return None;
+    }
+
     let size = matrix.nrows().min(matrix.ncols());
     let mut u = Mat::zeros(matrix.nrows(), size);
     let mut v = Mat::zeros(matrix.ncols(), size);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use faer::{Accum, Mat, Par, linalg::matmul::matmul};
+use faer::Mat;
 
 use super::{Batch, Learner, cross_entropy};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         cpu::{self, CpuActivation, Stored},
     },
     network::Operand,
-    tensors::Checkpoint,
+    tensors::{Checkpoint, matmul::exact_accumulate},
 };
 
 /// A place of the graph where rows are taken.
@@ -83,7 +83,7 @@ impl CrossCovariances {
             let Some(b) = b.0.get(place) else { continue };
             let (a, b) = (matrix(a), matrix(b));
             let sum = self.0.entry(*place).or_insert_with(|| Mat::zeros(a.ncols(), b.ncols()));
-            matmul(sum, Accum::Add, a.transpose(), &b, 1.0, Par::rayon(0));
+            exact_accumulate(sum.as_mut(), a.transpose(), b.as_ref());
         }
     }
 

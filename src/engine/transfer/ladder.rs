@@ -236,8 +236,8 @@ impl Candidate {
     fn is_better(&self, other: &Self) -> bool {
         let (Some(own), Some(others)) = (&self.validation, &other.validation) else { return true };
         match (self.is_searched(), other.is_searched()) {
-            (true, false) => is_ahead(own, others) && is_borne_out(own, others),
-            (false, true) => !(is_ahead(others, own) && is_borne_out(others, own)),
+            (true, false) => is_safely_ahead(own, others),
+            (false, true) => !is_safely_ahead(others, own),
             _ => is_ahead(own, others),
         }
     }
@@ -250,7 +250,11 @@ fn is_ahead(a: &Record, b: &Record) -> bool {
     own > other || (own.to_bits() == other.to_bits() && a.loss_within(both) < b.loss_within(both))
 }
 
-/// Whether more than the figure says that the first is ahead.
+/// Whether the first has the higher accuracy and more than this figure says so: the loss or a sign test.
+pub fn is_safely_ahead(a: &Record, b: &Record) -> bool {
+    is_ahead(a, b) && is_borne_out(a, b)
+}
+
 fn is_borne_out(a: &Record, b: &Record) -> bool {
     let both = a.samples().min(b.samples());
     a.loss_within(both) < b.loss_within(both) || a.beside(b, both).sign_test() <= BY_CHANCE

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use faer::{Mat, MatRef};
 
-use crate::tensors::HostTensor;
+use crate::tensors::{HostTensor, matmul::exact_product};
 
 /// `R` `[d_A, d_B]` for axes of tensors; an axis without one keeps its coordinates.
 #[derive(Clone, Debug, Default)]
@@ -44,13 +44,14 @@ fn along(values: &[f64], shape: &[usize], axis: usize, map: &Mat<f64>) -> Vec<f6
     let after: usize = shape[axis + 1..].iter().product();
     if after == 1 {
         // One product instead of one per row.
-        return row_major(MatRef::from_row_major_slice(values, before, from) * map);
+        let rows = MatRef::from_row_major_slice(values, before, from);
+        return row_major(exact_product(rows, map.as_ref()));
     }
 
     let mut result = Vec::with_capacity(before * to * after);
     for block in values.chunks(from * after) {
         let block = MatRef::from_row_major_slice(block, from, after);
-        result.extend(row_major(map.transpose() * block));
+        result.extend(row_major(exact_product(map.transpose(), block)));
     }
     result
 }

@@ -11,12 +11,12 @@ use crate::{
         training::Dataset,
         transfer::{
             AlphasByGroup, Candidate, Problem,
-            by_group::{GroupSearch, SAMPLES},
+            by_group::{GroupAlphas, GroupSearch, SAMPLES},
             ladder,
             race::{Arm, Runner},
         },
     },
-    pipeline::{failure::Failure, job::Stop, meter::Seconds},
+    pipeline::{context::Context, failure::Failure, job::Stop, meter::Seconds},
 };
 
 impl Selector<'_, '_> {
@@ -34,45 +34,15 @@ impl Selector<'_, '_> {
 
     fn refine(&mut self, candidate: &mut Candidate, at: usize) -> Result<(), Failure> {
         let context = self.context;
-        let (Some(train), Some(race)) = (&context.inputs.splits.train, self.rules()) else {
+        let Some(train) = &context.inputs.splits.train else { return Ok(()) };
+        if candidate.validation.is_none() {
             return Ok(());
-        };
-        let Some(record) = candidate.validation.clone() else { return Ok(()) };
+        }
         let (before, start) = (context.cost(), Seconds::read());
 
-        let go_on: &dyn Fn(usize, usize) -> ControlFlow<()> = &|_, _| context.go_on();
-        let problem = context.problem(go_on);
-        let problem = Problem { orthogonal_shift: candidate.orthogonal_shift, ..problem };
-        let (samples, carried) = (
-            drawn(train, context.job.spec.options.seed),
-            problem.carried(&candidate.transport, candidate.step, 1.0),
-        );
-        let search = GroupSearch {
-            learner: &context.learner,
-            base: problem.target,
-            carried: &carried,
-            start: candidate.alpha,
-            samples: &samples,
-            restated: &|model| problem.restated(&model),
-            go_on: &|| context.go_on(),
-        };
-        let found = search.run();
-        if context.go_on() == ControlFlow::Break(()) {
-            return Err(Failure::Stopped(Stop::Cancelled));
-        }
-        if let Some(found) = found {
-            let go_on: &dyn Fn(usize) -> ControlFlow<()> = &|_| context.go_on();
-            let track = context.track(&context.learner, race.blocks, go_on);
-            let mut arm = Arm::new(track, || found.model.clone());
-            while arm.record().samples() < record.samples() {
-                arm.advance()?;
-            }
-            let (model, own) = arm.into_parts();
-            let taken = own.beside(&record, record.samples()).difference() > 0.0;
-            candidate.by_group = Some(AlphasByGroup::of(&found, samples.len(), taken));
-            if taken {
-                (candidate.model, candidate.validation) = (model, Some(own));
-            }
+        let samples = drawn(train, context.job.spec.options.seed);
+        if let Some(found) = context.groups_of(candidate, &samples)? {
+            self.take_if_better(candidate, &found, samples.len())?;
         }
 
         let (spent, seconds) = (context.cost() - before, start.passed());
@@ -81,6 +51,62 @@ impl Selector<'_, '_> {
         candidate.seconds += seconds.wall;
         self.cpu_seconds[at] += seconds.cpu;
         Ok(())
+    }
+
+    /// The candidate takes what was found where the samples that chose it bear out that it is better.
+    fn take_if_better(
+        &self,
+        candidate: &mut Candidate,
+        found: &GroupAlphas,
+        samples: usize,
+    ) -> Result<(), Failure> {
+        let (Some(race), Some(record)) = (self.rules(), &candidate.validation) else {
+            return Ok(());
+        };
+
+        let go_on: &dyn Fn(usize) -> ControlFlow<()> = &|_| self.context.go_on();
+        let track = self.context.track(&self.context.learner, race.blocks, go_on);
+        let mut arm = Arm::new(track, || found.model.clone());
+        while arm.record().samples() < record.samples() {
+            arm.advance()?;
+        }
+
+        let (model, own) = arm.into_parts();
+        let taken = ladder::is_safely_ahead(&own, record);
+        candidate.by_group = Some(AlphasByGroup::of(found, samples, taken));
+        if taken {
+            (candidate.model, candidate.validation) = (model, Some(own));
+        }
+        Ok(())
+    }
+}
+
+impl Context<'_> {
+    /// The α of each group of a candidate, from its own α on; `None` where nothing can be scaled.
+    fn groups_of(
+        &self,
+        candidate: &Candidate,
+        samples: &Dataset,
+    ) -> Result<Option<GroupAlphas>, Failure> {
+        let go_on: &dyn Fn(usize, usize) -> ControlFlow<()> = &|_, _| self.go_on();
+        let problem = self.problem(go_on);
+        let problem = Problem { orthogonal_shift: candidate.orthogonal_shift, ..problem };
+        let carried = problem.carried(&candidate.transport, candidate.step, 1.0);
+        let search = GroupSearch {
+            learner: &self.learner,
+            base: problem.target,
+            carried: &carried,
+            start: candidate.alpha,
+            samples,
+            restated: &|model| problem.restated(&model),
+            go_on: &|| self.go_on(),
+        };
+
+        let found = search.run();
+        match self.go_on() {
+            ControlFlow::Break(()) => Err(Failure::Stopped(Stop::Cancelled)),
+            ControlFlow::Continue(()) => Ok(found),
+        }
     }
 }
 

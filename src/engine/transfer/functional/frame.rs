@@ -70,10 +70,6 @@ fn thin(a: MatRef<f64>, b: MatRef<f64>) -> Result<Frame, TransferError> {
     let rows = a.nrows() / every;
     let (a, b) = rayon::join(|| basis(a, every, rows), || basis(b, every, rows));
     let middle = exact_product(a.1.as_ref(), b.1.transpose());
-    if !middle.is_all_finite() {
-        return Err(TransferError::NoSingularValues);
-    }
-
     let found = singular_values(middle.as_ref()).ok_or(TransferError::NoSingularValues)?;
     let SingularValues { u, v, values } = found;
     let least = SMALLEST_VALUE * values.first().copied().unwrap_or_default();

@@ -2,7 +2,13 @@
 
 use faer::Mat;
 
-use crate::transfer::error::TransferError;
+use crate::{
+    tensors::{
+        matmul::exact_product,
+        solve::{SingularValues, singular_values},
+    },
+    transfer::error::TransferError,
+};
 
 /// Weight of the weight-matching π beside the largest singular value, and the share of it below
 /// which a singular value counts as not determined.
@@ -35,29 +41,41 @@ pub(super) fn orthogonal_map(
     open: &LeftOpen,
 ) -> Result<(Mat<f64>, bool), TransferError> {
     let Some(product) = product else { return Ok((open.map(), true)) };
-    let svd = product.thin_svd().map_err(|_| TransferError::NoSingularValues)?;
+    let found = decomposition(product)?;
 
-    let values = svd.S().column_vector();
-    let (largest, smallest) = (values[0], values[values.nrows() - 1]);
+    let (largest, smallest) = (found.values[0], found.values[found.values.len() - 1]);
     if largest == 0.0 {
         return Ok((open.map(), true));
     }
     if smallest > COMPLETION_WEIGHT * largest {
-        return Ok((svd.U() * svd.V().transpose(), false));
+        return Ok((isometry(&found), false));
     }
     if let LeftOpen::Nothing { .. } = open {
-        let seen = values.iter().filter(|value| **value > COMPLETION_WEIGHT * largest).count();
-        let (left, right) = (svd.U().subcols(0, seen), svd.V().subcols(0, seen));
-        return Ok((left * right.transpose(), true));
+        let seen =
+            found.values.iter().filter(|value| **value > COMPLETION_WEIGHT * largest).count();
+        let (left, right) = (found.u.subcols(0, seen), found.v.subcols(0, seen));
+        return Ok((exact_product(left, right.transpose()), true));
     }
+
     let completed = product + open.map() * faer::Scale(COMPLETION_WEIGHT * largest);
-    let svd = completed.thin_svd().map_err(|_| TransferError::NoSingularValues)?;
-    Ok((svd.U() * svd.V().transpose(), true))
+    Ok((isometry(&decomposition(&completed)?), true))
+}
+
+fn decomposition(product: &Mat<f64>) -> Result<SingularValues, TransferError> {
+    singular_values(product.as_ref()).ok_or(TransferError::NoSingularValues)
+}
+
+fn isometry(found: &SingularValues) -> Mat<f64> {
+    exact_product(found.u.as_ref(), found.v.transpose())
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
+    use crate::testing::with_threads;
 
     #[test]
     fn a_rotation_is_found_and_scale_is_not_its_business() {
@@ -69,6 +87,15 @@ mod tests {
         for ((i, j), expected) in [((0, 0), c), ((0, 1), s), ((1, 0), -s), ((1, 1), c)] {
             assert!((map[(i, j)] - expected).abs() < 1e-12);
         }
+    }
+
+    #[test]
+    fn the_map_does_not_depend_on_the_threads() {
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let product = Mat::from_fn(300, 260, |_, _| rng.random_range(-1.0..1.0));
+        let open = LeftOpen::Nothing { from: 300, to: 260 };
+        let found = with_threads(1, || orthogonal_map(Some(&product), &open).unwrap().0);
+        assert!(with_threads(3, || orthogonal_map(Some(&product), &open).unwrap().0) == found);
     }
 
     #[test]
