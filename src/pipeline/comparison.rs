@@ -117,6 +117,8 @@ pub struct FewShot {
     pub learning_rate: f64,
     /// Training samples used.
     pub samples: usize,
+    /// Trained on the old tuned model's probabilities, in the absence of labels.
+    pub by_old_model: bool,
     pub tuned: Training,
     /// With the trials of its learning rates.
     pub seconds: Seconds,

@@ -138,7 +138,7 @@ impl<'a> Context<'a> {
     }
 
     /// The old tuned model as a teacher.
-    fn old_model(&self) -> Teacher<'_> {
+    pub fn old_model(&self) -> Teacher<'_> {
         Teacher {
             learner: self.source.as_ref().unwrap_or(&self.learner),
             model: self.inputs.trajectory.tuned(),

@@ -2,9 +2,10 @@
 //!
 //! Under `auto` only. *Few-shot* is plain training on as many sample gradients as the whole choice took, every
 //! rung that was tried and its selection included, a forward pass being a third of one; it is skipped where
-//! the winner is within the margin of the old tuned model, and where there are no labels to train on. Its
-//! learning rate is the one that a quarter of that budget prefers. *Fine-tune only* is the job's own training,
-//! from the better of few-shot and the new base as it is. Neither is ever published.
+//! the winner is within the margin of the old tuned model. Its learning rate is the one that a quarter of that
+//! budget prefers. Samples without labels are trained on by the old tuned model's probabilities (REFRESH), whose
+//! forward passes are paid from the same budget. *Fine-tune only* is the job's own training, from the better of
+//! few-shot and the new base as it is. Neither is ever published.
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -20,7 +21,7 @@ use crate::{
     contract::{outcome::Phase, spec::Methods},
     engine::{
         tensors::Checkpoint,
-        training::{Dataset, FineTunePlan, Optimizer},
+        training::{Cost, Dataset, FineTunePlan, Optimizer},
         transfer::race::Record,
     },
 };
@@ -47,12 +48,10 @@ pub fn few_shot(
     else {
         return Ok(None);
     };
-    let budget = (choice.cost.sample_gradients + choice.cost.sample_forwards / 3) as usize;
+    let refresh = context.inputs.splits.unlabelled.train;
+    let budget = budget(&choice.cost, refresh);
     let margin = context.job.spec.options.selection.margin;
-    if context.job.spec.methods != Methods::Auto
-        || context.inputs.splits.unlabelled.train
-        || budget == 0
-        || reached >= source - margin - 1e-9
+    if context.job.spec.methods != Methods::Auto || budget == 0 || reached >= source - margin - 1e-9
     {
         return Ok(None);
     }
@@ -70,6 +69,13 @@ pub fn few_shot(
     let Some((rate, _)) = best else { return Ok(None) };
     let few = spend(context, data, budget, rate)?;
     Ok(Some(FewShot { seconds: began.passed(), ..few }))
+}
+
+/// Sample gradients that cost as much as the choice. A forward pass is a third of one, and a gradient towards
+/// the old tuned model's probabilities comes with a pass of that model.
+fn budget(choice: &Cost, refresh: bool) -> usize {
+    let thirds = 3 * choice.sample_gradients + choice.sample_forwards;
+    (thirds / if refresh { 4 } else { 3 }) as usize
 }
 
 fn accuracy(record: Option<&Record>) -> Option<f64> {
@@ -99,7 +105,8 @@ fn spend(
     let stage = Stage { plan, tries_rates: false };
     let tuned = train(context, &stage, &data.subset(&order), &context.inputs.target.checkpoint)?;
     let seconds = tuned.seconds;
-    Ok(FewShot { learning_rate: tuned.learning_rate, samples, tuned, seconds })
+    let by_old_model = context.inputs.splits.unlabelled.train;
+    Ok(FewShot { learning_rate: tuned.learning_rate, samples, by_old_model, tuned, seconds })
 }
 
 /// The job's own training at a multiple of its learning rate, or `AdamW`.
@@ -114,8 +121,10 @@ fn plan<'a>(context: &'a Context, rate: usize) -> FineTunePlan<'a> {
         ..FineTunePlan::new(Optimizer::AdamW, 1, RATES[rate])
     });
     // The end is looked at anyway, and there is nothing to be pulled to.
+    let refresh = context.inputs.splits.unlabelled.train;
     FineTunePlan {
         batch_size: own.batch_size.min(BATCH),
+        teacher: own.teacher.or_else(|| refresh.then(|| context.old_model())),
         validation: None,
         looks: None,
         stop_at: None,
@@ -155,4 +164,16 @@ fn start<'a>(
         few.zip(untouched).is_none_or(|(few, untouched)| few.accuracy() >= untouched.accuracy())
     });
     few.map_or(&context.inputs.target.checkpoint, |few| &few.tuned.model)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_teacher_is_paid_from_the_same_budget() {
+        let choice = Cost { sample_gradients: 30, sample_forwards: 90, flops: 0.0 };
+        assert_eq!(budget(&choice, false), 60, "30 and a third of 90");
+        assert_eq!(budget(&choice, true), 45, "each gradient costs 4/3");
+    }
 }

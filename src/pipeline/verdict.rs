@@ -16,7 +16,7 @@ use crate::{
     engine::tensors::HostTensor,
 };
 use gate::Measured;
-use recommendation::Facts;
+use recommendation::{Facts, Untransferred};
 
 pub use evidence::Evidence;
 
@@ -86,15 +86,20 @@ fn is_a_loss(evidence: &Evidence, action: Option<Recommendation>) -> bool {
     }
 }
 
-/// Validation accuracy of the new base trained alone at the same cost, and of the result, where validation
-/// has labels.
-fn untransferred(context: &Context, comparison: &Comparison) -> Option<(f64, f64)> {
-    if context.inputs.splits.unlabelled.validation {
+/// The new base trained alone at the same cost beside the result. Agreement says nothing of a model that was
+/// trained on labels.
+fn untransferred(context: &Context, comparison: &Comparison) -> Option<Untransferred> {
+    let unlabelled = context.inputs.splits.unlabelled;
+    if unlabelled.validation && !unlabelled.train {
         return None;
     }
     let rival = comparison.few_shot.as_ref().map(|few| &few.tuned);
     let only = comparison.fine_tune_only.as_ref().or(rival)?.validation.as_ref()?;
-    Some((only.accuracy(), comparison.validation()?.accuracy()))
+    Some(Untransferred {
+        only: only.accuracy(),
+        ours: comparison.validation()?.accuracy(),
+        by_old_model: unlabelled.train,
+    })
 }
 
 /// How many learned values of the result are not the new base's; a head that it lacked counts whole.

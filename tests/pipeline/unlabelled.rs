@@ -170,6 +170,27 @@ fn auto_without_labels_and_gate_publishes_what_is_shown_to_agree() {
     assert_eq!(outcome.verdict == Verdict::Published, shown, "{}", report["recommendation"]);
 }
 
+/// What training alone reaches is measured without labels, too: by the old tuned model's probabilities, whose
+/// passes are part of the price.
+#[test]
+fn training_alone_learns_from_the_old_tuned_model() {
+    let case = Case::fresh();
+    // Too few inputs for a fit that is as good.
+    for (name, count, seed) in [("train", 4, 1), ("validation", 400, 6), ("test", 60, 7)] {
+        case.without_labels(name, count, seed);
+    }
+    case.put_model("new", &case.network.parameters(77));
+    let mut spec = case.spec();
+    spec["methods"] = json!("auto");
+    let (_, folder) = case.done(&spec);
+    let report = read_json(&folder.join("report.json"));
+    let few_shot = &report["baselines"]["few_shot"];
+    assert_eq!(few_shot["by_old_model"], true, "{report:#}");
+    assert!(few_shot["agreement"].is_f64(), "{few_shot}");
+    assert!(few_shot["accuracy"].is_null(), "{few_shot}");
+    assert!(few_shot["sample_gradients"].as_u64().unwrap() > 0, "{few_shot}");
+}
+
 #[test]
 fn a_labelled_test_split_judges_accuracy_whatever_chose() {
     let case = Case::fresh();

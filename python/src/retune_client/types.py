@@ -929,6 +929,7 @@ class Trained(TypedDict):
     flops: "NotRequired[float]"
     learning_rate: "NotRequired[float | None]"
     samples: "NotRequired[int | None]"
+    by_old_model: "NotRequired[bool]"
 
 
 class TrainingTimes(TypedDict):

@@ -72,4 +72,8 @@ pub struct Trained {
     /// Of few-shot alone: training samples used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<usize>,
+    /// Of few-shot alone: it was trained on the old tuned model's probabilities, because the training samples
+    /// have no labels. Absent where it was not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_old_model: bool,
 }

@@ -186,6 +186,7 @@ fn few_shot(few: &FewShot) -> report::Trained {
     report::Trained {
         learning_rate: Some(few.learning_rate),
         samples: Some(few.samples),
+        by_old_model: few.by_old_model,
         ..trained(&few.tuned)
     }
 }
@@ -203,6 +204,7 @@ fn trained(tuned: &Training) -> report::Trained {
         flops: tuned.cost.flops,
         learning_rate: tuned.trials.as_ref().map(RateTrials::learning_rate),
         samples: None,
+        by_old_model: false,
     }
 }
 

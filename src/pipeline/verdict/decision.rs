@@ -25,6 +25,7 @@ pub fn of(
         rejected: (verdict == Verdict::Rejected)
             .then_some(Rejected { by_gate: context.job.spec.gate.is_some() }),
         fine_tuned: facts.fine_tuned,
+        by_old_model: facts.untransferred.is_some_and(|one| one.by_old_model),
         judged_on: if splits.test_is_validation { "validation" } else { "test" },
     };
     let trained = comparison.fine_tuning.as_ref().map_or_else(Cost::default, |t| t.training.cost);
@@ -41,6 +42,8 @@ struct Told<'a> {
     action: Option<Recommendation>,
     rejected: Option<Rejected>,
     fine_tuned: bool,
+    /// Training alone, which it is measured against, was by the old tuned model's probabilities.
+    by_old_model: bool,
     judged_on: &'a str,
 }
 
@@ -130,6 +133,10 @@ impl Told<'_> {
             Some(R::TransferAndFineTune) => {
                 "Train it from here for a short while: add fine_tune to the job.".into()
             }
+            Some(R::Retrain) if self.by_old_model => {
+                "Train the new base on the old model's predictions, or on labels; the transfer saves nothing."
+                    .into()
+            }
             Some(R::Retrain) => {
                 "Train the new base on your data; the transfer saves nothing.".into()
             }
@@ -195,7 +202,14 @@ mod tests {
     use crate::engine::training::{Paired, Tally};
 
     fn card(evidence: &Evidence, action: Option<Recommendation>) -> Decision {
-        let told = Told { evidence, action, rejected: None, fine_tuned: false, judged_on: "test" };
+        let told = Told {
+            evidence,
+            action,
+            rejected: None,
+            fine_tuned: false,
+            by_old_model: false,
+            judged_on: "test",
+        };
         let spent = Cost { sample_gradients: 50, sample_forwards: 150, flops: 0.0 };
         told.card(&Price { spent, epoch: 200 })
     }
@@ -246,6 +260,7 @@ mod tests {
                 action,
                 rejected,
                 fine_tuned: false,
+                by_old_model: false,
                 judged_on: "test",
             };
             told.next_step()

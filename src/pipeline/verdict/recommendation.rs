@@ -20,8 +20,16 @@ pub struct Facts {
     pub evidence: Evidence,
     pub fine_tuned: bool,
     pub identical_bases: bool,
-    /// Validation accuracy of the new base trained alone at the same cost, and of the result.
-    pub untransferred: Option<(f64, f64)>,
+    pub untransferred: Option<Untransferred>,
+}
+
+/// The new base trained alone at the same cost, beside the result: accuracies on validation, or agreements.
+#[derive(Clone, Copy, Debug)]
+pub struct Untransferred {
+    pub only: f64,
+    pub ours: f64,
+    /// Trained on the old tuned model's probabilities, in the absence of labels.
+    pub by_old_model: bool,
 }
 
 /// A recommendation, and its reasons with their numbers.
@@ -30,6 +38,25 @@ pub struct Advice {
     /// `None` where nothing was measured.
     pub action: Option<Recommendation>,
     pub reasons: Vec<String>,
+}
+
+impl Untransferred {
+    fn lead(self) -> f64 {
+        self.only - self.ours
+    }
+
+    fn told(self) -> String {
+        let how = if self.by_old_model {
+            "training of the new base on the old tuned model's predictions"
+        } else {
+            "plain fine-tuning of the new base"
+        };
+        format!(
+            "{how} at the same cost: {} on validation, the result {}",
+            percent(self.only),
+            percent(self.ours)
+        )
+    }
 }
 
 impl Facts {
@@ -54,18 +81,8 @@ impl Facts {
         }];
         let recovery = self.evidence.recovery;
         reasons.extend(recovery.map(|r| format!("{} of the tuning's gain recovered", percent(r))));
-        reasons.extend(self.untransferred.map(|(only, ours)| {
-            format!(
-                "plain fine-tuning of the new base at the same cost: {} on validation, the \
-                 result {}",
-                percent(only),
-                percent(ours)
-            )
-        }));
-        if self
-            .untransferred
-            .is_some_and(|(only, ours)| only - ours > self.evidence.bounds.margin + 1e-9)
-        {
+        reasons.extend(self.untransferred.map(Untransferred::told));
+        if self.untransferred.is_some_and(|one| one.lead() > self.evidence.bounds.margin + 1e-9) {
             reasons.push("training alone gives more than the transfer".into());
             return Advice { action: Some(Recommendation::Retrain), reasons };
         }
@@ -215,11 +232,20 @@ mod tests {
     #[test]
     fn the_best_of_transfers_is_no_reason_where_training_alone_gives_more() {
         let counts = Counts { ours: 40, old: 50, both: 4750, samples: 5000 };
-        let beside =
-            |only, ours| Facts { untransferred: Some((only, ours)), ..facts(&counts, 0.2) };
+        let beside = |only, ours| {
+            let rival = Untransferred { only, ours, by_old_model: false };
+            Facts { untransferred: Some(rival), ..facts(&counts, 0.2) }
+        };
         assert_eq!(action(&beside(0.98, 0.96)), Some(Recommendation::Retrain));
         assert_eq!(action(&beside(0.97, 0.96)), Some(Recommendation::Transfer));
         let reasons = beside(0.98, 0.96).recommend().reasons.join("; ");
         assert!(reasons.contains("98.0 %") && reasons.contains("96.0 %"), "{reasons}");
+        assert!(reasons.contains("plain fine-tuning"), "{reasons}");
+
+        let refreshed = Untransferred { only: 0.98, ours: 0.96, by_old_model: true };
+        let refreshed = Facts { untransferred: Some(refreshed), ..facts(&counts, 0.2) };
+        assert_eq!(action(&refreshed), Some(Recommendation::Retrain));
+        let reasons = refreshed.recommend().reasons.join("; ");
+        assert!(reasons.contains("on the old tuned model's predictions"), "{reasons}");
     }
 }
