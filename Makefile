@@ -6,6 +6,7 @@ SEED ?= 0
 VENV := $(or $(RETUNE_VENV),$(HOME)/.cache/retune/venv)
 WEED := $(VENV)/bin/weed
 MLFLOW := $(VENV)/.mlflow
+HUB := $(VENV)/.hub
 SCHEMATHESIS := $(VENV)/bin/schemathesis
 OPENAPI := $(VENV)/.openapi
 CHART := $(VENV)/.chart
@@ -20,7 +21,7 @@ demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
 
 # One process for each binary: the integration tests share a PostgreSQL.
-test: postgres peers $(WEED) $(MLFLOW) $(OPENAPI)
+test: postgres peers $(WEED) $(MLFLOW) $(OPENAPI) $(HUB)
 	$(CARGO) test --locked --workspace --lib --bins --tests
 	$(MAKE) test-python
 
@@ -174,6 +175,11 @@ $(WEED): $(VENV)/bin/pip
 # MLflow's client with a database of its own, for its example.
 $(MLFLOW): $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet mlflow-skinny sqlalchemy alembic
+	touch $@
+
+# The hub's own library, which tells whether the tests' hub is one.
+$(HUB): $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet 'huggingface-hub>=1,<3'
 	touch $@
 
 $(VENV)/bin/pip:

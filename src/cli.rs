@@ -49,13 +49,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    config::{S3, Settings},
+    config::{Hub, S3, Settings},
     pipeline::{Recommendation, Verdict},
     service::{
         database::Database,
         private_cluster::{self, ClusterError, PrivateCluster},
     },
-    storage::{Credentials, S3Config, Storage, StorageConfig, TenantStorage},
+    storage::{Credentials, HubConfig, HubToken, S3Config, Storage, StorageConfig, TenantStorage},
     telemetry,
 };
 
@@ -258,6 +258,7 @@ pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
     let config = StorageConfig {
         roots: settings.storage.roots.clone(),
         s3: s3_config(&settings.storage.s3),
+        hub: hub_config(&settings.storage.hub),
         data_objects: data_dir.join("objects"),
         state_dirs: std::iter::once(data_dir).chain(settings.cache_dir()).collect(),
     };
@@ -276,11 +277,23 @@ fn s3_config(s3: &S3) -> S3Config {
     }
 }
 
+fn hub_config(hub: &Hub) -> HubConfig {
+    HubConfig {
+        endpoint: Some(hub.endpoint.clone()).filter(|text| !text.is_empty()),
+        allow_http: hub.allow_http,
+        token: None,
+    }
+}
+
 /// What the settings give to tenants alone.
 fn tenant_storages(settings: &Settings) -> anyhow::Result<HashMap<Uuid, TenantStorage>> {
     let mut tenants: HashMap<Uuid, TenantStorage> = HashMap::new();
     for (tenant, credentials) in credentials(settings)? {
         tenants.entry(tenant).or_default().credentials = Some(credentials);
+    }
+    for (tenant, name) in &settings.storage.hub_tokens {
+        let token = variable("hub_tokens", tenant, name)?;
+        tenants.entry(*tenant).or_default().hub_token = HubToken::new(token);
     }
     for (tenant, roots) in &settings.storage.tenant_roots {
         tenants.entry(*tenant).or_default().roots = Some(roots.clone());
@@ -288,13 +301,15 @@ fn tenant_storages(settings: &Settings) -> anyhow::Result<HashMap<Uuid, TenantSt
     Ok(tenants)
 }
 
+const CREDENTIALS: &str = "credentials";
+
 /// The keys that the settings refer to.
 fn credentials(settings: &Settings) -> anyhow::Result<HashMap<Uuid, Credentials>> {
     let named = settings.storage.credentials.iter().map(|(tenant, names)| {
-        let token = names.session_token.as_deref().map(|name| variable(tenant, name));
+        let token = names.session_token.as_deref().map(|name| variable(CREDENTIALS, tenant, name));
         let credentials = Credentials {
-            access_key_id: variable(tenant, &names.access_key_id)?,
-            secret_access_key: variable(tenant, &names.secret_access_key)?,
+            access_key_id: variable(CREDENTIALS, tenant, &names.access_key_id)?,
+            secret_access_key: variable(CREDENTIALS, tenant, &names.secret_access_key)?,
             session_token: token.transpose()?,
         };
         Ok((*tenant, credentials))
@@ -303,9 +318,9 @@ fn credentials(settings: &Settings) -> anyhow::Result<HashMap<Uuid, Credentials>
 }
 
 /// What a variable holds that the settings name for a tenant.
-fn variable(tenant: &Uuid, name: &str) -> anyhow::Result<String> {
+fn variable(table: &str, tenant: &Uuid, name: &str) -> anyhow::Result<String> {
     std::env::var(name).with_context(|| {
-        format!("storage.credentials.{tenant} names the variable {name}, which is not set")
+        format!("storage.{table}.{tenant} names the variable {name}, which is not set")
     })
 }
 

@@ -18,8 +18,8 @@ mod sections;
 
 use layers::SettingsFile;
 pub use sections::{
-    Arrivals, CredentialVariables, Database, Http, Log, LogFormat, Quotas, Retention, Retunes, S3,
-    Storage, Webhooks, Worker,
+    Arrivals, CredentialVariables, Database, Http, Hub, Log, LogFormat, Quotas, Retention, Retunes,
+    S3, Storage, Webhooks, Worker,
 };
 
 /// Every key with its default and what it means.

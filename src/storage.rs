@@ -16,6 +16,7 @@ mod credentials;
 mod digest;
 mod error;
 mod fetch;
+mod hub;
 mod keys;
 mod listing;
 mod local;
@@ -25,6 +26,7 @@ mod read;
 pub mod requests;
 mod roots;
 mod staging;
+mod tls;
 mod watch;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
@@ -38,6 +40,7 @@ pub use credentials::Credentials;
 pub use digest::{Sha256Hex, sha256_of, sha256_of_file};
 pub use error::StorageError;
 pub use fetch::FetchedFile;
+pub use hub::{HubConfig, HubToken};
 pub use keys::ResultKey;
 pub use listing::{Listing, ObjectInfo};
 pub use location::{Location, LocationError};
@@ -46,6 +49,7 @@ pub use read::Download;
 pub use staging::{ATTEMPTS, Attempt, Content, NewFile, Staged};
 
 use clients::Clients;
+use requests::{Operation, counted};
 use roots::Roots;
 use watch::Watched;
 
@@ -55,6 +59,7 @@ pub struct StorageConfig {
     /// URIs (or absolute paths) under which every location must lie. None: `data_objects` alone.
     pub roots: Vec<String>,
     pub s3: S3Config,
+    pub hub: HubConfig,
     /// The service's own folders (database, scratch, cache): never locations, even inside a root.
     pub state_dirs: Vec<PathBuf>,
     /// The default root; exempt from `state_dirs`, in one of which it usually lies.
@@ -90,6 +95,8 @@ pub struct TenantStorage {
     pub roots: Option<Vec<String>>,
     /// Its keys for S3; `None`: the service's.
     pub credentials: Option<Credentials>,
+    /// Its token for the hub; `None`: the service's.
+    pub hub_token: Option<HubToken>,
 }
 
 /// The object stores that this process may touch. Cloning shares connections.
@@ -111,15 +118,13 @@ struct Inner {
 
 impl Inner {
     /// The same with what a tenant has in its place.
-    fn replaced(&self, own: TenantStorage) -> Result<Self, LocationError> {
-        let roots = match own.roots {
-            Some(own) => Arc::new(self.roots.replaced(&own)?),
+    fn replaced(&self, own: &TenantStorage) -> Result<Self, LocationError> {
+        let roots = match &own.roots {
+            Some(own) => Arc::new(self.roots.replaced(own)?),
             None => Arc::clone(&self.roots),
         };
-        let clients = match own.credentials {
-            Some(own) => Arc::new(Clients::new(self.clients.s3().clone(), Some(own))),
-            None => Arc::clone(&self.clients),
-        };
+        let clients =
+            self.clients.replaced(own).map_or_else(|| Arc::clone(&self.clients), Arc::new);
         Ok(Self { roots, clients, handle: self.handle.clone() })
     }
 }
@@ -131,17 +136,19 @@ impl Storage {
     /// A root that is no location.
     pub fn new(config: StorageConfig, handle: Handle) -> Result<Self, LocationError> {
         let roots = Roots::bound(&config)?;
-        Ok(Self::build(roots, config.s3, handle))
+        Ok(Self::build(roots, Clients::new(config.s3, config.hub), handle))
     }
 
     /// Storage that reads and writes whatever the user may, and takes plain paths too, for the
     /// commands that run locally.
     pub fn local(s3: S3Config, handle: Handle) -> Self {
-        Self::build(Roots::Any, s3, handle)
+        // The hub's address is in the user's own environment.
+        let hub = HubConfig { allow_http: true, ..HubConfig::default() };
+        Self::build(Roots::Any, Clients::new(s3, hub), handle)
     }
 
-    fn build(roots: Roots, s3: S3Config, handle: Handle) -> Self {
-        let (roots, clients) = (Arc::new(roots), Arc::new(Clients::new(s3, None)));
+    fn build(roots: Roots, clients: Clients, handle: Handle) -> Self {
+        let (roots, clients) = (Arc::new(roots), Arc::new(clients));
         let inner = Inner { roots, clients, handle };
         Self { inner: Arc::new(inner), of_tenants: Arc::default(), watched: None }
     }
@@ -156,7 +163,7 @@ impl Storage {
     ) -> Result<Self, LocationError> {
         let of_tenants = tenants
             .into_iter()
-            .map(|(tenant, own)| Ok((tenant, Arc::new(self.inner.replaced(own)?))))
+            .map(|(tenant, own)| Ok((tenant, Arc::new(self.inner.replaced(&own)?))))
             .collect::<Result<_, LocationError>>()?;
         Ok(Self { of_tenants: Arc::new(of_tenants), ..self })
     }
@@ -180,6 +187,34 @@ impl Storage {
         self.inner.clients.check(&location)?;
         self.inner.roots.check(&location)?;
         Ok(location)
+    }
+
+    /// [`check_location`](Self::check_location) of a place where results are written.
+    ///
+    /// # Errors
+    /// The same, and of a place that is only read from.
+    pub fn check_output(&self, text: &str) -> Result<Location, LocationError> {
+        let location = self.check_location(text)?;
+        if location.is_read_only() {
+            let detail = "results are not written to a hub; write them to s3, gs, az or file, and upload them \
+                          from there";
+            return Err(LocationError::not_allowed(text, detail));
+        }
+        Ok(location)
+    }
+
+    /// The same place at the commit that its revision is now, so that all that is read from there belongs together;
+    /// a place that is in no repository, or at a commit, as it is.
+    ///
+    /// # Errors
+    /// When the hub does not answer, or refuses.
+    pub async fn pin(&self, location: &Location) -> Result<Location, StorageError> {
+        self.admit(location)?;
+        let Some(moving) = location.moving_repository() else { return Ok(location.clone()) };
+        let at = StorageError::store_at(location);
+        let hub = self.inner.clients.hub(moving.repository).map_err(&at)?;
+        let commit = counted(Operation::Head, hub.commit(moving.name)).await.map_err(at)?;
+        Ok(location.at_commit(commit))
     }
 
     /// The same operations for threads outside the runtime.

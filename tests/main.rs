@@ -24,6 +24,7 @@ mod engine {
 mod storage {
     mod fencing;
     mod files;
+    mod hub;
     mod s3;
 }
 
@@ -43,6 +44,7 @@ mod pipeline {
     mod gate;
     mod golden;
     mod heads;
+    mod hub;
     mod ladder;
     mod matching_cache;
     mod plan;

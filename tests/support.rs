@@ -4,6 +4,7 @@
 mod database;
 pub mod files;
 pub mod gate;
+pub mod hub_server;
 pub mod kept;
 mod process;
 pub mod receiver;

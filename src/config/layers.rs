@@ -45,7 +45,7 @@ fn invalid(origin: &str, error: &toml::de::Error) -> ConfigError {
 }
 
 /// Tables whose keys are names of the user's own.
-const FREE: [&str; 2] = ["storage.credentials.", "storage.tenant_roots."];
+const FREE: [&str; 3] = ["storage.credentials.", "storage.hub_tokens.", "storage.tenant_roots."];
 
 /// Puts `given` over `table`; every key must be there already, but in [`FREE`].
 fn overlay(table: &mut Table, given: Table, path: &str) -> Result<(), String> {

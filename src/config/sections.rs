@@ -49,6 +49,9 @@ pub struct Storage {
     /// Empty: `<data dir>/objects/` alone; see [`Settings::storage_roots`](crate::config::Settings::storage_roots).
     pub roots: Vec<String>,
     pub s3: S3,
+    pub hub: Hub,
+    /// By the tenant's id: the environment variable that has its token for the hub.
+    pub hub_tokens: BTreeMap<Uuid, String>,
     /// By the tenant's id.
     pub credentials: BTreeMap<Uuid, CredentialVariables>,
     /// By the tenant's id, in place of `roots`.
@@ -72,6 +75,13 @@ pub struct S3 {
     pub region: String,
     pub allow_http: bool,
     pub path_style: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hub {
+    pub endpoint: String,
+    pub allow_http: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -86,7 +86,7 @@ struct Forecast {
 
 impl Forecast {
     fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
-        read::location(storage, "/output", &spec.output)?;
+        read::output(storage, &spec.output)?;
         let models = Models::look(spec, storage)?;
         let channels = read::channels("/target/base", &models.folder, &models.target)?;
         let samples = Samples::look(spec, storage, channels)?;

@@ -49,7 +49,7 @@ pub fn run(job: Job) -> Result<Outcome, Failure> {
 
 fn begin(job: &Job, access: Access, meter: &Meter) -> Result<Outcome, Failure> {
     job.progress.phase(Phase::Fetching);
-    let output = inputs::read::location(job.storage, "/output", &job.spec.output)?;
+    let output = inputs::read::output(job.storage, &job.spec.output)?;
     let begun = ResultWriter::begin(access, &output, job.id).map_err(failure::at("/output"))?;
     match begun {
         Begun::Standing(standing) => publish::standing(job, &output, standing),

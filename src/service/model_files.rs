@@ -21,6 +21,8 @@ pub struct ModelFiles {
     pub digest: String,
     /// Bytes.
     pub size: u64,
+    /// The folder at the commit that was read, where it was named by a branch or a tag, which moves.
+    pub pinned: Option<String>,
 }
 
 /// Why a location cannot be registered.
@@ -37,7 +39,9 @@ pub enum ModelFilesError {
 /// # Errors
 /// [`ModelFilesError::NoModel`] without `config.json` or weights; storage that does not answer.
 pub async fn look(storage: &Storage, folder: &Location) -> Result<ModelFiles, ModelFilesError> {
-    let listing = storage.list(folder).await?;
+    let at = storage.pin(folder).await?;
+    let pinned = (at != *folder).then(|| at.to_string());
+    let listing = storage.list(&at).await?;
     let mut files: Vec<&ObjectInfo> =
         listing.files.iter().filter(|file| is_model_file(file.location.name())).collect();
     files.sort_by(|a, b| a.location.name().cmp(b.location.name()));
@@ -57,7 +61,7 @@ pub async fn look(storage: &Storage, folder: &Location) -> Result<ModelFiles, Mo
         size += read.size;
     }
 
-    Ok(ModelFiles { digest: hex::encode(digest.finalize()), size })
+    Ok(ModelFiles { digest: hex::encode(digest.finalize()), size, pinned })
 }
 
 /// Whether every shard of an index is there.
@@ -118,7 +122,7 @@ mod tests {
         };
         let lines = line("{}", "config.json") + &line("abc", "model.safetensors");
         let expected = hex::encode(Sha256::digest(lines));
-        assert_eq!(found, ModelFiles { digest: expected, size: 5 });
+        assert_eq!(found, ModelFiles { digest: expected, size: 5, pinned: None });
 
         let documented = look_at(&[model[0], model[1], ("README.md", "x")]).await.unwrap();
         assert_eq!(documented, found);

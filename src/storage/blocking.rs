@@ -37,6 +37,12 @@ impl Blocking<'_> {
     }
 
     /// # Errors
+    /// As [`Storage::pin`].
+    pub fn pin(&self, location: &Location) -> Result<Location, StorageError> {
+        self.wait(self.storage.pin(location))
+    }
+
+    /// # Errors
     /// As [`Storage::exists`].
     pub fn exists(&self, location: &Location) -> Result<bool, StorageError> {
         self.wait(self.storage.exists(location))

@@ -16,8 +16,10 @@ use object_store::{
 };
 
 use super::{
-    Credentials, S3Config, StorageError,
-    location::{Location, LocationError, Store},
+    Credentials, HubConfig, S3Config, StorageError, TenantStorage,
+    hub::{Hub, HubServer},
+    location::{HubRepository, Location, LocationError, Store},
+    tls::install_provider,
 };
 
 #[derive(Debug)]
@@ -25,6 +27,9 @@ pub(super) struct Clients {
     s3: S3Config,
     /// In place of the service's own.
     credentials: Option<Credentials>,
+    hub: HubConfig,
+    /// Made when first needed: there is one for all repositories, whose revisions are many.
+    hub_server: Mutex<Option<Arc<HubServer>>>,
     open: Mutex<HashMap<Store, Client>>,
 }
 
@@ -49,16 +54,44 @@ impl std::fmt::Debug for Client {
 }
 
 impl Clients {
-    pub(super) fn new(s3: S3Config, credentials: Option<Credentials>) -> Self {
-        Self { s3, credentials, open: Mutex::default() }
+    pub(super) fn new(s3: S3Config, hub: HubConfig) -> Self {
+        let (hub_server, open) = (Mutex::default(), Mutex::default());
+        Self { s3, credentials: None, hub, hub_server, open }
     }
 
-    pub(super) fn s3(&self) -> &S3Config {
-        &self.s3
+    /// The same servers with a tenant's own keys for them; `None` where it has none.
+    pub(super) fn replaced(&self, own: &TenantStorage) -> Option<Self> {
+        if own.credentials.is_none() && own.hub_token.is_none() {
+            return None;
+        }
+        let token = own.hub_token.clone().or_else(|| self.hub.token.clone());
+        let hub = HubConfig { token, ..self.hub.clone() };
+        let credentials = own.credentials.clone().or_else(|| self.credentials.clone());
+        Some(Self { credentials, ..Self::new(self.s3.clone(), hub) })
     }
 
-    /// Refuses S3 over plain http unless configured.
+    /// The repositories of a location that a hub has.
+    ///
+    /// # Errors
+    /// When the hub's address cannot be used.
+    pub(super) fn hub(&self, repository: &HubRepository) -> object_store::Result<Hub> {
+        let mut kept = self.hub_server.lock().unwrap_or_else(PoisonError::into_inner);
+        let server = if let Some(server) = &*kept {
+            Arc::clone(server)
+        } else {
+            Arc::clone(kept.insert(Arc::new(HubServer::new(&self.hub)?)))
+        };
+        Ok(Hub { server, repository: repository.clone() })
+    }
+
+    /// Refuses servers over plain http unless configured.
     pub(super) fn check(&self, location: &Location) -> Result<(), LocationError> {
+        if let Store::Hub(_) = &location.store {
+            let address = self.hub.address();
+            return address
+                .map(drop)
+                .map_err(|detail| LocationError::not_allowed(&location.to_string(), detail));
+        }
         let Store::S3 { bucket } = &location.store else { return Ok(()) };
         let builder = self.s3_builder(bucket);
         let endpoint = builder
@@ -96,19 +129,22 @@ impl Clients {
         let client = self
             .connect(&location.store)
             .map_err(|error| StorageError::unavailable(location, &error))?;
-        open.insert(location.store.clone(), client.clone());
+        // A hub's are as many as there are revisions, and hold no connection of their own.
+        if !matches!(location.store, Store::Hub(_)) {
+            open.insert(location.store.clone(), client.clone());
+        }
         Ok(client)
     }
 
     fn connect(&self, store: &Store) -> object_store::Result<Client> {
-        // Two callers may race to be first; either is the provider that is wanted.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        install_provider();
         Ok(match store {
             Store::File => {
                 let source = "files are opened, and not asked of a server".into();
                 return Err(object_store::Error::NotSupported { source });
             }
             Store::Memory => Client::new(InMemory::new()),
+            Store::Hub(repository) => Client::new(self.hub(repository)?),
             Store::S3 { bucket } => {
                 Client::new(self.s3_builder(bucket).with_retry(retry()).build()?)
             }

@@ -1,33 +1,21 @@
 //! A place in a store, as `scheme://bucket/key`; syntax only, permission is `roots`' to give.
 
+mod error;
+mod repository;
+
 use std::{
     fmt,
     path::{Path, PathBuf},
 };
 
+pub use error::LocationError;
+pub use repository::HubRepository;
+
+use repository::{HubPath, MovingRepository};
+
 /// Longest accepted location, and longest part of one (a limit of file systems).
 const LENGTH_LIMIT: usize = 2048;
 const PART_LIMIT: usize = 255;
-
-/// Why a location is refused. `code` is `location_malformed`, `location_scheme` or
-/// `location_not_allowed`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{location:?}: {detail}")]
-pub struct LocationError {
-    pub code: &'static str,
-    pub location: String,
-    pub detail: String,
-}
-
-impl LocationError {
-    pub(super) fn malformed(location: &str, detail: impl Into<String>) -> Self {
-        Self { code: "location_malformed", location: location.into(), detail: detail.into() }
-    }
-
-    pub(super) fn not_allowed(location: &str, detail: impl Into<String>) -> Self {
-        Self { code: "location_not_allowed", location: location.into(), detail: detail.into() }
-    }
-}
 
 /// Which store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +30,8 @@ pub(super) enum Store {
     Az {
         container: String,
     },
+    /// The key begins with the repository.
+    Hub(HubRepository),
     /// Lives and dies with the process: for tests.
     Memory,
 }
@@ -64,7 +54,8 @@ impl Location {
         }
 
         let Some((scheme, rest)) = text.split_once("://") else {
-            let detail = "not a URI: write s3://bucket/path, gs://, az:// or file:///absolute/path";
+            let detail = "not a URI: write s3://bucket/path, gs://, az://, hf://organisation/name or \
+                          file:///absolute/path";
             return Err(LocationError::malformed(text, detail));
         };
         if let Some(found) = rest.chars().find(|c| matches!(c, '%' | '?' | '#' | '\\')) {
@@ -74,6 +65,10 @@ impl Location {
             return Err(LocationError::malformed(text, detail));
         }
 
+        if scheme == "hf" {
+            let HubPath { repository, key } = HubPath::read(text, rest)?;
+            return Self::checked(text, Store::Hub(repository), &key);
+        }
         let (authority, key) = rest.split_once('/').unwrap_or((rest, ""));
         let store = read_store(text, scheme, authority)?;
         Self::checked(text, store, key)
@@ -147,11 +142,40 @@ impl Location {
 
     /// Whether this is `folder` or lies under it, part by part (`/data2` is not under `/data`).
     pub fn is_under(&self, folder: &Self) -> bool {
-        self.store == folder.store
+        self.store.is_of(&folder.store)
             && match self.key.strip_prefix(&folder.key) {
                 Some(rest) => folder.key.is_empty() || rest.is_empty() || rest.starts_with('/'),
                 None => false,
             }
+    }
+
+    /// Whether it is only read from.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.store, Store::Hub(_))
+    }
+
+    /// The repository of a hub, where its revision can move.
+    pub(super) fn moving_repository(&self) -> Option<MovingRepository<'_>> {
+        let Store::Hub(repository) = &self.store else { return None };
+        let name = &self.key[..self.repository_end()];
+        let moves = name.contains('/') && repository.moves();
+        moves.then_some(MovingRepository { repository, name })
+    }
+
+    /// Where the key's first two parts end.
+    fn repository_end(&self) -> usize {
+        self.key.match_indices('/').nth(1).map_or(self.key.len(), |(at, _)| at)
+    }
+
+    /// The same place at one commit.
+    pub(super) fn at_commit(&self, commit: String) -> Self {
+        match &self.store {
+            Store::Hub(HubRepository { is_dataset, .. }) => {
+                let repository = HubRepository { is_dataset: *is_dataset, revision: Some(commit) };
+                Self { store: Store::Hub(repository), key: self.key.clone() }
+            }
+            _ => self.clone(),
+        }
     }
 
     /// The path of a `file://` location.
@@ -168,6 +192,25 @@ impl fmt::Display for Location {
             Store::Gs { bucket } => write!(f, "gs://{bucket}/{}", self.key),
             Store::Az { container } => write!(f, "az://{container}/{}", self.key),
             Store::Memory => write!(f, "memory:///{}", self.key),
+            Store::Hub(HubRepository { is_dataset, revision }) => {
+                let kind = if *is_dataset { "datasets/" } else { "" };
+                let Some(revision) = revision else { return write!(f, "hf://{kind}{}", self.key) };
+                let (name, path) = self.key.split_at(self.repository_end());
+                write!(f, "hf://{kind}{name}@{revision}{path}")
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Whether it is this store; a hub without a revision has all of them.
+    fn is_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Hub(own), Self::Hub(other)) => {
+                own.is_dataset == other.is_dataset
+                    && (other.revision.is_none() || own.revision == other.revision)
+            }
+            _ => self == other,
         }
     }
 }
@@ -186,7 +229,7 @@ fn read_store(text: &str, scheme: &str, authority: &str) -> Result<Store, Locati
         other => Err(LocationError {
             code: "location_scheme",
             location: text.into(),
-            detail: format!("the scheme {other:?} is not known; use s3, gs, az or file"),
+            detail: format!("the scheme {other:?} is not known; use s3, gs, az, hf or file"),
         }),
     }
 }
@@ -261,6 +304,48 @@ mod tests {
         }
         assert_eq!(code(&format!("s3://b/{}", "x".repeat(3000))), "location_malformed");
         assert_eq!(code(&format!("s3://b/{}", "x".repeat(256))), "location_malformed");
+    }
+
+    #[test]
+    fn a_repository_has_a_kind_a_revision_and_a_path() {
+        for text in [
+            "hf://org/name",
+            "hf://org/name/step-1/model.safetensors",
+            "hf://org/name@v1.0/config.json",
+            "hf://datasets/org/name@refs/convert/parquet/default/train",
+            "hf://datasets/org/name",
+            "hf://org",
+            "hf://",
+        ] {
+            assert_eq!(Location::from_uri(text).unwrap().to_string(), text);
+        }
+        let pinned = "0123456789abcdef0123456789abcdef01234567";
+        let moving = Location::from_uri("hf://org/name@v1/a/b").unwrap();
+        assert_eq!(moving.moving_repository().unwrap().name, "org/name");
+        let fixed = moving.at_commit(pinned.into());
+        assert_eq!(fixed.to_string(), format!("hf://org/name@{pinned}/a/b"));
+        assert!(fixed.moving_repository().is_none());
+        for text in [
+            "hf://org/name@",
+            "hf://org/name@/x",
+            "hf://spaces/org/name",
+            "hf://org//name",
+            "hf://org/../x",
+        ] {
+            assert_eq!(code(text), "location_malformed", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_root_without_a_revision_has_all_of_them() {
+        let of = |text: &str| Location::from_uri(text).unwrap();
+        assert!(of("hf://org/name@v1/x").is_under(&of("hf://org/name")));
+        assert!(of("hf://org/name@v1/x").is_under(&of("hf://org")));
+        assert!(of("hf://org/name@v1/x").is_under(&of("hf://")));
+        assert!(!of("hf://org/name@v2").is_under(&of("hf://org/name@v1")));
+        assert!(!of("hf://org/name").is_under(&of("hf://org/name@v1")));
+        assert!(!of("hf://datasets/org/name").is_under(&of("hf://org")));
+        assert!(!of("hf://org/names").is_under(&of("hf://org/name")));
     }
 
     #[test]

@@ -70,12 +70,8 @@ impl App {
         let folder = tempfile::tempdir().expect("a folder");
         let objects = folder.path().join("objects");
         std::fs::create_dir(&objects).expect("our own folder");
-        let config = StorageConfig {
-            roots: Vec::new(),
-            s3,
-            state_dirs: Vec::new(),
-            data_objects: objects.clone(),
-        };
+        let config =
+            StorageConfig { s3, data_objects: objects.clone(), ..StorageConfig::default() };
         let storage = Storage::new(config, tokio::runtime::Handle::current()).expect("a root");
         let storage = storage.with_tenants(own(&objects)).expect("roots");
         let shutdown = CancellationToken::new();

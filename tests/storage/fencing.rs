@@ -68,7 +68,8 @@ impl World {
         }
         let storage = Storage::local(config, self.test.runtime.handle().clone());
         let (tenant, credentials) = (Uuid::nil(), self.credentials.clone());
-        let own = HashMap::from([(tenant, TenantStorage { roots: None, credentials })]);
+        let own =
+            HashMap::from([(tenant, TenantStorage { credentials, ..TenantStorage::default() })]);
         storage.with_tenants(own).unwrap().of(tenant)
     }
 

@@ -33,6 +33,7 @@ impl TestStorage {
             s3,
             state_dirs: vec![dir.path().to_owned()],
             data_objects: dir.path().join("objects"),
+            ..StorageConfig::default()
         };
         let storage = Storage::new(config, runtime.handle().clone()).unwrap();
         Self { runtime, storage, dir }

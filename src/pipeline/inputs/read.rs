@@ -10,9 +10,16 @@ use crate::{
     storage::{Location, Storage},
 };
 
-/// A location of the specification, if it may be used.
+/// A location of the specification that is read from, if it may be used; of a repository at the commit that its
+/// revision is now.
 pub fn location(storage: &Storage, pointer: &str, text: &str) -> Result<Location, Failure> {
-    storage.check_location(text).map_err(|error| failure::location(pointer, &error))
+    let named = storage.check_location(text).map_err(|error| failure::location(pointer, &error))?;
+    storage.blocking().pin(&named).map_err(|error| failure::at(pointer)(error.into()))
+}
+
+/// The location of the specification where the result is written, if it may be used.
+pub fn output(storage: &Storage, text: &str) -> Result<Location, Failure> {
+    storage.check_output(text).map_err(|error| failure::location("/output", &error))
 }
 
 /// A model under the names of its graph, and how its file calls them.

@@ -129,7 +129,7 @@ impl Looker {
     ) -> Result<&'static str, sqlx::Error> {
         let new = NewVersion {
             version: lease.version.clone(),
-            uri: lease.uri.clone(),
+            uri: files.pinned.unwrap_or_else(|| lease.uri.clone()),
             digest: files.digest,
             size: i64::try_from(files.size).unwrap_or(i64::MAX),
             parent: None,

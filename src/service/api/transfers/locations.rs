@@ -6,6 +6,8 @@ use crate::{
     storage::Storage,
 };
 
+const OUTPUT: &str = "/output";
+
 /// # Errors
 /// 422 `location_not_allowed`, with a pointer for every location at fault.
 pub fn check(spec: &Spec, storage: &Storage) -> Result<(), Problem> {
@@ -18,7 +20,11 @@ pub fn faults(spec: &Spec, storage: &Storage) -> Vec<Fault> {
     named(spec)
         .into_iter()
         .filter_map(|(pointer, uri)| {
-            storage.check_location(uri).err().map(|error| Fault::new(pointer, error.to_string()))
+            let checked = match pointer {
+                OUTPUT => storage.check_output(uri),
+                _ => storage.check_location(uri),
+            };
+            checked.err().map(|error| Fault::new(pointer, error.to_string()))
         })
         .collect()
 }
@@ -28,7 +34,7 @@ fn named(spec: &Spec) -> Vec<(&'static str, &str)> {
         ("/source/base", spec.source.base.as_str()),
         ("/source/trajectory", spec.source.trajectory.as_str()),
         ("/target/base", spec.target.base.as_str()),
-        ("/output", spec.output.as_str()),
+        (OUTPUT, spec.output.as_str()),
     ];
     if let Some(data) = &spec.data {
         let sets = [

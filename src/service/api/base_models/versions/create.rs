@@ -125,11 +125,11 @@ pub async fn handle(
     })?;
     let permit =
         state.readings.acquire(caller.tenant).await.ok_or_else(|| Problem::busy("models"))?;
-    let ModelFiles { digest, size } = model_files::look(&storage, &location).await?;
+    let ModelFiles { digest, size, pinned } = model_files::look(&storage, &location).await?;
     drop(permit);
     let new = NewVersion {
         version: new.version,
-        uri: new.uri,
+        uri: pinned.unwrap_or(new.uri),
         digest,
         size: i64::try_from(size).map_err(Problem::internal)?,
         parent: new.parent,

@@ -1,0 +1,275 @@
+//! One request to the hub: its token, its redirects, its refusals, and another try where it is busy.
+
+use std::{sync::Arc, time::Duration};
+
+use object_store::{Error, Result};
+use reqwest::{
+    Client, Method, Response, StatusCode,
+    header::{AUTHORIZATION, HeaderMap, HeaderName, LINK, LOCATION, RANGE, RETRY_AFTER},
+    redirect,
+};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::config::{HubConfig, HubToken};
+use crate::storage::{location::HubRepository, tls::install_provider};
+
+/// Tries of a request that the hub is too busy for.
+const TRIES: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// However long the hub asks to wait.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A repository that was renamed is a redirect, and a large file another.
+const MAX_REDIRECTS: usize = 5;
+/// Bytes of a JSON answer at most.
+const MAX_JSON: usize = 16 << 20;
+
+const LINKED_SIZE: HeaderName = HeaderName::from_static("x-linked-size");
+const LINKED_ETAG: HeaderName = HeaderName::from_static("x-linked-etag");
+const ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
+const ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
+
+/// A hub, with the token that it is asked with.
+#[derive(Debug)]
+pub struct HubServer {
+    client: Client,
+    address: Url,
+    token: Option<HubToken>,
+}
+
+/// The repositories of one kind at one revision.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    pub server: Arc<HubServer>,
+    pub repository: HubRepository,
+}
+
+/// The answer of the host that has the bytes, with what the hub itself said of them.
+pub(super) struct Answer {
+    pub response: Response,
+    /// Of the whole file.
+    pub size: Option<u64>,
+    /// Of the file's content, whichever host sends it.
+    pub etag: Option<String>,
+}
+
+/// A JSON answer.
+pub(super) struct Page<T> {
+    pub body: T,
+    /// Where the list goes on.
+    pub next: Option<Url>,
+}
+
+impl HubServer {
+    /// # Errors
+    /// When the hub's address cannot be used.
+    pub fn new(config: &HubConfig) -> Result<Self> {
+        install_provider();
+        let address = config.address().map_err(failed)?;
+        let client = Client::builder()
+            .user_agent(concat!("retune/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            .read_timeout(Duration::from_mins(1))
+            .build()
+            .map_err(failed)?;
+        Ok(Self { client, address, token: config.token() })
+    }
+}
+
+impl Hub {
+    /// The address of a file.
+    pub(super) fn file(&self, repository: &str, path: &str) -> Url {
+        let before: &[&str] = if self.repository.is_dataset { &["datasets"] } else { &[] };
+        self.url(before, repository, "resolve", path)
+    }
+
+    /// The address of what the API says of a repository.
+    pub(super) fn api(&self, repository: &str, what: &str, path: &str) -> Url {
+        let kind = if self.repository.is_dataset { "datasets" } else { "models" };
+        self.url(&["api", kind], repository, what, path)
+    }
+
+    fn url(&self, before: &[&str], repository: &str, what: &str, path: &str) -> Url {
+        let mut url = self.server.address.clone();
+        if let Ok(mut parts) = url.path_segments_mut() {
+            parts.pop_if_empty().extend(before).extend(repository.split('/'));
+            // A revision is one part, whatever slashes it has.
+            parts.push(what).push(self.repository.revision());
+            parts.extend(path.split('/').filter(|part| !part.is_empty()));
+        }
+        url
+    }
+}
+
+impl HubServer {
+    /// Asks for a file, `range` in the words of the header.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        range: Option<String>,
+    ) -> Result<Answer> {
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..TRIES {
+            let asked_to_wait = match self.follow(&method, url.clone(), range.as_deref()).await {
+                Ok(answer) if !is_passing(answer.response.status()) => return checked(answer),
+                Ok(answer) => wait_of(answer.response.headers()),
+                Err(error) if error.is_connect() || error.is_timeout() => None,
+                Err(error) => return Err(failed(error)),
+            };
+            tokio::time::sleep(asked_to_wait.unwrap_or(pause).min(LONGEST_PAUSE)).await;
+            pause *= 4;
+        }
+        checked(self.follow(&method, url, range.as_deref()).await.map_err(failed)?)
+    }
+
+    /// One request, redirects followed. The token goes to the hub alone. What the hub says of a file is kept
+    /// from the answer that sends on to another host.
+    async fn follow(
+        &self,
+        method: &Method,
+        mut url: Url,
+        range: Option<&str>,
+    ) -> reqwest::Result<Answer> {
+        let (mut size, mut etag) = (None, None);
+        let mut redirects = 0;
+        loop {
+            let mut request = self.client.request(method.clone(), url.clone());
+            if let Some(range) = range {
+                request = request.header(RANGE, range);
+            }
+            if let (Some(token), true) = (&self.token, url.origin() == self.address.origin()) {
+                request = request.header(AUTHORIZATION, token.bearer());
+            }
+
+            let response = request.send().await?;
+            let headers = response.headers();
+            size = size.or_else(|| text(headers, &LINKED_SIZE)?.parse().ok());
+            etag = etag.or_else(|| text(headers, &LINKED_ETAG).map(plain));
+            let next = text(headers, &LOCATION).and_then(|next| url.join(next).ok());
+            // The hub's own word is all that a look at a file asks for.
+            let is_told = method == Method::HEAD && size.is_some();
+            match next.filter(|_| response.status().is_redirection() && !is_told) {
+                Some(next) if redirects < MAX_REDIRECTS => (url, redirects) = (next, redirects + 1),
+                _ => return Ok(Answer { response, size, etag }),
+            }
+        }
+    }
+
+    /// A JSON answer of the API.
+    pub(super) async fn json<T: DeserializeOwned>(&self, url: Url) -> Result<Page<T>> {
+        let Answer { mut response, .. } = self.send(Method::GET, url, None).await?;
+        let next = text(response.headers(), &LINK).and_then(next_of);
+        // A page is of the hub, whatever it says.
+        let next = next.filter(|next| next.origin() == self.address.origin());
+
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if bytes.len() + chunk.len() > MAX_JSON {
+                return Err(failed("the hub's answer is too long"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(Page { body: serde_json::from_slice(&bytes).map_err(failed)?, next })
+    }
+}
+
+/// Whether another try may be answered otherwise.
+fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
+}
+
+fn wait_of(headers: &HeaderMap) -> Option<Duration> {
+    text(headers, &RETRY_AFTER)?.parse().ok().map(Duration::from_secs)
+}
+
+/// A refusal in the words of the hub, and what to do.
+fn checked(answer: Answer) -> Result<Answer> {
+    let Answer { response, .. } = &answer;
+    let status = response.status();
+    if status.is_success() || status.is_redirection() {
+        return Ok(answer);
+    }
+
+    let path = response.url().path().to_owned();
+    let headers = response.headers();
+    let code = text(headers, &ERROR_CODE).unwrap_or_default();
+    let said = text(headers, &ERROR_MESSAGE).unwrap_or(status.as_str());
+    let denied = |advice: &str| Error::PermissionDenied {
+        path: path.clone(),
+        source: format!("{said}; {advice}").into(),
+    };
+    Err(match (status.as_u16(), code) {
+        (_, "GatedRepo") => denied("accept its terms on the hub, with the account of the token"),
+        (_, "RevisionNotFound") => denied("the repository has no such branch, tag or commit"),
+        // Of what the token may not see the hub does not say that it is there.
+        (401 | 403, _) | (404, "RepoNotFound") => denied(
+            "there is no such repository, or it is private; HF_TOKEN has to hold a token that may read it",
+        ),
+        (404, _) => Error::NotFound { path, source: said.to_owned().into() },
+        _ => failed(format!("{status}: {said}")),
+    })
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// An etag without its quotes.
+pub(super) fn plain(etag: &str) -> String {
+    etag.trim_start_matches("W/").trim_matches('"').to_owned()
+}
+
+/// The address of `rel="next"`.
+fn next_of(link: &str) -> Option<Url> {
+    let next = link.split(',').find(|one| one.contains("rel=\"next\""))?;
+    let address = next.split_once('<')?.1.split_once('>')?.0;
+    Url::parse(address).ok()
+}
+
+/// What a hub does not tell: the time of a change, attributes.
+pub(super) fn nothing<T: Default>() -> T {
+    T::default()
+}
+
+pub(super) fn failed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Generic { store: "hub", source: source.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub(is_dataset: bool, revision: &str) -> Hub {
+        let config =
+            HubConfig { endpoint: Some("https://hub.example/at".into()), ..HubConfig::default() };
+        let repository = HubRepository { is_dataset, revision: Some(revision.into()) };
+        Hub { server: Arc::new(HubServer::new(&config).unwrap()), repository }
+    }
+
+    #[test]
+    fn addresses_are_those_of_the_hub() {
+        let (model, data) = (hub(false, "main"), hub(true, "refs/convert/parquet"));
+        assert_eq!(
+            model.file("org/name", "a b/c.json").as_str(),
+            "https://hub.example/at/org/name/resolve/main/a%20b/c.json"
+        );
+        assert_eq!(
+            model.api("org/name", "tree", "").as_str(),
+            "https://hub.example/at/api/models/org/name/tree/main"
+        );
+        assert_eq!(
+            data.file("org/name", "x").as_str(),
+            "https://hub.example/at/datasets/org/name/resolve/refs%2Fconvert%2Fparquet/x"
+        );
+    }
+
+    #[test]
+    fn the_next_page_is_where_the_link_says() {
+        let link = r#"<https://hub.example/a?cursor=b>; rel="next""#;
+        assert_eq!(next_of(link).unwrap().as_str(), "https://hub.example/a?cursor=b");
+        assert_eq!(next_of(r#"<https://hub.example/a>; rel="prev""#), None);
+        assert_eq!(plain(r#"W/"ab""#), "ab");
+    }
+}
