@@ -23,7 +23,7 @@ use retune::{
         queue,
         state::AppState,
     },
-    storage::{S3Config, Storage, StorageConfig, TenantStorage},
+    storage::{Storage, StorageConfig, TenantStorage},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -55,14 +55,14 @@ impl App {
     }
 
     pub async fn start(open: bool, settings: Settings) -> Self {
-        Box::pin(Self::start_on(open, settings, S3Config::default(), |_| HashMap::new())).await
+        Box::pin(Self::start_on(open, settings, StorageConfig::default(), |_| HashMap::new())).await
     }
 
-    /// On an S3 server, with what `own` gives to tenants alone when it is told where objects lie.
+    /// On these servers, with what `own` gives to tenants alone when it is told where objects lie.
     pub async fn start_on(
         open: bool,
         settings: Settings,
-        s3: S3Config,
+        servers: StorageConfig,
         own: impl FnOnce(&Path) -> HashMap<Uuid, TenantStorage>,
     ) -> Self {
         // Boxed, for it is most of this future.
@@ -70,8 +70,7 @@ impl App {
         let folder = tempfile::tempdir().expect("a folder");
         let objects = folder.path().join("objects");
         std::fs::create_dir(&objects).expect("our own folder");
-        let config =
-            StorageConfig { s3, data_objects: objects.clone(), ..StorageConfig::default() };
+        let config = StorageConfig { data_objects: objects.clone(), ..servers };
         let storage = Storage::new(config, tokio::runtime::Handle::current()).expect("a root");
         let storage = storage.with_tenants(own(&objects)).expect("roots");
         let shutdown = CancellationToken::new();

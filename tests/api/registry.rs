@@ -1,6 +1,9 @@
 //! Base models, their versions and aliases, and fine-tunes; and what the tests of retunes stand on.
 
+use std::collections::HashMap;
+
 use retune::{
+    config::Settings,
     contract::ids::{TransferId, WorkerId},
     pipeline::{Outcome, Recommendation, Verdict},
     service::{
@@ -11,11 +14,12 @@ use retune::{
         },
         registry::attempts,
     },
+    storage::{StorageConfig, TenantStorage},
 };
 use serde_json::{Value, json};
 
 use super::app::{Answer, App, bearer};
-use crate::support::LONG;
+use crate::support::{LONG, hub_server::HubServer};
 
 impl App {
     /// Puts files that pass for a model; their content makes the digest.
@@ -135,6 +139,32 @@ async fn a_base_model_is_registered_described_and_listed() {
     }
     let nul = app.put("/v1/base_models/a", &json!({"description": "\0"}), &[]).await;
     assert_eq!(nul.problem(422, "invalid_text"), ["/description"]);
+}
+
+/// A branch moves; a version does not.
+#[tokio::test]
+async fn a_version_of_a_hub_is_kept_at_the_commit_that_was_read() {
+    let hub = HubServer::open().await;
+    let model =
+        |bytes: &'static [u8]| [("config.json", b"{}".as_slice()), ("model.safetensors", bytes)];
+    let first = hub.commit("org/base", "main", &model(b"first"));
+    let own = TenantStorage { roots: Some(vec!["hf://org/".into()]), ..TenantStorage::default() };
+    let tenants = |_: &_| HashMap::from([(DEFAULT_TENANT.0, own)]);
+    let servers = StorageConfig { hub: hub.config(None), ..StorageConfig::default() };
+    let app = App::start_on(true, Settings::default(), servers, tenants);
+    let app = Box::pin(app).await;
+
+    app.put("/v1/base_models/llama", &json!({}), &[]).await.ok(201);
+    let path = "/v1/base_models/llama/versions";
+    let body = |version: &str| json!({"version": version, "uri": "hf://org/base@main/"});
+    let made = app.post(path, &body("1"), &[]).await.ok(201).json();
+    assert_eq!(made["uri"], format!("hf://org/base@{first}"));
+
+    let second = hub.commit("org/base", "main", &model(b"second"));
+    app.post(path, &body("1"), &[]).await.problem(409, "version_conflict");
+    let next = app.post(path, &body("2"), &[]).await.ok(201).json();
+    assert_eq!(next["uri"], format!("hf://org/base@{second}"));
+    assert_eq!(app.get(&format!("{path}/1")).await.ok(200).json(), made);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use futures::future::{join, join_all};
 use retune::{
     config::Settings,
     service::domain::access::DEFAULT_TENANT,
-    storage::{S3Config, TenantStorage},
+    storage::{S3Config, StorageConfig, TenantStorage},
 };
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
@@ -50,7 +50,8 @@ impl Gate {
         let roots = Some(vec!["s3://bucket/".to_owned()]);
         let own = TenantStorage { roots, ..TenantStorage::default() };
         let tenants = |_: &_| HashMap::from([(DEFAULT_TENANT.0, own)]);
-        Box::pin(App::start_on(true, settings, self.s3.clone(), tenants)).await
+        let servers = StorageConfig { s3: self.s3.clone(), ..StorageConfig::default() };
+        Box::pin(App::start_on(true, settings, servers, tenants)).await
     }
 
     async fn holds(&self, requests: usize) {

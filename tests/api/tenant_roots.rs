@@ -13,7 +13,7 @@ use retune::{
         registry::attempts,
         worker::{self, Worker},
     },
-    storage::{S3Config, TenantStorage},
+    storage::{StorageConfig, TenantStorage},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,7 @@ impl Two {
         let mut settings = Settings::default();
         settings.arrivals.poll = Duration::from_millis(50);
         let tenants = |_: &_| HashMap::from([(VISION.0, own)]);
-        let app = App::start_on(false, settings, S3Config::default(), tenants);
+        let app = App::start_on(false, settings, StorageConfig::default(), tenants);
         let app = Box::pin(app).await;
         for name in ["old", "tuned", "new"] {
             fs::create_dir_all(app.objects.join(name)).expect("our own folder");

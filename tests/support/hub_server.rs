@@ -65,19 +65,21 @@ struct Repository {
 
 impl HubServer {
     pub fn start(handle: &Handle) -> Self {
-        handle.block_on(async {
-            let [hub, files] = [listener().await, listener().await];
-            let state = Arc::<State>::default();
-            let server = Self { address: address(&hub), files_address: address(&files), state };
-            let (of_hub, of_files) = (server.clone(), server.clone());
-            let hub_app = Router::new()
-                .fallback(move |request: Request| async move { of_hub.answer(&request) });
-            let files_app = Router::new()
-                .fallback(move |request: Request| async move { of_files.file(&request) });
-            tokio::spawn(async move { axum::serve(hub, hub_app).await });
-            tokio::spawn(async move { axum::serve(files, files_app).await });
-            server
-        })
+        handle.block_on(Self::open())
+    }
+
+    pub async fn open() -> Self {
+        let [hub, files] = [listener().await, listener().await];
+        let state = Arc::<State>::default();
+        let server = Self { address: address(&hub), files_address: address(&files), state };
+        let (of_hub, of_files) = (server.clone(), server.clone());
+        let hub_app =
+            Router::new().fallback(move |request: Request| async move { of_hub.answer(&request) });
+        let files_app =
+            Router::new().fallback(move |request: Request| async move { of_files.file(&request) });
+        tokio::spawn(async move { axum::serve(hub, hub_app).await });
+        tokio::spawn(async move { axum::serve(files, files_app).await });
+        server
     }
 
     /// How storage reaches it.
