@@ -17,6 +17,7 @@ pub mod demo;
 mod device_check;
 pub mod evaluate;
 pub mod fine_tunes;
+mod id_prefix;
 pub mod keys;
 pub mod list;
 mod local;

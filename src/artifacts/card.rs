@@ -16,6 +16,8 @@ const README_LIMIT: u64 = 1 << 20;
 /// What a model card tells.
 #[derive(Clone, Debug, Default)]
 pub struct Card {
+    /// Of the job, if it has one.
+    pub name: Option<String>,
     /// Locations as the specification gives them.
     pub source_base: String,
     pub trajectory: String,
@@ -83,6 +85,9 @@ impl Card {
         }
 
         writeln!(text, "| | |\n|---|---|")?;
+        if let Some(name) = &self.name {
+            writeln!(text, "| Job | {} |", cell(name))?;
+        }
         for (name, value) in [
             ("Base", &self.target_base),
             ("Source base", &self.source_base),

@@ -94,7 +94,7 @@ fn print(document: &Value) -> anyhow::Result<ExitCode> {
 }
 
 /// A field for people: text as it is, a time to the second, `-` for what is absent.
-fn cell(row: &Value, pointer: &str) -> String {
+pub fn cell(row: &Value, pointer: &str) -> String {
     match row.pointer(pointer) {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) if pointer.ends_with("_at") => match text.split_once('.') {

@@ -54,6 +54,9 @@ pub const FORMAT: &str = "retune-report/1";
 pub struct Report {
     #[serde(deserialize_with = "lenient::part")]
     pub format: String,
+    /// Of the job. Absent where it has none.
+    #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Of every report that this version writes there is one.
     #[serde(deserialize_with = "lenient::part")]
     pub verdict: Option<Verdict>,

@@ -23,6 +23,10 @@ pub use fine_tune::{FineTune, Labels, LearningRate};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
+    /// What people call the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 80)]
+    pub name: Option<String>,
     pub source: Source,
     pub target: Target,
     /// Without data only data-free methods can run.

@@ -53,6 +53,7 @@ pub fn files(
         .map_err(failure::at("/target/base"))?;
 
     let card = Card {
+        name: spec.name.clone(),
         source_base: spec.source.base.clone(),
         trajectory: spec.source.trajectory.clone(),
         target_base: spec.target.base.clone(),

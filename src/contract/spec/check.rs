@@ -44,6 +44,8 @@ impl std::error::Error for SpecError {}
 /// Longest accepted location, metadata key or value, in bytes.
 const TEXT_LIMIT: usize = 2048;
 const METADATA_LIMIT: usize = 64;
+/// Longest name of a job, in characters.
+const NAME_LIMIT: usize = 80;
 /// More than there are: each is named once.
 const METHODS_LIMIT: usize = 16;
 /// Longest accepted list of means or standard deviations.
@@ -199,6 +201,11 @@ impl Spec {
             ("test", data.and_then(|d| d.test.as_deref())),
         ] {
             texts.extend(uri.map(|uri| (format!("/data/{name}"), uri)));
+        }
+
+        texts.extend(self.name.iter().map(|name| ("/name".into(), name.as_str())));
+        if self.name.as_ref().is_some_and(|name| name.chars().count() > NAME_LIMIT) {
+            faults.push(Fault::new("/name", format!("at most {NAME_LIMIT} characters")));
         }
 
         texts.extend(self.callback.iter().map(|to| ("/callback/url".into(), to.url.as_str())));

@@ -44,6 +44,7 @@ pub fn of(
     let inputs = context.inputs;
     let mut report = Report {
         format: report::FORMAT.to_owned(),
+        name: context.job.spec.name.clone(),
         verdict: Some(judgement.verdict),
         recommendation: Advice {
             action: judgement.recommendation,

@@ -25,6 +25,8 @@ pub struct ListFilter {
     /// Source base or target base.
     pub base: Option<String>,
     pub metadata: Vec<(String, String)>,
+    /// A part of the name, upper or lower case.
+    pub name: Option<String>,
     pub retune: Option<RetuneId>,
     pub limit: i64,
     /// The last transfer of the page before.
@@ -34,6 +36,7 @@ pub struct ListFilter {
 /// The columns of [`Transfer`], flat.
 struct Row {
     id: TransferId,
+    name: Option<String>,
     status: Status,
     phase: Option<String>,
     progress_done: Option<i64>,
@@ -64,7 +67,7 @@ macro_rules! select {
     ($ending:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             Row,
-            r#"SELECT id AS "id!", status AS "status!: Status", phase::text AS "phase",
+            r#"SELECT id AS "id!", name, status AS "status!: Status", phase::text AS "phase",
                       progress_done, progress_total, progress_unit, estimated_finish,
                       attempt AS "attempt!", created_at AS "created_at!", started_at, finished_at,
                       spec AS "spec!", result_uri, manifest_sha256, verdict::text AS "verdict",
@@ -102,6 +105,7 @@ impl TryFrom<Row> for Transfer {
 
         Ok(Self {
             id: row.id,
+            name: row.name,
             status: row.status,
             phase: enum_labels::value(row.phase)?,
             progress,
@@ -173,6 +177,7 @@ pub async fn list(
            AND metadata @> $4
            AND ($5::uuid IS NULL OR retune = $5)
            AND ($6::uuid IS NULL OR id < $6)
+           AND ($8::text IS NULL OR strpos(lower(name), lower($8)) > 0)
          ORDER BY id DESC LIMIT $7",
         tenant.0,
         filter.status as Option<Status>,
@@ -181,6 +186,7 @@ pub async fn list(
         filter.retune.map(Uuid::from),
         filter.after.map(Uuid::from),
         filter.limit,
+        filter.name,
     )
     .fetch_all(&mut *scope)
     .await?;

@@ -78,6 +78,9 @@ pub struct JobError {
 pub struct Transfer {
     #[schema(value_type = Uuid)]
     pub id: TransferId,
+    /// As the specification has it.
+    #[serde(default)]
+    pub name: Option<String>,
     pub status: Status,
     pub phase: Option<crate::pipeline::Phase>,
     pub progress: Option<Progress>,
