@@ -71,8 +71,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 const COLUMNS: [&str; 6] = ["ID", "STATUS", "VERDICT", "CREATED", "NAME", "TARGET"];
 
 fn row(transfer: &Value) -> Vec<String> {
-    let pointers =
-        ["/id", "/status", "/verdict", "/created_at", "/name", "/spec/target/base"];
+    let pointers = ["/id", "/status", "/verdict", "/created_at", "/name", "/spec/target/base"];
     pointers.iter().map(|pointer| cell(transfer, pointer)).collect()
 }
 

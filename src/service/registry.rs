@@ -16,6 +16,7 @@ mod ends;
 pub mod fine_tunes;
 pub mod new_version;
 pub mod promote;
+pub mod removal;
 mod settle;
 pub mod submit;
 mod supersede;

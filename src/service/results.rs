@@ -1,4 +1,4 @@
-//! Reads what a finished transfer left in storage; never writes there.
+//! Reads what a finished transfer left in storage, or deletes it; never writes there.
 //!
 //! The manifest, written last, says what belongs to a result: a file that it does not name is not
 //! served, whatever lies in the folder.
@@ -83,6 +83,16 @@ pub async fn file(
     // Refuses everything but one plain file name, should a manifest list something else.
     let place = folder(storage, transfer)?.join(name).map_err(|_| ResultError::NoSuchFile)?;
     Ok((file, place))
+}
+
+/// Deletes a result, its manifest first: what is left at any moment is none. One that is gone is fine.
+///
+/// # Errors
+/// Storage that does not answer, or a place outside the roots.
+pub async fn delete(storage: &Storage, uri: &str) -> Result<(), ResultError> {
+    let folder = storage.check_location(uri).map_err(StorageError::from)?;
+    storage.delete_object(&folder.at(&ResultKey::Manifest)).await?;
+    Ok(storage.delete_prefix(&folder).await?)
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 
 pub mod control;
 pub mod create;
+pub mod delete;
 pub mod events;
 pub mod files;
 pub mod get;
 pub mod list;
 pub mod locations;
 pub mod plan;
+pub mod position;
 pub mod report;
 
 pub mod callback;
@@ -48,7 +50,7 @@ async fn load(state: &AppState, tenant: TenantId, id: TransferId) -> Result<Tran
 ///
 /// # Errors
 /// 429 where the caller's key has as many open as it may.
-fn stream_share(state: &AppState, caller: Principal) -> Result<Share<Option<KeyId>>, Problem> {
+pub fn stream_share(state: &AppState, caller: Principal) -> Result<Share<Option<KeyId>>, Problem> {
     state.streams.take(caller.key_id).ok_or_else(|| {
         Problem::new(
             StatusCode::TOO_MANY_REQUESTS,

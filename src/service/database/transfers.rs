@@ -3,6 +3,7 @@
 pub(in crate::service) mod control;
 mod enqueue;
 pub(in crate::service) mod members;
+pub mod position;
 
 use serde_json::Value;
 use sqlx::PgConnection;

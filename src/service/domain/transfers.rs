@@ -47,6 +47,24 @@ impl Status {
     }
 }
 
+/// What stands before a transfer in the queue.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = QueuePosition)]
+pub struct Position {
+    pub status: Status,
+    /// How many of the tenant's transfers begin before it; null where it does not wait.
+    pub ahead: Option<i64>,
+    /// It waits for its retune, which is paused or has as many at work as it may.
+    pub held: bool,
+    /// It waits at least until then, after an attempt that failed; null: it may begin at once.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub not_before: Option<OffsetDateTime>,
+    /// How many of the tenant's transfers are at work.
+    pub at_work: i64,
+    /// How many workers of the service have been seen within a minute.
+    pub workers: i64,
+}
+
 /// How far the current phase is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
