@@ -12,10 +12,15 @@ mod bar;
 pub mod base_models;
 pub mod cancel;
 pub mod client;
+pub mod completions;
 pub mod convert;
+pub mod delete;
 pub mod demo;
 mod device_check;
+pub mod doctor;
+pub mod download;
 pub mod evaluate;
+pub mod events;
 pub mod fine_tunes;
 mod id_prefix;
 pub mod keys;
@@ -24,10 +29,15 @@ mod local;
 pub mod migrate;
 pub mod openapi;
 mod patience;
+mod plain_paths;
 pub mod plan;
+pub mod push;
 mod remote;
+pub mod report;
+pub mod retry;
 pub mod retunes;
 pub mod serve;
+pub mod show;
 pub mod submit;
 pub mod symmetry;
 mod table;
@@ -91,6 +101,8 @@ enum Command {
     Symmetry(symmetry::Args),
     Evaluate(evaluate::Args),
     Convert(convert::Args),
+    Push(push::Args),
+    Doctor(doctor::Args),
     #[command(subcommand)]
     Keys(keys::Command),
     #[command(subcommand)]
@@ -98,7 +110,13 @@ enum Command {
     Submit(submit::Args),
     Watch(watch::Args),
     List(list::Args),
+    Show(show::Args),
+    Events(events::Args),
+    Report(report::Args),
+    Download(download::Args),
     Cancel(cancel::Args),
+    Retry(retry::Args),
+    Delete(delete::Args),
     #[command(subcommand)]
     BaseModels(base_models::Command),
     #[command(subcommand)]
@@ -106,6 +124,7 @@ enum Command {
     #[command(subcommand)]
     Retunes(retunes::Command),
     Openapi(openapi::Args),
+    Completions(completions::Args),
     #[command(hide = true)]
     DeviceCheck(device_check::Args),
 }
@@ -173,16 +192,25 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Symmetry(args) => symmetry::run(&args, &settings),
         Command::Evaluate(args) => evaluate::run(&args, &settings),
         Command::Convert(args) => convert::run(&args),
+        Command::Push(args) => push::run(&args, &settings),
+        Command::Doctor(args) => doctor::run(&args, settings),
         Command::Keys(command) => keys::run(command, settings),
         Command::Tenants(command) => tenants::run(&command, settings),
         Command::Submit(args) => small_runtime()?.block_on(submit::run(args)),
         Command::Watch(args) => small_runtime()?.block_on(watch::run(args)),
         Command::List(args) => small_runtime()?.block_on(list::run(args)),
+        Command::Show(args) => small_runtime()?.block_on(show::run(args)),
+        Command::Events(args) => small_runtime()?.block_on(events::run(args)),
+        Command::Report(args) => small_runtime()?.block_on(report::run(args)),
+        Command::Download(args) => small_runtime()?.block_on(download::run(args)),
         Command::Cancel(args) => small_runtime()?.block_on(cancel::run(args)),
+        Command::Retry(args) => small_runtime()?.block_on(retry::run(args)),
+        Command::Delete(args) => small_runtime()?.block_on(delete::run(args)),
         Command::BaseModels(command) => small_runtime()?.block_on(base_models::run(command)),
         Command::FineTunes(command) => small_runtime()?.block_on(fine_tunes::run(command)),
         Command::Retunes(command) => small_runtime()?.block_on(retunes::run(command)),
         Command::Openapi(args) => openapi::run(&args),
+        Command::Completions(args) => completions::run(&args),
         Command::DeviceCheck(args) => device_check::run(&args),
     }
 }

@@ -15,6 +15,9 @@ use crate::{
 /// How long a request may take, its answer included.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
+/// How long a file may take to come.
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_hours(24);
+
 /// Which service, and as whom.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Connection {
@@ -230,6 +233,32 @@ impl Client {
             request = request.json(body);
         }
         document(self.send(request).await?).await
+    }
+
+    /// Removes what lies at a path below `/v1`.
+    ///
+    /// # Errors
+    /// [`Refused`], or no service.
+    pub async fn delete(&self, path: &[&str], query: &[(&str, String)]) -> anyhow::Result<()> {
+        let mut url = self.address(path)?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.send(self.authenticated(Method::DELETE, url).timeout(self.timeout)).await.map(drop)
+    }
+
+    /// A file of a result, from a byte on, to be read as it comes.
+    ///
+    /// # Errors
+    /// [`Refused`], or no service.
+    pub async fn file(&self, id: &str, name: &str, from: u64) -> anyhow::Result<Response> {
+        let path: Vec<&str> =
+            ["transfers", id, "files"].into_iter().chain(name.split('/')).collect();
+        let mut request = self.request(Method::GET, &path)?.timeout(DOWNLOAD_TIMEOUT);
+        if from > 0 {
+            request = request.header(header::RANGE, format!("bytes={from}-"));
+        }
+        self.send(request).await
     }
 
     /// Begins a retune. The idempotency key makes a repeated call harmless.

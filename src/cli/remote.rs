@@ -54,6 +54,23 @@ impl Remote {
         Client::open(self.connection.clone())
     }
 
+    /// Whether the answer is wanted as JSON.
+    pub fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Prints what was done: the document, or a line for people.
+    ///
+    /// # Errors
+    /// When the answer cannot be written.
+    pub fn show_line(&self, document: &Value, line: &str) -> anyhow::Result<ExitCode> {
+        if self.json {
+            return print(document);
+        }
+        outln!("{line}");
+        Ok(ExitCode::SUCCESS)
+    }
+
     /// Prints a page, one row a line.
     ///
     /// # Errors

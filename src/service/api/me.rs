@@ -22,6 +22,8 @@ pub async fn handle(
     State(state): State<AppState>,
     Reader(caller): Reader,
 ) -> Result<Json<Me>, Problem> {
-    let me = me::get(&state.database, caller).await?;
-    Ok(Json(me.found("tenant")?))
+    let me = me::get(&state.database, caller).await?.found("tenant")?;
+    let own = state.settings.storage.tenant_roots.get(&caller.tenant.0);
+    let roots = own.cloned().unwrap_or_else(|| state.settings.storage_roots());
+    Ok(Json(Me { roots, ..me }))
 }

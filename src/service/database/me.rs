@@ -30,6 +30,7 @@ pub async fn get(database: &Database, caller: Principal) -> Result<Option<Me>, s
         tenant_name: row.tenant_name,
         role: caller.role,
         expires_at: row.expires_at,
+        roots: Vec::new(),
         key: row.key_id.zip(row.key_name).zip(row.prefix).map(|((id, name), prefix)| MyKey {
             id: KeyId(id),
             name,

@@ -68,6 +68,8 @@ pub struct Me {
     pub expires_at: Option<OffsetDateTime>,
     /// Null where the service runs open.
     pub key: Option<MyKey>,
+    /// The folders and buckets under which everything that the tenant names must lie.
+    pub roots: Vec<String>,
 }
 
 /// The key that a request came with.
