@@ -60,7 +60,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    config::{S3, Settings},
+    config::{S3, Settings, secrets},
     pipeline::{Recommendation, Verdict},
     service::{
         database::Database,
@@ -291,6 +291,7 @@ pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
         state_dirs: std::iter::once(data_dir).chain(settings.cache_dir()).collect(),
     };
     let storage = Storage::new(config, Handle::current()).context("storage.roots")?;
+    let storage = storage.with_credentials(own_credentials()?);
     storage.with_tenants(tenant_storages(settings)?).context("storage.tenant_roots")
 }
 
@@ -303,6 +304,22 @@ fn s3_config(s3: &S3) -> S3Config {
         path_style: s3.path_style,
         ..S3Config::default()
     }
+}
+
+/// The service's own keys for S3, where files have them; otherwise the usual variables say.
+fn own_credentials() -> anyhow::Result<Option<Credentials>> {
+    if std::env::var_os("AWS_SECRET_ACCESS_KEY_FILE").is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Credentials {
+        access_key_id: secret("AWS_ACCESS_KEY_ID")?,
+        secret_access_key: secret("AWS_SECRET_ACCESS_KEY")?,
+        session_token: secrets::variable("AWS_SESSION_TOKEN")?,
+    }))
+}
+
+fn secret(name: &str) -> anyhow::Result<String> {
+    secrets::variable(name)?.with_context(|| format!("neither {name} nor {name}_FILE is set"))
 }
 
 /// What the settings give to tenants alone.
@@ -333,8 +350,8 @@ fn credentials(settings: &Settings) -> anyhow::Result<HashMap<Uuid, Credentials>
 
 /// What a variable holds that the settings name for a tenant.
 fn variable(tenant: &Uuid, name: &str) -> anyhow::Result<String> {
-    std::env::var(name).with_context(|| {
-        format!("storage.credentials.{tenant} names the variable {name}, which is not set")
+    secrets::variable(name)?.with_context(|| {
+        format!("storage.credentials.{tenant} names the variable {name}, which is not set, nor {name}_FILE")
     })
 }
 

@@ -140,6 +140,15 @@ impl Storage {
         Self::build(Roots::Any, s3, handle)
     }
 
+    /// The same with keys for S3 in place of the usual variables'.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Option<Credentials>) -> Self {
+        let Some(own) = credentials else { return self };
+        let clients = Arc::new(Clients::new(self.inner.clients.s3().clone(), Some(own)));
+        let (roots, handle) = (Arc::clone(&self.inner.roots), self.inner.handle.clone());
+        Self { inner: Arc::new(Inner { roots, clients, handle }), ..self }
+    }
+
     fn build(roots: Roots, s3: S3Config, handle: Handle) -> Self {
         let (roots, clients) = (Arc::new(roots), Arc::new(Clients::new(s3, None)));
         let inner = Inner { roots, clients, handle };

@@ -3,6 +3,7 @@ mod again;
 mod aliases;
 pub mod app;
 mod documentation;
+mod evaluations;
 mod feed;
 mod follow;
 mod inbound;

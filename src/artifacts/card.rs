@@ -48,7 +48,8 @@ pub fn licence_of(
     Ok(licence_in(&String::from_utf8_lossy(&text)))
 }
 
-fn licence_in(readme: &str) -> Option<String> {
+/// The licence that a card names in its front matter.
+pub fn licence_in(readme: &str) -> Option<String> {
     let front_matter = readme.strip_prefix("---\n")?.split("\n---").next()?;
     let value = front_matter.lines().find_map(|line| line.strip_prefix("license:"))?;
     let value = value.trim().trim_matches(['"', '\'']);

@@ -8,6 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::{
+    config::secrets,
     contract::{ids::TransferId, report::Report},
     service::domain::transfers::Transfer,
 };
@@ -24,7 +25,7 @@ pub struct Connection {
     /// Address of the service.
     #[arg(long, env = "RETUNE_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub url: Url,
-    /// Key to authenticate with; not needed where the service runs open.
+    /// Key to authenticate with; not needed where the service runs open. RETUNE_API_KEY_FILE names a file that has it.
     #[arg(long, env = "RETUNE_API_KEY", hide_env_values = true, value_name = "KEY")]
     pub api_key: Option<String>,
 }
@@ -101,7 +102,10 @@ pub struct Client {
 impl Client {
     /// # Errors
     /// A URL that is not http(s), or a client that cannot be set up.
-    pub fn open(connection: Connection) -> anyhow::Result<Self> {
+    pub fn open(mut connection: Connection) -> anyhow::Result<Self> {
+        if connection.api_key.is_none() {
+            connection.api_key = secrets::variable("RETUNE_API_KEY")?;
+        }
         if !matches!(connection.url.scheme(), "http" | "https") {
             bail!("{} is no http or https address (RETUNE_URL)", connection.url);
         }

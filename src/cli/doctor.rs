@@ -1,7 +1,8 @@
 //! `retune doctor`: looks at what an installation stands on, and says what is wrong and how to mend it.
 //!
 //! It runs where `serve` or `work` runs, with the same settings, and changes nothing: the one thing that it writes is
-//! an empty object under each root, which it removes.
+//! an empty object under each root, which it removes. A root's folder that is not there yet is made, as the service
+//! would.
 
 mod database;
 mod disk;

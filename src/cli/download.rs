@@ -71,19 +71,20 @@ fn choose(files: Vec<OutputFile>, names: &[String]) -> anyhow::Result<Vec<Output
     for name in names {
         ensure!(files.iter().any(|file| file.name == *name), "the result has no file {name}");
     }
-    let is_wanted = |file: &OutputFile| names.is_empty() || names.contains(&file.name);
-    Ok(files.into_iter().filter(is_wanted).collect())
+    Ok(files.into_iter().filter(|file| names.is_empty() || names.contains(&file.name)).collect())
 }
 
 /// The place of a file below the folder. A manifest is read from elsewhere: a name that leaves the folder is refused.
 fn place_of(dir: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    let plain =
-        |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\\');
     ensure!(
-        name.split('/').all(plain),
+        name.split('/').all(is_plain),
         "the manifest names a file {name:?}, which is no plain name"
     );
     Ok(dir.join(name))
+}
+
+fn is_plain(part: &str) -> bool {
+    !part.is_empty() && part != "." && part != ".." && !part.contains('\\')
 }
 
 async fn fetch(

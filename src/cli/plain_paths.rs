@@ -67,10 +67,10 @@ pub async fn explain(client: &Client, error: anyhow::Error, paths: &[PlainPath])
 
     let root = root_of(client).await;
     let ways: Vec<_> = refused.iter().map(|path| path.way_out(root.as_deref())).collect();
-    error.context(format!(
-        "the service does not read there; its files lie elsewhere:\n{}",
+    anyhow::anyhow!(
+        "{error}\nbring what lies elsewhere to where the service reads:\n{}",
         ways.join("\n")
-    ))
+    )
 }
 
 /// A place of the service that can be written from here, if it tells one: a bucket before a folder of its machine.
@@ -105,12 +105,14 @@ impl PlainPath {
 
 /// As a shell takes it.
 fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@".contains(c);
-    if path.chars().all(plain) {
-        path.to_owned()
-    } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
+    if path.chars().all(is_plain) {
+        return path.to_owned();
     }
+    format!("'{}'", path.replace('\'', r"'\''"))
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "/._-+=:,@".contains(c)
 }
 
 #[cfg(test)]

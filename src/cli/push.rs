@@ -162,7 +162,7 @@ impl Push<'_> {
             anyhow::Ok(())
         });
         // Also after a failure: what has its name stays.
-        let cleared = self.storage.clear_attempt(&attempt);
+        let cleared = self.storage.abandon(&attempt);
 
         sent?;
         cleared?;

@@ -127,7 +127,8 @@ impl Display {
 
     /// For how many seconds nothing but another status would be shown.
     fn wait(&self, transfer: &Transfer) -> u64 {
-        let only_status = matches!(self, Self::Silent) || transfer.status == Status::Queued;
+        let waits = matches!(transfer.status, Status::Queued | Status::AwaitingEvaluation);
+        let only_status = matches!(self, Self::Silent) || waits;
         if only_status { LONG_POLL } else { 0 }
     }
 

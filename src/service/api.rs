@@ -57,6 +57,7 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(transfers::position::handle))
         .routes(routes!(transfers::control::cancel))
         .routes(routes!(transfers::control::retry))
+        .routes(routes!(transfers::evaluations::handle))
         .routes(routes!(base_models::read::list))
         .routes(routes!(
             base_models::read::get,

@@ -17,6 +17,7 @@ pub mod changes;
 pub mod clock;
 pub mod deliveries;
 mod enum_labels;
+pub mod evaluations;
 pub mod events;
 pub mod figures;
 pub mod fine_tunes;

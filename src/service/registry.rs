@@ -13,6 +13,7 @@ mod cancel;
 pub mod control;
 mod deliver;
 mod ends;
+pub mod evaluations;
 pub mod fine_tunes;
 pub mod new_version;
 pub mod promote;

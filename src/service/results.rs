@@ -5,9 +5,9 @@
 
 use bytes::Bytes;
 
-use super::domain::transfers::{ResultLocation, Transfer};
+use super::domain::transfers::Transfer;
 use crate::contract::manifest::{Listing, OutputFile};
-use crate::storage::{Location, ResultKey, Storage, StorageError};
+use crate::storage::{Location, ResultKey, Storage, StorageError, sha256_of};
 
 /// A manifest lists files by name and digest; a report has a row a timestep. Both are small.
 const DOCUMENT_LIMIT: u64 = 64 << 20;
@@ -28,12 +28,15 @@ pub enum ResultError {
     Storage(#[from] StorageError),
 }
 
-fn place(transfer: &Transfer) -> Result<&ResultLocation, ResultError> {
-    transfer.result.as_ref().ok_or(ResultError::None(transfer.status.name()))
+/// Where the result lies, or waits to be evaluated.
+fn place(transfer: &Transfer) -> Result<&str, ResultError> {
+    let staged = transfer.evaluation.as_ref().and_then(|known| known.staged_uri.as_deref());
+    let place = transfer.result.as_ref().map(|result| result.uri.as_str()).or(staged);
+    place.ok_or(ResultError::None(transfer.status.name()))
 }
 
 fn folder(storage: &Storage, transfer: &Transfer) -> Result<Location, ResultError> {
-    let location = storage.check_location(&place(transfer)?.uri);
+    let location = storage.check_location(place(transfer)?);
     Ok(location.map_err(StorageError::from)?)
 }
 
@@ -58,7 +61,7 @@ pub async fn files(storage: &Storage, transfer: &Transfer) -> Result<Vec<ResultF
     files.push(ResultFile {
         name: key.to_string(),
         size: bytes.len() as u64,
-        sha256: place(transfer)?.manifest_sha256.clone(),
+        sha256: sha256_of(&bytes),
     });
 
     Ok(files)

@@ -135,19 +135,20 @@ fn judge_workers(workers: &[Worker], now: OffsetDateTime) -> Vec<Finding> {
 async fn queue(database: &Database) -> Finding {
     match transfers::count_by_status(database).await {
         Ok(counts) => {
-            let of = |wanted: Status| {
-                counts.iter().find(|(status, _)| *status == wanted).map_or(0, |(_, count)| *count)
-            };
             let found = format!(
                 "{} wait, {} are at work, {} have failed",
-                of(Status::Queued),
-                of(Status::Running),
-                of(Status::Failed)
+                count(&counts, Status::Queued),
+                count(&counts, Status::Running),
+                count(&counts, Status::Failed)
             );
             Finding::ok("transfers", found)
         }
         Err(error) => unanswered("transfers", &error),
     }
+}
+
+fn count(counts: &[(Status, i64)], wanted: Status) -> i64 {
+    counts.iter().find(|(status, _)| *status == wanted).map_or(0, |(_, count)| *count)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::{collections::VecDeque, convert::Infallible, future::Future};
 
 use axum::{
-    http::{HeaderMap, header},
+    http::{HeaderMap, StatusCode, header},
     response::{
         IntoResponse, Response,
         sse::{self, KeepAlive, Sse},
@@ -28,6 +28,9 @@ use crate::{
         state::{Admission, Share},
     },
 };
+
+/// When to ask again for a stream after one was refused, in seconds.
+const STREAM_PAUSE: u32 = 5;
 
 /// Events read from the database at once.
 pub const BATCH: i64 = 100;
@@ -79,6 +82,21 @@ impl Bounds {
 /// What an event's cursor can be, or 0 for all.
 fn cursor(text: &str) -> Option<i64> {
     text.trim().parse().ok().filter(|cursor| *cursor >= 0)
+}
+
+/// A share in the requests that a key may have open for long.
+///
+/// # Errors
+/// 429 where the caller's key has as many open as it may.
+pub fn share(state: &AppState, caller: Principal) -> Result<Share<Option<KeyId>>, Problem> {
+    state.streams.take(caller.key_id).ok_or_else(|| {
+        Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_streams",
+            "this key has as many event streams and long polls open as it may (http.streams_per_key)",
+        )
+        .retry_after(STREAM_PAUSE)
+    })
 }
 
 /// Whether the caller asks for a stream.
@@ -139,7 +157,7 @@ impl<S: Source> Follower<S> {
         Ok(Self {
             source,
             admission: Admission::of(state.clone(), caller),
-            _share: super::transfers::stream_share(state, caller)?,
+            _share: share(state, caller)?,
             state: state.clone(),
             after,
             waiting: VecDeque::new(),

@@ -13,7 +13,9 @@ use uuid::Uuid;
 use super::{Database, enum_labels};
 use crate::{
     contract::ids::{RetuneId, TenantId, TransferId},
-    service::domain::transfers::{JobError, Progress, ResultLocation, Status, Transfer},
+    service::domain::transfers::{
+        ExternalEvaluation, JobError, Progress, ResultLocation, Status, Transfer,
+    },
 };
 
 pub(in crate::service) use enqueue::enqueue_in;
@@ -58,6 +60,10 @@ struct Row {
     error_detail: Option<String>,
     error_pointer: Option<String>,
     metadata: Value,
+    staged_uri: Option<String>,
+    evaluation_deadline: Option<OffsetDateTime>,
+    evaluation: Option<Value>,
+    evaluated_at: Option<OffsetDateTime>,
     retune: Option<Uuid>,
     fine_tune: Option<String>,
     revision: i64,
@@ -74,6 +80,7 @@ macro_rules! select {
                       spec AS "spec!", result_uri, manifest_sha256, verdict::text AS "verdict",
                       recommendation::text AS "recommendation", metrics,
                       error_code, error_detail, error_pointer, metadata AS "metadata!", retune,
+                      staged_uri, evaluation_deadline, evaluation, evaluated_at,
                       (SELECT f.name FROM fine_tunes f WHERE f.id = transfers.fine_tune) AS fine_tune,
                       revision AS "revision!"
                FROM "# + $ending
@@ -104,6 +111,15 @@ impl TryFrom<Row> for Transfer {
             pointer: row.error_pointer,
         });
 
+        let answer = row.evaluation.map(serde_json::from_value).transpose();
+        let answer = answer.map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let evaluation = row.evaluation_deadline.map(|deadline| ExternalEvaluation {
+            staged_uri: row.staged_uri,
+            deadline,
+            answer,
+            evaluated_at: row.evaluated_at,
+        });
+
         Ok(Self {
             id: row.id,
             name: row.name,
@@ -121,6 +137,7 @@ impl TryFrom<Row> for Transfer {
             metrics: row.metrics,
             error,
             metadata: row.metadata,
+            evaluation,
             retune: row.retune.map(RetuneId),
             fine_tune: row.fine_tune,
             revision: row.revision,

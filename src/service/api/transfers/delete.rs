@@ -52,8 +52,11 @@ pub async fn handle(
     };
 
     removal::check_transfer(&state.database, caller, &transfer).await?;
-    if let Some(result) = transfer.result.filter(|_| with_files) {
-        results::delete(&state.storage(caller.tenant), &result.uri).await?;
+    if with_files {
+        let staged = transfer.evaluation.and_then(|evaluation| evaluation.staged_uri);
+        for uri in transfer.result.map(|result| result.uri).into_iter().chain(staged) {
+            results::delete(&state.storage(caller.tenant), &uri).await?;
+        }
     }
     let known = removal::transfer(&state.database, caller, id).await?;
 

@@ -71,7 +71,8 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
 
 fn status(text: &str) -> Result<Status, Problem> {
     serde_json::from_value(text.into()).map_err(|_| {
-        let detail = "one of queued, running, cancelling, succeeded, failed, cancelled";
+        let detail =
+            "one of queued, running, awaiting_evaluation, cancelling, succeeded, failed, cancelled";
         Problem::invalid_query("status", detail)
     })
 }

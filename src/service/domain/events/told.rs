@@ -47,7 +47,7 @@ impl Telling<'_> {
             "gate.failed" | "transfer.cancelled" | "fine_tune.version.rolled_back" => {
                 Level::Warning
             }
-            "transfer.queued" if self.is_another_attempt() => Level::Warning,
+            "transfer.queued" if self.is_another_attempt() || self.is_refused() => Level::Warning,
             "transfer.succeeded" if self.text("verdict") == "rejected" => Level::Warning,
             "retune.completed" => match self.text("status") {
                 "failed" => Level::Error,
@@ -67,6 +67,9 @@ impl Telling<'_> {
                 "" => "between two phases".to_owned(),
                 phase => format!("{} has begun", phase.replace('_', " ")),
             },
+            "transfer.awaiting_evaluation" => {
+                format!("the result waits for the evaluation {}", self.text("name"))
+            }
             "transfer.succeeded" => match (self.text("verdict"), self.text("recommendation")) {
                 ("rejected", _) => "done and rejected: no model was published".to_owned(),
                 (_, "") => "done: the model is published".to_owned(),
@@ -108,6 +111,10 @@ impl Telling<'_> {
                 format!("it waits for a worker that can read its specification: {}", self.error())
             }
             "retried" => "queued again by hand".to_owned(),
+            "evaluated" => match self.data["evaluation"]["passed"].as_bool() {
+                Some(true) => "the evaluation is passed; the result is put in its place".to_owned(),
+                _ => "the evaluation is not passed; the rejection is written".to_owned(),
+            },
             "retune" => "queued by a retune".to_owned(),
             _ => "queued".to_owned(),
         }
@@ -115,6 +122,10 @@ impl Telling<'_> {
 
     fn is_another_attempt(&self) -> bool {
         ["attempt_failed", "lease_expired", "not_understood"].contains(&self.text("reason"))
+    }
+
+    fn is_refused(&self) -> bool {
+        self.text("reason") == "evaluated" && self.data["evaluation"]["passed"] == false
     }
 
     fn because(&self, what: &str) -> String {
