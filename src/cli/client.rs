@@ -25,7 +25,7 @@ pub struct Connection {
     /// Address of the service.
     #[arg(long, env = "RETUNE_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub url: Url,
-    /// Key to authenticate with; not needed where the service runs open. RETUNE_API_KEY_FILE names a file that has it.
+    /// Key to authenticate with; not needed where the service runs open. `RETUNE_API_KEY_FILE` names a file that has it.
     #[arg(long, env = "RETUNE_API_KEY", hide_env_values = true, value_name = "KEY")]
     pub api_key: Option<String>,
 }

@@ -215,6 +215,16 @@ class Evaluation(TypedDict):
     url: "NotRequired[str | None]"
 
 
+class EvaluationRecord(TypedDict):
+    """How the wait for an external gate ended, as the transfer and its report have it."""
+
+    answered: "bool"
+    name: "str"
+    passed: "bool"
+    metrics: "NotRequired[dict[str, Any]]"
+    url: "NotRequired[str | None]"
+
+
 class Event(TypedDict):
     """Something that happened to a transfer."""
 
@@ -1063,16 +1073,6 @@ class UpdateSummary(TypedDict):
     tensors: "NotRequired[list[TruncatedTensor]]"
     whole: "NotRequired[list[str]]"
     left_out: "NotRequired[list[str]]"
-
-
-class EvaluationRecord(TypedDict):
-    """How the wait for an external gate ended, as the transfer's report has it."""
-
-    name: "str"
-    passed: "bool"
-    metrics: "NotRequired[dict[str, Any]]"
-    url: "NotRequired[str | None]"
-    answered: "bool"
 
 
 class WeightMatchingOrigin(TypedDict):

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use nix::{
-    sys::statvfs::statvfs,
+    sys::statvfs::{Statvfs, statvfs},
     unistd::{AccessFlags, access},
 };
 
@@ -46,8 +46,9 @@ fn of_folder(name: &str, path: &Path, key: &str) -> Finding {
     }
 }
 
-fn free_bytes(stat: &nix::sys::statvfs::Statvfs) -> u64 {
-    u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()))
+/// The types of the two differ from system to system.
+fn free_bytes(stat: &Statvfs) -> u64 {
+    (stat.blocks_available() as f64 * stat.fragment_size() as f64) as u64
 }
 
 fn room(subject: String, place: &Path, free: u64, key: &str) -> Finding {

@@ -168,7 +168,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// As the IETF's draft on RateLimit header fields for HTTP has them (draft-ietf-httpapi-ratelimit-headers-10).
+/// `RateLimit` and `RateLimit-Policy`, as the IETF's draft has them (draft-ietf-httpapi-ratelimit-headers-10).
 fn rate_limit_headers(headers: &mut HeaderMap, requests_per_second: u32, retry_after: u32) {
     let fields = [
         ("ratelimit-policy", format!("\"requests\";q={requests_per_second};w=1")),
