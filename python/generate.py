@@ -12,7 +12,7 @@ from pathlib import Path
 
 TARGET = Path(__file__).parent / "src/retune_client/types.py"
 # What the client's methods take and give; all that these name comes along.
-ROOTS = ["Spec", "Transfer", "Plan", "Report", "Event", "Problem"]
+ROOTS = ["Spec", "Transfer", "Plan", "Report", "Event", "Problem", "Evaluation", "QueuePosition", "FeedEvent", "Me"]
 ROOTS += ["BaseModel", "NewBaseModel", "BaseVersion", "NewBaseVersion", "BaseAlias"]
 ROOTS += ["FineTune", "NewFineTune", "FineTuneVersion", "FineTuneAlias", "Retune", "NewRetune"]
 HEAD = '''"""The values of the HTTP API. Written by `python/generate.py` from the OpenAPI document."""

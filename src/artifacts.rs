@@ -46,7 +46,7 @@ pub mod testing;
 
 use std::path::Path;
 
-pub use card::{Card, licence_of};
+pub use card::{Card, licence_in, licence_of};
 pub use error::ArtifactError;
 pub use lora::Adapter;
 pub use model::{Model, ModelFolder};

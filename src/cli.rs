@@ -12,21 +12,32 @@ mod bar;
 pub mod base_models;
 pub mod cancel;
 pub mod client;
+pub mod completions;
 pub mod convert;
+pub mod delete;
 pub mod demo;
 mod device_check;
+pub mod doctor;
+pub mod download;
 pub mod evaluate;
+pub mod events;
 pub mod fine_tunes;
+mod id_prefix;
 pub mod keys;
 pub mod list;
 mod local;
 pub mod migrate;
 pub mod openapi;
 mod patience;
+mod plain_paths;
 pub mod plan;
+pub mod push;
 mod remote;
+pub mod report;
+pub mod retry;
 pub mod retunes;
 pub mod serve;
+pub mod show;
 pub mod submit;
 pub mod symmetry;
 mod table;
@@ -49,7 +60,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    config::{Hub, S3, Settings},
+    config::{Hub, S3, Settings, secrets},
     pipeline::{Recommendation, Verdict},
     service::{
         database::Database,
@@ -90,6 +101,8 @@ enum Command {
     Symmetry(symmetry::Args),
     Evaluate(evaluate::Args),
     Convert(convert::Args),
+    Push(push::Args),
+    Doctor(doctor::Args),
     #[command(subcommand)]
     Keys(keys::Command),
     #[command(subcommand)]
@@ -97,7 +110,13 @@ enum Command {
     Submit(submit::Args),
     Watch(watch::Args),
     List(list::Args),
+    Show(show::Args),
+    Events(events::Args),
+    Report(report::Args),
+    Download(download::Args),
     Cancel(cancel::Args),
+    Retry(retry::Args),
+    Delete(delete::Args),
     #[command(subcommand)]
     BaseModels(base_models::Command),
     #[command(subcommand)]
@@ -105,6 +124,7 @@ enum Command {
     #[command(subcommand)]
     Retunes(retunes::Command),
     Openapi(openapi::Args),
+    Completions(completions::Args),
     #[command(hide = true)]
     DeviceCheck(device_check::Args),
 }
@@ -172,16 +192,25 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Symmetry(args) => symmetry::run(&args, &settings),
         Command::Evaluate(args) => evaluate::run(&args, &settings),
         Command::Convert(args) => convert::run(&args),
+        Command::Push(args) => push::run(&args, &settings),
+        Command::Doctor(args) => doctor::run(&args, settings),
         Command::Keys(command) => keys::run(command, settings),
         Command::Tenants(command) => tenants::run(&command, settings),
         Command::Submit(args) => small_runtime()?.block_on(submit::run(args)),
         Command::Watch(args) => small_runtime()?.block_on(watch::run(args)),
         Command::List(args) => small_runtime()?.block_on(list::run(args)),
+        Command::Show(args) => small_runtime()?.block_on(show::run(args)),
+        Command::Events(args) => small_runtime()?.block_on(events::run(args)),
+        Command::Report(args) => small_runtime()?.block_on(report::run(args)),
+        Command::Download(args) => small_runtime()?.block_on(download::run(args)),
         Command::Cancel(args) => small_runtime()?.block_on(cancel::run(args)),
+        Command::Retry(args) => small_runtime()?.block_on(retry::run(args)),
+        Command::Delete(args) => small_runtime()?.block_on(delete::run(args)),
         Command::BaseModels(command) => small_runtime()?.block_on(base_models::run(command)),
         Command::FineTunes(command) => small_runtime()?.block_on(fine_tunes::run(command)),
         Command::Retunes(command) => small_runtime()?.block_on(retunes::run(command)),
         Command::Openapi(args) => openapi::run(&args),
+        Command::Completions(args) => completions::run(&args),
         Command::DeviceCheck(args) => device_check::run(&args),
     }
 }
@@ -258,11 +287,12 @@ pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
     let config = StorageConfig {
         roots: settings.storage.roots.clone(),
         s3: s3_config(&settings.storage.s3),
-        hub: hub_config(&settings.storage.hub),
+        hub: hub_config(&settings.storage.hub)?,
         data_objects: data_dir.join("objects"),
         state_dirs: std::iter::once(data_dir).chain(settings.cache_dir()).collect(),
     };
     let storage = Storage::new(config, Handle::current()).context("storage.roots")?;
+    let storage = storage.with_credentials(own_credentials()?);
     storage.with_tenants(tenant_storages(settings)?).context("storage.tenant_roots")
 }
 
@@ -277,12 +307,28 @@ fn s3_config(s3: &S3) -> S3Config {
     }
 }
 
-fn hub_config(hub: &Hub) -> HubConfig {
-    HubConfig {
+fn hub_config(hub: &Hub) -> anyhow::Result<HubConfig> {
+    Ok(HubConfig {
         endpoint: Some(hub.endpoint.clone()).filter(|text| !text.is_empty()),
         allow_http: hub.allow_http,
-        token: None,
+        token: secrets::variable("HF_TOKEN")?.and_then(HubToken::new),
+    })
+}
+
+/// The service's own keys for S3, where files have them; otherwise the usual variables say.
+fn own_credentials() -> anyhow::Result<Option<Credentials>> {
+    if std::env::var_os("AWS_SECRET_ACCESS_KEY_FILE").is_none() {
+        return Ok(None);
     }
+    Ok(Some(Credentials {
+        access_key_id: secret("AWS_ACCESS_KEY_ID")?,
+        secret_access_key: secret("AWS_SECRET_ACCESS_KEY")?,
+        session_token: secrets::variable("AWS_SESSION_TOKEN")?,
+    }))
+}
+
+fn secret(name: &str) -> anyhow::Result<String> {
+    secrets::variable(name)?.with_context(|| format!("neither {name} nor {name}_FILE is set"))
 }
 
 /// What the settings give to tenants alone.
@@ -319,8 +365,10 @@ fn credentials(settings: &Settings) -> anyhow::Result<HashMap<Uuid, Credentials>
 
 /// What a variable holds that the settings name for a tenant.
 fn variable(table: &str, tenant: &Uuid, name: &str) -> anyhow::Result<String> {
-    std::env::var(name).with_context(|| {
-        format!("storage.{table}.{tenant} names the variable {name}, which is not set")
+    secrets::variable(name)?.with_context(|| {
+        format!(
+            "storage.{table}.{tenant} names the variable {name}, which is not set, nor {name}_FILE"
+        )
     })
 }
 

@@ -3,7 +3,7 @@
 //! The default file names every key and is compiled in; it is also the documentation. A file given
 //! by `--config` may name some of them; an unknown key is refused. Each key `section.key` can be
 //! set by the environment as `RETUNE_SECTION_KEY` (lists comma-separated), some also by the shorter
-//! or customary names. The command line then sets fields of [`Settings`] directly.
+//! or customary names; with `_FILE` behind it, a variable names the file that has the value ([`secrets`]). The command line then sets fields of [`Settings`] directly.
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +14,7 @@ use std::{
 use serde::Deserialize;
 
 mod layers;
+pub mod secrets;
 mod sections;
 
 use layers::SettingsFile;
@@ -50,6 +51,8 @@ pub enum ConfigError {
     File { path: PathBuf, source: std::io::Error },
     #[error("{origin} is not valid: {detail}; config/default.toml shows every key")]
     Invalid { origin: String, detail: String },
+    #[error(transparent)]
+    Secret(#[from] secrets::SecretError),
 }
 
 impl ConfigError {
@@ -213,6 +216,11 @@ mod tests {
             ("DATABASE_URL", "postgres://db/x"),
             ("RETUNE_LISTEN", "127.0.0.1:0"),
         ];
+        let mounted = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(mounted.path(), "postgres://db/mounted\n").unwrap();
+        let by_file = [("DATABASE_URL_FILE", mounted.path().to_str().unwrap())];
+        assert_eq!(with("", &by_file).unwrap().database.url, "postgres://db/mounted");
+        assert!(with("", &[("RETUNE_DATABASE_URL_FILE", "/nothing/here")]).is_err());
         let settings = with(file, &environment).unwrap();
         assert_eq!(settings.worker.lease, Duration::from_millis(2500));
         assert_eq!(settings.storage_roots(), ["s3://models/", "file:///b/"]);

@@ -22,6 +22,7 @@ pub mod manifest;
 pub mod codes;
 
 // Kinds of events and audited actions.
+pub mod evaluation;
 pub mod events;
 
 // Ids of rows, one type each.

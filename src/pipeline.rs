@@ -15,6 +15,7 @@ mod comparison;
 mod context;
 mod device;
 mod diagnose;
+mod external;
 mod failure;
 mod inputs;
 mod inspect;
@@ -33,6 +34,7 @@ mod verdict;
 
 pub use crate::contract::outcome::{Outcome, Phase, Recommendation, Verdict};
 pub use device::{checked_device, device};
+pub use external::{Staged, conclude, run_to_staging};
 pub use failure::Failure;
 pub use inspect::{evaluate, groups};
 pub use job::{Job, Progress, Stop};

@@ -147,6 +147,16 @@ impl Storage {
         Self::build(Roots::Any, Clients::new(s3, hub), handle)
     }
 
+    /// The same with keys for S3 in place of the usual variables'.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Option<Credentials>) -> Self {
+        let own = TenantStorage { credentials, ..TenantStorage::default() };
+        let Some(clients) = self.inner.clients.replaced(&own) else { return self };
+        let (roots, handle) = (Arc::clone(&self.inner.roots), self.inner.handle.clone());
+        let inner = Inner { roots, clients: Arc::new(clients), handle };
+        Self { inner: Arc::new(inner), ..self }
+    }
+
     fn build(roots: Roots, clients: Clients, handle: Handle) -> Self {
         let (roots, clients) = (Arc::new(roots), Arc::new(clients));
         let inner = Inner { roots, clients, handle };

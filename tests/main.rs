@@ -41,6 +41,7 @@ mod pipeline {
     mod adapters;
     mod bad_input;
     pub mod case;
+    mod external;
     mod gate;
     mod golden;
     mod heads;

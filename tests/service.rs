@@ -2,6 +2,7 @@ mod commands;
 pub mod crash;
 mod credentials;
 mod demo;
+mod everyday;
 mod keys;
 mod private_cluster;
 mod queue;

@@ -69,29 +69,51 @@ def receiving(client, home):
             receiver.terminate()
 
 
-def gate(version, *command):
-    program = [sys.executable, "-B", ROOT / "examples/external_gate.py", "tuned", str(version), "--", *command]
+def gate(*command):
+    program = [sys.executable, "-B", ROOT / "examples/external_gate.py", "judge", "--", *command]
     return subprocess.run(program).returncode
 
 
+def until(wanted):
+    end = time.monotonic() + 300
+    while not wanted():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
+
+
 def gate_and_hand_over(client, home, spec):
-    """Another program refuses a version, then takes it; it is promoted, and handed over."""
+    """Another program refuses a result before it is published, then takes one; it is promoted, and handed over."""
     client.put_base_model("bases")
     client.add_base_version("bases", "1", spec["source"]["base"])
     fine_tune = {
         "base_model": "bases", "base_version": "1", "trajectory": spec["source"]["trajectory"], "data": spec["data"],
-        "spec": {"methods": ["weight_matching"], "output": spec["output"]},
-        "policy": {"on": "new_version", "mode": "publish"},
+        "spec": {
+            "methods": ["weight_matching"], "output": spec["output"],
+            "gate": {"external": {"name": "judge", "deadline_hours": 1}},
+        },
+        "policy": {"on": "new_version", "mode": "promote"},
     }
     client.put_fine_tune("tuned", fine_tune)
     version = client.add_base_version("bases", "2", spec["target"]["base"])
     [transfer] = client.transfers(retune=version["retune"])
-    transfer.wait(timeout=300)
+    until(lambda: transfer.refresh().awaits)
+    assert client.get_retune(version["retune"])["counts"]["awaiting_evaluation"] == 1
 
-    assert gate(1, "false") == 3
+    assert gate("false") == 3
+    refused = transfer.wait(timeout=300)
+    assert (refused.verdict, refused.exit_code) == ("rejected", 3), refused.state
+    assert refused.report().document["evaluation"] == {"answered": True, "name": "judge", "passed": False}
     assert "production" not in client.fine_tune("tuned")["aliases"]
+
+    again = client.retune({"fine_tunes": ["tuned"], "targets": [spec["target"]["base"]]})
+    [transfer] = client.transfers(retune=again["id"])
+    until(lambda: transfer.refresh().awaits)
+    judge = ["sh", "-c", "test -f {model}/model.safetensors && echo '{\"score\": 0.75}'"]
+    assert gate(*judge) == 0
+    taken = transfer.wait(timeout=300)
+    assert taken.verdict == "published" and taken.state["evaluation"]["answer"]["metrics"] == {"score": 0.75}
     with receiving(client, home) as url:
-        assert gate(1, "test", "-f", "{model}/model.safetensors") == 0
+        client.promote("tuned", 2)
         note, end = home / "note", time.monotonic() + PATIENCE_SECONDS
         while not note.exists() or not note.read_text().endswith("\n"):
             assert time.monotonic() < end, "nothing was handed over"

@@ -16,6 +16,8 @@ const README_LIMIT: u64 = 1 << 20;
 /// What a model card tells.
 #[derive(Clone, Debug, Default)]
 pub struct Card {
+    /// Of the job, if it has one.
+    pub name: Option<String>,
     /// Locations as the specification gives them.
     pub source_base: String,
     pub trajectory: String,
@@ -46,7 +48,8 @@ pub fn licence_of(
     Ok(licence_in(&String::from_utf8_lossy(&text)))
 }
 
-fn licence_in(readme: &str) -> Option<String> {
+/// The licence that a card names in its front matter.
+pub fn licence_in(readme: &str) -> Option<String> {
     let front_matter = readme.strip_prefix("---\n")?.split("\n---").next()?;
     let value = front_matter.lines().find_map(|line| line.strip_prefix("license:"))?;
     let value = value.trim().trim_matches(['"', '\'']);
@@ -83,6 +86,9 @@ impl Card {
         }
 
         writeln!(text, "| | |\n|---|---|")?;
+        if let Some(name) = &self.name {
+            writeln!(text, "| Job | {} |", cell(name))?;
+        }
         for (name, value) in [
             ("Base", &self.target_base),
             ("Source base", &self.source_base),

@@ -41,7 +41,7 @@ mod election;
 mod standing;
 
 pub use crate::contract::manifest::OutputFile;
-pub use standing::{Finished, Standing};
+pub use standing::{Finished, Standing, find};
 
 const MANIFEST_LIMIT: u64 = 64 << 20;
 /// Tensor bytes above which a model is written in shards, and the most a shard holds.
@@ -157,6 +157,18 @@ impl<'a> ResultWriter<'a> {
             self.note(written);
         }
 
+        Ok(())
+    }
+
+    /// Copies a file of another result as it is.
+    ///
+    /// # Errors
+    /// What keeps the stores from answering; `stopped`.
+    pub fn copy(&mut self, folder: &Location, name: &str) -> Result<(), ArtifactError> {
+        let (local, _) = self.access.fetch(&folder.join(name)?)?;
+        let copy = NewFile { attempt: &self.attempt, name };
+        let written = self.storage.blocking().stage_file(copy, &local.path, self.access.go_on)?;
+        self.note(written);
         Ok(())
     }
 

@@ -33,6 +33,15 @@ pub enum Command {
     },
     /// Register a version; fine-tunes that follow the base model are carried over.
     AddVersion(NewVersion),
+    /// Delete a base model, or a version of it, on which nothing lives; the models stay in storage.
+    Delete {
+        name: String,
+        /// Only this version.
+        #[arg(long)]
+        version: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// List the versions of a base model, newest arrival first.
     Versions {
         name: String,
@@ -104,6 +113,9 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
             remote.show(&client.write(Method::PUT, &["base_models", &name], Some(&body)).await?)
         }
         Command::AddVersion(new) => add_version(new).await,
+        Command::Delete { name, version, remote } => {
+            delete(&name, version.as_deref(), &remote).await
+        }
         Command::Versions { name, window, remote } => {
             let path = ["base_models", &name, "versions"];
             let page = remote.client()?.read(&path, &window.query(&[])).await?;
@@ -133,6 +145,14 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
             remote.show_page(&page, &columns)
         }
     }
+}
+
+async fn delete(name: &str, version: Option<&str>, remote: &Remote) -> anyhow::Result<ExitCode> {
+    let mut path = vec!["base_models", name];
+    path.extend(version.iter().flat_map(|version| ["versions", *version]));
+    remote.client()?.delete(&path, &[]).await?;
+    let done = json!({"name": name, "version": version, "state": "deleted"});
+    remote.show_line(&done, &format!("{} deleted", version.unwrap_or(name)))
 }
 
 async fn put_alias(

@@ -8,6 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::{
+    config::secrets,
     contract::{ids::TransferId, report::Report},
     service::domain::transfers::Transfer,
 };
@@ -15,13 +16,16 @@ use crate::{
 /// How long a request may take, its answer included.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
+/// How long a file may take to come.
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_hours(24);
+
 /// Which service, and as whom.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Connection {
     /// Address of the service.
     #[arg(long, env = "RETUNE_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub url: Url,
-    /// Key to authenticate with; not needed where the service runs open.
+    /// Key to authenticate with; not needed where the service runs open. `RETUNE_API_KEY_FILE` names a file that has it.
     #[arg(long, env = "RETUNE_API_KEY", hide_env_values = true, value_name = "KEY")]
     pub api_key: Option<String>,
 }
@@ -98,7 +102,10 @@ pub struct Client {
 impl Client {
     /// # Errors
     /// A URL that is not http(s), or a client that cannot be set up.
-    pub fn open(connection: Connection) -> anyhow::Result<Self> {
+    pub fn open(mut connection: Connection) -> anyhow::Result<Self> {
+        if connection.api_key.is_none() {
+            connection.api_key = secrets::variable("RETUNE_API_KEY")?;
+        }
         if !matches!(connection.url.scheme(), "http" | "https") {
             bail!("{} is no http or https address (RETUNE_URL)", connection.url);
         }
@@ -230,6 +237,32 @@ impl Client {
             request = request.json(body);
         }
         document(self.send(request).await?).await
+    }
+
+    /// Removes what lies at a path below `/v1`.
+    ///
+    /// # Errors
+    /// [`Refused`], or no service.
+    pub async fn delete(&self, path: &[&str], query: &[(&str, String)]) -> anyhow::Result<()> {
+        let mut url = self.address(path)?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.send(self.authenticated(Method::DELETE, url).timeout(self.timeout)).await.map(drop)
+    }
+
+    /// A file of a result, from a byte on, to be read as it comes.
+    ///
+    /// # Errors
+    /// [`Refused`], or no service.
+    pub async fn file(&self, id: &str, name: &str, from: u64) -> anyhow::Result<Response> {
+        let path: Vec<&str> =
+            ["transfers", id, "files"].into_iter().chain(name.split('/')).collect();
+        let mut request = self.request(Method::GET, &path)?.timeout(DOWNLOAD_TIMEOUT);
+        if from > 0 {
+            request = request.header(header::RANGE, format!("bytes={from}-"));
+        }
+        self.send(request).await
     }
 
     /// Begins a retune. The idempotency key makes a repeated call harmless.

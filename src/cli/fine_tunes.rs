@@ -46,6 +46,12 @@ pub enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Delete a fine-tune with its versions and aliases; the results stay in storage.
+    Delete {
+        name: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Move an alias onto a version.
     Promote(Move),
     /// Move an alias back from a version to where it stood before.
@@ -102,6 +108,10 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
                 ("URI", "/uri"),
             ];
             remote.show_page(&page, &columns)
+        }
+        Command::Delete { name, remote } => {
+            remote.client()?.delete(&["fine_tunes", &name], &[]).await?;
+            remote.show_line(&json!({"name": name, "state": "deleted"}), &format!("{name} deleted"))
         }
         Command::Promote(it) => relocate(it, "promote").await,
         Command::Rollback(it) => relocate(it, "rollback").await,

@@ -6,6 +6,7 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
+use super::id_prefix::IdPrefix;
 use crate::{
     config::Settings,
     contract::ids::{KeyId, TenantId},
@@ -48,8 +49,8 @@ pub enum Command {
     },
     /// Withdraw a key.
     Revoke {
-        /// As `list` shows it.
-        id: KeyId,
+        /// As `list` shows it, or at least the first eight digits.
+        id: IdPrefix,
         /// Whose keys.
         #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
         tenant: String,
@@ -79,6 +80,13 @@ pub fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
             }
             Command::Revoke { id, tenant, json } => {
                 let tenant = known(&database, &tenant).await?;
+                let id = KeyId(match id.whole() {
+                    Some(id) => id,
+                    None => {
+                        let keys = api_keys::list(&database, tenant, None, i64::MAX).await?;
+                        id.only_one_of(keys.into_iter().map(|key| key.id.0), "key")?
+                    }
+                });
                 ensure!(api_keys::revoke(&database, tenant, id).await?, "no key has the id {id}");
                 if json {
                     outln!("{}", json!({"id": id, "state": "withdrawn"}));

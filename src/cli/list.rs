@@ -4,7 +4,11 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::client::{Client, Connection};
+use super::{
+    client::{Client, Connection},
+    remote::cell,
+    table::left,
+};
 
 /// List transfers, newest first.
 #[derive(Debug, clap::Args)]
@@ -15,6 +19,9 @@ pub struct Args {
     /// Only those from or onto this base.
     #[arg(long, value_name = "URI")]
     pub base: Option<String>,
+    /// Only those whose name has this in it.
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
     /// At most so many.
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub limit: usize,
@@ -36,6 +43,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut query = vec![("limit", args.limit.to_string())];
     query.extend(args.status.map(|status| ("status", status)));
     query.extend(args.base.map(|base| ("base", base)));
+    query.extend(args.name.map(|name| ("name", name)));
     let mut wanted = String::new();
     for (name, value) in &query {
         wanted += &format!(" --{name} {value}");
@@ -48,10 +56,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
 
-    outln!("{:36}  {:10}  {:9}  {:20}  TARGET", "ID", "STATUS", "VERDICT", "CREATED");
-    for transfer in page["data"].as_array().into_iter().flatten() {
-        outln!("{}", line(transfer));
-    }
+    let mut rows = vec![COLUMNS.map(str::to_owned).to_vec()];
+    rows.extend(page["data"].as_array().into_iter().flatten().map(row));
+    out!("{}", left(&rows));
 
     if let Some(next) = page["next"].as_str() {
         // Not among the rows, which a script may read.
@@ -61,17 +68,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn line(transfer: &Value) -> String {
-    let texts = ["/created_at", "/id", "/status", "/verdict", "/spec/target/base"];
-    let [created, id, status, verdict, base] =
-        texts.map(|pointer| transfer.pointer(pointer).and_then(Value::as_str).unwrap_or("-"));
+const COLUMNS: [&str; 6] = ["ID", "STATUS", "VERDICT", "CREATED", "NAME", "TARGET"];
 
-    // Whole seconds are enough for people.
-    let created = match created.split_once('.') {
-        Some((seconds, _)) => format!("{seconds}Z"),
-        None => created.to_owned(),
-    };
-    format!("{id:36}  {status:10}  {verdict:9}  {created:20}  {base}")
+fn row(transfer: &Value) -> Vec<String> {
+    let pointers = ["/id", "/status", "/verdict", "/created_at", "/name", "/spec/target/base"];
+    pointers.iter().map(|pointer| cell(transfer, pointer)).collect()
 }
 
 #[cfg(test)]
@@ -79,14 +80,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_has_whole_seconds_and_a_dash_for_what_is_absent() {
-        let line = line(&serde_json::json!({
-            "id": "x", "status": "queued", "verdict": null,
+    fn a_row_has_whole_seconds_and_a_dash_for_what_is_absent() {
+        let row = row(&serde_json::json!({
+            "id": "x", "status": "queued", "verdict": null, "name": "mail",
             "created_at": "2026-01-01T00:00:00.123Z", "spec": {"target": {"base": "file:///b/"}}
         }));
-        assert!(
-            line.ends_with("queued      -          2026-01-01T00:00:00Z  file:///b/"),
-            "{line}"
-        );
+        assert_eq!(row, ["x", "queued", "-", "2026-01-01T00:00:00Z", "mail", "file:///b/"]);
     }
 }

@@ -36,7 +36,8 @@ impl Local {
         let runtime =
             runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let config = super::s3_config(&settings.storage.s3);
-        let storage = Storage::local(config, runtime.handle().clone());
+        let storage = Storage::local(config, runtime.handle().clone())
+            .with_credentials(super::own_credentials()?);
         let scratch = match &settings.worker.scratch_dir {
             unset if unset.is_empty() => std::env::temp_dir().join("retune"),
             set => PathBuf::from(set),

@@ -54,6 +54,23 @@ impl Remote {
         Client::open(self.connection.clone())
     }
 
+    /// Whether the answer is wanted as JSON.
+    pub fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Prints what was done: the document, or a line for people.
+    ///
+    /// # Errors
+    /// When the answer cannot be written.
+    pub fn show_line(&self, document: &Value, line: &str) -> anyhow::Result<ExitCode> {
+        if self.json {
+            return print(document);
+        }
+        outln!("{line}");
+        Ok(ExitCode::SUCCESS)
+    }
+
     /// Prints a page, one row a line.
     ///
     /// # Errors
@@ -94,7 +111,7 @@ fn print(document: &Value) -> anyhow::Result<ExitCode> {
 }
 
 /// A field for people: text as it is, a time to the second, `-` for what is absent.
-fn cell(row: &Value, pointer: &str) -> String {
+pub fn cell(row: &Value, pointer: &str) -> String {
     match row.pointer(pointer) {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) if pointer.ends_with("_at") => match text.split_once('.') {

@@ -6,7 +6,10 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::remote::{Remote, Window};
+use super::{
+    id_prefix::IdPrefix,
+    remote::{Remote, Window},
+};
 
 /// Retunes: all transfers of one new base version, of an alias that moved, or of a wish.
 #[derive(Debug, clap::Subcommand)]
@@ -39,7 +42,8 @@ pub enum Command {
 /// Which retune.
 #[derive(Debug, clap::Args)]
 pub struct One {
-    id: Uuid,
+    /// Its id, or at least the first eight digits.
+    id: IdPrefix,
     #[command(flatten)]
     remote: Remote,
 }
@@ -125,7 +129,9 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
             remote.show_page(&page, &columns)
         }
         Command::Show(One { id, remote }) => {
-            remote.show(&remote.client()?.read(&["retunes", &id.to_string()], &[]).await?)
+            let client = remote.client()?;
+            let id = id.resolve(&client, "retunes").await?.to_string();
+            remote.show(&client.read(&["retunes", &id], &[]).await?)
         }
         Command::Start(start) => {
             let client = start.remote.client()?;
@@ -141,6 +147,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 async fn steer(One { id, remote }: One, how: &str) -> anyhow::Result<ExitCode> {
-    let id = id.to_string();
-    remote.show(&remote.client()?.write(Method::POST, &["retunes", &id, how], None).await?)
+    let client = remote.client()?;
+    let id = id.resolve(&client, "retunes").await?.to_string();
+    remote.show(&client.write(Method::POST, &["retunes", &id, how], None).await?)
 }

@@ -20,7 +20,7 @@ use crate::{
         dashboard,
         database::{Database, api_keys, clock, retention, workers},
         listener, metrics, queue,
-        registry::attempts,
+        registry::{attempts, evaluations},
         state::AppState,
         webhooks::{self, Sender},
         worker::processes::{self, Program},
@@ -187,6 +187,11 @@ async fn sweep(settings: Arc<Settings>, database: Database, shutdown: Cancellati
             Ok(0) => {}
             Ok(count) => tracing::warn!(count, "no worker could read these specifications"),
             Err(error) => tracing::warn!(%error, "cannot give up what nobody reads; trying again"),
+        }
+        match evaluations::expire(&database).await {
+            Ok(0) => {}
+            Ok(count) => tracing::warn!(count, "evaluations did not come by their deadlines"),
+            Err(error) => tracing::warn!(%error, "cannot end overdue evaluations; trying again"),
         }
         if let Err(error) = workers::remove_silent(&database).await {
             tracing::debug!(%error, "cannot forget silent workers");

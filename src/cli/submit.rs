@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::{
     client::{Client, Connection, Refused},
     patience::Patience,
-    watch,
+    plain_paths, watch,
 };
 
-/// Submit a job to a service.
+/// Submit a job to a service. Plain paths in it are files of this machine, where the service reads them too.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The specification, a JSON file; `-` reads standard input.
@@ -36,7 +36,8 @@ pub struct Args {
 /// # Errors
 /// An unreadable specification, a refusal, no service.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let spec = read(&args.spec)?;
+    let mut spec = read(&args.spec)?;
+    let paths = plain_paths::resolve(&mut spec);
     let client = Client::open(args.connection)?;
     let key = args.idempotency_key.unwrap_or_else(|| Uuid::new_v4().to_string());
     let mut patience = Patience::default();
@@ -45,7 +46,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(seen) => break seen,
             // The key makes the second try harmless.
             Err(error) if args.wait && error.is::<Refused>() => patience.wait_out(error).await?,
-            Err(error) => return Err(error),
+            Err(error) => return Err(plain_paths::explain(&client, error, &paths).await),
         }
     };
     if args.wait {

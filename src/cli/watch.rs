@@ -5,14 +5,16 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use anyhow::Context;
+
 use super::{
     Judged,
     bar::Bar,
     client::{Client, Connection, Refused, Seen},
+    id_prefix::IdPrefix,
     patience::Patience,
 };
 use crate::{
-    contract::ids::TransferId,
     pipeline::Verdict,
     service::domain::transfers::{Status, Transfer},
 };
@@ -27,8 +29,8 @@ const LONG_POLL: u64 = 30;
 /// samples nor a gate can tell (`collect`), 1 when the transfer failed or was cancelled.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The transfer's id.
-    pub id: TransferId,
+    /// The transfer's id, or at least its first eight digits.
+    pub id: IdPrefix,
     /// Print the finished transfer as JSON, and nothing before it.
     #[arg(long)]
     pub json: bool,
@@ -44,15 +46,19 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = Client::open(args.connection)?;
     let mut patience = Patience::default();
     loop {
-        match client.get(args.id, None, 0).await {
-            Ok(Some(seen)) => return follow(&client, seen, args.json).await,
-            // Without a tag the first look always brings the transfer.
-            Ok(None) => {}
+        match first_look(&client, &args.id).await {
+            Ok(seen) => return follow(&client, seen, args.json).await,
             Err(error) if error.is::<Refused>() => patience.wait_out(error).await?,
             // Probably the wrong address.
             Err(error) => return Err(error),
         }
     }
+}
+
+async fn first_look(client: &Client, id: &IdPrefix) -> anyhow::Result<Seen> {
+    let id = id.resolve(client, "transfers").await?;
+    // Without a tag a look always brings the transfer.
+    client.get(id.into(), None, 0).await?.context("the service sent no transfer")
 }
 
 /// Shows a transfer until it ends, then what became of it; the value is the exit code.
@@ -121,7 +127,8 @@ impl Display {
 
     /// For how many seconds nothing but another status would be shown.
     fn wait(&self, transfer: &Transfer) -> u64 {
-        let only_status = matches!(self, Self::Silent) || transfer.status == Status::Queued;
+        let waits = matches!(transfer.status, Status::Queued | Status::AwaitingEvaluation);
+        let only_status = matches!(self, Self::Silent) || waits;
         if only_status { LONG_POLL } else { 0 }
     }
 
@@ -174,7 +181,10 @@ pub fn word(label: &impl serde::Serialize) -> String {
 
 /// One line: what became of it.
 pub fn ending(transfer: &Transfer) -> String {
-    let id = transfer.id;
+    let id = match &transfer.name {
+        Some(name) => format!("{} ({name})", transfer.id),
+        None => transfer.id.to_string(),
+    };
     match (transfer.status, &transfer.error, &transfer.result) {
         (Status::Succeeded, _, Some(result)) => {
             let verdict = match transfer.verdict {
@@ -209,6 +219,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::contract::ids::TransferId;
 
     fn transfer(changes: serde_json::Value) -> Transfer {
         let mut document = serde_json::json!({

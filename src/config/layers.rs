@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::{ConfigError, DEFAULT};
+use super::{ConfigError, DEFAULT, secrets};
 
 /// Shorter or customary names in the environment.
 const ALIASES: [(&str, &str); 3] = [
@@ -74,9 +74,10 @@ fn apply_environment(
     for (path, name) in leaves(table, "") {
         let alias = ALIASES.iter().find(|(_, key)| *key == path).map(|(alias, _)| *alias);
         for name in [Some(name.as_str()), alias].into_iter().flatten() {
-            let Some(text) = environment.get(name) else { continue };
+            let said = secrets::look_up(name, |name| environment.get(name).cloned())?;
+            let Some(text) = said else { continue };
             let Some(slot) = slot(table, &path) else { continue };
-            *slot = read(slot, text).ok_or_else(|| ConfigError::Invalid {
+            *slot = read(slot, &text).ok_or_else(|| ConfigError::Invalid {
                 origin: name.to_owned(),
                 detail: format!("{text:?} is not a {}", slot.type_str()),
             })?;

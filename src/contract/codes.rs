@@ -117,6 +117,8 @@ pub enum FailureCode {
     UnknownOp,
     /// A copy of an input could not be read any further.
     Unreadable,
+    /// What an external gate has said cannot be read.
+    UnreadableEvaluation,
     /// A standing result cannot be read.
     UnreadableResult,
     /// A manifest cannot be written as JSON.
@@ -133,7 +135,7 @@ pub enum FailureCode {
 
 impl FailureCode {
     /// In order of their text forms.
-    pub const ALL: [Self; 63] = [
+    pub const ALL: [Self; 64] = [
         Self::AlreadyExists,
         Self::AttemptsExhausted,
         Self::Crashed,
@@ -191,6 +193,7 @@ impl FailureCode {
         Self::UnknownDtype,
         Self::UnknownOp,
         Self::Unreadable,
+        Self::UnreadableEvaluation,
         Self::UnreadableResult,
         Self::UnwritableManifest,
         Self::UnwritableSpec,
@@ -259,6 +262,7 @@ impl FailureCode {
             Self::UnknownDtype => "unknown_dtype",
             Self::UnknownOp => "unknown_op",
             Self::Unreadable => "unreadable",
+            Self::UnreadableEvaluation => "unreadable_evaluation",
             Self::UnreadableResult => "unreadable_result",
             Self::UnwritableManifest => "unwritable_manifest",
             Self::UnwritableSpec => "unwritable_spec",

@@ -45,6 +45,7 @@ named! {
         TransferQueued = "transfer.queued",
         TransferStarted = "transfer.started",
         TransferPhaseChanged = "transfer.phase_changed",
+        TransferAwaitingEvaluation = "transfer.awaiting_evaluation",
         TransferSucceeded = "transfer.succeeded",
         TransferFailed = "transfer.failed",
         TransferCancelled = "transfer.cancelled",
@@ -87,16 +88,21 @@ named! {
         TransferSubmit = "transfer.submit",
         TransferCancel = "transfer.cancel",
         TransferRetry = "transfer.retry",
+        TransferEvaluate = "transfer.evaluate",
+        TransferDelete = "transfer.delete",
         RetuneCreate = "retune.create",
         RetunePause = "retune.pause",
         RetuneResume = "retune.resume",
         RetuneCancel = "retune.cancel",
         BaseModelPut = "base_model.put",
+        BaseModelDelete = "base_model.delete",
         BaseModelVersion = "base_model.version",
+        BaseModelVersionDelete = "base_model.version.delete",
         BaseModelAlias = "base_model.alias",
         InboundTokenCreate = "inbound_token.create",
         InboundTokenDelete = "inbound_token.delete",
         FineTunePut = "fine_tune.put",
+        FineTuneDelete = "fine_tune.delete",
         FineTunePromote = "fine_tune.promote",
         FineTuneRollback = "fine_tune.rollback",
         WebhookEndpointPut = "webhook_endpoint.put",
@@ -128,6 +134,6 @@ mod tests {
     fn a_kind_and_an_action_are_written_as_their_texts() {
         assert_eq!(serde_json::to_value(EventKind::GatePassed).unwrap(), "gate.passed");
         assert_eq!(AuditAction::TenantQuotas.to_string(), "tenant.quotas");
-        assert_eq!(EventKind::ALL.len(), 17);
+        assert_eq!(EventKind::ALL.len(), 18);
     }
 }

@@ -9,6 +9,9 @@ use super::{outcome::Verdict, report::Software};
 /// Changes with the form of a manifest.
 pub const FORMAT: &str = "retune-result/1";
 
+/// The folder, below a job's output, of results that wait for an external gate.
+pub const STAGING: &str = "staging";
+
 /// Names of files in a folder of a model, an adapter or a result.
 pub mod files {
     pub const CONFIG: &str = "config.json";

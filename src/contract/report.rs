@@ -24,6 +24,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{
+    evaluation::EvaluationRecord,
     outcome::{Recommendation, Verdict},
     spec::Method,
 };
@@ -54,6 +55,9 @@ pub const FORMAT: &str = "retune-report/1";
 pub struct Report {
     #[serde(deserialize_with = "lenient::part")]
     pub format: String,
+    /// Of the job. Absent where it has none.
+    #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Of every report that this version writes there is one.
     #[serde(deserialize_with = "lenient::part")]
     pub verdict: Option<Verdict>,
@@ -75,6 +79,9 @@ pub struct Report {
     /// The conditions of the gate; empty where there is none.
     #[serde(deserialize_with = "lenient::items")]
     pub gate: Vec<GateCheck>,
+    /// What the external gate says. Absent where there is none, or it was not asked.
+    #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<EvaluationRecord>,
     /// The head that a base lacks and that is the tuned model's.
     #[serde(deserialize_with = "lenient::part")]
     pub head: Option<HeadAdopted>,

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use check::{Fault, SpecError};
+pub use check::{Fault, SpecError, check_gate_name};
 pub use fine_tune::{FineTune, Labels, LearningRate};
 
 /// One transfer: the learning trajectory `source.base → source.trajectory`, carried onto
@@ -23,6 +23,10 @@ pub use fine_tune::{FineTune, Labels, LearningRate};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
+    /// What people call the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 80)]
+    pub name: Option<String>,
     pub source: Source,
     pub target: Target,
     /// Without data only data-free methods can run.
@@ -374,6 +378,26 @@ pub struct Gate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1)]
     pub max_negative_flips: Option<f64>,
+    /// Another program judges too, after these conditions, before anything is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalGate>,
+}
+
+/// A judgement by another program. The result waits for it in a staging place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalGate {
+    /// By which the evaluation is told.
+    #[schema(min_length = 1, max_length = 80)]
+    pub name: String,
+    /// Without an answer by then the result is rejected.
+    #[serde(default = "a_day")]
+    #[schema(exclusive_minimum = 0, maximum = 8760)]
+    pub deadline_hours: f64,
+}
+
+fn a_day() -> f64 {
+    24.0
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

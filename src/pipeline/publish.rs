@@ -30,10 +30,10 @@ const REPORT_LIMIT: u64 = 64 << 20;
 
 /// What the manifest and the job row say beside the files.
 pub struct Facts {
-    inputs: Vec<InputFile>,
-    verdict: Verdict,
-    recommendation: Option<Recommendation>,
-    metrics: Value,
+    pub inputs: Vec<InputFile>,
+    pub verdict: Verdict,
+    pub recommendation: Option<Recommendation>,
+    pub metrics: Value,
 }
 
 /// Everything but the manifest: model and permutation where the verdict is to publish, report and
@@ -53,6 +53,7 @@ pub fn files(
         .map_err(failure::at("/target/base"))?;
 
     let card = Card {
+        name: spec.name.clone(),
         source_base: spec.source.base.clone(),
         trajectory: spec.source.trajectory.clone(),
         target_base: spec.target.base.clone(),
@@ -122,16 +123,8 @@ pub fn manifest(
 
 /// The outcome of a result that an earlier attempt wrote whole.
 pub fn standing(job: &Job, output: &Location, standing: Standing) -> Result<Outcome, Failure> {
-    let place = output
-        .child(&job.id.to_string())
-        .and_then(|folder| folder.child(files::REPORT))
-        .map_err(|error| unreadable(&error))?;
-    let bytes = job
-        .storage
-        .blocking()
-        .read_small(&place, REPORT_LIMIT)
-        .map_err(|error| unreadable(&error))?;
-    let report = Report::from_json(&bytes).map_err(|error| unreadable(&error))?;
+    let folder = output.child(&job.id.to_string()).map_err(|error| unreadable(&error))?;
+    let report = report_of(job, &folder)?;
     let verdict = report.verdict.ok_or_else(|| unreadable(&"it has no verdict"))?;
     Ok(Outcome {
         bytes: standing.bytes(),
@@ -143,6 +136,18 @@ pub fn standing(job: &Job, output: &Location, standing: Standing) -> Result<Outc
     })
 }
 
-fn unreadable(detail: &impl ToString) -> Failure {
+/// The report of a result that stands.
+pub fn report_of(job: &Job, folder: &Location) -> Result<Report, Failure> {
+    let place = folder.child(files::REPORT).map_err(|error| unreadable(&error))?;
+    let bytes = job
+        .storage
+        .blocking()
+        .read_small(&place, REPORT_LIMIT)
+        .map_err(|error| unreadable(&error))?;
+    Report::from_json(&bytes).map_err(|error| unreadable(&error))
+}
+
+/// A result that stands and is none.
+pub fn unreadable(detail: &impl ToString) -> Failure {
     Failure::Internal { code: "unreadable_result", detail: detail.to_string() }
 }

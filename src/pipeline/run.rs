@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     artifacts::{Access, Begun, ResultWriter, tensors::InputChanged},
-    contract::outcome::{Outcome, Phase, Verdict},
+    contract::{
+        manifest::STAGING,
+        outcome::{Outcome, Phase, Verdict},
+    },
 };
 
 /// Runs one transfer to its end and publishes the result under `<spec.output>/<id>/`.
@@ -31,6 +34,23 @@ use crate::{
 /// # Errors
 /// See [`Failure`].
 pub fn run(job: Job) -> Result<Outcome, Failure> {
+    run_into(job, Place::Final)
+}
+
+/// Where a result is published to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Where it belongs.
+    Final,
+    /// Where another program judges it first: see `external`.
+    Staging,
+}
+
+/// The same as [`run()`], into either place.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run_into(job: Job, place: Place) -> Result<Outcome, Failure> {
     let meter = Meter::start(job.progress);
     let storage = job.storage.watching();
     let job = Job { progress: &meter, storage: &storage, ..job };
@@ -38,7 +58,7 @@ pub fn run(job: Job) -> Result<Outcome, Failure> {
     let scratch = meter::Scratch::create(job.scratch, job.id)?;
     let go_on = || job.progress.go_on().is_ok();
     let access = Access { storage: job.storage, scratch: scratch.path(), go_on: &go_on };
-    let done = begin(&job, access, &meter);
+    let done = begin(&job, access, &meter, place);
 
     // Whatever a stopped read or write says, the reason is the stop.
     match (done, job.progress.go_on()) {
@@ -47,9 +67,12 @@ pub fn run(job: Job) -> Result<Outcome, Failure> {
     }
 }
 
-fn begin(job: &Job, access: Access, meter: &Meter) -> Result<Outcome, Failure> {
+fn begin(job: &Job, access: Access, meter: &Meter, place: Place) -> Result<Outcome, Failure> {
     job.progress.phase(Phase::Fetching);
-    let output = inputs::read::output(job.storage, &job.spec.output)?;
+    let mut output = inputs::read::output(job.storage, &job.spec.output)?;
+    if place == Place::Staging {
+        output = output.child(STAGING).map_err(|error| failure::location("/output", &error))?;
+    }
     let begun = ResultWriter::begin(access, &output, job.id).map_err(failure::at("/output"))?;
     match begun {
         Begun::Standing(standing) => publish::standing(job, &output, standing),

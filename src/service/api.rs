@@ -13,6 +13,8 @@ mod base_models;
 mod callback_secret;
 mod documentation;
 mod etag;
+mod event_stream;
+mod events;
 mod extract;
 mod fine_tunes;
 mod health;
@@ -20,6 +22,7 @@ mod idempotency;
 mod inbound;
 mod layers;
 mod loopback;
+mod me;
 mod method;
 mod metrics;
 mod page;
@@ -51,11 +54,17 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(transfers::list::handle, transfers::create::handle))
         .routes(routes!(transfers::plan::handle))
         .routes(routes!(transfers::report::handle))
+        .routes(routes!(transfers::position::handle))
         .routes(routes!(transfers::control::cancel))
         .routes(routes!(transfers::control::retry))
+        .routes(routes!(transfers::evaluations::handle))
         .routes(routes!(base_models::read::list))
-        .routes(routes!(base_models::read::get, base_models::put::handle))
-        .routes(routes!(base_models::versions::read::get))
+        .routes(routes!(
+            base_models::read::get,
+            base_models::put::handle,
+            base_models::delete::handle
+        ))
+        .routes(routes!(base_models::versions::read::get, base_models::versions::delete::handle))
         .routes(routes!(base_models::aliases::read::get, base_models::aliases::put::handle))
         .routes(routes!(base_models::aliases::read::moves))
         .routes(routes!(base_models::arrivals::list::handle))
@@ -65,7 +74,7 @@ fn bounded() -> OpenApiRouter<AppState> {
         ))
         .routes(routes!(base_models::inbound_tokens::delete::handle))
         .routes(routes!(fine_tunes::read::list))
-        .routes(routes!(fine_tunes::read::get, fine_tunes::put::handle))
+        .routes(routes!(fine_tunes::read::get, fine_tunes::put::handle, fine_tunes::delete::handle))
         .routes(routes!(fine_tunes::versions::read::list))
         .routes(routes!(fine_tunes::versions::read::get))
         .routes(routes!(fine_tunes::versions::control::promote))
@@ -92,6 +101,7 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(callback_secret::rotate::handle))
         .routes(routes!(audit_events::list::handle))
         .routes(routes!(workers::handle))
+        .routes(routes!(me::handle))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::show))
@@ -101,8 +111,9 @@ fn bounded() -> OpenApiRouter<AppState> {
 /// Routes that may stay open for long and bound themselves, and the one that must be fast.
 fn unbounded() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(transfers::get::handle))
+        .routes(routes!(transfers::get::handle, transfers::delete::handle))
         .routes(routes!(transfers::events::handle))
+        .routes(routes!(events::handle))
         .routes(routes!(transfers::files::handle))
         // A name with a folder in it, its slash not encoded.
         .route("/v1/transfers/{id}/files/{folder}/{file}", get(transfers::files::handle))

@@ -1,13 +1,13 @@
-//! Reads what a finished transfer left in storage; never writes there.
+//! Reads what a finished transfer left in storage, or deletes it; never writes there.
 //!
 //! The manifest, written last, says what belongs to a result: a file that it does not name is not
 //! served, whatever lies in the folder.
 
 use bytes::Bytes;
 
-use super::domain::transfers::{ResultLocation, Transfer};
+use super::domain::transfers::Transfer;
 use crate::contract::manifest::{Listing, OutputFile};
-use crate::storage::{Location, ResultKey, Storage, StorageError};
+use crate::storage::{Location, ResultKey, Storage, StorageError, sha256_of};
 
 /// A manifest lists files by name and digest; a report has a row a timestep. Both are small.
 const DOCUMENT_LIMIT: u64 = 64 << 20;
@@ -28,12 +28,15 @@ pub enum ResultError {
     Storage(#[from] StorageError),
 }
 
-fn place(transfer: &Transfer) -> Result<&ResultLocation, ResultError> {
-    transfer.result.as_ref().ok_or(ResultError::None(transfer.status.name()))
+/// Where the result lies, or waits to be evaluated.
+fn place(transfer: &Transfer) -> Result<&str, ResultError> {
+    let staged = transfer.evaluation.as_ref().and_then(|known| known.staged_uri.as_deref());
+    let place = transfer.result.as_ref().map(|result| result.uri.as_str()).or(staged);
+    place.ok_or(ResultError::None(transfer.status.name()))
 }
 
 fn folder(storage: &Storage, transfer: &Transfer) -> Result<Location, ResultError> {
-    let location = storage.check_location(&place(transfer)?.uri);
+    let location = storage.check_location(place(transfer)?);
     Ok(location.map_err(StorageError::from)?)
 }
 
@@ -58,7 +61,7 @@ pub async fn files(storage: &Storage, transfer: &Transfer) -> Result<Vec<ResultF
     files.push(ResultFile {
         name: key.to_string(),
         size: bytes.len() as u64,
-        sha256: place(transfer)?.manifest_sha256.clone(),
+        sha256: sha256_of(&bytes),
     });
 
     Ok(files)
@@ -83,6 +86,16 @@ pub async fn file(
     // Refuses everything but one plain file name, should a manifest list something else.
     let place = folder(storage, transfer)?.join(name).map_err(|_| ResultError::NoSuchFile)?;
     Ok((file, place))
+}
+
+/// Deletes a result, its manifest first: what is left at any moment is none. One that is gone is fine.
+///
+/// # Errors
+/// Storage that does not answer, or a place outside the roots.
+pub async fn delete(storage: &Storage, uri: &str) -> Result<(), ResultError> {
+    let folder = storage.check_location(uri).map_err(StorageError::from)?;
+    storage.delete_object(&folder.at(&ResultKey::Manifest)).await?;
+    Ok(storage.delete_prefix(&folder).await?)
 }
 
 #[cfg(test)]

@@ -66,6 +66,18 @@ impl Storage {
         }
     }
 
+    /// Deletes an object; one that is not there is fine.
+    ///
+    /// # Errors
+    /// What keeps the store from deleting.
+    pub async fn delete_object(&self, location: &Location) -> Result<(), StorageError> {
+        if location.store == Store::File {
+            return self.delete_folder(location);
+        }
+        self.admit(location)?;
+        self.delete_keys(location, vec![key(location)?]).await
+    }
+
     /// Deletes a folder with everything in it; one that is not there is fine.
     ///
     /// # Errors

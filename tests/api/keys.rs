@@ -106,6 +106,8 @@ async fn a_key_that_asks_too_often_is_slowed_down() {
     app.get("/v1/workers").await.ok(200);
     let refused = app.get("/v1/workers").await;
     assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(refused.header("ratelimit-policy"), "\"requests\";q=1;w=1");
+    assert_eq!(refused.header("ratelimit"), "\"requests\";r=0;t=1");
     refused.problem(429, "rate_limited");
 }
 

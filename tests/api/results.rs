@@ -9,7 +9,7 @@ use super::app::App;
 use crate::support::LONG;
 
 /// A finished transfer whose result lies in the store, beside a file that the manifest omits.
-async fn finished(app: &App) -> TransferId {
+pub async fn finished(app: &App) -> TransferId {
     let id = app.db.queued(1).await.id;
     let folder = app.objects.join("out").join(id.to_string());
     std::fs::create_dir_all(&folder).unwrap();

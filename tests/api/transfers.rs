@@ -49,6 +49,56 @@ async fn pages_follow_each_other_without_gap_or_repetition() {
     assert_eq!(seen, ids);
 }
 
+#[tokio::test]
+async fn a_job_is_found_by_a_part_of_its_name() {
+    let app = App::open().await;
+    let mut ids = Vec::new();
+    for name in [Some("Mail sorter, base 3"), Some("news"), None] {
+        let mut spec = app.spec();
+        spec["name"] = json!(name);
+        let made = app.post("/v1/transfers", &spec, &[]).await.ok(202).json();
+        assert_eq!(made["name"], json!(name));
+        ids.push(made["id"].clone());
+    }
+    for (query, found) in [("?name=SORTER", &ids[..1]), ("?name=e", &ids[..2]), ("?name=%25", &[])]
+    {
+        let page = app.get(&format!("/v1/transfers{query}")).await.ok(200).json();
+        let mut rows: Vec<_> =
+            page["data"].as_array().unwrap().iter().map(|row| row["id"].clone()).collect();
+        rows.reverse();
+        assert_eq!(rows, found, "{query}");
+    }
+    for name in [json!(""), json!("x".repeat(81)), json!("a\tb")] {
+        let pointers = refused(&app, |spec| spec["name"] = name.clone(), "invalid_spec").await;
+        assert_eq!(pointers, ["/name"]);
+    }
+    let long = "é".repeat(80);
+    let mut spec = app.spec();
+    spec["name"] = json!(long);
+    assert_eq!(app.post("/v1/transfers", &spec, &[]).await.ok(202).json()["name"], json!(long));
+}
+
+#[tokio::test]
+async fn a_transfer_knows_what_stands_before_it() {
+    let app = App::open().await;
+    let ids = [app.db.queued(1).await.id, app.db.queued(1).await.id, app.db.queued(1).await.id];
+    let of = async |at: usize| {
+        app.get(&format!("/v1/transfers/{}/position", ids[at])).await.ok(200).json()
+    };
+    let last = of(2).await;
+    assert_eq!(
+        (&last["ahead"], &last["at_work"], &last["held"]),
+        (&json!(2), &json!(0), &json!(false))
+    );
+    assert_eq!(app.claim().await.transfer, ids[0]);
+    let last = of(2).await;
+    assert_eq!((&last["ahead"], &last["at_work"]), (&json!(1), &json!(1)));
+    let first = of(0).await;
+    assert_eq!((&first["status"], &first["ahead"]), (&json!("running"), &Value::Null));
+    let unknown = Uuid::now_v7();
+    app.get(&format!("/v1/transfers/{unknown}/position")).await.problem(404, "not_found");
+}
+
 async fn refused(app: &App, change: impl Fn(&mut Value), code: &str) -> Vec<String> {
     let mut spec = app.spec();
     change(&mut spec);

@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from . import types
@@ -9,12 +10,18 @@ from .http import Connection
 from .transfer import Transfer
 
 
+def key_of_environment():
+    key, path = os.environ.get("RETUNE_API_KEY"), os.environ.get("RETUNE_API_KEY_FILE")
+    return Path(path).read_text().rstrip("\r\n") if path and not key else key
+
+
 class Client:
-    """`url` and `api_key` default to `RETUNE_URL` and `RETUNE_API_KEY`, as for the command line."""
+    """`url` and `api_key` default to `RETUNE_URL` and `RETUNE_API_KEY` (or the file that `RETUNE_API_KEY_FILE` names), as
+    for the command line."""
 
     def __init__(self, url=None, api_key=None):
         url = url or os.environ.get("RETUNE_URL", "http://127.0.0.1:8080")
-        self.connection = Connection(url, api_key or os.environ.get("RETUNE_API_KEY"))
+        self.connection = Connection(url, api_key or key_of_environment())
 
     # Transfers
 
@@ -32,7 +39,7 @@ class Client:
         return Transfer(self.connection, self.connection.json("GET", f"/v1/transfers/{quote(transfer, safe='')}"))
 
     def transfers(self, **filters):
-        """Transfers, newest first: `status`, `base`, `retune`, and `metadata={"team": "x"}`."""
+        """Transfers, newest first: `status`, `base`, `name`, `retune`, and `metadata={"team": "x"}`."""
         for name, value in filters.pop("metadata", {}).items():
             filters[f"metadata.{name}"] = value
         for state in self.pages("/v1/transfers", **filters):
@@ -100,6 +107,21 @@ class Client:
         return self.connection.json("GET", f"/v1/retunes/{retune}")
 
     # Requests
+
+    # The tenant
+
+    def me(self) -> types.Me:
+        """Who calls: the tenant, the role, when the key ends, and where the service reads and writes."""
+        return self.connection.json("GET", "/v1/me")
+
+    def events(self, after=0):
+        """All events of the tenant after a place in its feed, oldest first; ends when there are no more."""
+        while True:
+            page = self.connection.json("GET", f"/v1/events?after={after}")
+            yield from page["data"]
+            if page["next"] is None:
+                return
+            after = page["next"]
 
     def post(self, path, body, key=None):
         return self.connection.json("POST", path, body, {"Idempotency-Key": key} if key else None)

@@ -124,6 +124,29 @@ class Transfer:
         self.state = self.connection.json("POST", f"{self.path}/cancel")
         return self
 
+    @property
+    def awaits(self) -> str | None:
+        """The external gate that its staged result waits for."""
+        if self.status != "awaiting_evaluation":
+            return None
+        return self.state["spec"]["gate"]["external"]["name"]
+
+    def evaluate(self, name, passed, metrics=None, url=None):
+        """What the external gate `name` says of its staged result."""
+        evaluation: types.Evaluation = {"name": name, "passed": passed, "metrics": metrics or {}}
+        if url:
+            evaluation["url"] = url
+        self.state = self.connection.json("POST", f"{self.path}/evaluations", evaluation)
+        return self
+
+    def position(self) -> types.QueuePosition:
+        """What stands before it in the queue."""
+        return self.connection.json("GET", f"{self.path}/position")
+
+    def delete(self, files=False):
+        """Deletes it, once it is over; with `files` its result too."""
+        self.connection.json("DELETE", f"{self.path}?files={'true' if files else 'false'}")
+
     def retry(self):
         """Queues a failed or cancelled transfer again."""
         self.state = self.connection.json("POST", f"{self.path}/retry")

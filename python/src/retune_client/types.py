@@ -2,6 +2,7 @@
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+EventLevel = Literal["info", "warning", "error"]
 FineTuneLabels = Literal["given", "old_model"]
 Head = Literal["transport", "source", "keep"]
 Method = Literal["identity", "functional", "weight_matching", "gmt", "fgmt", "gradfix", "bico", "theseus", "oracle"]
@@ -13,8 +14,9 @@ Phase = Literal["fetching", "diagnosing", "aligning", "transferring", "evaluatin
 Reason = Literal["new_version", "alias_moved", "by_hand"]
 Recommendation = Literal["copy", "transfer", "transfer+fine_tune", "retrain", "keep_old", "collect"]
 RetuneStatus = Literal["queued", "running", "paused", "succeeded", "partially_succeeded", "failed", "cancelled"]
+Role = Literal["read", "submit", "admin"]
 Schedule = Literal["uniform", "cosine"]
-Status = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
+Status = Literal["queued", "running", "awaiting_evaluation", "cancelling", "succeeded", "failed", "cancelled"]
 Step = Literal["best", "last"]
 TrajectoryKind = Literal["linear", "stored"]
 UpdateFormat = Literal["lora"]
@@ -135,6 +137,7 @@ class Counts(TypedDict):
 
     queued: "int"
     running: "int"
+    awaiting_evaluation: "int"
     cancelling: "int"
     succeeded: "int"
     failed: "int"
@@ -203,14 +206,42 @@ class Estimate(TypedDict):
     memory_by_stage: "list[StageMemory]"
 
 
+class Evaluation(TypedDict):
+    """The judgement of an external gate: it ends the wait of a transfer."""
+
+    name: "str"
+    passed: "bool"
+    metrics: "NotRequired[dict[str, Any]]"
+    url: "NotRequired[str | None]"
+
+
+class EvaluationRecord(TypedDict):
+    """How the wait for an external gate ended, as the transfer and its report have it."""
+
+    answered: "bool"
+    name: "str"
+    passed: "bool"
+    metrics: "NotRequired[dict[str, Any]]"
+    url: "NotRequired[str | None]"
+
+
 class Event(TypedDict):
     """Something that happened to a transfer."""
 
     seq: "int"
     id: "str"
     kind: "str"
+    level: "EventLevel"
+    message: "str"
     created_at: "str"
     data: "Any"
+
+
+class ExternalGate(TypedDict):
+    """A judgement by another program. The result waits for it in a staging place."""
+
+    name: "str"
+    deadline_hours: "NotRequired[float]"
 
 
 class Fault(TypedDict):
@@ -218,6 +249,19 @@ class Fault(TypedDict):
 
     pointer: "str"
     detail: "str"
+
+
+class FeedEvent(TypedDict):
+    """Something that happened to whatever a tenant has."""
+
+    place: "int"
+    id: "str"
+    subject: "str"
+    kind: "str"
+    level: "EventLevel"
+    message: "str"
+    created_at: "str"
+    data: "Any"
 
 
 class FineTune(TypedDict):
@@ -358,6 +402,7 @@ class Gate(TypedDict):
     min: "NotRequired[float | None]"
     max_drop_from_source: "NotRequired[float | None]"
     max_negative_flips: "NotRequired[float | None]"
+    external: "NotRequired[ExternalGate | None]"
 
 
 class GateCheck(TypedDict):
@@ -450,6 +495,17 @@ class MatchedStep(TypedDict):
     certified_groups: "NotRequired[int]"
 
 
+class Me(TypedDict):
+    """Who calls, as the caller sees it."""
+
+    tenant: "str"
+    tenant_name: "str"
+    role: "Role"
+    expires_at: "NotRequired[str | None]"
+    key: "NotRequired[MyKey | None]"
+    roots: "list[str]"
+
+
 class Measured(TypedDict):
     """Shares of right answers in [0, 1], mean losses."""
 
@@ -489,6 +545,14 @@ class Metrics(TypedDict):
     method: "NotRequired[Method]"
     step: "NotRequired[int]"
     alpha: "NotRequired[float]"
+
+
+class MyKey(TypedDict):
+    """The key that a request came with."""
+
+    id: "str"
+    name: "str"
+    prefix: "str"
 
 
 class NegativeFlips(TypedDict):
@@ -621,6 +685,17 @@ class Progress(TypedDict):
     estimated_finish: "NotRequired[str | None]"
 
 
+class QueuePosition(TypedDict):
+    """What stands before a transfer in the queue."""
+
+    status: "Status"
+    ahead: "NotRequired[int | None]"
+    held: "bool"
+    not_before: "NotRequired[str | None]"
+    at_work: "int"
+    workers: "int"
+
+
 class Relation(TypedDict):
     """What a matching of the two bases' weights adds, and what data add to that."""
 
@@ -634,6 +709,7 @@ class Report(TypedDict):
     """A transfer's report."""
 
     format: "NotRequired[str]"
+    name: "NotRequired[str | None]"
     verdict: "NotRequired[Verdict | None]"
     recommendation: "NotRequired[Advice]"
     decision: "NotRequired[Decision]"
@@ -642,6 +718,7 @@ class Report(TypedDict):
     published_model: "NotRequired[str]"
     metrics: "NotRequired[Metrics]"
     gate: "NotRequired[list[GateCheck]]"
+    evaluation: "NotRequired[EvaluationRecord | None]"
     head: "NotRequired[HeadAdopted | None]"
     shared_rows: "NotRequired[list[RowsShared]]"
     left_out: "NotRequired[list[str]]"
@@ -807,6 +884,7 @@ class Source(TypedDict):
 class Spec(TypedDict):
     """One transfer: the learning trajectory source.base → source.trajectory, carried onto"""
 
+    name: "NotRequired[str | None]"
     source: "Source"
     target: "Target"
     data: "NotRequired[Data | None]"
@@ -944,6 +1022,7 @@ class Transfer(TypedDict):
     """A transfer as the API shows it."""
 
     id: "str"
+    name: "NotRequired[str | None]"
     status: "Status"
     phase: "NotRequired[Phase | None]"
     progress: "NotRequired[Progress | None]"
@@ -958,8 +1037,18 @@ class Transfer(TypedDict):
     metrics: "NotRequired[Any]"
     error: "NotRequired[JobError | None]"
     metadata: "Any"
+    evaluation: "NotRequired[TransferEvaluation | None]"
     retune: "NotRequired[str | None]"
     fine_tune: "NotRequired[str | None]"
+
+
+class TransferEvaluation(TypedDict):
+    """The wait for an external gate."""
+
+    staged_uri: "NotRequired[str | None]"
+    deadline: "str"
+    answer: "NotRequired[EvaluationRecord | None]"
+    evaluated_at: "NotRequired[str | None]"
 
 
 class TruncatedTensor(TypedDict):

@@ -51,10 +51,10 @@ impl Finished {
 }
 
 /// The result in a folder, if its manifest is there and tells the truth about the other files.
-pub(super) fn find(
-    storage: &Storage,
-    folder: &Location,
-) -> Result<Option<Standing>, ArtifactError> {
+///
+/// # Errors
+/// What keeps the store from answering.
+pub fn find(storage: &Storage, folder: &Location) -> Result<Option<Standing>, ArtifactError> {
     let storage = storage.blocking();
     let place = folder.at(&ResultKey::Manifest);
     if !storage.exists(&place)? {

@@ -44,6 +44,10 @@ impl std::error::Error for SpecError {}
 /// Longest accepted location, metadata key or value, in bytes.
 const TEXT_LIMIT: usize = 2048;
 const METADATA_LIMIT: usize = 64;
+/// Longest wait for an external gate: a year.
+const HOURS_LIMIT: f64 = 8760.0;
+/// Longest name of a job or of an external gate, in characters.
+const NAME_LIMIT: usize = 80;
 /// More than there are: each is named once.
 const METHODS_LIMIT: usize = 16;
 /// Longest accepted list of means or standard deviations.
@@ -92,9 +96,18 @@ impl Spec {
     /// # Errors
     /// `not_implemented`, naming the field.
     pub fn check_local(&self) -> Result<(), SpecError> {
-        let Some(_) = &self.callback else { return Ok(()) };
-        let detail = "only the service calls back; submit the job, or leave this out";
-        Err(SpecError { code: "not_implemented", faults: vec![Fault::new("/callback", detail)] })
+        let mut faults = Vec::new();
+        if self.callback.is_some() {
+            let detail = "only the service calls back; submit the job, or leave this out";
+            faults.push(Fault::new("/callback", detail));
+        }
+        if self.gate.as_ref().is_some_and(|gate| gate.external.is_some()) {
+            let detail =
+                "only the service waits for an evaluation; submit the job, or leave this out";
+            faults.push(Fault::new("/gate/external", detail));
+        }
+        let code = "not_implemented";
+        if faults.is_empty() { Ok(()) } else { Err(SpecError { code, faults }) }
     }
 
     fn check_methods(&self, faults: &mut Vec<Fault>) {
@@ -201,6 +214,11 @@ impl Spec {
             texts.extend(uri.map(|uri| (format!("/data/{name}"), uri)));
         }
 
+        texts.extend(self.name.iter().map(|name| ("/name".into(), name.as_str())));
+        if self.name.as_ref().is_some_and(|name| name.chars().count() > NAME_LIMIT) {
+            faults.push(Fault::new("/name", format!("at most {NAME_LIMIT} characters")));
+        }
+
         texts.extend(self.callback.iter().map(|to| ("/callback/url".into(), to.url.as_str())));
         for (key, value) in self.metadata.iter().take(METADATA_LIMIT) {
             let pointer = format!("/metadata/{}", key.replace('~', "~0").replace('/', "~1"));
@@ -225,18 +243,25 @@ impl Spec {
 
     fn check_gate(&self, faults: &mut Vec<Fault>) {
         let Some(gate) = &self.gate else { return };
-        if !self.has_data() {
-            faults.push(Fault::new("/gate", "a gate needs data to judge by: give data.test"));
-        }
-
         let bounds = [
             ("min", gate.min),
             ("max_drop_from_source", gate.max_drop_from_source),
             ("max_negative_flips", gate.max_negative_flips),
         ];
-        if bounds.iter().all(|(_, bound)| bound.is_none()) {
-            let names = "min, max_drop_from_source or max_negative_flips";
+        let is_bounded = bounds.iter().any(|(_, bound)| bound.is_some());
+        if let Some(external) = &gate.external {
+            check_gate_name("/gate/external/name", &external.name, faults);
+            if !(external.deadline_hours > 0.0 && external.deadline_hours <= HOURS_LIMIT) {
+                let detail = format!("must lie above 0 and be at most {HOURS_LIMIT} hours");
+                faults.push(Fault::new("/gate/external/deadline_hours", detail));
+            }
+        }
+        if !is_bounded && gate.external.is_none() {
+            let names = "min, max_drop_from_source, max_negative_flips or external";
             faults.push(Fault::new("/gate", format!("give at least one of {names}")));
+        }
+        if !self.has_data() && (is_bounded || gate.external.is_none()) {
+            faults.push(Fault::new("/gate", "a gate needs data to judge by: give data.test"));
         }
 
         for (name, bound) in bounds {
@@ -244,6 +269,14 @@ impl Spec {
                 faults.push(Fault::new(format!("/gate/{name}"), "must lie between 0 and 1"));
             }
         }
+    }
+}
+
+/// Checks the name of an external gate.
+pub fn check_gate_name(pointer: &str, name: &str, faults: &mut Vec<Fault>) {
+    let length = name.chars().count();
+    if !(1..=NAME_LIMIT).contains(&length) || name.chars().any(char::is_control) {
+        faults.push(Fault::new(pointer, format!("1 to {NAME_LIMIT} characters, none of control")));
     }
 }
 

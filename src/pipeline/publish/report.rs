@@ -44,6 +44,7 @@ pub fn of(
     let inputs = context.inputs;
     let mut report = Report {
         format: report::FORMAT.to_owned(),
+        name: context.job.spec.name.clone(),
         verdict: Some(judgement.verdict),
         recommendation: Advice {
             action: judgement.recommendation,
@@ -55,6 +56,7 @@ pub fn of(
         published_model: published_model(comparison).to_owned(),
         metrics: metrics(context, comparison, judgement),
         gate: judgement.gate.clone(),
+        evaluation: None,
         head: head(inputs),
         shared_rows: shared_rows(inputs),
         left_out: inputs.target.folder.left_out.clone(),

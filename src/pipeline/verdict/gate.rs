@@ -28,7 +28,7 @@ pub fn changed(learned: &[String], base: &Checkpoint, model: &Checkpoint) -> usi
 
 /// What a gate says of a result; empty without figures.
 pub fn checks(gate: &Gate, measured: &Measured) -> Vec<GateCheck> {
-    // A checked specification has data wherever it has a gate.
+    // A checked specification has data wherever its gate has a bound.
     let (Some(metric), Some(source)) = (measured.metric, measured.source) else {
         return Vec::new();
     };
@@ -85,6 +85,7 @@ mod tests {
             min: Some(0.5),
             max_drop_from_source: Some(0.25),
             max_negative_flips: Some(0.125),
+            external: None,
         };
         let passed = |metric, flips, changed| {
             let (metric, source) = (Some(metric), Some(0.75));

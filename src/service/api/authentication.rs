@@ -69,11 +69,7 @@ async fn principal(parts: &Parts, state: &AppState, least: Role) -> Result<Princ
     refusals::name_caller(parts, principal);
     // Before anything that is recorded: refusals do not flood the audit log.
     if !state.rate_limit.allows(principal.key_id, Instant::now()) {
-        return Err(Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "rate_limited",
-            "too many requests with this key; slow down",
-        ));
+        return Err(Problem::rate_limited(state.settings.http.rate_limit));
     }
     if principal.role < least {
         return Err(Problem::new(

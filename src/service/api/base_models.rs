@@ -2,6 +2,7 @@
 
 pub mod aliases;
 pub mod arrivals;
+pub mod delete;
 pub mod inbound_tokens;
 pub mod put;
 pub mod read;

@@ -27,6 +27,7 @@ use utoipa_swagger_ui::SwaggerUi;
         (name = "api_keys", description = "Who may call; for `admin` keys."),
         (name = "audit_events", description = "Who did what; for `admin` keys."),
         (name = "webhook_endpoints", description = "Who is told of events, and what came of it; for `admin` keys."),
+        (name = "events", description = "All that happens to what a tenant has."),
         (name = "workers", description = "The processes that compute."),
         (name = "service", description = "Health, figures, this document."),
     ),

@@ -1,6 +1,7 @@
 //! Fine-tunes: register, look; their versions and aliases below.
 
 pub mod aliases;
+pub mod delete;
 pub mod put;
 pub mod read;
 pub mod versions;

@@ -5,7 +5,7 @@
 
 use axum::{
     Json,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -14,7 +14,10 @@ use utoipa::{IntoResponses, ToSchema};
 use crate::{
     contract::spec::{Fault, SpecError},
     pipeline::Failure,
-    service::database::{outage::is_passing, quotas::QuotaExceeded},
+    service::{
+        database::{outage::is_passing, quotas::QuotaExceeded},
+        registry::removal::RemovalError,
+    },
 };
 
 /// Most faults that one answer names.
@@ -47,6 +50,10 @@ pub struct Problem {
     #[serde(skip)]
     #[schema(ignore)]
     retry_after: u32,
+    /// Requests a second of which none is left, for `RateLimit`.
+    #[serde(skip)]
+    #[schema(ignore)]
+    rate_limit: Option<u32>,
 }
 
 /// The problem's code, beside the answer, for the audit log.
@@ -64,7 +71,15 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: 1,
+            rate_limit: None,
         }
+    }
+
+    /// 429 where a key has made as many requests as it may in a second.
+    pub fn rate_limited(requests_per_second: u32) -> Self {
+        let detail = "too many requests with this key; slow down";
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+        Self { rate_limit: Some(requests_per_second), ..problem }
     }
 
     /// The same with another `Retry-After`, in seconds; it is sent with 429 and 503.
@@ -134,6 +149,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, code, retry_after) = (self.status(), Code(self.code), self.retry_after);
+        let rate_limit = self.rate_limit;
         let mut response = (status, Json(self)).into_response();
         response.extensions_mut().insert(code);
         let headers = response.headers_mut();
@@ -145,7 +161,23 @@ impl IntoResponse for Problem {
         if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
         }
+        if let Some(requests_per_second) = rate_limit {
+            rate_limit_headers(headers, requests_per_second, retry_after);
+        }
         response
+    }
+}
+
+/// `RateLimit` and `RateLimit-Policy`, as the IETF's draft has them (draft-ietf-httpapi-ratelimit-headers-10).
+fn rate_limit_headers(headers: &mut HeaderMap, requests_per_second: u32, retry_after: u32) {
+    let fields = [
+        ("ratelimit-policy", format!("\"requests\";q={requests_per_second};w=1")),
+        ("ratelimit", format!("\"requests\";r=0;t={retry_after}")),
+    ];
+    for (name, value) in fields {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
     }
 }
 
@@ -178,6 +210,18 @@ impl From<QuotaExceeded> for Problem {
     fn from(exceeded: QuotaExceeded) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", exceeded.to_string())
             .retry_after(QUOTA_PAUSE)
+    }
+}
+
+impl From<RemovalError> for Problem {
+    fn from(error: RemovalError) -> Self {
+        match error {
+            RemovalError::InvalidState { .. } => {
+                Self::new(StatusCode::CONFLICT, "invalid_state", error.to_string())
+            }
+            RemovalError::InUse(living) => Self::new(StatusCode::CONFLICT, "in_use", living),
+            RemovalError::Database(error) => error.into(),
+        }
     }
 }
 
@@ -288,6 +332,18 @@ mod tests {
         assert_eq!(problem.detail(), "80000 fields are at fault; the first 50 are named");
         assert_eq!(problem.errors.len(), 50);
         assert!(serde_json::to_vec(&problem).unwrap().len() < 60_000);
+    }
+
+    #[test]
+    fn a_rate_limited_answer_says_the_limit_and_when_it_begins_anew() {
+        let response = Problem::rate_limited(20).into_response();
+        let headers = response.headers();
+        assert_eq!(headers["ratelimit-policy"], "\"requests\";q=20;w=1");
+        assert_eq!(headers["ratelimit"], "\"requests\";r=0;t=1");
+        assert_eq!(
+            (response.status().as_u16(), &headers["retry-after"]),
+            (429, &"1".parse().unwrap())
+        );
     }
 
     #[test]

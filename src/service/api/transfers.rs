@@ -2,12 +2,15 @@
 
 pub mod control;
 pub mod create;
+pub mod delete;
+pub mod evaluations;
 pub mod events;
 pub mod files;
 pub mod get;
 pub mod list;
 pub mod locations;
 pub mod plan;
+pub mod position;
 pub mod report;
 
 pub mod callback;
@@ -23,17 +26,11 @@ use super::{
     problem::{Found, Problem},
 };
 use crate::{
-    contract::ids::{KeyId, TenantId, TransferId},
+    contract::ids::{TenantId, TransferId},
     service::{
-        database::transfers,
-        domain::{access::Principal, transfers::Transfer},
-        registry::transitions::TransitionError,
-        state::Share,
+        database::transfers, domain::transfers::Transfer, registry::transitions::TransitionError,
     },
 };
-
-/// When to ask again for a stream after one was refused, in seconds.
-const STREAM_PAUSE: u32 = 5;
 
 /// The tenant's transfer.
 ///
@@ -42,21 +39,6 @@ const STREAM_PAUSE: u32 = 5;
 async fn load(state: &AppState, tenant: TenantId, id: TransferId) -> Result<Transfer, Problem> {
     let transfer = transfers::get(&state.database, tenant, id).await?;
     transfer.found("transfer")
-}
-
-/// A share in the requests that a key may have open for long.
-///
-/// # Errors
-/// 429 where the caller's key has as many open as it may.
-fn stream_share(state: &AppState, caller: Principal) -> Result<Share<Option<KeyId>>, Problem> {
-    state.streams.take(caller.key_id).ok_or_else(|| {
-        Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_streams",
-            "this key has as many event streams and long polls open as it may (http.streams_per_key)",
-        )
-        .retry_after(STREAM_PAUSE)
-    })
 }
 
 /// A transfer with its weak `ETag`.

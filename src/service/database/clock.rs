@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 
 use super::Database;
 
@@ -20,6 +21,14 @@ const GRAIN: f64 = 1.0;
 
 /// The pace at which idle workers look for work is slower than any lease asks for; this is allowed for.
 const SLACK: Duration = Duration::from_secs(5);
+
+/// What time it is for the database.
+///
+/// # Errors
+/// From the database.
+pub async fn now(database: &Database) -> Result<OffsetDateTime, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(&database.pool).await
+}
 
 /// Gives a sign of life, and puts leases and queues in order where the last one shows that it is needed. `lease`
 /// is how long a lease lasts: workers beat at least twice as often.

@@ -1,5 +1,7 @@
 //! What happened: history for readers and outbox for deliveries.
 
+pub mod feed;
+
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -10,7 +12,7 @@ use crate::{
         events::EventKind,
         ids::{TenantId, TransferId},
     },
-    service::domain::events::Event,
+    service::domain::events::{Event, Telling},
 };
 
 /// Records a transfer's event in the transaction of the transition that it tells of.
@@ -73,8 +75,7 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Event>, sqlx::Error> {
     let mut scope = database.scope(tenant).await?;
-    sqlx::query_as!(
-        Event,
+    let rows = sqlx::query!(
         "SELECT seq, id, kind, created_at, data FROM events
          WHERE tenant = $1 AND transfer = $2 AND seq > $3
          ORDER BY seq LIMIT $4",
@@ -84,5 +85,20 @@ pub async fn list(
         limit,
     )
     .fetch_all(&mut *scope)
-    .await
+    .await?;
+
+    let events = rows.into_iter().map(|row| {
+        let telling = Telling { kind: &row.kind, data: &row.data };
+        Event {
+            seq: row.seq,
+            id: row.id.into(),
+            level: telling.level(),
+            message: telling.message(),
+            kind: row.kind,
+            created_at: row.created_at,
+            data: row.data,
+        }
+    });
+
+    Ok(events.collect())
 }

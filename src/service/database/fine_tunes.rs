@@ -165,6 +165,16 @@ pub(in crate::service) async fn lock(
     Ok(row.fetch_optional(connection).await?.map(FineTune::from))
 }
 
+/// A tenant's fine-tune of this name, not locked.
+pub(in crate::service) async fn named(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    name: &str,
+) -> Result<Option<FineTune>, sqlx::Error> {
+    let row = select!("WHERE f.tenant = $1 AND f.name = $2", tenant.0, name);
+    Ok(row.fetch_optional(connection).await?.map(FineTune::from))
+}
+
 /// A fine-tune that is there.
 pub(in crate::service) async fn by_id(
     connection: &mut PgConnection,

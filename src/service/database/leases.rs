@@ -30,6 +30,8 @@ pub struct Claimed {
     /// This attempt's number, from 1.
     pub attempt: i32,
     pub spec: Value,
+    /// What the external gate says of the result that an earlier attempt has staged.
+    pub evaluation: Option<Value>,
     /// For how long it had been due when it was claimed.
     pub waited: Duration,
 }
@@ -117,7 +119,7 @@ pub async fn claim(
                phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
                estimated_finish = NULL
            FROM next WHERE t.id = next.id
-           RETURNING t.id, t.tenant, t.lease_token AS "token!", t.attempt, t.spec, t.retune,
+           RETURNING t.id, t.tenant, t.lease_token AS "token!", t.attempt, t.spec, t.retune, t.evaluation,
                      extract(epoch FROM now() - next.available_at)::double precision AS "waited!""#,
         worker.0,
         policy.lease.as_secs_f64(),
@@ -141,6 +143,7 @@ pub async fn claim(
         tenant: row.tenant.into(),
         attempt: row.attempt,
         spec: row.spec,
+        evaluation: row.evaluation,
         waited: Duration::try_from_secs_f64(row.waited).unwrap_or_default(),
     };
 

@@ -41,6 +41,7 @@ struct Row {
     finished_at: Option<OffsetDateTime>,
     queued: i64,
     running: i64,
+    awaiting_evaluation: i64,
     cancelling: i64,
     succeeded: i64,
     failed: i64,
@@ -58,6 +59,7 @@ macro_rules! select {
                       r.max_concurrent, r.max_compute_seconds,
                       r.created_at, r.started_at, r.finished_at,
                       c.queued AS "queued!", c.running AS "running!",
+                      c.awaiting_evaluation AS "awaiting_evaluation!",
                       c.cancelling AS "cancelling!", c.succeeded AS "succeeded!",
                       c.failed AS "failed!", c.cancelled AS "cancelled!",
                       c.compute_seconds AS "compute_seconds!"
@@ -67,6 +69,8 @@ macro_rules! select {
                CROSS JOIN LATERAL (
                    SELECT count(*) FILTER (WHERE t.status = 'queued') AS queued,
                           count(*) FILTER (WHERE t.status = 'running') AS running,
+                          count(*) FILTER (WHERE t.status = 'awaiting_evaluation')
+                              AS awaiting_evaluation,
                           count(*) FILTER (WHERE t.status = 'cancelling') AS cancelling,
                           count(*) FILTER (WHERE t.status = 'succeeded') AS succeeded,
                           count(*) FILTER (WHERE t.status = 'failed') AS failed,
@@ -90,6 +94,7 @@ impl From<Row> for Retune {
             counts: Counts {
                 queued: row.queued,
                 running: row.running,
+                awaiting_evaluation: row.awaiting_evaluation,
                 cancelling: row.cancelling,
                 succeeded: row.succeeded,
                 failed: row.failed,

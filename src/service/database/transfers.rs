@@ -3,6 +3,7 @@
 pub(in crate::service) mod control;
 mod enqueue;
 pub(in crate::service) mod members;
+pub mod position;
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -12,7 +13,9 @@ use uuid::Uuid;
 use super::{Database, enum_labels};
 use crate::{
     contract::ids::{RetuneId, TenantId, TransferId},
-    service::domain::transfers::{JobError, Progress, ResultLocation, Status, Transfer},
+    service::domain::transfers::{
+        ExternalEvaluation, JobError, Progress, ResultLocation, Status, Transfer,
+    },
 };
 
 pub(in crate::service) use enqueue::enqueue_in;
@@ -25,6 +28,8 @@ pub struct ListFilter {
     /// Source base or target base.
     pub base: Option<String>,
     pub metadata: Vec<(String, String)>,
+    /// A part of the name, upper or lower case.
+    pub name: Option<String>,
     pub retune: Option<RetuneId>,
     pub limit: i64,
     /// The last transfer of the page before.
@@ -34,6 +39,7 @@ pub struct ListFilter {
 /// The columns of [`Transfer`], flat.
 struct Row {
     id: TransferId,
+    name: Option<String>,
     status: Status,
     phase: Option<String>,
     progress_done: Option<i64>,
@@ -54,6 +60,10 @@ struct Row {
     error_detail: Option<String>,
     error_pointer: Option<String>,
     metadata: Value,
+    staged_uri: Option<String>,
+    evaluation_deadline: Option<OffsetDateTime>,
+    evaluation: Option<Value>,
+    evaluated_at: Option<OffsetDateTime>,
     retune: Option<Uuid>,
     fine_tune: Option<String>,
     revision: i64,
@@ -64,12 +74,13 @@ macro_rules! select {
     ($ending:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             Row,
-            r#"SELECT id AS "id!", status AS "status!: Status", phase::text AS "phase",
+            r#"SELECT id AS "id!", name, status AS "status!: Status", phase::text AS "phase",
                       progress_done, progress_total, progress_unit, estimated_finish,
                       attempt AS "attempt!", created_at AS "created_at!", started_at, finished_at,
                       spec AS "spec!", result_uri, manifest_sha256, verdict::text AS "verdict",
                       recommendation::text AS "recommendation", metrics,
                       error_code, error_detail, error_pointer, metadata AS "metadata!", retune,
+                      staged_uri, evaluation_deadline, evaluation, evaluated_at,
                       (SELECT f.name FROM fine_tunes f WHERE f.id = transfers.fine_tune) AS fine_tune,
                       revision AS "revision!"
                FROM "# + $ending
@@ -100,8 +111,18 @@ impl TryFrom<Row> for Transfer {
             pointer: row.error_pointer,
         });
 
+        let answer = row.evaluation.map(serde_json::from_value).transpose();
+        let answer = answer.map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let evaluation = row.evaluation_deadline.map(|deadline| ExternalEvaluation {
+            staged_uri: row.staged_uri,
+            deadline,
+            answer,
+            evaluated_at: row.evaluated_at,
+        });
+
         Ok(Self {
             id: row.id,
+            name: row.name,
             status: row.status,
             phase: enum_labels::value(row.phase)?,
             progress,
@@ -116,6 +137,7 @@ impl TryFrom<Row> for Transfer {
             metrics: row.metrics,
             error,
             metadata: row.metadata,
+            evaluation,
             retune: row.retune.map(RetuneId),
             fine_tune: row.fine_tune,
             revision: row.revision,
@@ -173,6 +195,7 @@ pub async fn list(
            AND metadata @> $4
            AND ($5::uuid IS NULL OR retune = $5)
            AND ($6::uuid IS NULL OR id < $6)
+           AND ($8::text IS NULL OR strpos(lower(name), lower($8)) > 0)
          ORDER BY id DESC LIMIT $7",
         tenant.0,
         filter.status as Option<Status>,
@@ -181,6 +204,7 @@ pub async fn list(
         filter.retune.map(Uuid::from),
         filter.after.map(Uuid::from),
         filter.limit,
+        filter.name,
     )
     .fetch_all(&mut *scope)
     .await?;

@@ -56,6 +56,32 @@ impl Principal {
     pub const OPEN: Self = Self { tenant: DEFAULT_TENANT, key_id: None, role: Role::Admin };
 }
 
+/// Who calls, as the caller sees it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Me {
+    #[schema(value_type = Uuid)]
+    pub tenant: TenantId,
+    pub tenant_name: String,
+    pub role: Role,
+    /// From when on the key is refused; null: never.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub expires_at: Option<OffsetDateTime>,
+    /// Null where the service runs open.
+    pub key: Option<MyKey>,
+    /// The folders and buckets under which everything that the tenant names must lie.
+    pub roots: Vec<String>,
+}
+
+/// The key that a request came with.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct MyKey {
+    #[schema(value_type = Uuid)]
+    pub id: KeyId,
+    pub name: String,
+    /// The public beginning of the key.
+    pub prefix: String,
+}
+
 /// For whom something is done, and by which key where a request brought one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {

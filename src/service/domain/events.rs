@@ -2,6 +2,7 @@
 
 mod envelope;
 mod signature;
+mod told;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,6 +13,7 @@ use crate::contract::ids::{DeliveryId, EventId, WebhookEndpointId};
 
 pub use envelope::{CONTENT_TYPE, Envelope};
 pub use signature::Secret;
+pub use told::{Level, Telling};
 
 /// Something that happened to a transfer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -22,6 +24,28 @@ pub struct Event {
     pub id: EventId,
     /// `transfer.queued`, `transfer.started` …
     pub kind: String,
+    pub level: Level,
+    /// What happened, for people.
+    pub message: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    pub data: Value,
+}
+
+/// Something that happened to whatever a tenant has.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FeedEvent {
+    /// Rises from event to event; the cursor of the feed.
+    pub place: i64,
+    #[schema(value_type = Uuid)]
+    pub id: EventId,
+    /// What it is about, as the API names it below `/v1`: `transfers/{id}`, `fine_tunes/{name}/versions/2`.
+    pub subject: String,
+    /// `transfer.queued`, `retune.completed` …
+    pub kind: String,
+    pub level: Level,
+    /// What happened, for people.
+    pub message: String,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     pub data: Value,

@@ -4,15 +4,21 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use crate::contract::ids::{RetuneId, TransferId};
+use crate::contract::{
+    evaluation::EvaluationRecord,
+    ids::{RetuneId, TransferId},
+};
 
-/// `queued → running → succeeded | failed`, with `cancelling → cancelled` on the way out.
+/// `queued → running → succeeded | failed`, with `cancelling → cancelled` on the way out; with an external gate
+/// `running → awaiting_evaluation → queued → running` before the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "transfer_status", rename_all = "snake_case")]
 pub enum Status {
     Queued,
     Running,
+    /// The result is staged and another program is to judge it.
+    AwaitingEvaluation,
     Cancelling,
     Succeeded,
     Failed,
@@ -20,9 +26,10 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Queued,
         Self::Running,
+        Self::AwaitingEvaluation,
         Self::Cancelling,
         Self::Succeeded,
         Self::Failed,
@@ -39,12 +46,31 @@ impl Status {
         match self {
             Self::Queued => "queued",
             Self::Running => "running",
+            Self::AwaitingEvaluation => "awaiting_evaluation",
             Self::Cancelling => "cancelling",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
         }
     }
+}
+
+/// What stands before a transfer in the queue.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = QueuePosition)]
+pub struct Position {
+    pub status: Status,
+    /// How many of the tenant's transfers begin before it; null where it does not wait.
+    pub ahead: Option<i64>,
+    /// It waits for its retune, which is paused or has as many at work as it may.
+    pub held: bool,
+    /// It waits at least until then, after an attempt that failed; null: it may begin at once.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub not_before: Option<OffsetDateTime>,
+    /// How many of the tenant's transfers are at work.
+    pub at_work: i64,
+    /// How many workers of the service have been seen within a minute.
+    pub workers: i64,
 }
 
 /// How far the current phase is.
@@ -73,11 +99,29 @@ pub struct JobError {
     pub pointer: Option<String>,
 }
 
+/// The wait for an external gate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = TransferEvaluation)]
+pub struct ExternalEvaluation {
+    /// The folder of the result that is to be judged; null once it has its place, or its rejection.
+    pub staged_uri: Option<String>,
+    /// Without an answer by then the result is rejected.
+    #[serde(with = "time::serde::rfc3339")]
+    pub deadline: OffsetDateTime,
+    /// What was answered, or that nobody did; null while it is waited for.
+    pub answer: Option<EvaluationRecord>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub evaluated_at: Option<OffsetDateTime>,
+}
+
 /// A transfer as the API shows it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Transfer {
     #[schema(value_type = Uuid)]
     pub id: TransferId,
+    /// As the specification has it.
+    #[serde(default)]
+    pub name: Option<String>,
     pub status: Status,
     pub phase: Option<crate::pipeline::Phase>,
     pub progress: Option<Progress>,
@@ -96,6 +140,9 @@ pub struct Transfer {
     pub metrics: Option<serde_json::Value>,
     pub error: Option<JobError>,
     pub metadata: serde_json::Value,
+    /// The wait for the external gate. Absent where there is none, and until the result is staged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<ExternalEvaluation>,
     /// The retune that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Uuid>)]

@@ -39,7 +39,7 @@ pub enum TransitionError {
     Database(#[from] sqlx::Error),
 }
 
-/// Cancels a queued transfer at once; asks the worker of a running one to stop. Asking twice is
+/// Cancels a transfer that waits, for a worker or an evaluation, at once; asks the worker of a running one to stop. Asking twice is
 /// asking once.
 ///
 /// # Errors
@@ -55,7 +55,7 @@ pub async fn request_cancel(
     let Some(Locked { status, retune }) = locked else { return Ok(None) };
 
     match status {
-        Status::Queued => {
+        Status::Queued | Status::AwaitingEvaluation => {
             cancel_queued(&mut scope, id, "requested").await?;
             settle(&mut scope, retune).await?;
         }

@@ -16,12 +16,15 @@ use tracing::{Instrument, Span};
 
 use super::{Worker, heartbeat::Heartbeat, watch::Watch};
 use crate::{
-    contract::spec::{Spec, SpecError},
-    pipeline::{self, Failure, Job, Outcome, Stop},
+    contract::{
+        evaluation::EvaluationRecord,
+        spec::{ExternalGate, Spec, SpecError},
+    },
+    pipeline::{self, Failure, Job, Outcome, Staged, Stop},
     service::{
         database::{leases::Claimed, outage::is_passing},
         domain::{leases::Lease, transfers::JobError},
-        registry::attempts,
+        registry::{attempts, evaluations},
     },
 };
 
@@ -35,7 +38,29 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Graphs are walked recursively; the default of a thread is too little for deep ones.
 const STACK_BYTES: usize = 16 << 20;
 
-type Finished = Result<Outcome, Failure>;
+type Finished = Result<Done, Failure>;
+
+/// What a computation has come to.
+enum Done {
+    /// The result is in its place.
+    Final(Outcome),
+    /// The result is staged, and waits for this gate.
+    Staged { outcome: Outcome, gate: ExternalGate },
+}
+
+/// Runs the pipeline to where it ends or waits for an external gate; where that has been answered, concludes.
+fn work(job: Job, evaluation: Option<&EvaluationRecord>) -> Finished {
+    let Some(gate) = job.spec.gate.as_ref().and_then(|gate| gate.external.clone()) else {
+        return pipeline::run(job).map(Done::Final);
+    };
+    if evaluation.is_some() {
+        return pipeline::conclude(job, evaluation).map(Done::Final);
+    }
+    match pipeline::run_to_staging(job)? {
+        Staged::Waiting(outcome) => Ok(Done::Staged { outcome, gate }),
+        Staged::Rejected(outcome) => Ok(Done::Final(outcome)),
+    }
+}
 
 /// Runs a claimed transfer and records how it ended.
 pub async fn run(worker: &Worker, lease: Lease<Claimed>, shutdown: &CancellationToken) {
@@ -85,6 +110,7 @@ async fn compute(
         (lease.transfer, worker.storage.of(lease.tenant.0), Arc::clone(watch));
     let (scratch, cache) = (worker.scratch.clone(), worker.cache.clone());
     let memory = pipeline::memory_limit(worker.settings.memory_bytes);
+    let evaluation = evaluation_of(lease)?;
     let span = Span::current();
     let thread =
         thread::Builder::new().name("transfer".into()).stack_size(STACK_BYTES).spawn(move || {
@@ -92,7 +118,7 @@ async fn compute(
             let (spec, storage, scratch) = (&spec, &storage, scratch.as_path());
             let (cache, progress) = (cache.as_deref(), progress.as_ref());
             let job = Job { id: id.0, spec, storage, scratch, cache, memory, progress };
-            let result = catch_unwind(AssertUnwindSafe(|| pipeline::run(job)))
+            let result = catch_unwind(AssertUnwindSafe(|| work(job, evaluation.as_ref())))
                 .unwrap_or_else(|panic| Err(panicked(&*panic)));
             // Nobody waits any more when the process is ending.
             let _ = done.send(result);
@@ -118,6 +144,12 @@ async fn compute(
     };
 
     ended.unwrap_or_else(|_| Err(internal("crashed", "the computing thread vanished".into())))
+}
+
+/// What the external gate says of the result that is staged, if it has said something.
+fn evaluation_of(lease: &Lease<Claimed>) -> Result<Option<EvaluationRecord>, Failure> {
+    let said = lease.evaluation.clone().map(serde_json::from_value).transpose();
+    said.map_err(|error| internal("unreadable_evaluation", error.to_string()))
 }
 
 /// How an attempt ended.
@@ -188,7 +220,10 @@ async fn write(worker: &Worker, lease: &Lease<Claimed>, end: &End) -> Result<boo
     };
 
     let (error, may_retry) = match finished {
-        Ok(outcome) => {
+        Ok(Done::Staged { outcome, gate }) => {
+            return evaluations::wait(database, lease, outcome, gate).await;
+        }
+        Ok(Done::Final(outcome)) => {
             let held = attempts::succeed(database, lease, outcome).await?;
             if held {
                 histogram!("retune_transfer_seconds", "verdict" => outcome.verdict.name())
@@ -216,8 +251,14 @@ async fn write(worker: &Worker, lease: &Lease<Claimed>, end: &End) -> Result<boo
 
 impl End {
     fn log(&self) {
-        if let Self::Finished { finished: Ok(outcome), .. } = self {
-            tracing::info!(verdict = ?outcome.verdict, "finished");
+        match self {
+            Self::Finished { finished: Ok(Done::Final(outcome)), .. } => {
+                tracing::info!(verdict = ?outcome.verdict, "finished");
+            }
+            Self::Finished { finished: Ok(Done::Staged { gate, .. }), .. } => {
+                tracing::info!(gate = gate.name, "staged, to be evaluated");
+            }
+            _ => {}
         }
     }
 }

@@ -85,6 +85,9 @@ async fn live(
         .arg("--child-id")
         .arg(id.to_string())
         .env("DATABASE_URL", &program.database_url)
+        // Which this one has read.
+        .env_remove("DATABASE_URL_FILE")
+        .env_remove("RETUNE_DATABASE_URL_FILE")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use retune::{
-    contract::ids::WorkerId,
+    contract::{ids::WorkerId, spec::ExternalGate},
     pipeline::{Outcome, Recommendation, Verdict},
     service::{
         database::{
@@ -16,7 +16,7 @@ use retune::{
             leases::{Lease, RetryPolicy},
             transfers::{JobError, Status},
         },
-        registry::{attempts, transitions},
+        registry::{attempts, evaluations, transitions},
     },
 };
 use serde_json::{Value, json};
@@ -50,6 +50,10 @@ async fn fill(database: &Database) {
         metrics: json!({}),
     };
     assert!(attempts::succeed(database, &claimed().await, &outcome).await.expect("recorded"));
+    queue().await;
+    let gate = ExternalGate { name: "judge".into(), deadline_hours: 1.0 };
+    let staged = evaluations::wait(database, &claimed().await, &outcome, &gate).await;
+    assert!(staged.expect("recorded"), "staged");
     queue().await;
     let error = JobError { code: "bad".into(), detail: "bad".into(), pointer: None };
     attempts::fail(database, &claimed().await, &error, false, LONG).await.expect("recorded");

@@ -18,7 +18,7 @@ use crate::{
 
 /// Cancel a transfer.
 ///
-/// A queued one is cancelled at once; one that runs becomes `cancelling` and stops before its
+/// A queued one, or one that awaits an evaluation, is cancelled at once; one that runs becomes `cancelling` and stops before its
 /// next timestep. Asking again changes nothing.
 #[utoipa::path(
     post,

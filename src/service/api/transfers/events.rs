@@ -1,41 +1,28 @@
-//! `GET /v1/transfers/{id}/events`: what happened, as a page or as a stream.
-//!
-//! A stream begins after `Last-Event-ID` (the event's `seq`), sends what there is, then what comes,
-//! and ends when the transfer is final and everything was sent, when the service stops, or when what let the
-//! caller in holds no more: a client that reconnects with the last id it saw misses nothing and sees nothing
-//! twice.
-
-use std::convert::Infallible;
+//! `GET /v1/transfers/{id}/events`: what happened, as a page or as a stream, which ends with the transfer.
 
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, header},
-    response::{
-        IntoResponse, Response,
-        sse::{self, KeepAlive, Sse},
-    },
+    http::HeaderMap,
+    response::{IntoResponse, Response},
 };
-use futures::{Stream, stream};
+use tokio::sync::broadcast::Receiver;
 
 use crate::{
-    contract::ids::{KeyId, TenantId, TransferId},
+    contract::ids::{TenantId, TransferId},
     service::{
         api::{
             AppState,
             authentication::Reader,
+            event_stream::{self, BATCH, Bounds, Follower, Look, Source, Told},
             extract::{Id, QueryPairs},
-            page::{self, Page},
+            page::Page,
             problem::{Missing, Problem, QueryRefusals, Refusals},
         },
-        database::{events, transfers},
-        domain::{access::Principal, events::Event},
-        state::{Admission, Share},
+        database::{Database, events, transfers},
+        domain::events::Event,
     },
 };
-
-/// Events read from the database at once.
-const BATCH: i64 = 100;
 
 /// List or stream a transfer's events, oldest first.
 ///
@@ -68,136 +55,52 @@ pub async fn handle(
     QueryPairs(query): QueryPairs,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (mut after, limit) = bounds(&query)?;
-    if let Some(last) = headers.get("last-event-id") {
-        let last = last.to_str().ok().and_then(seq);
-        let detail = "Last-Event-ID is the id of an event of this stream";
-        after = last.ok_or_else(|| Problem::invalid_query("Last-Event-ID", detail))?;
-    }
-
+    let bounds = Bounds::read(&query, &headers)?;
     super::load(&state, caller.tenant, id).await?;
-    if wants_stream(&headers) {
-        let share = super::stream_share(&state, caller)?;
-        let follower = Follower::start(state, caller, share, id, after);
-        let events = Sse::new(follower.events()).keep_alive(KeepAlive::default());
-        return Ok(([("x-accel-buffering", "no")], events).into_response());
-    }
-
-    let rows = i64::try_from(limit + 1).unwrap_or(BATCH);
-    let rows = events::list(&state.database, caller.tenant, id, after, rows).await?;
-
-    Ok(Json(Page::cut(rows, limit, |event| event.seq.to_string())).into_response())
-}
-
-fn bounds(query: &[(String, String)]) -> Result<(i64, usize), Problem> {
-    let (mut after, mut limit) = (0, page::DEFAULT_LIMIT);
-    for (name, value) in query {
-        match name.as_str() {
-            "after" => {
-                let detail = "the `seq` of an event";
-                after = seq(value).ok_or_else(|| Problem::invalid_query("after", detail))?;
-            }
-            "limit" => limit = page::limit(value)?,
-            _ => {
-                let detail = "no such parameter; there are after and limit";
-                return Err(Problem::invalid_query(name, detail));
-            }
-        }
-    }
-
-    Ok((after, limit))
-}
-
-/// What an event's `seq` can be, or 0 for all.
-fn seq(text: &str) -> Option<i64> {
-    text.trim().parse().ok().filter(|seq| *seq >= 0)
-}
-
-fn wants_stream(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|accept| accept.contains("text/event-stream"))
-}
-
-/// One open stream.
-struct Follower {
-    state: AppState,
-    tenant: TenantId,
-    admission: Admission,
-    _share: Share<Option<KeyId>>,
-    id: TransferId,
-    after: i64,
-    changes: tokio::sync::broadcast::Receiver<TransferId>,
-    waiting: std::vec::IntoIter<Event>,
-}
-
-impl Follower {
-    fn start(
-        state: AppState,
-        caller: Principal,
-        share: Share<Option<KeyId>>,
-        id: TransferId,
-        after: i64,
-    ) -> Self {
-        Self {
+    if event_stream::is_wanted(&headers) {
+        let source = OfTransfer {
+            database: state.database.clone(),
             tenant: caller.tenant,
-            admission: Admission::of(state.clone(), caller),
-            _share: share,
             id,
-            after,
             changes: state.changes.subscribe(),
-            waiting: Vec::new().into_iter(),
-            state,
-        }
+        };
+        return Ok(Follower::start(&state, caller, source, bounds.after)?.answer());
     }
 
-    fn events(self) -> impl Stream<Item = Result<sse::Event, Infallible>> {
-        stream::unfold(self, |mut follower| async move {
-            let event = follower.next().await?;
-            Some((Ok(event), follower))
-        })
+    let rows =
+        events::list(&state.database, caller.tenant, id, bounds.after, bounds.rows()).await?;
+
+    Ok(Json(Page::cut(rows, bounds.limit, |event| event.seq.to_string())).into_response())
+}
+
+impl Told for Event {
+    fn cursor(&self) -> i64 {
+        self.seq
     }
 
-    /// The next event; none when the stream is over. A database that is away ends the stream, and
-    /// the client comes back with its last id.
-    async fn next(&mut self) -> Option<sse::Event> {
-        loop {
-            if let Some(event) = self.waiting.next() {
-                self.after = event.seq;
-                let data = serde_json::to_string(&event).ok()?;
-                return Some(
-                    sse::Event::default().id(event.seq.to_string()).event(event.kind).data(data),
-                );
-            }
-            // Whether it is over is read first: what happened before is then in the events.
-            let database = &self.state.database;
-            let transfer = transfers::get(database, self.tenant, self.id).await.ok()??;
-            let new = events::list(database, self.tenant, self.id, self.after, BATCH).await.ok()?;
-            let may_go_on = if new.is_empty() {
-                self.admission.held_lately().await
-            } else {
-                self.admission.holds().await
-            };
-            if !may_go_on {
-                return None;
-            }
-            if new.is_empty() {
-                if transfer.status.is_final() || !self.wait().await {
-                    return None;
-                }
-            } else {
-                self.waiting = new.into_iter();
-            }
-        }
+    fn kind(&self) -> &str {
+        &self.kind
+    }
+}
+
+struct OfTransfer {
+    database: Database,
+    tenant: TenantId,
+    id: TransferId,
+    changes: Receiver<TransferId>,
+}
+
+impl Source for OfTransfer {
+    type Event = Event;
+
+    async fn look(&self, after: i64) -> Option<Look<Event>> {
+        // Whether it is over is read first: what happened before is then in the events.
+        let transfer = transfers::get(&self.database, self.tenant, self.id).await.ok()??;
+        let events = events::list(&self.database, self.tenant, self.id, after, BATCH).await.ok()?;
+        Some(Look { events, is_over: transfer.status.is_final() })
     }
 
-    /// Until something may have happened; false when the service stops.
-    async fn wait(&mut self) -> bool {
-        tokio::select! {
-            () = super::get::heard_of(self.id, &mut self.changes) => true,
-            () = self.state.shutdown.cancelled() => false,
-        }
+    async fn changed(&mut self) {
+        super::get::heard_of(self.id, &mut self.changes).await;
     }
 }

@@ -22,6 +22,7 @@ use crate::{
             AppState,
             authentication::{KEY_ENDED, Reader, unauthenticated},
             etag::matches,
+            event_stream,
             extract::{Id, QueryPairs},
             problem::{Missing, Problem, QueryRefusals, Refusals},
         },
@@ -68,7 +69,7 @@ pub async fn handle(
     let transfer = if wait.is_zero() {
         super::load(&state, caller.tenant, id).await?
     } else {
-        let _share = super::stream_share(&state, caller)?;
+        let _share = event_stream::share(&state, caller)?;
         let mut changes = state.changes.subscribe();
         let transfer = super::load(&state, caller.tenant, id).await?;
         let is_news = known.is_some() && !matches(known, &super::etag(&transfer));

@@ -25,6 +25,7 @@ use crate::service::{
     params(
         ("status" = Option<Status>, Query, description = "Only those of this status"),
         ("base" = Option<String>, Query, description = "Only those from or onto this base"),
+        ("name" = Option<String>, Query, description = "Only those whose name has this in it, in whatever case"),
         ("retune" = Option<Uuid>, Query, description = "Only those of this retune"),
         PageQuery,
     ),
@@ -51,6 +52,7 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
         match name {
             "status" => filter.status = Some(status(&value)?),
             "base" => filter.base = Some(value),
+            "name" => filter.name = Some(value),
             "retune" => {
                 let detail = "must be the id of a retune";
                 let id = value.parse().map_err(|_| Problem::invalid_query("retune", detail))?;
@@ -69,7 +71,8 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
 
 fn status(text: &str) -> Result<Status, Problem> {
     serde_json::from_value(text.into()).map_err(|_| {
-        let detail = "one of queued, running, cancelling, succeeded, failed, cancelled";
+        let detail =
+            "one of queued, running, awaiting_evaluation, cancelling, succeeded, failed, cancelled";
         Problem::invalid_query("status", detail)
     })
 }

@@ -42,7 +42,7 @@ pub(in crate::service) async fn record_result(
                phase = NULL, progress_done = NULL, progress_total = NULL, progress_unit = NULL,
                estimated_finish = NULL, error_code = NULL, error_detail = NULL, error_pointer = NULL,
                unreadable_since = NULL,
-               result_uri = $3, manifest_sha256 = $4, verdict = $5::text::transfer_verdict,
+               staged_uri = NULL, result_uri = $3, manifest_sha256 = $4, verdict = $5::text::transfer_verdict,
                recommendation = $6::text::transfer_recommendation, metrics = $7,
                result_bytes = $8
            WHERE id = $1 AND lease_token = $2 AND status IN ('running', 'cancelling')

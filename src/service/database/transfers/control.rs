@@ -45,14 +45,14 @@ pub(in crate::service) async fn ask_to_stop(
     Ok(())
 }
 
-/// Cancels a transfer that waits; false where it does not wait any more.
+/// Cancels a transfer that waits, for a worker or an evaluation; false where it does not wait any more.
 pub(in crate::service) async fn cancel_queued(
     connection: &mut PgConnection,
     id: TransferId,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE transfers SET status = 'cancelled', finished_at = now()
-         WHERE id = $1 AND status = 'queued'",
+         WHERE id = $1 AND status IN ('queued', 'awaiting_evaluation')",
         id.0
     )
     .execute(connection)
@@ -80,7 +80,8 @@ pub(in crate::service) async fn revive(
          SET status = 'queued', attempt = 0, available_at = now(), held = retune IS NOT NULL,
              started_at = NULL, finished_at = NULL,
              error_code = NULL, error_detail = NULL, error_pointer = NULL,
-             unreadable_to = NULL, unreadable_since = NULL
+             unreadable_to = NULL, unreadable_since = NULL,
+             staged_uri = NULL, evaluation_deadline = NULL, evaluation = NULL, evaluated_at = NULL
          WHERE id = $1",
         id.0
     )

@@ -84,6 +84,7 @@ pub(in crate::service) async fn lock_waiting_for(
            JOIN retunes r ON r.id = t.retune
            JOIN fine_tunes f ON f.id = t.fine_tune
            WHERE t.fine_tune = ANY ($1) AND t.status = 'queued' AND v.base_model = $2
+             AND t.evaluation IS NULL
            ORDER BY t.id FOR UPDATE OF t"#,
         fine_tunes as &[FineTuneId],
         base_model.0,
@@ -100,7 +101,8 @@ pub(in crate::service) async fn lock_unfinished(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"SELECT status AS "status: Status" FROM transfers
-           WHERE retune = $1 AND tenant = $2 AND status IN ('queued', 'running', 'cancelling')
+           WHERE retune = $1 AND tenant = $2
+             AND status IN ('queued', 'running', 'awaiting_evaluation', 'cancelling')
            ORDER BY id FOR UPDATE"#,
         retune.0,
         tenant.0,
@@ -110,13 +112,14 @@ pub(in crate::service) async fn lock_unfinished(
     Ok(())
 }
 
-/// A retune's waiting transfers, in the order of their ids.
+/// A retune's transfers that wait, for a worker or an evaluation, in the order of their ids.
 pub(in crate::service) async fn waiting(
     connection: &mut PgConnection,
     retune: RetuneId,
 ) -> Result<Vec<TransferId>, sqlx::Error> {
     let waiting = sqlx::query_scalar!(
-        "SELECT id FROM transfers WHERE retune = $1 AND status = 'queued' ORDER BY id",
+        "SELECT id FROM transfers
+         WHERE retune = $1 AND status IN ('queued', 'awaiting_evaluation') ORDER BY id",
         retune.0
     )
     .fetch_all(connection)
@@ -125,13 +128,14 @@ pub(in crate::service) async fn waiting(
     Ok(waiting.into_iter().map(TransferId).collect())
 }
 
-/// Locks a retune's waiting transfers, in the order of their ids, but for those that somebody else holds.
+/// Locks a retune's waiting transfers, in the order of their ids, but for those that somebody else holds and those
+/// that have computed already.
 pub(in crate::service) async fn lock_free_waiting(
     connection: &mut PgConnection,
     retune: RetuneId,
 ) -> Result<Vec<TransferId>, sqlx::Error> {
     let waiting = sqlx::query_scalar!(
-        "SELECT id FROM transfers WHERE retune = $1 AND status = 'queued'
+        "SELECT id FROM transfers WHERE retune = $1 AND status = 'queued' AND evaluation IS NULL
          ORDER BY id FOR UPDATE SKIP LOCKED",
         retune.0
     )
@@ -149,7 +153,8 @@ pub(in crate::service) async fn hold(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE transfers SET held = true
-         WHERE retune = $1 AND status IN ('queued', 'running', 'cancelling')",
+         WHERE retune = $1
+           AND status IN ('queued', 'running', 'awaiting_evaluation', 'cancelling')",
         retune.0
     )
     .execute(connection)
@@ -163,7 +168,8 @@ pub(in crate::service) async fn release_running(
     retune: RetuneId,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE transfers SET held = false WHERE retune = $1 AND status IN ('running', 'cancelling')",
+        "UPDATE transfers SET held = false
+         WHERE retune = $1 AND status IN ('running', 'awaiting_evaluation', 'cancelling')",
         retune.0
     )
     .execute(connection)

@@ -91,6 +91,8 @@ impl Settings {
 pub struct Counts {
     pub queued: i64,
     pub running: i64,
+    /// Staged, and to be judged by another program.
+    pub awaiting_evaluation: i64,
     pub cancelling: i64,
     pub succeeded: i64,
     pub failed: i64,
@@ -103,7 +105,7 @@ impl Counts {
     }
 
     fn unfinished_at_work(&self) -> i64 {
-        self.running + self.cancelling
+        self.running + self.awaiting_evaluation + self.cancelling
     }
 
     /// What the transfers make of their retune.
@@ -157,6 +159,7 @@ mod tests {
         assert_eq!(status(Counts { queued: 2, ..none }), RetuneStatus::Queued);
         assert_eq!(status(Counts { queued: 1, succeeded: 1, ..none }), RetuneStatus::Running);
         assert_eq!(status(Counts { cancelling: 1, ..none }), RetuneStatus::Running);
+        assert_eq!(status(Counts { awaiting_evaluation: 1, ..none }), RetuneStatus::Running);
         assert_eq!(status(Counts { succeeded: 2, ..none }), RetuneStatus::Succeeded);
         assert_eq!(status(Counts { failed: 1, cancelled: 1, ..none }), RetuneStatus::Failed);
         assert_eq!(status(Counts { cancelled: 2, ..none }), RetuneStatus::Cancelled);
