@@ -1,5 +1,6 @@
 //! Checks a graph against its tensors' headers, and writes down the names and sizes that it runs with.
 
+mod attention;
 mod images;
 mod tokens;
 
@@ -11,7 +12,7 @@ use super::{
     op::Op,
     program::{
         Inputs, Instruction, Layer, Param, Program, SampleShape,
-        layer::{Attention, Linear, Nonlinearity, NormKind, PoolKind},
+        layer::{Linear, Nonlinearity, NormKind, PoolKind},
     },
 };
 use crate::tensors::{Signature, TensorInfo};
@@ -20,7 +21,7 @@ use tokens::Rows;
 
 /// Values that a node may put out for one sample: 8 GiB in f32. A number in a small file must not ask for
 /// more memory than a machine has before anybody has looked at it.
-const MAX_VALUES: usize = 1 << 31;
+pub(in crate::network) const MAX_VALUES: usize = 1 << 31;
 
 impl Graph {
     /// The graph as it runs with tensors of these headers.
@@ -147,8 +148,13 @@ impl<'a> Resolver<'a> {
             Op::AdaptiveAvgPool { output } => self.adaptive_avg_pool(*output),
             Op::GlobalAvgPool {} => self.global_avg_pool(),
 
-            Op::LayerNorm { param, eps } => self.norm(NormKind::Layer, param, *eps),
-            Op::RmsNorm { param, eps } => self.norm(NormKind::RootMeanSquare, param, *eps),
+            Op::LayerNorm { param, eps } => self.norm(param, NormKind::Layer, *eps),
+            &Op::RmsNorm { ref param, eps, unit_offset } => {
+                self.norm(param, NormKind::RootMeanSquare { unit_offset }, eps)
+            }
+            &Op::Scale { factor } => self.scale(factor),
+            &Op::SoftCap { cap } => self.soft_cap(cap),
+            &Op::Split { parts, part } => self.split(parts, part),
             Op::LayerScale { param } => self.layer_scale(param),
             Op::Embedding { param } => self.embedding(param),
             Op::TokenTypeEmbedding { param } => self.token_type_embedding(param),
@@ -163,17 +169,7 @@ impl<'a> Resolver<'a> {
             }
             Op::ClassToken { param } => self.class_token(param),
             Op::PatchEmbed { param } => self.patch_embed(param),
-            Op::Attention { heads, kv_heads, causal, mask, rotary } => {
-                let kv_heads = kv_heads.unwrap_or(*heads);
-                self.attention(Attention {
-                    heads: *heads,
-                    kv_heads,
-                    head_size: self.head_size(*heads, kv_heads, *mask)?,
-                    causal: *causal,
-                    mask: *mask,
-                    rotary: rotary.clone(),
-                })
-            }
+            Op::Attention { .. } => self.attention(),
             Op::SelectToken { position, padding } => self.select_token(*position, *padding),
             Op::MeanTokens {} => self.mean_tokens(),
         }
@@ -256,6 +252,33 @@ impl<'a> Resolver<'a> {
             }
             _ => Err(self.fault("needs at least two inputs")),
         }
+    }
+
+    fn scale(&self, factor: f64) -> Result<Resolved, GraphError> {
+        if !factor.is_finite() {
+            return Err(self.fault("factor must be a number"));
+        }
+        self.unchanged(Layer::Scale { factor })
+    }
+
+    fn soft_cap(&self, cap: f64) -> Result<Resolved, GraphError> {
+        if !(cap.is_finite() && cap > 0.0) {
+            return Err(self.fault("cap must be above 0"));
+        }
+        self.unchanged(Layer::SoftCap { cap })
+    }
+
+    fn split(&self, parts: usize, part: usize) -> Result<Resolved, GraphError> {
+        let mut output = self.one()?.to_vec();
+        let Some(channels) = output.last_mut().filter(|_| self.inputs[0].len() < 3) else {
+            return Err(self.fault("needs an input [F] or [S, D]"));
+        };
+        if part >= parts || !channels.is_multiple_of(parts) {
+            let detail = format!("part {part} of {parts} equal parts of {channels} channels");
+            return Err(self.fault(format!("there is no {detail}")));
+        }
+        *channels /= parts;
+        Ok(Resolved { layer: Layer::Split { parts, part }, output })
     }
 
     fn linear(&self, param: &str, transposed: bool) -> Result<Resolved, GraphError> {

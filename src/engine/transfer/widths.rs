@@ -62,9 +62,20 @@ fn wiring(of: Named, than: Named) -> Vec<String> {
 /// The op without what follows from its width.
 fn any_heads(op: &Op) -> Op {
     match op.clone() {
-        Op::Attention { causal, mask, rotary, .. } => {
-            Op::Attention { heads: 1, kv_heads: None, causal, mask, rotary }
-        }
+        Op::Attention {
+            causal, mask, rotary, fused, head_norms, window, scale, soft_cap, ..
+        } => Op::Attention {
+            heads: 1,
+            kv_heads: None,
+            causal,
+            mask,
+            rotary,
+            fused,
+            head_norms,
+            window,
+            scale,
+            soft_cap,
+        },
         other => other,
     }
 }

@@ -6,7 +6,7 @@ use super::{Builder, Source, naming::Names};
 use crate::network::{
     error::GraphError,
     graph::{Input, Operand, Task},
-    op::{Op, Position, Rotary},
+    op::{FusedOrder, HeadNorms, Op, Position, Rotary},
     token::IDS,
 };
 
@@ -159,17 +159,34 @@ impl Source<'_> {
 }
 
 /// Attention over the ids' unpadded positions, or over every token of an image.
+#[derive(Clone)]
 pub(super) struct Attending {
     pub heads: usize,
     pub kv_heads: Option<usize>,
     pub causal: bool,
     pub masked: bool,
     pub rotary: Option<Rotary>,
+    pub fused: FusedOrder,
+    pub head_norms: Option<HeadNorms>,
+    pub window: Option<usize>,
+    pub scale: Option<f64>,
+    pub soft_cap: Option<f64>,
 }
 
 impl Attending {
     pub(super) fn plain(heads: usize, masked: bool) -> Self {
-        Self { heads, kv_heads: None, causal: false, masked, rotary: None }
+        Self {
+            heads,
+            kv_heads: None,
+            causal: false,
+            masked,
+            rotary: None,
+            fused: FusedOrder::Parts,
+            head_norms: None,
+            window: None,
+            scale: None,
+            soft_cap: None,
+        }
     }
 }
 
@@ -210,6 +227,11 @@ impl Builder {
             causal: heads.causal,
             mask: heads.masked,
             rotary: heads.rotary.clone(),
+            fused: heads.fused,
+            head_norms: heads.head_norms.clone(),
+            window: heads.window,
+            scale: heads.scale,
+            soft_cap: heads.soft_cap,
         };
         let ids = heads.masked.then_some(Operand::Input);
         let inputs: Vec<Operand> = qkv.iter().copied().chain(ids).collect();

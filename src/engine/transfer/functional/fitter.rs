@@ -173,6 +173,7 @@ impl Fitter<'_> {
                 Op::LayerScale { param } => {
                     vector(&result.params, &format!("{param}.gamma")).unwrap_or_default()
                 }
+                Op::Scale { factor } => vec![*factor; layer.outputs],
                 _ => continue,
             };
             scale
