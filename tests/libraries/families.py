@@ -1,5 +1,6 @@
 """The families: a line each, which is all that a new one needs."""
 
+import copy
 from dataclasses import dataclass, field
 
 import transformers as t
@@ -34,8 +35,8 @@ class Text:
         return POSITIONS
 
     def configured(self, **given):
-        """A configuration of the library's class."""
-        return self.config(**(self.sizes | {"num_labels": 3} | given))
+        """A configuration of the library's class, which changes what it is given."""
+        return self.config(**copy.deepcopy(self.sizes | {"num_labels": 3} | given))
 
 
 @dataclass(frozen=True)

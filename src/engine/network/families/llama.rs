@@ -29,6 +29,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let heads = source.count("num_attention_heads")?;
     let kv_heads = dialect.kv_heads(source)?;
     dialect.check_biases(source)?;
+    check_padding(source)?;
     let decoder = Decoder {
         dialect,
         eps: source.number("rms_norm_eps", dialect.eps)?,
@@ -51,6 +52,20 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         decoder.multipliers.logits(&mut builder, logits);
     }
     Ok(builder.finish_for(task, Input::Tokens { shape: [longest(source, task)?] }))
+}
+
+/// The library makes no embedding without a row for its padding.
+fn check_padding(source: &Source<'_>) -> Result<(), GraphError> {
+    let [rows, _] = source.shape("model.embed_tokens.weight")?;
+    match source.padding()? {
+        Some(id) if id as usize >= rows && source.config.get("pad_token_id").is_none() => {
+            let detail = format!(
+                "pad_token_id: without the key it is {id}, but there are {rows} tokens; give one, or null"
+            );
+            Err(GraphError::Malformed { detail })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// As many positions as the configuration has, and no more than logits can be held of.

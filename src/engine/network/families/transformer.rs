@@ -14,6 +14,18 @@ const CLASSIFIER: &str = "ForSequenceClassification";
 /// What most families call their number of layers.
 pub(super) const LAYERS: &[&str] = &["num_hidden_layers"];
 
+/// By `model_type`, the id of padding where the configuration has no such key; none elsewhere.
+const PADDING: [(&str, u32); 8] = [
+    ("gemma", 0),
+    ("gemma2", 0),
+    ("gemma3_text", 0),
+    ("olmo2", 1),
+    ("olmo3", 1),
+    ("phi3", 32_000),
+    ("smollm3", 128_004),
+    ("glm4", 151_329),
+];
+
 fn malformed(detail: String) -> GraphError {
     GraphError::Malformed { detail }
 }
@@ -136,9 +148,12 @@ impl Source<'_> {
     }
 
     /// The id that is padding: `None` where the configuration has none, or one below zero, which no
-    /// token has.
+    /// token has. Without the key it is the library's own.
     pub(super) fn padding(&self) -> Result<Option<u32>, GraphError> {
-        let value = &self.config["pad_token_id"];
+        let Some(value) = self.config.get("pad_token_id") else {
+            let own = PADDING.iter().find(|(family, _)| self.config["model_type"] == *family);
+            return Ok(own.map(|(_, id)| *id));
+        };
         if value.is_null() || value.as_i64().is_some_and(|id| id < 0) {
             return Ok(None);
         }

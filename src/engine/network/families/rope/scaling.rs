@@ -25,6 +25,13 @@ impl Scaling<'_> {
 
         match kind {
             "default" => Ok(plain),
+            "longrope" => {
+                let longrope = self.longrope()?;
+                let attention_factor = Some(self.longrope_attention_factor(&longrope)?);
+                Ok(Rotary { longrope: Some(longrope), attention_factor, ..plain })
+            }
+            // Phi-3 knows no other.
+            other if keys.original_length.is_some() => Err(self.unknown(other)),
             // It differs beyond the positions alone, and no more are read.
             "dynamic" => object.positive("factor").map(|_| plain),
             "linear" => Ok(Rotary { linear_factor: Some(object.positive("factor")?), ..plain }),
@@ -34,16 +41,12 @@ impl Scaling<'_> {
                 let attention_factor = Some(self.yarn_attention_factor(yarn.factor)?);
                 Ok(Rotary { yarn: Some(yarn), attention_factor, ..plain })
             }
-            "longrope" => {
-                let longrope = self.longrope()?;
-                let attention_factor = Some(self.longrope_attention_factor(&longrope)?);
-                Ok(Rotary { longrope: Some(longrope), attention_factor, ..plain })
-            }
-            other => {
-                let detail = format!("{}: the rope_type {other:?} is not supported", object.key);
-                Err(malformed(detail))
-            }
+            other => Err(self.unknown(other)),
         }
+    }
+
+    fn unknown(&self, kind: &str) -> GraphError {
+        malformed(format!("{}: the rope_type {kind:?} is not supported", self.0.object.key))
     }
 
     fn llama3(&self) -> Result<Llama3Scaling, GraphError> {

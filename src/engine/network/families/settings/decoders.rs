@@ -176,7 +176,12 @@ pub const GPT_NEOX: Settings = Settings {
     ],
     tensors: &["hidden_size", "intermediate_size", "attention_bias"],
     neutral: &["attention_dropout", "hidden_dropout", "classifier_dropout"],
-    only: &[("tie_word_embeddings", &["false"]), ("is_causal", &["true"])],
+    only: &[
+        ("tie_word_embeddings", &["false"]),
+        ("is_causal", &["true"]),
+        // Rotary positions alone would go by it.
+        ("head_dim", &[]),
+    ],
 };
 
 pub const GRANITE: Settings = Settings {

@@ -219,6 +219,9 @@ pub const MODERNBERT: Settings = Settings {
     only: &[
         ("position_embedding_type", &["\"absolute\""]),
         ("rope_scaling", &[]),
+        ("head_dim", &[]),
+        // Another name of half of `local_attention`, which it would replace.
+        ("sliding_window", &[]),
         ("is_causal", &["false"]),
     ],
 };
