@@ -1,6 +1,7 @@
 //! Checks a graph against its tensors' headers, and writes down the names and sizes that it runs with.
 
 mod attention;
+mod elementwise;
 mod images;
 mod tokens;
 
@@ -234,51 +235,6 @@ impl<'a> Resolver<'a> {
     fn needed_vector(&self, name: String, channels: usize) -> Result<Param<1>, GraphError> {
         let found = self.vector(name.clone(), channels)?;
         found.ok_or_else(|| self.missing(name))
-    }
-
-    /// A layer that puts out what it reads, in its shape.
-    fn unchanged(&self, layer: Layer) -> Result<Resolved, GraphError> {
-        Ok(Resolved { layer, output: self.one()?.to_vec() })
-    }
-
-    /// A layer that reads several inputs of one shape.
-    fn elementwise(&self, layer: Layer) -> Result<Resolved, GraphError> {
-        match self.inputs.split_first() {
-            Some((first, rest)) if !rest.is_empty() => {
-                if rest.iter().any(|other| other != first) {
-                    return Err(self.fault(format!("reads different shapes: {:?}", self.inputs)));
-                }
-                Ok(Resolved { layer, output: first.to_vec() })
-            }
-            _ => Err(self.fault("needs at least two inputs")),
-        }
-    }
-
-    fn scale(&self, factor: f64) -> Result<Resolved, GraphError> {
-        if !factor.is_finite() {
-            return Err(self.fault("factor must be a number"));
-        }
-        self.unchanged(Layer::Scale { factor })
-    }
-
-    fn soft_cap(&self, cap: f64) -> Result<Resolved, GraphError> {
-        if !(cap.is_finite() && cap > 0.0) {
-            return Err(self.fault("cap must be above 0"));
-        }
-        self.unchanged(Layer::SoftCap { cap })
-    }
-
-    fn split(&self, parts: usize, part: usize) -> Result<Resolved, GraphError> {
-        let mut output = self.one()?.to_vec();
-        let Some(channels) = output.last_mut().filter(|_| self.inputs[0].len() < 3) else {
-            return Err(self.fault("needs an input [F] or [S, D]"));
-        };
-        if part >= parts || !channels.is_multiple_of(parts) {
-            let detail = format!("part {part} of {parts} equal parts of {channels} channels");
-            return Err(self.fault(format!("there is no {detail}")));
-        }
-        *channels /= parts;
-        Ok(Resolved { layer: Layer::Split { parts, part }, output })
     }
 
     fn linear(&self, param: &str, transposed: bool) -> Result<Resolved, GraphError> {

@@ -21,13 +21,11 @@ impl Angles {
         let frequencies = frequencies(rotary, dims, length);
         let factor = rotary.attention_factor.unwrap_or(1.0);
 
-        let of_channel = |channel: usize| {
-            frequencies[if rotary.interleaved { channel / 2 } else { channel % (dims / 2) }]
-        };
         let (mut cosines, mut sines) = (Vec::new(), Vec::new());
         for position in 0..length {
-            for frequency in (0..dims).map(of_channel) {
-                let angle = position as f64 * frequency;
+            for channel in 0..dims {
+                let pair = if rotary.interleaved { channel / 2 } else { channel % (dims / 2) };
+                let angle = position as f64 * frequencies[pair];
                 cosines.push((factor * angle.cos()) as f32);
                 sines.push((factor * angle.sin()) as f32);
             }

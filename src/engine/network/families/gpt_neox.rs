@@ -82,26 +82,28 @@ struct Block {
 
 impl Block {
     fn push(&self, builder: &mut Builder, prefix: &str, x: Operand) -> Operand {
-        let name = |suffix: &str| format!("{prefix}.{suffix}");
-        let normed = builder.layer_norm(&name("input_layernorm"), self.eps, x);
-        let fused = builder.linear(&name("attention.query_key_value"), normed);
-        let attended = builder.attention(name("attention"), &self.heads, &[fused]);
-        let attended = builder.linear(&name("attention.dense"), attended);
+        let normed = builder.layer_norm(&named(prefix, "input_layernorm"), self.eps, x);
+        let fused = builder.linear(&named(prefix, "attention.query_key_value"), normed);
+        let attended = builder.attention(named(prefix, "attention"), &self.heads, &[fused]);
+        let attended = builder.linear(&named(prefix, "attention.dense"), attended);
 
         if self.is_parallel {
             let output = self.mlp(builder, prefix, x);
-            return builder.add(name("sum"), &[output, attended, x]);
+            return builder.add(named(prefix, "sum"), &[output, attended, x]);
         }
-        let x = builder.add(name("attention.sum"), &[attended, x]);
+        let x = builder.add(named(prefix, "attention.sum"), &[attended, x]);
         let output = self.mlp(builder, prefix, x);
-        builder.add(name("mlp.sum"), &[output, x])
+        builder.add(named(prefix, "mlp.sum"), &[output, x])
     }
 
     fn mlp(&self, builder: &mut Builder, prefix: &str, x: Operand) -> Operand {
-        let name = |suffix: &str| format!("{prefix}.{suffix}");
-        let normed = builder.layer_norm(&name("post_attention_layernorm"), self.eps, x);
-        let hidden = builder.linear(&name("mlp.dense_h_to_4h"), normed);
-        let hidden = builder.push(name("mlp.act"), self.activation.clone(), &[hidden]);
-        builder.linear(&name("mlp.dense_4h_to_h"), hidden)
+        let normed = builder.layer_norm(&named(prefix, "post_attention_layernorm"), self.eps, x);
+        let hidden = builder.linear(&named(prefix, "mlp.dense_h_to_4h"), normed);
+        let hidden = builder.push(named(prefix, "mlp.act"), self.activation.clone(), &[hidden]);
+        builder.linear(&named(prefix, "mlp.dense_4h_to_h"), hidden)
     }
+}
+
+fn named(prefix: &str, suffix: &str) -> String {
+    format!("{prefix}.{suffix}")
 }

@@ -5,6 +5,7 @@
 //! (`dialect`), what is multiplied by constants (`multipliers`), which rotary positions and windows the layers
 //! have (`layers`).
 
+mod biases;
 mod dialect;
 mod layers;
 mod multipliers;
@@ -28,7 +29,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let dialect = Dialect::of(source.config);
     let heads = source.count("num_attention_heads")?;
     let kv_heads = dialect.kv_heads(source)?;
-    dialect.check_biases(source)?;
+    dialect.biases.check(source, dialect.first_projection(), dialect.gate_projection())?;
     check_padding(source)?;
     let decoder = Decoder {
         dialect,
@@ -37,7 +38,8 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         heads: Attending { kv_heads, causal: true, ..Attending::plain(heads, true) },
         multipliers: Multipliers::read(source, dialect)?,
     };
-    let depth = source.layers("model.layers", dialect.first_weight(), LAYERS)?;
+    let first = format!("{}.weight", dialect.first_projection());
+    let depth = source.layers("model.layers", &first, LAYERS)?;
 
     let mut builder = Builder::default();
     let words = builder.embedding("model.embed_tokens");
@@ -71,9 +73,9 @@ fn check_padding(source: &Source<'_>) -> Result<(), GraphError> {
 /// As many positions as the configuration has, and no more than logits can be held of.
 fn longest(source: &Source<'_>, task: Task) -> Result<usize, GraphError> {
     let positions = source.count("max_position_embeddings")?;
-    let is_output = |name: &str| task == Task::NextToken || name != "model.embed_tokens.weight";
     let widths = source.signature.iter().filter(|(name, info)| {
-        is_output(name) && info.shape.len() == 2 && !info.shape.contains(&0)
+        let is_output = task == Task::NextToken || name.as_str() != "model.embed_tokens.weight";
+        is_output && info.shape.len() == 2 && !info.shape.contains(&0)
     });
     let widest = widths.map(|(_, info)| info.shape[0]).max().unwrap_or(1);
     Ok(positions.min(MAX_VALUES / widest).max(1))

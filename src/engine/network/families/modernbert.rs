@@ -115,23 +115,27 @@ struct Block {
 impl Block {
     /// The first block reads the embedding's norm and has none of its own.
     fn push(&self, builder: &mut Builder, layer: usize, heads: &Attending, x: Operand) -> Operand {
-        let name = |suffix: &str| format!("model.layers.{layer}.{suffix}");
         let normed = match layer {
             0 => x,
-            _ => builder.layer_norm(&name("attn_norm"), self.eps, x),
+            _ => builder.layer_norm(&named(layer, "attn_norm"), self.eps, x),
         };
-        let fused = builder.linear(&name("attn.Wqkv"), normed);
-        let attended = builder.attention(name("attn"), heads, &[fused]);
-        let attended = builder.linear(&name("attn.Wo"), attended);
-        let x = builder.add(name("attn.sum"), &[attended, x]);
+        let fused = builder.linear(&named(layer, "attn.Wqkv"), normed);
+        let attended = builder.attention(named(layer, "attn"), heads, &[fused]);
+        let attended = builder.linear(&named(layer, "attn.Wo"), attended);
+        let x = builder.add(named(layer, "attn.sum"), &[attended, x]);
 
-        let normed = builder.layer_norm(&name("mlp_norm"), self.eps, x);
-        let both = builder.linear(&name("mlp.Wi"), normed);
-        let gate = builder.push(name("mlp.input"), Op::Split { parts: 2, part: 0 }, &[both]);
-        let gate = builder.push(name("mlp.act"), self.activation.clone(), &[gate]);
-        let up = builder.push(name("mlp.gate"), Op::Split { parts: 2, part: 1 }, &[both]);
-        let hidden = builder.push(name("mlp.gated"), Op::Gate {}, &[gate, up]);
-        let output = builder.linear(&name("mlp.Wo"), hidden);
-        builder.add(name("mlp.sum"), &[output, x])
+        let normed = builder.layer_norm(&named(layer, "mlp_norm"), self.eps, x);
+        let both = builder.linear(&named(layer, "mlp.Wi"), normed);
+        let gate =
+            builder.push(named(layer, "mlp.input"), Op::Split { parts: 2, part: 0 }, &[both]);
+        let gate = builder.push(named(layer, "mlp.act"), self.activation.clone(), &[gate]);
+        let up = builder.push(named(layer, "mlp.gate"), Op::Split { parts: 2, part: 1 }, &[both]);
+        let hidden = builder.push(named(layer, "mlp.gated"), Op::Gate {}, &[gate, up]);
+        let output = builder.linear(&named(layer, "mlp.Wo"), hidden);
+        builder.add(named(layer, "mlp.sum"), &[output, x])
     }
+}
+
+fn named(layer: usize, suffix: &str) -> String {
+    format!("model.layers.{layer}.{suffix}")
 }

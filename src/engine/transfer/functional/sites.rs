@@ -143,17 +143,17 @@ impl Readers {
     }
 
     fn feeds_attention(&self, graph: &Graph, site: &Site) -> bool {
-        let is_attention = |&reader: &usize| matches!(graph.nodes[reader].op, Op::Attention { .. });
-        self.0[site.point()].iter().any(is_attention)
-            || self.behind_norms(graph, site).any(|reader| is_attention(&reader))
+        let direct = self.0[site.point()].iter().copied();
+        direct
+            .chain(self.behind_norms(graph, site))
+            .any(|reader| matches!(graph.nodes[reader].op, Op::Attention { .. }))
     }
 
     /// Who reads the norms over channels that read a layer's point: of queries and keys, or before a sum.
     fn behind_norms(&self, graph: &Graph, site: &Site) -> impl Iterator<Item = usize> {
-        let is_norm = |reader: &&usize| {
+        let norms = self.0[site.point()].iter().filter(|reader| {
             matches!(graph.nodes[**reader].op, Op::RmsNorm { .. } | Op::LayerNorm { .. })
-        };
-        let norms = self.0[site.point()].iter().filter(is_norm);
+        });
         norms.flat_map(|&norm| self.0[norm].iter().copied()).collect::<Vec<_>>().into_iter()
     }
 }

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Source, layers::Pattern};
+use super::{
+    Source,
+    biases::{Bias, Biases},
+};
 use crate::network::{
     error::GraphError,
     families::rope::{NumberKey, RotaryKeys},
@@ -18,7 +21,7 @@ pub(super) struct Dialect {
     kv_heads: KvHeads,
     /// Channels of a head where the configuration does not tell; `None`: the width over the heads.
     head_size: Option<usize>,
-    biases: Biases,
+    pub biases: Biases,
     pub norms: Norms,
     /// The weights of norms are counted from one.
     pub unit_offset: bool,
@@ -40,23 +43,6 @@ enum KvHeads {
     Count(usize),
 }
 
-/// Which layers have a bias.
-struct Biases {
-    queries_keys_values: Bias,
-    output: Bias,
-    mlp: Bias,
-}
-
-enum Bias {
-    Never,
-    Always,
-    /// As a key says, or the library without it.
-    Told {
-        key: &'static str,
-        default: bool,
-    },
-}
-
 /// The names of a block's norms, where it has them.
 pub(super) struct Norms {
     pub before_attention: Option<&'static str>,
@@ -73,6 +59,21 @@ pub(super) enum QueryNorms {
     OfEachHead,
     /// Over all channels.
     Whole,
+}
+
+/// Which layers have a window, where the configuration has no `layer_types`.
+#[derive(Clone, Copy)]
+pub(super) enum Pattern {
+    /// None, whatever the configuration says.
+    None,
+    /// All, with this window where the configuration has no such key.
+    Every { default: Option<usize> },
+    /// Those from `max_window_layers` on, if `use_sliding_window` says so.
+    Upper,
+    /// Those without rotary positions, if `use_sliding_window` says so.
+    WithoutRotary,
+    /// All but each `count`-th; `key` may say another count.
+    AllButEvery { count: usize, key: Option<&'static str> },
 }
 
 /// Which constants a configuration has.
@@ -94,11 +95,7 @@ const PLAIN: Dialect = Dialect {
     eps: 1e-6,
     kv_heads: KvHeads::Same,
     head_size: None,
-    biases: Biases {
-        queries_keys_values: Bias::Told { key: "attention_bias", default: false },
-        output: Bias::Told { key: "attention_bias", default: false },
-        mlp: Bias::Told { key: "mlp_bias", default: false },
-    },
+    biases: Biases::TOLD,
     norms: Norms {
         before_attention: Some("input_layernorm"),
         after_attention: None,
@@ -113,9 +110,6 @@ const PLAIN: Dialect = Dialect {
     rotary: RotaryKeys::PLAIN,
     multipliers: MultiplierKeys::None,
 };
-const NO_BIASES: Biases =
-    Biases { queries_keys_values: Bias::Never, output: Bias::Never, mlp: Bias::Never };
-const OF_ATTENTION: Biases = Biases { mlp: Bias::Never, ..PLAIN.biases };
 /// Norms after the blocks alone.
 const LATE: Norms = Norms {
     before_attention: None,
@@ -134,18 +128,18 @@ const AROUND: Norms = Norms {
 static LLAMA: Dialect = PLAIN;
 static MISTRAL: Dialect = Dialect {
     kv_heads: KvHeads::Count(8),
-    biases: NO_BIASES,
+    biases: Biases::NONE,
     windows: Pattern::Every { default: Some(4096) },
     ..PLAIN
 };
 static QWEN2: Dialect = Dialect {
     kv_heads: KvHeads::Count(32),
-    biases: Biases { queries_keys_values: Bias::Always, ..NO_BIASES },
+    biases: Biases { queries_keys_values: Bias::Always, ..Biases::NONE },
     windows: Pattern::Upper,
     ..PLAIN
 };
 static QWEN3: Dialect = Dialect {
-    biases: OF_ATTENTION,
+    biases: Biases::OF_ATTENTION,
     query_norms: QueryNorms::OfEachHead,
     head_size: Some(128),
     kv_heads: KvHeads::Count(32),
@@ -160,14 +154,14 @@ static SMOLLM3: Dialect = Dialect {
 };
 static OLMO2: Dialect = Dialect {
     eps: 1e-5,
-    biases: OF_ATTENTION,
+    biases: Biases::OF_ATTENTION,
     norms: LATE,
     query_norms: QueryNorms::Whole,
     ..PLAIN
 };
 static OLMO3: Dialect = Dialect {
     eps: 1e-5,
-    biases: OF_ATTENTION,
+    biases: Biases::OF_ATTENTION,
     norms: LATE,
     query_norms: QueryNorms::Whole,
     windows: Pattern::AllButEvery { count: 4, key: None },
@@ -181,7 +175,7 @@ static GEMMA: Dialect = Dialect {
     activation: ["hidden_act", "gelu_pytorch_tanh"],
     head_size: Some(256),
     kv_heads: KvHeads::Count(16),
-    biases: OF_ATTENTION,
+    biases: Biases::OF_ATTENTION,
     unit_offset: true,
     multipliers: MultiplierKeys::Gemma,
     ..PLAIN
@@ -190,7 +184,7 @@ static GEMMA2: Dialect = Dialect {
     activation: ["hidden_activation", "gelu_pytorch_tanh"],
     head_size: Some(256),
     kv_heads: KvHeads::Count(4),
-    biases: OF_ATTENTION,
+    biases: Biases::OF_ATTENTION,
     norms: AROUND,
     unit_offset: true,
     windows: Pattern::AllButEvery { count: 2, key: None },
@@ -201,7 +195,7 @@ static GEMMA3: Dialect = Dialect {
     activation: ["hidden_activation", "gelu_pytorch_tanh"],
     head_size: Some(256),
     kv_heads: KvHeads::Count(4),
-    biases: OF_ATTENTION,
+    biases: Biases::OF_ATTENTION,
     norms: AROUND,
     unit_offset: true,
     query_norms: QueryNorms::OfEachHead,
@@ -215,7 +209,7 @@ static GEMMA3: Dialect = Dialect {
 };
 static PHI3: Dialect = Dialect {
     eps: 1e-5,
-    biases: NO_BIASES,
+    biases: Biases::NONE,
     fused_attention: true,
     fused_mlp: true,
     windows: Pattern::Every { default: None },
@@ -229,7 +223,7 @@ static GLM4: Dialect = Dialect {
     kv_heads: KvHeads::Count(2),
     biases: Biases {
         queries_keys_values: Bias::Told { key: "attention_bias", default: true },
-        ..NO_BIASES
+        ..Biases::NONE
     },
     norms: Norms {
         before_attention: Some("input_layernorm"),
@@ -266,9 +260,14 @@ impl Dialect {
         }
     }
 
-    /// A weight that every block has.
-    pub(super) fn first_weight(&self) -> &'static str {
-        if self.fused_attention { "self_attn.qkv_proj.weight" } else { "self_attn.q_proj.weight" }
+    /// What projects queries, in every block.
+    pub(super) fn first_projection(&self) -> &'static str {
+        if self.fused_attention { "self_attn.qkv_proj" } else { "self_attn.q_proj" }
+    }
+
+    /// What begins the hidden layer of a block.
+    pub(super) fn gate_projection(&self) -> &'static str {
+        if self.fused_mlp { "mlp.gate_up_proj" } else { "mlp.gate_proj" }
     }
 
     pub(super) fn activation(&self, source: &Source<'_>) -> Result<Op, GraphError> {
@@ -292,7 +291,8 @@ impl Dialect {
     /// Channels of a head, by the projection of queries or of all three; refuses a file whose
     /// configuration has another number.
     pub(super) fn head_size(&self, source: &Source<'_>) -> Result<usize, GraphError> {
-        let [rows, width] = source.shape(&format!("model.layers.0.{}", self.first_weight()))?;
+        let [rows, width] =
+            source.shape(&format!("model.layers.0.{}.weight", self.first_projection()))?;
         let heads = source.count("num_attention_heads")?;
         let all = match self.kv_heads(source)? {
             _ if !self.fused_attention => heads,
@@ -311,36 +311,5 @@ impl Dialect {
             return Err(GraphError::Malformed { detail });
         }
         Ok(found)
-    }
-
-    /// Refuses a file with a bias that the library does not read, and one without a bias that it would
-    /// draw at random.
-    pub(super) fn check_biases(&self, source: &Source<'_>) -> Result<(), GraphError> {
-        let Biases { queries_keys_values, output, mlp } = &self.biases;
-        let first = if self.fused_attention { "self_attn.qkv_proj" } else { "self_attn.q_proj" };
-        let gate = if self.fused_mlp { "mlp.gate_up_proj" } else { "mlp.gate_proj" };
-        queries_keys_values.check(source, first, "attention_bias")?;
-        output.check(source, "self_attn.o_proj", "attention_bias")?;
-        mlp.check(source, gate, "mlp_bias")
-    }
-}
-
-impl Bias {
-    fn check(&self, source: &Source<'_>, layer: &str, key: &str) -> Result<(), GraphError> {
-        let wanted = match self {
-            Self::Never => false,
-            Self::Always => true,
-            Self::Told { key, default } => source.config[*key].as_bool().unwrap_or(*default),
-        };
-        let tensor = format!("model.layers.0.{layer}.bias");
-        if source.has(&tensor) == wanted {
-            return Ok(());
-        }
-
-        let (told, found) = if wanted { ("a", "none") } else { ("no", "one") };
-        let detail = format!(
-            "{key}: by it and the model_type {layer} has {told} bias, but the file has {found} ({tensor})"
-        );
-        Err(GraphError::Malformed { detail })
     }
 }

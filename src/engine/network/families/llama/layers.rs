@@ -2,23 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Source, dialect::Dialect};
+use super::{
+    Source,
+    dialect::{Dialect, Pattern},
+};
 use crate::network::{error::GraphError, families::rope::Speeds, op::Rotary};
-
-/// Which layers have a window, where the configuration has no `layer_types`.
-#[derive(Clone, Copy)]
-pub(super) enum Pattern {
-    /// None, whatever the configuration says.
-    None,
-    /// All, with this window where the configuration has no such key.
-    Every { default: Option<usize> },
-    /// Those from `max_window_layers` on, if `use_sliding_window` says so.
-    Upper,
-    /// Those without rotary positions, if `use_sliding_window` says so.
-    WithoutRotary,
-    /// All but each `count`-th; `key` may say another count.
-    AllButEvery { count: usize, key: Option<&'static str> },
-}
 
 /// What differs between the layers of one decoder.
 pub(super) struct LayerKind {
@@ -47,11 +35,13 @@ pub(super) fn kinds(
         return Err(malformed(detail));
     }
 
-    let kind = |(is_local, has_rotary): (&bool, bool)| LayerKind {
-        window: window.filter(|_| *is_local),
-        rotary: has_rotary.then(|| speeds.of(*is_local).clone()),
-    };
-    Ok(local.iter().zip(with_rotary).map(kind).collect())
+    let layers = local.iter().zip(with_rotary);
+    Ok(layers
+        .map(|(is_local, has_rotary)| LayerKind {
+            window: window.filter(|_| *is_local),
+            rotary: has_rotary.then(|| speeds.of(*is_local).clone()),
+        })
+        .collect())
 }
 
 fn malformed(detail: impl Into<String>) -> GraphError {
