@@ -17,7 +17,7 @@ use crate::{
     contract::spec::Preprocess,
     engine::{
         profiler::Profiler,
-        symmetry::{Group, Member, Symmetry},
+        symmetry::{Group, Member, Runs, Symmetry},
         training::{DataFault, Dataset, Learner},
         transfer::STATISTICS_SAMPLES,
     },
@@ -41,8 +41,12 @@ fn group(group: &Group) -> Value {
 }
 
 fn member(member: &Member) -> Value {
-    let Member { tensor, axis, start, repeat, .. } = member;
-    json!({"tensor": tensor, "axis": axis, "start": start, "repeat": repeat})
+    let Member { tensor, axis, start, repeat, runs, .. } = member;
+    let mut value = json!({"tensor": tensor, "axis": axis, "start": start, "repeat": repeat});
+    if let Some(Runs { units, period }) = runs {
+        value["runs"] = json!({"units": units, "period": period});
+    }
+    value
 }
 
 /// Loss and accuracy of a model as it is, as JSON (`retune evaluate`). With `train`, batch-norm

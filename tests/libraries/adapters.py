@@ -165,6 +165,7 @@ class Cases:
         self.family, self.program, self.folder = family, program, folder
         self.number = itertools.count()
         folder.mkdir()
+        self.classifies = getattr(family, "classifier", True)
         self.targets = {"lm_head": ["lm_head"], "square": ["attn.c_proj"]} | family.targets
         self.targets["head"] = [family.targets["head"]]
 
@@ -176,6 +177,8 @@ class Cases:
             more = [*more, *OF_VIT]
         for adapter in [*ADAPTERS, *more]:
             if adapter.task == "language" and not self.family.language:
+                continue
+            if adapter.task == "classifier" and not self.classifies:
                 continue
             if "trainable_token_indices" in adapter.config and isinstance(self.family, Image):
                 continue

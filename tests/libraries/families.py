@@ -1,5 +1,6 @@
 """The families: a line each, which is all that a new one needs."""
 
+import copy
 from dataclasses import dataclass, field
 
 import transformers as t
@@ -26,14 +27,16 @@ class Text:
     targets: dict = field(default_factory=dict)
     # What its position table has more than positions.
     offset: int = 0
+    # Whether the library has a classifier of it.
+    classifier: bool = True
 
     @property
     def positions(self):
         return POSITIONS
 
     def configured(self, **given):
-        """A configuration of the library's class."""
-        return self.config(**(self.sizes | {"num_labels": 3} | given))
+        """A configuration of the library's class, which changes what it is given."""
+        return self.config(**copy.deepcopy(self.sizes | {"num_labels": 3} | given))
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,16 @@ GPT2 = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+HEAD = {"head_dim": 8}
+WINDOW = {"sliding_window": 4}
+# Of two layers the first has a window.
+GLOBAL_LAST = {"layer_types": ["sliding_attention", "full_attention"]}
+GRANITE = {
+    "embedding_multiplier": 3.0,
+    "residual_multiplier": 0.5,
+    "attention_multiplier": 0.25,
+    "logits_scaling": 2.0,
+}
 ROBERTA = PLAIN | {"max_position_embeddings": POSITIONS + 2, "type_vocab_size": 1}
 
 BERT_TARGETS = {
@@ -92,6 +105,23 @@ LLAMA_TARGETS = {
     "embedding": ["embed_tokens"],
     "head": "score",
 }
+FUSED_MLP = {"rest": ["o_proj", "gate_up_proj", "down_proj"]}
+NEOX = {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 0.5}}
+NEOX_TARGETS = {
+    "attention": ["query_key_value"],
+    "rest": ["dense", "dense_h_to_4h", "dense_4h_to_h"],
+    "embedding": ["embed_in"],
+    "head": "score",
+}
+MODERNBERT = PLAIN | {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+MODERNBERT |= {"local_attention": 4, "layer_types": ["full_attention", "sliding_attention"]}
+MODERNBERT_TARGETS = {
+    "attention": ["Wqkv"],
+    "rest": ["Wo", "Wi"],
+    "embedding": ["tok_embeddings"],
+    "head": "classifier",
+}
+PHI_TARGETS = LLAMA_TARGETS | FUSED_MLP | {"attention": ["qkv_proj"]}
 
 TEXT = [
     Text("bert", t.BertConfig, PLAIN, settings.BERT, types=2, targets=BERT_TARGETS),
@@ -127,6 +157,23 @@ TEXT = [
     Text("llama", t.LlamaConfig, DECODER, settings_decoders.LLAMA, language=True, targets=LLAMA_TARGETS),
     Text("mistral", t.MistralConfig, DECODER, settings_decoders.MISTRAL, language=True, targets=LLAMA_TARGETS),
     Text("qwen2", t.Qwen2Config, DECODER, settings_decoders.QWEN2, language=True, targets=LLAMA_TARGETS),
+    Text("modernbert", t.ModernBertConfig, MODERNBERT, settings.MODERNBERT, targets=MODERNBERT_TARGETS),
+    *[
+        Text(name, config, DECODER | sizes, settings, language=True, **({"targets": LLAMA_TARGETS} | more))
+        for name, config, sizes, settings, more in [
+            ("qwen3", t.Qwen3Config, HEAD, settings_decoders.QWEN3, {}),
+            ("smollm3", t.SmolLM3Config, {"no_rope_layer_interval": 2}, settings_decoders.SMOLLM3, {}),
+            ("olmo2", t.Olmo2Config, {}, settings_decoders.OLMO2, {}),
+            ("olmo3", t.Olmo3Config, GLOBAL_LAST | WINDOW, settings_decoders.OLMO3, {}),
+            ("gemma", t.GemmaConfig, HEAD, settings_decoders.GEMMA, {}),
+            ("gemma2", t.Gemma2Config, HEAD | WINDOW, settings_decoders.GEMMA2, {}),
+            ("gemma3_text", t.Gemma3TextConfig, HEAD | GLOBAL_LAST | WINDOW, settings_decoders.GEMMA3, {}),
+            ("phi3", t.Phi3Config, {}, settings_decoders.PHI3, {"targets": PHI_TARGETS}),
+            ("granite", t.GraniteConfig, GRANITE, settings_decoders.GRANITE, {"classifier": False}),
+            ("gpt_neox", t.GPTNeoXConfig, NEOX, settings_decoders.GPT_NEOX, {"targets": NEOX_TARGETS}),
+            ("glm4", t.Glm4Config, HEAD, settings_decoders.GLM4, {"targets": LLAMA_TARGETS | FUSED_MLP}),
+        ]
+    ],
 ]
 VIT = {
     "hidden_size": HIDDEN,

@@ -25,6 +25,9 @@ class Reference:
     def __init__(self, folder, task):
         self.task = task
         self.model = AUTO[task].from_pretrained(folder, dtype=torch.float64).eval()
+        if self.model.config._attn_implementation == "eager":
+            # Its softmax is in f32, in which the mask of f64 is infinite and padding no number.
+            self.model = AUTO[task].from_pretrained(folder, dtype=torch.float32).eval()
         self.read = inspect.signature(self.model.forward).parameters
 
     def logits(self, columns):

@@ -54,7 +54,8 @@ def of_text(family, program, folder):
     """Evaluations, transfers and adapters of a family of token ids."""
     yield from text.Cases(family, program, folder / family.name).all()
     yield from transfers.of_text(family, program, folder / f"{family.name}-transfers")
-    yield from heads.Cases(family, program, folder / f"{family.name}-heads").all()
+    if family.classifier:
+        yield from heads.Cases(family, program, folder / f"{family.name}-heads").all()
     yield from adapters.Cases(family, program, folder / f"{family.name}-adapters").all()
 
 

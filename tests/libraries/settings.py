@@ -190,3 +190,37 @@ VIT = [
     ),
     refused("architectures ViTModel", "no head", {}, {"architectures": ["ViTModel"]}),
 ]
+MODERNBERT = [
+    *COMMON,
+    *activations("hidden_activation"),
+    *activations("classifier_activation"),
+    *other_heads("ModernBert", OTHER_HEADS),
+    equal("dropout", {"attention_dropout": 0.5, "mlp_dropout": 0.5, "embedding_dropout": 0.5}),
+    equal("norm_eps 1e-3", {"norm_eps": 1e-3}),
+    equal("one head", {"num_attention_heads": 1}),
+    equal("biases", {"attention_bias": True, "mlp_bias": True, "norm_bias": True, "classifier_bias": True}),
+    equal("classifier_pooling mean", {"classifier_pooling": "mean"}),
+    equal("local_attention 2", {"local_attention": 2}),
+    equal("local_attention 7", {"local_attention": 7}),
+    equal("every layer with a window", {"layer_types": ["sliding_attention"] * 2}),
+    named("layer_types of another kind", {}, {"layer_types": ["full_attention", "chunked_attention"]}),
+    equal("global_attn_every_n_layers, as older versions write it", {}, {"layer_types": ABSENT}),
+    equal("every layer global", {}, {"layer_types": ABSENT, "global_attn_every_n_layers": 1}),
+    equal(
+        "two bases, as older versions write them",
+        {},
+        {"rope_parameters": ABSENT, "global_rope_theta": 500.0, "local_rope_theta": 50.0},
+    ),
+    equal("no rotary keys", {}, {"rope_parameters": ABSENT}),
+    equal(
+        "scaled rotary positions",
+        {
+            "rope_parameters": {
+                "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 50.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+            }
+        },
+    ),
+    named("longer than the positions", {}, words=("max_position_embeddings", "wrong_input_shape"), length=24),
+    *left_out("hidden_activation", "norm_eps", "local_attention", "classifier_pooling", "classifier_activation"),
+]

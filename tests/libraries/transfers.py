@@ -59,7 +59,9 @@ class Transfers:
 
 
 def of_text(family, program, folder):
-    tasks = {"classifier": lambda: AUTO["classifier"].from_config(family.configured())}
+    tasks = {}
+    if family.classifier:
+        tasks["classifier"] = lambda: AUTO["classifier"].from_config(family.configured())
     if family.language:
         for tied in (True, False):
             name = "language, tied" if tied else "language"

@@ -9,6 +9,7 @@ mod batch_norm;
 mod forward;
 mod layers;
 mod packed_tokens;
+mod rotary;
 mod tokens;
 
 pub use activation::BurnActivation;

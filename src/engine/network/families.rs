@@ -7,9 +7,12 @@ mod bert;
 mod builder;
 mod classifier;
 mod gpt2;
+mod gpt_neox;
 mod llama;
+mod modernbert;
 mod naming;
 mod resnet;
+mod rope;
 mod settings;
 mod source;
 mod transformer;
@@ -64,11 +67,13 @@ struct Family {
     names: Names,
 }
 
+/// In the place of a classifier's name: the library has none of this family.
+const NO_CLASSIFIER: &str = "";
 const ROTARY: &[&str] =
     &["model.rotary_emb.inv_freq", "model.layers.#.self_attn.rotary_emb.inv_freq"];
 
 /// `model_type` of Hugging Face configurations with their builders.
-const MODEL_TYPES: [Family; 8] = [
+const MODEL_TYPES: [Family; 20] = [
     Family {
         model_type: "bert",
         build: bert::bert,
@@ -127,6 +132,45 @@ const MODEL_TYPES: [Family; 8] = [
     llama_like("llama", "LlamaForSequenceClassification", &settings::LLAMA),
     llama_like("mistral", "MistralForSequenceClassification", &settings::MISTRAL),
     llama_like("qwen2", "Qwen2ForSequenceClassification", &settings::QWEN2),
+    llama_like("qwen3", "Qwen3ForSequenceClassification", &settings::QWEN3),
+    tied(llama_like("smollm3", "SmolLM3ForSequenceClassification", &settings::SMOLLM3)),
+    llama_like("olmo2", "Olmo2ForSequenceClassification", &settings::OLMO2),
+    llama_like("olmo3", "Olmo3ForSequenceClassification", &settings::OLMO3),
+    tied(llama_like("gemma", "GemmaForSequenceClassification", &settings::GEMMA)),
+    tied(llama_like("gemma2", "Gemma2ForSequenceClassification", &settings::GEMMA2)),
+    tied(llama_like("gemma3_text", "Gemma3TextForSequenceClassification", &settings::GEMMA3)),
+    llama_like("phi3", "Phi3ForSequenceClassification", &settings::PHI3),
+    llama_like("granite", NO_CLASSIFIER, &settings::GRANITE),
+    llama_like("glm4", "Glm4ForSequenceClassification", &settings::GLM4),
+    Family {
+        model_type: "gpt_neox",
+        build: gpt_neox::build,
+        settings: &settings::GPT_NEOX,
+        classifier: ["GPTNeoXForSequenceClassification", "score"],
+        names: Names {
+            body: "gpt_neox",
+            heads: &["score", "embed_out"],
+            buffers: &[
+                "gpt_neox.layers.#.attention.bias",
+                "gpt_neox.layers.#.attention.masked_bias",
+                "gpt_neox.layers.#.attention.rotary_emb.inv_freq",
+                "gpt_neox.rotary_emb.inv_freq",
+            ],
+            tied: None,
+        },
+    },
+    Family {
+        model_type: "modernbert",
+        build: modernbert::build,
+        settings: &settings::MODERNBERT,
+        classifier: ["ModernBertForSequenceClassification", "classifier"],
+        names: Names {
+            body: "model",
+            heads: &["head", "classifier", "decoder"],
+            buffers: &[],
+            tied: None,
+        },
+    },
     Family {
         model_type: "vit",
         build: vit::hugging_face,
@@ -153,6 +197,12 @@ const fn llama_like(
         tied: Some(("model.embed_tokens", false)),
     };
     Family { model_type, build: llama::build, settings, classifier: [classifier, "score"], names }
+}
+
+/// The same where the output matrix is the embedding unless the configuration says otherwise.
+const fn tied(family: Family) -> Family {
+    let names = Names { tied: Some(("model.embed_tokens", true)), ..family.names };
+    Family { names, ..family }
 }
 
 impl Graph {
@@ -229,6 +279,8 @@ impl Graph {
     }
 }
 
+#[cfg(test)]
+mod published;
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -70,8 +70,9 @@ pub struct Node {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     pub detail: String,
-    /// Only frequencies of rotary positions or epsilons of norms differ, as between two releases of one
-    /// base: the update can be carried, but the old models are judged as the new base computes.
+    /// Only frequencies of rotary positions, windows of attention or epsilons of norms differ, as between
+    /// two releases of one base: the update can be carried, but the old models are judged as the new base
+    /// computes.
     pub is_an_update: bool,
 }
 
@@ -107,11 +108,12 @@ impl Graph {
 
     /// Prefix of the output layer: the last node with parameters, if the output is its own.
     pub fn head(&self) -> Option<&str> {
-        let last = self
-            .nodes
-            .iter()
-            .rev()
-            .find(|n| !matches!(n.op, Op::Dropout { .. } | Op::Flatten {}))?;
+        let last = self.nodes.iter().rev().find(|n| {
+            !matches!(
+                n.op,
+                Op::Dropout { .. } | Op::Flatten {} | Op::Scale { .. } | Op::SoftCap { .. }
+            )
+        })?;
         last.op.param()
     }
 
@@ -137,7 +139,13 @@ impl Graph {
         let mut graph = self.clone();
         for node in &mut graph.nodes {
             match &mut node.op {
-                Op::Attention { rotary: Some(rotary), .. } => *rotary = Rotary::default(),
+                Op::Attention { rotary, window, head_norms, .. } => {
+                    *rotary = rotary.as_ref().map(Rotary::at_default_speed);
+                    *window = None;
+                    if let Some(norms) = head_norms {
+                        norms.eps = 0.0;
+                    }
+                }
                 Op::LayerNorm { eps, .. } | Op::RmsNorm { eps, .. } | Op::BatchNorm { eps, .. } => {
                     *eps = 0.0;
                 }

@@ -26,10 +26,13 @@ impl Graph {
                     Op::BatchNorm { .. }
                     | Op::LayerNorm { .. }
                     | Op::RmsNorm { .. }
+                    | Op::Attention { .. }
                     | Op::LayerScale { .. },
                     _,
                 ) => {
-                    let zero = param.name.ends_with("bias") || param.name.ends_with("mean");
+                    let zero = param.name.ends_with("bias")
+                        || param.name.ends_with("mean")
+                        || counts_from_one(&self.nodes[node].op);
                     let value = if zero { 0.0 } else { 1.0 };
                     HostTensor::from_f32(info.shape.clone(), vec![value; length])
                 }
@@ -53,6 +56,15 @@ impl Graph {
         }
 
         result
+    }
+}
+
+/// Whether the op's weight is counted from one.
+fn counts_from_one(op: &Op) -> bool {
+    match op {
+        Op::RmsNorm { unit_offset, .. } => *unit_offset,
+        Op::Attention { head_norms: Some(norms), .. } => norms.unit_offset,
+        _ => false,
     }
 }
 

@@ -7,7 +7,7 @@ mod values;
 use serde::{Deserialize, Serialize};
 
 pub use tensors::{Axis, ParamUse, Role};
-pub use values::{Llama3Scaling, Pair, Position, Rotary};
+pub use values::{FusedOrder, HeadNorms, Llama3Scaling, LongRope, Pair, Position, Rotary, Yarn};
 
 /// What a node computes. Kernel sizes and widths are read from the tensors.
 ///
@@ -94,6 +94,9 @@ pub enum Op {
         param: String,
         #[serde(default = "defaults::rms_eps")]
         eps: f64,
+        /// The weight is counted from one, as Gemma has it: `1 + γ` in the place of `γ`.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        unit_offset: bool,
     },
     /// `[S]` ids to `[S, D]`, weight `[vocabulary, D]`.
     Embedding {
@@ -130,6 +133,8 @@ pub enum Op {
     },
     /// Softmax attention of tokens. Reads `[q, k, v]` or one fused `[q|k|v]`, heads side by side,
     /// and with `mask` the ids last, whose padded positions are not attended to.
+    ///
+    /// In this order: `head_norms`, `rotary`, scores times `scale`, `soft_cap`, masks, softmax.
     Attention {
         heads: usize,
         /// Key and value heads; each serves `heads / kv_heads` consecutive query heads.
@@ -142,6 +147,21 @@ pub enum Op {
         /// Rotary position embedding of queries and keys, dimension i paired with i + d/2.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rotary: Option<Rotary>,
+        /// How one fused input is laid out.
+        #[serde(default, skip_serializing_if = "FusedOrder::is_parts")]
+        fused: FusedOrder,
+        /// Norms over the channels of each head of queries and of keys.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        head_norms: Option<HeadNorms>,
+        /// A position attends to those that are less than this many positions away.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<usize>,
+        /// What products of queries and keys are multiplied by; `1 / √d` where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scale: Option<f64>,
+        /// Scores `s` become `soft_cap · tanh(s / soft_cap)`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        soft_cap: Option<f64>,
     },
     /// `x Φ(x)` by tanh, as GPT-2.
     GeluTanh {},
@@ -164,6 +184,19 @@ pub enum Op {
     /// `param.gamma`, one factor a channel.
     LayerScale {
         param: String,
+    },
+    /// Every value times one number.
+    Scale {
+        factor: f64,
+    },
+    /// `cap · tanh(x / cap)`.
+    SoftCap {
+        cap: f64,
+    },
+    /// One of `parts` equal parts of the channels of `[F]` or `[S, D]`, the first by 0.
+    Split {
+        parts: usize,
+        part: usize,
     },
 }
 
@@ -198,11 +231,14 @@ impl Op {
             Self::SelectToken { .. } => "select_token",
             Self::MeanTokens {} => "mean_tokens",
             Self::LayerScale { .. } => "layer_scale",
+            Self::Scale { .. } => "scale",
+            Self::SoftCap { .. } => "soft_cap",
+            Self::Split { .. } => "split",
         }
     }
 
     /// Every op name, for messages.
-    pub const NAMES: [&'static str; 27] = [
+    pub const NAMES: [&'static str; 30] = [
         "linear",
         "conv2d",
         "batch_norm",
@@ -230,6 +266,9 @@ impl Op {
         "select_token",
         "mean_tokens",
         "layer_scale",
+        "scale",
+        "soft_cap",
+        "split",
     ];
 
     /// The prefix of the op's tensors, if it has any.

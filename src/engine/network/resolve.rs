@@ -1,5 +1,7 @@
 //! Checks a graph against its tensors' headers, and writes down the names and sizes that it runs with.
 
+mod attention;
+mod elementwise;
 mod images;
 mod tokens;
 
@@ -11,7 +13,7 @@ use super::{
     op::Op,
     program::{
         Inputs, Instruction, Layer, Param, Program, SampleShape,
-        layer::{Attention, Linear, Nonlinearity, NormKind, PoolKind},
+        layer::{Linear, Nonlinearity, NormKind, PoolKind},
     },
 };
 use crate::tensors::{Signature, TensorInfo};
@@ -20,7 +22,7 @@ use tokens::Rows;
 
 /// Values that a node may put out for one sample: 8 GiB in f32. A number in a small file must not ask for
 /// more memory than a machine has before anybody has looked at it.
-const MAX_VALUES: usize = 1 << 31;
+pub(in crate::network) const MAX_VALUES: usize = 1 << 31;
 
 impl Graph {
     /// The graph as it runs with tensors of these headers.
@@ -147,8 +149,13 @@ impl<'a> Resolver<'a> {
             Op::AdaptiveAvgPool { output } => self.adaptive_avg_pool(*output),
             Op::GlobalAvgPool {} => self.global_avg_pool(),
 
-            Op::LayerNorm { param, eps } => self.norm(NormKind::Layer, param, *eps),
-            Op::RmsNorm { param, eps } => self.norm(NormKind::RootMeanSquare, param, *eps),
+            Op::LayerNorm { param, eps } => self.norm(param, NormKind::Layer, *eps),
+            &Op::RmsNorm { ref param, eps, unit_offset } => {
+                self.norm(param, NormKind::RootMeanSquare { unit_offset }, eps)
+            }
+            &Op::Scale { factor } => self.scale(factor),
+            &Op::SoftCap { cap } => self.soft_cap(cap),
+            &Op::Split { parts, part } => self.split(parts, part),
             Op::LayerScale { param } => self.layer_scale(param),
             Op::Embedding { param } => self.embedding(param),
             Op::TokenTypeEmbedding { param } => self.token_type_embedding(param),
@@ -163,17 +170,7 @@ impl<'a> Resolver<'a> {
             }
             Op::ClassToken { param } => self.class_token(param),
             Op::PatchEmbed { param } => self.patch_embed(param),
-            Op::Attention { heads, kv_heads, causal, mask, rotary } => {
-                let kv_heads = kv_heads.unwrap_or(*heads);
-                self.attention(Attention {
-                    heads: *heads,
-                    kv_heads,
-                    head_size: self.head_size(*heads, kv_heads, *mask)?,
-                    causal: *causal,
-                    mask: *mask,
-                    rotary: rotary.clone(),
-                })
-            }
+            Op::Attention { .. } => self.attention(),
             Op::SelectToken { position, padding } => self.select_token(*position, *padding),
             Op::MeanTokens {} => self.mean_tokens(),
         }
@@ -238,24 +235,6 @@ impl<'a> Resolver<'a> {
     fn needed_vector(&self, name: String, channels: usize) -> Result<Param<1>, GraphError> {
         let found = self.vector(name.clone(), channels)?;
         found.ok_or_else(|| self.missing(name))
-    }
-
-    /// A layer that puts out what it reads, in its shape.
-    fn unchanged(&self, layer: Layer) -> Result<Resolved, GraphError> {
-        Ok(Resolved { layer, output: self.one()?.to_vec() })
-    }
-
-    /// A layer that reads several inputs of one shape.
-    fn elementwise(&self, layer: Layer) -> Result<Resolved, GraphError> {
-        match self.inputs.split_first() {
-            Some((first, rest)) if !rest.is_empty() => {
-                if rest.iter().any(|other| other != first) {
-                    return Err(self.fault(format!("reads different shapes: {:?}", self.inputs)));
-                }
-                Ok(Resolved { layer, output: first.to_vec() })
-            }
-            _ => Err(self.fault("needs at least two inputs")),
-        }
     }
 
     fn linear(&self, param: &str, transposed: bool) -> Result<Resolved, GraphError> {

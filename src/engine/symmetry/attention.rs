@@ -3,7 +3,8 @@
 //! Its four channel spaces (queries, keys, values, and what the output projection reads) follow one
 //! [`Arrangement`]: key/value heads move as blocks with the query heads they serve, query heads
 //! move inside their block, value dimensions permute together with the columns that read them, and
-//! query and key dimensions together where no rotary embedding ties them to positions. In plain
+//! query and key dimensions together where no rotary embedding ties them to positions and no norm has
+//! weights that all heads share. In plain
 //! multi-head attention queries and keys are one group, values and output another.
 //!
 //! Solved on two levels: for every pair of key/value heads the best inside, then heads by those
@@ -34,8 +35,9 @@ pub struct Attention {
     pub heads: usize,
     pub kv_heads: usize,
     pub head_size: usize,
-    /// Dimensions of queries and keys stay in place.
-    pub rotary: bool,
+    /// Of each head's queries and keys so many dimensions stay in place, the first: those that rotary
+    /// positions turn, or all where the heads share the weights of a norm.
+    pub fixed_dimensions: usize,
 }
 
 impl Attention {
@@ -106,23 +108,28 @@ impl Attention {
         let inside = (0..self.kv_heads)
             .map(|_| Inside {
                 queries: shuffled(self.served(), rng),
-                query_dimensions: if self.rotary {
-                    (0..self.head_size as u32).collect()
-                } else {
-                    shuffled(self.head_size, rng)
-                },
+                query_dimensions: self.shuffled_dimensions(rng),
                 value_dimensions: shuffled(self.head_size, rng),
             })
             .collect();
         self.channels(&Arrangement { heads, inside })
     }
 
+    /// The dimensions of queries and keys, those shuffled that may move.
+    fn shuffled_dimensions(&self, rng: &mut impl Rng) -> Vec<u32> {
+        let fixed = self.fixed_dimensions as u32;
+        let moved = shuffled(self.head_size - self.fixed_dimensions, rng);
+        (0..fixed).chain(moved.into_iter().map(|dimension| fixed + dimension)).collect()
+    }
+
     /// Whether the orders of this attention's groups, among those of all, keep heads together and
     /// move only what may move.
     pub fn admits(&self, sigmas: &[Vec<u32>]) -> bool {
         let arrangement = self.arrangement(|group| &sigmas[group]);
-        let moves_tied_dimensions = self.rotary
-            && !arrangement.inside.iter().all(|inside| is_identity(&inside.query_dimensions));
+        let moves_tied_dimensions = !arrangement
+            .inside
+            .iter()
+            .all(|inside| is_identity(&inside.query_dimensions[..self.fixed_dimensions]));
         let rebuilt = self.channels(&arrangement);
         !moves_tied_dimensions && rebuilt.iter().all(|(group, sigma)| *sigma == sigmas[*group])
     }
@@ -148,7 +155,8 @@ mod tests {
     fn attention(heads: usize, kv_heads: usize, head_size: usize, rotary: bool) -> Attention {
         let grouped = heads != kv_heads;
         let [keys, values, output] = if grouped { [1, 2, 3] } else { [0, 1, 1] };
-        Attention { queries: 0, keys, values, output, heads, kv_heads, head_size, rotary }
+        let fixed_dimensions = if rotary { head_size } else { 0 };
+        Attention { queries: 0, keys, values, output, heads, kv_heads, head_size, fixed_dimensions }
     }
 
     fn value(found: &[(usize, Vec<u32>)], matrices: &[Vec<f32>]) -> f64 {

@@ -6,7 +6,7 @@
 //! - `add` ties its operands; a tied tensor ties the spaces of its axes; a convolution with G
 //!   groups ties input and output, in blocks of consecutive channels.
 //! - Attention ties queries to keys and values to what it puts out, head by head (`attention`); a
-//!   fused projection's output is cut into its three parts.
+//!   fused projection's output is cut into its parts, and so is what `split` nodes read.
 //! - The sample's channels and the output's are fixed.
 
 mod axes;
@@ -45,7 +45,7 @@ pub struct Group {
     pub members: Vec<Member>,
 }
 
-/// An axis that follows a group: entries `start + u · repeat ..` of the axis belong to unit `u`.
+/// An axis that follows a group: `repeat` entries of the axis from [`Member::first`] on belong to a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     pub tensor: String,
@@ -53,7 +53,30 @@ pub struct Member {
     pub start: usize,
     /// Consecutive entries a unit owns.
     pub repeat: usize,
+    /// Where units lie in several runs: a projection that is fused by heads.
+    pub runs: Option<Runs>,
     pub role: Role,
+}
+
+/// Runs of consecutive units, from each to the next more entries than it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Runs {
+    /// Units of a run.
+    pub units: usize,
+    /// Entries from the start of a run to that of the next.
+    pub period: usize,
+}
+
+impl Member {
+    /// The first entry of a unit.
+    pub fn first(&self, unit: usize) -> usize {
+        match self.runs {
+            None => self.start + unit * self.repeat,
+            Some(Runs { units, period }) => {
+                self.start + unit / units * period + unit % units * self.repeat
+            }
+        }
+    }
 }
 
 /// Which member of which group an axis of a tensor is.

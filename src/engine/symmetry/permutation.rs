@@ -193,8 +193,7 @@ fn inverted(sigma: &[u32]) -> Vec<u32> {
 fn reorder(axis: &mut Offsets, member: &Member, sigma: &[u32]) {
     let plain = axis.clone();
     for (j, &i) in sigma.iter().enumerate() {
-        let to = member.start + j * member.repeat;
-        let from = member.start + i as usize * member.repeat;
+        let (to, from) = (member.first(j), member.first(i as usize));
         axis[to..to + member.repeat].copy_from_slice(&plain[from..from + member.repeat]);
     }
 }

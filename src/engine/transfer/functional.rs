@@ -220,7 +220,10 @@ pub fn held_values(graph: &Graph, program: &Program) -> usize {
     let mut most = 0;
     // A vocabulary's logits are never held.
     let outputs = program.shape(program.output()).last().copied().unwrap_or_default();
-    let walked = program.instructions.len() - usize::from(outputs >= vocabulary::LEAST_OUTPUTS);
+    let instructions = program.instructions.iter().rev();
+    let logits = instructions.take_while(|last| last.output.last() == Some(&outputs)).count();
+    let is_vocabulary = outputs >= vocabulary::LEAST_OUTPUTS;
+    let walked = program.instructions.len() - if is_vocabulary { logits } else { 0 };
     for position in 0..walked {
         alive.push(Operand::Node(position));
         let sizes = alive.iter().map(|&operand| program.shape(operand).iter().product::<usize>());
@@ -232,10 +235,17 @@ pub fn held_values(graph: &Graph, program: &Program) -> usize {
     most
 }
 
-/// Whether what stands at the layer's point is the network's output.
+/// Whether what stands at the layer's point is the network's output, under a cap or not.
 fn is_output(graph: &Graph, site: &Site) -> bool {
     let rest = &graph.nodes[site.point() + 1..];
-    rest.iter().all(|node| matches!(node.op, Op::Dropout { .. } | Op::Flatten {}))
+    rest.iter()
+        .all(|node| matches!(node.op, Op::Dropout { .. } | Op::Flatten {} | Op::SoftCap { .. }))
+}
+
+/// Whether the output may be shifted by the same for all classes: it is under no cap.
+fn may_be_shifted(graph: &Graph, site: &Site) -> bool {
+    let rest = &graph.nodes[site.point() + 1..];
+    is_output(graph, site) && !rest.iter().any(|node| matches!(node.op, Op::SoftCap { .. }))
 }
 
 /// What a fit reads at a layer's point: its inputs, and its own output where a batch norm follows.

@@ -1,15 +1,12 @@
 //! Softmax attention: `softmax(q kᵀ / √d + mask) v`, head by head (Vaswani et al. 2017, section
-//! 3.2), with rotary positions (Su et al. 2021) and grouped keys and values.
-
-use std::f64::consts::TAU;
+//! 3.2), with rotary positions (`rotary`), grouped keys and values, and windows.
 
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 
-use super::activation::BurnActivation;
-use crate::network::{
-    Inputs,
-    op::{Llama3Scaling, Rotary},
-    program::layer::Attention,
+use super::{activation::BurnActivation, layers::soft_capped, rotary::Angles, tokens::norm_along};
+use crate::{
+    execution::weights::Weights,
+    network::{Inputs, op::FusedOrder, program::layer::Attention},
 };
 
 /// Added to the score of a position that is not attended to. It is far below any score, yet finite,
@@ -25,45 +22,63 @@ pub(super) struct Operands {
 }
 
 impl Operands {
-    /// From `[q, k, v]`, each `[B, S, heads · d]`, or one `[q|k|v]`, `[B, S, 3 D]`; with a mask the ids
-    /// come last.
+    /// From `[q, k, v]`, each `[B, S, heads · d]`, or one fused `[B, S, (heads + 2 kv_heads) · d]`; with a
+    /// mask the ids come last.
     pub fn of(layer: &Attention, inputs: Inputs<BurnActivation>) -> Self {
         let Inputs { first, mut rest } = inputs;
         let ids = if layer.mask { rest.pop().map(BurnActivation::features) } else { None };
-        let width = layer.heads * layer.head_size;
-        let kv_width = layer.kv_heads * layer.head_size;
+        let widths = layer.widths();
 
         if let Ok([keys, values]) = <[BurnActivation; 2]>::try_from(rest) {
-            let queries = first.tokens(width);
-            let [keys, values] = [keys, values].map(|part| part.tokens(kv_width));
+            let queries = first.tokens(widths[0]);
+            let [keys, values] = [keys, values].map(|part| part.tokens(widths[1]));
             return Self { queries, keys, values, ids };
         }
 
-        let fused = first.tokens(3 * width);
-        let [queries, keys, values] =
-            [0, 1, 2].map(|part| fused.clone().narrow(2, part * width, width));
+        let fused = first.tokens(widths.iter().sum());
+        let [queries, keys, values] = match layer.fused {
+            FusedOrder::Parts => {
+                let starts = [0, widths[0], widths[0] + widths[1]];
+                [0, 1, 2].map(|part| fused.clone().narrow(2, starts[part], widths[part]))
+            }
+            FusedOrder::Heads => [0, 1, 2].map(|part| part_of_heads(&fused, layer, part)),
+        };
         Self { queries, keys, values, ids }
     }
 }
 
+/// Queries, keys or values of `[B, S, heads · 3 d]`, as `[B, S, heads · d]`.
+fn part_of_heads(fused: &Tensor<3>, layer: &Attention, part: usize) -> Tensor<3> {
+    let &Attention { heads, head_size, .. } = layer;
+    let [batch, length, _] = fused.dims();
+    let by_head = fused.clone().reshape([batch, length, heads, 3 * head_size]);
+    by_head.narrow(3, part * head_size, head_size).reshape([batch, length, heads * head_size])
+}
+
 /// `[B, S, heads · d]`.
-pub(super) fn attention(layer: &Attention, operands: Operands) -> Tensor<3> {
-    let &Attention { heads, kv_heads, head_size, causal, .. } = layer;
+pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights) -> Tensor<3> {
+    let &Attention { heads, kv_heads, head_size, causal, window, .. } = layer;
     let Operands { queries, keys, values, ids } = operands;
     let [batch, length, width] = queries.dims();
 
     let (mut queries, mut keys) = (split(queries, heads), split(keys, kv_heads));
+    if let Some(norms) = &layer.head_norms {
+        queries = norm_along(3, queries, &norms.queries, weights);
+        keys = norm_along(3, keys, &norms.keys, weights);
+    }
     if let Some(rotary) = &layer.rotary {
         let angles = Angles::new(rotary, length, head_size, &queries.device());
         (queries, keys) = (angles.turn(queries), angles.turn(keys));
     }
 
     let (keys, values) = (repeated(keys, heads), repeated(split(values, kv_heads), heads));
-    let scale = (head_size as f64).sqrt().recip();
-
-    let mut scores = queries.matmul(keys.swap_dims(2, 3)) * scale;
-    if causal {
-        scores = scores.clone() + causal_mask(length, &scores.device());
+    let mut scores = queries.matmul(keys.swap_dims(2, 3)) * layer.scale;
+    if let Some(cap) = layer.soft_cap {
+        scores = soft_capped(scores, cap);
+    }
+    let sight = Sight { length, causal, window };
+    if causal || window.is_some() {
+        scores = scores.clone() + sight.mask(&scores.device());
     }
 
     let Some(ids) = ids else {
@@ -73,17 +88,8 @@ pub(super) fn attention(layer: &Attention, operands: Operands) -> Tensor<3> {
 
     let padded = ids.clone().lower_elem(0.0).float() * AWAY;
     scores = scores + padded.reshape([batch, 1, 1, length]);
-    let attended = softmax(scores, 3).matmul(values) * sees_something(ids, causal);
+    let attended = softmax(scores, 3).matmul(values) * sight.sees_something(ids);
     attended.swap_dims(1, 2).reshape([batch, length, width])
-}
-
-/// `[B, 1, S, 1]`: 0 at a query that no key may be seen from, else 1. `PyTorch` (since 2.5) attends to
-/// nothing there.
-fn sees_something(ids: Tensor<2>, causal: bool) -> Tensor<4> {
-    let [batch, length] = ids.dims();
-    let seen = ids.greater_equal_elem(0.0).float();
-    let keys = if causal { seen.cumsum(1) } else { seen.sum_dim(1).expand([batch, length]) };
-    keys.greater_elem(0.0).float().reshape([batch, 1, length, 1])
 }
 
 /// `[B, S, heads · d]` to `[B, heads, S, d]`.
@@ -103,75 +109,86 @@ fn repeated(x: Tensor<4>, heads: usize) -> Tensor<4> {
         .reshape([batch, heads, length, size])
 }
 
-/// `[1, 1, S, S]`: a position attends to none after it.
-fn causal_mask(length: usize, device: &Device) -> Tensor<4> {
-    let values: Vec<f32> =
-        (0..length * length).map(|i| if i % length > i / length { AWAY } else { 0.0 }).collect();
-    Tensor::from_data(TensorData::new(values, [1, 1, length, length]), device)
+/// Which positions a position may attend to, padding aside.
+#[derive(Clone, Copy)]
+struct Sight {
+    length: usize,
+    /// None after it.
+    causal: bool,
+    /// Those that are less than so many positions away.
+    window: Option<usize>,
 }
 
-/// Cosines and sines of the rotations, `[1, 1, S, d]`, both halves of d alike.
-struct Angles {
-    cosines: Tensor<4>,
-    sines: Tensor<4>,
-}
+impl Sight {
+    fn is_seen(&self, query: usize, key: usize) -> bool {
+        let in_time = !self.causal || key <= query;
+        in_time && self.window.is_none_or(|window| query.abs_diff(key) < window)
+    }
 
-impl Angles {
-    fn new(rotary: &Rotary, length: usize, size: usize, device: &Device) -> Self {
-        let frequencies = frequencies(rotary, size);
-        let (mut cosines, mut sines) = (Vec::new(), Vec::new());
-        for position in 0..length {
-            for frequency in frequencies.iter().chain(&frequencies) {
-                let angle = position as f64 * frequency;
-                cosines.push(angle.cos() as f32);
-                sines.push(angle.sin() as f32);
+    /// `[S, S]`, a row for each query: `seen` at the keys that it may attend to, else `hidden`.
+    fn values(&self, seen: f32, hidden: f32) -> Vec<f32> {
+        let Self { length, .. } = *self;
+        (0..length * length)
+            .map(|i| if self.is_seen(i / length, i % length) { seen } else { hidden })
+            .collect()
+    }
+
+    /// `[1, 1, S, S]`, to be added to the scores.
+    fn mask(&self, device: &Device) -> Tensor<4> {
+        let Self { length, .. } = *self;
+        let data = TensorData::new(self.values(0.0, AWAY), [1, 1, length, length]);
+        Tensor::from_data(data, device)
+    }
+
+    /// `[B, 1, S, 1]`: 0 at a query that no key may be seen from, else 1. `PyTorch` (since 2.5) attends to
+    /// nothing there.
+    fn sees_something(&self, ids: Tensor<2>) -> Tensor<4> {
+        let [batch, length] = ids.dims();
+        let present = ids.greater_equal_elem(0.0).float();
+        let keys = match self {
+            Self { window: Some(_), .. } => {
+                let data = TensorData::new(self.values(1.0, 0.0), [length, length]);
+                let seen: Tensor<2> = Tensor::from_data(data, &present.device());
+                present.matmul(seen.transpose())
             }
-        }
-        let [cosines, sines] = [cosines, sines]
-            .map(|values| Tensor::from_data(TensorData::new(values, [1, 1, length, size]), device));
-        Self { cosines, sines }
+            Self { causal: true, .. } => present.cumsum(1),
+            _ => present.sum_dim(1).expand([batch, length]),
+        };
+        keys.greater_elem(0.0).float().reshape([batch, 1, length, 1])
     }
-
-    /// `(a, b)` to `(a cos − b sin, b cos + a sin)`, a and b the halves of the last axis.
-    fn turn(&self, x: Tensor<4>) -> Tensor<4> {
-        let half = x.dims()[3] / 2;
-        let (a, b) = (x.clone().narrow(3, 0, half), x.clone().narrow(3, half, half));
-        x * self.cosines.clone() + Tensor::cat(vec![b.neg(), a], 3) * self.sines.clone()
-    }
-}
-
-/// Radians per position, for each of the `size / 2` pairs.
-fn frequencies(rotary: &Rotary, size: usize) -> Vec<f64> {
-    (0..size / 2)
-        .map(|pair| rotary.theta.powf(-((2 * pair) as f64) / size as f64))
-        .map(|frequency| frequency / rotary.linear_factor.unwrap_or(1.0))
-        .map(|frequency| match &rotary.llama3 {
-            Some(scaling) => stretched(frequency, scaling),
-            None => frequency,
-        })
-        .collect()
-}
-
-/// Llama 3: wavelengths beyond the original context (over `low_freq_factor`) are stretched by
-/// `factor`, those within its `high_freq_factor`-th part are kept, between them it is a blend.
-fn stretched(frequency: f64, scaling: &Llama3Scaling) -> f64 {
-    let turns = scaling.original_max_position_embeddings * frequency / TAU;
-    let (low, high) = (scaling.low_freq_factor, scaling.high_freq_factor);
-    let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
-    frequency * (kept + (1.0 - kept) / scaling.factor)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::execution::floats;
+    use crate::{
+        execution::{executor::Executor, floats},
+        tensors::Checkpoint,
+    };
 
     fn tensor<const D: usize>(values: &[f32], dims: [usize; D]) -> Tensor<D> {
         Tensor::from_data(TensorData::new(values.to_vec(), dims), &Device::flex())
     }
 
+    fn attention(layer: &Attention, operands: Operands) -> Tensor<3> {
+        let none = Weights::of(&[], &Checkpoint::new(), &Executor::Cpu);
+        super::attention(layer, operands, &none)
+    }
+
     fn layer(causal: bool) -> Attention {
-        Attention { heads: 2, kv_heads: 1, head_size: 1, causal, mask: true, rotary: None }
+        Attention {
+            heads: 2,
+            kv_heads: 1,
+            head_size: 1,
+            causal,
+            mask: true,
+            rotary: None,
+            fused: FusedOrder::Parts,
+            head_norms: None,
+            window: None,
+            scale: 1.0,
+            soft_cap: None,
+        }
     }
 
     /// Two positions, two query heads of one channel, one key and value head.
@@ -197,35 +214,40 @@ mod tests {
         close(attention(&layer(false), operands(&[5.0, -1.0])), [4.0; 4]);
         let nothing = floats(attention(&layer(true), operands(&[-1.0, -1.0])));
         assert_eq!(nothing, [0.0; 4], "torch.nn.functional.scaled_dot_product_attention");
+        // A window of one position is the position itself.
+        let near = Attention { window: Some(1), ..layer(true) };
+        close(attention(&near, operands(&[5.0, 6.0])), [4.0, 4.0, 8.0, 8.0]);
+        close(attention(&near, operands(&[5.0, -1.0])), [4.0, 4.0, 0.0, 0.0]);
+        // The score ln 3 becomes ln 2 by a factor.
+        let scaled = Attention { scale: 2f64.ln() / 3f64.ln(), ..layer(true) };
+        close(attention(&scaled, operands(&[5.0, 6.0])), [4.0, 4.0, 20.0 / 3.0, 6.0]);
+        // And tanh(ln 3) = 4/5 by a cap of 1.
+        let capped = Attention { soft_cap: Some(1.0), ..layer(true) };
+        let share = 1.0 / (1.0 + (-0.8f32).exp());
+        close(attention(&capped, operands(&[5.0, 6.0])), [4.0, 4.0, 4.0 + 4.0 * share, 6.0]);
         // Padded on the left: the first query sees nothing, the second itself.
         close(attention(&layer(true), operands(&[-1.0, 6.0])), [0.0, 0.0, 8.0, 8.0]);
     }
 
     #[test]
-    fn positions_turn_pairs_of_channels() {
-        let rotary = Rotary { theta: 100.0, llama3: None, linear_factor: Some(2.0) };
-        // Pairs (0, 2) and (1, 3) turn by 1/2 and by 1/20 per position.
-        let angles = Angles::new(&rotary, 2, 4, &Device::flex());
-        let x = tensor(&[1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0], [1, 1, 2, 4]);
-        let (c, s) = (0.5f32.cos(), 0.5f32.sin());
-        let (c2, s2) = (0.05f32.cos(), 0.05f32.sin());
-        let expected = [1.0, 1.0, 0.0, 0.0, c, -s2, s, c2];
-        for (found, expected) in floats(angles.turn(x)).iter().zip(expected) {
-            assert!((found - expected).abs() < 1e-6);
-        }
-    }
-
-    #[test]
-    fn long_wavelengths_are_stretched() {
-        let scaling = Llama3Scaling {
-            factor: 8.0,
-            low_freq_factor: 1.0,
-            high_freq_factor: 4.0,
-            original_max_position_embeddings: TAU,
+    fn a_fused_tensor_is_cut_by_parts_or_by_heads() {
+        let fused = || {
+            let values: Vec<f32> = (0..6u8).map(f32::from).collect();
+            let first = BurnActivation::Tokens(tensor(&values, [1, 1, 6]));
+            Inputs { first, rest: Vec::new() }
         };
-        // With that context, a frequency is the number of turns it makes in it.
-        for (frequency, expected) in [(5.0, 5.0), (0.8, 0.1), (2.5, 2.5 * (0.5 + 0.5 / 8.0))] {
-            assert!((stretched(frequency, &scaling) - expected).abs() < 1e-12);
-        }
+        let cut = |fused_order, kv_heads| {
+            let layer = Attention {
+                fused: fused_order,
+                mask: false,
+                kv_heads,
+                head_size: 6 / (2 + 2 * kv_heads),
+                ..layer(true)
+            };
+            let Operands { queries, keys, values, .. } = Operands::of(&layer, fused());
+            [queries, keys, values].map(floats)
+        };
+        assert_eq!(cut(FusedOrder::Parts, 2), [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]);
+        assert_eq!(cut(FusedOrder::Heads, 2), [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]);
     }
 }

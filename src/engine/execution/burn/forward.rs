@@ -54,6 +54,9 @@ pub(in crate::execution) fn run(
         Layer::Identity => inputs.first,
         Layer::Flatten => Features(inputs.first.features()),
         Layer::Nonlinear(function) => layers::nonlinear(inputs.first, *function),
+        Layer::Scale { factor } => layers::scaled(inputs.first, *factor),
+        Layer::SoftCap { cap } => layers::capped(inputs.first, *cap),
+        Layer::Split { part, .. } => layers::split(inputs.first, *part, width),
         Layer::Linear(layer) => layers::linear(inputs.first, layer, weights),
 
         Layer::Conv2d(layer) => {
@@ -93,7 +96,7 @@ pub(in crate::execution) fn run(
         Layer::PatchEmbed(layer) => {
             Tokens(tokens::patch_embed(inputs.first.image(layer.input), layer, weights))
         }
-        Layer::Attention(layer) => Tokens(attention(layer, Operands::of(layer, inputs))),
+        Layer::Attention(layer) => Tokens(attention(layer, Operands::of(layer, inputs), weights)),
         Layer::SelectToken { position, padding } => {
             Features(tokens::select(*position, *padding, tokens::Pooled::of(inputs, width)))
         }

@@ -99,6 +99,36 @@ pub(super) fn nonlinear(x: BurnActivation, function: Nonlinearity) -> BurnActiva
     }
 }
 
+/// Every value times one number.
+pub(super) fn scaled(x: BurnActivation, factor: f64) -> BurnActivation {
+    match x {
+        BurnActivation::Features(x) => BurnActivation::Features(x * factor),
+        BurnActivation::Tokens(x) => BurnActivation::Tokens(x * factor),
+        BurnActivation::Image(x) => BurnActivation::Image(x * factor),
+    }
+}
+
+/// `cap · tanh(x / cap)` of every value.
+pub(super) fn capped(x: BurnActivation, cap: f64) -> BurnActivation {
+    match x {
+        BurnActivation::Features(x) => BurnActivation::Features(soft_capped(x, cap)),
+        BurnActivation::Tokens(x) => BurnActivation::Tokens(soft_capped(x, cap)),
+        BurnActivation::Image(x) => BurnActivation::Image(soft_capped(x, cap)),
+    }
+}
+
+pub(super) fn soft_capped<const D: usize>(x: Tensor<D>, cap: f64) -> Tensor<D> {
+    (x / cap).tanh() * cap
+}
+
+/// Channels from `part · width` on, `width` of them, of `[B, F]` or `[B, S, D]`.
+pub(super) fn split(x: BurnActivation, part: usize, width: usize) -> BurnActivation {
+    match x {
+        BurnActivation::Tokens(x) => BurnActivation::Tokens(x.narrow(2, part * width, width)),
+        x => BurnActivation::Features(x.features().narrow(1, part * width, width)),
+    }
+}
+
 fn applied<const D: usize>(function: Nonlinearity, x: Tensor<D>) -> Tensor<D> {
     match function {
         Nonlinearity::Relu => activation::relu(x),

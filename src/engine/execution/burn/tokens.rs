@@ -21,7 +21,8 @@ pub(super) fn norm(x: BurnActivation, layer: &Norm, weights: &Weights) -> BurnAc
     }
 }
 
-fn norm_along<const D: usize>(
+/// Over one axis; the weight has as many entries as it.
+pub(super) fn norm_along<const D: usize>(
     axis: usize,
     x: Tensor<D>,
     layer: &Norm,
@@ -29,15 +30,24 @@ fn norm_along<const D: usize>(
 ) -> Tensor<D> {
     let x = match layer.kind {
         NormKind::Layer => x.clone() - x.mean_dim(axis),
-        NormKind::RootMeanSquare => x,
+        NormKind::RootMeanSquare { .. } => x,
     };
 
     let variance = (x.clone() * x.clone()).mean_dim(axis);
-    let weight = along(axis, weights.tensor(&layer.weight));
+    let weight = along(axis, factors(layer, weights));
     let scaled = x / (variance + layer.eps).sqrt() * weight;
     match &layer.bias {
         Some(bias) => scaled + along(axis, weights.tensor(bias)),
         None => scaled,
+    }
+}
+
+/// What the normalised channels are multiplied by.
+fn factors(layer: &Norm, weights: &Weights) -> Tensor<1> {
+    let weight = weights.tensor(&layer.weight);
+    match layer.kind {
+        NormKind::RootMeanSquare { unit_offset: true } => weight + 1.0,
+        _ => weight,
     }
 }
 

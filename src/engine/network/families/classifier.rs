@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::MODEL_TYPES;
+use super::{MODEL_TYPES, NO_CLASSIFIER};
 use crate::tensors::Signature;
 
 /// The configuration of the family's classifier, on the body that `config` is of, with as many classes
@@ -11,6 +11,9 @@ use crate::tensors::Signature;
 pub fn as_classifier(config: &Value, tensors: &Signature) -> Option<Value> {
     let family = MODEL_TYPES.iter().find(|family| config["model_type"] == family.model_type)?;
     let [architecture, output] = family.classifier;
+    if architecture == NO_CLASSIFIER {
+        return None;
+    }
     let &[classes @ (2..), _] = &tensors.get(&format!("{output}.weight"))?.shape[..] else {
         return None;
     };

@@ -1,193 +1,200 @@
-//! Llama, Mistral and Qwen2 for sequence classification or as language models, with Hugging Face's
-//! names. A class is read from the last token that is no padding.
+//! Llama and the families of its kind, for sequence classification or as language models, with Hugging
+//! Face's names. A class is read from the last token that is no padding.
+//!
+//! What differs among them is data: the names and places of norms, defaults, which layers have a window
+//! (`dialect`), what is multiplied by constants (`multipliers`), which rotary positions and windows the layers
+//! have (`layers`).
 
-use serde_json::Value;
+mod biases;
+mod dialect;
+mod layers;
+mod multipliers;
 
 use super::{
-    Builder, Source, settings,
+    Builder, Source,
     transformer::{Attending, LAYERS},
 };
 use crate::network::{
     error::GraphError,
-    graph::{Graph, Input, Operand},
-    op::{Llama3Scaling, Op, Rotary},
+    graph::{Graph, Input, Operand, Task},
+    op::{HeadNorms, Op},
+    resolve::MAX_VALUES,
 };
+use dialect::{Dialect, QueryNorms};
+use layers::LayerKind;
+use multipliers::Multipliers;
 
 pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let task = source.causal_task("ForCausalLM")?;
-    let count = source.count("num_attention_heads")?;
-    let defaults = Defaults::of(source.config);
-    let kv_heads = match &source.config["num_key_value_heads"] {
-        Value::Null => defaults.kv_heads,
-        _ => Some(source.count("num_key_value_heads")?),
+    let dialect = Dialect::of(source.config);
+    let heads = source.count("num_attention_heads")?;
+    let kv_heads = dialect.kv_heads(source)?;
+    dialect.biases.check(source, dialect.first_projection(), dialect.gate_projection())?;
+    check_padding(source)?;
+    let decoder = Decoder {
+        dialect,
+        eps: source.number("rms_norm_eps", dialect.eps)?,
+        activation: dialect.activation(source)?,
+        heads: Attending { kv_heads, causal: true, ..Attending::plain(heads, true) },
+        multipliers: Multipliers::read(source, dialect)?,
     };
-    defaults.check_biases(source)?;
-    let rotary = Some(rotary(source)?);
-    let heads = Attending { kv_heads, causal: true, rotary, ..Attending::plain(count, true) };
-    let eps = source.number("rms_norm_eps", 1e-6)?;
-    let activation = source.activation("hidden_act", "silu")?;
+    let first = format!("{}.weight", dialect.first_projection());
+    let depth = source.layers("model.layers", &first, LAYERS)?;
 
     let mut builder = Builder::default();
-    let mut x = builder.embedding("model.embed_tokens");
-
-    for layer in 0..source.layers("model.layers", "self_attn.q_proj.weight", LAYERS)? {
-        let name = |suffix: &str| format!("model.layers.{layer}.{suffix}");
-        let normed = rms_norm(&mut builder, name("input_layernorm"), eps, x);
-        let qkv = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"].map(name);
-        let attended = builder.attend(qkv, &heads, normed);
-        let attended = builder.linear(&name("self_attn.o_proj"), attended);
-        x = builder.add(name("self_attn.sum"), &[attended, x]);
-
-        let normed = rms_norm(&mut builder, name("post_attention_layernorm"), eps, x);
-        let gate = builder.linear(&name("mlp.gate_proj"), normed);
-        let gate = builder.push(name("mlp.act"), activation.clone(), &[gate]);
-        let up = builder.linear(&name("mlp.up_proj"), normed);
-        let hidden = builder.push(name("mlp.gated"), Op::Gate {}, &[gate, up]);
-        let output = builder.linear(&name("mlp.down_proj"), hidden);
-        x = builder.add(name("mlp.sum"), &[output, x]);
+    let words = builder.embedding("model.embed_tokens");
+    let mut x = scaled(&mut builder, "model.scale".into(), decoder.multipliers.embedding, words);
+    for (layer, kind) in layers::kinds(source, dialect, depth)?.into_iter().enumerate() {
+        x = decoder.block(&mut builder, layer, kind, x);
     }
+    let x = decoder.norm(&mut builder, "model.norm".into(), x);
 
-    let normed = rms_norm(&mut builder, "model.norm".into(), eps, x);
-    builder.causal_head(source, task, "model.embed_tokens", normed)?;
-    Ok(builder.finish_for(task, Input::Tokens { shape: [longest(source)?] }))
+    let logits = builder.causal_head(source, task, "model.embed_tokens", x)?;
+    if task == Task::NextToken {
+        decoder.multipliers.logits(&mut builder, logits);
+    }
+    Ok(builder.finish_for(task, Input::Tokens { shape: [longest(source, task)?] }))
 }
 
-fn rms_norm(builder: &mut Builder, param: String, eps: f64, x: Operand) -> Operand {
-    builder.push(param.clone(), Op::RmsNorm { param, eps }, &[x])
-}
-
-/// What the library takes where the configuration has no such key.
-struct Defaults {
-    /// `None`: as many as there are query heads.
-    kv_heads: Option<usize>,
-    sliding_window: Option<usize>,
-    /// Of query, key and value, of the output projection, of the gated layers: whether they have a bias.
-    biases: [bool; 3],
-}
-
-impl Defaults {
-    fn of(config: &Value) -> Self {
-        match config["model_type"].as_str() {
-            Some("mistral") => {
-                Self { kv_heads: Some(8), sliding_window: Some(4096), biases: [false; 3] }
-            }
-            Some("qwen2") => {
-                Self { kv_heads: Some(32), sliding_window: None, biases: [true, false, false] }
-            }
-            _ => {
-                let [attention, mlp] = ["attention_bias", "mlp_bias"]
-                    .map(|key| config[key].as_bool().unwrap_or(false));
-                let biases = [attention, attention, mlp];
-                Self { kv_heads: None, sliding_window: None, biases }
-            }
+/// The library makes no embedding without a row for its padding.
+fn check_padding(source: &Source<'_>) -> Result<(), GraphError> {
+    let [rows, _] = source.shape("model.embed_tokens.weight")?;
+    match source.padding()? {
+        Some(id) if id as usize >= rows && source.config.get("pad_token_id").is_none() => {
+            let detail = format!(
+                "pad_token_id: without the key it is {id}, but there are {rows} tokens; give one, or null"
+            );
+            Err(GraphError::Malformed { detail })
         }
-    }
-
-    /// Refuses a file with a bias that the library does not read, and one without a bias that it would
-    /// draw at random.
-    fn check_biases(&self, source: &Source<'_>) -> Result<(), GraphError> {
-        let layers = [
-            ("self_attn.q_proj", self.biases[0], "attention_bias"),
-            ("self_attn.o_proj", self.biases[1], "attention_bias"),
-            ("mlp.gate_proj", self.biases[2], "mlp_bias"),
-        ];
-        for (layer, wanted, key) in layers {
-            let tensor = format!("model.layers.0.{layer}.bias");
-            if source.has(&tensor) != wanted {
-                let (told, found) = if wanted { ("a", "none") } else { ("no", "one") };
-                let detail = format!(
-                    "{key}: by it and the model_type {layer} has {told} bias, but the file has {found} \
-                     ({tensor})"
-                );
-                return Err(GraphError::Malformed { detail });
-            }
-        }
-
-        Ok(())
+        _ => Ok(()),
     }
 }
 
-/// Within a sliding window, attention is the ordinary one; longer sequences are not read.
-fn longest(source: &Source<'_>) -> Result<usize, GraphError> {
+/// As many positions as the configuration has, and no more than logits can be held of.
+fn longest(source: &Source<'_>, task: Task) -> Result<usize, GraphError> {
     let positions = source.count("max_position_embeddings")?;
-    let config = source.config;
-    // Llama has no window, whatever its configuration says; Qwen2 states one that it does not use unless
-    // told to.
-    let ignored = match config["model_type"].as_str() {
-        Some("mistral") => false,
-        Some("qwen2") => config["use_sliding_window"].as_bool() != Some(true),
-        _ => true,
-    };
-    if let Some(types) = config["layer_types"].as_array() {
-        let windowed = config["model_type"] == "mistral" || !ignored;
-        let mut others = types.iter().filter(|kind| **kind != "full_attention");
-        if let Some(other) = others.find(|kind| **kind != "sliding_attention" || !windowed) {
-            let detail = format!("layer_types: {other} is not supported with these settings");
-            return Err(GraphError::Malformed { detail });
-        }
-    }
-
-    let window = match config.get("sliding_window") {
-        _ if ignored => None,
-        Some(Value::Null) => None,
-        Some(_) => Some(source.count("sliding_window")?),
-        None => Defaults::of(config).sliding_window,
-    };
-    Ok(window.map_or(positions, |window| positions.min(window)))
+    let widths = source.signature.iter().filter(|(name, info)| {
+        let is_output = task == Task::NextToken || name.as_str() != "model.embed_tokens.weight";
+        is_output && info.shape.len() == 2 && !info.shape.contains(&0)
+    });
+    let widest = widths.map(|(_, info)| info.shape[0]).max().unwrap_or(1);
+    Ok(positions.min(MAX_VALUES / widest).max(1))
 }
 
-/// What a configuration says of rotary positions.
-struct Scaling<'a> {
-    key: &'static str,
-    value: &'a Value,
-}
-
-impl Scaling<'_> {
-    fn positive(&self, name: &str) -> Result<f64, GraphError> {
-        let Self { key, value } = self;
-        let detail = format!("{key}.{name}: give a number above 0, not {}", value[name]);
-        let number = value[name].as_f64().filter(|number| *number > 0.0);
-        number.ok_or(GraphError::Malformed { detail })
+/// Times a constant, where there is one.
+fn scaled(builder: &mut Builder, id: String, factor: Option<f64>, x: Operand) -> Operand {
+    match factor {
+        Some(factor) => builder.push(id, Op::Scale { factor }, &[x]),
+        None => x,
     }
 }
 
-/// `rope_parameters` since transformers 5; `rope_theta` and `rope_scaling` before.
-fn rotary(source: &Source<'_>) -> Result<Rotary, GraphError> {
-    let [scaling, parameters] = ["rope_scaling", "rope_parameters"].map(|key| &source.config[key]);
-    if !scaling.is_null() && !parameters.is_null() && scaling != parameters {
-        let detail =
-            "rope_scaling: stands beside rope_parameters and says otherwise; keep one of them";
-        return Err(GraphError::Malformed { detail: detail.into() });
+/// What all blocks share.
+struct Decoder {
+    dialect: &'static Dialect,
+    eps: f64,
+    activation: Op,
+    heads: Attending,
+    multipliers: Multipliers,
+}
+
+impl Decoder {
+    fn norm(&self, builder: &mut Builder, param: String, x: Operand) -> Operand {
+        let &Self { eps, dialect: &Dialect { unit_offset, .. }, .. } = self;
+        builder.push(param.clone(), Op::RmsNorm { param, eps, unit_offset }, &[x])
     }
 
-    let key = if parameters.is_null() { "rope_scaling" } else { "rope_parameters" };
-    let scaling = &source.config[key];
+    /// The norm of this name in a block, where the family has one there.
+    fn norm_at(
+        &self,
+        builder: &mut Builder,
+        block: usize,
+        place: Option<&str>,
+        x: Operand,
+    ) -> Operand {
+        place.map_or(x, |place| self.norm(builder, named(block, place), x))
+    }
 
-    let object = Scaling { key, value: scaling };
-    let theta = match &scaling["rope_theta"] {
-        Value::Null => source.number("rope_theta", 10000.0)?,
-        _ => object.positive("rope_theta")?,
-    };
-    settings::check_object(&format!("{key}."), scaling, &[&settings::ROPE])?;
+    fn block(&self, builder: &mut Builder, block: usize, kind: LayerKind, x: Operand) -> Operand {
+        let norms = &self.dialect.norms;
+        let residual = self.multipliers.residual;
 
-    let kind = scaling["rope_type"].as_str().or(scaling["type"].as_str()).unwrap_or("default");
-    let (llama3, linear_factor) = match kind {
-        "default" => (None, None),
-        "linear" => (None, Some(object.positive("factor")?)),
-        "llama3" => {
-            let scaling = Llama3Scaling {
-                factor: object.positive("factor")?,
-                low_freq_factor: object.positive("low_freq_factor")?,
-                high_freq_factor: object.positive("high_freq_factor")?,
-                original_max_position_embeddings: object
-                    .positive("original_max_position_embeddings")?,
-            };
-            (Some(scaling), None)
+        let normed = self.norm_at(builder, block, norms.before_attention, x);
+        let attended = self.attention(builder, block, kind, normed);
+        let attended = self.norm_at(builder, block, norms.after_attention, attended);
+        let attended = scaled(builder, named(block, "self_attn.scale"), residual, attended);
+        let x = builder.add(named(block, "self_attn.sum"), &[attended, x]);
+
+        let normed = self.norm_at(builder, block, norms.before_mlp, x);
+        let output = self.mlp(builder, block, normed);
+        let output = self.norm_at(builder, block, norms.after_mlp, output);
+        let output = scaled(builder, named(block, "mlp.scale"), residual, output);
+        builder.add(named(block, "mlp.sum"), &[output, x])
+    }
+
+    fn attention(
+        &self,
+        builder: &mut Builder,
+        block: usize,
+        kind: LayerKind,
+        x: Operand,
+    ) -> Operand {
+        let norms = ["self_attn.q_norm", "self_attn.k_norm"].map(|norm| named(block, norm));
+        let projections: &[&str] = if self.dialect.fused_attention {
+            &["self_attn.qkv_proj"]
+        } else {
+            &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]
+        };
+
+        let mut operands: Vec<Operand> =
+            projections.iter().map(|name| builder.linear(&named(block, name), x)).collect();
+        if self.dialect.query_norms == QueryNorms::Whole {
+            for (operand, norm) in operands.iter_mut().zip(&norms) {
+                *operand = self.norm(builder, norm.clone(), *operand);
+            }
         }
-        other => {
-            let detail = format!("{key}: the rope_type {other:?} is not supported");
-            return Err(GraphError::Malformed { detail });
-        }
-    };
-    Ok(Rotary { theta, llama3, linear_factor })
+
+        let heads = Attending {
+            window: kind.window,
+            rotary: kind.rotary,
+            head_norms: self.head_norms(norms),
+            scale: self.multipliers.attention,
+            soft_cap: self.multipliers.scores_cap,
+            ..self.heads.clone()
+        };
+        let id = format!("{}.attention", named(block, projections[0]));
+        let attended = builder.attention(id, &heads, &operands);
+        builder.linear(&named(block, "self_attn.o_proj"), attended)
+    }
+
+    fn head_norms(&self, [queries, keys]: [String; 2]) -> Option<HeadNorms> {
+        let &Self { eps, dialect: &Dialect { unit_offset, .. }, .. } = self;
+        let is_of_heads = self.dialect.query_norms == QueryNorms::OfEachHead;
+        is_of_heads.then_some(HeadNorms { queries, keys, eps, unit_offset })
+    }
+
+    fn mlp(&self, builder: &mut Builder, block: usize, x: Operand) -> Operand {
+        let fused =
+            self.dialect.fused_mlp.then(|| builder.linear(&named(block, "mlp.gate_up_proj"), x));
+
+        let gate = match fused {
+            Some(fused) => half(builder, named(block, "mlp.gate"), 0, fused),
+            None => builder.linear(&named(block, "mlp.gate_proj"), x),
+        };
+        let gate = builder.push(named(block, "mlp.act"), self.activation.clone(), &[gate]);
+        let up = match fused {
+            Some(fused) => half(builder, named(block, "mlp.up"), 1, fused),
+            None => builder.linear(&named(block, "mlp.up_proj"), x),
+        };
+        let hidden = builder.push(named(block, "mlp.gated"), Op::Gate {}, &[gate, up]);
+        builder.linear(&named(block, "mlp.down_proj"), hidden)
+    }
+}
+
+fn named(block: usize, suffix: &str) -> String {
+    format!("model.layers.{block}.{suffix}")
+}
+
+fn half(builder: &mut Builder, id: String, part: usize, fused: Operand) -> Operand {
+    builder.push(id, Op::Split { parts: 2, part }, &[fused])
 }

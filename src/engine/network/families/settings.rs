@@ -5,6 +5,7 @@
 //! The keys are those of transformers 4 and 5, and of timm 1.0. A test walks the libraries' own default
 //! configurations, and what their sources read, through these tables.
 
+mod decoders;
 mod timm;
 mod transformers;
 
@@ -13,8 +14,12 @@ use serde_json::{Map, Value};
 #[cfg(test)]
 use transformers::COMMON;
 
+pub(super) use decoders::{
+    GEMMA, GEMMA2, GEMMA3, GLM4, GPT_NEOX, GRANITE, LLAMA, MISTRAL, OLMO2, OLMO3, PARTIAL_ROPE,
+    PHI3, QWEN2, QWEN3, ROPE, SMOLLM3,
+};
 pub(super) use timm::{TIMM_RESNET, TIMM_VGG, TIMM_VIT, check_timm};
-pub(super) use transformers::{BERT, DISTILBERT, GPT2, LLAMA, MISTRAL, QWEN2, ROPE, VIT, check};
+pub(super) use transformers::{BERT, DISTILBERT, GPT2, MODERNBERT, VIT, check};
 
 use crate::network::error::GraphError;
 

@@ -6,13 +6,25 @@ use super::{Builder, Source, naming::Names};
 use crate::network::{
     error::GraphError,
     graph::{Input, Operand, Task},
-    op::{Op, Position, Rotary},
+    op::{FusedOrder, HeadNorms, Op, Position, Rotary},
     token::IDS,
 };
 
 const CLASSIFIER: &str = "ForSequenceClassification";
 /// What most families call their number of layers.
 pub(super) const LAYERS: &[&str] = &["num_hidden_layers"];
+
+/// By `model_type`, the id of padding where the configuration has no such key; none elsewhere.
+const PADDING: [(&str, u32); 8] = [
+    ("gemma", 0),
+    ("gemma2", 0),
+    ("gemma3_text", 0),
+    ("olmo2", 1),
+    ("olmo3", 1),
+    ("phi3", 32_000),
+    ("smollm3", 128_004),
+    ("glm4", 151_329),
+];
 
 fn malformed(detail: String) -> GraphError {
     GraphError::Malformed { detail }
@@ -136,9 +148,12 @@ impl Source<'_> {
     }
 
     /// The id that is padding: `None` where the configuration has none, or one below zero, which no
-    /// token has.
+    /// token has. Without the key it is the library's own.
     pub(super) fn padding(&self) -> Result<Option<u32>, GraphError> {
-        let value = &self.config["pad_token_id"];
+        let Some(value) = self.config.get("pad_token_id") else {
+            let own = PADDING.iter().find(|(family, _)| self.config["model_type"] == *family);
+            return Ok(own.map(|(_, id)| *id));
+        };
         if value.is_null() || value.as_i64().is_some_and(|id| id < 0) {
             return Ok(None);
         }
@@ -159,17 +174,34 @@ impl Source<'_> {
 }
 
 /// Attention over the ids' unpadded positions, or over every token of an image.
+#[derive(Clone)]
 pub(super) struct Attending {
     pub heads: usize,
     pub kv_heads: Option<usize>,
     pub causal: bool,
     pub masked: bool,
     pub rotary: Option<Rotary>,
+    pub fused: FusedOrder,
+    pub head_norms: Option<HeadNorms>,
+    pub window: Option<usize>,
+    pub scale: Option<f64>,
+    pub soft_cap: Option<f64>,
 }
 
 impl Attending {
     pub(super) fn plain(heads: usize, masked: bool) -> Self {
-        Self { heads, kv_heads: None, causal: false, masked, rotary: None }
+        Self {
+            heads,
+            kv_heads: None,
+            causal: false,
+            masked,
+            rotary: None,
+            fused: FusedOrder::Parts,
+            head_norms: None,
+            window: None,
+            scale: None,
+            soft_cap: None,
+        }
     }
 }
 
@@ -210,6 +242,11 @@ impl Builder {
             causal: heads.causal,
             mask: heads.masked,
             rotary: heads.rotary.clone(),
+            fused: heads.fused,
+            head_norms: heads.head_norms.clone(),
+            window: heads.window,
+            scale: heads.scale,
+            soft_cap: heads.soft_cap,
         };
         let ids = heads.masked.then_some(Operand::Input);
         let inputs: Vec<Operand> = qkv.iter().copied().chain(ids).collect();

@@ -29,3 +29,11 @@ pub(super) fn is_zero(value: &usize) -> bool {
 pub(super) fn yes() -> bool {
     true
 }
+
+pub(super) fn beta_fast() -> f64 {
+    32.0
+}
+
+pub(super) fn beta_slow() -> f64 {
+    1.0
+}

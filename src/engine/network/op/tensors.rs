@@ -1,6 +1,6 @@
 //! The tensors that an op reads, along which axes.
 
-use super::Op;
+use super::{HeadNorms, Op};
 
 /// How a tensor takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,12 @@ impl Op {
     /// The tensors the op reads, `PyTorch`'s names and layouts.
     pub fn params(&self) -> Vec<ParamUse> {
         use Axis::{Fixed, Input, Output};
+        if let Self::Attention { head_norms: Some(HeadNorms { queries, keys, .. }), .. } = self {
+            // All heads share the weight, one entry a dimension of a head.
+            return [queries, keys]
+                .map(|norm| ParamUse::needed(format!("{norm}.weight"), &[Fixed]))
+                .into();
+        }
         let Some(prefix) = self.param() else { return Vec::new() };
         let bias = ParamUse::optional(format!("{prefix}.bias"));
         let weight = format!("{prefix}.weight");

@@ -4,24 +4,115 @@ use serde::{Deserialize, Serialize};
 
 use super::defaults;
 
-/// Frequencies of rotary position embeddings.
+/// Rotary position embeddings: which channels of a head are turned, and how fast.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rotary {
     /// Base of the wavelengths: frequency of pair i is `theta^(−2i/d)`.
     #[serde(default = "defaults::theta")]
     pub theta: f64,
+    /// Only the first so many channels of a head are turned, and d is their number; all where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dims: Option<usize>,
+    /// Channel 2i is paired with 2i + 1, not i with i + d/2.
+    #[serde(default, skip_serializing_if = "defaults::is_false")]
+    pub interleaved: bool,
     /// Llama 3's stretching of long wavelengths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llama3: Option<Llama3Scaling>,
     /// Positions are divided by this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linear_factor: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yarn: Option<Yarn>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longrope: Option<LongRope>,
+    /// Cosines and sines are multiplied by this; 1 where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention_factor: Option<f64>,
 }
 
 impl Default for Rotary {
     fn default() -> Self {
-        Self { theta: defaults::theta(), llama3: None, linear_factor: None }
+        Self {
+            theta: defaults::theta(),
+            dims: None,
+            interleaved: false,
+            llama3: None,
+            linear_factor: None,
+            yarn: None,
+            longrope: None,
+            attention_factor: None,
+        }
+    }
+}
+
+impl Rotary {
+    /// The same channels turned at other speeds.
+    #[must_use]
+    pub fn at_default_speed(&self) -> Self {
+        Self { dims: self.dims, interleaved: self.interleaved, ..Self::default() }
+    }
+}
+
+/// Long wavelengths are divided by `factor`, short ones are kept, with a ramp between (Peng et al. 2023,
+/// section 3.2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Yarn {
+    pub factor: f64,
+    pub original_max_position_embeddings: f64,
+    /// A pair that turns so often within the original length is kept.
+    #[serde(default = "defaults::beta_fast")]
+    pub beta_fast: f64,
+    /// A pair that turns only so often is divided by the whole factor.
+    #[serde(default = "defaults::beta_slow")]
+    pub beta_slow: f64,
+    /// The ramp begins and ends at whole pairs.
+    #[serde(default = "defaults::yes")]
+    pub truncate: bool,
+}
+
+/// The frequency of each pair is divided by a number of its own (Ding et al. 2024).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LongRope {
+    /// For sentences of at most `original_max_position_embeddings` tokens, padding counted.
+    pub short_factor: Vec<f64>,
+    /// For longer ones.
+    pub long_factor: Vec<f64>,
+    pub original_max_position_embeddings: usize,
+}
+
+/// Root-mean-square norms over the channels of each head, before rotary positions. All heads share the
+/// weights `queries.weight` and `keys.weight`, `[d]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadNorms {
+    pub queries: String,
+    pub keys: String,
+    #[serde(default = "defaults::rms_eps")]
+    pub eps: f64,
+    /// The weights are counted from one.
+    #[serde(default, skip_serializing_if = "defaults::is_false")]
+    pub unit_offset: bool,
+}
+
+/// How queries, keys and values lie in one fused input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FusedOrder {
+    /// All queries, all keys, all values.
+    #[default]
+    Parts,
+    /// Query, key and value of the first head, then of the second, as GPT-NeoX has them.
+    Heads,
+}
+
+impl FusedOrder {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub(super) fn is_parts(&self) -> bool {
+        *self == Self::Parts
     }
 }
 

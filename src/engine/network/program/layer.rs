@@ -3,7 +3,7 @@
 //! Shapes are of one sample: `[F]`, `[C, H, W]` or tokens `[S, D]`.
 
 use super::Param;
-use crate::network::op::{Pair, Position, Rotary};
+use crate::network::op::{FusedOrder, Pair, Position, Rotary};
 
 /// What an instruction computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +32,19 @@ pub enum Layer {
     /// Dropout: training noise is no part of a transfer.
     Identity,
     Norm(Norm),
+    /// Every value times one number.
+    Scale {
+        factor: f64,
+    },
+    /// `cap · tanh(x / cap)`.
+    SoftCap {
+        cap: f64,
+    },
+    /// One of several equal parts of the channels of `[F]` or `[S, D]`.
+    Split {
+        parts: usize,
+        part: usize,
+    },
     /// Of tokens: one factor a channel.
     LayerScale {
         gamma: Param<1>,
@@ -146,8 +159,8 @@ pub struct Norm {
 pub enum NormKind {
     /// Of the values less their mean.
     Layer,
-    /// Of the values as they are.
-    RootMeanSquare,
+    /// Of the values as they are; with `unit_offset` the weight is counted from one.
+    RootMeanSquare { unit_offset: bool },
 }
 
 /// One row per position, `[S, D]`.
@@ -179,4 +192,34 @@ pub struct Attention {
     pub causal: bool,
     pub mask: bool,
     pub rotary: Option<Rotary>,
+    /// How one fused input is laid out.
+    pub fused: FusedOrder,
+    /// Over the channels of each head, before rotary positions.
+    pub head_norms: Option<HeadNorms>,
+    /// A position attends to those that are less than this many positions away.
+    pub window: Option<usize>,
+    /// Of the products of queries and keys.
+    pub scale: f64,
+    pub soft_cap: Option<f64>,
+}
+
+impl Attention {
+    /// Channels of all queries, all keys and all values.
+    pub fn widths(&self) -> [usize; 3] {
+        [self.heads, self.kv_heads, self.kv_heads].map(|heads| heads * self.head_size)
+    }
+
+    /// Leading dimensions of each head's queries and keys that are not like any other: those that rotary
+    /// positions turn, and all where the heads share the weights of a norm.
+    pub fn fixed_dimensions(&self) -> usize {
+        let turned = self.rotary.as_ref().map_or(0, |rotary| rotary.dims.unwrap_or(self.head_size));
+        if self.head_norms.is_some() { self.head_size } else { turned }
+    }
+}
+
+/// The weights are `[d]`, shared by all heads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadNorms {
+    pub queries: Norm,
+    pub keys: Norm,
 }

@@ -7,7 +7,7 @@ use crate::network::{
     op::Position,
     program::{
         Layer, Param, SampleShape, channels,
-        layer::{Attention, Norm, NormKind, PatchEmbed, PositionEmbedding},
+        layer::{Norm, NormKind, PatchEmbed, PositionEmbedding},
     },
 };
 
@@ -42,7 +42,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    fn tokens(&self, input: usize) -> Result<[usize; 2], GraphError> {
+    pub(super) fn tokens(&self, input: usize) -> Result<[usize; 2], GraphError> {
         let found = self.inputs.get(input).copied().unwrap_or_default();
         found.try_into().map_err(|_| self.fault(format!("needs an input [S, D], not {found:?}")))
     }
@@ -61,7 +61,7 @@ impl Resolver<'_> {
     }
 
     /// Ids beside tokens: one for each.
-    fn check_ids_of(&self, tokens: usize, input: usize) -> Result<(), GraphError> {
+    pub(super) fn check_ids_of(&self, tokens: usize, input: usize) -> Result<(), GraphError> {
         match self.inputs.get(input) {
             Some(found) if *found != [tokens] => {
                 Err(self.fault(format!("needs the ids of its {tokens} tokens, not {found:?}")))
@@ -72,8 +72,8 @@ impl Resolver<'_> {
 
     pub(super) fn norm(
         &self,
-        kind: NormKind,
         param: &str,
+        kind: NormKind,
         eps: f64,
     ) -> Result<Resolved, GraphError> {
         let input = self.one()?;
@@ -197,49 +197,6 @@ impl Resolver<'_> {
         let bias = self.vector(format!("{param}.bias"), outputs)?;
         let layer = Layer::PatchEmbed(PatchEmbed { weight, bias, input });
         Ok(Resolved { layer, output: vec![rows * columns, outputs] })
-    }
-
-    /// Channels of one head; the inputs must have the widths of the heads.
-    pub(super) fn head_size(
-        &self,
-        heads: usize,
-        kv_heads: usize,
-        mask: bool,
-    ) -> Result<usize, GraphError> {
-        let [tokens, width] = self.tokens(0)?;
-        let operands = self.inputs.len() - usize::from(mask).min(self.inputs.len());
-        let (queries, keys) = match operands {
-            1 => (width / 3, [width / 3; 2]),
-            3 => (width, [self.tokens(1)?[1], self.tokens(2)?[1]]),
-            _ => {
-                let detail = "reads [q, k, v] or one fused [q|k|v], and with mask the ids";
-                return Err(self.fault(detail));
-            }
-        };
-        if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
-            return Err(self.fault(format!("{kv_heads} kv_heads must divide {heads} heads")));
-        }
-
-        let size = queries / heads;
-        let fits = size * heads == queries && keys == [size * kv_heads; 2];
-        if !fits || (operands == 1 && width != 3 * queries) {
-            let detail =
-                format!("{heads} heads and {kv_heads} kv_heads do not fit {:?}", self.inputs);
-            return Err(self.fault(detail));
-        }
-        if mask {
-            self.check_ids_of(tokens, operands)?;
-        }
-        Ok(size)
-    }
-
-    pub(super) fn attention(&self, attention: Attention) -> Result<Resolved, GraphError> {
-        if attention.rotary.is_some() && !attention.head_size.is_multiple_of(2) {
-            return Err(self.fault("rotary needs heads of an even size"));
-        }
-        let [tokens, _] = self.tokens(0)?;
-        let output = vec![tokens, attention.heads * attention.head_size];
-        Ok(Resolved { layer: Layer::Attention(attention), output })
     }
 
     pub(super) fn select_token(

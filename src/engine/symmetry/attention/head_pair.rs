@@ -34,7 +34,8 @@ impl HeadPair<'_> {
     /// target head's present one, stays where nothing is gained.
     pub fn solve(&self, mut inside: Inside) -> Result<(Inside, f64), NotFinite> {
         let served = self.attention.served();
-        if self.attention.rotary && served > 1 {
+        let fixed = self.attention.fixed_dimensions;
+        if fixed > 0 && served > 1 {
             // Dimensions of queries are known, so queries alone give the first matching of heads.
             inside.queries =
                 self.match_queries(&inside.queries, |heads| self.query_value(heads, &inside))?;
@@ -43,8 +44,10 @@ impl HeadPair<'_> {
         let mut value = f64::NEG_INFINITY;
         for _ in 0..MAX_ROUNDS {
             let of_queries = self.query_dimensions(&inside.queries);
-            if !self.attention.rotary {
-                inside.query_dimensions = of_queries.best(&inside.query_dimensions)?;
+            if fixed < self.attention.head_size {
+                let behind = of_queries.behind(fixed).best(&behind(fixed, &inside))?;
+                let moved = behind.iter().map(|dimension| fixed as u32 + dimension);
+                inside.query_dimensions = (0..fixed as u32).chain(moved).collect();
             }
             let of_values = self.value_dimensions(&inside.queries);
             inside.value_dimensions = of_values.best(&inside.value_dimensions)?;
@@ -128,6 +131,11 @@ impl HeadPair<'_> {
     }
 }
 
+/// The order of the dimensions of queries behind those that stay, counted from the first of them.
+fn behind(fixed: usize, inside: &Inside) -> Vec<u32> {
+    inside.query_dimensions[fixed..].iter().map(|dimension| dimension - fixed as u32).collect()
+}
+
 /// The similarities of two heads' dimensions, `[size, size]`.
 struct Block {
     values: Vec<f32>,
@@ -141,6 +149,13 @@ impl Block {
         let rows = (at.target * size..(at.target + 1) * size)
             .flat_map(|row| &matrix[row * width + at.source * size..][..size]);
         Self { values: rows.copied().collect(), size }
+    }
+
+    /// Without the first `fixed` dimensions.
+    fn behind(&self, fixed: usize) -> Self {
+        let rows = self.values.chunks(self.size).skip(fixed);
+        let values = rows.flat_map(|row| row[fixed..].iter().copied()).collect();
+        Self { values, size: self.size - fixed }
     }
 
     fn plus(mut self, other: Self) -> Self {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    Followed, Group, Member, Symmetry,
+    Followed, Group, Member, Runs, Symmetry,
     spaces::{AttentionSpaces, Space, Spaces},
 };
 use crate::{
@@ -29,13 +29,14 @@ pub(super) struct AxisUse {
     opens: bool,
 }
 
-/// Consecutive entries of an axis.
+/// Entries of an axis: consecutive ones, or runs of them.
 struct Range {
     class: usize,
     start: usize,
     size: usize,
+    runs: Option<Runs>,
     /// What is added to the tensor's prefix to name the group.
-    part: &'static str,
+    part: String,
 }
 
 impl AxisUse {
@@ -101,7 +102,7 @@ impl Spaces {
                     continue;
                 }
                 of_class.insert(class, groups.len());
-                let (name, units) = (axis.group_name(part), self.units[class]);
+                let (name, units) = (axis.group_name(&part), self.units[class]);
                 groups.push(Group { name, units, members: Vec::new() });
             }
         }
@@ -116,6 +117,7 @@ impl Spaces {
                     axis: axis.axis,
                     start: range.start,
                     repeat: range.size / self.units[range.class],
+                    runs: range.runs,
                     role: axis.role,
                 });
                 let followed = Followed { axis: axis.axis, group, member };
@@ -133,7 +135,7 @@ impl Spaces {
         spaces: &AttentionSpaces,
         of_class: &HashMap<usize, usize>,
     ) -> Option<Attention> {
-        let &AttentionSpaces { classes, heads, kv_heads, head_size, rotary, .. } = spaces;
+        let &AttentionSpaces { classes, heads, kv_heads, head_size, fixed_dimensions, .. } = spaces;
         let [queries, keys, values, output] =
             classes.map(|class| of_class.get(&self.find(class)).copied());
         Some(Attention {
@@ -144,7 +146,7 @@ impl Spaces {
             heads,
             kv_heads,
             head_size,
-            rotary,
+            fixed_dimensions,
         })
     }
 
@@ -152,19 +154,19 @@ impl Spaces {
     fn ranges(&self, axis: &AxisUse) -> Vec<Range> {
         let class = self.find(axis.space.class);
         let Some(parts) = self.parts.get(&class) else {
-            let part = if axis.opens { "" } else { ".input" };
-            return vec![Range { class, start: 0, size: axis.space.size, part }];
+            let part = if axis.opens { "" } else { ".input" }.to_owned();
+            return vec![Range { class, start: 0, size: axis.space.size, runs: None, part }];
         };
 
-        let size = axis.space.size / 3;
-        let parts = parts.iter().zip([".q", ".k", ".v"]).enumerate();
-        parts
-            .map(|(i, (&class, part))| Range {
-                class: self.find(class),
-                start: i * size,
-                size,
-                part,
-            })
-            .collect()
+        let period = parts.turns.map(|turn| turn * parts.all.len());
+        let mut start = 0;
+        let mut ranges = Vec::with_capacity(parts.all.len());
+        for part in &parts.all {
+            let class = self.find(part.class);
+            let runs = parts.turns.zip(period).map(|(units, period)| Runs { units, period });
+            ranges.push(Range { class, start, size: part.size, runs, part: part.name.clone() });
+            start += parts.turns.unwrap_or(part.size);
+        }
+        ranges
     }
 }

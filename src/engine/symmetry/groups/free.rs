@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use crate::network::{
     Instruction, Layer, Operand, Program,
+    op::FusedOrder,
     program::layer::{Attention, Linear},
 };
 
@@ -18,7 +19,11 @@ pub(super) fn parameters(program: &Program) -> Vec<(String, Range<usize>)> {
 
 /// The bias of an attention's keys, where nothing else reads it or them.
 fn of_attention(program: &Program, node: &Instruction) -> Option<(String, Range<usize>)> {
-    let Layer::Attention(Attention { rotary: None, mask, .. }) = &node.layer else { return None };
+    let Layer::Attention(attention) = &node.layer else { return None };
+    // A norm and a cap are no sums: what is the same for all keys does not cancel behind them.
+    let Attention { rotary: None, head_norms: None, soft_cap: None, mask, .. } = attention else {
+        return None;
+    };
     let is_fused = node.inputs.rest.len() == usize::from(*mask);
     let keys = if is_fused { Some(&node.inputs.first) } else { node.inputs.rest.first() };
     let Operand::Node(keys) = *keys? else { return None };
@@ -31,8 +36,13 @@ fn of_attention(program: &Program, node: &Instruction) -> Option<(String, Range<
         return None;
     }
 
-    let size = bias.len();
-    let range = if is_fused { size / 3..2 * size / 3 } else { 0..size };
+    let [queries, of_keys, _] = attention.widths();
+    let range = match (is_fused, attention.fused) {
+        (true, FusedOrder::Parts) => queries..queries + of_keys,
+        // The keys of each head apart.
+        (true, FusedOrder::Heads) => return None,
+        (false, _) => 0..bias.len(),
+    };
     Some((bias.name.clone(), range))
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::network::{
     Inputs, Instruction, Layer,
+    op::FusedOrder,
     program::layer::{Attention, Conv2d},
 };
 
@@ -20,9 +21,34 @@ pub(super) struct Spaces {
     parent: Vec<usize>,
     pub(super) units: Vec<usize>,
     pub(super) fixed: Vec<bool>,
-    /// Classes of a fused projection's equal parts (queries, keys, values).
-    pub(super) parts: HashMap<usize, [usize; 3]>,
+    /// What a class consists of: the parts of a fused projection, in order.
+    pub(super) parts: HashMap<usize, Parts>,
     pub(super) heads: Vec<AttentionSpaces>,
+}
+
+/// A fused space: each part is a class of its own.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub all: Vec<Part>,
+    /// The parts take turns, so many entries of each: GPT-NeoX's heads. Else each lies together.
+    pub turns: Option<usize>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Part {
+    pub class: usize,
+    pub size: usize,
+    /// What is added to the tensor's prefix to name the group.
+    pub name: String,
+}
+
+/// How a space is cut.
+struct Cut {
+    sizes: Vec<usize>,
+    /// As [`Parts::turns`].
+    turns: Option<usize>,
+    /// Into queries, keys and values.
+    is_attention: bool,
 }
 
 /// An attention's spaces.
@@ -34,7 +60,7 @@ pub(super) struct AttentionSpaces {
     pub heads: usize,
     pub kv_heads: usize,
     pub head_size: usize,
-    pub rotary: bool,
+    pub fixed_dimensions: usize,
 }
 
 impl Spaces {
@@ -84,6 +110,11 @@ impl Spaces {
                 Space { class, size }
             }
             Layer::Attention(layer) => self.attention(layer, reads),
+            Layer::Split { parts, part } => {
+                let cut = Cut { sizes: vec![size; *parts], turns: None, is_attention: false };
+                let class = self.cut(reads.first, cut)[*part].class;
+                Space { class, size }
+            }
             Layer::Add | Layer::Gate => {
                 reads.rest.iter().for_each(|other| self.union(reads.first.class, other.class));
                 reads.first
@@ -96,6 +127,8 @@ impl Spaces {
             | Layer::Flatten
             | Layer::Identity
             | Layer::Norm(_)
+            | Layer::Scale { .. }
+            | Layer::SoftCap { .. }
             | Layer::LayerScale { .. }
             | Layer::ClassToken { .. }
             | Layer::SelectToken { .. }
@@ -110,11 +143,13 @@ impl Spaces {
         let (fused, [queries, keys, values]) = if let [keys, values, ..] = reads.rest[..] {
             (None, [first, keys.class, values.class])
         } else {
-            let parts = [(); 3].map(|()| self.open(size));
-            if self.parts.insert(first, parts).is_some() {
+            if self.parts.contains_key(&self.find(first)) {
                 self.fix(first); // read by two attentions
             }
-            (Some(first), parts)
+            let turns = (layer.fused == FusedOrder::Heads).then_some(head_size);
+            let cut = Cut { sizes: layer.widths().into(), turns, is_attention: true };
+            let parts = self.cut(reads.first, cut);
+            (Some(first), [0, 1, 2].map(|part| parts[part].class))
         };
 
         let output = self.open(size);
@@ -128,16 +163,44 @@ impl Spaces {
             heads,
             kv_heads,
             head_size,
-            rotary: layer.rotary.is_some(),
+            fixed_dimensions: layer.fixed_dimensions(),
         });
         Space { class: output, size }
+    }
+
+    /// The parts of a fused space: those that it has been cut into before, else new ones of these sizes. A
+    /// space that is cut in two ways, or whose units are not single entries, is beyond this symmetry.
+    fn cut(&mut self, whole: Space, cut: Cut) -> Vec<Part> {
+        let Cut { sizes, turns, is_attention } = cut;
+        let root = self.find(whole.class);
+        if let Some(parts) = self.parts.get(&root) {
+            let same = parts.turns == turns
+                && parts.all.iter().map(|part| part.size).eq(sizes.iter().copied());
+            if same {
+                return parts.all.clone();
+            }
+            self.fix(root);
+        }
+        if self.units[root] != whole.size {
+            self.fix(root);
+        }
+
+        let mut all = Vec::with_capacity(sizes.len());
+        for (i, size) in sizes.into_iter().enumerate() {
+            let name =
+                if is_attention { [".q", ".k", ".v"][i].to_owned() } else { format!(".{i}") };
+            all.push(Part { class: self.open(size), size, name });
+        }
+        let parts = Parts { all: all.clone(), turns };
+        self.parts.entry(root).or_insert(parts);
+        all
     }
 
     /// Fixes attentions of which some part is fixed, tied elsewhere or shared.
     pub(super) fn settle(&mut self) {
         let mut changed = true;
         while changed {
-            changed = false;
+            changed = self.settle_parts();
             for position in 0..self.heads.len() {
                 let all = self.roots(position);
                 let fixed = all.iter().filter(|&&root| self.fixed[root]).count();
@@ -148,6 +211,15 @@ impl Spaces {
                 }
             }
         }
+    }
+
+    /// Fixes the parts of what is fixed as a whole; whether there were any to fix.
+    fn settle_parts(&mut self) -> bool {
+        let wholes = self.parts.iter().filter(|(whole, _)| self.fixed[self.find(**whole)]);
+        let parts = wholes.flat_map(|(_, parts)| &parts.all).map(|part| self.find(part.class));
+        let moving: Vec<usize> = parts.filter(|&root| !self.fixed[root]).collect();
+        moving.iter().for_each(|&root| self.fixed[root] = true);
+        !moving.is_empty()
     }
 
     fn roots(&self, position: usize) -> Vec<usize> {

@@ -34,7 +34,7 @@ impl Selection<'_> {
         let strides = strides(tensor.shape());
         let stride = strides[member.axis];
         let mut axes: Vec<Offsets> =
-            vec![(0..*units).map(|u| (member.start + u * member.repeat) * stride).collect()];
+            vec![(0..*units).map(|unit| member.first(unit) * stride).collect()];
 
         for (axis, (&length, &stride)) in tensor.shape().iter().zip(&strides).enumerate() {
             axes.push(match other {
@@ -50,8 +50,8 @@ impl Selection<'_> {
 
 impl Units<'_> {
     fn offsets(&self, stride: usize) -> Offsets {
-        let Member { start, repeat, .. } = self.axis;
-        let first = self.order.iter().map(|&unit| start + unit as usize * repeat);
+        let first = self.order.iter().map(|&unit| self.axis.first(unit as usize));
+        let repeat = self.axis.repeat;
         first.flat_map(|first| (first..first + repeat).map(|i| i * stride)).collect()
     }
 }

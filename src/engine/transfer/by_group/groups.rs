@@ -85,22 +85,35 @@ fn kind(graph: &Graph, position: usize) -> Kind {
         Op::LayerNorm { .. }
         | Op::RmsNorm { .. }
         | Op::BatchNorm { .. }
-        | Op::LayerScale { .. } => Kind::Norms,
+        | Op::LayerScale { .. }
+        // Its only tensors are those of its norms.
+        | Op::Attention { .. } => Kind::Norms,
         _ if is_of_attention(graph, position) => Kind::Attention,
         _ => Kind::Mlp,
     }
 }
 
-/// An attention reads it, or it reads an attention.
+/// An attention reads it, behind a norm or not, or it reads an attention.
 fn is_of_attention(graph: &Graph, position: usize) -> bool {
     let is_read = graph.nodes.iter().any(|node| {
-        matches!(node.op, Op::Attention { .. }) && node.inputs.contains(&Operand::Node(position))
+        matches!(node.op, Op::Attention { .. })
+            && node.inputs.iter().any(|read| comes_from(graph, *read, position))
     });
     let reads = graph.nodes[position].inputs.iter().any(|operand| match *operand {
         Operand::Node(at) => matches!(graph.nodes[at].op, Op::Attention { .. }),
         Operand::Input => false,
     });
     is_read || reads
+}
+
+/// Whether an operand is what a node puts out, or the norm of it.
+fn comes_from(graph: &Graph, operand: Operand, position: usize) -> bool {
+    match operand {
+        Operand::Node(at) if matches!(graph.nodes[at].op, Op::RmsNorm { .. }) => {
+            graph.nodes[at].inputs.contains(&Operand::Node(position))
+        }
+        operand => operand == Operand::Node(position),
+    }
 }
 
 /// The layers between embeddings and head.

@@ -8,6 +8,7 @@ use super::{
     is_output,
     kernel::{self, Kernel},
     layer::{Layer, vector},
+    may_be_shifted,
     ridge::{Fit, Regression},
     rows::{self, Counted, Row, Window},
     sites::Site,
@@ -91,7 +92,7 @@ impl Fitter<'_> {
         let layer = Layer::of(&self.functions.graph.nodes[self.site.layer].op, &result.params);
         let now = rows::matrix(result.at(Operand::Node(self.site.point())), &wanted.rows);
         let mut residuals = &wanted.values - &now;
-        if is_output(self.functions.graph, self.site) {
+        if may_be_shifted(self.functions.graph, self.site) {
             centre_rows(&mut residuals);
         }
         let scale = self.scale(result, &layer);
@@ -173,6 +174,7 @@ impl Fitter<'_> {
                 Op::LayerScale { param } => {
                     vector(&result.params, &format!("{param}.gamma")).unwrap_or_default()
                 }
+                Op::Scale { factor } => vec![*factor; layer.outputs],
                 _ => continue,
             };
             scale

@@ -60,10 +60,9 @@ pub fn sites(graph: &Graph, rule: Rule) -> Vec<Site> {
         .map(|layer| readers.site(graph, layer))
         .filter(|site| match rule {
             Rule::Head => Some(site.layer) == head,
-            Rule::Writers => last_sum.is_none_or(|sum| {
-                is_sum(graph, &graph.nodes[site.point()].op, &graph.nodes[site.point()].inputs)
-                    || site.layer > sum
-            }),
+            Rule::Writers => {
+                last_sum.is_none_or(|sum| site.layer > sum || readers.writes(graph, site))
+            }
             Rule::Outside => !readers.feeds_attention(graph, site),
             Rule::Every => true,
         })
@@ -120,7 +119,7 @@ impl Readers {
             let is_first = path.len() == 1;
             match &graph.nodes[reader].op {
                 Op::BatchNorm { .. } if is_first => {}
-                Op::LayerScale { .. } | Op::Dropout { .. } => {}
+                Op::LayerScale { .. } | Op::Scale { .. } | Op::Dropout { .. } => {}
                 // The sum is the last: what comes after it is others' too.
                 Op::Add {} => {
                     path.push(reader);
@@ -134,9 +133,28 @@ impl Readers {
         Site { layer, path }
     }
 
+    /// Whether a layer writes into a residual sum, behind a norm of its own or not.
+    fn writes(&self, graph: &Graph, site: &Site) -> bool {
+        let point = &graph.nodes[site.point()];
+        if is_sum(graph, &point.op, &point.inputs) {
+            return true;
+        }
+        self.behind_norms(graph, site).any(|reader| matches!(graph.nodes[reader].op, Op::Add {}))
+    }
+
     fn feeds_attention(&self, graph: &Graph, site: &Site) -> bool {
-        let reads = |&reader: &usize| matches!(graph.nodes[reader].op, Op::Attention { .. });
-        self.0[site.point()].iter().any(reads)
+        let direct = self.0[site.point()].iter().copied();
+        direct
+            .chain(self.behind_norms(graph, site))
+            .any(|reader| matches!(graph.nodes[reader].op, Op::Attention { .. }))
+    }
+
+    /// Who reads the norms over channels that read a layer's point: of queries and keys, or before a sum.
+    fn behind_norms(&self, graph: &Graph, site: &Site) -> impl Iterator<Item = usize> {
+        let norms = self.0[site.point()].iter().filter(|reader| {
+            matches!(graph.nodes[**reader].op, Op::RmsNorm { .. } | Op::LayerNorm { .. })
+        });
+        norms.flat_map(|&norm| self.0[norm].iter().copied()).collect::<Vec<_>>().into_iter()
     }
 }
 
@@ -183,6 +201,24 @@ mod tests {
         // Two write into the sum; the stem is read by two, so its point is its own output.
         assert_eq!(found(&graph, Rule::Every), [(0, 0), (1, 2), (4, 7), (6, 7), (10, 10)]);
         assert_eq!(found(&graph, Rule::Writers), [(4, 7), (6, 7), (10, 10)]);
+    }
+
+    /// Norms of queries and keys, and behind the blocks: a layer is looked at before its norm.
+    #[test]
+    fn a_norm_may_stand_before_attention_or_a_sum() {
+        let config = json!({"input": {"kind": "tokens", "shape": [4]}, "nodes": [
+            {"op": "embedding", "param": "e"}, {"op": "linear", "param": "q"},
+            {"op": "rms_norm", "param": "qn"}, {"op": "linear", "param": "k", "inputs": ["e"]},
+            {"op": "linear", "param": "v", "inputs": ["e"]},
+            {"op": "attention", "heads": 2, "inputs": ["qn", "k", "v"], "id": "at"},
+            {"op": "linear", "param": "o"}, {"op": "rms_norm", "param": "n"},
+            {"op": "add", "inputs": ["n", "e"], "id": "x"}, {"op": "linear", "param": "up"},
+            {"op": "silu"}, {"op": "linear", "param": "down"}, {"op": "scale", "factor": 0.5, "id": "s"},
+            {"op": "add", "inputs": ["s", "x"]},
+            {"op": "select_token"}, {"op": "linear", "param": "fc"}]});
+        let graph = Graph::from_document(&config).unwrap();
+        assert_eq!(found(&graph, Rule::Outside), [(6, 6), (9, 9), (11, 13), (15, 15)]);
+        assert_eq!(found(&graph, Rule::Writers), [(6, 6), (11, 13), (15, 15)]);
     }
 
     #[test]

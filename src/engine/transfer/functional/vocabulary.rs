@@ -11,9 +11,9 @@ use rayon::prelude::*;
 use super::{
     Functions, LayerFit,
     fitter::held_back,
-    is_output,
     kernel::{Errors, Kernel},
     layer::{Layer, vector},
+    may_be_shifted,
     rows::{self, Counted, Row},
     sites::Site,
     store::FittedLayer,
@@ -38,7 +38,7 @@ pub fn is_vocabulary(functions: &Functions, site: &Site) -> bool {
     let op = &functions.graph.nodes[site.layer].op;
     let is_plain = matches!(op, Op::Linear { transposed: false, .. });
     is_plain
-        && is_output(functions.graph, site)
+        && may_be_shifted(functions.graph, site)
         && Layer::of(op, functions.new_base).outputs >= LEAST_OUTPUTS
 }
 

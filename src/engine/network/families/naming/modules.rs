@@ -22,7 +22,7 @@ const MODULES: [(&str, &str); 8] = [
 /// By `model_type`, the prefix of the linear layers that are stored `[in, out]`.
 const TRANSPOSED: [(&str, &str); 1] = [("gpt2", "transformer.h.")];
 /// By `model_type`, the embedding of tokens.
-const VOCABULARIES: [(&str, &str); 7] = [
+const VOCABULARIES: [(&str, &str); 19] = [
     ("bert", "bert.embeddings.word_embeddings.weight"),
     ("roberta", "roberta.embeddings.word_embeddings.weight"),
     ("distilbert", "distilbert.embeddings.word_embeddings.weight"),
@@ -30,6 +30,18 @@ const VOCABULARIES: [(&str, &str); 7] = [
     ("llama", "model.embed_tokens.weight"),
     ("mistral", "model.embed_tokens.weight"),
     ("qwen2", "model.embed_tokens.weight"),
+    ("qwen3", "model.embed_tokens.weight"),
+    ("smollm3", "model.embed_tokens.weight"),
+    ("olmo2", "model.embed_tokens.weight"),
+    ("olmo3", "model.embed_tokens.weight"),
+    ("gemma", "model.embed_tokens.weight"),
+    ("gemma2", "model.embed_tokens.weight"),
+    ("gemma3_text", "model.embed_tokens.weight"),
+    ("phi3", "model.embed_tokens.weight"),
+    ("granite", "model.embed_tokens.weight"),
+    ("glm4", "model.embed_tokens.weight"),
+    ("gpt_neox", "gpt_neox.embed_in.weight"),
+    ("modernbert", "model.embeddings.tok_embeddings.weight"),
 ];
 /// Whether a linear layer's weight is `[in, out]`.
 pub fn is_transposed(config: &Value, module: &str) -> bool {

@@ -173,73 +173,57 @@ pub const GPT2: Settings = Settings {
     ],
 };
 
-/// What every family of Llama's kind reads. Their neutral keys stand with each family, where a test
-/// looks for them.
-const LLAMA_LIKE: Settings = Settings {
+pub const MODERNBERT: Settings = Settings {
     extends: None,
     read: &[
         "num_attention_heads",
-        "num_key_value_heads",
         "num_hidden_layers",
-        "rms_norm_eps",
-        "hidden_act",
+        "norm_eps",
+        "hidden_activation",
+        "classifier_activation",
+        "classifier_pooling",
         "max_position_embeddings",
-        "rope_theta",
-        "rope_scaling",
-        "rope_parameters",
-        "tie_word_embeddings",
-    ],
-    tensors: &["hidden_size", "intermediate_size", "head_dim"],
-    neutral: &[],
-    only: &[("partial_rotary_factor", &["1", "1.0"]), ("is_causal", &["true"])],
-};
-
-pub const LLAMA: Settings = Settings {
-    extends: Some(&LLAMA_LIKE),
-    read: &[],
-    tensors: &["attention_bias", "mlp_bias"],
-    // Windows are other families': Llama reads none.
-    neutral: &["attention_dropout", "sliding_window", "use_sliding_window", "max_window_layers"],
-    only: &[],
-};
-
-pub const MISTRAL: Settings = Settings {
-    extends: Some(&LLAMA_LIKE),
-    read: &["sliding_window"],
-    tensors: &[],
-    neutral: &["attention_dropout"],
-    only: &[("attention_bias", &["false"])],
-};
-
-pub const QWEN2: Settings = Settings {
-    extends: Some(&LLAMA_LIKE),
-    read: &[
-        "sliding_window",
-        "use_sliding_window",
-        // Which layers have the window: none is read beyond it.
         "layer_types",
-        "max_window_layers",
+        "global_attn_every_n_layers",
+        "local_attention",
+        "global_rope_theta",
+        "local_rope_theta",
+        "rope_parameters",
     ],
-    tensors: &[],
-    neutral: &["attention_dropout"],
-    only: &[("use_mrope", &["false"])],
-};
-
-/// What stands in `rope_scaling` or `rope_parameters`, beside what the kind of scaling reads.
-pub const ROPE: Settings = Settings {
-    extends: None,
-    read: &[
-        "rope_type",
-        "type",
-        "rope_theta",
-        "factor",
-        "low_freq_factor",
-        "high_freq_factor",
-        "original_max_position_embeddings",
+    tensors: &[
+        "hidden_size",
+        "intermediate_size",
+        "norm_bias",
+        "attention_bias",
+        "mlp_bias",
+        "classifier_bias",
     ],
-    tensors: &[],
-    neutral: &[],
-    only: &[("partial_rotary_factor", &["1", "1.0"])],
+    neutral: &[
+        "attention_dropout",
+        "embedding_dropout",
+        "mlp_dropout",
+        "classifier_dropout",
+        "initializer_cutoff_factor",
+        "tie_word_embeddings",
+        // Of the head that predicts words.
+        "decoder_bias",
+        "sparse_prediction",
+        "sparse_pred_ignore_index",
+        // The same sums by other kernels.
+        "deterministic_flash_attn",
+        "reference_compile",
+        "repad_logits_with_grad",
+        // Of BERT's configuration: nobody reads it.
+        "layer_norm_eps",
+    ],
+    only: &[
+        ("position_embedding_type", &["\"absolute\""]),
+        ("rope_scaling", &[]),
+        ("head_dim", &[]),
+        // Another name of half of `local_attention`, which it would replace.
+        ("sliding_window", &[]),
+        ("is_causal", &["false"]),
+    ],
 };
 
 pub const VIT: Settings = Settings {

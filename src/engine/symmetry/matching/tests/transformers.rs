@@ -12,6 +12,10 @@ enum Projection {
     Transposed,
     /// Two key/value heads with rotary positions.
     Grouped,
+    /// One tensor, head by head, of which rotary positions turn two dimensions each.
+    Heads,
+    /// One tensor of unequal parts with norms that heads share, and a fused MLP.
+    Uneven,
 }
 
 const WIDTH: usize = 24;
@@ -38,14 +42,24 @@ fn transformer(projection: Projection, depth: usize) -> (Graph, Signature) {
             tensors.push((name(&format!("{part}.bias")), vec![sizes[0]]));
         };
         nodes.push(json!({"op": "layer_norm", "param": name("norm1"), "inputs": [stream]}));
-        let (norm, kv) =
-            (name("norm1"), if matches!(projection, Projection::Grouped) { 2 } else { HEADS });
+        let is_grouped = matches!(projection, Projection::Grouped | Projection::Uneven);
+        let (norm, kv) = (name("norm1"), if is_grouped { 2 } else { HEADS });
         let mut attention =
             json!({"op": "attention", "heads": HEADS, "kv_heads": kv, "id": name("attention")});
         match projection {
             Projection::Fused => linear(&mut nodes, "qkv", &norm, [3 * WIDTH, WIDTH]),
             Projection::Transposed => {
                 nodes.push(json!({"op": "linear", "param": name("qkv"), "transposed": true}));
+            }
+            Projection::Heads => {
+                linear(&mut nodes, "qkv", &norm, [3 * WIDTH, WIDTH]);
+                attention["fused"] = json!("heads");
+                attention["rotary"] = json!({"dims": 2});
+            }
+            Projection::Uneven => {
+                linear(&mut nodes, "qkv", &norm, [(HEADS + 2 * kv) * SIZE, WIDTH]);
+                attention["head_norms"] =
+                    json!({"queries": name("q_norm"), "keys": name("k_norm")});
             }
             Projection::Separate | Projection::Grouped => {
                 for (part, heads) in [("q", HEADS), ("k", kv), ("v", kv)] {
@@ -61,16 +75,33 @@ fn transformer(projection: Projection, depth: usize) -> (Graph, Signature) {
         linear(&mut nodes, "out", &name("attention"), [WIDTH, WIDTH]);
         nodes.push(json!({"op": "add", "id": name("middle"), "inputs": [stream, name("out")]}));
         nodes.push(json!({"op": "layer_norm", "param": name("norm2")}));
-        linear(&mut nodes, "up", &name("norm2"), [32, WIDTH]);
-        linear(&mut nodes, "gate", &name("norm2"), [32, WIDTH]);
+        let mut up = name("up");
+        if matches!(projection, Projection::Uneven) {
+            linear(&mut nodes, "fused", &name("norm2"), [64, WIDTH]);
+            up = name("second");
+            let split = |part, id: &str| {
+                let read = [name("fused")];
+                json!({"op": "split", "parts": 2, "part": part, "inputs": read, "id": id})
+            };
+            nodes.push(split(1, &up));
+            nodes.push(split(0, &name("first")));
+        } else {
+            linear(&mut nodes, "up", &name("norm2"), [32, WIDTH]);
+            linear(&mut nodes, "gate", &name("norm2"), [32, WIDTH]);
+        }
         nodes.push(json!({"op": "silu", "id": name("silu")}));
-        nodes.push(json!({"op": "gate", "id": name("both"), "inputs": [name("silu"), name("up")]}));
+        nodes.push(json!({"op": "gate", "id": name("both"), "inputs": [name("silu"), up]}));
         linear(&mut nodes, "down", &name("both"), [WIDTH, 32]);
         stream = name("end");
         nodes.push(json!({"op": "add", "id": stream, "inputs": [name("middle"), name("down")]}));
         for norm in ["norm1", "norm2"] {
             tensors.push((name(&format!("{norm}.weight")), vec![WIDTH]));
             tensors.push((name(&format!("{norm}.bias")), vec![WIDTH]));
+        }
+        if matches!(projection, Projection::Uneven) {
+            for norm in ["q_norm", "k_norm"] {
+                tensors.push((name(&format!("{norm}.weight")), vec![SIZE]));
+            }
         }
         if matches!(projection, Projection::Transposed) {
             tensors.push((name("qkv.weight"), vec![WIDTH, 3 * WIDTH]));
@@ -84,8 +115,14 @@ fn transformer(projection: Projection, depth: usize) -> (Graph, Signature) {
     (Graph::from_document(&json!({"input": input, "nodes": nodes})).unwrap(), signature(&tensors))
 }
 
-const ALL: [Projection; 4] =
-    [Projection::Separate, Projection::Fused, Projection::Transposed, Projection::Grouped];
+const ALL: [Projection; 6] = [
+    Projection::Separate,
+    Projection::Fused,
+    Projection::Transposed,
+    Projection::Grouped,
+    Projection::Heads,
+    Projection::Uneven,
+];
 
 #[test]
 fn groups_are_the_stream_the_heads_and_the_hidden_units() {
@@ -103,6 +140,9 @@ fn groups_are_the_stream_the_heads_and_the_hidden_units() {
     assert_eq!(named(Projection::Transposed), (fused.to_owned(), 1));
     let grouped = "words 24, 0.q 24, 0.k 12, 0.v 12, 0.up 32, 0.out.input 24";
     assert_eq!(named(Projection::Grouped), (grouped.to_owned(), 1));
+    assert_eq!(named(Projection::Heads), (fused.to_owned(), 1));
+    let uneven = "words 24, 0.qkv.q 24, 0.qkv.k 12, 0.qkv.v 12, 0.fused.0 32, 0.out.input 24";
+    assert_eq!(named(Projection::Uneven), (uneven.to_owned(), 1));
 }
 
 /// Without rotary positions a key's bias adds the same to every score of a query.
@@ -114,7 +154,7 @@ fn biases_of_keys_follow_their_channels_and_take_no_part_in_the_matching() {
         let free: &[(&str, std::ops::Range<usize>)] = match projection {
             Projection::Separate => &[("0.k.bias", 0..WIDTH)],
             Projection::Fused | Projection::Transposed => &[("0.qkv.bias", WIDTH..2 * WIDTH)],
-            Projection::Grouped => &[],
+            Projection::Grouped | Projection::Heads | Projection::Uneven => &[],
         };
         let found: Vec<_> =
             symmetry.free.iter().map(|(name, range)| (name.as_str(), range.clone())).collect();
@@ -142,6 +182,67 @@ fn biases_of_keys_follow_their_channels_and_take_no_part_in_the_matching() {
             assert_ne!(moved.bytes(), source[*name].bytes(), "it follows its channels");
         }
     }
+}
+
+/// Dimensions that rotary positions turn, and those of a norm that all heads share, stay in place.
+#[test]
+fn dimensions_that_are_told_apart_do_not_move() {
+    for (projection, fixed) in [
+        (Projection::Separate, 0),
+        (Projection::Heads, 2),
+        (Projection::Grouped, SIZE),
+        (Projection::Uneven, SIZE),
+    ] {
+        let (graph, signature) = transformer(projection, 1);
+        let symmetry = Symmetry::derive(&graph, &signature).unwrap();
+        assert_eq!(symmetry.attentions[0].fixed_dimensions, fixed, "{projection:?}");
+        let mut rng = ChaCha8Rng::seed_from_u64(24);
+        let queries = symmetry.attentions[0].queries;
+        let permutation = Permutation::random(&symmetry, &mut rng);
+        for (dimension, from) in permutation.sigma(queries).iter().enumerate() {
+            let stays = *from as usize % SIZE == dimension % SIZE;
+            assert!(stays || dimension % SIZE >= fixed, "{projection:?}");
+        }
+    }
+}
+
+/// What is cut in two ways, or read whole as well, does not move.
+#[test]
+fn a_fused_space_that_is_read_otherwise_too_stays() {
+    let groups = |more: Value| {
+        let mut nodes = vec![
+            json!({"op": "linear", "param": "both"}),
+            json!({"op": "split", "parts": 2, "part": 0, "id": "first"}),
+            json!({"op": "split", "parts": 2, "part": 1, "inputs": ["both"], "id": "second"}),
+            json!({"op": "gate", "inputs": ["first", "second"], "id": "g"}),
+        ];
+        nodes.extend(more.as_array().unwrap().clone());
+        let graph = Graph::from_document(
+            &json!({"input": {"kind": "features", "shape": [5]}, "nodes": nodes}),
+        );
+        let tensors = [
+            ("both.weight".to_owned(), vec![12, 5]),
+            ("a.weight".into(), vec![3, 6]),
+            ("b.weight".into(), vec![3, 12]),
+        ];
+        let names: Vec<&str> =
+            nodes.iter().filter_map(|node| Some(node["param"].as_str()?)).collect();
+        let used = tensors
+            .into_iter()
+            .filter(|(name, _)| names.iter().any(|used| name.starts_with(&format!("{used}."))));
+        let symmetry =
+            Symmetry::derive(&graph.unwrap(), &signature(&used.collect::<Vec<_>>())).unwrap();
+        symmetry.groups.iter().map(|group| group.units).collect::<Vec<_>>()
+    };
+    assert_eq!(groups(json!([{"op": "linear", "param": "a"}])), [6]);
+    // Read whole by a layer, the parts still move together.
+    let whole = json!([{"op": "linear", "param": "a"},
+        {"op": "linear", "param": "b", "inputs": ["both"]}, {"op": "add", "inputs": ["a", "b"], "id": "s"}]);
+    assert_eq!(groups(whole), [6]);
+    let otherwise = json!([{"op": "linear", "param": "a"},
+        {"op": "split", "parts": 4, "part": 0, "inputs": ["both"], "id": "quarter"},
+        {"op": "add", "inputs": ["a", "quarter"], "id": "s"}]);
+    assert_eq!(groups(otherwise), Vec::<usize>::new());
 }
 
 /// Both starts of weight matching, at the depth of a real network.

@@ -59,6 +59,48 @@ fn a_transformer_of_token_ids() {
     check_on(&graph, &shapes, &batch);
 }
 
+/// Options of attention, parts of fused layers, constants and caps.
+#[test]
+fn a_decoder_of_today() {
+    let nodes = json!([
+        {"op":"embedding","param":"words"},
+        {"op":"scale","factor":1.5,"id":"x"},
+        {"op":"rms_norm","param":"n1","unit_offset":true},
+        {"op":"linear","param":"qkv"},
+        {"op":"attention","heads":2,"kv_heads":1,"causal":true,"mask":true,"window":2,
+         "rotary":{"theta":50.0,"dims":2,"interleaved":true,"attention_factor":1.2},
+         "head_norms":{"queries":"qn","keys":"kn","unit_offset":true},
+         "scale":0.7,"soft_cap":0.8,"inputs":["qkv","input"],"id":"a"},
+        {"op":"linear","param":"o"},
+        {"op":"add","inputs":["o","x"],"id":"y"},
+        {"op":"linear","param":"both"},
+        {"op":"split","parts":2,"part":0,"inputs":["both"],"id":"gate"},
+        {"op":"silu","id":"act"},
+        {"op":"split","parts":2,"part":1,"inputs":["both"],"id":"up"},
+        {"op":"gate","inputs":["act","up"],"id":"g"},
+        {"op":"linear","param":"fused"},
+        {"op":"attention","heads":2,"fused":"heads","mask":true,"window":3,"inputs":["fused","input"],"id":"b"},
+        {"op":"mean_tokens","inputs":["b","input"]},
+        {"op":"linear","param":"head"},
+        {"op":"soft_cap","cap":0.9}]);
+    let shapes: [(&str, &[usize]); 11] = [
+        ("words.weight", &[7, 4]),
+        ("n1.weight", &[4]),
+        ("qkv.weight", &[12, 4]),
+        ("qkv.bias", &[12]),
+        ("qn.weight", &[3]),
+        ("kn.weight", &[3]),
+        ("o.weight", &[4, 6]),
+        ("both.weight", &[10, 4]),
+        ("fused.weight", &[12, 5]),
+        ("head.weight", &[3, 4]),
+        ("head.bias", &[3]),
+    ];
+    let graph = testing::token_graph(6, nodes);
+    let batch = testing::random_ids(5, 7, testing::random_batch(&[1], 6, 3, 1), 4);
+    check_on(&graph, &shapes, &batch);
+}
+
 /// A causal language model whose output matrix is its embedding.
 fn language_model() -> (Graph, [(&'static str, &'static [usize]); 7]) {
     let nodes = json!([

@@ -1,0 +1,164 @@
+//! Attention: the sizes of its heads, and the options that must fit them.
+
+use super::{Resolved, Resolver};
+use crate::network::{
+    error::GraphError,
+    op::{FusedOrder, HeadNorms, Op, Rotary},
+    program::{
+        Layer,
+        layer::{self, Attention, Norm, NormKind},
+    },
+};
+
+/// What is read beside the ids.
+enum Operands {
+    /// Widths of queries, keys and values.
+    Separate([usize; 3]),
+    /// The width of one tensor of all three.
+    Fused(usize),
+}
+
+impl Resolver<'_> {
+    pub(super) fn attention(&self) -> Result<Resolved, GraphError> {
+        let Op::Attention {
+            heads,
+            kv_heads,
+            causal,
+            mask,
+            rotary,
+            fused,
+            head_norms,
+            window,
+            scale,
+            soft_cap,
+        } = &self.node.op
+        else {
+            return Err(self.fault("is no attention"));
+        };
+        let (heads, kv_heads) = (*heads, kv_heads.unwrap_or(*heads));
+        let operands = self.operands(*mask)?;
+        let head_size = self.head_size(heads, kv_heads, &operands)?;
+
+        if *fused == FusedOrder::Heads
+            && (heads != kv_heads || matches!(operands, Operands::Separate(_)))
+        {
+            let detail = "fused by heads needs one input and as many kv_heads as heads";
+            return Err(self.fault(detail));
+        }
+        if let Some(rotary) = rotary {
+            self.check_rotary(rotary, head_size)?;
+        }
+        let numbers = [("scale", scale), ("soft_cap", soft_cap)];
+        if let Some((name, _)) = numbers
+            .iter()
+            .find(|(_, number)| number.is_some_and(|number| !(number.is_finite() && number > 0.0)))
+        {
+            return Err(self.fault(format!("{name} must be above 0")));
+        }
+        if *window == Some(0) {
+            return Err(self.fault("window must be above 0"));
+        }
+
+        let attention = Attention {
+            heads,
+            kv_heads,
+            head_size,
+            causal: *causal,
+            mask: *mask,
+            rotary: rotary.clone(),
+            fused: *fused,
+            head_norms: head_norms
+                .as_ref()
+                .map(|norms| self.head_norms(norms, head_size))
+                .transpose()?,
+            window: *window,
+            scale: scale.unwrap_or_else(|| (head_size as f64).sqrt().recip()),
+            soft_cap: *soft_cap,
+        };
+        let [tokens, _] = self.tokens(0)?;
+        let output = vec![tokens, heads * head_size];
+        Ok(Resolved { layer: Layer::Attention(attention), output })
+    }
+
+    fn operands(&self, mask: bool) -> Result<Operands, GraphError> {
+        let [tokens, width] = self.tokens(0)?;
+        let count = self.inputs.len() - usize::from(mask).min(self.inputs.len());
+        if mask {
+            self.check_ids_of(tokens, count)?;
+        }
+        match count {
+            1 => Ok(Operands::Fused(width)),
+            3 => Ok(Operands::Separate([width, self.tokens(1)?[1], self.tokens(2)?[1]])),
+            _ => Err(self.fault("reads [q, k, v] or one fused [q|k|v], and with mask the ids")),
+        }
+    }
+
+    /// Channels of one head; the inputs must have the widths of the heads.
+    fn head_size(
+        &self,
+        heads: usize,
+        kv_heads: usize,
+        operands: &Operands,
+    ) -> Result<usize, GraphError> {
+        if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
+            return Err(self.fault(format!("{kv_heads} kv_heads must divide {heads} heads")));
+        }
+
+        // Heads that the fused channels are of.
+        let all = kv_heads.saturating_mul(2).saturating_add(heads);
+        let (size, fits) = match operands {
+            Operands::Separate([queries, keys, values]) => {
+                let size = queries / heads;
+                let kv_width = size * kv_heads;
+                (size, size * heads == *queries && [*keys, *values] == [kv_width; 2])
+            }
+            Operands::Fused(width) => (width / all, width.is_multiple_of(all)),
+        };
+        if !fits || size == 0 {
+            let detail =
+                format!("{heads} heads and {kv_heads} kv_heads do not fit {:?}", self.inputs);
+            return Err(self.fault(detail));
+        }
+        Ok(size)
+    }
+
+    fn check_rotary(&self, rotary: &Rotary, head_size: usize) -> Result<(), GraphError> {
+        let dims = rotary.dims.unwrap_or(head_size);
+        if !dims.is_multiple_of(2) || dims == 0 {
+            return Err(self.fault("rotary needs heads of an even size, or an even number of dims"));
+        }
+        if dims > head_size {
+            return Err(self.fault(format!("rotary turns {dims} dims of heads of {head_size}")));
+        }
+        if let Some(longrope) = &rotary.longrope {
+            let factors = [&longrope.short_factor, &longrope.long_factor];
+            if factors.iter().any(|factors| factors.len() != dims / 2) {
+                let detail = format!("longrope needs {} short and long factors", dims / 2);
+                return Err(self.fault(detail));
+            }
+        }
+        Ok(())
+    }
+
+    fn head_norms(
+        &self,
+        norms: &HeadNorms,
+        head_size: usize,
+    ) -> Result<layer::HeadNorms, GraphError> {
+        Ok(layer::HeadNorms {
+            queries: self.head_norm(&norms.queries, norms, head_size)?,
+            keys: self.head_norm(&norms.keys, norms, head_size)?,
+        })
+    }
+
+    fn head_norm(
+        &self,
+        param: &str,
+        norms: &HeadNorms,
+        head_size: usize,
+    ) -> Result<Norm, GraphError> {
+        let &HeadNorms { eps, unit_offset, .. } = norms;
+        let weight = self.needed_vector(format!("{param}.weight"), head_size)?;
+        Ok(Norm { kind: NormKind::RootMeanSquare { unit_offset }, weight, bias: None, eps })
+    }
+}
