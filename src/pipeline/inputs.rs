@@ -4,6 +4,7 @@
 
 pub mod adopted_head;
 pub mod bases;
+pub mod by_names;
 mod computation;
 pub mod read;
 pub mod shared_rows;
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     artifacts::{Access, InputFile, Model, dataset::Reading},
-    contract::spec::Data,
+    contract::{report::Network, spec::Data},
     engine::{
         network::{Graph, Naming},
         symmetry::Symmetry,
@@ -95,6 +96,7 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
         notes,
     } = bases::read(job, access, &mut files)?;
     let signature = target.checkpoint.signature();
+    by_names::check(spec, &read::graph("/target/base", &target.folder, &signature, None)?)?;
     let stated = match spec.data.as_ref().and_then(|data| data.preprocess.as_ref()) {
         Some(_) => None,
         None => Stated::of(access.storage, "/target/base", &target.folder)?,
@@ -142,6 +144,11 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
 }
 
 impl Inputs {
+    /// What is known of the new base's network.
+    pub fn network(&self) -> Network {
+        by_names::network(&self.graph)
+    }
+
     /// Where the data have no labels, the old tuned model's predictions take their place.
     fn label_data(&mut self, job: &Job) -> Result<(), Failure> {
         if !self.splits.unlabelled.is_any() {
@@ -168,6 +175,9 @@ impl Inputs {
     }
 
     fn check_data(&self, data: Option<&Data>) -> Result<(), Failure> {
+        if self.graph.by_names().is_some() {
+            return Ok(()); // there are none: see `by_names::check`
+        }
         let target = failure::graph("/target/base", &self.target.folder.location.to_string());
         let learner = Learner::new(&self.graph, &self.signature, device()).map_err(target)?;
         let splits = &self.splits;

@@ -75,6 +75,9 @@ fn measured(
 ) -> Result<Value, Failure> {
     let (model, _) = read::model(access, "", model_uri, &mut Vec::new())?;
     let signature = model.checkpoint.signature();
+    read::graph("", &model.folder, &signature, None)?
+        .check_wired()
+        .map_err(failure::graph("", model_uri))?;
     let stated = match preprocess {
         Some(_) => None,
         None => Stated::of(access.storage, "", &model.folder)?,

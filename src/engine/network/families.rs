@@ -158,11 +158,11 @@ const fn llama_like(
 impl Graph {
     /// The graph that a `config.json` names: `"model_type": "graph"` spells it out, an
     /// `"architecture"` as timm writes it (`resnet18`, `resnet18.a1_in1k`) or another `model_type`,
-    /// Hugging Face's, picks a known family.
+    /// Hugging Face's, picks a known family. Of an architecture that no builder knows, and of a known family's
+    /// body with a head that it does not read, the graph is one opaque node ([`Graph::by_names`]).
     ///
     /// # Errors
-    /// A malformed document, a configuration that names nothing, an unknown architecture, a tensor
-    /// missing from which the builder reads a size.
+    /// A malformed document, packed weights, a tensor missing from which the builder reads a size.
     pub fn from_config(config: &Value, signature: &Signature) -> Result<Self, GraphError> {
         Self::build(Source { config, signature, sample: None })
     }
@@ -196,22 +196,24 @@ impl Graph {
         let by_type = MODEL_TYPES.iter().find(|family| config["model_type"] == family.model_type);
         if let Some(family) = by_type {
             settings::check(config, family.settings)?;
-            return (family.build)(&source);
+            return match (family.build)(&source) {
+                Err(GraphError::UnknownArchitecture { name, known }) => {
+                    source.by_names(&name, known)
+                }
+                built => built,
+            };
         }
 
         // timm writes an architecture, and beside it whatever its user added.
         if let Some(name) = config["model_type"].as_str()
             && config["architecture"].is_null()
         {
-            return Err(GraphError::UnknownArchitecture {
-                name: name.to_owned(),
-                known: MODEL_TYPES.map(|family| family.model_type).join(", "),
-            });
+            return source.by_names(name, MODEL_TYPES.map(|family| family.model_type).join(", "));
         }
         let Some(full) = config["architecture"].as_str() else {
-            let detail = "names no network; give \"model_type\": \"graph\" with its nodes, or an \
-                          \"architecture\" such as \"resnet18\"";
-            return Err(GraphError::Malformed { detail: detail.into() });
+            // diffusers writes the class.
+            let class = config["_class_name"].as_str().or(config["architectures"][0].as_str());
+            return source.by_names(class.unwrap_or("(none)"), known());
         };
         // timm appends the training recipe after a dot.
         let name = full.split('.').next().unwrap_or(full);
@@ -221,12 +223,23 @@ impl Graph {
 
         match FAMILIES.iter().find(|(known, _)| *known == name) {
             Some((_, build)) => build(&source),
-            None => Err(GraphError::UnknownArchitecture {
-                name: full.to_owned(),
-                known: FAMILIES.map(|(known, _)| known).join(", ") + ", vit_*",
-            }),
+            None => source.by_names(full, FAMILIES.map(|(known, _)| known).join(", ") + ", vit_*"),
         }
     }
+}
+
+impl Source<'_> {
+    /// The network by its tensors' names alone.
+    fn by_names(&self, name: &str, known: String) -> Result<Graph, GraphError> {
+        Graph::of_names(name, known, self.config, self.signature)
+    }
+}
+
+/// Every architecture that a builder knows.
+fn known() -> String {
+    let types = MODEL_TYPES.iter().map(|family| family.model_type);
+    let names = FAMILIES.iter().map(|(name, _)| *name);
+    types.chain(names).collect::<Vec<_>>().join(", ") + ", vit_*"
 }
 
 #[cfg(test)]
@@ -250,13 +263,22 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_must_name_a_known_network() {
+    fn a_configuration_of_no_known_network_is_one_by_names() {
+        let name = |config: Value| {
+            let graph = Graph::from_config(&config, &Signature::new()).expect("a network by names");
+            graph.by_names().map(|network| network.name.clone())
+        };
+        assert_eq!(name(json!({})).as_deref(), Some("(none)"));
+        assert_eq!(name(json!({"_class_name": "A", "model": 1})).as_deref(), Some("A"));
+        assert_eq!(name(json!({"architecture": "resnext50"})).as_deref(), Some("resnext50"));
+        let tokens = json!({"model_type": "bert", "architectures": ["BertForTokenClassification"]});
+        assert_eq!(name(tokens).as_deref(), Some("BertForTokenClassification"));
+
         let code = |config: Value| {
             Graph::from_config(&config, &Signature::new()).expect_err("no such network").code()
         };
-        assert_eq!(code(json!({})), "malformed_config");
-        assert_eq!(code(json!({"architecture":"resnext50"})), "unknown_architecture");
         assert_eq!(code(json!({"architecture":"resnet18"})), "missing_tensor");
+        assert_eq!(code(json!({"model_type": "bert", "new_key": 1})), "malformed_config");
         let conv = signature(&[("conv1.weight", &[8, 3, 7, 7])], &[]);
         let config = json!({"architecture":"resnet18","input_size":[64]});
         assert_eq!(Graph::from_config(&config, &conv).unwrap_err().code(), "malformed_config");

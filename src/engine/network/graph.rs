@@ -6,7 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::op::{Op, ParamUse, Role, Rotary};
+use super::{
+    by_names::ByNames,
+    error::GraphError,
+    op::{Op, ParamUse, Role, Rotary},
+};
 
 /// A network: nodes in an order in which each reads only what stands before it. The last node is
 /// the output.
@@ -85,6 +89,22 @@ pub enum Operand {
 }
 
 impl Graph {
+    /// The network where only its tensors are known: nothing can be computed with it.
+    pub fn by_names(&self) -> Option<&ByNames> {
+        match self.nodes.as_slice() {
+            [Node { op: Op::Opaque { network }, .. }] => Some(network),
+            _ => None,
+        }
+    }
+
+    /// Refuses a network of which only the tensors are known.
+    ///
+    /// # Errors
+    /// [`GraphError::UnknownArchitecture`].
+    pub fn check_wired(&self) -> Result<(), GraphError> {
+        self.by_names().map_or(Ok(()), |network| Err(network.unknown()))
+    }
+
     /// Every tensor of the graph with the node that reads it, in graph order. A tied tensor appears
     /// once for each reader.
     pub fn params(&self) -> impl Iterator<Item = (usize, ParamUse)> + '_ {
@@ -148,6 +168,13 @@ impl Graph {
     }
 
     fn first_difference(&self, other: &Self) -> Option<String> {
+        if let (Some(own), Some(other)) = (self.by_names(), other.by_names()) {
+            return own.difference(other);
+        }
+        if self.by_names().is_some() != other.by_names().is_some() {
+            let detail = "the architecture is known for one of them alone, by their config.json";
+            return Some(detail.to_owned());
+        }
         if self.task != other.task {
             return Some(format!("the task is {:?} here and {:?} there", self.task, other.task));
         }

@@ -4,8 +4,11 @@ mod defaults;
 mod tensors;
 mod values;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::by_names::ByNames;
 pub use tensors::{Axis, ParamUse, Role};
 pub use values::{Llama3Scaling, Pair, Position, Rotary};
 
@@ -165,6 +168,12 @@ pub enum Op {
     LayerScale {
         param: String,
     },
+    /// A whole network of which the tensors are known and nothing else. It stands alone in its graph, and no
+    /// document spells it out.
+    #[serde(skip)]
+    Opaque {
+        network: Arc<ByNames>,
+    },
 }
 
 impl Op {
@@ -198,10 +207,11 @@ impl Op {
             Self::SelectToken { .. } => "select_token",
             Self::MeanTokens {} => "mean_tokens",
             Self::LayerScale { .. } => "layer_scale",
+            Self::Opaque { .. } => "opaque",
         }
     }
 
-    /// Every op name, for messages.
+    /// The name of every op that a document may have, for messages.
     pub const NAMES: [&'static str; 27] = [
         "linear",
         "conv2d",

@@ -123,6 +123,18 @@ impl Naming {
             .collect()
     }
 
+    /// The naming of the same file where its tensors are called otherwise inside: `inside` has their names so far,
+    /// `rename` gives the new ones.
+    #[must_use]
+    pub fn renamed_inside(&self, inside: &Signature, rename: impl Fn(&str) -> String) -> Self {
+        let outside = inside.keys().filter_map(|name| {
+            let file = self.outside.get(name).unwrap_or(name);
+            let inside = rename(name);
+            (inside != *file).then(|| (inside, file.clone()))
+        });
+        Self { outside: outside.collect(), ..self.clone() }
+    }
+
     /// The copy of a tied tensor that is none: the file and its configuration contradict each other.
     pub fn untied(&self, file: &Checkpoint) -> Option<&str> {
         let (copy, original) = self.copy.as_ref()?;

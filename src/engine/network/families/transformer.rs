@@ -85,22 +85,29 @@ impl Source<'_> {
     }
 
     /// The head must be this one.
+    ///
+    /// # Errors
+    /// [`GraphError::UnknownArchitecture`] for another, a regression's or a reward's, or one of several labels.
     pub(super) fn head(&self, suffix: &str) -> Result<(), GraphError> {
-        self.only("problem_type", &["single_label_classification".into()])?;
+        let known = format!("…{suffix} of two classes or more");
+        let class = self.config["architectures"][0].as_str();
+        let unknown = |what: &str| {
+            let class = class.unwrap_or("a classifier");
+            let name = format!("{class}{what}");
+            Err(GraphError::UnknownArchitecture { name, known: known.clone() })
+        };
+        if self.only("problem_type", &["single_label_classification".into()]).is_err() {
+            return unknown(&format!(" of problem_type {}", self.config["problem_type"]));
+        }
         let labels = self.config["num_labels"].as_u64();
         let named = self.config["id2label"].as_object().map(serde_json::Map::len);
         if labels == Some(1) || named == Some(1) {
-            let detail = "num_labels: 1 is a regression or a reward, which is not supported: there are no \
-                          classes to tell apart";
-            return Err(malformed(detail.into()));
+            return unknown(" of one label, a regression or a reward");
         }
-
-        match self.config["architectures"][0].as_str() {
-            Some(name) if !name.ends_with(suffix) => {
-                Err(malformed(format!("architectures: {name:?} is not supported, only …{suffix}")))
-            }
-            _ => Ok(()),
+        if class.is_some_and(|name| !name.ends_with(suffix)) {
+            return unknown("");
         }
+        Ok(())
     }
 
     /// The task of a causal model: `language` names the head that predicts the next token.
@@ -108,10 +115,8 @@ impl Source<'_> {
         match self.config["architectures"][0].as_str() {
             Some(name) if name.ends_with(language) => Ok(Task::NextToken),
             Some(name) if !name.ends_with(CLASSIFIER) => {
-                let detail = format!(
-                    "architectures: {name:?} is not supported, only …{CLASSIFIER} and …{language}"
-                );
-                Err(malformed(detail))
+                let known = format!("…{CLASSIFIER} and …{language}");
+                Err(GraphError::UnknownArchitecture { name: name.to_owned(), known })
             }
             _ => self.head(CLASSIFIER).map(|()| Task::Classification),
         }

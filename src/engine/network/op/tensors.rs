@@ -56,6 +56,9 @@ impl Op {
     /// The tensors the op reads, `PyTorch`'s names and layouts.
     pub fn params(&self) -> Vec<ParamUse> {
         use Axis::{Fixed, Input, Output};
+        if let Self::Opaque { network } = self {
+            return network.params();
+        }
         let Some(prefix) = self.param() else { return Vec::new() };
         let bias = ParamUse::optional(format!("{prefix}.bias"));
         let weight = format!("{prefix}.weight");
