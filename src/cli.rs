@@ -21,6 +21,7 @@ pub mod keys;
 pub mod list;
 mod local;
 pub mod migrate;
+mod networks;
 pub mod openapi;
 mod patience;
 pub mod plan;
@@ -88,6 +89,7 @@ enum Command {
     Transfer(transfer::Args),
     Plan(plan::Args),
     Symmetry(symmetry::Args),
+    Networks(networks::Args),
     Evaluate(evaluate::Args),
     Convert(convert::Args),
     #[command(subcommand)]
@@ -170,6 +172,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Transfer(args) => transfer::run(&args, &settings),
         Command::Plan(args) => plan::run(&args, &settings),
         Command::Symmetry(args) => symmetry::run(&args, &settings),
+        Command::Networks(args) => Ok(networks::run(&args)),
         Command::Evaluate(args) => evaluate::run(&args, &settings),
         Command::Convert(args) => convert::run(&args),
         Command::Keys(command) => keys::run(command, settings),

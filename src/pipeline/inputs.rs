@@ -26,7 +26,7 @@ use crate::{
     artifacts::{Access, InputFile, Model, dataset::Reading},
     contract::{report::Network, spec::Data},
     engine::{
-        network::{Graph, Naming},
+        network::{Graph, Naming, Task},
         symmetry::Symmetry,
         tensors::Signature,
         training::{Cost, Learner, Runnable},
@@ -96,7 +96,8 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
         notes,
     } = bases::read(job, access, &mut files)?;
     let signature = target.checkpoint.signature();
-    by_names::check(spec, &read::graph("/target/base", &target.folder, &signature, None)?)?;
+    let of_its_own_size = read::graph("/target/base", &target.folder, &signature, None)?;
+    by_names::check(spec, &of_its_own_size)?;
     let stated = match spec.data.as_ref().and_then(|data| data.preprocess.as_ref()) {
         Some(_) => None,
         None => Stated::of(access.storage, "/target/base", &target.folder)?,
@@ -105,7 +106,8 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let reading = Reading {
         preprocess: spec.data.as_ref().and_then(|data| data.preprocess.as_ref()),
         stated: stated.as_ref().map(|stated| &stated.values),
-        channels: read::channels("/target/base", &target.folder, &signature)?,
+        channels: read::channels(&of_its_own_size),
+        own_labels: of_its_own_size.task == Task::TokenClassification,
     };
     let splits = splits::read(job, access, reading, &mut files)?;
     let graph =

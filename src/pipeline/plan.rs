@@ -89,9 +89,9 @@ impl Forecast {
     fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
         read::location(storage, "/output", &spec.output)?;
         let models = Models::look(spec, storage)?;
-        by_names::check(spec, &read::graph("/target/base", &models.folder, &models.target, None)?)?;
-        let channels = read::channels("/target/base", &models.folder, &models.target)?;
-        let samples = Samples::look(spec, storage, channels)?;
+        let graph = read::graph("/target/base", &models.folder, &models.target, None)?;
+        by_names::check(spec, &graph)?;
+        let samples = Samples::look(spec, storage, read::channels(&graph))?;
         samples.unlabelled.check(spec)?;
         let network = Network::of(spec, &models, &samples)?;
 

@@ -3,10 +3,12 @@
 //! A builder knows names and wiring, nothing else; every size is read from the tensors. What may be
 //! permuted follows from the graph alone.
 
+mod aliases;
 mod bert;
 mod builder;
 mod classifier;
 mod gpt2;
+mod listing;
 mod llama;
 mod naming;
 mod resnet;
@@ -19,6 +21,7 @@ mod vit;
 use serde_json::Value;
 
 pub use classifier::as_classifier;
+pub use listing::{Entry, entries};
 pub use naming::{
     Naming, OUTPUT, is_of_a_task, is_transposed, module_of_tensor, tensor_of_module,
     tied_embedding, vocabulary_of, wrapper_of,
@@ -38,12 +41,15 @@ use crate::tensors::Signature;
 type Build = fn(&Source<'_>) -> Result<Graph, GraphError>;
 
 /// Architecture names with their builders.
-const FAMILIES: [(&str, Build); 13] = [
+const FAMILIES: [(&str, Build); 15] = [
     ("resnet18", |source| resnet::build(source, [2, 2, 2, 2])),
     ("resnet34", |source| resnet::build(source, [3, 4, 6, 3])),
     ("resnet50", |source| resnet::build(source, [3, 4, 6, 3])),
     ("resnet101", |source| resnet::build(source, [3, 4, 23, 3])),
     ("resnet152", |source| resnet::build(source, [3, 8, 36, 3])),
+    // Their widths are read from the tensors.
+    ("wide_resnet50_2", |source| resnet::build(source, [3, 4, 6, 3])),
+    ("wide_resnet101_2", |source| resnet::build(source, [3, 4, 23, 3])),
     ("vgg11", |source| vgg::build(source, [1, 1, 2, 2, 2], false)),
     ("vgg13", |source| vgg::build(source, [2, 2, 2, 2, 2], false)),
     ("vgg16", |source| vgg::build(source, [2, 2, 3, 3, 3], false)),
@@ -193,8 +199,7 @@ impl Graph {
             return Self::from_document(config);
         }
 
-        let by_type = MODEL_TYPES.iter().find(|family| config["model_type"] == family.model_type);
-        if let Some(family) = by_type {
+        if let Some(family) = Family::of(config) {
             settings::check(config, family.settings)?;
             return match (family.build)(&source) {
                 Err(GraphError::UnknownArchitecture { name, known }) => {
@@ -208,7 +213,7 @@ impl Graph {
         if let Some(name) = config["model_type"].as_str()
             && config["architecture"].is_null()
         {
-            return source.by_names(name, MODEL_TYPES.map(|family| family.model_type).join(", "));
+            return source.by_names(name, known());
         }
         let Some(full) = config["architecture"].as_str() else {
             // diffusers writes the class.
@@ -223,7 +228,7 @@ impl Graph {
 
         match FAMILIES.iter().find(|(known, _)| *known == name) {
             Some((_, build)) => build(&source),
-            None => source.by_names(full, FAMILIES.map(|(known, _)| known).join(", ") + ", vit_*"),
+            None => source.by_names(full, known()),
         }
     }
 }
@@ -237,9 +242,8 @@ impl Source<'_> {
 
 /// Every architecture that a builder knows.
 fn known() -> String {
-    let types = MODEL_TYPES.iter().map(|family| family.model_type);
-    let names = FAMILIES.iter().map(|(name, _)| *name);
-    types.chain(names).collect::<Vec<_>>().join(", ") + ", vit_*"
+    let names = entries().into_iter().flat_map(|entry| entry.names);
+    names.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

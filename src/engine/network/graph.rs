@@ -61,6 +61,15 @@ pub enum Task {
     Classification,
     /// Logits `[N, S, vocabulary]`, cross-entropy of each next token; label −100 is ignored.
     NextToken,
+    /// Logits `[N, S, classes]`, cross-entropy of each token's own label; label −100 is ignored.
+    TokenClassification,
+}
+
+impl Task {
+    /// Whether there is a row of logits for every token.
+    pub fn is_of_tokens(self) -> bool {
+        self != Self::Classification
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -141,17 +141,23 @@ impl Program {
                 Err(last.fault(detail))
             }
             (Task::Classification, [classes], _) => Ok(*classes),
-            (Task::NextToken, [tokens, classes], Input::Tokens { shape })
-                if shape == &[*tokens] =>
-            {
-                Ok(*classes)
+            (Task::TokenClassification, [_, 1], _) => {
+                let detail = "the output must be the logits of at least two classes";
+                Err(last.fault(detail))
             }
+            (
+                Task::NextToken | Task::TokenClassification,
+                [tokens, classes],
+                Input::Tokens { shape },
+            ) if shape == &[*tokens] => Ok(*classes),
             (Task::Classification, ..) => {
                 Err(last.fault(format!("the output must be [classes], not {output:?}")))
             }
             (Task::NextToken, ..) => Err(last.fault(format!(
                 "the output must be [S, vocabulary] of S token ids, not {output:?}"
             ))),
+            (Task::TokenClassification, ..) => Err(last
+                .fault(format!("the output must be [S, classes] of S token ids, not {output:?}"))),
         }
     }
 }

@@ -65,7 +65,7 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
     });
     if axis == Axis::Classes {
         return match graph.task {
-            Task::Classification => head.cloned().collect(),
+            Task::Classification | Task::TokenClassification => head.cloned().collect(),
             Task::NextToken => BTreeSet::new(),
         };
     }

@@ -2,15 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::MODEL_TYPES;
+use super::Family;
 use crate::tensors::Signature;
 
 /// The configuration of the family's classifier, on the body that `config` is of, with as many classes
 /// as its last layer has rows, under Hugging Face's placeholders. `None` where the family has no
 /// classifier, or these are not a classifier's tensors; one row is a regression.
 pub fn as_classifier(config: &Value, tensors: &Signature) -> Option<Value> {
-    let family = MODEL_TYPES.iter().find(|family| config["model_type"] == family.model_type)?;
-    let [architecture, output] = family.classifier;
+    let family = Family::of(config)?;
+    let (architecture, output) = (family.classifier_of(config), family.classifier[1]);
     let &[classes @ (2..), _] = &tensors.get(&format!("{output}.weight"))?.shape[..] else {
         return None;
     };

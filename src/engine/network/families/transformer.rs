@@ -11,6 +11,8 @@ use crate::network::{
 };
 
 const CLASSIFIER: &str = "ForSequenceClassification";
+/// A class for every token, such as names of people.
+const TOKEN_CLASSIFIER: &str = "ForTokenClassification";
 /// What most families call their number of layers.
 pub(super) const LAYERS: &[&str] = &["num_hidden_layers"];
 
@@ -110,10 +112,35 @@ impl Source<'_> {
         Ok(())
     }
 
+    /// The task of an encoder: a class of the whole, or of every token.
+    ///
+    /// # Errors
+    /// As [`Source::head`].
+    pub(super) fn encoder_task(&self) -> Result<Task, GraphError> {
+        if self.classifies_tokens() {
+            return self.head(TOKEN_CLASSIFIER).map(|()| Task::TokenClassification);
+        }
+        match self.head(CLASSIFIER) {
+            Err(GraphError::UnknownArchitecture { name, .. }) => {
+                let known = format!("…{CLASSIFIER} and …{TOKEN_CLASSIFIER} of two classes or more");
+                Err(GraphError::UnknownArchitecture { name, known })
+            }
+            found => found.map(|()| Task::Classification),
+        }
+    }
+
+    fn classifies_tokens(&self) -> bool {
+        let class = self.config["architectures"][0].as_str();
+        class.is_some_and(|name| name.ends_with(TOKEN_CLASSIFIER))
+    }
+
     /// The task of a causal model: `language` names the head that predicts the next token.
     pub(super) fn causal_task(&self, language: &str) -> Result<Task, GraphError> {
         match self.config["architectures"][0].as_str() {
             Some(name) if name.ends_with(language) => Ok(Task::NextToken),
+            Some(_) if self.classifies_tokens() && language == "ForCausalLM" => {
+                self.head(TOKEN_CLASSIFIER).map(|()| Task::TokenClassification)
+            }
             Some(name) if !name.ends_with(CLASSIFIER) => {
                 let known = format!("…{CLASSIFIER} and …{language}");
                 Err(GraphError::UnknownArchitecture { name: name.to_owned(), known })
@@ -249,6 +276,7 @@ impl Builder {
                 let last = self.last_token(x, source.padding()?);
                 Ok(self.linear("score", last))
             }
+            Task::TokenClassification => Ok(self.linear("score", x)),
             Task::NextToken => {
                 let tied = Names::of(source.config).and_then(|names| names.tied_to(source.config));
                 let param = tied.map_or("lm_head", |_| embedding).to_owned();

@@ -14,7 +14,10 @@ use crate::network::{
 
 /// How many heads a model has by the beginning of its name, for timm's configuration does not say. The first
 /// entry that fits counts.
-const HEADS: [(&str, usize); 22] = [
+const HEADS: [(&str, usize); 25] = [
+    ("deit_tiny_", 3),
+    ("deit_small_", 6),
+    ("deit_base_", 12),
     ("vit_base_patch16_plus_", 14),
     ("vit_base_patch32_plus_", 14),
     ("vit_base_patch16_gap_", 16),
@@ -39,10 +42,13 @@ const HEADS: [(&str, usize); 22] = [
     ("vit_gigantic_", 16),
 ];
 
+/// timm's names, for messages.
+pub(super) const PATTERNS: [&str; 2] = ["vit_*", "deit_*"];
+
 /// Whether timm's architecture name is that of a vision transformer. What its tensors do not bear out
-/// is refused for them.
+/// is refused for them; a distilled one has a second class token and a second head.
 pub(super) fn is_timm(name: &str) -> bool {
-    name.starts_with("vit_")
+    name.starts_with("vit_") || name.starts_with("deit_") && !name.contains("distilled")
 }
 
 /// How many heads an architecture has by its name.
