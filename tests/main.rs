@@ -39,6 +39,7 @@ mod artifacts {
 mod pipeline {
     mod adapters;
     mod bad_input;
+    mod bodies;
     mod by_names;
     pub mod case;
     mod gate;

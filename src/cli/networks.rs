@@ -30,6 +30,7 @@ fn document() -> Value {
             "names": entry.names,
             "library": entry.library,
             "classes": entry.classes,
+            "bodies": entry.has_bodies,
             "network": "graph",
             "identity": true,
             "symmetry": true,
@@ -41,6 +42,7 @@ fn document() -> Value {
         "names": [],
         "library": null,
         "classes": [],
+        "bodies": true,
         "network": "by_names",
         "identity": true,
         "symmetry": false,
@@ -53,8 +55,10 @@ fn document() -> Value {
 fn text() -> String {
     let head = ["names", "library", "classes", "identity", "symmetry", "gradients", "functional"];
     let mut rows = vec![head.map(String::from).to_vec()];
-    for Entry { names, library, classes } in entries() {
-        let classes: Vec<String> = classes.iter().map(|class| format!("…{class}")).collect();
+    for Entry { names, library, classes, has_bodies } in entries() {
+        let body = has_bodies.then_some("…Model (a)".to_owned());
+        let classes = classes.iter().map(|class| format!("…{class}")).chain(body);
+        let classes: Vec<String> = classes.collect();
         let [names, classes] = [names.join(", "), classes.join(", ")];
         let can = ["yes"; 4].map(String::from);
         rows.push([vec![names, library.to_owned(), classes], can.to_vec()].concat());
@@ -65,5 +69,5 @@ fn text() -> String {
     if let Some(last) = rows.last_mut() {
         last.extend(["yes"; 4].map(String::from));
     }
-    left(&rows)
+    left(&rows) + "(a) a body without a head: identity and symmetry alone\n"
 }

@@ -18,8 +18,8 @@ pub mod token;
 pub use by_names::{ByNames, RowsOf};
 pub use error::GraphError;
 pub use families::{
-    Entry, Naming, OUTPUT, as_classifier, entries, is_of_a_task, is_transposed, module_of_tensor,
-    tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
+    ClassOf, Entry, Naming, OUTPUT, as_classifier, entries, is_of_a_task, is_transposed,
+    module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
 };
 pub use graph::{Graph, Input, Node, Operand, Task};
 pub use op::{Axis, Op, ParamUse, Role};

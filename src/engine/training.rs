@@ -105,8 +105,8 @@ impl<'a> Learner<'a> {
         Ok(Self::of(graph, program, classes, device))
     }
 
-    /// A learner that computes nothing: of a network of which only the tensors are known. Who has data for it
-    /// asks for [`Learner::new`], which refuses it.
+    /// A learner that computes nothing: of a network without a loss ([`Graph::has_loss`]). Who has data for it asks
+    /// for [`Learner::new`], which refuses it.
     pub fn idle(graph: &'a Graph, device: Device) -> Self {
         let (input, task) = (graph.input.clone(), graph.task);
         let program = Program { input, task, instructions: Vec::new() };

@@ -18,6 +18,11 @@ pub enum GraphError {
     )]
     UnknownArchitecture { name: String, known: String },
     #[error(
+        "the network is a body without a head, so that nothing can be judged or trained by it: only `identity` \
+         and `weight_matching` can be carried, without data"
+    )]
+    Body,
+    #[error(
         "{what}: the weights are packed (quantised), and the difference of two packed numbers is none of \
          weights; give the model in f32, f16 or bf16"
     )]
@@ -46,6 +51,7 @@ impl GraphError {
             Self::UnknownOp { .. } => "unknown_op",
             Self::UnknownArchitecture { .. } => "unknown_architecture",
             Self::Packed { .. } => "wrong_dtype",
+            Self::Body => "no_head",
             Self::MissingTensor { .. } => "missing_tensor",
             Self::UnexpectedTensor { .. } => "unexpected_tensor",
             Self::WrongShape { .. } => "wrong_shape",

@@ -63,12 +63,14 @@ pub enum Task {
     NextToken,
     /// Logits `[N, S, classes]`, cross-entropy of each token's own label; label −100 is ignored.
     TokenClassification,
+    /// A body without a head, `[N, D]` or `[N, S, D]`, for whoever reads it: there is no loss.
+    Representation,
 }
 
 impl Task {
     /// Whether there is a row of logits for every token.
     pub fn is_of_tokens(self) -> bool {
-        self != Self::Classification
+        matches!(self, Self::NextToken | Self::TokenClassification)
     }
 }
 
@@ -114,6 +116,11 @@ impl Graph {
         self.by_names().map_or(Ok(()), |network| Err(network.unknown()))
     }
 
+    /// Whether what it computes can be judged and trained: its wiring is known, and it has a head.
+    pub fn has_loss(&self) -> bool {
+        self.by_names().is_none() && self.task != Task::Representation
+    }
+
     /// Every tensor of the graph with the node that reads it, in graph order. A tied tensor appears
     /// once for each reader.
     pub fn params(&self) -> impl Iterator<Item = (usize, ParamUse)> + '_ {
@@ -136,6 +143,9 @@ impl Graph {
 
     /// Prefix of the output layer: the last node with parameters, if the output is its own.
     pub fn head(&self) -> Option<&str> {
+        if self.task == Task::Representation {
+            return None;
+        }
         let last = self
             .nodes
             .iter()

@@ -134,6 +134,7 @@ impl Program {
         let output = last.output.as_slice();
 
         match (self.task, output, &self.input) {
+            (Task::Representation, ..) => Err(GraphError::Body),
             // Its loss is 0 and its accuracy 1, whatever it computes.
             (Task::Classification, [1], _) => {
                 let detail = "the output must be the logits of at least two classes; one number is a \

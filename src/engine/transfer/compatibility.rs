@@ -84,7 +84,8 @@ pub struct OtherClasses {
 
 /// The head of the tuned model, where a base has none, or one of other classes: the
 /// commonest case, a body that was tuned below a new head. The bases are given the tuned model's
-/// tensors, the new base its task. Of networks by names a base may also lose a head that the tuned model lacks.
+/// tensors, the new base its task. Where that is a body alone, the bases
+/// lose their heads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdoptedHead {
     /// What a base lacks.
@@ -194,8 +195,9 @@ impl AdoptedHead {
             .filter(of_task)
             .cloned()
             .collect();
-        // A body that was tuned alone is known by its names; a graph would be another network.
-        if tensors.is_empty() && (left_out.is_empty() || !is_by_names) {
+        // A body that was tuned alone is what the result is to be.
+        let is_body = graph.as_ref().is_some_and(|graph| !graph.has_loss());
+        if tensors.is_empty() && (left_out.is_empty() || !is_body) {
             return None;
         }
 

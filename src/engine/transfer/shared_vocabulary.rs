@@ -66,7 +66,7 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
     if axis == Axis::Classes {
         return match graph.task {
             Task::Classification | Task::TokenClassification => head.cloned().collect(),
-            Task::NextToken => BTreeSet::new(),
+            Task::NextToken | Task::Representation => BTreeSet::new(),
         };
     }
 

@@ -1,5 +1,7 @@
 //! A network that no builder knows: what may be asked of it, and what is said of it.
 //!
+//! The same for a body without a head, of which nothing can be judged either, but whose symmetry is known.
+//!
 //! Its tensors are known by their names. Adding the tuning's update to the new base needs no more; whatever
 //! computes something is refused before any data are read. Between strangers such an update is noise, and
 //! nothing but the bases' cosine can tell.
@@ -14,7 +16,10 @@ use crate::{
         report::Network,
         spec::{Method, Methods, Spec},
     },
-    engine::{network::Graph, tensors::Checkpoint},
+    engine::{
+        network::{Graph, GraphError},
+        tensors::Checkpoint,
+    },
     pipeline::{
         diagnose::Diagnosis,
         failure::{self, Failure},
@@ -32,29 +37,37 @@ pub fn network(graph: &Graph) -> Network {
     if graph.by_names().is_some() { Network::ByNames } else { Network::Graph }
 }
 
-/// Refuses a job that asks for what the new base's network is needed for.
+/// Refuses a job that asks for what the new base's network is needed for, or its head.
 ///
 /// # Errors
-/// `unknown_architecture` at `/methods`.
+/// `unknown_architecture` or `no_head`, at `/methods`.
 pub fn check(spec: &Spec, graph: &Graph) -> Result<(), Failure> {
-    let (Err(unknown), Some(asked)) = (graph.check_wired(), asked(spec)) else { return Ok(()) };
+    let (fault, carried): (GraphError, &[Method]) = match graph.check_wired() {
+        Err(unknown) => (unknown, &[Method::Identity]),
+        Ok(()) if !graph.has_loss() => {
+            (GraphError::Body, &[Method::Identity, Method::WeightMatching])
+        }
+        Ok(()) => return Ok(()),
+    };
+    let Some(asked) = asked(spec, carried) else { return Ok(()) };
     let place = format!("{}: {asked}", spec.target.base);
-    Err(failure::graph("/methods", &place)(unknown))
+    Err(failure::graph("/methods", &place)(fault))
 }
 
-/// The first part of a job that needs a network.
-fn asked(spec: &Spec) -> Option<String> {
+/// The first part of a job that needs more than can be had.
+fn asked(spec: &Spec, carried: &[Method]) -> Option<String> {
     if let Methods::Named(methods) = &spec.methods
-        && let Some(method) = methods.iter().find(|method| **method != Method::Identity)
+        && let Some(method) = methods.iter().find(|method| !carried.contains(method))
     {
         return Some(format!("the method {} needs the network", method.name()));
     }
+    let has_layers = carried.contains(&Method::WeightMatching);
     let parts = [
         (spec.data.is_some(), "data are read by the network: leave data out"),
         (spec.gate.is_some(), "a gate is judged by the network: leave gate out"),
         (spec.fine_tune.is_some(), "training needs the network: leave fine_tune out"),
         (
-            spec.options.update.is_some(),
+            spec.options.update.is_some() && !has_layers,
             "which layers an adapter may change is told by the network: leave options.update out",
         ),
     ];

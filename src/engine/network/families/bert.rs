@@ -97,9 +97,16 @@ fn bert_like(
         x = block.build(&mut builder, &format!("{layers}.{layer}"), x);
     }
 
-    if task == Task::TokenClassification {
-        builder.linear(EVERY_TOKEN, x);
-        return Ok(builder.finish_for(task, input));
+    match task {
+        Task::TokenClassification => {
+            builder.linear(EVERY_TOKEN, x);
+            return Ok(builder.finish_for(task, input));
+        }
+        Task::Representation => {
+            builder.body(source, &format!("{prefix}.pooler.dense"), &[x, Operand::Input]);
+            return Ok(builder.finish_for(task, input));
+        }
+        Task::Classification | Task::NextToken => {}
     }
     let first = builder.first_token(x);
     let pooled = builder.linear(head[0], first);
@@ -129,9 +136,13 @@ pub(super) fn distilbert(source: &Source<'_>) -> Result<Graph, GraphError> {
         x = block.build(&mut builder, &format!("{layers}.{layer}"), x);
     }
 
-    if task == Task::TokenClassification {
-        builder.linear(EVERY_TOKEN, x);
-        return Ok(builder.finish_for(task, input));
+    match task {
+        Task::TokenClassification => {
+            builder.linear(EVERY_TOKEN, x);
+            return Ok(builder.finish_for(task, input));
+        }
+        Task::Representation => return Ok(builder.finish_for(task, input)),
+        Task::Classification | Task::NextToken => {}
     }
     let first = builder.first_token(x);
     let pooled = builder.linear("pre_classifier", first);

@@ -13,10 +13,12 @@ pub struct Entry {
     pub library: &'static str,
     /// How the names of the classes end that are read; empty for timm's, whose networks tell images apart.
     pub classes: Vec<&'static str>,
+    /// A body without a head is read too (`…Model`): it has no loss.
+    pub has_bodies: bool,
 }
 
 /// Endings of Hugging Face's classes.
-const CLASSES: [&str; 8] = [
+const CLASSES: [&str; 7] = [
     "ForSequenceClassification",
     "ForImageClassification",
     "ForCausalLM",
@@ -24,8 +26,8 @@ const CLASSES: [&str; 8] = [
     "ForTokenClassification",
     "ForQuestionAnswering",
     "ForMaskedLM",
-    "Model",
 ];
+const BODY: &str = "Model";
 
 /// Every family, in the order in which they are looked for.
 pub fn entries() -> Vec<Entry> {
@@ -38,17 +40,23 @@ pub fn entries() -> Vec<Entry> {
                 .collect(),
             library: "transformers",
             classes: CLASSES.into_iter().filter(|class| reads(family.model_type, class)).collect(),
+            has_bodies: reads(family.model_type, BODY),
         }
     });
     let (vgg, resnet): (Vec<&str>, Vec<&str>) =
         FAMILIES.iter().map(|(name, _)| *name).partition(|name| name.starts_with("vgg"));
     let of_timm = [resnet, vgg, vit::PATTERNS.to_vec()];
-    let of_timm = of_timm.map(|names| Entry { names, library: "timm", classes: Vec::new() });
+    let of_timm = of_timm.map(|names| Entry {
+        names,
+        library: "timm",
+        classes: Vec::new(),
+        has_bodies: false,
+    });
     of_transformers.chain(of_timm).collect()
 }
 
 /// Whether the family's builder takes a class for its own, before it looks at any tensor.
-fn reads(model_type: &str, class: &str) -> bool {
+pub(super) fn reads(model_type: &str, class: &str) -> bool {
     let Some(family) = MODEL_TYPES.iter().find(|family| family.model_type == model_type) else {
         return false;
     };
@@ -71,6 +79,8 @@ mod tests {
         assert!(of("llama").classes.contains(&"ForCausalLM"));
         assert!(of("gpt2").classes.contains(&"LMHeadModel"));
         assert_eq!(of("vit").classes, ["ForImageClassification"]);
+        assert!(of("bert").has_bodies && of("llama").has_bodies && !of("resnet18").has_bodies);
+        assert!(of("bert").classes.contains(&"ForTokenClassification"));
         assert_eq!((of("resnet18").library, of("vit_*").library), ("timm", "timm"));
     }
 }

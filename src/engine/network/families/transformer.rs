@@ -10,9 +10,9 @@ use crate::network::{
     token::IDS,
 };
 
-const CLASSIFIER: &str = "ForSequenceClassification";
+pub(super) const CLASSIFIER: &str = "ForSequenceClassification";
 /// A class for every token, such as names of people.
-const TOKEN_CLASSIFIER: &str = "ForTokenClassification";
+pub(super) const TOKEN_CLASSIFIER: &str = "ForTokenClassification";
 /// What most families call their number of layers.
 pub(super) const LAYERS: &[&str] = &["num_hidden_layers"];
 
@@ -112,11 +112,14 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// The task of an encoder: a class of the whole, or of every token.
+    /// The task of an encoder: a class of the whole, or of every token, or none.
     ///
     /// # Errors
     /// As [`Source::head`].
     pub(super) fn encoder_task(&self) -> Result<Task, GraphError> {
+        if self.is_body() {
+            return Ok(Task::Representation);
+        }
         if self.classifies_tokens() {
             return self.head(TOKEN_CLASSIFIER).map(|()| Task::TokenClassification);
         }
@@ -129,6 +132,13 @@ impl Source<'_> {
         }
     }
 
+    /// Whether the configuration is of a body alone, as sentence embedders are.
+    pub(super) fn is_body(&self) -> bool {
+        let class = self.config["architectures"][0].as_str();
+        let has_heads = |name: &str| name.ends_with("HeadModel") || name.ends_with("HeadsModel");
+        class.is_some_and(|name| name.ends_with("Model") && !has_heads(name))
+    }
+
     fn classifies_tokens(&self) -> bool {
         let class = self.config["architectures"][0].as_str();
         class.is_some_and(|name| name.ends_with(TOKEN_CLASSIFIER))
@@ -138,6 +148,7 @@ impl Source<'_> {
     pub(super) fn causal_task(&self, language: &str) -> Result<Task, GraphError> {
         match self.config["architectures"][0].as_str() {
             Some(name) if name.ends_with(language) => Ok(Task::NextToken),
+            Some(_) if self.is_body() => Ok(Task::Representation),
             Some(_) if self.classifies_tokens() && language == "ForCausalLM" => {
                 self.head(TOKEN_CLASSIFIER).map(|()| Task::TokenClassification)
             }
@@ -262,6 +273,20 @@ impl Builder {
         self.push("first_token", Op::SelectToken { position: Position::First, padding: None }, &[x])
     }
 
+    /// What a body puts out: its tokens, and where it has a pooler also the pooled first of them. The sum of the
+    /// tokens' mean and that stands for both, so that whoever reads either finds its channels in their place.
+    pub(super) fn body(&mut self, source: &Source<'_>, pooler: &str, read: &[Operand]) -> Operand {
+        let x = read[0];
+        if !source.has(&format!("{pooler}.weight")) {
+            return x;
+        }
+        let first = self.first_token(x);
+        let pooled = self.linear(pooler, first);
+        let pooled = self.push("pooled", Op::Tanh {}, &[pooled]);
+        let mean = self.push("mean", Op::MeanTokens {}, read);
+        self.add("output".into(), &[mean, pooled])
+    }
+
     /// The head of a causal model on its last norm: a class from the last token that is no padding, or
     /// from every token the next one, by the embedding where there is no output matrix.
     pub(super) fn causal_head(
@@ -277,6 +302,7 @@ impl Builder {
                 Ok(self.linear("score", last))
             }
             Task::TokenClassification => Ok(self.linear("score", x)),
+            Task::Representation => Ok(x),
             Task::NextToken => {
                 let tied = Names::of(source.config).and_then(|names| names.tied_to(source.config));
                 let param = tied.map_or("lm_head", |_| embedding).to_owned();

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::network::{
     error::GraphError,
-    graph::{Graph, Input, Operand},
+    graph::{Graph, Input, Operand, Task},
     op::{Op, Pair},
 };
 
@@ -121,7 +121,10 @@ pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
 
 /// Hugging Face's `ViTForImageClassification`.
 pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
-    source.head("ForImageClassification")?;
+    let is_body = source.is_body();
+    if !is_body {
+        source.head("ForImageClassification")?;
+    }
     let heads = Attending::plain(source.count("num_attention_heads")?, false);
     let eps = source.number("layer_norm_eps", 1e-12)?;
     let activation = source.activation("hidden_act", "gelu")?;
@@ -154,6 +157,10 @@ pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
     }
 
     let normed = builder.layer_norm("vit.layernorm", eps, x);
+    if is_body {
+        builder.body(source, "vit.pooler.dense", &[normed]);
+        return Ok(builder.finish_for(Task::Representation, input));
+    }
     let first = builder.first_token(normed);
     builder.linear("classifier", first);
     Ok(builder.finish(input))
