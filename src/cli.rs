@@ -27,6 +27,7 @@ pub mod keys;
 pub mod list;
 mod local;
 pub mod migrate;
+mod networks;
 pub mod openapi;
 mod patience;
 mod plain_paths;
@@ -99,6 +100,7 @@ enum Command {
     Transfer(transfer::Args),
     Plan(plan::Args),
     Symmetry(symmetry::Args),
+    Networks(networks::Args),
     Evaluate(evaluate::Args),
     Convert(convert::Args),
     Push(push::Args),
@@ -190,6 +192,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Transfer(args) => transfer::run(&args, &settings),
         Command::Plan(args) => plan::run(&args, &settings),
         Command::Symmetry(args) => symmetry::run(&args, &settings),
+        Command::Networks(args) => Ok(networks::run(&args)),
         Command::Evaluate(args) => evaluate::run(&args, &settings),
         Command::Convert(args) => convert::run(&args),
         Command::Push(args) => push::run(&args, &settings),

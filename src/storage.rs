@@ -41,7 +41,7 @@ pub use digest::{Sha256Hex, sha256_of, sha256_of_file};
 pub use error::StorageError;
 pub use fetch::FetchedFile;
 pub use hub::{HubConfig, HubToken};
-pub use keys::ResultKey;
+pub use keys::{ResultKey, WeightFiles};
 pub use listing::{Listing, ObjectInfo};
 pub use location::{Location, LocationError};
 pub use publish::Published;

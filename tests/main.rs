@@ -40,6 +40,8 @@ mod artifacts {
 mod pipeline {
     mod adapters;
     mod bad_input;
+    mod bodies;
+    mod by_names;
     pub mod case;
     mod external;
     mod gate;

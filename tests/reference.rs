@@ -6,6 +6,7 @@ mod cli;
 mod codes;
 mod configuration;
 mod graph_ops;
+mod networks;
 mod report;
 
 use crate::support::kept;
@@ -17,6 +18,7 @@ fn the_reference_pages_say_what_the_code_says() {
         ("codes", codes::page()),
         ("configuration", configuration::page()),
         ("graph-ops", graph_ops::page()),
+        ("networks", networks::page()),
         ("report", report::page()),
     ] {
         kept::hold(&format!("docs/reference/{name}.md"), &page, "reference");

@@ -45,6 +45,8 @@ pub struct Reading<'a> {
     pub stated: Option<&'a Preprocess>,
     /// Of images that are decoded here: as many as the network reads. Without it as the first image has.
     pub channels: Option<usize>,
+    /// Labels of tokens are what each of them is, not what the token before it predicts.
+    pub own_labels: bool,
 }
 
 /// What a header says of a dataset.
@@ -148,7 +150,7 @@ pub fn read(
         }
         let beside = Beside { mask: checkpoint.get(MASK), types: checkpoint.get(TYPES) };
         let dataset = Dataset::unlabelled(packed_tokens(ids, beside, location)?);
-        let dataset = Labels::set(labels, dataset);
+        let dataset = Labels::set(labels, dataset, reading.own_labels);
         let has_types = beside.types.is_some();
         let dataset = if has_types { dataset.with_token_types() } else { dataset };
         return Ok((dataset, inputs_read));
@@ -162,7 +164,7 @@ pub fn read(
         reading.preprocess.is_none() && inputs.dtype() == DType::U8 && fits
     });
     let preprocess = preprocess.or(stated);
-    let dataset = Labels::set(labels, Dataset::unlabelled(inputs));
+    let dataset = Labels::set(labels, Dataset::unlabelled(inputs), reading.own_labels);
     Ok((normalised(dataset, preprocess, location)?, inputs_read))
 }
 
@@ -182,10 +184,11 @@ impl Labels {
         Ok(if of_tokens { Self::OfTokens(labels) } else { Self::OfSamples(labels) })
     }
 
-    fn set(labels: Option<Self>, dataset: Dataset) -> Dataset {
+    fn set(labels: Option<Self>, dataset: Dataset, are_own: bool) -> Dataset {
         match labels {
             None => dataset,
             Some(Self::OfSamples(labels)) => dataset.labelled(labels),
+            Some(Self::OfTokens(labels)) if are_own => dataset.labelled(labels),
             Some(Self::OfTokens(labels)) => {
                 let length = dataset.sample_shape()[0];
                 dataset.labelled(next_labels(&labels, length))

@@ -24,7 +24,8 @@ use crate::{
     contract::manifest::files::{ADAPTER_CONFIG as CONFIG, ADAPTER_WEIGHTS as WEIGHTS},
     engine::{
         network::{
-            Graph, GraphError, OUTPUT, as_classifier, is_of_a_task, tied_embedding, vocabulary_of,
+            ClassOf, Graph, GraphError, OUTPUT, as_classifier, is_of_a_task, tied_embedding,
+            vocabulary_of,
         },
         tensors::{Checkpoint, Signature},
     },
@@ -42,6 +43,8 @@ use settings::Settings;
 
 const PICKLE: &str = "adapter_model.bin";
 const CONFIG_LIMIT: u64 = 1 << 20;
+/// peft's word for a classifier of tokens.
+const TOKENS: &str = "TOKEN_CLS";
 
 /// An adapter of which the configuration has been read.
 #[derive(Clone, Debug)]
@@ -170,7 +173,9 @@ impl Adapter {
         }
 
         if has_new_head {
-            with_head(place, &mut config, &mut signature)?;
+            let of_tokens = settings.task_type.as_deref() == Some(TOKENS);
+            let of = if of_tokens { ClassOf::EveryToken } else { ClassOf::Sample };
+            with_head(place, &mut config, &mut signature, of)?;
             changes.retain(|name, _| signature.contains_key(name));
         }
 
@@ -183,8 +188,9 @@ fn with_head(
     place: &Location,
     config: &mut Value,
     signature: &mut Signature,
+    of: ClassOf,
 ) -> Result<(), ArtifactError> {
-    let Some(classifier) = as_classifier(config, signature) else {
+    let Some(classifier) = as_classifier(config, signature, of) else {
         let detail = format!(
             "holds a head that the base does not have, and that is not that of a classifier of \
              the base's model_type, {}",

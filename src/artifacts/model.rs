@@ -14,11 +14,9 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    contract::manifest::files::{
-        ADAPTER_CONFIG as ADAPTER, ADAPTER_WEIGHTS, CONFIG, WEIGHTS, WEIGHTS_INDEX as INDEX,
-    },
+    contract::manifest::files::{ADAPTER_CONFIG as ADAPTER, ADAPTER_WEIGHTS, CONFIG},
     engine::tensors::{Checkpoint, Signature},
-    storage::{Blocking, Listing, Location, ObjectInfo, ResultKey},
+    storage::{Blocking, Listing, Location, ObjectInfo, ResultKey, WeightFiles},
 };
 
 use beside::Beside;
@@ -97,9 +95,9 @@ impl ModelFolder {
         let other = listing.folders.iter().map(Location::name).filter(|name| !known.contains(name));
         beside.left_out.extend(other.map(|name| format!("{name}/")));
         let read: BTreeSet<&str> = match &weights {
-            Weights::Single(_) => BTreeSet::from([WEIGHTS]),
-            Weights::Sharded { shards, .. } => {
-                shards.keys().map(String::as_str).chain([INDEX]).collect()
+            Weights::Single(file) => BTreeSet::from([file.name()]),
+            Weights::Sharded { shards, index } => {
+                shards.keys().map(String::as_str).chain([index.name()]).collect()
             }
         };
         beside.left_out.retain(|name| !read.contains(name.as_str()));
@@ -120,7 +118,7 @@ impl ModelFolder {
     /// As `tensors::read_header`; an index that disagrees with its shards is `malformed_index`.
     pub fn signature(&self, storage: Blocking<'_>) -> Result<Signature, ArtifactError> {
         let mut signature = Signature::new();
-        for (location, promised) in self.weight_files() {
+        for (location, promised) in self.tensor_files() {
             let header = tensors::read_header(storage, &location)?;
             check_promise(&location, promised, header.tensors.keys())?;
             signature.extend(header.signature());
@@ -140,7 +138,7 @@ impl ModelFolder {
         }
 
         let mut checkpoint = Checkpoint::new();
-        for (location, promised) in self.weight_files() {
+        for (location, promised) in self.tensor_files() {
             let (file, input) = access.fetch(&location)?;
             let shard = tensors::open(&file.path, &location)?;
             check_promise(&location, promised, shard.iter().map(|(name, _)| name))?;
@@ -153,7 +151,15 @@ impl ModelFolder {
         Ok(Model { folder: self, checkpoint, inputs })
     }
 
-    fn weight_files(&self) -> Vec<(Location, Option<&BTreeSet<String>>)> {
+    /// What its library calls the files of its weights.
+    pub fn weight_files(&self) -> WeightFiles {
+        let (Weights::Single(file) | Weights::Sharded { index: file, .. }) = &self.weights;
+        let name = file.name();
+        let mut known = WeightFiles::ALL.into_iter();
+        known.find(|files| [files.single(), files.index()].contains(&name)).unwrap_or_default()
+    }
+
+    fn tensor_files(&self) -> Vec<(Location, Option<&BTreeSet<String>>)> {
         match &self.weights {
             Weights::Single(location) => vec![(location.clone(), None)],
             Weights::Sharded { shards, .. } => shards
@@ -194,7 +200,10 @@ pub(super) fn is_adapter(listing: &Listing) -> bool {
 
 /// Whether the folder holds weights, of whatever kind.
 pub(super) fn has_weights(listing: &Listing) -> bool {
-    file_named(listing, WEIGHTS).is_some() || file_named(listing, INDEX).is_some()
+    WeightFiles::ALL.into_iter().any(|files| {
+        file_named(listing, files.single()).is_some()
+            || file_named(listing, files.index()).is_some()
+    })
 }
 
 /// Whether a folder holds the weights of a model or of an adapter, in whatever form libraries write them;

@@ -24,7 +24,9 @@ use crate::{
         report::Software,
     },
     engine::tensors::{Checkpoint, HostTensor},
-    storage::{Attempt, Content, Location, NewFile, ResultKey, Staged, Storage, StorageError},
+    storage::{
+        Attempt, Content, Location, NewFile, ResultKey, Staged, Storage, StorageError, WeightFiles,
+    },
 };
 
 use super::{
@@ -144,7 +146,7 @@ impl<'a> ResultWriter<'a> {
         checkpoint: &Checkpoint,
         target: &ModelFolder,
     ) -> Result<(), ArtifactError> {
-        self.weights(checkpoint)?;
+        self.weights(checkpoint, target.weight_files())?;
         self.put(&ResultKey::Config, target.config_bytes.clone())?;
         for file in &target.other_files {
             let key = &file.key;
@@ -172,16 +174,20 @@ impl<'a> ResultWriter<'a> {
         Ok(())
     }
 
-    fn weights(&mut self, checkpoint: &Checkpoint) -> Result<(), ArtifactError> {
+    fn weights(
+        &mut self,
+        checkpoint: &Checkpoint,
+        files: WeightFiles,
+    ) -> Result<(), ArtifactError> {
         let shards = tensors::shards(checkpoint, self.shard_size);
         if let [_] = &shards[..] {
-            return self.tensors(&ResultKey::Model, checkpoint);
+            return self.tensors(&ResultKey::Model(files), checkpoint);
         }
 
         let mut weight_map = serde_json::Map::new();
         let mut total_size = 0;
         for (i, shard) in shards.iter().enumerate() {
-            let key = ResultKey::ModelShard { number: i + 1, of: shards.len() };
+            let key = ResultKey::ModelShard { files, number: i + 1, of: shards.len() };
             for (name, tensor) in shard.iter() {
                 weight_map.insert(name.into(), json!(key.to_string()));
                 total_size += tensor.len() * tensor.dtype().size();
@@ -190,7 +196,7 @@ impl<'a> ResultWriter<'a> {
         }
 
         let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
-        self.put(&ResultKey::ModelIndex, pretty(&index))
+        self.put(&ResultKey::ModelIndex(files), pretty(&index))
     }
 
     /// Writes one i64 vector per group: `p[i] = j` means that the target's channel `i` receives

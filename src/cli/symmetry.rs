@@ -26,11 +26,15 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     let local = Local::open(settings)?;
     match local.with_access(|access| pipeline::groups(access.storage, &args.model))? {
         Ok(groups) if args.json => outln!("{groups}"),
+        Ok(groups) if groups.as_array().is_some_and(Vec::is_empty) => outln!("{NONE}"),
         Ok(groups) => out!("{}", text(&groups)),
         Err(failure) => return Ok(failed(&failure, args.json)),
     }
     Ok(ExitCode::SUCCESS)
 }
+
+const NONE: &str =
+    "no groups: no axis may be permuted, or no builder knows the network (retune networks)";
 
 fn member(m: &Value) -> String {
     let (tensor, repeat) = (m["tensor"].as_str().unwrap_or("?"), m["repeat"].as_u64());

@@ -17,6 +17,9 @@ pub mod files {
     pub const CONFIG: &str = "config.json";
     pub const WEIGHTS: &str = "model.safetensors";
     pub const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
+    /// As diffusers names the same two.
+    pub const DIFFUSION_WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
+    pub const DIFFUSION_WEIGHTS_INDEX: &str = "diffusion_pytorch_model.safetensors.index.json";
     pub const ADAPTER_CONFIG: &str = "adapter_config.json";
     pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
     pub const MODEL_CARD: &str = "README.md";

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::spec::Method;
+use super::{report::Network, spec::Method};
 
 /// A job by its headers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -12,6 +12,9 @@ pub struct Plan {
     pub parameters: usize,
     /// Points of the trajectory.
     pub timesteps: usize,
+    /// Absent where it is a graph.
+    #[serde(default, skip_serializing_if = "Network::is_graph")]
+    pub network: Network,
     /// Groups of axes that are permuted together.
     pub groups: usize,
     /// Units of the largest group.

@@ -65,6 +65,8 @@ pub struct Report {
     pub recommendation: Advice,
     #[serde(deserialize_with = "lenient::part")]
     pub decision: Decision,
+    #[serde(deserialize_with = "lenient::part")]
+    pub network: Network,
     #[serde(deserialize_with = "lenient::items")]
     pub warnings: Vec<String>,
     /// The method of the chosen candidate.
@@ -117,6 +119,24 @@ pub struct Report {
     /// The adapter beside the model. Absent where none was asked for or nothing is published.
     #[serde(deserialize_with = "lenient::part", skip_serializing_if = "Option::is_none")]
     pub update: Option<UpdateSummary>,
+}
+
+/// What is known of a model's network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// How it computes.
+    #[default]
+    Graph,
+    /// The names and shapes of its tensors alone: no builder knows its architecture.
+    ByNames,
+}
+
+impl Network {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub fn is_graph(&self) -> bool {
+        *self == Self::Graph
+    }
 }
 
 /// Why a document cannot be read as a report.

@@ -4,6 +4,7 @@
 //! (`crate::symmetry`), so the two cannot disagree. [`Graph::resolve`] checks it against the headers of
 //! the tensors and gives the [`Program`] that both read. Nothing here knows a file or a store.
 
+mod by_names;
 pub mod document;
 pub mod error;
 mod families;
@@ -14,10 +15,11 @@ pub mod program;
 mod resolve;
 pub mod token;
 
+pub use by_names::{ByNames, RowsOf};
 pub use error::GraphError;
 pub use families::{
-    Naming, OUTPUT, as_classifier, is_of_a_task, is_transposed, module_of_tensor, tensor_of_module,
-    tied_embedding, vocabulary_of, wrapper_of,
+    ClassOf, Entry, Naming, OUTPUT, as_classifier, entries, is_of_a_task, is_transposed,
+    module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
 };
 pub use graph::{Graph, Input, Node, Operand, Task};
 pub use op::{Axis, Op, ParamUse, Role};

@@ -93,13 +93,27 @@ impl<'a> Learner<'a> {
     /// A learner for checkpoints of this signature.
     ///
     /// # Errors
-    /// As [`Graph::resolve`] and [`Program::classes`].
+    /// As [`Graph::check_wired`], [`Graph::resolve`] and [`Program::classes`].
     pub fn new(
         graph: &'a Graph,
         signature: &Signature,
         device: Device,
     ) -> Result<Self, GraphError> {
+        graph.check_wired()?;
         let program = graph.resolve(signature)?;
+        let classes = program.classes()?;
+        Ok(Self::of(graph, program, classes, device))
+    }
+
+    /// A learner that computes nothing: of a network without a loss ([`Graph::has_loss`]). Who has data for it asks
+    /// for [`Learner::new`], which refuses it.
+    pub fn idle(graph: &'a Graph, device: Device) -> Self {
+        let (input, task) = (graph.input.clone(), graph.task);
+        let program = Program { input, task, instructions: Vec::new() };
+        Self::of(graph, program, 0, device)
+    }
+
+    fn of(graph: &'a Graph, program: Program, classes: usize, device: Device) -> Self {
         let layers = program.instructions.iter().map(|instruction| &instruction.layer);
         let vocabulary = layers.clone().filter_map(|layer| match layer {
             Layer::Embedding { table } => Some(table.shape[0]),
@@ -110,10 +124,10 @@ impl<'a> Learner<'a> {
             _ => None,
         });
 
-        Ok(Self {
+        Self {
             graph,
             executor: Executor::on(device),
-            classes: program.classes()?,
+            classes,
             vocabulary: vocabulary.min(),
             token_types: token_types.min(),
             forward_flops: flops::forward_flops(&program),
@@ -123,7 +137,7 @@ impl<'a> Learner<'a> {
             activation_bytes: micro_batch::ACTIVATION_BYTES,
             sample_gradients: AtomicU64::new(0),
             sample_forwards: AtomicU64::new(0),
-        })
+        }
     }
 
     pub fn graph(&self) -> &Graph {

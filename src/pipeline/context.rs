@@ -49,8 +49,12 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub fn new(inputs: &'a Inputs, job: &'a Job<'a>) -> Result<Self, Failure> {
-        let learner = Learner::new(&inputs.graph, &inputs.signature, device())
-            .map_err(failure::graph("/target/base", &job.spec.target.base))?;
+        let learner = if inputs.graph.has_loss() {
+            Learner::new(&inputs.graph, &inputs.signature, device())
+                .map_err(failure::graph("/target/base", &job.spec.target.base))?
+        } else {
+            Learner::idle(&inputs.graph, device())
+        };
         let source = inputs.source.as_ref().map(|(graph, signature)| {
             Learner::new(graph, signature, device())
                 .map_err(failure::graph("/source/base", &job.spec.source.base))

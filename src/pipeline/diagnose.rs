@@ -9,6 +9,7 @@ use crate::{
         transfer::{
             Alignment, Method, Problem,
             diagnosis::{Cosines, Relation, Wanted, cosines, relation},
+            ladder,
         },
     },
 };
@@ -30,6 +31,16 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
+    /// By which the bases are of one lineage or strangers; of a model without a matrix over all that it has.
+    pub fn cosine(&self) -> Option<f64> {
+        self.base_cosines.matrices.or(self.base_cosines.all)
+    }
+
+    /// Whether the bases' weights have nothing to do with each other, as far as their cosine tells.
+    pub fn are_strangers(&self) -> bool {
+        !self.identical_bases && !self.cosine().is_some_and(ladder::is_one_lineage)
+    }
+
     /// In the report's words.
     pub fn told(&self) -> report::Diagnosis {
         report::Diagnosis {

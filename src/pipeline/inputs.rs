@@ -4,6 +4,7 @@
 
 pub mod adopted_head;
 pub mod bases;
+pub mod by_names;
 mod computation;
 pub mod read;
 pub mod shared_rows;
@@ -23,9 +24,9 @@ use super::{
 };
 use crate::{
     artifacts::{Access, InputFile, Model, dataset::Reading},
-    contract::spec::Data,
+    contract::{report::Network, spec::Data},
     engine::{
-        network::{Graph, Naming},
+        network::{Graph, Naming, Task},
         symmetry::Symmetry,
         tensors::Signature,
         training::{Cost, Learner, Runnable},
@@ -95,6 +96,8 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
         notes,
     } = bases::read(job, access, &mut files)?;
     let signature = target.checkpoint.signature();
+    let of_its_own_size = read::graph("/target/base", &target.folder, &signature, None)?;
+    by_names::check(spec, &of_its_own_size)?;
     let stated = match spec.data.as_ref().and_then(|data| data.preprocess.as_ref()) {
         Some(_) => None,
         None => Stated::of(access.storage, "/target/base", &target.folder)?,
@@ -103,7 +106,8 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
     let reading = Reading {
         preprocess: spec.data.as_ref().and_then(|data| data.preprocess.as_ref()),
         stated: stated.as_ref().map(|stated| &stated.values),
-        channels: read::channels("/target/base", &target.folder, &signature)?,
+        channels: read::channels(&of_its_own_size),
+        own_labels: of_its_own_size.task == Task::TokenClassification,
     };
     let splits = splits::read(job, access, reading, &mut files)?;
     let graph =
@@ -142,6 +146,11 @@ pub fn read(job: &Job, access: Access) -> Result<Inputs, Failure> {
 }
 
 impl Inputs {
+    /// What is known of the new base's network.
+    pub fn network(&self) -> Network {
+        by_names::network(&self.graph)
+    }
+
     /// Where the data have no labels, the old tuned model's predictions take their place.
     fn label_data(&mut self, job: &Job) -> Result<(), Failure> {
         if !self.splits.unlabelled.is_any() {
@@ -168,6 +177,9 @@ impl Inputs {
     }
 
     fn check_data(&self, data: Option<&Data>) -> Result<(), Failure> {
+        if !self.graph.has_loss() {
+            return Ok(()); // there are none: see `by_names::check`
+        }
         let target = failure::graph("/target/base", &self.target.folder.location.to_string());
         let learner = Learner::new(&self.graph, &self.signature, device()).map_err(target)?;
         let splits = &self.splits;

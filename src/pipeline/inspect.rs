@@ -16,6 +16,7 @@ use crate::{
     },
     contract::spec::Preprocess,
     engine::{
+        network::Task,
         profiler::Profiler,
         symmetry::{Group, Member, Runs, Symmetry},
         training::{DataFault, Dataset, Learner},
@@ -79,6 +80,8 @@ fn measured(
 ) -> Result<Value, Failure> {
     let (model, _) = read::model(access, "", model_uri, &mut Vec::new())?;
     let signature = model.checkpoint.signature();
+    let of_its_own_size = read::graph("", &model.folder, &signature, None)?;
+    of_its_own_size.check_wired().map_err(failure::graph("", model_uri))?;
     let stated = match preprocess {
         Some(_) => None,
         None => Stated::of(access.storage, "", &model.folder)?,
@@ -86,7 +89,8 @@ fn measured(
     let reading = Reading {
         preprocess,
         stated: stated.as_ref().map(|stated| &stated.values),
-        channels: read::channels("", &model.folder, &signature)?,
+        channels: read::channels(&of_its_own_size),
+        own_labels: of_its_own_size.task == Task::TokenClassification,
     };
 
     let data = samples(access, data_uri, reading)?;

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use super::{
     failure::{self, Failure},
-    inputs::{adopted_head, read},
+    inputs::{adopted_head, by_names, read},
 };
 use crate::{
     contract::{
@@ -50,6 +50,7 @@ pub fn plan(spec: &Spec, storage: &Storage, cache: Option<&Path>) -> Result<Plan
     Ok(Plan {
         parameters: network.parameters,
         timesteps: *timesteps,
+        network: by_names::network(&network.graph),
         groups: groups.len(),
         largest_group: groups.iter().map(|group| group.units).max().unwrap_or(0),
         samples: samples.counts(),
@@ -88,8 +89,9 @@ impl Forecast {
     fn look(spec: &Spec, storage: &Storage) -> Result<Self, Failure> {
         read::output(storage, &spec.output)?;
         let models = Models::look(spec, storage)?;
-        let channels = read::channels("/target/base", &models.folder, &models.target)?;
-        let samples = Samples::look(spec, storage, channels)?;
+        let graph = read::graph("/target/base", &models.folder, &models.target, None)?;
+        by_names::check(spec, &graph)?;
+        let samples = Samples::look(spec, storage, read::channels(&graph))?;
         samples.unlabelled.check(spec)?;
         let network = Network::of(spec, &models, &samples)?;
 
@@ -99,6 +101,7 @@ impl Forecast {
         };
         let methods = match &spec.methods {
             Methods::Named(methods) => methods.iter().map(|method| Method::from(*method)).collect(),
+            Methods::Auto if network.graph.by_names().is_some() => vec![Method::Identity],
             Methods::Auto => {
                 let has_labels = !samples.unlabelled.train;
                 ladder::methods(samples.train > 0, has_labels, models.across_widths)

@@ -89,7 +89,9 @@ fn model(
 ) -> Result<(), ArtifactError> {
     let inputs = context.inputs;
     writer.model(&inputs.naming.written(comparison.model()), &inputs.target.folder)?;
-    if let Some(permutation) = comparison.winner().transport.permutation() {
+    // A network by names has no group to tell of.
+    let permutation = comparison.winner().transport.permutation();
+    if let Some(permutation) = permutation.filter(|_| inputs.graph.by_names().is_none()) {
         let groups: Vec<_> = permutation.named(&inputs.symmetry).collect();
         writer.permutation(groups.iter().map(|(name, p)| (*name, p.as_slice())))?;
     }

@@ -133,6 +133,7 @@ fn compute(
     let job = context.job;
     job.progress.phase(Phase::Diagnosing);
     let diagnosed = diagnose::run(context);
+    inputs::by_names::check_lineage(context.inputs, job.spec, &diagnosed.diagnosis)?;
     let candidates = select::run(context, &diagnosed)?;
 
     job.progress.phase(Phase::Evaluating);
@@ -145,7 +146,7 @@ fn compute(
     let comparison = Comparison { choice, baselines, fine_tuning, few_shot, fine_tune_only };
     comparison.test().map_or(Ok(()), |test| failure::check_loss(test.loss))?;
 
-    let judgement = verdict::judge(context, &comparison, diagnosed.diagnosis.identical_bases);
+    let judgement = verdict::judge(context, &comparison, &diagnosed.diagnosis);
     let mut report = publish::report::of(context, &comparison, &judgement, &diagnosed, meter);
     job.progress.phase(Phase::Publishing);
     if let (Some(wanted), Verdict::Published) = (job.spec.options.update, judgement.verdict) {

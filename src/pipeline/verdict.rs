@@ -6,7 +6,7 @@ mod gate;
 mod recommendation;
 mod warnings;
 
-use super::{comparison::Comparison, context::Context};
+use super::{comparison::Comparison, context::Context, diagnose::Diagnosis};
 use crate::{
     contract::{
         outcome::{Recommendation, Verdict},
@@ -33,7 +33,7 @@ pub struct Judgement {
 }
 
 /// Applies the gate and says what the evidence recommends.
-pub fn judge(context: &Context, comparison: &Comparison, identical_bases: bool) -> Judgement {
+pub fn judge(context: &Context, comparison: &Comparison, diagnosis: &Diagnosis) -> Judgement {
     let evidence = Evidence::of(context, comparison);
     let spec = context.job.spec;
     let gate = spec.gate.as_ref().map_or_else(Vec::new, |gate| {
@@ -50,12 +50,15 @@ pub fn judge(context: &Context, comparison: &Comparison, identical_bases: bool) 
     let facts = Facts {
         evidence,
         fine_tuned: comparison.is_fine_tuned(),
-        identical_bases,
+        identical_bases: diagnosis.identical_bases,
+        strangers: are_strangers(context, diagnosis),
         untransferred: untransferred(context, comparison),
     };
     let advice = facts.recommend();
     let is_auto = spec.methods == Methods::Auto;
-    let failed = if gate.is_empty() {
+    let failed = if facts.strangers.is_some() {
+        true
+    } else if gate.is_empty() {
         is_auto && is_a_loss(&evidence, advice.action)
     } else {
         gate.iter().any(|check| !check.passed)
@@ -73,6 +76,12 @@ pub fn judge(context: &Context, comparison: &Comparison, identical_bases: bool) 
         decision: decision::of(context, comparison, &facts, advice.action, verdict),
         evidence,
     }
+}
+
+/// The cosine of bases that have nothing to do with each other, where nothing but names tells.
+fn are_strangers(context: &Context, diagnosis: &Diagnosis) -> Option<f64> {
+    let is_by_names = context.inputs.graph.by_names().is_some();
+    (is_by_names && diagnosis.are_strangers()).then(|| diagnosis.cosine().unwrap_or(0.0))
 }
 
 /// What `auto` does not publish without a gate: a result that is less accurate than the old tuned model, or

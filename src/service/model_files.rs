@@ -7,8 +7,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    contract::manifest::files::{CONFIG, WEIGHTS, WEIGHTS_INDEX as INDEX},
-    storage::{Location, ObjectInfo, Storage, StorageError},
+    contract::manifest::files::CONFIG,
+    storage::{Location, ObjectInfo, Storage, StorageError, WeightFiles},
 };
 
 /// Longest index that is read, in bytes.
@@ -46,7 +46,8 @@ pub async fn look(storage: &Storage, folder: &Location) -> Result<ModelFiles, Mo
         listing.files.iter().filter(|file| is_model_file(file.location.name())).collect();
     files.sort_by(|a, b| a.location.name().cmp(b.location.name()));
     check(&files).map_err(|fault| ModelFilesError::NoModel(folder.to_string(), fault))?;
-    if let Some(index) = files.iter().find(|file| file.location.name() == INDEX) {
+    let is_index = |name: &str| WeightFiles::ALL.into_iter().any(|files| files.index() == name);
+    if let Some(index) = files.iter().find(|file| is_index(file.location.name())) {
         let read = storage.read_small(&index.location, INDEX_LIMIT).await?;
         if !has_every_shard(&read, &files) {
             let fault = "the index cannot be read, or a shard that it names is missing";
@@ -88,7 +89,8 @@ fn check(files: &[&ObjectInfo]) -> Result<(), &'static str> {
     if !has(files, CONFIG) {
         return Err("config.json is missing");
     }
-    if !(has(files, WEIGHTS) || has(files, INDEX) && shards) {
+    let is_there = |of: WeightFiles| has(files, of.single()) || has(files, of.index()) && shards;
+    if !WeightFiles::ALL.into_iter().any(is_there) {
         return Err("model.safetensors, or an index and its shards, are missing");
     }
 

@@ -17,15 +17,54 @@ pub enum ResultKey {
     AdapterConfig,
     AdapterModel,
     Config,
-    Model,
-    ModelIndex,
+    Model(WeightFiles),
+    ModelIndex(WeightFiles),
     /// `number` counts from 1.
     ModelShard {
+        files: WeightFiles,
         number: usize,
         of: usize,
     },
     /// A file of the target base, carried along under its own name.
     Carried(String),
+}
+
+/// What a library calls the files of a model's weights: a result has the new base's, so that it is loaded
+/// by the library that loads that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WeightFiles {
+    /// `model.safetensors`
+    #[default]
+    Transformers,
+    /// `diffusion_pytorch_model.safetensors`
+    Diffusers,
+}
+
+impl WeightFiles {
+    pub const ALL: [Self; 2] = [Self::Transformers, Self::Diffusers];
+
+    /// One file with all tensors.
+    pub fn single(self) -> &'static str {
+        match self {
+            Self::Transformers => files::WEIGHTS,
+            Self::Diffusers => files::DIFFUSION_WEIGHTS,
+        }
+    }
+
+    /// The list of tensors by shard.
+    pub fn index(self) -> &'static str {
+        match self {
+            Self::Transformers => files::WEIGHTS_INDEX,
+            Self::Diffusers => files::DIFFUSION_WEIGHTS_INDEX,
+        }
+    }
+
+    fn stem(self) -> &'static str {
+        match self {
+            Self::Transformers => "model",
+            Self::Diffusers => "diffusion_pytorch_model",
+        }
+    }
 }
 
 impl ResultKey {
@@ -59,10 +98,10 @@ impl fmt::Display for ResultKey {
             Self::AdapterConfig => write!(f, "adapter/{}", files::ADAPTER_CONFIG),
             Self::AdapterModel => write!(f, "adapter/{}", files::ADAPTER_WEIGHTS),
             Self::Config => f.write_str(files::CONFIG),
-            Self::Model => f.write_str(files::WEIGHTS),
-            Self::ModelIndex => f.write_str(files::WEIGHTS_INDEX),
-            Self::ModelShard { number, of } => {
-                write!(f, "model-{number:05}-of-{of:05}.safetensors")
+            Self::Model(files) => f.write_str(files.single()),
+            Self::ModelIndex(files) => f.write_str(files.index()),
+            Self::ModelShard { files, number, of } => {
+                write!(f, "{}-{number:05}-of-{of:05}.safetensors", files.stem())
             }
             Self::Carried(name) => f.write_str(name),
         }
@@ -86,7 +125,9 @@ mod tests {
 
     #[test]
     fn shards_are_named_as_hugging_face_does() {
-        let key = ResultKey::ModelShard { number: 1, of: 12 };
-        assert_eq!(key.to_string(), "model-00001-of-00012.safetensors");
+        let name = |files| ResultKey::ModelShard { files, number: 1, of: 12 }.to_string();
+        assert_eq!(name(WeightFiles::Transformers), "model-00001-of-00012.safetensors");
+        let of_diffusers = "diffusion_pytorch_model-00001-of-00012.safetensors";
+        assert_eq!(name(WeightFiles::Diffusers), of_diffusers);
     }
 }

@@ -23,6 +23,8 @@ class Text:
     types: int | None = None
     # Whether it is also a language model, and its output may be tied to the embedding.
     language: bool = False
+    # Whether it also tells a class of every token.
+    tokens: bool = True
     # Modules that adapters are put on: attention, the rest of a block, embedding, head.
     targets: dict = field(default_factory=dict)
     # What its position table has more than positions.
@@ -135,6 +137,24 @@ TEXT = [
         offset=2,
     ),
     Text(
+        "xlm-roberta",
+        t.XLMRobertaConfig,
+        ROBERTA,
+        settings.ROBERTA,
+        types=1,
+        targets=BERT_TARGETS | {"head": "out_proj"},
+        offset=2,
+    ),
+    Text(
+        "camembert",
+        t.CamembertConfig,
+        ROBERTA,
+        settings.ROBERTA,
+        types=1,
+        targets=BERT_TARGETS | {"head": "out_proj"},
+        offset=2,
+    ),
+    Text(
         "distilbert",
         t.DistilBertConfig,
         DISTILBERT,
@@ -152,6 +172,7 @@ TEXT = [
         GPT2,
         settings_decoders.GPT2,
         language=True,
+        tokens=False,
         targets={"attention": ["c_attn"], "rest": ["c_proj", "c_fc"], "embedding": ["wte"], "head": "score"},
     ),
     Text("llama", t.LlamaConfig, DECODER, settings_decoders.LLAMA, language=True, targets=LLAMA_TARGETS),

@@ -12,6 +12,7 @@ from checks import Expected, LibraryRefuses
 AUTO = {
     "classifier": t.AutoModelForSequenceClassification,
     "language": t.AutoModelForCausalLM,
+    "tokens": t.AutoModelForTokenClassification,
     "image": t.AutoModelForImageClassification,
 }
 IGNORED = -100
@@ -105,6 +106,6 @@ def expectation(folder, task, data):
             found = LibraryRefuses("the loss is not finite")
     if data.labels is None:
         rows = next(iter(data.columns.values()))
-        shape = rows.shape if task == "language" else rows.shape[:1]
+        shape = rows.shape if task in ("language", "tokens") else rows.shape[:1]
         data = data.labelled(torch.zeros(shape, dtype=torch.int64))
     return found, data

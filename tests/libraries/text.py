@@ -31,6 +31,9 @@ class Cases:
         has = {"classifier": self.family.classifier, "language": self.family.language}
         tasks = tuple(task for task in has if has[task])
         yield from self.paddings(tasks)
+        if self.family.tokens:
+            yield from self.tokens()
+        yield from self.padding_ids()
         yield from self.formats(tasks)
         if self.family.classifier:
             yield from self.padding_ids()
@@ -72,6 +75,17 @@ class Cases:
                 yield from self.labels(model, pad)
             else:
                 yield from self.odd(model)
+
+    def tokens(self):
+        """Every way to pad, of a model that tells the class of every token; also labels of some tokens alone."""
+        model = self.model("tokens")
+        pad = self.family.configured().pad_token_id
+        for kind, data in self.kinds(pad).items():
+            yield self.check(kind, "tokens", model, token_labels(model, data), data.named)
+        some = token_labels(model, self.kinds(pad)["padded right"])
+        first = some.labels.clone()
+        first[:, 1::2] = IGNORED
+        yield self.check("labels of every second token", "tokens", model, some.labelled(first))
 
     def odd(self, model):
         """Labels and ids that the library ignores or refuses."""
@@ -221,3 +235,11 @@ def labelled(model, data):
         before[:, 0] = 0
         labels = labels.masked_fill((mask == 0) | (before == 0), IGNORED)
     return data.labelled(labels)
+
+
+def token_labels(model, data):
+    """A label for every token that is not padding."""
+    _, found = expectation(model, "tokens", data)
+    mask = data.columns.get("attention_mask")
+    labels = found.labels
+    return data.labelled(labels if mask is None else labels.masked_fill(mask == 0, IGNORED))

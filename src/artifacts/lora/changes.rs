@@ -285,11 +285,11 @@ impl Reading<'_> {
     /// Of the heads that a base may lack, a classifier's is known.
     fn check_task(&self, tensor: &str) -> Result<(), ArtifactError> {
         match self.settings.task_type.as_deref() {
-            None | Some("SEQ_CLS") => Ok(()),
+            None | Some("SEQ_CLS" | super::TOKENS) => Ok(()),
             Some(other) => {
                 let detail = format!(
-                    "is a head that the base does not have, of the task_type {other}; only that of a \
-                     classifier, SEQ_CLS, is known: merge the adapter into its base instead"
+                    "is a head that the base does not have, of the task_type {other}; only those of \
+                     classifiers, SEQ_CLS and TOKEN_CLS, are known: merge the adapter into its base instead"
                 );
                 Err(self.fault("not_implemented", tensor, detail))
             }

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{INDEX, WEIGHTS, file_named, is_adapter, is_pickle, is_pickled_model};
+use super::{file_named, is_adapter, is_pickle, is_pickled_model};
 use crate::{
     artifacts::error::ArtifactError,
-    storage::{Blocking, Listing, Location},
+    storage::{Blocking, Listing, Location, WeightFiles},
 };
 
 const INDEX_LIMIT: u64 = 64 << 20;
 const SHARD_LIMIT: usize = 10_000;
+/// By which diffusers tells a folder of several models.
+const PIPELINE: &str = "model_index.json";
 
 #[derive(Clone, Debug)]
 pub(super) enum Weights {
@@ -28,13 +30,15 @@ pub(super) fn find(
     location: &Location,
     listing: &Listing,
 ) -> Result<Weights, ArtifactError> {
-    if let Some(file) = file_named(listing, WEIGHTS) {
-        return Ok(Weights::Single(file.location.clone()));
-    }
-    if let Some(file) = file_named(listing, INDEX) {
-        let index = file.location.clone();
-        let shards = read_index(storage, location, &index)?;
-        return Ok(Weights::Sharded { index, shards });
+    for files in WeightFiles::ALL {
+        if let Some(file) = file_named(listing, files.single()) {
+            return Ok(Weights::Single(file.location.clone()));
+        }
+        if let Some(file) = file_named(listing, files.index()) {
+            let index = file.location.clone();
+            let shards = read_index(storage, location, &index)?;
+            return Ok(Weights::Sharded { index, shards });
+        }
     }
 
     let names: Vec<&str> = listing.files.iter().map(|file| file.location.name()).collect();
@@ -59,6 +63,8 @@ pub(super) fn find(
 
     let detail = if location.name().ends_with(".safetensors") {
         "is a file; give the folder that holds it and its config.json"
+    } else if file_named(listing, PIPELINE).is_some() {
+        "is a pipeline of several models; give the folder of one of them (unet/, transformer/ …)"
     } else {
         "holds no model: neither model.safetensors nor model.safetensors.index.json is there"
     };

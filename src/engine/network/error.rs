@@ -10,11 +10,23 @@ pub enum GraphError {
     #[error("config.json: node {node}: unknown op {op:?}; known are {known}")]
     UnknownOp { node: usize, op: String, known: String },
     #[error(
-        "config.json: the architecture {name:?} is not known; known are {known}. Any other network can be \
-         spelt out as data: \"model_type\": \"graph\" with its \"nodes\"; a network that computes as a known \
-         one does, under the same names, may be called by that one's name in a copy of config.json"
+        "config.json: the architecture {name:?} is not known; known are {known}. Without its network only \
+         `identity` can be carried, and no data can be read. Any network can be spelt out as data: \
+         \"model_type\": \"graph\" with its \"nodes\", which examples/graph_of.py writes from a PyTorch model; \
+         a network that computes as a known one does, under the same names, may be called by that one's \
+         name in a copy of config.json"
     )]
     UnknownArchitecture { name: String, known: String },
+    #[error(
+        "the network is a body without a head, so that nothing can be judged or trained by it: only `identity` \
+         and `weight_matching` can be carried, without data"
+    )]
+    Body,
+    #[error(
+        "{what}: the weights are packed (quantised), and the difference of two packed numbers is none of \
+         weights; give the model in f32, f16 or bf16"
+    )]
+    Packed { what: String },
     #[error("the tensor {tensor:?} that node {node:?} reads is missing")]
     MissingTensor { tensor: String, node: String },
     #[error(
@@ -38,6 +50,8 @@ impl GraphError {
             Self::Malformed { .. } => "malformed_config",
             Self::UnknownOp { .. } => "unknown_op",
             Self::UnknownArchitecture { .. } => "unknown_architecture",
+            Self::Packed { .. } => "wrong_dtype",
+            Self::Body => "no_head",
             Self::MissingTensor { .. } => "missing_tensor",
             Self::UnexpectedTensor { .. } => "unexpected_tensor",
             Self::WrongShape { .. } => "wrong_shape",

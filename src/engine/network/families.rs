@@ -3,11 +3,13 @@
 //! A builder knows names and wiring, nothing else; every size is read from the tensors. What may be
 //! permuted follows from the graph alone.
 
+mod aliases;
 mod bert;
 mod builder;
 mod classifier;
 mod gpt2;
 mod gpt_neox;
+mod listing;
 mod llama;
 mod modernbert;
 mod naming;
@@ -21,7 +23,8 @@ mod vit;
 
 use serde_json::Value;
 
-pub use classifier::as_classifier;
+pub use classifier::{ClassOf, as_classifier};
+pub use listing::{Entry, entries};
 pub use naming::{
     Naming, OUTPUT, is_of_a_task, is_transposed, module_of_tensor, tensor_of_module,
     tied_embedding, vocabulary_of, wrapper_of,
@@ -41,12 +44,15 @@ use crate::tensors::Signature;
 type Build = fn(&Source<'_>) -> Result<Graph, GraphError>;
 
 /// Architecture names with their builders.
-const FAMILIES: [(&str, Build); 13] = [
+const FAMILIES: [(&str, Build); 15] = [
     ("resnet18", |source| resnet::build(source, [2, 2, 2, 2])),
     ("resnet34", |source| resnet::build(source, [3, 4, 6, 3])),
     ("resnet50", |source| resnet::build(source, [3, 4, 6, 3])),
     ("resnet101", |source| resnet::build(source, [3, 4, 23, 3])),
     ("resnet152", |source| resnet::build(source, [3, 8, 36, 3])),
+    // Their widths are read from the tensors.
+    ("wide_resnet50_2", |source| resnet::build(source, [3, 4, 6, 3])),
+    ("wide_resnet101_2", |source| resnet::build(source, [3, 4, 23, 3])),
     ("vgg11", |source| vgg::build(source, [1, 1, 2, 2, 2], false)),
     ("vgg13", |source| vgg::build(source, [2, 2, 2, 2, 2], false)),
     ("vgg16", |source| vgg::build(source, [2, 2, 3, 3, 3], false)),
@@ -208,11 +214,11 @@ const fn tied(family: Family) -> Family {
 impl Graph {
     /// The graph that a `config.json` names: `"model_type": "graph"` spells it out, an
     /// `"architecture"` as timm writes it (`resnet18`, `resnet18.a1_in1k`) or another `model_type`,
-    /// Hugging Face's, picks a known family.
+    /// Hugging Face's, picks a known family. Of an architecture that no builder knows, and of a known family's
+    /// body with a head that it does not read, the graph is one opaque node ([`Graph::by_names`]).
     ///
     /// # Errors
-    /// A malformed document, a configuration that names nothing, an unknown architecture, a tensor
-    /// missing from which the builder reads a size.
+    /// A malformed document, packed weights, a tensor missing from which the builder reads a size.
     pub fn from_config(config: &Value, signature: &Signature) -> Result<Self, GraphError> {
         Self::build(Source { config, signature, sample: None })
     }
@@ -243,25 +249,26 @@ impl Graph {
             return Self::from_document(config);
         }
 
-        let by_type = MODEL_TYPES.iter().find(|family| config["model_type"] == family.model_type);
-        if let Some(family) = by_type {
+        if let Some(family) = Family::of(config) {
             settings::check(config, family.settings)?;
-            return (family.build)(&source);
+            return match (family.build)(&source) {
+                Err(GraphError::UnknownArchitecture { name, known }) => {
+                    source.by_names(&name, known)
+                }
+                built => built,
+            };
         }
 
         // timm writes an architecture, and beside it whatever its user added.
         if let Some(name) = config["model_type"].as_str()
             && config["architecture"].is_null()
         {
-            return Err(GraphError::UnknownArchitecture {
-                name: name.to_owned(),
-                known: MODEL_TYPES.map(|family| family.model_type).join(", "),
-            });
+            return source.by_names(name, known());
         }
         let Some(full) = config["architecture"].as_str() else {
-            let detail = "names no network; give \"model_type\": \"graph\" with its nodes, or an \
-                          \"architecture\" such as \"resnet18\"";
-            return Err(GraphError::Malformed { detail: detail.into() });
+            // diffusers writes the class.
+            let class = config["_class_name"].as_str().or(config["architectures"][0].as_str());
+            return source.by_names(class.unwrap_or("(none)"), known());
         };
         // timm appends the training recipe after a dot.
         let name = full.split('.').next().unwrap_or(full);
@@ -271,12 +278,22 @@ impl Graph {
 
         match FAMILIES.iter().find(|(known, _)| *known == name) {
             Some((_, build)) => build(&source),
-            None => Err(GraphError::UnknownArchitecture {
-                name: full.to_owned(),
-                known: FAMILIES.map(|(known, _)| known).join(", ") + ", vit_*",
-            }),
+            None => source.by_names(name, known()),
         }
     }
+}
+
+impl Source<'_> {
+    /// The network by its tensors' names alone.
+    fn by_names(&self, name: &str, known: String) -> Result<Graph, GraphError> {
+        Graph::of_names(name, known, self.config, self.signature)
+    }
+}
+
+/// Every architecture that a builder knows.
+fn known() -> String {
+    let names = entries().into_iter().flat_map(|entry| entry.names);
+    names.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -302,13 +319,22 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_must_name_a_known_network() {
+    fn a_configuration_of_no_known_network_is_one_by_names() {
+        let name = |config: Value| {
+            let graph = Graph::from_config(&config, &Signature::new()).expect("a network by names");
+            graph.by_names().map(|network| network.name.clone())
+        };
+        assert_eq!(name(json!({})).as_deref(), Some("(none)"));
+        assert_eq!(name(json!({"_class_name": "A", "model": 1})).as_deref(), Some("A"));
+        assert_eq!(name(json!({"architecture": "resnext50"})).as_deref(), Some("resnext50"));
+        let answers = json!({"model_type": "bert", "architectures": ["BertForQuestionAnswering"]});
+        assert_eq!(name(answers).as_deref(), Some("BertForQuestionAnswering"));
+
         let code = |config: Value| {
             Graph::from_config(&config, &Signature::new()).expect_err("no such network").code()
         };
-        assert_eq!(code(json!({})), "malformed_config");
-        assert_eq!(code(json!({"architecture":"resnext50"})), "unknown_architecture");
         assert_eq!(code(json!({"architecture":"resnet18"})), "missing_tensor");
+        assert_eq!(code(json!({"model_type": "bert", "new_key": 1})), "malformed_config");
         let conv = signature(&[("conv1.weight", &[8, 3, 7, 7])], &[]);
         let config = json!({"architecture":"resnet18","input_size":[64]});
         assert_eq!(Graph::from_config(&config, &conv).unwrap_err().code(), "malformed_config");

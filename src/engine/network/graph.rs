@@ -6,7 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::op::{Op, ParamUse, Role, Rotary};
+use super::{
+    by_names::ByNames,
+    error::GraphError,
+    op::{Op, ParamUse, Role, Rotary},
+};
 
 /// A network: nodes in an order in which each reads only what stands before it. The last node is
 /// the output.
@@ -57,6 +61,17 @@ pub enum Task {
     Classification,
     /// Logits `[N, S, vocabulary]`, cross-entropy of each next token; label −100 is ignored.
     NextToken,
+    /// Logits `[N, S, classes]`, cross-entropy of each token's own label; label −100 is ignored.
+    TokenClassification,
+    /// A body without a head, `[N, D]` or `[N, S, D]`, for whoever reads it: there is no loss.
+    Representation,
+}
+
+impl Task {
+    /// Whether there is a row of logits for every token.
+    pub fn is_of_tokens(self) -> bool {
+        matches!(self, Self::NextToken | Self::TokenClassification)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +101,27 @@ pub enum Operand {
 }
 
 impl Graph {
+    /// The network where only its tensors are known: nothing can be computed with it.
+    pub fn by_names(&self) -> Option<&ByNames> {
+        match self.nodes.as_slice() {
+            [Node { op: Op::Opaque { network }, .. }] => Some(network),
+            _ => None,
+        }
+    }
+
+    /// Refuses a network of which only the tensors are known.
+    ///
+    /// # Errors
+    /// [`GraphError::UnknownArchitecture`].
+    pub fn check_wired(&self) -> Result<(), GraphError> {
+        self.by_names().map_or(Ok(()), |network| Err(network.unknown()))
+    }
+
+    /// Whether what it computes can be judged and trained: its wiring is known, and it has a head.
+    pub fn has_loss(&self) -> bool {
+        self.by_names().is_none() && self.task != Task::Representation
+    }
+
     /// Every tensor of the graph with the node that reads it, in graph order. A tied tensor appears
     /// once for each reader.
     pub fn params(&self) -> impl Iterator<Item = (usize, ParamUse)> + '_ {
@@ -108,6 +144,9 @@ impl Graph {
 
     /// Prefix of the output layer: the last node with parameters, if the output is its own.
     pub fn head(&self) -> Option<&str> {
+        if self.task == Task::Representation {
+            return None;
+        }
         let last = self.nodes.iter().rev().find(|n| {
             !matches!(
                 n.op,
@@ -156,6 +195,13 @@ impl Graph {
     }
 
     fn first_difference(&self, other: &Self) -> Option<String> {
+        if let (Some(own), Some(other)) = (self.by_names(), other.by_names()) {
+            return own.difference(other);
+        }
+        if self.by_names().is_some() != other.by_names().is_some() {
+            let detail = "the architecture is known for one of them alone, by their config.json";
+            return Some(detail.to_owned());
+        }
         if self.task != other.task {
             return Some(format!("the task is {:?} here and {:?} there", self.task, other.task));
         }

@@ -4,8 +4,11 @@ mod defaults;
 mod tensors;
 mod values;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::by_names::ByNames;
 pub use tensors::{Axis, ParamUse, Role};
 pub use values::{FusedOrder, HeadNorms, Llama3Scaling, LongRope, Pair, Position, Rotary, Yarn};
 
@@ -198,6 +201,12 @@ pub enum Op {
         parts: usize,
         part: usize,
     },
+    /// A whole network of which the tensors are known and nothing else. It stands alone in its graph, and no
+    /// document spells it out.
+    #[serde(skip)]
+    Opaque {
+        network: Arc<ByNames>,
+    },
 }
 
 impl Op {
@@ -234,10 +243,11 @@ impl Op {
             Self::Scale { .. } => "scale",
             Self::SoftCap { .. } => "soft_cap",
             Self::Split { .. } => "split",
+            Self::Opaque { .. } => "opaque",
         }
     }
 
-    /// Every op name, for messages.
+    /// The name of every op that a document may have, for messages.
     pub const NAMES: [&'static str; 30] = [
         "linear",
         "conv2d",

@@ -134,6 +134,7 @@ impl Program {
         let output = last.output.as_slice();
 
         match (self.task, output, &self.input) {
+            (Task::Representation, ..) => Err(GraphError::Body),
             // Its loss is 0 and its accuracy 1, whatever it computes.
             (Task::Classification, [1], _) => {
                 let detail = "the output must be the logits of at least two classes; one number is a \
@@ -141,17 +142,23 @@ impl Program {
                 Err(last.fault(detail))
             }
             (Task::Classification, [classes], _) => Ok(*classes),
-            (Task::NextToken, [tokens, classes], Input::Tokens { shape })
-                if shape == &[*tokens] =>
-            {
-                Ok(*classes)
+            (Task::TokenClassification, [_, 1], _) => {
+                let detail = "the output must be the logits of at least two classes";
+                Err(last.fault(detail))
             }
+            (
+                Task::NextToken | Task::TokenClassification,
+                [tokens, classes],
+                Input::Tokens { shape },
+            ) if shape == &[*tokens] => Ok(*classes),
             (Task::Classification, ..) => {
                 Err(last.fault(format!("the output must be [classes], not {output:?}")))
             }
             (Task::NextToken, ..) => Err(last.fault(format!(
                 "the output must be [S, vocabulary] of S token ids, not {output:?}"
             ))),
+            (Task::TokenClassification, ..) => Err(last
+                .fault(format!("the output must be [S, classes] of S token ids, not {output:?}"))),
         }
     }
 }

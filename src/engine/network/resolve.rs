@@ -25,13 +25,19 @@ use tokens::Rows;
 pub(in crate::network) const MAX_VALUES: usize = 1 << 31;
 
 impl Graph {
-    /// The graph as it runs with tensors of these headers.
+    /// The graph as it runs with tensors of these headers. Of a network of which only the tensors are known
+    /// nothing runs: its program is empty.
     ///
     /// # Errors
     /// A tensor missing, left over, of another shape or no float; nodes that do not fit together, or that
     /// put out more than 2^31 values for a sample.
     pub fn resolve(&self, signature: &Signature) -> Result<Program, GraphError> {
         self.check_left_over(signature)?;
+        if self.by_names().is_some() {
+            let (input, task) = (self.input.clone(), self.task);
+            return Ok(Program { input, task, instructions: Vec::new() });
+        }
+
         let input = self.input.shape();
         if is_too_large(input) {
             let detail = format!("the input {input:?} has more than {MAX_VALUES} values a sample");
@@ -173,6 +179,7 @@ impl<'a> Resolver<'a> {
             Op::Attention { .. } => self.attention(),
             Op::SelectToken { position, padding } => self.select_token(*position, *padding),
             Op::MeanTokens {} => self.mean_tokens(),
+            Op::Opaque { network } => Err(network.unknown()),
         }
     }
 

@@ -5,10 +5,7 @@ use std::ops::{Add, ControlFlow};
 use rayon::prelude::*;
 
 use super::{Batch, Dataset, Learner, cross_entropy::IGNORED, evaluate::batches};
-use crate::{
-    network::{Input, Task},
-    tensors::Checkpoint,
-};
+use crate::{network::Input, tensors::Checkpoint};
 
 /// One model beside a reference, over inputs or counted tokens.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,8 +40,8 @@ impl Learner<'_> {
     pub fn predictions(&self, params: &Checkpoint, batch: &Batch) -> Predictions {
         let logits = self.predict(params, batch);
         let classes = self.classes();
-        let counted = match (self.graph().task, &self.graph().input) {
-            (Task::NextToken, Input::Tokens { .. }) => {
+        let counted = match &self.graph().input {
+            Input::Tokens { .. } if self.graph().task.is_of_tokens() => {
                 batch.inputs.iter().map(|&packed| packed >= 0.0).collect()
             }
             _ => vec![true; logits.len() / classes],
@@ -216,7 +213,7 @@ mod tests {
     fn padded_tokens_are_not_labelled() {
         let nodes = json!([{"op":"embedding","param":"e"},{"op":"linear","param":"e","id":"out"}]);
         let mut graph = testing::token_graph(3, nodes);
-        graph.task = Task::NextToken;
+        graph.task = crate::network::Task::NextToken;
         let signature = testing::signature(&[("e.weight", &[4, 2])]);
         let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
         let table = HostTensor::from_f32(vec![4, 2], vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 2.0, 0.0]);

@@ -1,7 +1,7 @@
 //! Whether data fit a model. Data are checked once; after that nothing here fails.
 
 use super::{Batch, Dataset, Learner, cross_entropy::IGNORED};
-use crate::network::{Task, Token};
+use crate::network::Token;
 
 /// Data that do not fit the model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +23,7 @@ pub enum DataFault {
     NoTokenTypes,
     #[error("a sample has {found} labels, but the model predicts {expected}")]
     LabelCount { expected: String, found: usize },
-    #[error("no label is to be predicted: every one is -100 or stands at the first token")]
+    #[error("no label is to be predicted: every one is -100, or stands where nothing is predicted")]
     NothingCounted,
     #[error(
         "sample {position} has a label to be predicted at its padded position {token}; pad on the \
@@ -68,14 +68,14 @@ impl Learner<'_> {
         if !data.has_labels() {
             return Ok(());
         }
-        let is_next = self.graph.task == Task::NextToken;
-        let (each, found) = (if is_next { found[0] } else { 1 }, data.labels_each());
+        let of_tokens = self.graph.task.is_of_tokens();
+        let (each, found) = (if of_tokens { found[0] } else { 1 }, data.labels_each());
         if each != found {
-            let expected = if is_next { "one a token" } else { "one" }.into();
+            let expected = if of_tokens { "one a token" } else { "one" }.into();
             return Err(DataFault::LabelCount { expected, found });
         }
 
-        if is_next {
+        if of_tokens {
             check_counted(data)?;
         }
 
@@ -92,7 +92,7 @@ impl Learner<'_> {
 
     /// Whether a sample or a token may have this label.
     fn knows(&self, label: i64) -> bool {
-        let is_ignored = self.graph.task == Task::NextToken && label == IGNORED;
+        let is_ignored = self.graph.task.is_of_tokens() && label == IGNORED;
         is_ignored || (0..self.classes as i64).contains(&label)
     }
 

@@ -158,6 +158,33 @@ mod tests {
         assert!((found.loss - expected).abs() < 1e-6);
     }
 
+    /// Two tokens that count, each by its own label, and one that is padding.
+    #[test]
+    fn every_token_has_a_class_of_its_own() {
+        let nodes = json!([{"op":"embedding","param":"e"}]);
+        let mut graph = testing::token_graph(3, nodes);
+        graph.task = Task::TokenClassification;
+        let signature = testing::signature(&[("e.weight", &[4, 2])]);
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let data = |ids: &[f32], labels: &[i64]| {
+            let ids = HostTensor::from_f32(vec![ids.len() / 3, 3], ids.to_vec());
+            Dataset::unlabelled(ids).labelled(labels.to_vec())
+        };
+        let ids = [0.0, 3.0, -1.0];
+        assert_eq!(learner.check(&data(&ids, &[0, 1, -100])), Ok(()));
+        let code = |labels: &[i64]| learner.check(&data(&ids, labels)).unwrap_err().code();
+        assert_eq!(code(&[0, 2, -100]), "label_out_of_range");
+        assert_eq!(code(&[0, 1, 1]), "invalid_mask");
+
+        let table = HostTensor::from_f32(vec![4, 2], vec![1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0]);
+        let params: Checkpoint = [("e.weight".to_owned(), table)].into_iter().collect();
+        let found = learner.evaluate(&params, &data(&ids, &[1, 1, -100]));
+        assert_eq!(found.predictions, [0, 1]);
+        assert!((found.accuracy - 0.5).abs() < 1e-12);
+        let expected = f64::midpoint(1f64.exp().ln_1p(), (-3f64).exp().ln_1p());
+        assert!((found.loss - expected).abs() < 1e-6);
+    }
+
     #[test]
     fn token_ids_may_be_fewer_than_the_longest_and_are_checked() {
         let nodes = json!([{"op":"embedding","param":"e"},

@@ -2,7 +2,7 @@
 //! many to be held at once.
 
 use super::{Batch, Learner};
-use crate::network::{Input, Instruction, Layer, Task, program::layer::Attention};
+use crate::network::{Input, Instruction, Layer, program::layer::Attention};
 
 /// Bytes of activations that the backward pass may hold.
 pub(super) const ACTIVATION_BYTES: usize = 512 << 20;
@@ -11,8 +11,8 @@ impl Learner<'_> {
     /// Samples of this shape whose logits are held at once. A sequence's are large; where batch norm
     /// ties the samples of a batch together they cannot be parted.
     pub(crate) fn logits_batch_size(&self, sample_shape: &[usize]) -> usize {
-        match (self.graph.task, sample_shape) {
-            (Task::NextToken, &[length]) if !self.graph.has_batch_norm() => {
+        match sample_shape {
+            &[length] if self.graph.task.is_of_tokens() && !self.graph.has_batch_norm() => {
                 (self.max_logits / (length * self.classes).max(1)).max(1)
             }
             _ => usize::MAX,

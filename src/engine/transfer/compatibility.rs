@@ -1,5 +1,8 @@
 //! Whether two models have the same tensors, and what becomes of a head that only some have.
 
+pub mod modules;
+pub mod prefix;
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -81,7 +84,8 @@ pub struct OtherClasses {
 
 /// The head of the tuned model, where a base has none, or one of other classes: the
 /// commonest case, a body that was tuned below a new head. The bases are given the tuned model's
-/// tensors, the new base its task.
+/// tensors, the new base its task. Where that is a body alone, the bases
+/// lose their heads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdoptedHead {
     /// What a base lacks.
@@ -151,7 +155,22 @@ impl AdoptedHead {
     ) -> Option<Self> {
         let graph = Graph::from_config(tuned.0, tuned.1).ok();
         let output = graph.as_ref().and_then(Graph::head);
-        let of_task = |name: &&String| is_of_a_task(tuned.0, output, name);
+        // Of a network by names nobody knows the head: the modules that only some of the models have are it.
+        let is_by_names = graph.as_ref().is_some_and(|graph| graph.by_names().is_some());
+        let own_modules = if is_by_names && modules::may_differ(tuned.0, target_config) {
+            modules::not_of_all([tuned.1, bases[0], bases[1]])
+        } else {
+            BTreeSet::new()
+        };
+        let classes = match &graph {
+            Some(graph) if is_by_names => named_tensors(graph, tuned.1, Axis::Classes),
+            _ => BTreeSet::new(),
+        };
+        let of_task = |name: &&String| {
+            is_of_a_task(tuned.0, output, name)
+                || own_modules.contains(*name)
+                || classes.contains(*name)
+        };
         // A layer is lacked whole; a part of one is a fault.
         let layers =
             bases.map(|base| base.keys().map(|name| layer_of(name)).collect::<BTreeSet<&str>>());
@@ -169,17 +188,19 @@ impl AdoptedHead {
             _ => BTreeSet::new(),
         };
         tensors.extend(of_other_classes.iter().cloned());
-        if tensors.is_empty() {
-            return None;
-        }
-
-        let left_out = bases
+        let left_out: BTreeSet<String> = bases
             .into_iter()
             .flat_map(Signature::keys)
             .filter(|name| !tuned.1.contains_key(*name))
             .filter(of_task)
             .cloned()
             .collect();
+        // A body that was tuned alone is what the result is to be.
+        let is_body = graph.as_ref().is_some_and(|graph| !graph.has_loss());
+        if tensors.is_empty() && (left_out.is_empty() || !is_body) {
+            return None;
+        }
+
         let config = with_task_of(tuned.0, target_config);
         Some(Self { tensors, of_other_classes, other, left_out, config })
     }

@@ -64,6 +64,8 @@ pub struct Known {
     pub has_labels: bool,
     /// The bases differ in width.
     pub across_widths: bool,
+    /// Of the network only the tensors are known.
+    pub by_names: bool,
     /// Validation loss of the target as it is; `None` where nobody has asked for it.
     pub target_loss: Option<f64>,
     /// `ln(classes)`
@@ -73,9 +75,14 @@ pub struct Known {
 impl Known {
     /// Whether the one base was trained on from the other, as far as their weights tell.
     pub fn one_lineage(&self) -> bool {
-        self.cosine.is_some_and(|cosine| cosine >= SAME_LINEAGE_COSINE)
+        self.cosine.is_some_and(is_one_lineage)
             || self.fixed_points.is_some_and(|fixed| fixed >= SAME_LINEAGE_FIXED_POINTS)
     }
+}
+
+/// Whether a cosine of two bases' weight matrices says that they are of one lineage.
+pub fn is_one_lineage(cosine: f64) -> bool {
+    cosine >= SAME_LINEAGE_COSINE
 }
 
 /// The best candidate so far.
@@ -113,7 +120,9 @@ pub const IS_IDENTITY: &str = "weight matching leaves every unit in its place: i
 /// ladder. Of a taken rung the caller fills in what came of it.
 pub fn next(known: &Known, steps: &[Step], leader: Option<&Leader>) -> Option<Step> {
     let method = *RUNGS.get(steps.len())?;
-    let (taken, reason) = if known.across_widths && needs_equal_widths(method) {
+    let (taken, reason) = if known.by_names {
+        by_cosine(known, method)
+    } else if known.across_widths && needs_equal_widths(method) {
         (false, "the bases differ in width: no permutation leads from one to the other".into())
     } else if known.has_validation {
         by_validation(known, method, leader)
@@ -190,6 +199,17 @@ impl Leader {
             percent(self.old)
         )
     }
+}
+
+/// Without its network only identity is left, whatever the bases' relation.
+fn by_cosine(known: &Known, method: Method) -> (bool, String) {
+    if method != Method::Identity {
+        let reason = "without its network only identity can be carried";
+        return (false, reason.to_owned());
+    }
+    let verdict = if known.one_lineage() { "of one lineage" } else { "unrelated" };
+    let cosine = known.cosine.unwrap_or(0.0);
+    (true, format!("the bases are {verdict}: cosine of their weight matrices {cosine:.3}"))
 }
 
 /// Identity or weight matching by the bases' relation; the rest needs data.

@@ -20,7 +20,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    network::{Graph, Op, Task},
+    network::{Graph, Op, RowsOf, Task},
     tensors::{Checkpoint, DType, HostTensor, Signature, TensorInfo},
 };
 use rows::{Completed, gathered};
@@ -52,6 +52,11 @@ pub struct SharedRows {
 
 /// The tensors of a network whose rows are classes or tokens.
 pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeSet<String> {
+    if let Some(network) = graph.by_names() {
+        let kind = if axis == Axis::Classes { RowsOf::Classes } else { RowsOf::Tokens };
+        return network.tensors_of(kind).map(str::to_owned).collect();
+    }
+
     let rows = |name: &str| signature.get(name).and_then(|info| info.shape.first()).copied();
     let head = graph.head().into_iter().flat_map(|head| {
         let own =
@@ -60,8 +65,8 @@ pub fn named_tensors(graph: &Graph, signature: &Signature, axis: Axis) -> BTreeS
     });
     if axis == Axis::Classes {
         return match graph.task {
-            Task::Classification => head.cloned().collect(),
-            Task::NextToken => BTreeSet::new(),
+            Task::Classification | Task::TokenClassification => head.cloned().collect(),
+            Task::NextToken | Task::Representation => BTreeSet::new(),
         };
     }
 

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use crate::{
-    network::{Graph, OUTPUT, Task, tied_embedding},
+    network::{Graph, OUTPUT, RowsOf, Task, tied_embedding},
     tensors::{Checkpoint, Signature},
+    transfer::compatibility::modules,
 };
 
 /// An output matrix of its own, where another of the three models has its embedding in its place.
@@ -18,16 +19,22 @@ pub struct Untied {
 
 impl Untied {
     /// Whether some of these have an output matrix and the others its embedding; `tuned` is among them and
-    /// predicts tokens.
+    /// predicts tokens. What a network by names predicts nobody knows: all three must be of one class.
     pub fn find(models: [(&Value, &Signature); 3], tuned: (&Value, &Signature)) -> Option<Self> {
         let graph = Graph::from_config(tuned.0, tuned.1).ok();
-        if graph.is_none_or(|graph| graph.task != Task::NextToken) {
+        let may_predict = graph.is_some_and(|graph| match graph.by_names() {
+            Some(_) => models.iter().all(|(config, _)| !modules::may_differ(tuned.0, config)),
+            None => graph.task == Task::NextToken,
+        });
+        if !may_predict {
             return None;
         }
 
         let own = models.map(|(_, signature)| signature.contains_key(OUTPUT));
         let embeddings = models.map(|(config, signature)| {
-            tied_embedding(config).filter(|name| signature.contains_key(name))
+            tied_embedding(config)
+                .or_else(|| only_table(config, signature))
+                .filter(|name| signature.contains_key(name))
         });
         let all = own.iter().zip(&embeddings).all(|(own, embedding)| *own || embedding.is_some());
         if !all || !own.contains(&true) {
@@ -62,5 +69,20 @@ impl Untied {
             with.insert(OUTPUT, embedding.clone());
         }
         with
+    }
+}
+
+/// The embedding of a network by names: its only table of tokens beside an output matrix, unless its
+/// configuration says that the two are not one.
+fn only_table(config: &Value, signature: &Signature) -> Option<String> {
+    let graph = Graph::from_config(config, signature).ok()?;
+    if config["tie_word_embeddings"] == Value::Bool(false) {
+        return None;
+    }
+    let tables = graph.by_names()?.tensors_of(RowsOf::Tokens);
+    let tables: Vec<&str> = tables.filter(|name| *name != OUTPUT).collect();
+    match tables.as_slice() {
+        [table] => Some((*table).to_owned()),
+        _ => None,
     }
 }

@@ -8,7 +8,7 @@
 use super::{
     Configured, TRAJECTORY,
     adopted_head::Headless,
-    computation,
+    by_names, computation,
     read::model,
     shared_rows::{
         Listing, NewBase, OldModels, classes, note_on_rows, own_tokens, put_tokenizer, vocabulary,
@@ -24,7 +24,7 @@ use crate::{
         tensors::{Checkpoint, Signature},
         transfer::{
             Trajectory,
-            compatibility::{AdoptedHead, Incompatible, compare},
+            compatibility::{AdoptedHead, Incompatible, compare, prefix::Prefix},
             shared_vocabulary::{SharedRows, tokens::OwnTokens},
             ties::Untied,
             widths,
@@ -67,6 +67,7 @@ pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Bas
     let Model { checkpoint: base, inputs: source_base, folder: old } = base;
 
     let mut three = Three { base, old, tuning, target, naming };
+    three.unify_names();
     three.untie();
     let own_tokens = three.own_tokens(access, files)?;
     let head = three.headless().adopt()?;
@@ -82,10 +83,14 @@ pub fn read(job: &Job, access: Access, files: &mut Vec<InputFile>) -> Result<Bas
     let source_graph = at_another_width(job.spec, before, new)?;
     let tuned = Configured { config: &tuning.config, signature: &tuning.last().signature() };
     let update = computation::check(tuned, new)?;
+    let is_by_names = by_names::is(tuned);
     for checkpoint in &tuning.checkpoints {
         same_as_tuned(&checkpoint.signature(), &own, &wanted, source_graph.is_some())?;
     }
 
+    if is_by_names {
+        by_names::check_whole_numbers(&base, tuning.last())?;
+    }
     let trajectory = trajectory(job, base, tuning.checkpoints);
     let tensors = head.as_ref().map(|head| head.tensors.clone()).unwrap_or_default();
     let trajectory = trajectory.with_head(tensors).with_rows(shared_rows.clone());
@@ -122,6 +127,25 @@ struct Three {
 }
 
 impl Three {
+    /// Gives the bases the tuned model's prefix before their names, or takes it away, where no family says what
+    /// it is.
+    fn unify_names(&mut self) {
+        let Self { base, tuning, target, naming, .. } = self;
+        let tuned = tuning.last().signature();
+        if !by_names::is(Configured { config: &tuning.config, signature: &tuned }) {
+            return;
+        }
+        if let Some(prefix) = Prefix::find(&base.signature(), &tuned) {
+            *base = renamed(base, &prefix, &tuned);
+        }
+        let own = target.checkpoint.signature();
+        if let Some(prefix) = Prefix::find(&own, &tuned) {
+            *naming = naming.renamed_inside(&own, |name| prefix.renamed(name, &tuned));
+            target.checkpoint = renamed(&target.checkpoint, &prefix, &tuned);
+        }
+        tuning.notes.extend(by_names::notes(&tuning.config, &target.folder.config));
+    }
+
     /// Gives all an output matrix of their own where some have one.
     fn untie(&mut self) {
         let signatures =
@@ -217,6 +241,10 @@ impl Three {
 
         Ok(found)
     }
+}
+
+fn renamed(model: &Checkpoint, prefix: &Prefix, than: &Signature) -> Checkpoint {
+    model.iter().map(|(name, tensor)| (prefix.renamed(name, than), tensor.clone())).collect()
 }
 
 const UNTIED: &str = "an output matrix stands beside the embedding in one of the three models, and is the \

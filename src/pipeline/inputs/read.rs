@@ -74,16 +74,12 @@ pub fn graph(
     Ok(sized.ok().filter(|graph| graph.resolve(signature).is_ok()).unwrap_or(of_its_own_size))
 }
 
-/// Channels of the images that a model reads.
-pub fn channels(
-    pointer: &str,
-    folder: &ModelFolder,
-    signature: &Signature,
-) -> Result<Option<usize>, Failure> {
-    Ok(match graph(pointer, folder, signature, None)?.input {
+/// Channels of the images that a network reads.
+pub fn channels(graph: &Graph) -> Option<usize> {
+    match graph.input {
         Input::Image { shape: [channels, ..] } => Some(channels),
         _ => None,
-    })
+    }
 }
 
 /// A model's folder and the headers of its tensors, under the names of its graph.

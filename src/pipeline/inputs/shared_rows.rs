@@ -79,8 +79,10 @@ fn rows_as(table: &TensorInfo, tensors: &BTreeSet<String>, of: &Signature) -> Op
 /// A configuration for a table of as many rows, where it says how many there are.
 pub fn with_vocabulary(config: &Value, rows: usize) -> Value {
     let mut config = config.clone();
-    if let Some(size) = config.get_mut("vocab_size") {
-        *size = rows.into();
+    for place in ["/vocab_size", "/text_config/vocab_size"] {
+        if let Some(size) = config.pointer_mut(place) {
+            *size = rows.into();
+        }
     }
     config
 }

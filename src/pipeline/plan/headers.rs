@@ -9,12 +9,15 @@ use crate::{
     engine::{
         network::Graph,
         tensors::Signature,
-        transfer::{compatibility::AdoptedHead, ties::Untied},
+        transfer::{
+            compatibility::{AdoptedHead, prefix::Prefix},
+            ties::Untied,
+        },
     },
     pipeline::{
         failure::{self, Failure},
         inputs::{
-            Configured, TRAJECTORY, adopted_head, bases,
+            Configured, TRAJECTORY, adopted_head, bases, by_names,
             read::{headers, headers_at, location},
             same_body,
             shared_rows::{self, Listing, NewBase, OldModels},
@@ -40,6 +43,9 @@ impl Models {
         let (mut old, mut base) = headers(storage, "/source/base", &spec.source.base)?;
         let Tuned { config: mut tuned_config, signature: mut tuned, beside, checkpoints } =
             tuned(spec, storage, &old, &base)?;
+        if by_names::is(Configured { config: &tuned_config, signature: &tuned }) {
+            (base, target) = (unified(base, &tuned), unified(target, &tuned));
+        }
         let models = [(&old.config, &base), (&folder.config, &target), (&tuned_config, &tuned)];
         if let Some(untied) = Untied::find(models, models[2]) {
             (base, target) = (untied.on_signature(base), untied.on_signature(target));
@@ -92,6 +98,12 @@ impl Models {
         bases::same_as_tuned(&tuned, &base, &target, across_widths)?;
         Ok(Self { folder, target, base, head, across_widths, checkpoints })
     }
+}
+
+/// Headers under the tuned model's prefix.
+fn unified(own: Signature, tuned: &Signature) -> Signature {
+    let Some(prefix) = Prefix::find(&own, tuned) else { return own };
+    own.into_iter().map(|(name, info)| (prefix.renamed(&name, tuned), info)).collect()
 }
 
 /// The tuned model by its headers.

@@ -68,7 +68,7 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: Update) -> Adapter
         }
     }
 
-    if task == Some("SEQ_CLS") {
+    if matches!(task, Some("SEQ_CLS" | "TOKEN_CLS")) {
         adapter.saved.extend(SAVED_BY_TASK.map(str::to_owned));
     }
 
@@ -122,13 +122,14 @@ fn task_type(config: &Value) -> Option<&'static str> {
     let name = config["architectures"][0].as_str()?;
     let known = [
         ("ForSequenceClassification", "SEQ_CLS"),
+        ("ForTokenClassification", "TOKEN_CLS"),
         ("ForCausalLM", "CAUSAL_LM"),
         ("LMHeadModel", "CAUSAL_LM"),
     ];
     known.iter().find(|(suffix, _)| name.ends_with(suffix)).map(|(_, task)| *task)
 }
 
-/// What peft saves whole for a classifier of sequences, whatever its configuration says.
+/// What peft saves whole for a classifier of sequences or tokens, whatever its configuration says.
 const SAVED_BY_TASK: [&str; 2] = ["classifier", "score"];
 
 #[derive(Default)]

@@ -51,6 +51,7 @@ pub fn of(
             reasons: judgement.reasons.clone(),
         },
         decision: judgement.decision.clone(),
+        network: inputs.network(),
         warnings: judgement.warnings.clone(),
         winner: comparison.winner().method.name().to_owned(),
         published_model: published_model(comparison).to_owned(),

@@ -18,8 +18,8 @@ impl Selector<'_, '_> {
     /// The rungs that were taken and skipped.
     pub fn climb(&mut self, diagnosis: &Diagnosis) -> Result<Vec<Step>, Failure> {
         let mut known = self.known(diagnosis)?;
-        // Onto the same base it changes nothing.
-        self.shifts = known.one_lineage() && !diagnosis.identical_bases;
+        // Onto the same base it changes nothing; by names nothing tells which of the two is the better.
+        self.shifts = known.one_lineage() && !diagnosis.identical_bases && !known.by_names;
 
         let (mut steps, mut leader) = (Vec::new(), None);
         while let Some(mut step) = self.next(&mut known, &steps, leader.as_ref())? {
@@ -49,16 +49,18 @@ impl Selector<'_, '_> {
     fn known(&mut self, diagnosis: &Diagnosis) -> Result<Known, Failure> {
         let context = self.context;
         let mut known = Known {
-            cosine: diagnosis.base_cosines.matrices,
+            cosine: diagnosis.cosine(),
             fixed_points: None,
             has_validation: context.blocks.is_some(),
             has_train: context.inputs.splits.train.is_some(),
             has_labels: !context.inputs.splits.unlabelled.train,
             across_widths: context.inputs.source.is_some(),
+            by_names: context.inputs.graph.by_names().is_some(),
             target_loss: None,
             loss_of_guessing: (context.learner.classes() as f64).ln(),
         };
-        if !(known.has_validation || known.across_widths || known.one_lineage()) {
+        let is_told = known.has_validation || known.across_widths || known.by_names;
+        if !(is_told || known.one_lineage()) {
             known.fixed_points = Some(self.fixed_points()?);
         }
         Ok(known)

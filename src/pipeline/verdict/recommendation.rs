@@ -20,6 +20,8 @@ pub struct Facts {
     pub evidence: Evidence,
     pub fine_tuned: bool,
     pub identical_bases: bool,
+    /// Cosine of bases that are strangers, of a network that is known by its tensors' names alone.
+    pub strangers: Option<f64>,
     pub untransferred: Option<Untransferred>,
 }
 
@@ -64,6 +66,14 @@ impl Facts {
         if self.identical_bases {
             let reason = "the new base equals the old one: the old tuned model is the result";
             return Advice { action: Some(Recommendation::Copy), reasons: vec![reason.into()] };
+        }
+
+        if let Some(cosine) = self.strangers {
+            let reason = format!(
+                "the bases are strangers: the cosine of their weight matrices is {cosine:.3}, and without the \
+                 network nothing but identity can be carried between them"
+            );
+            return Advice { action: Some(Recommendation::KeepOld), reasons: vec![reason] };
         }
 
         let Evidence { metric: Some(metric), source: Some(source), .. } = self.evidence else {
@@ -176,7 +186,13 @@ mod tests {
             has_labels: true,
             ..Evidence::default()
         };
-        Facts { evidence, fine_tuned: false, identical_bases: false, untransferred: None }
+        Facts {
+            evidence,
+            fine_tuned: false,
+            identical_bases: false,
+            strangers: None,
+            untransferred: None,
+        }
     }
 
     fn action(facts: &Facts) -> Option<Recommendation> {

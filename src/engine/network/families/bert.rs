@@ -8,11 +8,12 @@ use super::{
 };
 use crate::network::{
     error::GraphError,
-    graph::{Graph, Operand},
+    graph::{Graph, Operand, Task},
     op::Op,
 };
 
-const HEAD: &str = "ForSequenceClassification";
+/// The layer that tells the class of every token.
+const EVERY_TOKEN: &str = "classifier";
 
 /// Where a block's layers are, within its prefix.
 struct BlockNames {
@@ -42,7 +43,7 @@ const DISTILBERT: BlockNames = BlockNames {
     norm: "output_layer_norm",
 };
 
-/// The head: a pooled first token, tanh, the classifier.
+/// The head: a pooled first token, tanh, the classifier. Of every token it is the last layer alone.
 pub(super) fn bert(source: &Source<'_>) -> Result<Graph, GraphError> {
     bert_like(source, "bert", None, ["bert.pooler.dense", "classifier"])
 }
@@ -68,7 +69,7 @@ fn bert_like(
     padding: Option<u32>,
     head: [&str; 2],
 ) -> Result<Graph, GraphError> {
-    source.head(HEAD)?;
+    let task = source.encoder_task()?;
     let heads = Attending::plain(source.count("num_attention_heads")?, true);
     let eps = source.number("layer_norm_eps", 1e-12)?;
     let activation = source.activation("hidden_act", "gelu")?;
@@ -96,6 +97,17 @@ fn bert_like(
         x = block.build(&mut builder, &format!("{layers}.{layer}"), x);
     }
 
+    match task {
+        Task::TokenClassification => {
+            builder.linear(EVERY_TOKEN, x);
+            return Ok(builder.finish_for(task, input));
+        }
+        Task::Representation => {
+            builder.body(source, &format!("{prefix}.pooler.dense"), &[x, Operand::Input]);
+            return Ok(builder.finish_for(task, input));
+        }
+        Task::Classification | Task::NextToken => {}
+    }
     let first = builder.first_token(x);
     let pooled = builder.linear(head[0], first);
     let pooled = builder.push("pooled", Op::Tanh {}, &[pooled]);
@@ -103,9 +115,9 @@ fn bert_like(
     Ok(builder.finish(input))
 }
 
-/// No token types; the head has a `relu`.
+/// No token types; the head has a `relu`, but for that of every token.
 pub(super) fn distilbert(source: &Source<'_>) -> Result<Graph, GraphError> {
-    source.head(HEAD)?;
+    let task = source.encoder_task()?;
     let heads = Attending::plain(source.count_of(&["n_heads", "num_attention_heads"])?, true);
     let activation = source.activation("activation", "gelu")?;
     let (eps, embeddings) = (1e-12, "distilbert.embeddings");
@@ -124,6 +136,14 @@ pub(super) fn distilbert(source: &Source<'_>) -> Result<Graph, GraphError> {
         x = block.build(&mut builder, &format!("{layers}.{layer}"), x);
     }
 
+    match task {
+        Task::TokenClassification => {
+            builder.linear(EVERY_TOKEN, x);
+            return Ok(builder.finish_for(task, input));
+        }
+        Task::Representation => return Ok(builder.finish_for(task, input)),
+        Task::Classification | Task::NextToken => {}
+    }
     let first = builder.first_token(x);
     let pooled = builder.linear("pre_classifier", first);
     let pooled = builder.push("pooled", Op::Relu {}, &[pooled]);

@@ -2,17 +2,37 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{MODEL_TYPES, NO_CLASSIFIER};
+use super::{
+    Family, NO_CLASSIFIER, listing,
+    transformer::{CLASSIFIER, TOKEN_CLASSIFIER},
+};
 use crate::tensors::Signature;
 
+/// What a classifier tells the class of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClassOf {
+    Sample,
+    EveryToken,
+}
+
 /// The configuration of the family's classifier, on the body that `config` is of, with as many classes
-/// as its last layer has rows, under Hugging Face's placeholders. `None` where the family has no
+/// as its last layer has rows, under Hugging Face's placeholders. `None` where the family has no such
 /// classifier, or these are not a classifier's tensors; one row is a regression.
-pub fn as_classifier(config: &Value, tensors: &Signature) -> Option<Value> {
-    let family = MODEL_TYPES.iter().find(|family| config["model_type"] == family.model_type)?;
-    let [architecture, output] = family.classifier;
+pub fn as_classifier(config: &Value, tensors: &Signature, of: ClassOf) -> Option<Value> {
+    let family = Family::of(config)?;
+    let (mut architecture, mut output) =
+        (family.classifier_of(config).to_owned(), family.classifier[1]);
     if architecture == NO_CLASSIFIER {
         return None;
+    }
+    if of == ClassOf::EveryToken {
+        let stem = architecture.strip_suffix(CLASSIFIER)?;
+        architecture = format!("{stem}{TOKEN_CLASSIFIER}");
+        // A decoder's has the same name for both; an encoder's is one layer.
+        output = if output == "score" { output } else { "classifier" };
+        if !listing::reads(family.model_type, TOKEN_CLASSIFIER) {
+            return None;
+        }
     }
     let &[classes @ (2..), _] = &tensors.get(&format!("{output}.weight"))?.shape[..] else {
         return None;
@@ -48,17 +68,38 @@ mod tests {
         };
         let config = json!({"model_type": "llama", "architectures": ["LlamaForCausalLM"],
             "num_labels": 7, "vocab_size": 9});
-        let found = as_classifier(&config, &head("score.weight", &[3, 8])).unwrap();
+        let sample = ClassOf::Sample;
+        let found = as_classifier(&config, &head("score.weight", &[3, 8]), sample).unwrap();
         assert_eq!(found["architectures"], json!(["LlamaForSequenceClassification"]));
         assert_eq!(found["id2label"], json!({"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}));
         assert_eq!(found["label2id"]["LABEL_2"], 2);
         assert_eq!((&found["num_labels"], &found["vocab_size"]), (&Value::Null, &json!(9)));
-        assert_eq!(as_classifier(&config, &head("classifier.weight", &[3, 8])), None);
+        assert_eq!(as_classifier(&config, &head("classifier.weight", &[3, 8]), sample), None);
         assert_eq!(
-            as_classifier(&json!({"model_type": "graph"}), &head("fc.weight", &[3, 8])),
+            as_classifier(&json!({"model_type": "graph"}), &head("fc.weight", &[3, 8]), sample),
             None
         );
         let config = json!({"model_type": "roberta"});
-        assert!(as_classifier(&config, &head("classifier.out_proj.weight", &[2, 8])).is_some());
+        let two = head("classifier.out_proj.weight", &[2, 8]);
+        assert!(as_classifier(&config, &two, sample).is_some());
+    }
+
+    #[test]
+    fn the_head_of_every_token_is_one_layer() {
+        let head = |name: &str| {
+            let info = TensorInfo { dtype: DType::F32, shape: vec![5, 8] };
+            Signature::from([(name.to_owned(), info)])
+        };
+        let class = |model_type: &str, name: &str| {
+            let config = json!({"model_type": model_type});
+            let found = as_classifier(&config, &head(name), ClassOf::EveryToken)?;
+            found["architectures"][0].as_str().map(str::to_owned)
+        };
+        let of_roberta = class("camembert", "classifier.weight");
+        assert_eq!(of_roberta.as_deref(), Some("CamembertForTokenClassification"));
+        let of_llama = class("llama", "score.weight");
+        assert_eq!(of_llama.as_deref(), Some("LlamaForTokenClassification"));
+        assert_eq!(class("gpt2", "classifier.weight"), None);
+        assert_eq!(class("vit", "classifier.weight"), None);
     }
 }

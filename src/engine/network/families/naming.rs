@@ -17,7 +17,7 @@ pub use modules::{
     is_transposed, module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
 };
 
-use super::MODEL_TYPES;
+use super::Family;
 use crate::tensors::{Checkpoint, Signature};
 
 /// What a family declares of its names.
@@ -76,6 +76,7 @@ impl Naming {
         let prefix = format!("{}.", names.body);
         let is_bare = !signature.keys().any(|name| unwrapped(name, &wrapper).starts_with(&prefix));
         let tied = names.tied_to(config);
+        let unread = names.unread_by(config);
         for name in signature.keys() {
             let mut inside = unwrapped(name, &wrapper).to_owned();
             if is_bare && !names.is_head(&inside) {
@@ -90,7 +91,9 @@ impl Naming {
             if let Some(embedding) = tied.filter(|_| inside == OUTPUT) {
                 naming.copy = Some((name.clone(), format!("{embedding}.weight")));
                 naming.dropped.insert(name.clone());
-            } else if names.is_buffer(&inside) {
+            } else if names.is_buffer(&inside)
+                || unread.as_ref().is_some_and(|module| inside.starts_with(module))
+            {
                 naming.dropped.insert(name.clone());
             } else if inside != *name && !signature.contains_key(&inside) {
                 naming.outside.insert(inside, name.clone());
@@ -123,6 +126,18 @@ impl Naming {
             .collect()
     }
 
+    /// The naming of the same file where its tensors are called otherwise inside: `inside` has their names so far,
+    /// `rename` gives the new ones.
+    #[must_use]
+    pub fn renamed_inside(&self, inside: &Signature, rename: impl Fn(&str) -> String) -> Self {
+        let outside = inside.keys().filter_map(|name| {
+            let file = self.outside.get(name).unwrap_or(name);
+            let inside = rename(name);
+            (inside != *file).then(|| (inside, file.clone()))
+        });
+        Self { outside: outside.collect(), ..self.clone() }
+    }
+
     /// The copy of a tied tensor that is none: the file and its configuration contradict each other.
     pub fn untied(&self, file: &Checkpoint) -> Option<&str> {
         let (copy, original) = self.copy.as_ref()?;
@@ -147,8 +162,7 @@ impl Naming {
 impl Names {
     /// Those of the configuration's family.
     pub(super) fn of(config: &Value) -> Option<&'static Self> {
-        let family = MODEL_TYPES.iter().find(|family| config["model_type"] == family.model_type);
-        family.map(|family| &family.names)
+        Family::of(config).map(|family| &family.names)
     }
 
     /// Whether a tensor belongs to a task, not to the body.
@@ -156,6 +170,12 @@ impl Names {
         self.heads
             .iter()
             .any(|head| name.strip_prefix(*head).is_some_and(|rest| rest.starts_with('.')))
+    }
+
+    /// What a class of the library does not read, where old files have it: the pooler, below a head of tokens.
+    fn unread_by(&self, config: &Value) -> Option<String> {
+        let class = config["architectures"][0].as_str()?;
+        class.ends_with("ForTokenClassification").then(|| format!("{}.pooler.", self.body))
     }
 
     fn is_buffer(&self, name: &str) -> bool {
@@ -219,6 +239,17 @@ mod tests {
         assert_eq!(read("llama", &llama), llama[1..]);
         assert_eq!(read("gpt2", &llama[..1]), ["transformer.".to_owned() + llama[0]]);
         assert_eq!(read("graph", &bert), bert);
+    }
+
+    #[test]
+    fn a_pooler_is_no_part_of_a_classifier_of_tokens() {
+        let names = signature(&["bert.x.weight", "bert.pooler.dense.weight", "classifier.bias"]);
+        let read = |class: &str| {
+            let config = json!({"model_type": "bert", "architectures": [class]});
+            Naming::of(&config, &names).read_signature(names.clone()).len()
+        };
+        assert_eq!(read("BertForTokenClassification"), 2);
+        assert_eq!(read("BertForSequenceClassification"), 3);
     }
 
     #[test]

@@ -65,7 +65,8 @@ fn check_fields(
             continue;
         }
         let Some(allowed) = tables.iter().find_map(|table| table.values(key)) else {
-            let why = "what it changes is not known; where it is a note of your own, remove it";
+            let why = "what it changes is not known; where it is a note of your own, remove it (a model of a \
+                       known family is not carried by its tensors' names)";
             return Err(unsupported(&format!("{place}{key}"), value, why));
         };
         if !allowed.iter().any(|text| text.parse::<Value>().is_ok_and(|known| known == *value)) {

@@ -10,7 +10,9 @@ use crate::network::{
     token::IDS,
 };
 
-const CLASSIFIER: &str = "ForSequenceClassification";
+pub(super) const CLASSIFIER: &str = "ForSequenceClassification";
+/// A class for every token, such as names of people.
+pub(super) const TOKEN_CLASSIFIER: &str = "ForTokenClassification";
 /// What most families call their number of layers.
 pub(super) const LAYERS: &[&str] = &["num_hidden_layers"];
 
@@ -97,33 +99,74 @@ impl Source<'_> {
     }
 
     /// The head must be this one.
+    ///
+    /// # Errors
+    /// [`GraphError::UnknownArchitecture`] for another, a regression's or a reward's, or one of several labels.
     pub(super) fn head(&self, suffix: &str) -> Result<(), GraphError> {
-        self.only("problem_type", &["single_label_classification".into()])?;
+        let known = format!("…{suffix} of two classes or more");
+        let class = self.config["architectures"][0].as_str();
+        let unknown = |what: &str| {
+            let class = class.unwrap_or("a classifier");
+            let name = format!("{class}{what}");
+            Err(GraphError::UnknownArchitecture { name, known: known.clone() })
+        };
+        if self.only("problem_type", &["single_label_classification".into()]).is_err() {
+            return unknown(&format!(" of problem_type {}", self.config["problem_type"]));
+        }
         let labels = self.config["num_labels"].as_u64();
         let named = self.config["id2label"].as_object().map(serde_json::Map::len);
         if labels == Some(1) || named == Some(1) {
-            let detail = "num_labels: 1 is a regression or a reward, which is not supported: there are no \
-                          classes to tell apart";
-            return Err(malformed(detail.into()));
+            return unknown(" of one label, a regression or a reward");
         }
+        if class.is_some_and(|name| !name.ends_with(suffix)) {
+            return unknown("");
+        }
+        Ok(())
+    }
 
-        match self.config["architectures"][0].as_str() {
-            Some(name) if !name.ends_with(suffix) => {
-                Err(malformed(format!("architectures: {name:?} is not supported, only …{suffix}")))
-            }
-            _ => Ok(()),
+    /// The task of an encoder: a class of the whole, or of every token, or none.
+    ///
+    /// # Errors
+    /// As [`Source::head`].
+    pub(super) fn encoder_task(&self) -> Result<Task, GraphError> {
+        if self.is_body() {
+            return Ok(Task::Representation);
         }
+        if self.classifies_tokens() {
+            return self.head(TOKEN_CLASSIFIER).map(|()| Task::TokenClassification);
+        }
+        match self.head(CLASSIFIER) {
+            Err(GraphError::UnknownArchitecture { name, .. }) => {
+                let known = format!("…{CLASSIFIER} and …{TOKEN_CLASSIFIER} of two classes or more");
+                Err(GraphError::UnknownArchitecture { name, known })
+            }
+            found => found.map(|()| Task::Classification),
+        }
+    }
+
+    /// Whether the configuration is of a body alone, as sentence embedders are.
+    pub(super) fn is_body(&self) -> bool {
+        let class = self.config["architectures"][0].as_str();
+        let has_heads = |name: &str| name.ends_with("HeadModel") || name.ends_with("HeadsModel");
+        class.is_some_and(|name| name.ends_with("Model") && !has_heads(name))
+    }
+
+    fn classifies_tokens(&self) -> bool {
+        let class = self.config["architectures"][0].as_str();
+        class.is_some_and(|name| name.ends_with(TOKEN_CLASSIFIER))
     }
 
     /// The task of a causal model: `language` names the head that predicts the next token.
     pub(super) fn causal_task(&self, language: &str) -> Result<Task, GraphError> {
         match self.config["architectures"][0].as_str() {
             Some(name) if name.ends_with(language) => Ok(Task::NextToken),
+            Some(_) if self.is_body() => Ok(Task::Representation),
+            Some(_) if self.classifies_tokens() && language == "ForCausalLM" => {
+                self.head(TOKEN_CLASSIFIER).map(|()| Task::TokenClassification)
+            }
             Some(name) if !name.ends_with(CLASSIFIER) => {
-                let detail = format!(
-                    "architectures: {name:?} is not supported, only …{CLASSIFIER} and …{language}"
-                );
-                Err(malformed(detail))
+                let known = format!("…{CLASSIFIER} and …{language}");
+                Err(GraphError::UnknownArchitecture { name: name.to_owned(), known })
             }
             _ => self.head(CLASSIFIER).map(|()| Task::Classification),
         }
@@ -267,6 +310,20 @@ impl Builder {
         self.push("first_token", Op::SelectToken { position: Position::First, padding: None }, &[x])
     }
 
+    /// What a body puts out: its tokens, and where it has a pooler also the pooled first of them. The sum of the
+    /// tokens' mean and that stands for both, so that whoever reads either finds its channels in their place.
+    pub(super) fn body(&mut self, source: &Source<'_>, pooler: &str, read: &[Operand]) -> Operand {
+        let x = read[0];
+        if !source.has(&format!("{pooler}.weight")) {
+            return x;
+        }
+        let first = self.first_token(x);
+        let pooled = self.linear(pooler, first);
+        let pooled = self.push("pooled", Op::Tanh {}, &[pooled]);
+        let mean = self.push("mean", Op::MeanTokens {}, read);
+        self.add("output".into(), &[mean, pooled])
+    }
+
     /// The head of a causal model on its last norm: a class from the last token that is no padding, or
     /// from every token the next one, by the embedding where there is no output matrix.
     pub(super) fn causal_head(
@@ -281,6 +338,8 @@ impl Builder {
                 let last = self.last_token(x, source.padding()?);
                 Ok(self.linear("score", last))
             }
+            Task::TokenClassification => Ok(self.linear("score", x)),
+            Task::Representation => Ok(x),
             Task::NextToken => {
                 let tied = Names::of(source.config).and_then(|names| names.tied_to(source.config));
                 let param = tied.map_or("lm_head", |_| embedding).to_owned();

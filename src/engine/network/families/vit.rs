@@ -8,13 +8,16 @@ use super::{
 };
 use crate::network::{
     error::GraphError,
-    graph::{Graph, Input, Operand},
+    graph::{Graph, Input, Operand, Task},
     op::{Op, Pair},
 };
 
 /// How many heads a model has by the beginning of its name, for timm's configuration does not say. The first
 /// entry that fits counts.
-const HEADS: [(&str, usize); 22] = [
+const HEADS: [(&str, usize); 25] = [
+    ("deit_tiny_", 3),
+    ("deit_small_", 6),
+    ("deit_base_", 12),
     ("vit_base_patch16_plus_", 14),
     ("vit_base_patch32_plus_", 14),
     ("vit_base_patch16_gap_", 16),
@@ -39,10 +42,13 @@ const HEADS: [(&str, usize); 22] = [
     ("vit_gigantic_", 16),
 ];
 
+/// timm's names, for messages.
+pub(super) const PATTERNS: [&str; 2] = ["vit_*", "deit_*"];
+
 /// Whether timm's architecture name is that of a vision transformer. What its tensors do not bear out
-/// is refused for them.
+/// is refused for them; a distilled one has a second class token and a second head.
 pub(super) fn is_timm(name: &str) -> bool {
-    name.starts_with("vit_")
+    name.starts_with("vit_") || name.starts_with("deit_") && !name.contains("distilled")
 }
 
 /// How many heads an architecture has by its name.
@@ -115,7 +121,10 @@ pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {
 
 /// Hugging Face's `ViTForImageClassification`.
 pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
-    source.head("ForImageClassification")?;
+    let is_body = source.is_body();
+    if !is_body {
+        source.head("ForImageClassification")?;
+    }
     let heads = Attending::plain(source.count("num_attention_heads")?, false);
     let eps = source.number("layer_norm_eps", 1e-12)?;
     let activation = source.activation("hidden_act", "gelu")?;
@@ -148,6 +157,10 @@ pub(super) fn hugging_face(source: &Source<'_>) -> Result<Graph, GraphError> {
     }
 
     let normed = builder.layer_norm("vit.layernorm", eps, x);
+    if is_body {
+        builder.body(source, "vit.pooler.dense", &[normed]);
+        return Ok(builder.finish_for(Task::Representation, input));
+    }
     let first = builder.first_token(normed);
     builder.linear("classifier", first);
     Ok(builder.finish(input))

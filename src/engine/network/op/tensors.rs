@@ -62,6 +62,9 @@ impl Op {
                 .map(|norm| ParamUse::needed(format!("{norm}.weight"), &[Fixed]))
                 .into();
         }
+        if let Self::Opaque { network } = self {
+            return network.params();
+        }
         let Some(prefix) = self.param() else { return Vec::new() };
         let bias = ParamUse::optional(format!("{prefix}.bias"));
         let weight = format!("{prefix}.weight");

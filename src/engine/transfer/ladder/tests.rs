@@ -44,6 +44,7 @@ const KNOWN: Known = Known {
     has_train: true,
     has_labels: true,
     across_widths: false,
+    by_names: false,
     target_loss: Some(2.4),
     loss_of_guessing: 2.3,
 };
@@ -122,4 +123,25 @@ fn without_validation_the_diagnosis_chooses() {
     }
     let reason = next(&blind, &[], None).expect("a rung").reason;
     assert!(reason.contains("0.100") && reason.contains("10.0 %"), "{reason}");
+}
+
+#[test]
+fn without_its_network_identity_is_all_there_is() {
+    for (cosine, relation) in [(0.9, "of one lineage"), (0.1, "unrelated")] {
+        let known = Known {
+            by_names: true,
+            cosine: Some(cosine),
+            has_validation: false,
+            has_train: false,
+            ..KNOWN
+        };
+        let mut steps = Vec::new();
+        while let Some(step) = next(&known, &steps, None) {
+            steps.push(step);
+        }
+        let taken = steps.iter().filter(|step| step.taken).map(|step| step.method);
+        assert_eq!(taken.collect::<Vec<_>>(), [Identity]);
+        assert!(steps[0].reason.contains(relation), "{}", steps[0].reason);
+        assert!(steps[2].reason.contains("only identity"), "{}", steps[2].reason);
+    }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::Names;
+use super::{super::aliases::model_type_of, Names};
 
 /// What wraps a module while it is trained, and puts its own name before all others: `torch.compile`,
 /// and `PyTorch`'s data parallel modules.
@@ -46,15 +46,15 @@ const VOCABULARIES: [(&str, &str); 19] = [
 /// Whether a linear layer's weight is `[in, out]`.
 pub fn is_transposed(config: &Value, module: &str) -> bool {
     let of_graph = config["nodes"].as_array().into_iter().flatten();
-    TRANSPOSED
-        .iter()
-        .any(|(family, prefix)| config["model_type"] == *family && module.starts_with(prefix))
-        || of_graph.into_iter().any(|node| node["param"] == module && node["transposed"] == true)
+    TRANSPOSED.iter().any(|(family, prefix)| {
+        model_type_of(config) == Some(*family) && module.starts_with(prefix)
+    }) || of_graph.into_iter().any(|node| node["param"] == module && node["transposed"] == true)
 }
 
 /// The embedding of tokens in a configuration's family.
 pub fn vocabulary_of(config: &Value) -> Option<&'static str> {
-    let found = VOCABULARIES.iter().find(|(family, _)| config["model_type"] == *family);
+    let own = model_type_of(config)?;
+    let found = VOCABULARIES.iter().find(|(family, _)| own == *family);
     found.map(|(_, tensor)| *tensor)
 }
 

@@ -1,0 +1,86 @@
+//! What is known of networks, by asking the builders.
+
+use serde_json::json;
+
+use super::{FAMILIES, MODEL_TYPES, Source, aliases::ALIASES, vit};
+use crate::{network::error::GraphError, tensors::Signature};
+
+/// A family with one of the tasks that it is read for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Values of `model_type`, or of timm's `architecture`; a `*` stands for any ending.
+    pub names: Vec<&'static str>,
+    pub library: &'static str,
+    /// How the names of the classes end that are read; empty for timm's, whose networks tell images apart.
+    pub classes: Vec<&'static str>,
+    /// A body without a head is read too (`…Model`): it has no loss.
+    pub has_bodies: bool,
+}
+
+/// Endings of Hugging Face's classes.
+const CLASSES: [&str; 7] = [
+    "ForSequenceClassification",
+    "ForImageClassification",
+    "ForCausalLM",
+    "LMHeadModel",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+    "ForMaskedLM",
+];
+const BODY: &str = "Model";
+
+/// Every family, in the order in which they are looked for.
+pub fn entries() -> Vec<Entry> {
+    let of_transformers = MODEL_TYPES.iter().map(|family| {
+        let aliases = ALIASES.iter().filter(|alias| alias.family == family.model_type);
+        Entry {
+            names: [family.model_type]
+                .into_iter()
+                .chain(aliases.map(|alias| alias.model_type))
+                .collect(),
+            library: "transformers",
+            classes: CLASSES.into_iter().filter(|class| reads(family.model_type, class)).collect(),
+            has_bodies: reads(family.model_type, BODY),
+        }
+    });
+    let (vgg, resnet): (Vec<&str>, Vec<&str>) =
+        FAMILIES.iter().map(|(name, _)| *name).partition(|name| name.starts_with("vgg"));
+    let of_timm = [resnet, vgg, vit::PATTERNS.to_vec()];
+    let of_timm = of_timm.map(|names| Entry {
+        names,
+        library: "timm",
+        classes: Vec::new(),
+        has_bodies: false,
+    });
+    of_transformers.chain(of_timm).collect()
+}
+
+/// Whether the family's builder takes a class for its own, before it looks at any tensor.
+pub(super) fn reads(model_type: &str, class: &str) -> bool {
+    let Some(family) = MODEL_TYPES.iter().find(|family| family.model_type == model_type) else {
+        return false;
+    };
+    let config = json!({"model_type": model_type, "architectures": [format!("X{class}")]});
+    let source = Source { config: &config, signature: &Signature::new(), sample: None };
+    !matches!((family.build)(&source), Err(GraphError::UnknownArchitecture { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_family_is_listed_with_what_its_builder_reads() {
+        let entries = entries();
+        let of = |name: &str| entries.iter().find(|entry| entry.names.contains(&name)).unwrap();
+        assert_eq!(of("roberta").names, ["roberta", "xlm-roberta", "camembert"]);
+        assert!(of("camembert").classes.contains(&"ForSequenceClassification"));
+        assert!(!of("bert").classes.contains(&"ForCausalLM"));
+        assert!(of("llama").classes.contains(&"ForCausalLM"));
+        assert!(of("gpt2").classes.contains(&"LMHeadModel"));
+        assert_eq!(of("vit").classes, ["ForImageClassification"]);
+        assert!(of("bert").has_bodies && of("llama").has_bodies && !of("resnet18").has_bodies);
+        assert!(of("bert").classes.contains(&"ForTokenClassification"));
+        assert_eq!((of("resnet18").library, of("vit_*").library), ("timm", "timm"));
+    }
+}
