@@ -52,7 +52,7 @@ impl App {
 }
 
 fn passed() -> Value {
-    json!({"name": "lm-eval", "passed": true, "metrics": {"mmlu": 0.5}, "url": "https://ci.example.org/7"})
+    json!({"name": "lm-eval", "passed": true, "metrics": {"mmlu": 0.5, "tasks": 100}, "url": "https://ci.example.org/7"})
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn an_evaluation_ends_the_wait_and_a_worker_does_the_rest() {
     let ended = app.shown(id).await;
     assert_eq!((&ended["status"], &ended["verdict"]), (&json!("succeeded"), &json!("published")));
     assert_eq!(ended["evaluation"]["staged_uri"], Value::Null);
-    assert_eq!(ended["evaluation"]["answer"]["metrics"], json!({"mmlu": 0.5}));
+    assert_eq!(ended["evaluation"]["answer"]["metrics"], json!({"mmlu": 0.5, "tasks": 100}));
 }
 
 #[tokio::test]
@@ -90,6 +90,11 @@ async fn only_the_first_evaluation_counts_and_the_same_again_is_the_same() {
     assert_eq!(first, again);
     let other = json!({"name": "lm-eval", "passed": false});
     app.evaluate(id, &other).await.problem(409, "already_evaluated");
+    // One number in two forms is the same.
+    let text = r#"{"name": "lm-eval", "passed": true, "metrics": {"mmlu": 5e-1, "tasks": 1e2},
+        "url": "https://ci.example.org/7"}"#;
+    let same = serde_json::from_str(text).unwrap();
+    app.evaluate(id, &same).await.ok(202);
     app.finish_next(Verdict::Published).await;
     app.evaluate(id, &passed()).await.ok(202);
     app.evaluate(id, &other).await.problem(409, "already_evaluated");

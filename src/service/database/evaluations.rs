@@ -52,22 +52,29 @@ pub(in crate::service) struct Locked {
     pub status: Status,
     /// Of its external gate, if it has one.
     pub gate: Option<String>,
-    /// What was said before.
-    pub evaluation: Option<Value>,
+    /// Something has been said before.
+    pub is_evaluated: bool,
+    /// And it is the same.
+    pub is_same: bool,
 }
 
-/// Locks a tenant's transfer, if it has one with this id.
+/// Locks a tenant's transfer, if it has one with this id, and compares what was said of it with what is said now: as
+/// jsonb does, for which 100 and 1e2 are one number.
 pub(in crate::service) async fn lock(
     connection: &mut PgConnection,
     tenant: TenantId,
     id: TransferId,
+    said: &Value,
 ) -> Result<Option<Locked>, sqlx::Error> {
     sqlx::query_as!(
         Locked,
-        r#"SELECT status AS "status: Status", spec #>> '{gate,external,name}' AS gate, evaluation
+        r#"SELECT status AS "status: Status", spec #>> '{gate,external,name}' AS gate,
+                  evaluation IS NOT NULL AS "is_evaluated!",
+                  coalesce(evaluation = $3, false) AS "is_same!"
            FROM transfers WHERE id = $1 AND tenant = $2 FOR UPDATE"#,
         id.0,
         tenant.0,
+        said,
     )
     .fetch_optional(connection)
     .await

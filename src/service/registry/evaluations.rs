@@ -18,7 +18,9 @@ use crate::{
     pipeline::Outcome,
     service::{
         database::{
-            Database, audit_events, evaluations, events,
+            Database, audit_events,
+            evaluations::{self, Locked},
+            events,
             leases::{Claimed, ends},
             transfers,
         },
@@ -87,23 +89,21 @@ pub async fn record(
     evaluation: Evaluation,
 ) -> Result<Option<Transfer>, EvaluationError> {
     let caller = caller.into();
+    let name = evaluation.name.clone();
+    let said = json!(EvaluationRecord::from(evaluation));
     let mut scope = database.scope(caller.tenant).await?;
-    let Some(locked) = evaluations::lock(&mut scope, caller.tenant, id).await? else {
-        return Ok(None);
-    };
+    let locked = evaluations::lock(&mut scope, caller.tenant, id, &said).await?;
+    let Some(Locked { status, gate, is_evaluated, is_same }) = locked else { return Ok(None) };
 
-    let gate = locked.gate.ok_or(EvaluationError::InvalidState { status: locked.status })?;
-    if gate != evaluation.name {
+    let gate = gate.ok_or(EvaluationError::InvalidState { status })?;
+    if gate != name {
         return Err(EvaluationError::OtherGate { gate });
     }
-    let said = json!(EvaluationRecord::from(evaluation));
-    match (locked.status, locked.evaluation) {
-        (Status::AwaitingEvaluation, _) => {}
-        (_, Some(before)) if before == said => {
-            return Ok(Some(transfers::by_id(&mut scope, id).await?));
-        }
-        (_, Some(_)) => return Err(EvaluationError::Evaluated),
-        (status, None) => return Err(EvaluationError::InvalidState { status }),
+    match status {
+        Status::AwaitingEvaluation => {}
+        _ if is_same => return Ok(Some(transfers::by_id(&mut scope, id).await?)),
+        _ if is_evaluated => return Err(EvaluationError::Evaluated),
+        _ => return Err(EvaluationError::InvalidState { status }),
     }
 
     let retune = end_wait(&mut scope, id, &said).await?;
