@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::app::App;
 
 /// What is promised to clients; a route missing here or there fails.
-const ROUTES: [&str; 56] = [
+const ROUTES: [&str; 59] = [
     "DELETE /v1/api_keys/{id}",
     "DELETE /v1/base_models/{name}/inbound_tokens/{id}",
     "DELETE /v1/webhook_endpoints/{name}",
@@ -28,8 +28,10 @@ const ROUTES: [&str; 56] = [
     "GET /v1/fine_tunes/{name}/aliases/{alias}/moves",
     "GET /v1/fine_tunes/{name}/versions",
     "GET /v1/fine_tunes/{name}/versions/{version}",
+    "GET /v1/overview",
     "GET /v1/retunes",
     "GET /v1/retunes/{id}",
+    "GET /v1/retunes/{id}/report",
     "GET /v1/transfers",
     "GET /v1/transfers/{id}",
     "GET /v1/transfers/{id}/events",
@@ -57,6 +59,7 @@ const ROUTES: [&str; 56] = [
     "POST /v1/transfers:plan",
     "POST /v1/webhook_endpoints/{name}/deliveries/{id}/replay",
     "POST /v1/webhook_endpoints/{name}/rotate",
+    "POST /v1/webhook_endpoints/{name}/test",
     "PUT /v1/base_models/{name}",
     "PUT /v1/base_models/{name}/aliases/{alias}",
     "PUT /v1/fine_tunes/{name}",

@@ -86,3 +86,27 @@ pub async fn list(
     .fetch_all(&mut *scope)
     .await
 }
+
+/// The last `limit` events of a tenant's transfer, newest first.
+///
+/// # Errors
+/// From the database.
+pub async fn latest(
+    database: &Database,
+    tenant: TenantId,
+    transfer: TransferId,
+    limit: i64,
+) -> Result<Vec<Event>, sqlx::Error> {
+    let mut scope = database.scope(tenant).await?;
+    sqlx::query_as!(
+        Event,
+        "SELECT seq, id, kind, created_at, data FROM events
+         WHERE tenant = $1 AND transfer = $2
+         ORDER BY seq DESC LIMIT $3",
+        tenant.0,
+        transfer.0,
+        limit,
+    )
+    .fetch_all(&mut *scope)
+    .await
+}

@@ -3,11 +3,11 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    curve::{self, Curve},
-    format,
+use super::curve::{self, Curve};
+use crate::{
+    contract::report::{self, Baselines, Scores},
+    service::dashboard::format,
 };
-use crate::contract::report::{self, Baselines, Scores};
 
 /// The parts of a report on a page.
 pub struct Report {
@@ -17,6 +17,9 @@ pub struct Report {
     pub checked_on: String,
     pub price: String,
     pub reasons: Vec<String>,
+    pub warnings: Vec<String>,
+    pub gate: Vec<Condition>,
+    pub ladder: Vec<Rung>,
     /// `accuracy` or `agreement`.
     pub measure: &'static str,
     pub curve: Option<Curve>,
@@ -38,6 +41,24 @@ pub struct Candidate {
     pub seconds: String,
 }
 
+/// A condition of the gate.
+pub struct Condition {
+    pub name: String,
+    pub bound: String,
+    pub value: String,
+    pub passed: bool,
+}
+
+/// A method that `auto` took or passed over.
+pub struct Rung {
+    pub method: String,
+    pub taken: bool,
+    pub reason: String,
+    pub validation: String,
+    pub sample_gradients: String,
+    pub seconds: String,
+}
+
 /// A named figure.
 pub struct Entry {
     pub name: String,
@@ -54,6 +75,9 @@ impl Report {
             checked_on: report.decision.checked_on.clone(),
             price: report.decision.price.clone(),
             reasons: report.recommendation.reasons.clone(),
+            warnings: report.warnings.clone(),
+            gate: report.gate.iter().map(condition).collect(),
+            ladder: report.ladder.iter().flatten().map(|rung| self::rung(rung, &report)).collect(),
             measure: if report.splits.lacks_labels("validation") {
                 "agreement"
             } else {
@@ -89,6 +113,32 @@ fn loss(scores: Option<&Scores>) -> String {
 
 fn count(value: Option<u64>) -> String {
     format::figure(value.map(|value| value as f64))
+}
+
+fn condition(check: &report::GateCheck) -> Condition {
+    Condition {
+        name: format::words(&check.condition),
+        bound: format::figure(Some(check.bound)),
+        value: format::figure(Some(check.value)),
+        passed: check.passed,
+    }
+}
+
+fn rung(step: &report::LadderStep, report: &report::Report) -> Rung {
+    let seconds = report.timing.methods.get(&step.method).copied().filter(|_| step.taken);
+    let validation = step.validation_accuracy.or(step.validation_agreement);
+    Rung {
+        method: format::words(&step.method),
+        taken: step.taken,
+        reason: step.reason.clone(),
+        validation: format::percent(validation),
+        sample_gradients: if step.taken {
+            count(Some(step.sample_gradients))
+        } else {
+            format::ABSENT.into()
+        },
+        seconds: seconds.map_or(format::ABSENT.into(), format::seconds),
+    }
 }
 
 fn candidate(one: &report::Candidate, report: &report::Report) -> Candidate {
@@ -206,12 +256,7 @@ fn flatten(name: &str, value: &Value, entries: &mut Vec<Entry>) {
 fn quantity(name: &str, value: Option<f64>) -> String {
     match value {
         Some(value) if name.ends_with("seconds") => format::seconds(value),
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a cast of a float saturates"
-        )]
-        Some(value) if name.ends_with("bytes") => format::bytes(value as u64),
+        Some(value) if name.ends_with("bytes") => format::size(value),
         value => format::figure(value),
     }
 }
@@ -232,12 +277,23 @@ mod tests {
             ],
             "baselines": {"source_tuned": {"accuracy": 0.95}, "target_before": {}},
             "winner": "fgmt",
+            "warnings": ["few samples"],
+            "gate": [{"condition": "min", "bound": 0.9, "value": 0.88, "passed": false}],
+            "ladder": [{"method": "identity", "taken": true, "reason": "cheap", "validation_accuracy": 0.5,
+                        "sample_gradients": 0, "sample_forwards": 10},
+                       {"method": "gmt", "taken": false, "reason": "no need"}],
             "recommendation": {"action": "transfer", "reasons": ["because", 3]},
             "timing": {"phases": {"aligning": 2.0}, "methods": {"fgmt": 1.25}},
             "cost": {"sample_gradients": 2560, "peak_memory_bytes": 2_000_000, "fine_tuning": {"seconds": 3.0}}
         });
         let report = Report::read(report.to_string().as_bytes()).unwrap();
         assert_eq!(report.reasons, ["because"]);
+        assert_eq!(report.warnings, ["few samples"]);
+        let gate = &report.gate[0];
+        assert_eq!((gate.bound.as_str(), gate.value.as_str(), gate.passed), ("0.9", "0.88", false));
+        let rungs: Vec<_> =
+            report.ladder.iter().map(|rung| (rung.validation.as_str(), rung.taken)).collect();
+        assert_eq!(rungs, [("50.0 %", true), ("–", false)]);
         assert_eq!(
             report.candidates.iter().map(|one| one.winner).collect::<Vec<_>>(),
             [false, true]

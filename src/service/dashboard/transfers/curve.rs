@@ -1,6 +1,6 @@
 //! Accuracy by timestep as coordinates of an SVG; the template draws them.
 
-use super::format;
+use crate::service::dashboard::format;
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 320.0;
