@@ -4,6 +4,7 @@ mod aliases;
 pub mod app;
 mod documentation;
 mod follow;
+mod forms;
 mod inbound;
 mod keys;
 mod month;

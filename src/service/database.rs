@@ -24,6 +24,7 @@ pub mod idempotency;
 pub mod inbound_tokens;
 pub mod leases;
 pub mod outage;
+pub mod overview;
 mod pooling;
 pub mod quotas;
 pub mod retention;
