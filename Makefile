@@ -10,12 +10,13 @@ HUB := $(VENV)/.hub
 SCHEMATHESIS := $(VENV)/bin/schemathesis
 OPENAPI := $(VENV)/.openapi
 CHART := $(VENV)/.chart
+PLAYWRIGHT := $(VENV)/.playwright
 export RETUNE_TEST_WEED ?= $(WEED)
 # What runs the examples.
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test python-types test-python test-python-torch test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres peers weed sqlx-prepare
+.PHONY: demo test python-types test-python test-browser test-python-torch test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres peers chromium weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
@@ -24,6 +25,7 @@ demo: postgres
 test: postgres peers $(WEED) $(MLFLOW) $(OPENAPI) $(HUB)
 	$(CARGO) test --locked --workspace --lib --bins --tests
 	$(MAKE) test-python
+	$(MAKE) test-browser
 
 # Where `cargo build` puts the program.
 PROGRAM = $$($(CARGO) metadata --format-version 1 --no-deps \
@@ -41,6 +43,12 @@ test-python: postgres $(OPENAPI)
 	$(CARGO) build --locked --bin retune
 	$(VENV)/bin/python -B python/tests/test_client.py $(PROGRAM)
 	$(VENV)/bin/python -B python/tests/test_pipelines.py $(PROGRAM)
+
+# The dashboard in Chromium, as administrator and as reader, with scripts and without. ARGS='--shots FOLDER' keeps a
+# picture of every page.
+test-browser: postgres chromium $(PLAYWRIGHT)
+	$(CARGO) build --locked --bin retune
+	$(VENV)/bin/python -B tests/browser/run.py $(PROGRAM) $(ARGS)
 
 # The client's types, from the OpenAPI document of the program.
 python-types:
@@ -153,6 +161,21 @@ peers:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	&& ! { command -v pgbouncer && command -v promtool; } >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq pgbouncer prometheus >/dev/null; fi
+
+# The browser that the dashboard is tested in; any Chromium will do.
+chromium:
+	@if ! command -v "$${RETUNE_TEST_CHROMIUM:-/usr/bin/chromium}" >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	  else \
+	    echo "Chromium is missing. Install it: sudo apt-get install chromium"; \
+	    echo "or set RETUNE_TEST_CHROMIUM to the path of one."; exit 1; \
+	  fi; fi
+
+# What drives the browser (it brings none of its own), and what checks pages for everybody's use.
+$(PLAYWRIGHT): $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet 'playwright>=1.50,<2' 'axe-playwright-python>=0.1.7,<0.2'
+	touch $@
 
 # What checks the API document, and makes a client of it.
 $(OPENAPI): $(VENV)/bin/pip

@@ -8,6 +8,9 @@
 //! The rest is a real `retune serve` with two workers and transfers of a tiny network: claim latency is
 //! the database's time from `created_at` to `started_at`, polls are `GET /v1/transfers/{id}` on eight
 //! connections of one client on the same cores, memory is PSS without PostgreSQL.
+//!
+//! Last, the pages of the dashboard over ten thousand transfers, one request after the other, and the memory
+//! of a service whose pages 500 browsers look at every two seconds. `-- pages` measures these alone.
 
 use std::{
     error::Error,
@@ -48,6 +51,13 @@ const LATENCIES: usize = 200;
 /// Queued while polls are counted.
 const BACKLOG: usize = 600;
 const POLLING: Duration = Duration::from_secs(5);
+/// Transfers that the pages are made over.
+const LISTED: usize = 10_000;
+/// Requests of each page.
+const LOOKS: usize = 30;
+/// Browsers with a page open, and for how long.
+const BROWSERS: usize = 500;
+const BROWSING: Duration = Duration::from_secs(10);
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -60,8 +70,11 @@ fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let measured = runtime.block_on(async {
         let url = cluster.url();
-        queue(&url).await?;
-        service(folder.path(), &url).await
+        if !std::env::args().any(|argument| argument == "pages") {
+            queue(&url).await?;
+            service(folder.path(), &url).await?;
+        }
+        pages(folder.path(), &url).await
     });
     drop(runtime);
     cluster.close()?;
@@ -144,9 +157,10 @@ struct Served {
 }
 
 impl Served {
-    fn start(folder: &Path, database: &str) -> Result<Self, Failure> {
+    fn start(folder: &Path, database: &str, workers: usize) -> Result<Self, Failure> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_retune"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--workers", "2", "--data-dir"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--workers", &workers.to_string()])
+            .arg("--data-dir")
             .arg(folder.join("state"))
             .env("DATABASE_URL", database)
             .env("RETUNE_STORAGE_ROOTS", format!("file://{}/", folder.display()))
@@ -185,7 +199,7 @@ impl Drop for Served {
 
 async fn service(folder: &Path, database: &str) -> Result<(), Failure> {
     let spec = job(folder)?;
-    let served = Served::start(folder, database)?;
+    let served = Served::start(folder, database, 2)?;
     let http = reqwest::Client::new();
     let transfers = format!("{}/v1/transfers", served.url);
     let submit = async || -> Result<String, Failure> {
@@ -230,6 +244,69 @@ async fn service(folder: &Path, database: &str) -> Result<(), Failure> {
     println!("busy, two workers              {:8.0} MB", served.memory()?);
     finished(&last).await?;
     println!("tiny transfers, submit to end  {:8.0} /s", rate(BACKLOG, begun));
+    Ok(())
+}
+
+/// Milliseconds of each page, then the memory under many browsers. Nobody works, so that nothing else is measured.
+async fn pages(folder: &Path, url: &str) -> Result<(), Failure> {
+    let database = Database::connect_to(url, AT_ONCE as u32).await?;
+    database.migrate().await?;
+    for _ in 0..LISTED {
+        transfers::enqueue(&database, row()).await?;
+    }
+    database.pool.close().await;
+
+    let served = Served::start(folder, url, 0)?;
+    let http = reqwest::Client::new();
+    let listed = http.get(format!("{}/v1/transfers?limit=1", served.url)).send().await?;
+    let listed: Value = listed.error_for_status()?.json().await?;
+    let one = format!("/transfers/{}", listed["data"][0]["id"].as_str().ok_or("an id")?);
+    for page in [
+        "/",
+        "/transfers",
+        "/transfers?status=queued",
+        "/transfers?search=nothing",
+        &one,
+        "/retunes",
+    ] {
+        let mut times = Vec::with_capacity(LOOKS);
+        for _ in 0..LOOKS {
+            let begun = Instant::now();
+            http.get(format!("{}{page}", served.url))
+                .send()
+                .await?
+                .error_for_status()?
+                .bytes()
+                .await?;
+            times.push(begun.elapsed().as_secs_f64() * 1e3);
+        }
+        times.sort_by(f64::total_cmp);
+        let shown = page.split_at(page.len().min(28)).0;
+        println!("page {shown:28} {:5.1} ms, slowest {:.1}", times[LOOKS / 2], times[LOOKS - 1]);
+    }
+
+    let before = served.memory()?;
+    let mut browsers = JoinSet::new();
+    for _ in 0..BROWSERS {
+        let address = format!("{}{one}", served.url);
+        browsers.spawn(async move {
+            // Each has a connection of its own.
+            let (http, begun) = (reqwest::Client::new(), Instant::now());
+            while begun.elapsed() < BROWSING {
+                http.get(&address).send().await?.error_for_status()?.bytes().await?;
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+            Ok::<(), reqwest::Error>(())
+        });
+    }
+    tokio::time::sleep(BROWSING).await;
+    println!(
+        "{BROWSERS} open pages                 {:8.0} MB, {before:.0} before",
+        served.memory()?
+    );
+    while let Some(done) = browsers.join_next().await {
+        done??;
+    }
     Ok(())
 }
 

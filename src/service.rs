@@ -27,6 +27,9 @@ pub mod webhooks;
 // Whether a location holds a model, and the model's digest.
 pub mod model_files;
 
+// A retune seen as one.
+pub mod campaign;
+
 // Reads what finished transfers left in storage.
 pub mod results;
 

@@ -6,6 +6,7 @@ mod documentation;
 mod evaluations;
 mod feed;
 mod follow;
+mod forms;
 mod inbound;
 mod keys;
 mod month;

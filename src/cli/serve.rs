@@ -98,7 +98,7 @@ async fn serve(
     background.spawn(queue::drive(looker, shutdown.clone()));
     let state =
         AppState::open(database.clone(), storage, Arc::clone(&settings), open, shutdown.clone());
-    let router = api::router(state.clone(), dashboard::router(state));
+    let router = api::router(state.clone(), |api| dashboard::router(state, api));
     background.spawn(figures(shutdown.clone()));
 
     background.spawn(keep_time(settings.worker.lease, database.clone(), shutdown.clone()));

@@ -60,6 +60,7 @@ named! {
         FineTuneVersionPromoted = "fine_tune.version.promoted",
         FineTuneVersionRolledBack = "fine_tune.version.rolled_back",
         WebhookEndpointDisabled = "webhook_endpoint.disabled",
+        WebhookEndpointTest = "webhook_endpoint.test",
     }
 }
 
@@ -108,6 +109,7 @@ named! {
         WebhookEndpointPut = "webhook_endpoint.put",
         WebhookEndpointDelete = "webhook_endpoint.delete",
         WebhookEndpointRotate = "webhook_endpoint.rotate",
+        WebhookEndpointTest = "webhook_endpoint.test",
         DeliveryReplay = "delivery.replay",
         CallbackSecretRotate = "callback_secret.rotate",
         ApiKeyCreate = "api_key.create",

@@ -25,6 +25,7 @@ mod loopback;
 mod me;
 mod method;
 mod metrics;
+mod overview;
 mod page;
 pub mod problem;
 mod retunes;
@@ -98,10 +99,13 @@ fn bounded() -> OpenApiRouter<AppState> {
         .routes(routes!(webhook_endpoints::control::rotate))
         .routes(routes!(webhook_endpoints::deliveries::handle))
         .routes(routes!(webhook_endpoints::control::replay))
+        .routes(routes!(webhook_endpoints::control::test))
         .routes(routes!(callback_secret::rotate::handle))
         .routes(routes!(audit_events::list::handle))
         .routes(routes!(workers::handle))
         .routes(routes!(me::handle))
+        .routes(routes!(overview::handle))
+        .routes(routes!(retunes::report::handle))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::show))
@@ -144,17 +148,19 @@ fn process_figures(State(database): State<Database>) -> Ready<Response> {
     ready(metrics::of_process(&database))
 }
 
-/// The whole interface, ready to serve. `pages` (the dashboard) shares its surroundings.
-pub fn router(state: AppState, pages: Router) -> Router {
+/// The whole interface, ready to serve. `pages` makes the dashboard, which shares its surroundings. It is given
+/// the routes of the API, so that what its forms do is what the API does.
+pub fn router(state: AppState, pages: impl FnOnce(Router) -> Router) -> Router {
     super::metrics::recorder();
     let http = state.settings.http.clone();
     let (bounded, _) = bounded().with_state(state.clone()).split_for_parts();
     let (unbounded, _) = unbounded().with_state(state.clone()).split_for_parts();
-    let bounded = bounded.merge(documentation::pages()).merge(pages);
-    let bounded = layers::bounded(bounded, http.request_timeout);
+    let bounded = layers::bounded(bounded.merge(documentation::pages()), http.request_timeout);
     let refusals = from_fn_with_state(state.clone(), audit_events::refusals::record);
-    let guard = from_fn_with_state(state, loopback::guard);
     let patience = Extension(extract::BodyPatience(http.request_timeout));
-    let routes = bounded.merge(unbounded).layer(refusals).layer(guard).layer(patience);
-    layers::common(routes, http.body_limit)
+    let routes = bounded.merge(unbounded).layer(refusals).layer(patience);
+
+    let pages = layers::bounded(pages(routes.clone()), http.request_timeout);
+    let guard = from_fn_with_state(state, loopback::guard);
+    layers::common(routes.merge(pages).layer(guard), http.body_limit)
 }

@@ -1,30 +1,46 @@
-//! The pages for people: the list of transfers and one page for each, and the
-//! registry with its retunes. They only read.
+//! The pages for people: what there is, how it is, and the buttons to change it.
 //!
-//! Pages are whole without scripts; `live.js` (thirty lines, ours) fetches the same page again and
+//! Pages are whole without scripts; `live.js` (a few lines, ours) fetches the same page again and
 //! exchanges its middle. Everything shown is escaped by the templates, and the content security
 //! policy allows no script, style or frame from elsewhere.
 //!
-//! Where keys are in use, a form takes one and keeps it in an HttpOnly, SameSite=Strict cookie.
+//! What a page shows it reads from the database as the API does. What it changes it asks the API for
+//! ([`through_api`]), with a form that only our own pages can post ([`visit::forms`]). Where keys are in use, a
+//! form takes one and keeps it in an HttpOnly, SameSite=Strict cookie ([`visit::session`]).
 
-mod curve;
+mod action;
+mod base_models;
+mod error;
+mod fine_tunes;
 mod format;
-mod list;
-mod registry;
-mod report;
-mod session;
-mod transfer;
+mod frame;
+mod operations;
+mod overview;
+mod refusal;
+mod retunes;
+mod through_api;
+mod transfers;
+mod visit;
+
+use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::Request,
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    extract::{FromRef, Request},
+    http::{HeaderName, HeaderValue, header},
     middleware::{Next, from_fn},
-    response::{Html, IntoResponse, Redirect, Response},
-    routing::get,
+    response::{Html, IntoResponse, Response},
+    routing::{get, post},
 };
 
-use super::{results::ResultError, state::AppState};
+use self::{
+    through_api::Api,
+    visit::{
+        forms::{self, FormSecret},
+        session,
+    },
+};
+use super::state::AppState;
 
 const STYLE: &str = include_str!("dashboard/assets/style.css");
 const SCRIPT: &str = include_str!("dashboard/assets/live.js");
@@ -33,19 +49,43 @@ const ICON: &str = include_str!("dashboard/assets/icon.svg");
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The pages and what they load.
-pub fn router(state: AppState) -> Router {
+/// What the handlers of pages share.
+#[derive(Clone)]
+pub struct Pages {
+    state: AppState,
+    api: Api,
+    forms: Arc<FormSecret>,
+}
+
+impl FromRef<Pages> for AppState {
+    fn from_ref(pages: &Pages) -> Self {
+        pages.state.clone()
+    }
+}
+
+/// The pages and what they load. `api` are the routes that the forms' handlers ask.
+pub fn router(state: AppState, api: Router) -> Router {
+    // Without randomness there is no form that could be trusted, nor any key.
+    let forms = FormSecret::draw().map_or_else(|_| Arc::default(), Arc::new);
+    let pages = Pages { state: state.clone(), api: Api::new(api), forms };
+    let sign_in =
+        Router::new().route("/login", get(session::form).post(session::login)).with_state(state);
+
     Router::new()
-        .route("/", get(list::handle))
-        .route("/models", get(registry::handle))
-        .route("/transfers/{id}", get(transfer::handle))
-        .route("/login", get(session::form).post(session::login))
-        .route("/logout", axum::routing::post(session::logout))
+        .route("/", get(overview::handle))
+        .route("/logout", post(session::logout))
+        .merge(transfers::router())
+        .merge(retunes::router())
+        .merge(fine_tunes::router())
+        .merge(base_models::router())
+        .merge(operations::router())
+        .with_state(pages)
+        .merge(sign_in)
+        .layer(from_fn(forms::begin_session))
         .route("/assets/style.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
         .route("/assets/live.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
         .route("/assets/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
         .layer(from_fn(protect))
-        .with_state(state)
 }
 
 fn asset(kind: &'static str, content: &'static str) -> Response {
@@ -59,7 +99,8 @@ async fn protect(request: Request, next: Next) -> Response {
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // To ourselves, so that browsers say in `Origin` which page posts a form; to others nothing.
+        (header::REFERRER_POLICY, "same-origin"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
@@ -69,74 +110,6 @@ async fn protect(request: Request, next: Next) -> Response {
     response
 }
 
-/// Why there is no page.
-#[derive(Debug, thiserror::Error)]
-enum PageError {
-    #[error("a key is needed")]
-    NoKey,
-    #[error("There is no such transfer.")]
-    NotFound,
-    #[error("Too many requests. Reload in a moment.")]
-    TooMany,
-    #[error("The database does not answer. Reload in a moment.")]
-    Database(#[from] sqlx::Error),
-    #[error("The result cannot be read from storage.")]
-    Result(#[from] ResultError),
-    #[error("The page cannot be written.")]
-    Template(#[from] askama::Error),
-}
-
-#[derive(askama::Template)]
-#[template(path = "error.html", config = "src/service/dashboard/askama.toml")]
-struct ErrorPage {
-    frame: Frame,
-    message: String,
-}
-
-impl IntoResponse for PageError {
-    fn into_response(self) -> Response {
-        let status = match self {
-            Self::NoKey => return Redirect::to("/login").into_response(),
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            Self::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Result(_) => StatusCode::BAD_GATEWAY,
-            Self::Template(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        if status.is_server_error() {
-            tracing::error!(cause = ?self, "a page cannot be shown");
-        }
-        let page = ErrorPage { frame: Frame::still("retune"), message: self.to_string() };
-        let page = render(&page).unwrap_or_else(|_| Html(self.to_string()));
-        let mut response = (status, page).into_response();
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
-    }
-}
-
 fn render(page: &impl askama::Template) -> Result<Html<String>, askama::Error> {
     Ok(Html(page.render()?))
-}
-
-/// What surrounds every page.
-struct Frame {
-    title: String,
-    /// Seconds between two looks; 0 for a page that will not change.
-    refresh: u32,
-    /// Whether there is a session to leave.
-    session: bool,
-    version: &'static str,
-}
-
-impl Frame {
-    fn still(title: &str) -> Self {
-        Self {
-            title: title.to_owned(),
-            refresh: 0,
-            session: false,
-            version: env!("CARGO_PKG_VERSION"),
-        }
-    }
 }

@@ -26,6 +26,7 @@ pub mod inbound_tokens;
 pub mod leases;
 pub mod me;
 pub mod outage;
+pub mod overview;
 mod pooling;
 pub mod quotas;
 pub mod removal;

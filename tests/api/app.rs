@@ -78,7 +78,7 @@ impl App {
         let database = db.database.clone();
         let looker = Looker::new(database.clone(), storage.clone(), Arc::clone(&settings));
         let state = AppState::open(database, storage.clone(), settings, open, shutdown.clone());
-        let router = api::router(state.clone(), dashboard::router(state));
+        let router = api::router(state.clone(), |api| dashboard::router(state, api));
         Self { db, router, objects, storage, shutdown, looker, _folder: folder }
     }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::app::App;
 
 /// What is promised to clients; a route missing here or there fails.
-const ROUTES: [&str; 64] = [
+const ROUTES: [&str; 67] = [
     "DELETE /v1/api_keys/{id}",
     "DELETE /v1/base_models/{name}",
     "DELETE /v1/base_models/{name}/inbound_tokens/{id}",
@@ -34,8 +34,10 @@ const ROUTES: [&str; 64] = [
     "GET /v1/fine_tunes/{name}/versions",
     "GET /v1/fine_tunes/{name}/versions/{version}",
     "GET /v1/me",
+    "GET /v1/overview",
     "GET /v1/retunes",
     "GET /v1/retunes/{id}",
+    "GET /v1/retunes/{id}/report",
     "GET /v1/transfers",
     "GET /v1/transfers/{id}",
     "GET /v1/transfers/{id}/events",
@@ -65,6 +67,7 @@ const ROUTES: [&str; 64] = [
     "POST /v1/transfers:plan",
     "POST /v1/webhook_endpoints/{name}/deliveries/{id}/replay",
     "POST /v1/webhook_endpoints/{name}/rotate",
+    "POST /v1/webhook_endpoints/{name}/test",
     "PUT /v1/base_models/{name}",
     "PUT /v1/base_models/{name}/aliases/{alias}",
     "PUT /v1/fine_tunes/{name}",

@@ -255,8 +255,21 @@ async fn lists_are_filtered_newest_first_and_paged() {
     assert_eq!(list(ListFilter::default()).await, [three, two, one]);
     let base = |base: &str| ListFilter { base: Some(base.into()), ..ListFilter::default() };
     assert_eq!(list(base("file:///b/")).await, [two, one]);
-    let status = ListFilter { status: Some(Status::Cancelled), ..ListFilter::default() };
-    assert_eq!(list(status).await, [two]);
+    let of =
+        |statuses: &[Status]| ListFilter { statuses: statuses.to_vec(), ..ListFilter::default() };
+    assert_eq!(list(of(&[Status::Cancelled])).await, [two]);
+    assert_eq!(list(of(&[Status::Cancelled, Status::Queued])).await, [three, two, one]);
+    let search = |text: &str| ListFilter { search: Some(text.into()), ..ListFilter::default() };
+    assert_eq!(list(search("/C/")).await, [three, two]);
+    assert_eq!(list(search(&three.to_string()[30..])).await, [three]);
+    assert!(list(search("%")).await.is_empty(), "no pattern");
+    let since = test.get(two).await.created_at;
+    let after = ListFilter { created_after: Some(since), ..ListFilter::default() };
+    assert_eq!(list(after).await, [three, two]);
+    let before = ListFilter { created_before: Some(since), ..ListFilter::default() };
+    assert_eq!(list(before).await, [one]);
+    let published = ListFilter { verdict: Some(Verdict::Published), ..ListFilter::default() };
+    assert!(list(published).await.is_empty());
     let team = ListFilter { metadata: vec![("team".into(), "x".into())], ..ListFilter::default() };
     assert_eq!(list(team).await, [three, one]);
     assert_eq!(list(ListFilter { limit: 1, ..ListFilter::default() }).await, [three]);

@@ -29,6 +29,7 @@ use utoipa_swagger_ui::SwaggerUi;
         (name = "webhook_endpoints", description = "Who is told of events, and what came of it; for `admin` keys."),
         (name = "events", description = "All that happens to what a tenant has."),
         (name = "workers", description = "The processes that compute."),
+        (name = "overview", description = "Whether all is well, in a few counts."),
         (name = "service", description = "Health, figures, this document."),
     ),
     modifiers(&Head)

@@ -3,6 +3,7 @@
 pub mod control;
 pub mod create;
 pub mod read;
+pub mod report;
 
 use axum::http::StatusCode;
 

@@ -57,6 +57,16 @@ pub fn bytes(size: u64) -> String {
     format!("{value:.1} TB")
 }
 
+/// The same of a size that was computed.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast of a float saturates"
+)]
+pub fn size(value: f64) -> String {
+    bytes(value as u64)
+}
+
 /// `0.42 s`, `12.3 s`, `3 min 5 s`, `2 h 10 min`.
 pub fn seconds(value: f64) -> String {
     let whole = Duration::seconds_f64(value.clamp(0.0, 1e12)).whole_seconds();
@@ -81,9 +91,52 @@ pub fn age(then: OffsetDateTime, now: OffsetDateTime) -> String {
     }
 }
 
+/// `in 12 min`, for what is still to come.
+pub fn ahead(then: OffsetDateTime, now: OffsetDateTime) -> String {
+    match (then - now).whole_seconds() {
+        ..60 => "in less than a minute".into(),
+        left @ 60..3600 => format!("in {} min", left / 60),
+        left @ 3600..86_400 => format!("in {} h {} min", left / 3600, left % 3600 / 60),
+        left => format!("in {} d", left / 86_400),
+    }
+}
+
+/// When a transfer that runs should be done, as its worker estimates.
+pub fn left(transfer: &Transfer, now: OffsetDateTime) -> Option<String> {
+    let end = transfer.progress.as_ref()?.estimated_finish?;
+    (!transfer.status.is_final()).then(|| format!("done {}", ahead(end, now)))
+}
+
+/// `10:05:59`, in UTC.
+pub fn time_of_day(time: OffsetDateTime) -> String {
+    let (hour, minute, second) = time.to_offset(time::UtcOffset::UTC).to_hms();
+    format!("{hour:02}:{minute:02}:{second:02}")
+}
+
+/// `2026-11-30`.
+pub fn day(time: OffsetDateTime) -> String {
+    time.date().to_string()
+}
+
+/// The accuracy of a result, or without labels its agreement with the old tuned model.
+pub fn outcome(metrics: &Value) -> Option<String> {
+    let accuracy = metrics["accuracy"].as_f64();
+    let agreement = metrics["agreement"].as_f64();
+    match (accuracy, agreement) {
+        (None, Some(agreement)) => Some(format!("{} agree", percent(Some(agreement)))),
+        (accuracy, _) => accuracy.map(|accuracy| percent(Some(accuracy))),
+    }
+}
+
 /// For `<time datetime>`, in whole seconds.
 pub fn instant(time: OffsetDateTime) -> String {
     time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
+}
+
+/// The last eight digits: the end is random, the beginning is the time.
+pub fn short_id(id: impl Into<uuid::Uuid>) -> String {
+    let id = id.into().simple().to_string();
+    id[id.len() - 8..].to_owned()
 }
 
 /// `file:///models/base-b/` as `base-b`.
@@ -99,8 +152,13 @@ pub fn words(label: &str) -> String {
 
 /// The JSON string of a unit variant, with spaces.
 pub fn label(value: &impl serde::Serialize) -> String {
+    words(&snake_label(value))
+}
+
+/// The JSON string of a unit variant.
+pub fn snake_label(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
-        Ok(Value::String(name)) => words(&name),
+        Ok(Value::String(name)) => name,
         _ => String::new(),
     }
 }
@@ -170,6 +228,13 @@ mod tests {
         let now = datetime!(2026-01-02 00:00:00.5 UTC);
         assert_eq!(age(datetime!(2026-01-01 22:00 UTC), now), "2 h ago");
         assert_eq!(age(now, now), "just now");
+        assert_eq!(ahead(datetime!(2026-01-02 01:05 UTC), now), "in 1 h 4 min");
+        assert_eq!(ahead(now, now), "in less than a minute");
+        assert_eq!(day(now), "2026-01-02");
+        assert_eq!(
+            outcome(&serde_json::json!({"agreement": 0.5})).as_deref(),
+            Some("50.0 % agree")
+        );
         assert_eq!(instant(now), "2026-01-02T00:00:00Z");
         assert_eq!(last_part("file:///models/base-b/"), "base-b");
         assert_eq!(

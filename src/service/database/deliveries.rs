@@ -21,7 +21,7 @@ use crate::{
 
 pub(super) use ends::end_waiting;
 pub use ends::{AfterFailure, Attempt, fail, succeed};
-pub use history::{ListFilter, ReplayError, list, replay};
+pub use history::{ListFilter, ReplayError, list, replay, test};
 
 /// Posts open at once to one endpoint, or to all callbacks of one tenant's jobs, whichever process sends
 /// them; one at a time while posts there fail.

@@ -4,6 +4,7 @@ pub mod feed;
 
 use serde_json::Value;
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Database;
@@ -75,7 +76,8 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Event>, sqlx::Error> {
     let mut scope = database.scope(tenant).await?;
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Row,
         "SELECT seq, id, kind, created_at, data FROM events
          WHERE tenant = $1 AND transfer = $2 AND seq > $3
          ORDER BY seq LIMIT $4",
@@ -87,9 +89,48 @@ pub async fn list(
     .fetch_all(&mut *scope)
     .await?;
 
-    let events = rows.into_iter().map(|row| {
+    Ok(rows.into_iter().map(Event::from).collect())
+}
+
+/// The last `limit` events of a tenant's transfer, newest first.
+///
+/// # Errors
+/// From the database.
+pub async fn latest(
+    database: &Database,
+    tenant: TenantId,
+    transfer: TransferId,
+    limit: i64,
+) -> Result<Vec<Event>, sqlx::Error> {
+    let mut scope = database.scope(tenant).await?;
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT seq, id, kind, created_at, data FROM events
+         WHERE tenant = $1 AND transfer = $2
+         ORDER BY seq DESC LIMIT $3",
+        tenant.0,
+        transfer.0,
+        limit,
+    )
+    .fetch_all(&mut *scope)
+    .await?;
+
+    Ok(rows.into_iter().map(Event::from).collect())
+}
+
+/// An event as it is stored.
+struct Row {
+    seq: i64,
+    id: Uuid,
+    kind: String,
+    created_at: OffsetDateTime,
+    data: Value,
+}
+
+impl From<Row> for Event {
+    fn from(row: Row) -> Self {
         let telling = Telling { kind: &row.kind, data: &row.data };
-        Event {
+        Self {
             seq: row.seq,
             id: row.id.into(),
             level: telling.level(),
@@ -98,7 +139,5 @@ pub async fn list(
             created_at: row.created_at,
             data: row.data,
         }
-    });
-
-    Ok(events.collect())
+    }
 }

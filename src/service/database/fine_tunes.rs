@@ -2,7 +2,9 @@
 
 pub mod aliases;
 pub mod dependents;
+pub mod lineage;
 pub(in crate::service) mod locked;
+pub mod standing;
 pub mod versions;
 
 use serde_json::Value;

@@ -1,5 +1,6 @@
 //! Retunes: their rows, how they are looked at (here) and changed (`transitions`).
 
+pub mod campaign;
 mod transitions;
 
 use sqlx::PgConnection;

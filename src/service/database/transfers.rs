@@ -4,6 +4,7 @@ pub(in crate::service) mod control;
 mod enqueue;
 pub(in crate::service) mod members;
 pub mod position;
+pub mod progress;
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 use super::{Database, enum_labels};
 use crate::{
     contract::ids::{RetuneId, TenantId, TransferId},
+    pipeline::Verdict,
     service::domain::transfers::{
         ExternalEvaluation, JobError, Progress, ResultLocation, Status, Transfer,
     },
@@ -24,9 +26,15 @@ pub use enqueue::{Enqueue, EnqueueError, Enqueued, enqueue};
 /// Which transfers to list; everything given must hold.
 #[derive(Clone, Debug, Default)]
 pub struct ListFilter {
-    pub status: Option<Status>,
+    /// Any of these; any at all where there are none.
+    pub statuses: Vec<Status>,
+    pub verdict: Option<Verdict>,
     /// Source base or target base.
     pub base: Option<String>,
+    /// Part of an id, a base, a trajectory, a fine-tune's name or the metadata, whatever its case.
+    pub search: Option<String>,
+    pub created_after: Option<OffsetDateTime>,
+    pub created_before: Option<OffsetDateTime>,
     pub metadata: Vec<(String, String)>,
     /// A part of the name, upper or lower case.
     pub name: Option<String>,
@@ -190,20 +198,30 @@ pub async fn list(
     let rows = select!(
         "transfers
          WHERE tenant = $1
-           AND ($2::transfer_status IS NULL OR status = $2)
+           AND (cardinality($2::transfer_status[]) = 0 OR status = ANY ($2))
            AND ($3::text IS NULL OR source_base IN ($3, $3 || '/') OR target_base IN ($3, $3 || '/'))
            AND metadata @> $4
            AND ($5::uuid IS NULL OR retune = $5)
            AND ($6::uuid IS NULL OR id < $6)
-           AND ($8::text IS NULL OR strpos(lower(name), lower($8)) > 0)
+           AND ($8::text IS NULL OR verdict::text = $8)
+           AND ($9::timestamptz IS NULL OR created_at >= $9)
+           AND ($10::timestamptz IS NULL OR created_at < $10)
+           AND ($11::text IS NULL OR position(lower($11) IN lower(concat_ws(' ', id::text, source_base,
+                   spec #>> '{source,trajectory}', target_base, name, metadata::text,
+                   (SELECT f.name FROM fine_tunes f WHERE f.id = transfers.fine_tune)))) > 0)
+           AND ($12::text IS NULL OR strpos(lower(name), lower($12)) > 0)
          ORDER BY id DESC LIMIT $7",
         tenant.0,
-        filter.status as Option<Status>,
+        &filter.statuses as &[Status],
         filter.base.as_deref().map(|base| base.trim_end_matches('/')),
         metadata,
         filter.retune.map(Uuid::from),
         filter.after.map(Uuid::from),
         filter.limit,
+        filter.verdict.as_ref().map(enum_labels::label),
+        filter.created_after,
+        filter.created_before,
+        filter.search.as_deref(),
         filter.name,
     )
     .fetch_all(&mut *scope)

@@ -1,17 +1,21 @@
 //! `GET /v1/transfers`: a page of transfers, newest first.
 
 use axum::{Json, extract::State};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::service::{
-    api::{
-        AppState,
-        authentication::Reader,
-        extract::QueryPairs,
-        page::{Cut, Page, PageQuery},
-        problem::{Problem, QueryRefusals, Refusals},
+use crate::{
+    pipeline::Verdict,
+    service::{
+        api::{
+            AppState,
+            authentication::Reader,
+            extract::QueryPairs,
+            page::{Cut, Page, PageQuery},
+            problem::{Problem, QueryRefusals, Refusals},
+        },
+        database::transfers::{self, ListFilter},
+        domain::transfers::{Status, Transfer},
     },
-    database::transfers::{self, ListFilter},
-    domain::transfers::{Status, Transfer},
 };
 
 /// List transfers, newest first.
@@ -23,10 +27,14 @@ use crate::service::{
     tag = "transfers",
     operation_id = "list_transfers",
     params(
-        ("status" = Option<Status>, Query, description = "Only those of this status"),
+        ("status" = Option<Vec<Status>>, Query, description = "Only those of this status; given several times, of any of them"),
+        ("verdict" = Option<Verdict>, Query, description = "Only those whose gate came to this"),
         ("base" = Option<String>, Query, description = "Only those from or onto this base"),
         ("name" = Option<String>, Query, description = "Only those whose name has this in it, in whatever case"),
         ("retune" = Option<Uuid>, Query, description = "Only those of this retune"),
+        ("search" = Option<String>, Query, description = "Only those with this text in their id, name, locations, labels or fine-tune, whatever its case"),
+        ("created_after" = Option<String>, Query, description = "Only those submitted at this time (RFC 3339) or later"),
+        ("created_before" = Option<String>, Query, description = "Only those submitted earlier than this"),
         PageQuery,
     ),
     responses(
@@ -50,7 +58,11 @@ fn filter(query: Vec<(String, String)>) -> Result<(ListFilter, Cut), Problem> {
     let mut filter = ListFilter::default();
     let cut = Cut::read(query, |name, value| {
         match name {
-            "status" => filter.status = Some(status(&value)?),
+            "status" => filter.statuses.push(status(&value)?),
+            "verdict" => filter.verdict = Some(verdict(&value)?),
+            "search" => filter.search = Some(value).filter(|text| !text.is_empty()),
+            "created_after" => filter.created_after = Some(instant(name, &value)?),
+            "created_before" => filter.created_before = Some(instant(name, &value)?),
             "base" => filter.base = Some(value),
             "name" => filter.name = Some(value),
             "retune" => {
@@ -77,6 +89,16 @@ fn status(text: &str) -> Result<Status, Problem> {
     })
 }
 
+fn verdict(text: &str) -> Result<Verdict, Problem> {
+    let detail = "one of published, rejected";
+    serde_json::from_value(text.into()).map_err(|_| Problem::invalid_query("verdict", detail))
+}
+
+fn instant(name: &str, text: &str) -> Result<OffsetDateTime, Problem> {
+    let detail = "a time as 2026-11-30T12:00:00Z";
+    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| Problem::invalid_query(name, detail))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,17 +110,29 @@ mod tests {
 
     #[test]
     fn filters_are_read_and_one_row_more_is_asked_for() {
-        let (filter, cut) =
-            read(&[("status", "running"), ("limit", "2"), ("metadata.team", "x")]).unwrap();
-        assert_eq!((filter.status, filter.limit, cut.limit), (Some(Status::Running), 3, 2));
+        let (filter, cut) = read(&[
+            ("status", "running"),
+            ("status", "queued"),
+            ("limit", "2"),
+            ("metadata.team", "x"),
+        ])
+        .unwrap();
+        assert_eq!(filter.statuses, [Status::Running, Status::Queued]);
+        assert_eq!((filter.limit, cut.limit), (3, 2));
         assert_eq!(filter.metadata, [("team".to_owned(), "x".to_owned())]);
     }
 
     #[test]
     fn what_is_not_understood_is_refused_by_name() {
-        for (name, value) in
-            [("status", "done"), ("retune", "x"), ("after", "x"), ("limit", "0"), ("sort", "id")]
-        {
+        for (name, value) in [
+            ("status", "done"),
+            ("verdict", "good"),
+            ("created_after", "today"),
+            ("retune", "x"),
+            ("after", "x"),
+            ("limit", "0"),
+            ("sort", "id"),
+        ] {
             let problem = read(&[(name, value)]).unwrap_err();
             let json = serde_json::to_value(problem).unwrap();
             assert_eq!(json["errors"][0]["pointer"], format!("/{name}"));

@@ -109,3 +109,30 @@ pub async fn replay(
     let delivery = delivery.found("delivery")?;
     Ok((StatusCode::ACCEPTED, Json(delivery)))
 }
+
+/// Post a test event to the endpoint.
+///
+/// It goes to this endpoint alone, whatever kinds of events it is told of. What came of it is in its deliveries.
+#[utoipa::path(
+    post,
+    path = "/v1/webhook_endpoints/{name}/test",
+    tag = "webhook_endpoints",
+    operation_id = "test_webhook_endpoint",
+    params(("name" = String, Path, description = "The endpoint")),
+    responses(
+        (status = 202, body = Delivery, description = "Due at once"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`endpoint_disabled`"),
+        Missing,
+        Refusals,
+    ),
+    security(("api_key" = []))
+)]
+pub async fn test(
+    State(state): State<AppState>,
+    Administrator(caller): Administrator,
+    Name(name): Name,
+) -> Result<(StatusCode, Json<Delivery>), Problem> {
+    let delivery = deliveries::test(&state.database, caller, &name).await?;
+    let delivery = delivery.found("endpoint")?;
+    Ok((StatusCode::ACCEPTED, Json(delivery)))
+}

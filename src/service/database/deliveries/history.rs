@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{Database, audit_events};
 use crate::{
     contract::{
-        events::AuditAction,
+        events::{AuditAction, EventKind},
         ids::{DeliveryId, TenantId},
     },
     service::domain::{
@@ -113,6 +113,74 @@ pub async fn replay(
     sqlx::query!("SELECT pg_notify('deliveries', '')").execute(&mut *scope).await?;
     let subject = format!("webhook_endpoints/{endpoint}/deliveries/{id}");
     audit_events::record(&mut scope, caller, AuditAction::DeliveryReplay, &subject).await?;
+    scope.commit().await?;
+
+    Ok(Some(delivery))
+}
+
+/// Posts an event of its own to an endpoint, and to no other; `None` where the tenant has no such endpoint.
+///
+/// # Errors
+/// See [`ReplayError`].
+pub async fn test(
+    database: &Database,
+    caller: impl Into<Caller>,
+    endpoint: &str,
+) -> Result<Option<Delivery>, ReplayError> {
+    let caller = caller.into();
+    let mut scope = database.scope(caller.tenant).await?;
+    let found = sqlx::query!(
+        "SELECT id, enabled FROM webhook_endpoints WHERE tenant = $1 AND name = $2 FOR KEY SHARE",
+        caller.tenant.0,
+        endpoint,
+    )
+    .fetch_optional(&mut *scope)
+    .await?;
+    let Some(found) = found else { return Ok(None) };
+    if !found.enabled {
+        return Err(ReplayError::Disabled);
+    }
+
+    let event = Uuid::now_v7();
+    let subject = format!("webhook_endpoints/{endpoint}");
+    sqlx::query!(
+        "INSERT INTO events (id, tenant, subject, kind, data) VALUES ($1, $2, $3, $4, '{}')",
+        event,
+        caller.tenant.0,
+        subject,
+        EventKind::WebhookEndpointTest.name(),
+    )
+    .execute(&mut *scope)
+    .await?;
+    // The event's trigger has told whoever listens to everything; this one is for one endpoint, whatever that
+    // listens to.
+    sqlx::query!("DELETE FROM deliveries WHERE event = $1 AND endpoint <> $2", event, found.id)
+        .execute(&mut *scope)
+        .await?;
+    sqlx::query!(
+        "INSERT INTO deliveries (tenant, event, endpoint) VALUES ($1, $2, $3)
+         ON CONFLICT (event, endpoint) DO NOTHING",
+        caller.tenant.0,
+        event,
+        found.id,
+    )
+    .execute(&mut *scope)
+    .await?;
+    sqlx::query!("SELECT pg_notify('deliveries', '')").execute(&mut *scope).await?;
+
+    let delivery = sqlx::query_as!(
+        Delivery,
+        r#"SELECT d.id, d.event, v.kind, v.subject, d.status AS "status: DeliveryStatus",
+                  d.attempts, d.response_status, d.error, d.created_at, d.last_attempt_at,
+                  d.next_attempt_at AS "next_attempt_at?", d.finished_at
+           FROM deliveries d JOIN events v ON v.id = d.event
+           WHERE d.event = $1 AND d.endpoint = $2"#,
+        event,
+        found.id,
+    )
+    .fetch_one(&mut *scope)
+    .await?;
+    audit_events::record(&mut scope, caller, AuditAction::WebhookEndpointTest, &subject).await?;
     scope.commit().await?;
 
     Ok(Some(delivery))

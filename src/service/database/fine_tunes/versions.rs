@@ -272,3 +272,17 @@ pub async fn list(
         .map(FineTuneVersion::try_from)
         .collect()
 }
+
+/// The names of a tenant's fine-tunes with a version that waits for somebody to promote it.
+///
+/// # Errors
+/// From the database.
+pub async fn proposed(database: &Database, tenant: TenantId) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT DISTINCT f.name FROM fine_tune_versions v JOIN fine_tunes f ON f.id = v.fine_tune
+         WHERE v.tenant = $1 AND v.state = 'proposed'",
+        tenant.0,
+    )
+    .fetch_all(&mut *database.scope(tenant).await?)
+    .await
+}
