@@ -44,11 +44,11 @@ impl From<Event> for Line {
     }
 }
 
-/// A message, an error's detail, or the reason.
+/// A message or an error's detail as it was written, or the reason in words.
 fn detail(data: &Value) -> String {
-    let pointers = ["/message", "/error/detail", "/reason"];
-    let text = pointers.iter().find_map(|pointer| data.pointer(pointer)?.as_str());
-    text.map(format::words).unwrap_or_default()
+    let written = ["/message", "/error/detail"].iter().find_map(|at| data.pointer(at)?.as_str());
+    let reason = data["reason"].as_str().map(format::words);
+    written.map(ToOwned::to_owned).or(reason).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -70,10 +70,11 @@ mod tests {
             "fine tuning"
         );
         assert_eq!(line("transfer.started", json!({"attempt": 2})).text, "started, attempt 2");
-        let failed = line("transfer.failed", json!({"error": {"detail": "no file"}}));
+        let failed =
+            line("transfer.failed", json!({"error": {"detail": "no a_b.json"}, "reason": "x"}));
         assert_eq!(
             (failed.text.as_str(), failed.detail.as_str(), failed.tone),
-            ("failed", "no file", "bad")
+            ("failed", "no a_b.json", "bad")
         );
         assert_eq!(line("gate.passed", json!({})).text, "gate passed");
         assert_eq!(failed.time, "10:00:01");
