@@ -269,7 +269,7 @@ async fn pages(folder: &Path, url: &str) -> Result<(), Failure> {
         "/transfers",
         "/transfers?status=queued",
         "/transfers?search=nothing",
-        &one,
+        one.as_str(),
         "/retunes",
     ] {
         let mut times = Vec::with_capacity(LOOKS);
