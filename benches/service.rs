@@ -165,6 +165,9 @@ impl Served {
             .env("DATABASE_URL", database)
             .env("RETUNE_STORAGE_ROOTS", format!("file://{}/", folder.display()))
             .env("RETUNE_WORKER_CACHE_DIR", "none")
+            // All browsers are of one address here.
+            .env("RETUNE_HTTP_CONNECTIONS_PER_ADDRESS", "1000")
+            .env("RETUNE_HTTP_RATE_LIMIT", "100000")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
@@ -266,7 +269,7 @@ async fn pages(folder: &Path, url: &str) -> Result<(), Failure> {
         "/transfers",
         "/transfers?status=queued",
         "/transfers?search=nothing",
-        &one,
+        one.as_str(),
         "/retunes",
     ] {
         let mut times = Vec::with_capacity(LOOKS);

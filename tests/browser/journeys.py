@@ -59,9 +59,9 @@ def submits_without_scripts(window, world):
     page.get_by_role("button", name="Submit").click()
     page.get_by_role("heading", name="What happened").wait_for()
     transfer = path_of(window)
-    window.until("succeeded", transfer)
+    window.until("model.safetensors", transfer)
     text = page.locator("main").inner_text()
-    assert "published" in text and "model.safetensors" in text and "team: search" in text, text
+    assert "published" in text and "succeeded" in text and "team: search" in text, text
     return transfer
 
 

@@ -103,7 +103,7 @@ impl Row {
             match (endpoint.enabled, endpoint.disabled_reason, endpoint.failing_since) {
                 (false, reason, _) => ("disabled", "failed", reason.unwrap_or_default()),
                 (true, _, Some(since)) => {
-                    ("failing", "failed", format!("for the first time {}", format::age(since, now)))
+                    ("failing", "failed", format!("first {}", format::age(since, now)))
                 }
                 (true, _, None) => ("well", "succeeded", String::new()),
             };

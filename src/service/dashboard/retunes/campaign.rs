@@ -106,13 +106,13 @@ fn told(cost: CampaignCost) -> String {
         return seconds;
     }
     let (taken, epoch) = (cost.sample_gradients as f64, cost.one_epoch_sample_gradients as f64);
-    format!(
-        "{seconds} They took {} sample gradients; one epoch of training each anew takes {}, that is {} times as \
-         many.",
-        format::figure(Some(taken)),
-        format::figure(Some(epoch)),
-        if taken > 0.0 { format::figure(Some(epoch / taken)) } else { "infinitely".into() },
-    )
+    let anew = format!("one epoch of training each anew takes {}", format::figure(Some(epoch)));
+    if cost.sample_gradients == 0 {
+        return format!("{seconds} They took no gradient; {anew} sample gradients.");
+    }
+    let times = format::figure(Some(epoch / taken));
+    let taken = format::figure(Some(taken));
+    format!("{seconds} They took {taken} sample gradients; {anew}, that is {times} times as many.")
 }
 
 fn basis(cost: CampaignCost) -> String {
@@ -170,6 +170,10 @@ mod tests {
         };
         assert!(told(cost).contains("50 sample gradients"), "{}", told(cost));
         assert!(told(cost).contains("20 times"), "{}", told(cost));
+        let free = CampaignCost { sample_gradients: 0, ..cost };
+        assert!(told(free).ends_with(
+            "no gradient; one epoch of training each anew takes 1\u{a0}000 sample gradients."
+        ));
         let counts = CampaignCounts { carried: 2, fell_short: 1, ..CampaignCounts::default() };
         assert_eq!(sentence(counts), "2 of 3 fine-tunes were carried and passed their gates.");
     }

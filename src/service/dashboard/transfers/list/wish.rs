@@ -102,6 +102,11 @@ impl Wish {
         self.fields().iter().any(|(_, value)| !value.is_empty())
     }
 
+    /// More than a text is looked for.
+    pub fn is_detailed(&self) -> bool {
+        self.fields().iter().any(|(name, value)| *name != "search" && !value.is_empty())
+    }
+
     fn fields(&self) -> [(&'static str, &str); 6] {
         [
             ("search", &self.search),

@@ -31,8 +31,7 @@ pub struct Stage {
 
 /// The stages of what has begun. A phase that was passed over is left out once the way is gone.
 pub fn stages(transfer: &Transfer, times: &[PhaseTime]) -> Vec<Stage> {
-    let position = transfer.phase.and_then(|phase| PHASES.iter().position(|one| *one == phase));
-    let Some(position) = position else { return Vec::new() };
+    let Some(position) = position(transfer, times) else { return Vec::new() };
     let is_final = transfer.status.is_final();
     let stages = PHASES.iter().enumerate().map(|(i, phase)| {
         let name = format::snake_label(phase);
@@ -51,6 +50,17 @@ pub fn stages(transfer: &Transfer, times: &[PhaseTime]) -> Vec<Stage> {
     stages.filter(|stage| !is_final || !stage.time.is_empty() || stage.state == "left").collect()
 }
 
+/// Where it is on the way, or was when it ended.
+fn position(transfer: &Transfer, times: &[PhaseTime]) -> Option<usize> {
+    let now = transfer.phase.and_then(|phase| PHASES.iter().position(|one| *one == phase));
+    now.or_else(|| {
+        // What has ended has no phase any more; its events still say which it had.
+        let was_in = PHASES.iter().map(format::snake_label).collect::<Vec<_>>();
+        let last = was_in.iter().rposition(|name| times.iter().any(|time| time.phase == *name));
+        last.filter(|_| transfer.status.is_final())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -58,8 +68,12 @@ mod tests {
     use super::*;
 
     fn told(status: &str) -> Vec<String> {
+        told_in(status, Some("transferring"))
+    }
+
+    fn told_in(status: &str, phase: Option<&str>) -> Vec<String> {
         let transfer: Transfer = serde_json::from_value(json!({
-            "id": "0190f000-0000-7000-8000-000000000000", "status": status, "phase": "transferring",
+            "id": "0190f000-0000-7000-8000-000000000000", "status": status, "phase": phase,
             "progress": null, "attempt": 1, "created_at": "2026-01-01T00:00:00Z", "started_at": null,
             "finished_at": null, "result": null, "verdict": null, "recommendation": null, "metrics": null,
             "metadata": {}, "error": null, "spec": {}
@@ -75,6 +89,8 @@ mod tests {
 
     #[test]
     fn a_way_that_is_gone_shows_what_was_passed_through() {
+        assert_eq!(told_in("succeeded", None), ["fetching done 2.0 s"]);
+        assert!(told_in("queued", None).is_empty());
         assert_eq!(told("failed"), ["fetching done 2.0 s", "transferring left "]);
         let running = told("running");
         assert_eq!(
