@@ -182,7 +182,7 @@ impl<'a> Resolver<'a> {
             }
             Op::SelectToken { position, padding } => self.select_token(*position, *padding),
             Op::MeanTokens {} => self.mean_tokens(),
-            Op::Opaque { network } => Err(network.unknown()),
+            Op::Opaque { network } => Err(GraphError::unknown(network)),
         }
     }
 
