@@ -15,13 +15,12 @@ pub mod program;
 mod resolve;
 pub mod token;
 
-pub use by_names::{ByNames, RowsOf};
 pub use error::GraphError;
 pub use families::{
     ClassOf, Entry, Naming, OUTPUT, as_classifier, entries, is_of_a_task, is_transposed,
     module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
 };
 pub use graph::{Graph, Input, Node, Operand, Task};
-pub use op::{Axis, Op, ParamUse, Role};
+pub use op::{Axis, ByNames, Op, ParamUse, Role, RowsOf};
 pub use program::{Inputs, Instruction, Layer, Param, Program};
 pub use token::Token;

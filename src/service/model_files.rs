@@ -46,7 +46,6 @@ pub async fn look(storage: &Storage, folder: &Location) -> Result<ModelFiles, Mo
         listing.files.iter().filter(|file| is_model_file(file.location.name())).collect();
     files.sort_by(|a, b| a.location.name().cmp(b.location.name()));
     check(&files).map_err(|fault| ModelFilesError::NoModel(folder.to_string(), fault))?;
-    let is_index = |name: &str| WeightFiles::ALL.into_iter().any(|files| files.index() == name);
     if let Some(index) = files.iter().find(|file| is_index(file.location.name())) {
         let read = storage.read_small(&index.location, INDEX_LIMIT).await?;
         if !has_every_shard(&read, &files) {
@@ -80,6 +79,10 @@ fn has(files: &[&ObjectInfo], name: &str) -> bool {
     files.iter().any(|file| file.location.name() == name)
 }
 
+fn is_index(name: &str) -> bool {
+    WeightFiles::ALL.into_iter().any(|files| files.index() == name)
+}
+
 fn is_model_file(name: &str) -> bool {
     name == CONFIG || name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")
 }
@@ -89,8 +92,8 @@ fn check(files: &[&ObjectInfo]) -> Result<(), &'static str> {
     if !has(files, CONFIG) {
         return Err("config.json is missing");
     }
-    let is_there = |of: WeightFiles| has(files, of.single()) || has(files, of.index()) && shards;
-    if !WeightFiles::ALL.into_iter().any(is_there) {
+    let mut forms = WeightFiles::ALL.into_iter();
+    if !forms.any(|of| has(files, of.single()) || has(files, of.index()) && shards) {
         return Err("model.safetensors, or an index and its shards, are missing");
     }
 

@@ -8,6 +8,7 @@ Head = Literal["transport", "source", "keep"]
 Method = Literal["identity", "functional", "weight_matching", "gmt", "fgmt", "gradfix", "bico", "theseus", "oracle"]
 Metric = Literal["accuracy", "agreement"]
 Mode = Literal["propose", "publish", "promote"]
+Network = Literal["graph", "by_names"]
 On = Literal["new_version", "alias_moved", "manual"]
 Optimizer = Literal["sgd", "adamw"]
 Phase = Literal["fetching", "diagnosing", "aligning", "transferring", "evaluating", "fine_tuning", "publishing"]
@@ -640,6 +641,7 @@ class Plan(TypedDict):
 
     parameters: "int"
     timesteps: "int"
+    network: "NotRequired[Network]"
     groups: "int"
     largest_group: "int"
     samples: "SampleCounts"
@@ -713,6 +715,7 @@ class Report(TypedDict):
     verdict: "NotRequired[Verdict | None]"
     recommendation: "NotRequired[Advice]"
     decision: "NotRequired[Decision]"
+    network: "NotRequired[Network]"
     warnings: "NotRequired[list[str]]"
     winner: "NotRequired[Method]"
     published_model: "NotRequired[str]"

@@ -12,37 +12,9 @@ use serde_json::Value;
 use super::{
     error::GraphError,
     graph::{Graph, Input, Node, Operand, Task},
-    op::{Axis, Op, ParamUse, Role},
+    op::{ByNames, Named, Op, Role, RowsOf},
 };
 use crate::tensors::{DType, Signature, TensorInfo};
-
-/// The tensors of a network, and what the configuration calls it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ByNames {
-    pub name: String,
-    /// The architectures that are known, for messages.
-    known: String,
-    tensors: Vec<Named>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Named {
-    name: String,
-    role: Role,
-    rank: usize,
-    rows: Option<RowsOf>,
-}
-
-/// What a tensor's rows stand for, where each has a name of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RowsOf {
-    Classes,
-    Tokens,
-}
-
-/// Axes that a tensor has at most; a file with more is refused before.
-const MAX_RANK: usize = 8;
-const FIXED: [Axis; MAX_RANK] = [Axis::Fixed; MAX_RANK];
 
 /// What libraries call a network's last layer, whose rows are classes.
 const CLASSIFIERS: [&str; 8] = [
@@ -72,35 +44,35 @@ const STATISTICS: [&str; 2] = ["running_mean", "running_var"];
 /// What a library writes where it has packed the weights.
 const QUANTISED: [&str; 2] = ["quantization_config", "quantization"];
 
-impl ByNames {
-    pub(super) fn params(&self) -> Vec<ParamUse> {
-        let param = |tensor: &Named| ParamUse {
-            name: tensor.name.clone(),
-            role: tensor.role,
-            axes: &FIXED[..tensor.rank.min(MAX_RANK)],
-            required: true,
-        };
-        self.tensors.iter().map(param).collect()
-    }
-
-    /// The tensors whose rows are classes or tokens.
-    pub fn tensors_of(&self, rows: RowsOf) -> impl Iterator<Item = &str> {
-        self.tensors.iter().filter(move |tensor| tensor.rows == Some(rows)).map(|t| t.name.as_str())
-    }
-
-    /// Why nothing can be computed with it.
-    pub fn unknown(&self) -> GraphError {
-        GraphError::UnknownArchitecture { name: self.name.clone(), known: self.known.clone() }
-    }
-
-    /// How two such networks differ, as far as it can be told.
-    pub(super) fn difference(&self, other: &Self) -> Option<String> {
-        let (here, there) = (&self.name, &other.name);
-        (here != there).then(|| format!("the architecture is {here:?} here and {there:?} there"))
+impl GraphError {
+    /// Why nothing can be computed with a network by names.
+    pub(super) fn unknown(network: &ByNames) -> Self {
+        Self::UnknownArchitecture { name: network.name.clone(), known: network.known.clone() }
     }
 }
 
 impl Graph {
+    /// The network where only its tensors are known: nothing can be computed with it.
+    pub fn by_names(&self) -> Option<&ByNames> {
+        match self.nodes.as_slice() {
+            [Node { op: Op::Opaque { network }, .. }] => Some(network),
+            _ => None,
+        }
+    }
+
+    /// Refuses a network of which only the tensors are known.
+    ///
+    /// # Errors
+    /// [`GraphError::UnknownArchitecture`].
+    pub fn check_wired(&self) -> Result<(), GraphError> {
+        self.by_names().map_or(Ok(()), |network| Err(GraphError::unknown(network)))
+    }
+
+    /// Whether what it computes can be judged and trained: its wiring is known, and it has a head.
+    pub fn has_loss(&self) -> bool {
+        self.by_names().is_none() && self.task != Task::Representation
+    }
+
     /// A network by its tensors' names: one opaque node.
     ///
     /// # Errors
@@ -157,6 +129,10 @@ fn last_part(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
+fn number(value: &Value) -> Option<usize> {
+    value.as_u64().and_then(|n| usize::try_from(n).ok())
+}
+
 /// How many classes and tokens a configuration tells of.
 struct Rows {
     classes: Option<usize>,
@@ -165,7 +141,6 @@ struct Rows {
 
 impl Rows {
     fn of(config: &Value) -> Self {
-        let number = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
         let named = config["id2label"].as_object().map(serde_json::Map::len);
         let tokens = [&config["vocab_size"], &config["text_config"]["vocab_size"]];
         Self {

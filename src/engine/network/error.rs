@@ -10,10 +10,10 @@ pub enum GraphError {
     #[error("config.json: node {node}: unknown op {op:?}; known are {known}")]
     UnknownOp { node: usize, op: String, known: String },
     #[error(
-        "config.json: the architecture {name:?} is not known; known are {known}. Without its network only \
-         `identity` can be carried, and no data can be read. Any network can be spelt out as data: \
-         \"model_type\": \"graph\" with its \"nodes\", which examples/graph_of.py writes from a PyTorch model; \
-         a network that computes as a known one does, under the same names, may be called by that one's \
+        "config.json: the architecture {name:?} (architectures, model_type) is not known; known are {known}. \
+         Without its network only `identity` can be carried, and no data can be read. Any network can be spelt \
+         out as data: \"model_type\": \"graph\" with its \"nodes\", which examples/graph_of.py writes from a PyTorch \
+         model; a network that computes as a known one does, under the same names, may be called by that one's \
          name in a copy of config.json"
     )]
     UnknownArchitecture { name: String, known: String },
@@ -31,7 +31,7 @@ pub enum GraphError {
     MissingTensor { tensor: String, node: String },
     #[error(
         "the tensor {tensor:?} is not read by the network that config.json names. Where the model needs it, \
-         config.json names another network than the model's (model_type, architecture); of a graph as \
+         config.json names another network than the model's (model_type, architectures); of a graph as \
          data, a node is missing that reads it. Remove it only if nothing needs it"
     )]
     UnexpectedTensor { tensor: String },

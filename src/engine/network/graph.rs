@@ -6,11 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    by_names::ByNames,
-    error::GraphError,
-    op::{Op, ParamUse, Role, Rotary},
-};
+use super::op::{Op, ParamUse, Role, Rotary};
 
 /// A network: nodes in an order in which each reads only what stands before it. The last node is
 /// the output.
@@ -101,27 +97,6 @@ pub enum Operand {
 }
 
 impl Graph {
-    /// The network where only its tensors are known: nothing can be computed with it.
-    pub fn by_names(&self) -> Option<&ByNames> {
-        match self.nodes.as_slice() {
-            [Node { op: Op::Opaque { network }, .. }] => Some(network),
-            _ => None,
-        }
-    }
-
-    /// Refuses a network of which only the tensors are known.
-    ///
-    /// # Errors
-    /// [`GraphError::UnknownArchitecture`].
-    pub fn check_wired(&self) -> Result<(), GraphError> {
-        self.by_names().map_or(Ok(()), |network| Err(network.unknown()))
-    }
-
-    /// Whether what it computes can be judged and trained: its wiring is known, and it has a head.
-    pub fn has_loss(&self) -> bool {
-        self.by_names().is_none() && self.task != Task::Representation
-    }
-
     /// Every tensor of the graph with the node that reads it, in graph order. A tied tensor appears
     /// once for each reader.
     pub fn params(&self) -> impl Iterator<Item = (usize, ParamUse)> + '_ {

@@ -1,6 +1,7 @@
 //! What a node computes, and the tensors it reads along which axes.
 
 mod defaults;
+mod named;
 mod tensors;
 mod values;
 
@@ -8,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::by_names::ByNames;
+pub use named::{ByNames, Named, RowsOf};
 pub use tensors::{Axis, ParamUse, Role};
 pub use values::{FusedOrder, HeadNorms, Llama3Scaling, LongRope, Pair, Position, Rotary, Yarn};
 

@@ -179,7 +179,7 @@ impl<'a> Resolver<'a> {
             Op::Attention { .. } => self.attention(),
             Op::SelectToken { position, padding } => self.select_token(*position, *padding),
             Op::MeanTokens {} => self.mean_tokens(),
-            Op::Opaque { network } => Err(network.unknown()),
+            Op::Opaque { network } => Err(GraphError::unknown(network)),
         }
     }
 

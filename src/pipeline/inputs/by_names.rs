@@ -160,15 +160,16 @@ const UNHEARD: [&str; 15] = [
 /// Differences that are named.
 const NAMED: usize = 6;
 
+fn is_heard(key: &str) -> bool {
+    !key.starts_with('_') && !key.ends_with("_token_id") && !UNHEARD.contains(&key)
+}
+
 fn differences(tuned: &Value, target: &Value) -> Vec<String> {
     let keys = [tuned, target].into_iter().filter_map(Value::as_object).flat_map(|map| map.keys());
     let keys: BTreeSet<&String> = keys.collect();
-    let is_heard = |key: &&&String| {
-        !key.starts_with('_') && !key.ends_with("_token_id") && !UNHEARD.contains(&key.as_str())
-    };
     let differ =
-        keys.iter().filter(is_heard).filter(|key| tuned[key.as_str()] != target[key.as_str()]);
-    let mut named: Vec<String> = differ.map(|key| (*key).clone()).collect();
+        keys.into_iter().filter(|key| is_heard(key) && tuned[key.as_str()] != target[key.as_str()]);
+    let mut named: Vec<String> = differ.cloned().collect();
     let more = named.len().saturating_sub(NAMED);
     named.truncate(NAMED);
     if more > 0 {

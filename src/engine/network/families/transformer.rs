@@ -103,25 +103,28 @@ impl Source<'_> {
     /// # Errors
     /// [`GraphError::UnknownArchitecture`] for another, a regression's or a reward's, or one of several labels.
     pub(super) fn head(&self, suffix: &str) -> Result<(), GraphError> {
-        let known = format!("…{suffix} of two classes or more");
         let class = self.config["architectures"][0].as_str();
-        let unknown = |what: &str| {
-            let class = class.unwrap_or("a classifier");
-            let name = format!("{class}{what}");
-            Err(GraphError::UnknownArchitecture { name, known: known.clone() })
-        };
+        let what = self.no_classifier(suffix);
+        what.map_or(Ok(()), |what| {
+            Err(GraphError::UnknownArchitecture {
+                name: format!("{}{what}", class.unwrap_or("a classifier")),
+                known: format!("…{suffix} of two classes or more"),
+            })
+        })
+    }
+
+    /// What keeps a configuration from being that of such a classifier, behind its name.
+    fn no_classifier(&self, suffix: &str) -> Option<String> {
         if self.only("problem_type", &["single_label_classification".into()]).is_err() {
-            return unknown(&format!(" of problem_type {}", self.config["problem_type"]));
+            return Some(format!(" of problem_type {}", self.config["problem_type"]));
         }
         let labels = self.config["num_labels"].as_u64();
         let named = self.config["id2label"].as_object().map(serde_json::Map::len);
         if labels == Some(1) || named == Some(1) {
-            return unknown(" of one label, a regression or a reward");
+            return Some(" of one label, a regression or a reward".to_owned());
         }
-        if class.is_some_and(|name| !name.ends_with(suffix)) {
-            return unknown("");
-        }
-        Ok(())
+        let class = self.config["architectures"][0].as_str();
+        class.is_some_and(|name| !name.ends_with(suffix)).then(String::new)
     }
 
     /// The task of an encoder: a class of the whole, or of every token, or none.
@@ -146,9 +149,9 @@ impl Source<'_> {
 
     /// Whether the configuration is of a body alone, as sentence embedders are.
     pub(super) fn is_body(&self) -> bool {
-        let class = self.config["architectures"][0].as_str();
-        let has_heads = |name: &str| name.ends_with("HeadModel") || name.ends_with("HeadsModel");
-        class.is_some_and(|name| name.ends_with("Model") && !has_heads(name))
+        let class =
+            self.config["architectures"][0].as_str().and_then(|name| name.strip_suffix("Model"));
+        class.is_some_and(|stem| !stem.ends_with("Head") && !stem.ends_with("Heads"))
     }
 
     fn classifies_tokens(&self) -> bool {

@@ -25,12 +25,12 @@ fn class_of(config: &Value) -> Option<&Value> {
 pub fn not_of_all(models: [&Signature; 3]) -> BTreeSet<String> {
     let modules = models.map(modules_of);
     let names: BTreeSet<&String> = models.into_iter().flat_map(Signature::keys).collect();
-    let is_lacking = |name: &&&String| {
-        let lacking = modules_above(name)
+    let lacking = names.into_iter().filter(|name| {
+        let module = modules_above(name)
             .find(|module| modules.iter().any(|of_model| !of_model.contains(module)));
-        lacking.is_some_and(|module| !is_one_of_many(module))
-    };
-    names.iter().filter(is_lacking).map(|name| (*name).clone()).collect()
+        module.is_some_and(|module| !is_one_of_many(module))
+    });
+    lacking.cloned().collect()
 }
 
 fn modules_of(model: &Signature) -> BTreeSet<&str> {
