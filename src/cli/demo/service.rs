@@ -46,8 +46,8 @@ impl Service {
         let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data-dir"]).arg(dir);
         for (name, _) in env::vars_os() {
-            let name_text = name.to_string_lossy();
-            if name_text.starts_with("DATABASE_URL") || name_text.starts_with("RETUNE_") {
+            let text = name.to_string_lossy().into_owned();
+            if text.starts_with("DATABASE_URL") || text.starts_with("RETUNE_") {
                 command.env_remove(name);
             }
         }
