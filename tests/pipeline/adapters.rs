@@ -160,10 +160,21 @@ fn a_language_models_adapter_needs_no_head() {
 }
 
 #[test]
+fn a_head_of_every_token_is_that_of_the_bases_family() {
+    let score = values(&[CLASSES, WIDTH], 11);
+    let (case, spec, _) = case("TOKEN_CLS", &[("score.weight", score)]);
+    case.plan(&spec).expect("headers tell the same");
+    let (_, folder) = case.done(&spec);
+    let config = read_json(&folder.join("config.json"));
+    assert_eq!(config["architectures"][0], "LlamaForTokenClassification");
+    assert!(read_tensors(&folder.join("model.safetensors")).get("score.weight").is_some());
+}
+
+#[test]
 fn a_head_whose_network_is_not_known_is_refused() {
     let refused = |code| (code, Some("/source/trajectory".to_owned()));
     let score = values(&[CLASSES, WIDTH], 11);
-    let (case, spec, _) = case("TOKEN_CLS", &[("score.weight", score)]);
+    let (case, spec, _) = case("QUESTION_ANS", &[("score.weight", score)]);
     assert_eq!(code(case.plan(&spec)), refused("not_implemented"));
     assert_eq!(code(case.run(&spec)), refused("not_implemented"));
     // One row is a regression, and a tensor that is no head is none to add.
