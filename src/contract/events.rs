@@ -136,6 +136,6 @@ mod tests {
     fn a_kind_and_an_action_are_written_as_their_texts() {
         assert_eq!(serde_json::to_value(EventKind::GatePassed).unwrap(), "gate.passed");
         assert_eq!(AuditAction::TenantQuotas.to_string(), "tenant.quotas");
-        assert_eq!(EventKind::ALL.len(), 18);
+        assert_eq!(EventKind::ALL.len(), 19);
     }
 }

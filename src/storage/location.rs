@@ -336,9 +336,12 @@ mod tests {
         }
     }
 
+    fn of(text: &str) -> Location {
+        Location::from_uri(text).unwrap()
+    }
+
     #[test]
     fn a_root_without_a_revision_has_all_of_them() {
-        let of = |text: &str| Location::from_uri(text).unwrap();
         assert!(of("hf://org/name@v1/x").is_under(&of("hf://org/name")));
         assert!(of("hf://org/name@v1/x").is_under(&of("hf://org")));
         assert!(of("hf://org/name@v1/x").is_under(&of("hf://")));

@@ -50,12 +50,11 @@ impl GraphError {
             Self::Malformed { .. } => "malformed_config",
             Self::UnknownOp { .. } => "unknown_op",
             Self::UnknownArchitecture { .. } => "unknown_architecture",
-            Self::Packed { .. } => "wrong_dtype",
             Self::Body => "no_head",
             Self::MissingTensor { .. } => "missing_tensor",
             Self::UnexpectedTensor { .. } => "unexpected_tensor",
             Self::WrongShape { .. } => "wrong_shape",
-            Self::WrongDType { .. } => "wrong_dtype",
+            Self::Packed { .. } | Self::WrongDType { .. } => "wrong_dtype",
             Self::Wiring { .. } => "malformed_graph",
         }
     }

@@ -133,7 +133,11 @@ impl<'b, 'a> Selector<'b, 'a> {
         }
         let mut plain = found?;
 
-        let shifts = self.shifts && method == Method::Identity && !problem.orthogonal_shift;
+        // Without validation nothing tells the two apart, and the plain update is what everybody else adds.
+        let shifts = self.shifts
+            && method == Method::Identity
+            && !problem.orthogonal_shift
+            && plain.validation.is_some();
         if !shifts || self.standing_of(&mut plain)?.is_some_and(Standing::is_enough) {
             return Ok(plain);
         }

@@ -245,21 +245,23 @@ mod tests {
         );
     }
 
+    /// As good as the old tuned model, beside the new base trained alone.
+    fn beside(only: f64, ours: f64, by_old_model: bool) -> Facts {
+        let counts = Counts { ours: 40, old: 50, both: 4750, samples: 5000 };
+        let untransferred = Some(Untransferred { only, ours, by_old_model });
+        Facts { untransferred, ..facts(&counts, 0.2) }
+    }
+
     #[test]
     fn the_best_of_transfers_is_no_reason_where_training_alone_gives_more() {
-        let counts = Counts { ours: 40, old: 50, both: 4750, samples: 5000 };
-        let beside = |only, ours| {
-            let rival = Untransferred { only, ours, by_old_model: false };
-            Facts { untransferred: Some(rival), ..facts(&counts, 0.2) }
-        };
-        assert_eq!(action(&beside(0.98, 0.96)), Some(Recommendation::Retrain));
-        assert_eq!(action(&beside(0.97, 0.96)), Some(Recommendation::Transfer));
-        let reasons = beside(0.98, 0.96).recommend().reasons.join("; ");
+        let better = beside(0.98, 0.96, false);
+        assert_eq!(action(&better), Some(Recommendation::Retrain));
+        assert_eq!(action(&beside(0.97, 0.96, false)), Some(Recommendation::Transfer));
+        let reasons = better.recommend().reasons.join("; ");
         assert!(reasons.contains("98.0 %") && reasons.contains("96.0 %"), "{reasons}");
         assert!(reasons.contains("plain fine-tuning"), "{reasons}");
 
-        let refreshed = Untransferred { only: 0.98, ours: 0.96, by_old_model: true };
-        let refreshed = Facts { untransferred: Some(refreshed), ..facts(&counts, 0.2) };
+        let refreshed = beside(0.98, 0.96, true);
         assert_eq!(action(&refreshed), Some(Recommendation::Retrain));
         let reasons = refreshed.recommend().reasons.join("; ");
         assert!(reasons.contains("on the old tuned model's predictions"), "{reasons}");

@@ -47,8 +47,8 @@ impl HubConfig {
     }
 
     pub(super) fn token(&self) -> Option<HubToken> {
-        let given = || std::env::var(TOKEN_VARIABLE).ok().and_then(HubToken::new);
-        self.token.clone().or_else(given)
+        let own = self.token.clone();
+        own.or_else(|| std::env::var(TOKEN_VARIABLE).ok().and_then(HubToken::new))
     }
 
     /// The address of the hub.

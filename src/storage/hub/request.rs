@@ -196,20 +196,26 @@ fn checked(answer: Answer) -> Result<Answer> {
     let headers = response.headers();
     let code = text(headers, &ERROR_CODE).unwrap_or_default();
     let said = text(headers, &ERROR_MESSAGE).unwrap_or(status.as_str());
-    let denied = |advice: &str| Error::PermissionDenied {
-        path: path.clone(),
-        source: format!("{said}; {advice}").into(),
-    };
     Err(match (status.as_u16(), code) {
-        (_, "GatedRepo") => denied("accept its terms on the hub, with the account of the token"),
-        (_, "RevisionNotFound") => denied("the repository has no such branch, tag or commit"),
+        (_, "GatedRepo") => {
+            denied(path, said, "accept its terms on the hub, with the account of the token")
+        }
+        (_, "RevisionNotFound") => {
+            denied(path, said, "the repository has no such branch, tag or commit")
+        }
         // Of what the token may not see the hub does not say that it is there.
         (401 | 403, _) | (404, "RepoNotFound") => denied(
+            path,
+            said,
             "there is no such repository, or it is private; HF_TOKEN has to hold a token that may read it",
         ),
         (404, _) => Error::NotFound { path, source: said.to_owned().into() },
         _ => failed(format!("{status}: {said}")),
     })
+}
+
+fn denied(path: String, said: &str, advice: &str) -> Error {
+    Error::PermissionDenied { path, source: format!("{said}; {advice}").into() }
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {

@@ -205,7 +205,7 @@ mod tests {
             long_factor: vec![4.0, 8.0],
             original_max_position_embeddings: 5,
         };
-        let rotary = Rotary { theta: 100.0, longrope: Some(longrope), ..Rotary::default() };
+        let rotary = Rotary { theta: 100.0, longrope: Some(longrope.into()), ..Rotary::default() };
         for (length, expected) in [(5, [1.0, 0.05]), (6, [0.25, 0.0125])] {
             for (found, expected) in frequencies(&rotary, 4, length).iter().zip(expected) {
                 assert!((found - expected).abs() < 1e-12);

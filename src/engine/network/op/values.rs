@@ -19,14 +19,14 @@ pub struct Rotary {
     pub interleaved: bool,
     /// Llama 3's stretching of long wavelengths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub llama3: Option<Llama3Scaling>,
+    pub llama3: Option<Box<Llama3Scaling>>,
     /// Positions are divided by this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linear_factor: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub yarn: Option<Yarn>,
+    pub yarn: Option<Box<Yarn>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub longrope: Option<LongRope>,
+    pub longrope: Option<Box<LongRope>>,
     /// Cosines and sines are multiplied by this; 1 where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attention_factor: Option<f64>,

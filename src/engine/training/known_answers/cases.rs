@@ -108,25 +108,29 @@ pub(super) fn cases() -> Vec<Case> {
                 ("head.weight", vec![CLASSES, 18]),
             ],
         },
-        Case {
-            kind: "options of attention",
-            input: tokens(),
-            nodes: json!([{"op":"embedding","param":"words"},{"op":"scale","factor":1.5,"id":"x"},
-                {"op":"rms_norm","param":"n","unit_offset":true},{"op":"linear","param":"qkv"},
-                {"op":"attention","heads":3,"kv_heads":1,"causal":true,"mask":true,"window":2,
-                 "rotary":{"theta":50.0,"dims":2,"interleaved":true},
-                 "head_norms":{"queries":"qn","keys":"kn"},"scale":0.7,"soft_cap":0.8,
-                 "inputs":["qkv","input"],"id":"attended"},
-                {"op":"split","parts":2,"part":1},{"op":"mean_tokens","inputs":["5","input"]},
-                {"op":"linear","param":"head"},{"op":"soft_cap","cap":2.0}]),
-            tensors: vec![
-                ("words.weight", vec![VOCABULARY, 10]),
-                ("n.weight", vec![10]),
-                ("qkv.weight", vec![30, 10]),
-                ("qn.weight", vec![6]),
-                ("kn.weight", vec![6]),
-                ("head.weight", vec![CLASSES, 9]),
-            ],
-        },
+        options_of_attention(),
     ]
+}
+
+fn options_of_attention() -> Case {
+    Case {
+        kind: "options of attention",
+        input: tokens(),
+        nodes: json!([{"op":"embedding","param":"words"},{"op":"scale","factor":1.5,"id":"x"},
+            {"op":"rms_norm","param":"n","unit_offset":true},{"op":"linear","param":"qkv"},
+            {"op":"attention","heads":3,"kv_heads":1,"causal":true,"mask":true,"window":2,
+             "rotary":{"theta":50.0,"dims":2,"interleaved":true},
+             "head_norms":{"queries":"qn","keys":"kn"},"scale":0.7,"soft_cap":0.8,
+             "inputs":["qkv","input"],"id":"attended"},
+            {"op":"split","parts":2,"part":1},{"op":"mean_tokens","inputs":["5","input"]},
+            {"op":"linear","param":"head"},{"op":"soft_cap","cap":2.0}]),
+        tensors: vec![
+            ("words.weight", vec![VOCABULARY, 10]),
+            ("n.weight", vec![10]),
+            ("qkv.weight", vec![30, 10]),
+            ("qn.weight", vec![6]),
+            ("kn.weight", vec![6]),
+            ("head.weight", vec![CLASSES, 9]),
+        ],
+    }
 }

@@ -173,9 +173,10 @@ fn fine_tuned(report: &report::Report) -> Option<Candidate> {
     })
 }
 
-/// Accuracy by step; a candidate without steps is one point.
+/// Accuracy by step; a candidate without steps is one point. Nothing, where all are points: the table has
+/// them.
 fn series(candidates: &[report::Candidate]) -> Vec<curve::Given> {
-    candidates
+    let series: Vec<curve::Given> = candidates
         .iter()
         .map(|one| {
             let chosen = one.step.map(|step| step as f64);
@@ -191,7 +192,9 @@ fn series(candidates: &[report::Candidate]) -> Vec<curve::Given> {
             curve::Given { name: format::words(method(one)), points, chosen }
         })
         .filter(|given| !given.points.is_empty())
-        .collect()
+        .collect();
+
+    if series.iter().any(|given| given.points.len() > 1) { series } else { Vec::new() }
 }
 
 /// The curve shows validation; so should the lines it is measured against.
@@ -332,6 +335,10 @@ mod tests {
             ("+ fine-tuning", "50.0 %", "25.0 %")
         );
         assert_eq!((row.sample_gradients.as_str(), row.seconds.as_str()), ("7", "2.0 s"));
+
+        let one_point = json!({"candidates": [{"method": "identity", "step": 3, "validation": {"accuracy": 0.5}}]});
+        let one_point = Report::read(one_point.to_string().as_bytes()).unwrap();
+        assert!(one_point.curve.is_none(), "a point is no line");
     }
 
     #[test]

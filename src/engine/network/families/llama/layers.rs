@@ -114,7 +114,7 @@ fn local_layers(
 }
 
 /// Which layers have rotary positions: all but those with a 0 among `no_rope_layers`, or each
-/// `no_rope_layer_interval`-th (SmolLM3).
+/// `no_rope_layer_interval`-th (`SmolLM3`).
 fn with_rotary(
     source: &Source<'_>,
     dialect: &Dialect,

@@ -28,18 +28,18 @@ impl Scaling<'_> {
             "longrope" => {
                 let longrope = self.longrope()?;
                 let attention_factor = Some(self.longrope_attention_factor(&longrope)?);
-                Ok(Rotary { longrope: Some(longrope), attention_factor, ..plain })
+                Ok(Rotary { longrope: Some(longrope.into()), attention_factor, ..plain })
             }
             // Phi-3 knows no other.
             other if keys.original_length.is_some() => Err(self.unknown(other)),
             // It differs beyond the positions alone, and no more are read.
             "dynamic" => object.positive("factor").map(|_| plain),
             "linear" => Ok(Rotary { linear_factor: Some(object.positive("factor")?), ..plain }),
-            "llama3" => Ok(Rotary { llama3: Some(self.llama3()?), ..plain }),
+            "llama3" => Ok(Rotary { llama3: Some(self.llama3()?.into()), ..plain }),
             "yarn" => {
                 let yarn = self.yarn()?;
                 let attention_factor = Some(self.yarn_attention_factor(yarn.factor)?);
-                Ok(Rotary { yarn: Some(yarn), attention_factor, ..plain })
+                Ok(Rotary { yarn: Some(yarn.into()), attention_factor, ..plain })
             }
             other => Err(self.unknown(other)),
         }

@@ -225,8 +225,7 @@ fn a_fused_space_that_is_read_otherwise_too_stays() {
             ("a.weight".into(), vec![3, 6]),
             ("b.weight".into(), vec![3, 12]),
         ];
-        let names: Vec<&str> =
-            nodes.iter().filter_map(|node| Some(node["param"].as_str()?)).collect();
+        let names: Vec<&str> = nodes.iter().filter_map(|node| node["param"].as_str()).collect();
         let used = tensors
             .into_iter()
             .filter(|(name, _)| names.iter().any(|used| name.starts_with(&format!("{used}."))));
