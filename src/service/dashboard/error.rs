@@ -19,6 +19,8 @@ pub enum PageError {
     NotFound,
     #[error("This page is for keys with the role admin.")]
     NeedsAdmin,
+    #[error("This page is for keys with the role submit or admin.")]
+    NeedsSubmit,
     #[error(
         "This form is no longer valid: it was made by another session, or by another site. Open its page again."
     )]
@@ -60,7 +62,7 @@ impl PageError {
         match self {
             Self::NoKey | Self::Enter { .. } => StatusCode::SEE_OTHER,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::NeedsAdmin | Self::Forged => StatusCode::FORBIDDEN,
+            Self::NeedsAdmin | Self::NeedsSubmit | Self::Forged => StatusCode::FORBIDDEN,
             Self::Unreadable | Self::Name => StatusCode::BAD_REQUEST,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Refused(refusal) => refusal.status,
@@ -73,7 +75,7 @@ impl PageError {
     fn heading(&self) -> &'static str {
         match self {
             Self::NotFound => "Not here",
-            Self::NeedsAdmin => "Not with this key",
+            Self::NeedsAdmin | Self::NeedsSubmit => "Not with this key",
             Self::Forged | Self::Unreadable | Self::Name | Self::Refused(_) => {
                 "Nothing was changed"
             }

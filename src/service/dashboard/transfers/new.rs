@@ -75,6 +75,10 @@ pub async fn form(
     visitor: Visitor,
     model: Result<Query<Model>, QueryRejection>,
 ) -> Result<Html<String>, PageError> {
+    if !visitor.may(Role::Submit) {
+        return Err(PageError::NeedsSubmit);
+    }
+
     let like = model.map(|Query(model)| model).unwrap_or_default().like;
     let spec = match like {
         None => EXAMPLE.to_owned(),
