@@ -79,7 +79,8 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         let stop = super::on_signal()?;
         let starting = Service::start(&dir, &settings.database.pg_bin);
         let mut service = stop.run_until_cancelled(starting).await.ok_or(Interrupted)??;
-        let done = Demo { args, dir: &dir, stop: &stop }.tell(&mut service).await;
+        let demo = Demo { args, dir: &dir, stop: &stop };
+        let done = Box::pin(demo.tell(&mut service)).await;
         service.stop().await?;
         done
     });

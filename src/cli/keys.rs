@@ -80,13 +80,12 @@ pub fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
             }
             Command::Revoke { id, tenant, json } => {
                 let tenant = known(&database, &tenant).await?;
-                let id = KeyId(match id.whole() {
-                    Some(id) => id,
-                    None => {
-                        let keys = api_keys::list(&database, tenant, None, i64::MAX).await?;
-                        id.only_one_of(keys.into_iter().map(|key| key.id.0), "key")?
-                    }
-                });
+                let id = if let Some(id) = id.whole() {
+                    KeyId(id)
+                } else {
+                    let keys = api_keys::list(&database, tenant, None, i64::MAX).await?;
+                    KeyId(id.only_one_of(keys.into_iter().map(|key| key.id.0), "key")?)
+                };
                 ensure!(api_keys::revoke(&database, tenant, id).await?, "no key has the id {id}");
                 if json {
                     outln!("{}", json!({"id": id, "state": "withdrawn"}));

@@ -133,7 +133,6 @@ pub enum Network {
 }
 
 impl Network {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub fn is_graph(&self) -> bool {
         *self == Self::Graph
     }

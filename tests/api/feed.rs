@@ -69,7 +69,7 @@ async fn what_is_seen_late_is_not_missed_by_who_has_read_on() {
 async fn readers_at_once_give_each_event_one_place() {
     let app = App::open().await;
     for number in 0..20 {
-        write_event(&mut *app.db.database.pool.acquire().await.unwrap(), &number.to_string()).await;
+        write_event(&mut app.db.database.pool.acquire().await.unwrap(), &number.to_string()).await;
     }
     let reads = futures::future::join_all((0..6).map(|_| app.feed(0))).await;
     for read in &reads {

@@ -103,7 +103,7 @@ impl Source for OfTenant {
     async fn changed(&mut self) {
         time::sleep(PACE).await;
         if let Err(RecvError::Closed) = self.changes.recv().await {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

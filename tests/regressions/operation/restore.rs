@@ -86,7 +86,7 @@ async fn dump(old: bool) -> (Server, std::path::PathBuf) {
     let url = server.url("app", "postgres");
     let database = Database::connect_to(&url, 4).await.expect("the server answers");
     database.migrate().await.expect("the schema");
-    fill(&database).await;
+    Box::pin(fill(&database)).await;
     assert_eq!(seen(&database).await.len(), Status::ALL.len());
     database.pool.close().await;
     if old {
@@ -134,7 +134,7 @@ async fn goes_on(url: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dump_restored_by_a_superuser_goes_on() {
-    let (_old, file) = dump(false).await;
+    let (_old, file) = Box::pin(dump(false)).await;
     let server = Server::foreign().await;
     let url = server.database("restored", BOSS).await;
     let complaints = server.restore(BOSS, "restored", &file).await;
@@ -144,7 +144,7 @@ async fn a_dump_restored_by_a_superuser_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dump_of_before_restored_by_a_superuser_goes_on() {
-    let (_old, file) = dump(true).await;
+    let (_old, file) = Box::pin(dump(true)).await;
     let server = Server::foreign().await;
     let url = server.database("restored", BOSS).await;
     let complaints = server.restore(BOSS, "restored", &file).await;
@@ -154,7 +154,7 @@ async fn a_dump_of_before_restored_by_a_superuser_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dump_restored_by_an_ordinary_owner_goes_on() {
-    let (_old, file) = dump(true).await;
+    let (_old, file) = Box::pin(dump(true)).await;
     let server = Server::foreign().await;
     run(&server.url(BOSS, "postgres"), "CREATE ROLE plain LOGIN").await;
     let url = server.database("restored", "plain").await;
@@ -165,7 +165,7 @@ async fn a_dump_restored_by_an_ordinary_owner_goes_on() {
 /// `--no-owner --no-privileges` is what hosted databases ask for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dump_of_today_without_owners_is_restored_without_a_complaint() {
-    let (old, _) = dump(false).await;
+    let (old, _) = Box::pin(dump(false)).await;
     let file = old.folder.join("bare.sql");
     let mut command = old.tool("pg_dump", "app", "postgres");
     let done = command.args(["--no-owner", "--no-privileges", "-f"]).arg(&file).output().await;
@@ -189,7 +189,7 @@ async fn an_ordinary_owner_dumps_everything() {
     let url = server.database("service", "plain").await;
     let database = Database::connect_to(&url, 4).await.expect("the server answers");
     database.migrate().await.expect("the schema");
-    fill(&database).await;
+    Box::pin(fill(&database)).await;
     let before = seen(&database).await;
 
     let file = server.folder.join("own.sql");

@@ -83,7 +83,7 @@ struct Row {
 
 struct Tuned {
     name: String,
-    tuned_from: String,
+    from: String,
     production: Option<i32>,
     stands_on: String,
     stale: String,
@@ -165,7 +165,7 @@ impl From<Standing> for Tuned {
         Self {
             stale: stale(&standing),
             name: standing.fine_tune,
-            tuned_from: standing.tuned_from,
+            from: standing.tuned_from,
             production: standing.production,
             stands_on: standing.stands_on.unwrap_or_else(|| "a location".into()),
         }

@@ -81,7 +81,7 @@ pub async fn handle(
     let after = asked.after.as_deref().and_then(|after| after.parse().ok());
     let (wish, filter) = asked.read();
     let limit = i64::try_from(ROWS + 1).unwrap_or(i64::MAX);
-    let filter = ListFilter { after, limit, ..filter };
+    let filter = ListFilter { limit, after, ..filter };
 
     let mut found = transfers::list(&state.database, visitor.principal.tenant, &filter).await?;
     let more = found.len() > ROWS;

@@ -37,8 +37,7 @@ pub fn stages(transfer: &Transfer, times: &[PhaseTime]) -> Vec<Stage> {
         let name = format::snake_label(phase);
         let seconds = times.iter().find(|time| time.phase == name).map(|time| time.seconds);
         let state = match (i.cmp(&position), transfer.status) {
-            (Ordering::Less, _) => "done",
-            (Ordering::Equal, Status::Succeeded) => "done",
+            (Ordering::Less, _) | (Ordering::Equal, Status::Succeeded) => "done",
             (Ordering::Equal, Status::Failed | Status::Cancelled) => "left",
             (Ordering::Equal, _) => "now",
             (Ordering::Greater, _) => "ahead",
