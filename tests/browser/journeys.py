@@ -92,7 +92,7 @@ def retries_what_failed(window, world):
     page.locator("main .pill.failed").wait_for()
     page.get_by_role("button", name="Retry").click()
     page.locator("main .pill.failed").wait_for()
-    assert page.locator(".history li").filter(has_text="queued retried").count() == 1
+    assert page.locator(".history li").filter(has_text="queued again by hand").count() == 1
     return transfer
 
 
