@@ -1,6 +1,6 @@
 //! Configurations after those of well-known checkpoints of the decoders: every one is read, at its own size.
 //!
-//! They are facts written down by hand. Phi-4-mini's, `SmolLM3`'s, Gemma 3 1B's and OLMo 3's were compared with a
+//! They are facts written down by hand. Phi-4-mini's, `SmolLM3`'s, Gemma 3 1B's and `OLMo` 3's were compared with a
 //! published file; the others were not.
 
 use std::collections::BTreeMap;
