@@ -23,7 +23,7 @@ class Text:
     types: int | None = None
     # Whether it is also a language model, and its output may be tied to the embedding.
     language: bool = False
-    # Whether it also tells a class of every token.
+    # Whether it also tells a class of every token, and that is read.
     tokens: bool = True
     # Modules that adapters are put on: attention, the rest of a block, embedding, head.
     targets: dict = field(default_factory=dict)
@@ -178,7 +178,7 @@ TEXT = [
     Text("llama", t.LlamaConfig, DECODER, settings_decoders.LLAMA, language=True, targets=LLAMA_TARGETS),
     Text("mistral", t.MistralConfig, DECODER, settings_decoders.MISTRAL, language=True, targets=LLAMA_TARGETS),
     Text("qwen2", t.Qwen2Config, DECODER, settings_decoders.QWEN2, language=True, targets=LLAMA_TARGETS),
-    Text("modernbert", t.ModernBertConfig, MODERNBERT, settings.MODERNBERT, targets=MODERNBERT_TARGETS),
+    Text("modernbert", t.ModernBertConfig, MODERNBERT, settings.MODERNBERT, tokens=False, targets=MODERNBERT_TARGETS),
     *[
         Text(name, config, DECODER | sizes, settings, language=True, **({"targets": LLAMA_TARGETS} | more))
         for name, config, sizes, settings, more in [

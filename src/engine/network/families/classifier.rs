@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Family, NO_CLASSIFIER, listing,
+    Family, NO_CLASSIFIER,
     transformer::{CLASSIFIER, TOKEN_CLASSIFIER},
 };
 use crate::tensors::Signature;
@@ -30,7 +30,7 @@ pub fn as_classifier(config: &Value, tensors: &Signature, of: ClassOf) -> Option
         architecture = format!("{stem}{TOKEN_CLASSIFIER}");
         // A decoder's has the same name for both; an encoder's is one layer.
         output = if output == "score" { output } else { "classifier" };
-        if !listing::reads(family.model_type, TOKEN_CLASSIFIER) {
+        if !family.has(TOKEN_CLASSIFIER) {
             return None;
         }
     }

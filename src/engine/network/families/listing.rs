@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::{FAMILIES, MODEL_TYPES, Source, aliases::ALIASES, vit};
+use super::{
+    FAMILIES, Family, MODEL_TYPES, NO_CLASSIFIER, Source, aliases::ALIASES,
+    transformer::TOKEN_CLASSIFIER, vit,
+};
 use crate::{network::error::GraphError, tensors::Signature};
 
 /// A family with one of the tasks that it is read for.
@@ -28,6 +31,8 @@ const CLASSES: [&str; 7] = [
     "ForMaskedLM",
 ];
 const BODY: &str = "Model";
+/// Families of which the library has no classifier of tokens.
+const WITHOUT_TOKEN_CLASSIFIER: [&str; 4] = ["olmo2", "olmo3", "gemma3_text", "granite"];
 
 /// Every family, in the order in which they are looked for.
 pub fn entries() -> Vec<Entry> {
@@ -39,7 +44,7 @@ pub fn entries() -> Vec<Entry> {
                 .chain(aliases.map(|alias| alias.model_type))
                 .collect(),
             library: "transformers",
-            classes: CLASSES.into_iter().filter(|class| reads(family.model_type, class)).collect(),
+            classes: CLASSES.into_iter().filter(|class| family.has(class)).collect(),
             has_bodies: reads(family.model_type, BODY),
         }
     });
@@ -55,8 +60,20 @@ pub fn entries() -> Vec<Entry> {
     of_transformers.chain(of_timm).collect()
 }
 
+impl Family {
+    /// Whether the family has such a class, and its builder reads it.
+    pub(super) fn has(&self, class: &str) -> bool {
+        let [classifier, _] = self.classifier;
+        let is_missing = match class {
+            TOKEN_CLASSIFIER => WITHOUT_TOKEN_CLASSIFIER.contains(&self.model_type),
+            class => class.ends_with("Classification") && classifier == NO_CLASSIFIER,
+        };
+        !is_missing && reads(self.model_type, class)
+    }
+}
+
 /// Whether the family's builder takes a class for its own, before it looks at any tensor.
-pub(super) fn reads(model_type: &str, class: &str) -> bool {
+fn reads(model_type: &str, class: &str) -> bool {
     let Some(family) = MODEL_TYPES.iter().find(|family| family.model_type == model_type) else {
         return false;
     };
@@ -81,6 +98,8 @@ mod tests {
         assert_eq!(of("vit").classes, ["ForImageClassification"]);
         assert!(of("bert").has_bodies && of("llama").has_bodies && !of("resnet18").has_bodies);
         assert!(of("bert").classes.contains(&"ForTokenClassification"));
+        assert_eq!(of("granite").classes, ["ForCausalLM"], "the library has no other");
+        assert!(!of("olmo2").classes.contains(&"ForTokenClassification"));
         assert_eq!((of("resnet18").library, of("vit_*").library), ("timm", "timm"));
     }
 }
