@@ -64,7 +64,8 @@ PLAIN = {
     "vocab_size": VOCABULARY,
     "max_position_embeddings": POSITIONS,
 }
-DECODER = PLAIN | {"num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+MARKED = PLAIN | {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+DECODER = MARKED | {"num_key_value_heads": 2}
 DISTILBERT = {
     "dim": HIDDEN,
     "n_layers": LAYERS,
@@ -108,14 +109,14 @@ LLAMA_TARGETS = {
     "head": "score",
 }
 FUSED_MLP = {"rest": ["o_proj", "gate_up_proj", "down_proj"]}
-NEOX = {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 0.5}}
+NEOX = MARKED | {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 0.5}}
 NEOX_TARGETS = {
     "attention": ["query_key_value"],
     "rest": ["dense", "dense_h_to_4h", "dense_4h_to_h"],
     "embedding": ["embed_in"],
     "head": "score",
 }
-MODERNBERT = PLAIN | {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+MODERNBERT = MARKED | {"cls_token_id": 1, "sep_token_id": 2}
 MODERNBERT |= {"local_attention": 4, "layer_types": ["full_attention", "sliding_attention"]}
 MODERNBERT_TARGETS = {
     "attention": ["Wqkv"],
@@ -178,6 +179,7 @@ TEXT = [
     Text("llama", t.LlamaConfig, DECODER, settings_decoders.LLAMA, language=True, targets=LLAMA_TARGETS),
     Text("mistral", t.MistralConfig, DECODER, settings_decoders.MISTRAL, language=True, targets=LLAMA_TARGETS),
     Text("qwen2", t.Qwen2Config, DECODER, settings_decoders.QWEN2, language=True, targets=LLAMA_TARGETS),
+    Text("gpt_neox", t.GPTNeoXConfig, NEOX, settings_decoders.GPT_NEOX, language=True, targets=NEOX_TARGETS),
     Text("modernbert", t.ModernBertConfig, MODERNBERT, settings.MODERNBERT, tokens=False, targets=MODERNBERT_TARGETS),
     *[
         Text(name, config, DECODER | sizes, settings, language=True, **({"targets": LLAMA_TARGETS} | more))
@@ -191,7 +193,6 @@ TEXT = [
             ("gemma3_text", t.Gemma3TextConfig, HEAD | GLOBAL_LAST | WINDOW, settings_decoders.GEMMA3, {}),
             ("phi3", t.Phi3Config, {}, settings_decoders.PHI3, {"targets": PHI_TARGETS}),
             ("granite", t.GraniteConfig, GRANITE, settings_decoders.GRANITE, {"classifier": False}),
-            ("gpt_neox", t.GPTNeoXConfig, NEOX, settings_decoders.GPT_NEOX, {"targets": NEOX_TARGETS}),
             ("glm4", t.Glm4Config, HEAD, settings_decoders.GLM4, {"targets": LLAMA_TARGETS | FUSED_MLP}),
         ]
     ],
