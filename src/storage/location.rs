@@ -154,6 +154,11 @@ impl Location {
         matches!(self.store, Store::Hub(_))
     }
 
+    /// Whether it names a branch or a tag of a hub.
+    pub(super) fn names_a_branch(&self) -> bool {
+        matches!(&self.store, Store::Hub(one) if one.revision.is_some() && one.moves())
+    }
+
     /// The repository of a hub, where its revision can move.
     pub(super) fn moving_repository(&self) -> Option<MovingRepository<'_>> {
         let Store::Hub(repository) = &self.store else { return None };

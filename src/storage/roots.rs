@@ -98,7 +98,17 @@ fn refused(location: &Location, detail: impl Into<String>) -> LocationError {
 }
 
 fn read(roots: &[String]) -> Result<Vec<Location>, LocationError> {
-    roots.iter().map(|text| Location::from_uri_or_path(text)).collect()
+    let read = roots.iter().map(|text| {
+        let root = Location::from_uri_or_path(text)?;
+        if root.names_a_branch() {
+            // What lies there is read at the commit that the branch is, which is no such place.
+            let detail = "names a branch or a tag, which moves; write the root without a revision, or \
+                          with a commit";
+            return Err(LocationError::malformed(text, detail));
+        }
+        Ok(root)
+    });
+    read.collect()
 }
 
 /// The path with every symlink of its existing part followed.

@@ -170,6 +170,16 @@ fn what_is_not_there_is_told_from_what_may_not_be_seen() {
     case.hub.rename("org/old-name", MODEL);
     let renamed = storage.check_location("hf://org/old-name/config.json").unwrap();
     assert_eq!(storage.blocking().read_small(&renamed, 100).unwrap(), "{}");
+
+    // The page that sends on is never taken for the file.
+    case.hub.rename("org/circle", "org/circle");
+    let circle = storage.check_location("hf://org/circle/config.json").unwrap();
+    for error in [
+        storage.blocking().read_small(&circle, 100).unwrap_err(),
+        storage.blocking().head(&circle).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("sends on without an end"), "{error}");
+    }
 }
 
 #[test]
@@ -189,6 +199,19 @@ fn data_sets_are_another_kind_and_roots_bind_both() {
         );
     }
     assert!(case.open().check_location("hf://other/model").is_err());
+
+    // A root at a commit has what is read at that commit; a branch would not have what it is pinned to.
+    let pinned = format!("hf://org/model@{}", case.first);
+    let storage = case.rooted(&pinned, case.hub.config(None));
+    let place = storage.check_location(&format!("{pinned}/config.json")).unwrap();
+    assert_eq!(
+        storage.blocking().read_small(&storage.blocking().pin(&place).unwrap(), 9).unwrap(),
+        "{}"
+    );
+    let roots = vec!["hf://org/model@main".to_owned()];
+    let config = StorageConfig { roots, hub: case.hub.config(None), ..StorageConfig::default() };
+    let error = Storage::new(config, case.runtime.handle().clone()).unwrap_err();
+    assert!(error.detail.contains("without a revision"), "{error}");
 }
 
 #[test]

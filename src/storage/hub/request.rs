@@ -51,6 +51,8 @@ pub(super) struct Answer {
     pub size: Option<u64>,
     /// Of the file's content, whichever host sends it.
     pub etag: Option<String>,
+    /// The hub has sent on, and its own word is all that was asked for.
+    is_told: bool,
 }
 
 /// A JSON answer.
@@ -148,11 +150,15 @@ impl HubServer {
             size = size.or_else(|| text(headers, &LINKED_SIZE)?.parse().ok());
             etag = etag.or_else(|| text(headers, &LINKED_ETAG).map(plain));
             let next = text(headers, &LOCATION).and_then(|next| url.join(next).ok());
+            // What https has begun goes on by https.
+            let next =
+                next.filter(|next| [self.address.scheme(), "https"].contains(&next.scheme()));
             // The hub's own word is all that a look at a file asks for.
-            let is_told = method == Method::HEAD && size.is_some();
-            match next.filter(|_| response.status().is_redirection() && !is_told) {
+            let sends_on = response.status().is_redirection();
+            let is_told = sends_on && method == Method::HEAD && size.is_some();
+            match next.filter(|_| sends_on && !is_told) {
                 Some(next) if redirects < MAX_REDIRECTS => (url, redirects) = (next, redirects + 1),
-                _ => return Ok(Answer { response, size, etag }),
+                _ => return Ok(Answer { response, size, etag, is_told }),
             }
         }
     }
@@ -188,8 +194,11 @@ fn wait_of(headers: &HeaderMap) -> Option<Duration> {
 fn checked(answer: Answer) -> Result<Answer> {
     let Answer { response, .. } = &answer;
     let status = response.status();
-    if status.is_success() || status.is_redirection() {
+    if status.is_success() || answer.is_told {
         return Ok(answer);
+    }
+    if status.is_redirection() {
+        return Err(failed(format!("{}: the hub sends on without an end", response.url().path())));
     }
 
     let path = response.url().path().to_owned();
