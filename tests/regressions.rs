@@ -13,13 +13,13 @@ mod service;
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
-use retune::pipeline::Failure;
+use retune::{contract::codes::FailureCode, pipeline::Failure};
 use serde_json::{Value, json};
 
 use crate::pipeline::case::Case;
 
 /// The code and the pointer that a job is refused with; nothing is left under its output.
-fn refused(case: &Case, spec: &Value) -> (&'static str, String) {
+fn refused(case: &Case, spec: &Value) -> (FailureCode, String) {
     let Err(Failure::Input { code, pointer, detail }) = case.run(spec) else {
         panic!("the job is refused")
     };
@@ -45,13 +45,13 @@ fn a_location_through_a_symlink_out_of_the_root() {
     symlink(outside.path(), case.path("linked")).expect("our own folder");
     let mut spec = case.spec();
     spec["target"]["base"] = json!(case.uri("linked/"));
-    assert_eq!(refused(&case, &spec), ("location_not_allowed", "/target/base".into()));
+    assert_eq!(refused(&case, &spec), (FailureCode::LocationNotAllowed, "/target/base".into()));
     // A single file of an honest folder, too.
     let path = case.path("new/model.safetensors");
     fs::remove_file(&path).expect("our own file");
     symlink(outside.path().join("model.safetensors"), path).expect("our own folder");
     let (code, pointer) = refused(&case, &case.spec());
-    assert!(["location_not_allowed", "not_found"].contains(&code), "{code}");
+    assert!([FailureCode::LocationNotAllowed, FailureCode::NotFound].contains(&code), "{code}");
     assert_eq!(pointer, "/target/base");
     let mut spec = case.spec();
     spec["output"] = json!(case.uri("linked/out/"));
@@ -67,7 +67,7 @@ fn a_weight_map_with_a_path_in_it() {
         let index = json!({"weight_map": {"fc0.weight": shard}});
         case.write("new/model.safetensors.index.json", index.to_string());
         let found = refused(&case, &case.spec());
-        assert_eq!(found, ("malformed_index", "/target/base".into()), "{shard:?}");
+        assert_eq!(found, (FailureCode::MalformedIndex, "/target/base".into()), "{shard:?}");
     }
 }
 
@@ -76,12 +76,12 @@ fn a_pickle_as_input() {
     let case = Case::fresh();
     fs::rename(case.path("new/model.safetensors"), case.path("new/pytorch_model.bin"))
         .expect("our own file");
-    assert_eq!(refused(&case, &case.spec()), ("pickle_refused", "/target/base".into()));
+    assert_eq!(refused(&case, &case.spec()), (FailureCode::PickleRefused, "/target/base".into()));
     let mut spec = case.spec();
     spec["target"]["base"] = json!(case.uri("old/"));
     case.write("tuned.pt", b"PK");
     spec["source"]["trajectory"] = json!(case.uri("tuned.pt"));
-    assert_eq!(refused(&case, &spec), ("pickle_refused", "/source/trajectory".into()));
+    assert_eq!(refused(&case, &spec), (FailureCode::PickleRefused, "/source/trajectory".into()));
 }
 
 /// Templates and code beside a model are bytes: they come along and nobody looks into them.
@@ -116,7 +116,10 @@ fn a_header_with_more_than_100_000_entries() {
     let entry = r#"{"dtype":"U8","shape":[0],"data_offsets":[0,0]}"#;
     let entries: Vec<String> = (0..=100_000).map(|i| format!(r#""{i}":{entry}"#)).collect();
     put(&case, &weights(&format!("{{{}}}", entries.join(",")), 0));
-    assert_eq!(refused(&case, &case.spec()), ("malformed_safetensors", "/target/base".into()));
+    assert_eq!(
+        refused(&case, &case.spec()),
+        (FailureCode::MalformedSafetensors, "/target/base".into())
+    );
 }
 
 #[test]
@@ -129,7 +132,11 @@ fn shapes_that_overflow() {
             format!(r#"{{"fc0.weight":{{"dtype":"F32","shape":{shape},"data_offsets":[0,8]}}}}"#);
         put(&case, &weights(&header, 8));
         let (code, pointer) = refused(&case, &case.spec());
-        assert_eq!((code, pointer.as_str()), ("malformed_safetensors", "/target/base"), "{shape}");
+        assert_eq!(
+            (code, pointer.as_str()),
+            (FailureCode::MalformedSafetensors, "/target/base"),
+            "{shape}"
+        );
     }
 }
 

@@ -14,7 +14,7 @@ mod signature;
 mod tokens;
 
 use crate::{
-    contract::spec::Preprocess,
+    contract::{codes::FailureCode, spec::Preprocess},
     engine::{
         tensors::{Checkpoint, DType, HostTensor, Signature},
         training::{Dataset, cross_entropy::IGNORED, dataset::next_labels},
@@ -146,7 +146,12 @@ pub fn read(
     if let Some(ids) = checkpoint.get(IDS) {
         if preprocess.is_some() {
             let detail = "token ids have no mean and std; leave preprocess out";
-            return Err(ArtifactError::tensor("invalid_preprocess", location, IDS, detail));
+            return Err(ArtifactError::tensor(
+                FailureCode::InvalidPreprocess,
+                location,
+                IDS,
+                detail,
+            ));
         }
         let beside = Beside { mask: checkpoint.get(MASK), types: checkpoint.get(TYPES) };
         let dataset = Dataset::unlabelled(packed_tokens(ids, beside, location)?);
@@ -215,7 +220,7 @@ pub fn check_labels(
         format!("must lie between 0 and {}, for the model has {classes} classes", classes - 1)
     };
     let detail = format!("sample {at} has the label {}; labels {bound}", labels[at]);
-    Err(ArtifactError::tensor("label_out_of_range", location, LABELS, detail))
+    Err(ArtifactError::tensor(FailureCode::LabelOutOfRange, location, LABELS, detail))
 }
 
 fn refuse_pickle(location: &Location) -> Result<(), ArtifactError> {
@@ -224,7 +229,7 @@ fn refuse_pickle(location: &Location) -> Result<(), ArtifactError> {
     }
     let detail =
         "is a pickle, which is never opened; turn it into safetensors with `retune convert`";
-    Err(ArtifactError::fault("pickle_refused", location, detail))
+    Err(ArtifactError::fault(FailureCode::PickleRefused, location, detail))
 }
 
 fn is_parquet(location: &Location) -> bool {
@@ -253,6 +258,6 @@ fn normalised(
             shape[0],
             preprocess.mean.len()
         );
-        ArtifactError::tensor("invalid_preprocess", location, INPUTS, detail)
+        ArtifactError::tensor(FailureCode::InvalidPreprocess, location, INPUTS, detail)
     })
 }

@@ -1,5 +1,7 @@
 //! What can be wrong with a file.
 
+use crate::contract::codes::FailureCode;
+use crate::engine::{network::GraphError, training::DataFault};
 use crate::storage::{Location, LocationError, StorageError};
 
 /// Whether a file is what Git LFS leaves in place of a large one.
@@ -11,22 +13,18 @@ pub(super) fn is_lfs_pointer(bytes: &[u8]) -> bool {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ArtifactError {
     #[error("{location}: {}{detail}", tensor.as_ref().map(|t| format!("tensor {t:?}: ")).unwrap_or_default())]
-    Fault { code: &'static str, location: String, tensor: Option<String>, detail: String },
+    Fault { code: FailureCode, location: String, tensor: Option<String>, detail: String },
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl ArtifactError {
-    pub(super) fn fault(
-        code: &'static str,
-        location: &Location,
-        detail: impl Into<String>,
-    ) -> Self {
+    pub(super) fn fault(code: FailureCode, location: &Location, detail: impl Into<String>) -> Self {
         Self::Fault { code, location: location.to_string(), tensor: None, detail: detail.into() }
     }
 
     pub(crate) fn tensor(
-        code: &'static str,
+        code: FailureCode,
         location: &Location,
         tensor: &str,
         detail: impl Into<String>,
@@ -41,7 +39,7 @@ impl ArtifactError {
 
     /// A JSON file that cannot be parsed, or is no such file.
     pub(super) fn json(
-        code: &'static str,
+        code: FailureCode,
         location: &Location,
         bytes: &[u8],
         error: &serde_json::Error,
@@ -49,15 +47,15 @@ impl ArtifactError {
         if is_lfs_pointer(bytes) {
             let detail =
                 "is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`";
-            return Self::fault("git_lfs_pointer", location, detail);
+            return Self::fault(FailureCode::GitLfsPointer, location, detail);
         }
         Self::fault(code, location, error.to_string())
     }
 
     /// Stable name of the fault, used in reports and HTTP errors.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> FailureCode {
         match self {
-            Self::Fault { code, .. } => code,
+            Self::Fault { code, .. } => *code,
             Self::Storage(error) => error.code(),
         }
     }
@@ -74,5 +72,35 @@ impl ArtifactError {
 impl From<LocationError> for ArtifactError {
     fn from(error: LocationError) -> Self {
         Self::Storage(error.into())
+    }
+}
+
+impl From<&GraphError> for FailureCode {
+    fn from(error: &GraphError) -> Self {
+        match error {
+            GraphError::Malformed { .. } => Self::MalformedConfig,
+            GraphError::UnknownOp { .. } => Self::UnknownOp,
+            GraphError::UnknownArchitecture { .. } => Self::UnknownArchitecture,
+            GraphError::Body => Self::NoHead,
+            GraphError::MissingTensor { .. } => Self::MissingTensor,
+            GraphError::UnexpectedTensor { .. } => Self::UnexpectedTensor,
+            GraphError::WrongShape { .. } => Self::WrongShape,
+            GraphError::Packed { .. } | GraphError::WrongDType { .. } => Self::WrongDtype,
+            GraphError::Wiring { .. } => Self::MalformedGraph,
+        }
+    }
+}
+
+impl From<&DataFault> for FailureCode {
+    fn from(fault: &DataFault) -> Self {
+        match fault {
+            DataFault::Empty | DataFault::NothingCounted => Self::EmptyDataset,
+            DataFault::SampleShape { .. } => Self::WrongInputShape,
+            DataFault::Label { .. } => Self::LabelOutOfRange,
+            DataFault::TokenId { .. } | DataFault::TokenType { .. } => Self::TokenOutOfRange,
+            DataFault::NoTokenTypes => Self::UnexpectedTensor,
+            DataFault::LabelCount { .. } => Self::WrongShape,
+            DataFault::PredictedByPadding { .. } => Self::InvalidMask,
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 mod raw;
 
+use crate::contract::codes::FailureCode;
 use std::{collections::BTreeMap, ops::Range};
 
 use crate::engine::tensors::{DType, Signature, TensorInfo};
@@ -41,18 +42,22 @@ pub struct Header {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderFault {
     /// `truncated`, `header_too_large`, `unknown_dtype`, `git_lfs_pointer` or `malformed_safetensors`.
-    pub code: &'static str,
+    pub code: FailureCode,
     pub tensor: Option<String>,
     pub detail: String,
 }
 
 impl HeaderFault {
-    fn of_file(code: &'static str, detail: impl Into<String>) -> Self {
+    fn of_file(code: FailureCode, detail: impl Into<String>) -> Self {
         Self { code, tensor: None, detail: detail.into() }
     }
 
     fn of_tensor(tensor: &str, detail: impl Into<String>) -> Self {
-        Self { code: "malformed_safetensors", tensor: Some(tensor.into()), detail: detail.into() }
+        Self {
+            code: FailureCode::MalformedSafetensors,
+            tensor: Some(tensor.into()),
+            detail: detail.into(),
+        }
     }
 }
 
@@ -63,21 +68,21 @@ impl HeaderFault {
 pub fn data_start(prefix: &[u8], file_size: u64) -> Result<u64, HeaderFault> {
     let Some(prefix) = prefix.first_chunk() else {
         let detail = format!("has {file_size} bytes, too few for a safetensors file");
-        return Err(HeaderFault::of_file("truncated", detail));
+        return Err(HeaderFault::of_file(FailureCode::Truncated, detail));
     };
     if prefix == LFS_POINTER {
         let detail = "is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`";
-        return Err(HeaderFault::of_file("git_lfs_pointer", detail));
+        return Err(HeaderFault::of_file(FailureCode::GitLfsPointer, detail));
     }
 
     let length = u64::from_le_bytes(*prefix);
     if length > HEADER_LIMIT {
         let detail = format!("announces a header of {length} bytes; {HEADER_LIMIT} are allowed");
-        return Err(HeaderFault::of_file("header_too_large", detail));
+        return Err(HeaderFault::of_file(FailureCode::HeaderTooLarge, detail));
     }
     if PREFIX + length > file_size {
         let detail = format!("ends inside its header: {file_size} of {} bytes", PREFIX + length);
-        return Err(HeaderFault::of_file("truncated", detail));
+        return Err(HeaderFault::of_file(FailureCode::Truncated, detail));
     }
 
     Ok(PREFIX + length)
@@ -91,11 +96,11 @@ impl Header {
     pub fn parse(json: &[u8], file_size: u64) -> Result<Self, HeaderFault> {
         let start = PREFIX + json.len() as u64;
         let raw: RawHeader = serde_json::from_slice(json).map_err(|error| {
-            HeaderFault::of_file("malformed_safetensors", format!("header: {error}"))
+            HeaderFault::of_file(FailureCode::MalformedSafetensors, format!("header: {error}"))
         })?;
-        let data_size = file_size
-            .checked_sub(start)
-            .ok_or_else(|| HeaderFault::of_file("truncated", "ends inside its header"))?;
+        let data_size = file_size.checked_sub(start).ok_or_else(|| {
+            HeaderFault::of_file(FailureCode::Truncated, "ends inside its header")
+        })?;
         let mut tensors = BTreeMap::new();
         for (name, raw) in raw.tensors {
             let entry = check_entry(&name, raw, start)?;
@@ -119,7 +124,7 @@ fn check_entry(name: &str, raw: RawEntry, start: u64) -> Result<Entry, HeaderFau
     }
 
     let dtype = dtype_named(&raw.dtype).ok_or_else(|| HeaderFault {
-        code: "unknown_dtype",
+        code: FailureCode::UnknownDtype,
         ..HeaderFault::of_tensor(
             name,
             format!(
@@ -182,11 +187,11 @@ fn check_layout(
 
     if position > end {
         let detail = format!("is cut off: its tensors need {position} bytes, it has {end}");
-        return Err(HeaderFault::of_file("truncated", detail));
+        return Err(HeaderFault::of_file(FailureCode::Truncated, detail));
     }
     if position < end {
         let detail = format!("has {} bytes after its last tensor", end - position);
-        return Err(HeaderFault::of_file("malformed_safetensors", detail));
+        return Err(HeaderFault::of_file(FailureCode::MalformedSafetensors, detail));
     }
 
     Ok(())
@@ -206,7 +211,7 @@ mod tests {
         Header::parse(json.as_bytes(), PREFIX + json.len() as u64 + data)
     }
 
-    fn fault(json: &str, data: u64) -> (&'static str, Option<String>) {
+    fn fault(json: &str, data: u64) -> (FailureCode, Option<String>) {
         let fault = parse(json, data).expect_err(json);
         (fault.code, fault.tensor)
     }
@@ -234,26 +239,26 @@ mod tests {
     fn the_length_in_front_is_not_believed() {
         assert_eq!(data_start(&16u64.to_le_bytes(), 24), Ok(24));
         let code = |prefix: &[u8], size| data_start(prefix, size).unwrap_err().code;
-        assert_eq!(code(&[1, 2, 3], 3), "truncated");
-        assert_eq!(code(&17u64.to_le_bytes(), 24), "truncated");
-        assert_eq!(code(&(HEADER_LIMIT + 1).to_le_bytes(), u64::MAX), "header_too_large");
-        assert_eq!(code(&u64::MAX.to_le_bytes(), 24), "header_too_large");
+        assert_eq!(code(&[1, 2, 3], 3), FailureCode::Truncated);
+        assert_eq!(code(&17u64.to_le_bytes(), 24), FailureCode::Truncated);
+        assert_eq!(code(&(HEADER_LIMIT + 1).to_le_bytes(), u64::MAX), FailureCode::HeaderTooLarge);
+        assert_eq!(code(&u64::MAX.to_le_bytes(), 24), FailureCode::HeaderTooLarge);
     }
 
     #[test]
     fn each_lie_is_found() {
         let one = |e: String| format!(r#"{{"a":{e}}}"#);
         let two = |a: String, b: String| format!(r#"{{"a":{a},"b":{b}}}"#);
-        let malformed = "malformed_safetensors";
+        let malformed = FailureCode::MalformedSafetensors;
         let a = Some("a".to_owned());
         let b = Some("b".to_owned());
         for (json, data, expected) in [
-            (one(entry("F32", "[2]", 0, 8)), 7, ("truncated", None)),
+            (one(entry("F32", "[2]", 0, 8)), 7, (FailureCode::Truncated, None)),
             (one(entry("F32", "[2]", 0, 8)), 9, (malformed, None)),
             (one(entry("F32", "[2]", 0, 7)), 7, (malformed, a.clone())),
             (one(entry("F32", "[2]", 8, 0)), 8, (malformed, a.clone())),
             (one(entry("F32", "[2]", 4, 12)), 12, (malformed, a.clone())),
-            (one(entry("F99", "[2]", 0, 8)), 8, ("unknown_dtype", a.clone())),
+            (one(entry("F99", "[2]", 0, 8)), 8, (FailureCode::UnknownDtype, a.clone())),
             (one(entry("F32", "[1,1,1,1,1,1,1,1,1]", 0, 4)), 4, (malformed, a.clone())),
             (one(entry("F32", "[18446744073709551615,2]", 0, 8)), 8, (malformed, a.clone())),
             (one(entry("U8", "[1]", u64::MAX - 1, u64::MAX)), 1, (malformed, a.clone())),

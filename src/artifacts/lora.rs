@@ -21,7 +21,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::{
-    contract::manifest::files::{ADAPTER_CONFIG as CONFIG, ADAPTER_WEIGHTS as WEIGHTS},
+    contract::{
+        codes::FailureCode,
+        manifest::files::{ADAPTER_CONFIG as CONFIG, ADAPTER_WEIGHTS as WEIGHTS},
+    },
     engine::{
         network::{
             ClassOf, Graph, GraphError, OUTPUT, as_classifier, is_of_a_task, tied_embedding,
@@ -80,7 +83,7 @@ impl Adapter {
                 "{PICKLE:?} is a pickle, which is never opened; turn it into safetensors with \
                  `retune convert {PICKLE} DIR`"
             );
-            return Err(ArtifactError::fault("pickle_refused", location, detail));
+            return Err(ArtifactError::fault(FailureCode::PickleRefused, location, detail));
         }
 
         let bytes = storage.read_small(&file.location, CONFIG_LIMIT)?;
@@ -196,7 +199,7 @@ fn with_head(
              the base's model_type, {}",
             config["model_type"]
         );
-        return Err(ArtifactError::fault("not_implemented", place, detail));
+        return Err(ArtifactError::fault(FailureCode::NotImplemented, place, detail));
     };
     *config = classifier;
     let graph =
@@ -211,7 +214,7 @@ fn with_head(
 
 fn no_classifier(place: &Location, error: &GraphError) -> ArtifactError {
     let detail = format!("and its base do not make a classifier: {error}");
-    ArtifactError::fault(error.code(), place, detail)
+    ArtifactError::fault(error.into(), place, detail)
 }
 
 #[cfg(test)]
@@ -240,18 +243,21 @@ mod tests {
         };
         let (a, b) = ("base_model.model.fc.lora_A.weight", "base_model.model.fc.lora_B.weight");
         assert_eq!(code(&[(a, &[1, 3]), (b, &[2, 1])]), None);
-        assert_eq!(code(&[(a, &[1, 3])]), Some("missing_tensor"));
-        assert_eq!(code(&[(a, &[1, 4]), (b, &[2, 1])]), Some("wrong_shape"));
-        assert_eq!(code(&[(a, &[2, 3]), (b, &[2, 2])]), Some("wrong_shape"));
-        assert_eq!(code(&[(b, &[2, 1])]), Some("unexpected_tensor"));
-        assert_eq!(code(&[("fc.weight", &[2, 3])]), Some("unexpected_tensor"));
+        assert_eq!(code(&[(a, &[1, 3])]), Some(FailureCode::MissingTensor));
+        assert_eq!(code(&[(a, &[1, 4]), (b, &[2, 1])]), Some(FailureCode::WrongShape));
+        assert_eq!(code(&[(a, &[2, 3]), (b, &[2, 2])]), Some(FailureCode::WrongShape));
+        assert_eq!(code(&[(b, &[2, 1])]), Some(FailureCode::UnexpectedTensor));
+        assert_eq!(code(&[("fc.weight", &[2, 3])]), Some(FailureCode::UnexpectedTensor));
         assert_eq!(code(&[("base_model.model.fc.weight", &[2, 3])]), None);
         assert_eq!(code(&[("base_model.model.fc.base_layer.weight", &[2, 3])]), None);
         let magnitude = "base_model.model.fc.lora_magnitude_vector";
-        assert_eq!(code(&[(magnitude, &[2])]), Some("unexpected_tensor"));
-        assert_eq!(code(&[(a, &[1, 3]), (b, &[2, 1]), (magnitude, &[3])]), Some("wrong_shape"));
+        assert_eq!(code(&[(magnitude, &[2])]), Some(FailureCode::UnexpectedTensor));
+        assert_eq!(
+            code(&[(a, &[1, 3]), (b, &[2, 1]), (magnitude, &[3])]),
+            Some(FailureCode::WrongShape)
+        );
         let tokens = "base_model.model.fc.token_adapter.trainable_tokens_delta";
-        assert_eq!(code(&[(tokens, &[1, 3])]), Some("unexpected_tensor"));
-        assert_eq!(code(&[]), Some("empty_trajectory"));
+        assert_eq!(code(&[(tokens, &[1, 3])]), Some(FailureCode::UnexpectedTensor));
+        assert_eq!(code(&[]), Some(FailureCode::EmptyTrajectory));
     }
 }

@@ -14,7 +14,10 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    contract::manifest::files::{ADAPTER_CONFIG as ADAPTER, ADAPTER_WEIGHTS, CONFIG},
+    contract::{
+        codes::FailureCode,
+        manifest::files::{ADAPTER_CONFIG as ADAPTER, ADAPTER_WEIGHTS, CONFIG},
+    },
     engine::tensors::{Checkpoint, Signature},
     storage::{Blocking, Listing, Location, ObjectInfo, ResultKey, WeightFiles},
 };
@@ -74,15 +77,24 @@ impl ModelFolder {
         let weights = weights::find(storage, location, &listing)?;
         let Some(config) = file_named(&listing, CONFIG) else {
             let detail = "has weights but no config.json; add one that names the architecture";
-            return Err(ArtifactError::fault("missing_config", location, detail));
+            return Err(ArtifactError::fault(FailureCode::MissingConfig, location, detail));
         };
         let config_bytes = storage.read_small(&config.location, CONFIG_LIMIT)?;
         let config_value: Value = serde_json::from_slice(&config_bytes).map_err(|error| {
-            ArtifactError::json("malformed_config", &config.location, &config_bytes, &error)
+            ArtifactError::json(
+                FailureCode::MalformedConfig,
+                &config.location,
+                &config_bytes,
+                &error,
+            )
         })?;
         if !config_value.is_object() {
             let detail = "must be a JSON object";
-            return Err(ArtifactError::fault("malformed_config", &config.location, detail));
+            return Err(ArtifactError::fault(
+                FailureCode::MalformedConfig,
+                &config.location,
+                detail,
+            ));
         }
 
         let mut beside = Beside::default();

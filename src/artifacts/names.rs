@@ -9,6 +9,7 @@ use serde::{
 use serde_json::Value;
 
 use crate::{
+    contract::codes::FailureCode,
     engine::transfer::shared_vocabulary::Names,
     storage::{Blocking, sha256_of},
 };
@@ -94,7 +95,7 @@ pub fn vocabulary(
     let bytes = storage.read_small(&file.location, LIMIT)?;
     if is_lfs_pointer(&bytes) {
         let detail = "is a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`";
-        return Err(ArtifactError::fault("git_lfs_pointer", &file.location, detail));
+        return Err(ArtifactError::fault(FailureCode::GitLfsPointer, &file.location, detail));
     }
     let Some(tokens) = tokens(name, &bytes) else {
         tracing::warn!(file = %file.location, "lists tokens in a form that is not known");

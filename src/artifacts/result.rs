@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     contract::{
+        codes::FailureCode,
         manifest::{self, Manifest},
         outcome::Verdict,
         report::Software,
@@ -239,7 +240,7 @@ impl<'a> ResultWriter<'a> {
     pub fn predictions(&mut self, predictions: &Predictions) -> Result<(), ArtifactError> {
         let bytes = predictions.to_parquet().map_err(|error| {
             let detail = format!("cannot be written as a table: {error}");
-            ArtifactError::fault("unwritable_predictions", &self.folder, detail)
+            ArtifactError::fault(FailureCode::UnwritablePredictions, &self.folder, detail)
         })?;
         self.put(&ResultKey::Predictions, bytes)
     }
@@ -330,7 +331,12 @@ impl<'a> ResultWriter<'a> {
                  (or lora_alpha) are too large for {}",
                 checkpoint[&tensor].dtype().name()
             );
-            return Err(ArtifactError::tensor("overflow", &self.folder.at(key), &tensor, detail));
+            return Err(ArtifactError::tensor(
+                FailureCode::Overflow,
+                &self.folder.at(key),
+                &tensor,
+                detail,
+            ));
         }
         self.note(written?);
         Ok(())

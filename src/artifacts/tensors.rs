@@ -16,6 +16,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    contract::codes::FailureCode,
     engine::tensors::{Checkpoint, DType, Elements, HostTensor},
     storage::{Blocking, Location},
 };
@@ -45,9 +46,11 @@ pub fn open(path: &Path, location: &Location) -> Result<Checkpoint, ArtifactErro
     let name: Arc<str> = location.to_string().into();
     lazily(path, &name).map_err(|fault| match fault {
         OpenFault::Header(fault) => located(fault, location),
-        OpenFault::Io(error) => {
-            ArtifactError::fault("unreadable", location, format!("cannot be opened: {error}"))
-        }
+        OpenFault::Io(error) => ArtifactError::fault(
+            FailureCode::Unreadable,
+            location,
+            format!("cannot be opened: {error}"),
+        ),
     })
 }
 

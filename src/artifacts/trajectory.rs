@@ -7,6 +7,7 @@
 //! What `save_model` writes beside `checkpoint-N/` is the end of the tuning: with
 //! `load_best_model_at_end` the best of the checkpoints, which need not be the last.
 
+use crate::contract::codes::FailureCode;
 use serde::Deserialize;
 
 use crate::storage::{Blocking, Listing, Location};
@@ -78,7 +79,7 @@ impl Trajectory {
             if listing.files.is_empty() && !is_file(storage, location)? {
                 let detail = "the trajectory is empty or does not exist: give a folder with \
                               trajectory.json, checkpoint-N/ folders or a tuned model";
-                return Err(ArtifactError::fault("empty_trajectory", location, detail));
+                return Err(ArtifactError::fault(FailureCode::EmptyTrajectory, location, detail));
             }
             if Adapter::look(storage, location)?.is_none() {
                 // Says what is missing where this is no model either.
@@ -110,7 +111,8 @@ fn read_list(
     folder: &Location,
     place: &Location,
 ) -> Result<Trajectory, ArtifactError> {
-    let fault = |detail: String| ArtifactError::fault("malformed_trajectory", place, detail);
+    let fault =
+        |detail: String| ArtifactError::fault(FailureCode::MalformedTrajectory, place, detail);
     let bytes = storage.read_small(place, LIST_LIMIT)?;
     let list: List = serde_json::from_slice(&bytes).map_err(|error| fault(error.to_string()))?;
     if list.format != FORMAT {
@@ -150,13 +152,13 @@ fn checked(
             "the trajectory has {} checkpoints; it needs the old base and a tuned one after it",
             checkpoints.len()
         );
-        return Err(ArtifactError::fault("empty_trajectory", location, detail));
+        return Err(ArtifactError::fault(FailureCode::EmptyTrajectory, location, detail));
     }
 
     let rising = checkpoints.windows(2).all(|pair| pair[0].step < pair[1].step);
     if !rising || checkpoints.len() > STEP_LIMIT {
         let detail = format!("steps must rise, and be at most {STEP_LIMIT}");
-        return Err(ArtifactError::fault("malformed_trajectory", location, detail));
+        return Err(ArtifactError::fault(FailureCode::MalformedTrajectory, location, detail));
     }
 
     Ok(Trajectory { location: location.clone(), checkpoints, list, ends_beside: false })

@@ -16,7 +16,10 @@ use super::{bar::Bar, watch::word};
 use crate::{
     artifacts::Access,
     config::Settings,
-    contract::spec::{Spec, SpecError},
+    contract::{
+        codes::FailureCode,
+        spec::{Spec, SpecError},
+    },
     pipeline::{Failure, Phase, Progress, Stop},
     storage::Storage,
 };
@@ -93,7 +96,7 @@ pub fn refused(error: anyhow::Error, json: bool) -> anyhow::Result<ExitCode> {
     };
     let pointer = refusal.faults.first().map(|fault| &fault.pointer);
     let said = serde_json::json!({"error": {
-        "code": refusal.code,
+        "code": refusal.code.name(),
         "pointer": pointer,
         "detail": refusal.to_string(),
         "errors": refusal.faults,
@@ -107,13 +110,13 @@ pub fn failed(failure: &Failure, json: bool) -> ExitCode {
     let (code, pointer, exit) = match failure {
         Failure::Input { code, pointer, .. } => (*code, pointer.clone(), 2),
         Failure::Internal { code, .. } => (*code, None, 1),
-        Failure::Stopped(_) => ("stopped", None, 1),
+        Failure::Stopped(_) => (FailureCode::Stopped, None, 1),
     };
     if json {
         let detail = failure.to_string();
         outln!(
             "{}",
-            serde_json::json!({"error": {"code": code, "pointer": pointer, "detail": detail}})
+            serde_json::json!({"error": {"code": code.name(), "pointer": pointer, "detail": detail}})
         );
     } else {
         let place = pointer.filter(|p| !p.is_empty()).map(|p| format!("{p}: ")).unwrap_or_default();

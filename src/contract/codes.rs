@@ -123,6 +123,8 @@ pub enum FailureCode {
     UnreadableResult,
     /// A manifest cannot be written as JSON.
     UnwritableManifest,
+    /// Predictions cannot be written as a table.
+    UnwritablePredictions,
     /// A specification cannot be written as JSON.
     UnwritableSpec,
     /// A tensor has another element type.
@@ -133,9 +135,15 @@ pub enum FailureCode {
     WrongShape,
 }
 
+impl std::fmt::Display for FailureCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl FailureCode {
     /// In order of their text forms.
-    pub const ALL: [Self; 64] = [
+    pub const ALL: [Self; 65] = [
         Self::AlreadyExists,
         Self::AttemptsExhausted,
         Self::Crashed,
@@ -196,6 +204,7 @@ impl FailureCode {
         Self::UnreadableEvaluation,
         Self::UnreadableResult,
         Self::UnwritableManifest,
+        Self::UnwritablePredictions,
         Self::UnwritableSpec,
         Self::WrongDtype,
         Self::WrongInputShape,
@@ -265,6 +274,7 @@ impl FailureCode {
             Self::UnreadableEvaluation => "unreadable_evaluation",
             Self::UnreadableResult => "unreadable_result",
             Self::UnwritableManifest => "unwritable_manifest",
+            Self::UnwritablePredictions => "unwritable_predictions",
             Self::UnwritableSpec => "unwritable_spec",
             Self::WrongDtype => "wrong_dtype",
             Self::WrongInputShape => "wrong_input_shape",

@@ -1,5 +1,6 @@
 //! Where numerics run, and whether it may be trusted.
 
+use crate::contract::codes::FailureCode;
 use std::sync::OnceLock;
 
 use burn::tensor::Device;
@@ -39,7 +40,7 @@ pub fn checked_device() -> Result<Device, Failure> {
                 "the device {device:?} is not used: {why}; use another driver, or the program built \
                  without its feature"
             );
-            Err(Failure::Internal { code: "device_refused", detail })
+            Err(Failure::Internal { code: FailureCode::DeviceRefused, detail })
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::job::Stop;
 use crate::{
     artifacts::{ArtifactError, tensors::InputChanged},
-    contract::spec::Spec,
+    contract::{codes::FailureCode, spec::Spec},
     engine::{
         network::GraphError,
         transfer::{TransferError, compatibility::Incompatible},
@@ -20,14 +20,14 @@ pub enum Failure {
     #[error("{detail}")]
     Input {
         /// Stable, `snake_case`: `missing_tensor`, `wrong_shape`, `not_finite` …
-        code: &'static str,
+        code: FailureCode,
         /// JSON pointer into the specification.
         pointer: Option<String>,
         detail: String,
     },
     /// The world is at fault (storage, memory, a bug): another attempt may succeed.
     #[error("{detail}")]
-    Internal { code: &'static str, detail: String },
+    Internal { code: FailureCode, detail: String },
 }
 
 /// An artifact's fault, at a pointer of the specification.
@@ -52,8 +52,8 @@ pub(super) fn written(spec: &Spec) -> impl Fn(ArtifactError) -> Failure + use<'_
             detail: error.to_string(),
         },
         // No single field made it too large.
-        ArtifactError::Fault { code: "overflow", .. } => {
-            Failure::Input { code: "overflow", pointer: None, detail: error.to_string() }
+        ArtifactError::Fault { code: FailureCode::Overflow, .. } => {
+            Failure::Input { code: FailureCode::Overflow, pointer: None, detail: error.to_string() }
         }
         _ => at("/output")(error),
     }
@@ -66,7 +66,7 @@ pub(super) fn check_loss(loss: f64) -> Result<(), Failure> {
     }
     let detail = "the loss is NaN or infinite: values of the data or of the model overflow within the \
                   network; check them, and data.preprocess";
-    Err(Failure::Input { code: "overflow", pointer: None, detail: detail.into() })
+    Err(Failure::Input { code: FailureCode::Overflow, pointer: None, detail: detail.into() })
 }
 
 /// A field that names files: its pointer, and what it says.
@@ -94,7 +94,10 @@ pub(super) fn lost(fields: &[Field<'_>], changed: InputChanged) -> Failure {
     let InputChanged { location, detail } = changed;
     if !location.starts_with("file://") {
         // A copy of our own.
-        return Failure::Internal { code: "unreadable", detail: format!("{location}: {detail}") };
+        return Failure::Internal {
+            code: FailureCode::Unreadable,
+            detail: format!("{location}: {detail}"),
+        };
     }
     let pointer = pointer_to(fields, &location);
     let error = StorageError::Changed { location };
@@ -116,7 +119,7 @@ pub(super) fn location(pointer: &str, error: &LocationError) -> Failure {
 pub(super) fn graph(pointer: &str, place: &str) -> impl Fn(GraphError) -> Failure + use<> {
     let (pointer, place) = (pointer.to_owned(), place.to_owned());
     move |error| Failure::Input {
-        code: error.code(),
+        code: FailureCode::from(&error),
         pointer: Some(pointer.clone()),
         detail: format!("{place}: {error}"),
     }
@@ -125,7 +128,7 @@ pub(super) fn graph(pointer: &str, place: &str) -> impl Fn(GraphError) -> Failur
 pub(super) fn incompatible(pointer: &str) -> impl Fn(Incompatible) -> Failure + use<> {
     let pointer = pointer.to_owned();
     move |error| Failure::Input {
-        code: "incompatible_models",
+        code: FailureCode::IncompatibleModels,
         pointer: Some(pointer.clone()),
         detail: error.to_string(),
     }
@@ -137,7 +140,7 @@ impl From<TransferError> for Failure {
             // `run` replaces it by the reason.
             TransferError::Interrupted => Self::Stopped(Stop::Cancelled),
             TransferError::NotFinite(_) | TransferError::NoSingularValues => Self::Input {
-                code: "overflow",
+                code: FailureCode::Overflow,
                 pointer: None,
                 detail: format!("{error}; check the models' values and data.preprocess"),
             },

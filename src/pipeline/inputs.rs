@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     artifacts::{Access, InputFile, Model, dataset::Reading},
-    contract::{report::Network, spec::Data},
+    contract::{codes::FailureCode, report::Network, spec::Data},
     engine::{
         network::{Graph, Naming, Task},
         symmetry::Symmetry,
@@ -190,7 +190,7 @@ impl Inputs {
         ] {
             let Some(dataset) = dataset else { continue };
             learner.check(dataset).map_err(|fault| Failure::Input {
-                code: fault.code(),
+                code: FailureCode::from(&fault),
                 pointer: Some(pointer.into()),
                 detail: match given {
                     Some(uri) => format!("{uri}: {fault}"),

@@ -14,7 +14,7 @@ use crate::{
         dataset::{self, Reading},
         tensors::InputChanged,
     },
-    contract::spec::Preprocess,
+    contract::{codes::FailureCode, spec::Preprocess},
     engine::{
         network::Task,
         profiler::Profiler,
@@ -120,5 +120,9 @@ fn samples(access: Access, uri: &str, reading: Reading) -> Result<Dataset, Failu
 }
 
 fn refused(fault: DataFault) -> Failure {
-    Failure::Input { code: fault.code(), pointer: Some("/data".into()), detail: fault.to_string() }
+    Failure::Input {
+        code: FailureCode::from(&fault),
+        pointer: Some("/data".into()),
+        detail: fault.to_string(),
+    }
 }

@@ -1,6 +1,7 @@
 //! Whether a job fits into this machine's memory, by its own plan: before anything large is read, so that a
 //! small file that asks for much costs nothing.
 
+use crate::contract::codes::FailureCode;
 use std::fs;
 
 use super::{failure::Failure, job::Job, plan};
@@ -48,7 +49,7 @@ fn check_planned(planned: f64, limit: u64) -> Result<(), Failure> {
          is more, raise worker.memory_bytes, or leave out the methods that solve for permutations of its \
          widest layers"
     );
-    Err(Failure::Input { code: "needs_memory", pointer: None, detail })
+    Err(Failure::Input { code: FailureCode::NeedsMemory, pointer: None, detail })
 }
 
 #[cfg(test)]
@@ -65,7 +66,10 @@ mod tests {
     fn a_plan_that_is_no_number_is_above_every_limit() {
         for planned in [1.3, f64::INFINITY, f64::NAN] {
             let refused = check_planned(planned, 1).unwrap_err();
-            assert!(matches!(refused, Failure::Input { code: "needs_memory", .. }), "{planned}");
+            assert!(
+                matches!(refused, Failure::Input { code: FailureCode::NeedsMemory, .. }),
+                "{planned}"
+            );
         }
         check_planned(1.2, 1).unwrap();
     }

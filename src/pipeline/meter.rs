@@ -14,7 +14,7 @@ use super::{
     failure::Failure,
     job::{Progress, Stop},
 };
-use crate::contract::outcome::Phase;
+use crate::contract::{codes::FailureCode, outcome::Phase};
 
 /// Power drawn by one busy core, for the estimate of energy: a server processor's rated power over
 /// its cores.
@@ -169,7 +169,7 @@ impl Scratch {
     pub fn create(parent: &Path, id: Uuid) -> Result<Self, Failure> {
         let path = parent.join(id.to_string());
         fs::create_dir_all(&path).map_err(|error| Failure::Internal {
-            code: "no_scratch",
+            code: FailureCode::NoScratch,
             detail: format!("{}: {error}; set worker.scratch_dir", path.display()),
         })?;
         Ok(Self(path))

@@ -19,6 +19,7 @@ use crate::{
         result::{Finished, ManifestFacts, Standing},
     },
     contract::{
+        codes::FailureCode,
         manifest::files,
         outcome::{Outcome, Recommendation, Verdict},
         report::Report,
@@ -108,7 +109,7 @@ pub fn manifest(
     // The last moment at which a lost lease or a cancellation can still be heard.
     job.progress.go_on().map_err(Failure::Stopped)?;
     let spec = serde_json::to_value(job.spec).map_err(|error| Failure::Internal {
-        code: "unwritable_spec",
+        code: FailureCode::UnwritableSpec,
         detail: error.to_string(),
     })?;
     let Facts { inputs, verdict, recommendation, metrics } = facts;
@@ -151,5 +152,5 @@ pub fn report_of(job: &Job, folder: &Location) -> Result<Report, Failure> {
 
 /// A result that stands and is none.
 pub fn unreadable(detail: &impl ToString) -> Failure {
-    Failure::Internal { code: "unreadable_result", detail: detail.to_string() }
+    Failure::Internal { code: FailureCode::UnreadableResult, detail: detail.to_string() }
 }

@@ -17,7 +17,10 @@ use super::{
     failure::Failure,
 };
 use crate::{
-    contract::spec::{Alpha, Methods},
+    contract::{
+        codes::FailureCode,
+        spec::{Alpha, Methods},
+    },
     engine::transfer::{Candidate, Method, ladder},
 };
 use selector::Selector;
@@ -58,7 +61,7 @@ pub fn run(context: &Context, diagnosed: &Diagnosed) -> Result<Candidates, Failu
 pub fn best(context: &Context, candidates: Candidates) -> Result<Choice, Failure> {
     let Candidates { mut tried, cpu_seconds, cost, choosing, ladder, seen, .. } = candidates;
     let chosen = ladder::best(&tried).ok_or_else(|| Failure::Internal {
-        code: "no_candidate",
+        code: FailureCode::NoCandidate,
         detail: "no method gave a candidate".into(),
     })?;
     finish(context, &mut tried[chosen])?;

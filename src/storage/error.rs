@@ -1,5 +1,6 @@
 //! What can go wrong between this process and an object.
 
+use crate::contract::codes::FailureCode;
 use std::io::ErrorKind;
 
 use nix::errno::Errno;
@@ -35,19 +36,19 @@ pub enum StorageError {
 
 impl StorageError {
     /// Stable name of the fault, used in reports and HTTP errors.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> FailureCode {
         match self {
             Self::Location(error) => error.code,
-            Self::NotFound { .. } => "not_found",
-            Self::AlreadyExists { .. } => "already_exists",
-            Self::Denied { .. } => "storage_denied",
-            Self::TooLarge { .. } => "too_large",
-            Self::Truncated { .. } => "storage_truncated",
-            Self::Changed { .. } => "input_changed",
-            Self::NotAFile { .. } => "not_a_file",
-            Self::NotAFolder { .. } => "not_a_folder",
-            Self::Stopped => "stopped",
-            Self::Unavailable { .. } => "storage_unavailable",
+            Self::NotFound { .. } => FailureCode::NotFound,
+            Self::AlreadyExists { .. } => FailureCode::AlreadyExists,
+            Self::Denied { .. } => FailureCode::StorageDenied,
+            Self::TooLarge { .. } => FailureCode::TooLarge,
+            Self::Truncated { .. } => FailureCode::StorageTruncated,
+            Self::Changed { .. } => FailureCode::InputChanged,
+            Self::NotAFile { .. } => FailureCode::NotAFile,
+            Self::NotAFolder { .. } => FailureCode::NotAFolder,
+            Self::Stopped => FailureCode::Stopped,
+            Self::Unavailable { .. } => FailureCode::StorageUnavailable,
         }
     }
 

@@ -3,6 +3,7 @@
 mod error;
 mod repository;
 
+use crate::contract::codes::FailureCode;
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -232,7 +233,7 @@ fn read_store(text: &str, scheme: &str, authority: &str) -> Result<Store, Locati
         "gs" => Ok(Store::Gs { bucket: check_bucket(text, authority)? }),
         "az" => Ok(Store::Az { container: check_bucket(text, authority)? }),
         other => Err(LocationError {
-            code: "location_scheme",
+            code: FailureCode::LocationScheme,
             location: text.into(),
             detail: format!("the scheme {other:?} is not known; use s3, gs, az, hf or file"),
         }),
@@ -268,7 +269,7 @@ fn check_part(text: &str, part: &str) -> Result<(), LocationError> {
 mod tests {
     use super::*;
 
-    fn code(text: &str) -> &'static str {
+    fn code(text: &str) -> FailureCode {
         Location::from_uri(text).expect_err(text).code
     }
 
@@ -305,10 +306,10 @@ mod tests {
             "file:///a\0b",
             "file:///a\nb",
         ] {
-            assert_eq!(code(text), "location_malformed", "{text:?}");
+            assert_eq!(code(text), FailureCode::LocationMalformed, "{text:?}");
         }
-        assert_eq!(code(&format!("s3://b/{}", "x".repeat(3000))), "location_malformed");
-        assert_eq!(code(&format!("s3://b/{}", "x".repeat(256))), "location_malformed");
+        assert_eq!(code(&format!("s3://b/{}", "x".repeat(3000))), FailureCode::LocationMalformed);
+        assert_eq!(code(&format!("s3://b/{}", "x".repeat(256))), FailureCode::LocationMalformed);
     }
 
     #[test]
@@ -337,7 +338,7 @@ mod tests {
             "hf://org//name",
             "hf://org/../x",
         ] {
-            assert_eq!(code(text), "location_malformed", "{text:?}");
+            assert_eq!(code(text), FailureCode::LocationMalformed, "{text:?}");
         }
     }
 
@@ -359,7 +360,7 @@ mod tests {
     #[test]
     fn unknown_schemes_have_their_own_code() {
         for text in ["http://b/a", "S3://b/a", "ftp://b/a", "://b/a"] {
-            assert_eq!(code(text), "location_scheme", "{text:?}");
+            assert_eq!(code(text), FailureCode::LocationScheme, "{text:?}");
         }
     }
 

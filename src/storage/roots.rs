@@ -143,6 +143,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::contract::codes::FailureCode;
 
     fn bound(config: &StorageConfig) -> impl Fn(&Path) -> Result<PathBuf, LocationError> + use<> {
         let roots = Roots::bound(config).unwrap();
@@ -161,7 +162,7 @@ mod tests {
         });
         assert!(check(&root.join("model/x")).is_ok());
         let error = check(&dir.path().join("root2/x")).unwrap_err();
-        assert_eq!(error.code, "location_not_allowed");
+        assert_eq!(error.code, FailureCode::LocationNotAllowed);
         assert!(error.detail.contains("RETUNE_STORAGE_ROOTS"), "{error}");
     }
 
@@ -179,9 +180,18 @@ mod tests {
             ..StorageConfig::default()
         });
         assert!(check(&root.join("inner/new/file")).is_ok());
-        assert_eq!(check(&root.join("escape/x")).unwrap_err().code, "location_not_allowed");
-        assert_eq!(check(&root.join("dangling")).unwrap_err().code, "location_not_allowed");
-        assert_eq!(check(&root.join("dangling/x")).unwrap_err().code, "location_not_allowed");
+        assert_eq!(
+            check(&root.join("escape/x")).unwrap_err().code,
+            FailureCode::LocationNotAllowed
+        );
+        assert_eq!(
+            check(&root.join("dangling")).unwrap_err().code,
+            FailureCode::LocationNotAllowed
+        );
+        assert_eq!(
+            check(&root.join("dangling/x")).unwrap_err().code,
+            FailureCode::LocationNotAllowed
+        );
     }
 
     #[test]
@@ -209,7 +219,7 @@ mod tests {
         let error = check(&own, "shared/x").unwrap_err();
         assert!(error.contains("tenant_roots") && !error.contains("/shared"), "{error}");
         let linked = Location::from_uri(&format!("file://{}", text("own/link/x"))).unwrap();
-        assert_eq!(own.check(&linked).unwrap_err().code, "location_not_allowed");
+        assert_eq!(own.check(&linked).unwrap_err().code, FailureCode::LocationNotAllowed);
         // A tenant's root does not open the service's own folders.
         let state = shared.replaced(&[text("shared/state")]).unwrap();
         assert!(check(&state, "shared/state/x").unwrap_err().contains("state folder"));
@@ -235,7 +245,11 @@ mod tests {
         for refused in
             [state.clone(), state.join("postgres"), dir.path().join("link/base"), cache.join("x")]
         {
-            assert_eq!(check(&refused).unwrap_err().code, "location_not_allowed", "{refused:?}");
+            assert_eq!(
+                check(&refused).unwrap_err().code,
+                FailureCode::LocationNotAllowed,
+                "{refused:?}"
+            );
         }
     }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use retune::{
     artifacts::tensors,
+    contract::codes::FailureCode,
     engine::tensors::{Checkpoint, DType, HostTensor},
     storage::Location,
 };
@@ -82,7 +83,7 @@ fn every_truncation_is_told() {
     for length in 0..bytes.len() {
         let cut = Bytes::copy_from_slice(&bytes[..length]);
         let error = tensors::from_bytes(cut, &place).expect_err("cut");
-        assert_eq!(error.code(), "truncated", "{length} of {} bytes", bytes.len());
+        assert_eq!(error.code(), FailureCode::Truncated, "{length} of {} bytes", bytes.len());
     }
 }
 
@@ -92,9 +93,9 @@ fn a_header_bomb_is_refused_without_reading_it() {
     test.write("bomb.safetensors", [&u64::MAX.to_le_bytes()[..], b"{}"].concat());
     let place = test.storage.check_location(&test.uri("bomb.safetensors")).unwrap();
     let error = tensors::read_header(test.storage.blocking(), &place).unwrap_err();
-    assert_eq!(error.code(), "header_too_large");
+    assert_eq!(error.code(), FailureCode::HeaderTooLarge);
     let error = tensors::open(&test.objects().join("bomb.safetensors"), &place).unwrap_err();
-    assert_eq!(error.code(), "header_too_large");
+    assert_eq!(error.code(), FailureCode::HeaderTooLarge);
     assert!(error.to_string().starts_with(&place.to_string()), "{error}");
 }
 
@@ -104,9 +105,9 @@ fn an_empty_file_is_truncated() {
     test.write("empty.safetensors", b"");
     let place = test.storage.check_location(&test.uri("empty.safetensors")).unwrap();
     let error = tensors::read_header(test.storage.blocking(), &place).unwrap_err();
-    assert_eq!(error.code(), "truncated");
+    assert_eq!(error.code(), FailureCode::Truncated);
     let error = tensors::open(&test.objects().join("empty.safetensors"), &place).unwrap_err();
-    assert_eq!(error.code(), "truncated");
+    assert_eq!(error.code(), FailureCode::Truncated);
 }
 
 #[test]
@@ -135,7 +136,7 @@ fn the_first_value_that_is_not_finite_is_named() {
     checkpoint.remove("m");
     assert_eq!(tensors::first_not_finite(&checkpoint), Some(("n".into(), 1)));
     let error = tensors::check_finite(&checkpoint, &somewhere()).unwrap_err();
-    assert_eq!(error.code(), "not_finite");
+    assert_eq!(error.code(), FailureCode::NotFinite);
     assert!(error.to_string().contains("\"n\": element 1"), "{error}");
 }
 

@@ -6,7 +6,7 @@ use retune::{
         dataset::{self, Reading},
         names, tensors,
     },
-    contract::spec::Preprocess,
+    contract::{codes::FailureCode, spec::Preprocess},
     engine::tensors::{Checkpoint, HostTensor},
 };
 use serde_json::json;
@@ -85,13 +85,13 @@ fn shards_are_joined_and_their_index_is_held_to_its_word() {
     test.write(path, index(json!({"a": "one.safetensors", "b": "two.safetensors"})));
     assert_eq!(code().unwrap().checkpoint["b"].f32().as_ref(), [2.0, 2.0]);
     for (map, expected) in [
-        (json!({"a": "one.safetensors", "b": "../m/two.safetensors"}), "malformed_index"),
-        (json!({"a": "one.safetensors", "b": "/etc/two.safetensors"}), "malformed_index"),
-        (json!({"a": "one.safetensors", "b": "two.bin"}), "malformed_index"),
-        (json!({}), "malformed_index"),
-        (json!({"a": "one.safetensors", "b": "one.safetensors"}), "missing_tensor"),
-        (json!({"b": "one.safetensors"}), "malformed_index"),
-        (json!({"a": "one.safetensors", "b": "three.safetensors"}), "not_found"),
+        (json!({"a": "one.safetensors", "b": "../m/two.safetensors"}), FailureCode::MalformedIndex),
+        (json!({"a": "one.safetensors", "b": "/etc/two.safetensors"}), FailureCode::MalformedIndex),
+        (json!({"a": "one.safetensors", "b": "two.bin"}), FailureCode::MalformedIndex),
+        (json!({}), FailureCode::MalformedIndex),
+        (json!({"a": "one.safetensors", "b": "one.safetensors"}), FailureCode::MissingTensor),
+        (json!({"b": "one.safetensors"}), FailureCode::MalformedIndex),
+        (json!({"a": "one.safetensors", "b": "three.safetensors"}), FailureCode::NotFound),
     ] {
         test.write(path, index(map.clone()));
         assert_eq!(code().unwrap_err().code(), expected, "{map}");
@@ -110,14 +110,14 @@ fn what_is_no_model_is_said_to_be_none() {
     test.write("broken/config.json", "{");
     test.write("lora/adapter_config.json", "{}");
     for (path, expected) in [
-        ("pickled", "pickle_refused"),
-        ("tuned.pt", "pickle_refused"),
-        ("weights", "missing_config"),
-        ("list", "malformed_config"),
-        ("broken", "malformed_config"),
-        ("lora", "not_found"),
-        ("nowhere", "not_found"),
-        ("weights/model.safetensors", "not_found"),
+        ("pickled", FailureCode::PickleRefused),
+        ("tuned.pt", FailureCode::PickleRefused),
+        ("weights", FailureCode::MissingConfig),
+        ("list", FailureCode::MalformedConfig),
+        ("broken", FailureCode::MalformedConfig),
+        ("lora", FailureCode::NotFound),
+        ("nowhere", FailureCode::NotFound),
+        ("weights/model.safetensors", FailureCode::NotFound),
     ] {
         let error = look(&test, path).unwrap_err();
         assert_eq!(error.code(), expected, "{path}: {error}");
@@ -175,28 +175,31 @@ fn trajectories_that_lead_nowhere_are_refused() {
         test.write("t/trajectory.json", list.to_string());
         trajectory(&test, "t").unwrap_err().code()
     };
-    assert_eq!(listed(json!([])), "empty_trajectory");
-    assert_eq!(listed(json!([{"step": 0, "model": "a"}])), "empty_trajectory");
+    assert_eq!(listed(json!([])), FailureCode::EmptyTrajectory);
+    assert_eq!(listed(json!([{"step": 0, "model": "a"}])), FailureCode::EmptyTrajectory);
     for model in ["../base", "/etc", "a/../../b", "s3://b/a", ""] {
         let two = json!([{"step": 0, "model": "a"}, {"step": 1, "model": model}]);
-        assert_eq!(listed(two), "malformed_trajectory", "{model}");
+        assert_eq!(listed(two), FailureCode::MalformedTrajectory, "{model}");
     }
     let twice = json!([{"step": 3, "model": "a"}, {"step": 3, "model": "b"}]);
-    assert_eq!(listed(twice), "malformed_trajectory");
+    assert_eq!(listed(twice), FailureCode::MalformedTrajectory);
     test.write("t/trajectory.json", r#"{"format":"other/1","checkpoints":[]}"#);
-    assert_eq!(trajectory(&test, "t").unwrap_err().code(), "malformed_trajectory");
-    assert_eq!(trajectory(&test, "nowhere").unwrap_err().code(), "empty_trajectory");
+    assert_eq!(trajectory(&test, "t").unwrap_err().code(), FailureCode::MalformedTrajectory);
+    assert_eq!(trajectory(&test, "nowhere").unwrap_err().code(), FailureCode::EmptyTrajectory);
     for (settings, code) in [
-        ("{}", "malformed_config"),
-        (r#"{"peft_type":"LORA","r":0,"lora_alpha":1}"#, "malformed_config"),
-        (r#"{"peft_type":"LOHA","r":1,"lora_alpha":1}"#, "not_implemented"),
-        (r#"{"peft_type":"LORA","r":1,"lora_alpha":1,"use_qalora":true}"#, "not_implemented"),
+        ("{}", FailureCode::MalformedConfig),
+        (r#"{"peft_type":"LORA","r":0,"lora_alpha":1}"#, FailureCode::MalformedConfig),
+        (r#"{"peft_type":"LOHA","r":1,"lora_alpha":1}"#, FailureCode::NotImplemented),
+        (
+            r#"{"peft_type":"LORA","r":1,"lora_alpha":1,"use_qalora":true}"#,
+            FailureCode::NotImplemented,
+        ),
     ] {
         test.write("lora/adapter_config.json", settings);
         assert_eq!(trajectory(&test, "lora").unwrap_err().code(), code, "{settings}");
     }
     test.write("tuned.pt", "x");
-    assert_eq!(trajectory(&test, "tuned.pt").unwrap_err().code(), "pickle_refused");
+    assert_eq!(trajectory(&test, "tuned.pt").unwrap_err().code(), FailureCode::PickleRefused);
 }
 
 fn put_data(test: &TestStorage, inputs: HostTensor, labels: HostTensor) {
@@ -238,7 +241,7 @@ fn bytes_and_floats_are_read_as_samples() {
     assert_eq!(read_data(&test, Some(&nothing)).unwrap().batch(&[1]).inputs, [0.4, 1.0]);
     let preprocess = Preprocess { mean: vec![0.5; 3], std: vec![0.5; 3] };
     let error = read_data(&test, Some(&preprocess)).unwrap_err();
-    assert_eq!(error.code(), "invalid_preprocess");
+    assert_eq!(error.code(), FailureCode::InvalidPreprocess);
 }
 
 #[test]
@@ -249,14 +252,14 @@ fn each_fault_of_a_dataset_has_its_code() {
     let labels = |labels: &[i64]| HostTensor::from_i64(vec![labels.len()], labels);
     let nan = HostTensor::from_f32(vec![1, 2], vec![0.0, f32::NAN]);
     for (inputs, labels, expected) in [
-        (floats(&[2, 3]), labels(&[0]), "wrong_shape"),
-        (floats(&[2]), labels(&[0, 1]), "wrong_shape"),
-        (floats(&[2, 0]), labels(&[0, 1]), "wrong_shape"),
-        (floats(&[0, 3]), labels(&[]), "empty_dataset"),
-        (floats(&[2, 3]), floats(&[2]), "wrong_dtype"),
-        (labels(&[1]), labels(&[1]), "wrong_dtype"),
-        (floats(&[2, 3]), labels(&[0, -1]), "label_out_of_range"),
-        (nan, labels(&[0]), "not_finite"),
+        (floats(&[2, 3]), labels(&[0]), FailureCode::WrongShape),
+        (floats(&[2]), labels(&[0, 1]), FailureCode::WrongShape),
+        (floats(&[2, 0]), labels(&[0, 1]), FailureCode::WrongShape),
+        (floats(&[0, 3]), labels(&[]), FailureCode::EmptyDataset),
+        (floats(&[2, 3]), floats(&[2]), FailureCode::WrongDtype),
+        (labels(&[1]), labels(&[1]), FailureCode::WrongDtype),
+        (floats(&[2, 3]), labels(&[0, -1]), FailureCode::LabelOutOfRange),
+        (nan, labels(&[0]), FailureCode::NotFinite),
     ] {
         put_data(&test, inputs, labels);
         let error = read_data(&test, None).unwrap_err();
@@ -264,13 +267,16 @@ fn each_fault_of_a_dataset_has_its_code() {
     }
     test.write("d.pt", "x");
     let pickle = test.storage.check_location(&test.uri("d.pt")).unwrap();
-    assert_eq!(dataset::look(&test.storage, &pickle, None).unwrap_err().code(), "pickle_refused");
+    assert_eq!(
+        dataset::look(&test.storage, &pickle, None).unwrap_err().code(),
+        FailureCode::PickleRefused
+    );
     test.write("d.safetensors", weights(1.0));
-    assert_eq!(read_data(&test, None).unwrap_err().code(), "missing_tensor");
+    assert_eq!(read_data(&test, None).unwrap_err().code(), FailureCode::MissingTensor);
     let place = test.storage.check_location(&test.uri("d.safetensors")).unwrap();
     assert!(dataset::check_labels(&[0, 9], 10, &place).is_ok());
     let error = dataset::check_labels(&[0, 10], 10, &place).unwrap_err();
-    assert_eq!(error.code(), "label_out_of_range");
+    assert_eq!(error.code(), FailureCode::LabelOutOfRange);
     assert!(error.to_string().contains("sample 1 has the label 10"), "{error}");
 }
 

@@ -14,7 +14,7 @@ use retune::{
         Access, ArtifactError,
         dataset::{self, Reading},
     },
-    contract::spec::Preprocess,
+    contract::{codes::FailureCode, spec::Preprocess},
     engine::training::{Batch, Dataset},
 };
 
@@ -114,16 +114,16 @@ fn a_folder_of_shards_is_one_dataset() {
     };
     test.write("splits/train-00000-of-00001.parquet", fixture(&format!("pairs/{}", shards[0])));
     test.write("splits/test-00000-of-00001.parquet", fixture(&format!("pairs/{}", shards[1])));
-    assert_eq!(code("splits/").0, "several_splits");
+    assert_eq!(code("splits/").0, FailureCode::SeveralSplits);
     test.write("lost/train-00001-of-00002.parquet", fixture(&format!("pairs/{}", shards[1])));
     let (lost, detail) = code("lost/");
-    assert_eq!(lost, "not_found");
+    assert_eq!(lost, FailureCode::NotFound);
     assert!(detail.contains("shard 0 of 2"), "{detail}");
     test.write("mixed/a.parquet", fixture("colour.parquet"));
     test.write("mixed/b.parquet", fixture("pairs.parquet"));
-    assert_eq!(code("mixed/").0, "wrong_shape");
+    assert_eq!(code("mixed/").0, FailureCode::WrongShape);
     test.write("none/README.md", "no shard at all");
-    assert_eq!(code("none/").0, "not_found");
+    assert_eq!(code("none/").0, FailureCode::NotFound);
 }
 
 /// As many channels as the network reads, whatever the first image has.
@@ -202,13 +202,13 @@ fn what_is_no_dataset_of_images_is_refused() {
     let mut bomb = png(&large).unwrap();
     bomb[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
     for (rows, code, said) in [
-        (vec![png(&large), png(&small)], "wrong_shape", "row 1 is an image of 2 × 2"),
-        (vec![png(&grey), png(&large)], "wrong_shape", "row 1 is an image in colour"),
-        (vec![png(&large), None], "malformed_image", "row 1 has no bytes"),
-        (vec![png(&large), truncated], "malformed_image", "row 1 is no image"),
-        (vec![Some(bomb)], "malformed_image", "row 0 is no image"),
-        (vec![Some(b"GIF89a".to_vec())], "malformed_image", "row 0 is no image"),
-        (vec![], "empty_dataset", "no sample"),
+        (vec![png(&large), png(&small)], FailureCode::WrongShape, "row 1 is an image of 2 × 2"),
+        (vec![png(&grey), png(&large)], FailureCode::WrongShape, "row 1 is an image in colour"),
+        (vec![png(&large), None], FailureCode::MalformedImage, "row 1 has no bytes"),
+        (vec![png(&large), truncated], FailureCode::MalformedImage, "row 1 is no image"),
+        (vec![Some(bomb)], FailureCode::MalformedImage, "row 0 is no image"),
+        (vec![Some(b"GIF89a".to_vec())], FailureCode::MalformedImage, "row 0 is no image"),
+        (vec![], FailureCode::EmptyDataset, "no sample"),
     ] {
         test.write("d.parquet", images(&rows));
         let error = read(&test, "d.parquet", None).unwrap_err();
@@ -241,7 +241,7 @@ fn images_without_labels_are_read_and_labels_by_another_name_refused() {
     test.write("d.parquet", images_beside("required int64 fine_label;", &rows));
     for error in [read(&test, "d.parquet", None).err(), look(&test, "d.parquet").err()] {
         let error = error.expect("a refusal");
-        assert_eq!(error.code(), "missing_column", "{error}");
+        assert_eq!(error.code(), FailureCode::MissingColumn, "{error}");
         assert!(error.to_string().contains("fine_label"), "{error}");
     }
 }
@@ -253,7 +253,7 @@ fn what_is_no_parquet_is_refused() {
     for bytes in [&[][..], &whole[..whole.len() / 2], &whole[4..], b"PAR1PAR1PAR1"] {
         test.write("d.parquet", bytes);
         for found in [read(&test, "d.parquet", None).err(), look(&test, "d.parquet").err()] {
-            assert_eq!(found.expect("a refusal").code(), "malformed_parquet");
+            assert_eq!(found.expect("a refusal").code(), FailureCode::MalformedParquet);
         }
     }
     // Columns of another kind of file.
@@ -262,7 +262,7 @@ fn what_is_no_parquet_is_refused() {
     let other: Vec<u8> = replaced(&whole, b"input_ids", b"output_id");
     test.write("d.parquet", other);
     let error = read(&test, "d.parquet", None).unwrap_err();
-    assert_eq!(error.code(), "missing_column", "{error}");
+    assert_eq!(error.code(), FailureCode::MissingColumn, "{error}");
     assert!(error.to_string().contains("output_id, attention_mask, label"), "{error}");
 }
 

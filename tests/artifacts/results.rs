@@ -8,6 +8,7 @@ use retune::{
         result::{ManifestFacts, Standing},
         tensors,
     },
+    contract::codes::FailureCode,
     engine::tensors::{Checkpoint, HostTensor},
     pipeline::Verdict,
 };
@@ -66,7 +67,7 @@ fn who_has_lost_the_lease_clears_nothing_away() {
     test.write(&format!("out/{ID}/model.safetensors"), "the successor's");
     let output = test.storage.check_location(&test.uri("out")).unwrap();
     let refused = ResultWriter::begin(access, &output, ID).err().expect("refused");
-    assert_eq!(refused.code(), "stopped");
+    assert_eq!(refused.code(), FailureCode::Stopped);
     assert!(test.objects().join(format!("out/{ID}/model.safetensors")).is_file());
 }
 
@@ -178,7 +179,7 @@ fn a_stop_ends_the_writing() {
     let access = Access { storage: &test.storage, scratch: &scratch, go_on: &go_on };
     let mut writer = fresh(begin(&test, access));
     stopped.set(true);
-    assert_eq!(writer.model(&model(), &target).unwrap_err().code(), "stopped");
+    assert_eq!(writer.model(&model(), &target).unwrap_err().code(), FailureCode::Stopped);
 }
 
 #[test]

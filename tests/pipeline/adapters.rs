@@ -3,6 +3,7 @@
 
 use retune::{
     artifacts::tensors,
+    contract::codes::FailureCode,
     engine::tensors::{Checkpoint, HostTensor},
     pipeline::Failure,
 };
@@ -99,7 +100,7 @@ pub(super) fn sentences(case: &Case, name: &str, count: usize) {
     case.write(name, tensors::to_bytes(&data));
 }
 
-fn code(found: Result<impl Sized, Failure>) -> (&'static str, Option<String>) {
+fn code(found: Result<impl Sized, Failure>) -> (FailureCode, Option<String>) {
     match found {
         Err(Failure::Input { code, pointer, .. }) => (code, pointer),
         Err(other) => panic!("another failure: {other}"),
@@ -175,13 +176,13 @@ fn a_head_whose_network_is_not_known_is_refused() {
     let refused = |code| (code, Some("/source/trajectory".to_owned()));
     let score = values(&[CLASSES, WIDTH], 11);
     let (case, spec, _) = case("QUESTION_ANS", &[("score.weight", score)]);
-    assert_eq!(code(case.plan(&spec)), refused("not_implemented"));
-    assert_eq!(code(case.run(&spec)), refused("not_implemented"));
+    assert_eq!(code(case.plan(&spec)), refused(FailureCode::NotImplemented));
+    assert_eq!(code(case.run(&spec)), refused(FailureCode::NotImplemented));
     // One row is a regression, and a tensor that is no head is none to add.
     let one = values(&[1, WIDTH], 11);
     let (case, spec, _) = self::case("SEQ_CLS", &[("score.weight", one.clone())]);
-    assert_eq!(code(case.plan(&spec)), refused("not_implemented"));
-    assert_eq!(code(case.run(&spec)), refused("not_implemented"));
+    assert_eq!(code(case.plan(&spec)), refused(FailureCode::NotImplemented));
+    assert_eq!(code(case.run(&spec)), refused(FailureCode::NotImplemented));
     let (case, spec, _) = self::case("SEQ_CLS", &[("model.extra.weight", one)]);
-    assert_eq!(code(case.plan(&spec)), refused("unexpected_tensor"));
+    assert_eq!(code(case.plan(&spec)), refused(FailureCode::UnexpectedTensor));
 }

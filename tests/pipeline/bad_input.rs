@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use retune::{engine::tensors::HostTensor, pipeline::Failure};
+use retune::{contract::codes::FailureCode, engine::tensors::HostTensor, pipeline::Failure};
 use serde_json::{Value, json};
 
 use super::case::{Case, samples};
@@ -51,28 +51,33 @@ fn bomb(bytes: &mut [u8]) {
 }
 
 /// What is spoilt, how, and what is said about it.
-const FAULTS: &[(&str, Spoil, &str, &str)] = &[
+const FAULTS: &[(&str, Spoil, FailureCode, &str)] = &[
     (
         "tensor missing in the target",
         |c, _| drop_tensor(c, "new"),
-        "missing_tensor",
+        FailureCode::MissingTensor,
         "/target/base",
     ),
     (
         "tensor missing in the tuned model",
         |c, _| drop_tensor(c, "tuned"),
-        "incompatible_models",
+        FailureCode::IncompatibleModels,
         "/source/trajectory",
     ),
     (
         "wrong shape",
         |c, _| replace_tensor(c, "new", HostTensor::from_f32(vec![12, 15], vec![0.5; 180])),
-        "wrong_shape",
+        FailureCode::WrongShape,
         "/target/base",
     ),
-    ("NaN in the new base", |c, _| not_a_number(c, "new"), "not_finite", "/target/base"),
-    ("NaN in the old base", |c, _| not_a_number(c, "old"), "not_finite", "/source/base"),
-    ("NaN in the tuned model", |c, _| not_a_number(c, "tuned"), "not_finite", "/source/trajectory"),
+    ("NaN in the new base", |c, _| not_a_number(c, "new"), FailureCode::NotFinite, "/target/base"),
+    ("NaN in the old base", |c, _| not_a_number(c, "old"), FailureCode::NotFinite, "/source/base"),
+    (
+        "NaN in the tuned model",
+        |c, _| not_a_number(c, "tuned"),
+        FailureCode::NotFinite,
+        "/source/trajectory",
+    ),
     (
         "NaN in the data",
         |c, _| {
@@ -81,49 +86,54 @@ const FAULTS: &[(&str, Spoil, &str, &str)] = &[
             values[5] = f32::NAN;
             c.put_data("train.safetensors", HostTensor::from_f32(vec![120, 6], values), &labels);
         },
-        "not_finite",
+        FailureCode::NotFinite,
         "/data/train",
     ),
     (
         "truncated weights",
         |c, _| spoil_file(c, "old/model.safetensors", |b| b.truncate(b.len() - 1)),
-        "truncated",
+        FailureCode::Truncated,
         "/source/base",
     ),
     (
         "truncated data",
         |c, _| spoil_file(c, "test.safetensors", |b| b.truncate(100)),
-        "truncated",
+        FailureCode::Truncated,
         "/data/test",
     ),
     (
         "header bomb",
         |c, _| spoil_file(c, "tuned/model.safetensors", |bytes| bomb(bytes)),
-        "header_too_large",
+        FailureCode::HeaderTooLarge,
         "/source/trajectory",
     ),
     (
         "header bomb as data",
         |c, _| spoil_file(c, "validation.safetensors", |bytes| bomb(bytes)),
-        "header_too_large",
+        FailureCode::HeaderTooLarge,
         "/data/validation",
     ),
-    ("unknown op", |c, _| spoil_config(c, "\"relu\"", "\"rellu\""), "unknown_op", "/target/base"),
+    (
+        "unknown op",
+        |c, _| spoil_config(c, "\"relu\"", "\"rellu\""),
+        FailureCode::UnknownOp,
+        "/target/base",
+    ),
     (
         "config that is no JSON",
         |c, _| spoil_config(c, "{", "["),
-        "malformed_config",
+        FailureCode::MalformedConfig,
         "/target/base",
     ),
-    ("label too high", |c, _| spoil_labels(c, 3), "label_out_of_range", "/data/train"),
-    ("label below zero", |c, _| spoil_labels(c, -1), "label_out_of_range", "/data/train"),
+    ("label too high", |c, _| spoil_labels(c, 3), FailureCode::LabelOutOfRange, "/data/train"),
+    ("label below zero", |c, _| spoil_labels(c, -1), FailureCode::LabelOutOfRange, "/data/train"),
     (
         "empty trajectory",
         |c, s| {
             fs::create_dir(c.path("nothing")).expect("our own folder");
             s["source"]["trajectory"] = json!(c.uri("nothing/"));
         },
-        "empty_trajectory",
+        FailureCode::EmptyTrajectory,
         "/source/trajectory",
     ),
     (
@@ -133,7 +143,7 @@ const FAULTS: &[(&str, Spoil, &str, &str)] = &[
             c.write("list/trajectory.json", list.to_string());
             s["source"]["trajectory"] = json!(c.uri("list/"));
         },
-        "empty_trajectory",
+        FailureCode::EmptyTrajectory,
         "/source/trajectory",
     ),
     (
@@ -143,7 +153,7 @@ const FAULTS: &[(&str, Spoil, &str, &str)] = &[
             c.write("pickled/pytorch_model.bin", "never opened");
             s["source"]["trajectory"] = json!(c.uri("pickled/"));
         },
-        "pickle_refused",
+        FailureCode::PickleRefused,
         "/source/trajectory",
     ),
     (
@@ -152,13 +162,13 @@ const FAULTS: &[(&str, Spoil, &str, &str)] = &[
             let inputs = HostTensor::from_f32(vec![2, 5], vec![0.5; 10]);
             c.put_data("train.safetensors", inputs, &[0, 1]);
         },
-        "wrong_input_shape",
+        FailureCode::WrongInputShape,
         "/data/train",
     ),
     (
         "no samples",
         |c, _| c.put_data("train.safetensors", HostTensor::from_f32(vec![0, 6], vec![]), &[]),
-        "empty_dataset",
+        FailureCode::EmptyDataset,
         "/data/train",
     ),
     (
@@ -168,19 +178,29 @@ const FAULTS: &[(&str, Spoil, &str, &str)] = &[
             c.write("new/config.json", other.graph.to_document().to_string());
             c.put_weights("new", &other.parameters(9));
         },
-        "incompatible_models",
+        FailureCode::IncompatibleModels,
         "/source/base",
     ),
-    ("model that is not there", |c, _| remove(c, "new"), "not_found", "/target/base"),
-    ("data that are not there", |c, _| remove(c, "test.safetensors"), "not_found", "/data/test"),
+    ("model that is not there", |c, _| remove(c, "new"), FailureCode::NotFound, "/target/base"),
+    (
+        "data that are not there",
+        |c, _| remove(c, "test.safetensors"),
+        FailureCode::NotFound,
+        "/data/test",
+    ),
     (
         "unknown field",
         |_, s| s["options"]["timestep"] = json!(3),
-        "invalid_spec",
+        FailureCode::InvalidSpec,
         "/options/timestep",
     ),
-    ("no gradients", |_, s| s["data"] = json!({}), "invalid_spec", "/methods/2"),
-    ("gate that cannot be", |_, s| s["gate"] = json!({"min": 2}), "invalid_spec", "/gate/min"),
+    ("no gradients", |_, s| s["data"] = json!({}), FailureCode::InvalidSpec, "/methods/2"),
+    (
+        "gate that cannot be",
+        |_, s| s["gate"] = json!({"min": 2}),
+        FailureCode::InvalidSpec,
+        "/gate/min",
+    ),
 ];
 
 fn remove(case: &Case, name: &str) {
@@ -229,9 +249,12 @@ fn no_location_outside_the_roots_is_read_or_written() {
         let away = format!("file://{}/", outside.path().display());
         let up = case.uri("../away/");
         for (uri, codes) in [
-            (away, ["location_not_allowed", "location_not_allowed"]),
-            (up, ["location_malformed", "location_not_allowed"]),
-            ("s3://elsewhere/x/".to_owned(), ["location_not_allowed", "location_not_allowed"]),
+            (away, [FailureCode::LocationNotAllowed, FailureCode::LocationNotAllowed]),
+            (up, [FailureCode::LocationMalformed, FailureCode::LocationNotAllowed]),
+            (
+                "s3://elsewhere/x/".to_owned(),
+                [FailureCode::LocationNotAllowed, FailureCode::LocationNotAllowed],
+            ),
         ] {
             let mut spec = case.spec();
             *spec.pointer_mut(pointer).expect("a field") = json!(uri);
@@ -269,7 +292,7 @@ fn the_command_exits_with_2_and_says_the_same() {
         spoil(&case, &mut spec);
         let (exit, said) = by_command(&case, &spec);
         assert_eq!(exit, Some(2), "{what}: {said}");
-        assert_eq!(said["error"]["code"], *code, "{what}: {said}");
+        assert_eq!(said["error"]["code"], code.name(), "{what}: {said}");
         assert_eq!(said["error"]["pointer"], *pointer, "{what}: {said}");
         assert!(case.left_under_output().is_empty(), "{what}");
     }
@@ -282,7 +305,11 @@ fn the_command_calls_nobody_back_and_says_so() {
     spec["callback"] = json!({"url": "https://example.com/"});
     let (exit, said) = by_command(&case, &spec);
     let error = &said["error"];
-    assert_eq!((exit, &error["code"]), (Some(2), &json!("not_implemented")), "{said}");
+    assert_eq!(
+        (exit, &error["code"]),
+        (Some(2), &json!(FailureCode::NotImplemented.name())),
+        "{said}"
+    );
     assert_eq!(error["pointer"], "/callback", "{said}");
     assert!(case.left_under_output().is_empty());
 }

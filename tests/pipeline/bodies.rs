@@ -2,7 +2,7 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use retune::{engine::symmetry::Permutation, pipeline::Failure};
+use retune::{contract::codes::FailureCode, engine::symmetry::Permutation, pipeline::Failure};
 use serde_json::{Value, json};
 
 use super::case::{Case, read_json, read_tensors};
@@ -100,7 +100,7 @@ fn a_body_is_judged_by_nothing() {
         let Err(Failure::Input { code, pointer, detail }) = case.run(&spec) else {
             panic!("the job is refused")
         };
-        assert_eq!((code, pointer.as_deref()), ("no_head", Some("/methods")));
+        assert_eq!((code, pointer.as_deref()), (FailureCode::NoHead, Some("/methods")));
         assert!(detail.contains("weight_matching"), "{detail}");
     }
 }

@@ -4,7 +4,10 @@ use std::fs;
 
 use retune::{
     artifacts::tensors,
-    contract::outcome::{Recommendation, Verdict},
+    contract::{
+        codes::FailureCode,
+        outcome::{Recommendation, Verdict},
+    },
     engine::tensors::{Checkpoint, DType, HostTensor},
     pipeline::Failure,
 };
@@ -64,7 +67,7 @@ fn spec(case: &Case) -> Value {
 }
 
 /// The code, the pointer and the text of a refusal, which plan and run share.
-fn refused(case: &Case, spec: &Value) -> (&'static str, String, String) {
+fn refused(case: &Case, spec: &Value) -> (FailureCode, String, String) {
     let Err(Failure::Input { code, pointer, detail }) = case.run(spec) else {
         panic!("the job is refused")
     };
@@ -142,7 +145,7 @@ fn statistics_and_whole_numbers_are_no_weights() {
     case.put_weights("tuned", &tuned);
     fs::remove_dir_all(case.path("out")).expect("our own folder");
     let (code, pointer, text) = refused(&case, &spec);
-    assert_eq!((code, pointer.as_str()), ("incompatible_models", "/source/trajectory"));
+    assert_eq!((code, pointer.as_str()), (FailureCode::IncompatibleModels, "/source/trajectory"));
     assert!(text.contains("position_ids"), "{text}");
 }
 
@@ -291,7 +294,7 @@ fn between_strangers_the_old_model_is_kept() {
     let (case, mut spec) = case();
     put(&case, "new", &config(), &stranger());
     let (code, pointer, text) = refused(&case, &spec);
-    assert_eq!((code, pointer.as_str()), ("incompatible_models", "/target/base"));
+    assert_eq!((code, pointer.as_str()), (FailureCode::IncompatibleModels, "/target/base"));
     assert!(text.contains("cosine") && text.contains("keep the old model"), "{text}");
 
     spec["methods"] = json!("auto");
@@ -342,7 +345,11 @@ fn what_needs_the_network_is_refused_with_the_ways_out() {
             spec[name] = value.clone();
         }
         let (code, pointer, text) = refused(&case, &spec);
-        assert_eq!((code, pointer.as_str()), ("unknown_architecture", "/methods"), "{change}");
+        assert_eq!(
+            (code, pointer.as_str()),
+            (FailureCode::UnknownArchitecture, "/methods"),
+            "{change}"
+        );
         assert!(text.contains("Without its network only `identity` can be carried"), "{text}");
         assert!(text.contains("graph_of.py") && text.contains("of_next_year"), "{text}");
         let planned = case.plan(&spec).expect_err("plan says the same").to_string();
@@ -357,7 +364,7 @@ fn tensors_that_do_not_agree_are_named() {
     wide.insert(PROJECTION, HostTensor::from_f32(vec![8, 4], vec![0.5; 32]));
     put(&case, "new", &config(), &wide);
     let (code, _, text) = refused(&case, &spec);
-    assert_eq!(code, "incompatible_models");
+    assert_eq!(code, FailureCode::IncompatibleModels);
     assert!(text.contains(PROJECTION) && text.contains("[8, 4]"), "{text}");
 
     let mut lacking = decoder(0.25);
@@ -365,7 +372,7 @@ fn tensors_that_do_not_agree_are_named() {
     put(&case, "new", &config(), &decoder(0.015_625));
     put(&case, "tuned", &config(), &lacking);
     let (code, _, text) = refused(&case, &spec);
-    assert_eq!(code, "incompatible_models");
+    assert_eq!(code, FailureCode::IncompatibleModels);
     assert!(text.contains("q_norm.weight is missing"), "{text}");
 }
 
@@ -376,7 +383,7 @@ fn packed_weights_are_not_added() {
     packed["quantization_config"] = json!({"quant_method": "gptq", "bits": 4});
     put(&case, "new", &packed, &decoder(0.015_625));
     let (code, pointer, text) = refused(&case, &spec);
-    assert_eq!((code, pointer.as_str()), ("wrong_dtype", "/target/base"));
+    assert_eq!((code, pointer.as_str()), (FailureCode::WrongDtype, "/target/base"));
     assert!(text.contains("quantization_config") && text.contains("packed"), "{text}");
 }
 
@@ -391,6 +398,6 @@ fn a_known_family_is_not_carried_by_names() {
         put(&case, name, &llama, &decoder(0.0));
     }
     let (code, _, text) = refused(&case, &spec);
-    assert_eq!(code, "malformed_config");
+    assert_eq!(code, FailureCode::MalformedConfig);
     assert!(text.contains("new_key") && text.contains("tensors' names"), "{text}");
 }

@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retune::{
     artifacts::tensors,
-    contract::{codes::FailureCode, spec::Spec},
+    contract::spec::Spec,
     engine::{
         symmetry::Permutation,
         tensors::{Checkpoint, HostTensor},
@@ -192,7 +192,7 @@ impl Case {
             detail: error.to_string(),
         })?;
         let scratch = self.folder.path().join("scratch");
-        let done = pipeline::run(Job {
+        pipeline::run(Job {
             id: Uuid::now_v7(),
             spec: &spec,
             storage: &self.storage,
@@ -200,11 +200,7 @@ impl Case {
             cache: self.cache.as_deref(),
             memory,
             progress,
-        });
-        if let Err(Failure::Input { code, .. } | Failure::Internal { code, .. }) = &done {
-            assert!(FailureCode::of(code).is_some(), "{code} is no known code");
-        }
-        done
+        })
     }
 
     /// Checks a job by headers alone.

@@ -1,6 +1,6 @@
 //! Heads: bases that have none, output matrices that are embeddings.
 
-use retune::{engine::tensors::Checkpoint, pipeline::Failure};
+use retune::{contract::codes::FailureCode, engine::tensors::Checkpoint, pipeline::Failure};
 use serde_json::{Value, json};
 
 use super::case::{Case, read_json, read_tensors};
@@ -24,7 +24,7 @@ pub(super) fn headless() -> Case {
     case
 }
 
-fn code(found: Result<impl Sized, Failure>) -> (&'static str, Option<String>) {
+fn code(found: Result<impl Sized, Failure>) -> (FailureCode, Option<String>) {
     match found {
         Err(Failure::Input { code, pointer, .. }) => (code, pointer),
         Err(other) => panic!("another failure: {other}"),
@@ -63,7 +63,7 @@ fn a_head_that_the_bases_lack_is_the_old_tunings() {
     assert_eq!(found["fc2.bias"].bytes(), tuned["fc2.bias"].bytes());
 
     spec["options"]["head"] = json!("keep");
-    let refused = ("no_head", Some("/options/head".to_owned()));
+    let refused = (FailureCode::NoHead, Some("/options/head".to_owned()));
     assert_eq!(code(case.run(&spec)), refused);
     assert_eq!(code(case.plan(&spec)), refused);
 }
@@ -74,7 +74,7 @@ fn a_part_of_a_layer_is_no_head_to_adopt() {
     let mut old: Checkpoint = case.model("old");
     old.remove("fc2.bias");
     case.put_weights("old", &old);
-    let refused = ("incompatible_models", Some("/source/base".to_owned()));
+    let refused = (FailureCode::IncompatibleModels, Some("/source/base".to_owned()));
     assert_eq!(code(case.run(&case.spec())), refused);
     assert_eq!(code(case.plan(&case.spec())), refused);
 }
@@ -100,7 +100,7 @@ fn an_output_matrix_that_is_the_embedding_is_only_transported() {
     case.done(&spec);
     for head in ["source", "keep"] {
         spec["options"] = json!({"head": head});
-        let refused = ("tied_head", Some("/options/head".to_owned()));
+        let refused = (FailureCode::TiedHead, Some("/options/head".to_owned()));
         assert_eq!(code(case.run(&spec)), refused);
         assert_eq!(code(case.plan(&spec)), refused);
     }

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use retune::{
     artifacts::testing::write_model,
+    contract::codes::FailureCode,
     engine::{
         tensors::{DType, HostTensor},
         testing::Llama,
@@ -165,7 +166,7 @@ fn samples_that_the_network_does_not_read_are_refused_by_their_headers() {
         let Some(Failure::Input { code, pointer, detail }) = failure else {
             panic!("it is refused: {failure:?}")
         };
-        assert_eq!((code, pointer.as_deref()), ("wrong_input_shape", Some("/data/test")));
+        assert_eq!((code, pointer.as_deref()), (FailureCode::WrongInputShape, Some("/data/test")));
         assert!(detail.contains("shape [7]") && detail.contains("reads [6]"), "{detail}");
     }
 }

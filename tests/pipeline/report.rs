@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use retune::{engine::tensors::HostTensor, pipeline::Failure};
+use retune::{contract::codes::FailureCode, engine::tensors::HostTensor, pipeline::Failure};
 use serde_json::{Value, json};
 
 use super::case::{Case, FEATURES, read_json, samples};
@@ -139,7 +139,7 @@ fn a_trajectory_that_starts_elsewhere_is_noticed() {
             panic!("it is refused: {failure:?}")
         };
         let found = (code, pointer.as_deref());
-        assert_eq!(found, ("incompatible_models", Some("/source/trajectory")));
+        assert_eq!(found, (FailureCode::IncompatibleModels, Some("/source/trajectory")));
     }
 }
 
@@ -163,7 +163,7 @@ fn without_an_output_layer_there_is_no_head_to_keep() {
             let Some(Failure::Input { code, pointer, .. }) = failure else {
                 panic!("it is refused: {failure:?}")
             };
-            assert_eq!((code, pointer.as_deref()), ("no_head", Some("/options/head")));
+            assert_eq!((code, pointer.as_deref()), (FailureCode::NoHead, Some("/options/head")));
         }
     }
     spec["options"] = json!({"head": "transport"});

@@ -2,6 +2,7 @@
 
 use retune::{
     artifacts::tensors,
+    contract::codes::FailureCode,
     engine::tensors::{Checkpoint, HostTensor},
     pipeline::Failure,
 };
@@ -101,7 +102,10 @@ fn a_lora_adapter_gives_what_the_merged_model_gives() {
     assert!(case.plan(&spec).is_ok());
     case.write("lora/adapter_model.safetensors", bytes(&old));
     let failure = case.plan(&spec).unwrap_err();
-    assert!(matches!(failure, Failure::Input { code: "unexpected_tensor", .. }), "{failure:?}");
+    assert!(
+        matches!(failure, Failure::Input { code: FailureCode::UnexpectedTensor, .. }),
+        "{failure:?}"
+    );
 }
 
 #[test]

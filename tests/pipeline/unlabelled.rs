@@ -1,6 +1,7 @@
 //! Data without labels: the old tuned model's predictions stand in their place.
 
 use retune::{
+    contract::codes::FailureCode,
     engine::tensors::{Checkpoint, HostTensor},
     pipeline::{Failure, Recommendation, Verdict},
 };
@@ -37,9 +38,9 @@ impl Case {
     }
 }
 
-fn refused(done: Result<impl std::fmt::Debug, Failure>) -> (String, Option<String>) {
+fn refused(done: Result<impl std::fmt::Debug, Failure>) -> (FailureCode, Option<String>) {
     match done.expect_err("the data have no labels") {
-        Failure::Input { code, pointer, .. } => (code.to_owned(), pointer),
+        Failure::Input { code, pointer, .. } => (code, pointer),
         other => panic!("{other}"),
     }
 }
@@ -89,7 +90,7 @@ fn inputs_alone_are_enough_to_transfer_and_to_measure_agreement() {
 fn what_needs_labels_is_refused_by_plan_and_run_alike() {
     let case = Case::fresh();
     case.nowhere_labelled();
-    let missing = |pointer: &str| ("labels_missing".to_owned(), Some(pointer.to_owned()));
+    let missing = |pointer: &str| (FailureCode::LabelsMissing.to_owned(), Some(pointer.to_owned()));
     let mut spec = case.spec();
     assert_eq!(refused(case.plan(&spec)), missing("/methods"));
     assert_eq!(refused(case.run(&spec)), missing("/methods"));

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use retune::{
     artifacts::tensors,
+    contract::codes::FailureCode,
     engine::{
         tensors::{Checkpoint, HostTensor},
         training::Dataset,
@@ -125,7 +126,11 @@ fn what_does_not_lead_between_widths_is_refused() {
             let retune::pipeline::Failure::Input { code, pointer: at, detail } = error else {
                 panic!("{error:?}");
             };
-            assert_eq!((code, at.as_deref()), ("incompatible_models", Some(pointer)), "{detail}");
+            assert_eq!(
+                (code, at.as_deref()),
+                (FailureCode::IncompatibleModels, Some(pointer)),
+                "{detail}"
+            );
             assert!(detail.contains("fc0.bias is [5] here and [9] there"), "{detail}");
             assert!(detail.contains(hint), "{detail}");
         }

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use bytes::Bytes;
 use retune::{
     artifacts::{Access, tensors},
-    contract::spec::Preprocess,
+    contract::{codes::FailureCode, spec::Preprocess},
     engine::{
         network::{Graph, Token},
         tensors::{Checkpoint, DType, HostTensor},
@@ -235,7 +235,7 @@ fn images_of_another_size_than_the_positions_are_refused() {
                 panic!("{family} reads {height} × {width}")
             };
             let found = (code, pointer.as_deref());
-            assert_eq!(found, ("wrong_input_shape", Some("/data")), "{family}: {detail}");
+            assert_eq!(found, (FailureCode::WrongInputShape, Some("/data")), "{family}: {detail}");
         }
     }
 }
@@ -292,7 +292,10 @@ fn a_tuned_model_that_computes_otherwise_is_refused() {
     let Err(Failure::Input { code, pointer, detail }) = case.run(&case.spec()) else {
         panic!("the job is refused")
     };
-    assert_eq!((code, pointer.as_deref()), ("incompatible_models", Some("/source/trajectory")));
+    assert_eq!(
+        (code, pointer.as_deref()),
+        (FailureCode::IncompatibleModels, Some("/source/trajectory"))
+    );
     assert!(detail.contains("gelu") && detail.contains("relu"), "{detail}");
 }
 
@@ -321,7 +324,7 @@ fn a_job_that_needs_more_memory_than_there_is_is_refused() {
     let Err(Failure::Input { code, detail, .. }) = run(1 << 20) else {
         panic!("the job is refused")
     };
-    assert_eq!(code, "needs_memory");
+    assert_eq!(code, FailureCode::NeedsMemory);
     assert!(detail.contains("worker.memory_bytes"), "{detail}");
     run(4 << 30).expect("enough memory");
 }
@@ -336,7 +339,7 @@ fn a_job_that_cannot_be_planned_is_refused_where_memory_is_limited() {
         other => panic!("{other:?}"),
     };
 
-    let expected = ("truncated", "/data/test".to_owned());
+    let expected = (FailureCode::Truncated, "/data/test".to_owned());
     assert_eq!(refused(Some(4 << 30)), expected);
     assert_eq!(refused(None), expected, "a run says the same");
     assert!(case.left_under_output().is_empty());

@@ -11,7 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use nix::{sys::stat::Mode, unistd::mkfifo};
-use retune::storage::{Content, NewFile, S3Config, Storage, StorageError};
+use retune::{
+    contract::codes::FailureCode,
+    storage::{Content, NewFile, S3Config, Storage, StorageError},
+};
 
 use crate::support::files::TestStorage;
 
@@ -74,7 +77,7 @@ fn small_objects_are_created_once() {
     let error = storage.publish_bytes(&location, Bytes::from_static(b"[]")).unwrap_err();
     assert!(matches!(error, StorageError::AlreadyExists { .. }), "{error}");
     assert_eq!(storage.read_small(&location, 10).unwrap(), "{}");
-    assert_eq!(storage.read_small(&location, 1).unwrap_err().code(), "too_large");
+    assert_eq!(storage.read_small(&location, 1).unwrap_err().code(), FailureCode::TooLarge);
     assert_eq!(storage.read_range(&location, 1..99).unwrap(), "}");
 }
 
@@ -110,7 +113,10 @@ fn files_are_used_where_they_are() {
     assert_eq!(fs::read(&file.path).unwrap(), b"abc");
     assert_eq!(file.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     let missing = folder.child("none").unwrap();
-    assert_eq!(storage.fetch(&missing, &test.scratch(), &|| true).unwrap_err().code(), "not_found");
+    assert_eq!(
+        storage.fetch(&missing, &test.scratch(), &|| true).unwrap_err().code(),
+        FailureCode::NotFound
+    );
     assert!(storage.list(&missing).unwrap().files.is_empty());
 }
 
@@ -129,11 +135,14 @@ fn a_symlink_planted_after_the_check_is_refused_at_the_access() {
     let new = folder.join("deep/new").unwrap();
     for location in [&file, &inside] {
         let fetched = storage.fetch(location, &test.scratch(), &|| true);
-        assert_eq!(fetched.unwrap_err().code(), "location_not_allowed");
-        assert_eq!(storage.read_small(location, 99).unwrap_err().code(), "location_not_allowed");
+        assert_eq!(fetched.unwrap_err().code(), FailureCode::LocationNotAllowed);
+        assert_eq!(
+            storage.read_small(location, 99).unwrap_err().code(),
+            FailureCode::LocationNotAllowed
+        );
     }
     let written = storage.publish_bytes(&new, Bytes::from_static(b"x"));
-    assert_eq!(written.unwrap_err().code(), "location_not_allowed");
+    assert_eq!(written.unwrap_err().code(), FailureCode::LocationNotAllowed);
     assert!(!outside.path().join("new").exists());
     storage.delete_prefix(&folder).unwrap();
     assert!(outside.path().join("secret").exists());
@@ -145,7 +154,7 @@ fn the_state_folder_around_the_objects_is_out_of_reach() {
     let root = format!("file://{}", test.dir.path().display());
     for path in ["", "/scratch", "/scratch/x", "/objects2"] {
         let error = test.storage.check_location(&format!("{root}{path}")).unwrap_err();
-        assert_eq!(error.code, "location_not_allowed", "{path}");
+        assert_eq!(error.code, FailureCode::LocationNotAllowed, "{path}");
     }
     assert!(test.storage.check_location(&format!("{root}/objects/m")).is_ok());
 }
@@ -163,7 +172,7 @@ fn what_is_no_regular_file_is_refused_at_once() {
     for name in ["pipe", "socket"] {
         let place = folder.child(name).unwrap();
         let code = |error: StorageError| (error.code(), error.is_input());
-        let refused = ("not_a_file", true);
+        let refused = (FailureCode::NotAFile, true);
         assert_eq!(code(storage.read_small(&place, 9).unwrap_err()), refused, "{name}");
         assert_eq!(code(storage.read_range(&place, 0..1).unwrap_err()), refused, "{name}");
         assert_eq!(code(storage.head(&place).unwrap_err()), refused, "{name}");
@@ -182,7 +191,7 @@ fn what_is_no_regular_file_is_refused_at_once() {
     let runtime = &test.runtime;
     let local = Storage::local(S3Config::default(), runtime.handle().clone());
     let place = local.check_location(test.objects().join("model/loop").to_str().unwrap()).unwrap();
-    assert_eq!(local.blocking().head(&place).unwrap_err().code(), "not_a_file");
+    assert_eq!(local.blocking().head(&place).unwrap_err().code(), FailureCode::NotAFile);
 }
 
 #[test]
@@ -193,7 +202,11 @@ fn a_folder_that_cannot_be_is_named() {
     for path in ["file", "file/deeper"] {
         let folder = test.storage.check_location(&test.uri(path)).unwrap();
         let error = storage.begin_attempt(&folder).unwrap_err();
-        assert_eq!((error.code(), error.is_input()), ("not_a_folder", true), "{path}: {error}");
+        assert_eq!(
+            (error.code(), error.is_input()),
+            (FailureCode::NotAFolder, true),
+            "{path}: {error}"
+        );
     }
 }
 
@@ -232,7 +245,8 @@ fn a_link_swapped_between_check_and_opening_leads_nowhere() {
                 }
                 Err(error) => {
                     assert!(
-                        ["location_not_allowed", "not_found"].contains(&error.code()),
+                        [FailureCode::LocationNotAllowed, FailureCode::NotFound]
+                            .contains(&error.code()),
                         "{error}"
                     );
                     refused += 1;
@@ -266,9 +280,9 @@ fn a_file_that_changes_between_two_looks_is_noticed() {
     test.write("c", "one");
     fs::rename(test.objects().join("c"), test.objects().join("b")).unwrap();
     let error = watching.check_unchanged().unwrap_err();
-    assert_eq!(error.code(), "input_changed");
+    assert_eq!(error.code(), FailureCode::InputChanged);
     assert!(error.to_string().contains("/b "), "{error}");
-    assert_eq!(storage.read_small(&place("b"), 9).unwrap_err().code(), "input_changed");
+    assert_eq!(storage.read_small(&place("b"), 9).unwrap_err().code(), FailureCode::InputChanged);
     // Whoever does not watch is not asked.
     test.storage.check_unchanged().unwrap();
     test.storage.blocking().read_small(&place("b"), 9).unwrap();

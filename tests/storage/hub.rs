@@ -2,7 +2,10 @@
 
 use std::{fs, process::Command};
 
-use retune::storage::{HubConfig, Listing, Location, Storage, StorageConfig, StorageError};
+use retune::{
+    contract::codes::FailureCode,
+    storage::{HubConfig, Listing, Location, Storage, StorageConfig, StorageError},
+};
 use tokio::runtime::Runtime;
 
 use crate::support::hub_server::{Asked, HubServer, TOKEN};
@@ -141,7 +144,7 @@ fn a_token_opens_what_is_gated_and_goes_to_the_hub_alone() {
     {
         let storage = case.storage(case.hub.config(token));
         let error = storage.blocking().head(&storage.check_location(place).unwrap()).unwrap_err();
-        assert_eq!(error.code(), "storage_denied");
+        assert_eq!(error.code(), FailureCode::StorageDenied);
         assert!(error.to_string().contains(advice), "{error}");
     }
 
@@ -194,7 +197,7 @@ fn data_sets_are_another_kind_and_roots_bind_both() {
     for outside in ["hf://org/data/x", "hf://datasets/org/datas/x", "hf://datasets/other/data"] {
         assert_eq!(
             storage.check_location(outside).unwrap_err().code,
-            "location_not_allowed",
+            FailureCode::LocationNotAllowed,
             "{outside}"
         );
     }

@@ -4,7 +4,10 @@ use std::{collections::HashMap, fs};
 
 use axum::Router;
 use bytes::Bytes;
-use retune::storage::{Credentials, Location, NewFile, S3Config, Storage, TenantStorage};
+use retune::{
+    contract::codes::FailureCode,
+    storage::{Credentials, Location, NewFile, S3Config, Storage, TenantStorage},
+};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -116,7 +119,7 @@ fn small_objects_are_created_once_and_folders_deleted_whole() {
     storage.publish_bytes(&report, Bytes::from_static(b"{}")).unwrap();
     storage.publish_bytes(&report, Bytes::from_static(b"{}")).unwrap();
     let error = storage.publish_bytes(&report, Bytes::from_static(b"[]")).unwrap_err();
-    assert_eq!(error.code(), "already_exists");
+    assert_eq!(error.code(), FailureCode::AlreadyExists);
     let neighbour = place(&test.storage, "run2/report.json");
     storage.publish_bytes(&neighbour, Bytes::from_static(b"{}")).unwrap();
     storage.publish_bytes(&place(&test.storage, "run/a/b"), Bytes::from_static(b"1")).unwrap();
@@ -150,10 +153,13 @@ fn a_stopped_download_leaves_no_file() {
     let location = place(&test.storage, "data.safetensors");
     storage.publish_bytes(&location, noise(1 << 20).into()).unwrap();
     let error = storage.fetch(&location, &test.scratch(), &|| false).unwrap_err();
-    assert_eq!(error.code(), "stopped");
+    assert_eq!(error.code(), FailureCode::Stopped);
     assert_eq!(fs::read_dir(test.scratch()).unwrap().count(), 0);
     let missing = place(&test.storage, "none");
-    assert_eq!(storage.fetch(&missing, &test.scratch(), &|| true).unwrap_err().code(), "not_found");
+    assert_eq!(
+        storage.fetch(&missing, &test.scratch(), &|| true).unwrap_err().code(),
+        FailureCode::NotFound
+    );
 }
 
 #[test]
@@ -162,12 +168,15 @@ fn other_buckets_prefixes_and_plain_http_are_refused() {
     for uri in
         ["s3://bucket/allowed2/x", "s3://bucket/x", "s3://other/allowed/x", "gs://bucket/allowed"]
     {
-        assert_eq!(test.storage.check_location(uri).unwrap_err().code, "location_not_allowed");
+        assert_eq!(
+            test.storage.check_location(uri).unwrap_err().code,
+            FailureCode::LocationNotAllowed
+        );
     }
     let s3 = S3Config { allow_http: false, ..server.config.clone() };
     let strict = TestStorage::with(&["s3://bucket/allowed/"], s3);
     let error = strict.storage.check_location("s3://bucket/allowed/x").unwrap_err();
-    assert_eq!(error.code, "location_not_allowed");
+    assert_eq!(error.code, FailureCode::LocationNotAllowed);
     assert!(error.detail.contains("allow_http"), "{error}");
 }
 

@@ -37,6 +37,7 @@ use parquet::{
 use super::{IDS, INPUTS, LABELS, MASK, TYPES};
 use crate::{
     artifacts::error::ArtifactError,
+    contract::codes::FailureCode,
     engine::tensors::{Checkpoint, DType, HostTensor, Signature},
     storage::{Location, Storage},
 };
@@ -90,7 +91,7 @@ pub fn check_room(bytes: usize, location: &Location) -> Result<(), ArtifactError
          held there",
         MOST_BYTES >> 30
     );
-    Err(ArtifactError::fault("dataset_too_large", location, detail))
+    Err(ArtifactError::fault(FailureCode::DatasetTooLarge, location, detail))
 }
 
 /// The samples of a local file whose name, in errors, is `location`.
@@ -104,7 +105,11 @@ pub fn open(
     channels: Option<usize>,
 ) -> Result<Checkpoint, ArtifactError> {
     let file = File::open(path).map_err(|error| {
-        ArtifactError::fault("unreadable", location, format!("cannot be opened: {error}"))
+        ArtifactError::fault(
+            FailureCode::Unreadable,
+            location,
+            format!("cannot be opened: {error}"),
+        )
     })?;
     let bytes = AtomicU64::new(MOST_BYTES as u64);
     let budget = Budget { values: MOST_VALUES, page: MOST_OF_A_PAGE, bytes };
@@ -117,7 +122,11 @@ fn guarded<T>(
     read: impl FnOnce() -> Result<T, ArtifactError>,
 ) -> Result<T, ArtifactError> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-        Err(ArtifactError::fault("malformed_parquet", location, "is damaged: it cannot be read"))
+        Err(ArtifactError::fault(
+            FailureCode::MalformedParquet,
+            location,
+            "is damaged: it cannot be read",
+        ))
     })
 }
 
@@ -155,7 +164,11 @@ fn malformed(location: &Location, error: &ParquetError) -> ArtifactError {
     if let ParquetError::External(source) = error
         && let Some(error) = source.downcast_ref::<TooLarge>()
     {
-        return ArtifactError::fault("dataset_too_large", location, error.to_string());
+        return ArtifactError::fault(FailureCode::DatasetTooLarge, location, error.to_string());
     }
-    ArtifactError::fault("malformed_parquet", location, format!("cannot be read: {error}"))
+    ArtifactError::fault(
+        FailureCode::MalformedParquet,
+        location,
+        format!("cannot be read: {error}"),
+    )
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::{IDS, INPUTS, LABELS, MASK, TYPES, integers, is_parquet};
 use crate::{
     artifacts::error::ArtifactError,
+    contract::codes::FailureCode,
     engine::{
         tensors::{Checkpoint, HostTensor, Signature},
         training::cross_entropy::IGNORED,
@@ -29,7 +30,7 @@ pub fn files(storage: &Storage, location: &Location) -> Result<Vec<Location>, Ar
     if shards.is_empty() {
         let detail = "is a folder without Parquet files; give a safetensors or Parquet file, or a \
                       folder of Parquet shards";
-        return Err(ArtifactError::fault("not_found", location, detail));
+        return Err(ArtifactError::fault(FailureCode::NotFound, location, detail));
     }
     check_whole(location, &shards)?;
     Ok(shards)
@@ -62,12 +63,12 @@ fn check_whole(folder: &Location, shards: &[Location]) -> Result<(), ArtifactErr
             "holds the shards of more than one split ({} …); give each split a folder of its own",
             names.join(", ")
         );
-        return Err(ArtifactError::fault("several_splits", folder, detail));
+        return Err(ArtifactError::fault(FailureCode::SeveralSplits, folder, detail));
     }
     let missing = (0..first.of).find(|n| numbered.iter().all(|shard| shard.number != *n));
     if let Some(missing) = missing {
         let detail = format!("shard {missing} of {} is not there", first.of);
-        return Err(ArtifactError::fault("not_found", folder, detail));
+        return Err(ArtifactError::fault(FailureCode::NotFound, folder, detail));
     }
     Ok(())
 }
@@ -115,7 +116,7 @@ pub fn joined(folder: &Location, shards: Vec<Checkpoint>) -> Result<Checkpoint, 
         let tensor = HostTensor::from_bytes(info.dtype, info.shape, bytes);
         tensor.map(|tensor| (name.clone(), tensor)).ok_or_else(|| {
             let detail = format!("the shards do not fit together in {name}");
-            ArtifactError::fault("wrong_shape", folder, detail)
+            ArtifactError::fault(FailureCode::WrongShape, folder, detail)
         })
     });
     tensors.collect()
@@ -157,5 +158,5 @@ fn check_alike(
     }
 
     let detail = "its shards have different columns, or images of different sizes";
-    Err(ArtifactError::fault("wrong_shape", folder, detail))
+    Err(ArtifactError::fault(FailureCode::WrongShape, folder, detail))
 }

@@ -3,6 +3,7 @@
 use super::{DatasetInfo, IDS, INPUTS, LABELS, MASK, TYPES, UNREAD};
 use crate::{
     artifacts::error::ArtifactError,
+    contract::codes::FailureCode,
     engine::tensors::{DType, Signature, TensorInfo},
     storage::Location,
 };
@@ -13,13 +14,13 @@ pub(super) fn check_signature(
 ) -> Result<DatasetInfo, ArtifactError> {
     if let Some(unread) = UNREAD.into_iter().find(|name| signature.contains_key(*name)) {
         let detail = "changes what the network computes, and is not read here; leave it out";
-        return Err(ArtifactError::tensor("unexpected_tensor", location, unread, detail));
+        return Err(ArtifactError::tensor(FailureCode::UnexpectedTensor, location, unread, detail));
     }
 
     let (name, inputs) = match (signature.get(INPUTS), signature.get(IDS)) {
         (Some(_), Some(_)) => {
             return Err(ArtifactError::tensor(
-                "unexpected_tensor",
+                FailureCode::UnexpectedTensor,
                 location,
                 IDS,
                 "stands beside inputs; give one of them",
@@ -29,15 +30,27 @@ pub(super) fn check_signature(
         (None, Some(ids)) => (IDS, ids),
         (None, None) => {
             let detail = "is missing: f32 or u8, one row a sample (or input_ids, i64)";
-            return Err(ArtifactError::tensor("missing_tensor", location, INPUTS, detail));
+            return Err(ArtifactError::tensor(
+                FailureCode::MissingTensor,
+                location,
+                INPUTS,
+                detail,
+            ));
         }
     };
     match (name, inputs.dtype) {
         (IDS, DType::I64) | (INPUTS, DType::F32 | DType::U8) => {}
-        (IDS, _) => return Err(ArtifactError::tensor("wrong_dtype", location, IDS, "must be I64")),
+        (IDS, _) => {
+            return Err(ArtifactError::tensor(
+                FailureCode::WrongDtype,
+                location,
+                IDS,
+                "must be I64",
+            ));
+        }
         _ => {
             return Err(ArtifactError::tensor(
-                "wrong_dtype",
+                FailureCode::WrongDtype,
                 location,
                 INPUTS,
                 "must be F32, or U8 to be scaled by 1/255",
@@ -47,7 +60,7 @@ pub(super) fn check_signature(
 
     let [samples, sample_shape @ ..] = &inputs.shape[..] else {
         let detail = "must be [N, …], one row a sample";
-        return Err(ArtifactError::tensor("wrong_shape", location, name, detail));
+        return Err(ArtifactError::tensor(FailureCode::WrongShape, location, name, detail));
     };
     let labels = signature.get(LABELS);
     match labels {
@@ -56,11 +69,16 @@ pub(super) fn check_signature(
     }
     if *samples == 0 {
         let name = if labels.is_some() { LABELS } else { name };
-        return Err(ArtifactError::tensor("empty_dataset", location, name, "there is no sample"));
+        return Err(ArtifactError::tensor(
+            FailureCode::EmptyDataset,
+            location,
+            name,
+            "there is no sample",
+        ));
     }
     if sample_shape.is_empty() || sample_shape.contains(&0) {
         let detail = format!("has the shape {:?}; a sample needs values", inputs.shape);
-        return Err(ArtifactError::tensor("wrong_shape", location, name, detail));
+        return Err(ArtifactError::tensor(FailureCode::WrongShape, location, name, detail));
     }
     if name == IDS {
         check_ids_signature(signature, location)?;
@@ -82,7 +100,7 @@ fn check_no_labels(signature: &Signature, location: &Location) -> Result<(), Art
     let Some(other) = other else { return Ok(()) };
     let detail = "is not read, and there are no labels; rename it to labels if it is these, or leave it out \
                   if the samples have none";
-    Err(ArtifactError::tensor("unexpected_tensor", location, other, detail))
+    Err(ArtifactError::tensor(FailureCode::UnexpectedTensor, location, other, detail))
 }
 
 /// Labels are one a sample, or beside token ids one a token.
@@ -93,7 +111,12 @@ fn check_labels_signature(
     location: &Location,
 ) -> Result<(), ArtifactError> {
     if labels.dtype != DType::I64 {
-        return Err(ArtifactError::tensor("wrong_dtype", location, LABELS, "must be I64"));
+        return Err(ArtifactError::tensor(
+            FailureCode::WrongDtype,
+            location,
+            LABELS,
+            "must be I64",
+        ));
     }
 
     let is_one_a_token = name == IDS && labels.shape == inputs.shape;
@@ -102,11 +125,11 @@ fn check_labels_signature(
             "must be [N] beside {name} [N, …], or as input_ids for a language model, not {:?}",
             labels.shape
         );
-        return Err(ArtifactError::tensor("wrong_shape", location, LABELS, detail));
+        return Err(ArtifactError::tensor(FailureCode::WrongShape, location, LABELS, detail));
     }
     if labels.shape.first() != inputs.shape.first() {
         let detail = format!("{} labels for {} {name}", labels.shape[0], inputs.shape[0]);
-        return Err(ArtifactError::tensor("wrong_shape", location, LABELS, detail));
+        return Err(ArtifactError::tensor(FailureCode::WrongShape, location, LABELS, detail));
     }
     Ok(())
 }
@@ -115,17 +138,22 @@ fn check_ids_signature(signature: &Signature, location: &Location) -> Result<(),
     let ids = &signature[IDS].shape;
     if ids.len() != 2 {
         let detail = format!("must be [N, S], not {ids:?}");
-        return Err(ArtifactError::tensor("wrong_shape", location, IDS, detail));
+        return Err(ArtifactError::tensor(FailureCode::WrongShape, location, IDS, detail));
     }
 
     for name in [MASK, TYPES] {
         let Some(beside) = signature.get(name) else { continue };
         if beside.dtype != DType::I64 {
-            return Err(ArtifactError::tensor("wrong_dtype", location, name, "must be I64"));
+            return Err(ArtifactError::tensor(
+                FailureCode::WrongDtype,
+                location,
+                name,
+                "must be I64",
+            ));
         }
         if beside.shape != *ids {
             let detail = format!("must be {ids:?} as input_ids are, not {:?}", beside.shape);
-            return Err(ArtifactError::tensor("wrong_shape", location, name, detail));
+            return Err(ArtifactError::tensor(FailureCode::WrongShape, location, name, detail));
         }
     }
 
@@ -152,7 +180,7 @@ mod tests {
                 tensors.iter().map(|(name, t)| ((*name).to_owned(), t.clone())).collect();
             match check_signature(&all.signature(), &location()) {
                 Ok(info) => format!("{:?}", info.sample_shape),
-                Err(error) => error.code().to_owned(),
+                Err(error) => error.code().to_string(),
             }
         };
         let labels = || (LABELS, i64s(&[2], &[0, 1]));

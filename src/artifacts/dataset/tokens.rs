@@ -3,6 +3,7 @@
 use super::{IDS, MASK, TYPES, integers};
 use crate::{
     artifacts::error::ArtifactError,
+    contract::codes::FailureCode,
     engine::{
         network::{
             Token,
@@ -37,7 +38,12 @@ pub(super) fn packed_tokens(
             1 => false,
             _ => {
                 let detail = format!("element {at} is {seen}; it must be 0 or 1");
-                return Err(ArtifactError::tensor("invalid_mask", location, MASK, detail));
+                return Err(ArtifactError::tensor(
+                    FailureCode::InvalidMask,
+                    location,
+                    MASK,
+                    detail,
+                ));
             }
         };
         if masked && id < 0 {
@@ -60,7 +66,7 @@ fn below(
 ) -> Result<u32, ArtifactError> {
     u32::try_from(value).ok().filter(|value| *value < bound).ok_or_else(|| {
         let detail = format!("element {at} is {value}; it must lie between 0 and {}", bound - 1);
-        ArtifactError::tensor("token_out_of_range", location, tensor, detail)
+        ArtifactError::tensor(FailureCode::TokenOutOfRange, location, tensor, detail)
     })
 }
 
@@ -87,9 +93,9 @@ mod tests {
         let found = packed(Some(&mask), Some(&types)).unwrap();
         let typed = (MOST_IDS + 7) as f32;
         assert_eq!(found.f32().as_ref(), [5.0, -1.0, typed, ABSENT]);
-        assert_eq!(code(None, None), "token_out_of_range");
+        assert_eq!(code(None, None), FailureCode::TokenOutOfRange);
         let (odd, too_many) = (i64s(&[2, 2], &[1, 1, 2, 0]), i64s(&[2, 2], &[8, 0, 0, 0]));
-        assert_eq!(code(Some(&odd), None), "invalid_mask");
-        assert_eq!(code(Some(&mask), Some(&too_many)), "token_out_of_range");
+        assert_eq!(code(Some(&odd), None), FailureCode::InvalidMask);
+        assert_eq!(code(Some(&mask), Some(&too_many)), FailureCode::TokenOutOfRange);
     }
 }

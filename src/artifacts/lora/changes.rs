@@ -17,6 +17,7 @@ use kind::{EMBEDDING, Kind, MAGNITUDES};
 use super::{refusal::Refusal, settings::Settings};
 use crate::{
     artifacts::error::ArtifactError,
+    contract::codes::FailureCode,
     engine::{
         network::{
             OUTPUT, is_of_a_task, is_transposed, tensor_of_module, vocabulary_of, wrapper_of,
@@ -92,7 +93,7 @@ impl Reading<'_> {
         let prefix = format!("{wrapper}{PREFIX}");
         if let Some(name) = names.iter().find(|name| !name.starts_with(&prefix)) {
             let detail = format!("does not begin with {PREFIX}");
-            return Err(self.fault("unexpected_tensor", name, detail));
+            return Err(self.fault(FailureCode::UnexpectedTensor, name, detail));
         }
 
         let plain: Vec<&str> = names.iter().map(|name| &name[prefix.len()..]).collect();
@@ -111,7 +112,7 @@ impl Reading<'_> {
 
         if changes.is_empty() {
             let detail = "the adapter holds no tensors";
-            return Err(ArtifactError::fault("empty_trajectory", self.place, detail));
+            return Err(ArtifactError::fault(FailureCode::EmptyTrajectory, self.place, detail));
         }
 
         let untied = self.settle_ties(&mut changes);
@@ -130,7 +131,7 @@ impl Reading<'_> {
                 let stem = name.strip_suffix(end).unwrap_or(name);
                 if !of.iter().any(|a| self.own.contains_key(&format!("{stem}{a}"))) {
                     let detail = "is there without A".to_owned();
-                    return Err(self.fault("unexpected_tensor", name, detail));
+                    return Err(self.fault(FailureCode::UnexpectedTensor, name, detail));
                 }
             }
             Kind::Whole(plain) => {
@@ -189,7 +190,7 @@ impl Reading<'_> {
             }
             None => {
                 let detail = format!("changes {tensor}, which the base does not have");
-                Err(self.fault("unexpected_tensor", name, detail))
+                Err(self.fault(FailureCode::UnexpectedTensor, name, detail))
             }
             Some(found) if is_whole && *own != found.shape => {
                 if self.is_resized(&tensor, own, &found.shape) {
@@ -197,7 +198,7 @@ impl Reading<'_> {
                 }
                 if !is_head {
                     let detail = format!("changes {tensor}, {:?}, by {own:?}", found.shape);
-                    return Err(self.fault("wrong_shape", name, detail));
+                    return Err(self.fault(FailureCode::WrongShape, name, detail));
                 }
                 self.check_task(name)?;
                 Ok((tensor, own.clone()))
@@ -232,18 +233,18 @@ impl Reading<'_> {
         let stem = a.strip_suffix(ends[0]).unwrap_or(a);
         let b = format!("{stem}{}", ends[1]);
         let Some(TensorInfo { shape: second, .. }) = self.own.get(&b) else {
-            return Err(self.fault("missing_tensor", &b, "A is there without B".into()));
+            return Err(self.fault(FailureCode::MissingTensor, &b, "A is there without B".into()));
         };
         let rank = self.settings.rank(module).map_err(self.refused(a))?;
         let ([r, read @ ..], [out, s, kernel @ ..]) = (&self.own[a].shape[..], &second[..]) else {
-            return Err(self.fault("wrong_shape", a, "factors are matrices".into()));
+            return Err(self.fault(FailureCode::WrongShape, a, "factors are matrices".into()));
         };
         if read.is_empty() || kernel.iter().any(|&size| size != 1) {
-            return Err(self.fault("wrong_shape", a, "factors are matrices".into()));
+            return Err(self.fault(FailureCode::WrongShape, a, "factors are matrices".into()));
         }
         if *r != rank || *s != rank {
             let detail = format!("r is {rank}, the factors' is {r} and {s}");
-            return Err(self.fault("wrong_shape", a, detail));
+            return Err(self.fault(FailureCode::WrongShape, a, detail));
         }
 
         let transposed = ends == EMBEDDING || is_transposed(self.config, module);
@@ -258,7 +259,11 @@ impl Reading<'_> {
             }
             None if self.settings.use_dora => {
                 let name = format!("{stem}{}", MAGNITUDES[0]);
-                return Err(self.fault("missing_tensor", &name, "use_dora needs it".into()));
+                return Err(self.fault(
+                    FailureCode::MissingTensor,
+                    &name,
+                    "use_dora needs it".into(),
+                ));
             }
             None => {}
         }
@@ -271,13 +276,13 @@ impl Reading<'_> {
         let shape = &self.own[name].shape;
         let Some(indices) = self.settings.tokens(module) else {
             let detail = "trainable_token_indices does not say which rows these are".to_owned();
-            return Err(self.fault("unexpected_tensor", name, detail));
+            return Err(self.fault(FailureCode::UnexpectedTensor, name, detail));
         };
         let wanted = [&[indices.len()], weight.get(1..).unwrap_or_default()].concat();
         self.same_shape(name, shape, &wanted)?;
         if let Some(row) = indices.iter().find(|row| **row >= weight[0]) {
             let detail = format!("row {row} of {} in trainable_token_indices", weight[0]);
-            return Err(self.fault("wrong_shape", name, detail));
+            return Err(self.fault(FailureCode::WrongShape, name, detail));
         }
         Ok(Rows { values: name.to_owned(), indices })
     }
@@ -291,7 +296,7 @@ impl Reading<'_> {
                     "is a head that the base does not have, of the task_type {other}; only those of \
                      classifiers, SEQ_CLS and TOKEN_CLS, are known: merge the adapter into its base instead"
                 );
-                Err(self.fault("not_implemented", tensor, detail))
+                Err(self.fault(FailureCode::NotImplemented, tensor, detail))
             }
         }
     }
@@ -300,7 +305,7 @@ impl Reading<'_> {
         if own == base {
             return Ok(());
         }
-        Err(self.fault("wrong_shape", name, format!("changes {base:?} by {own:?}")))
+        Err(self.fault(FailureCode::WrongShape, name, format!("changes {base:?} by {own:?}")))
     }
 
     fn refused(&self, name: &str) -> impl Fn(Refusal) -> ArtifactError + use<'_> {
@@ -308,7 +313,7 @@ impl Reading<'_> {
         move |(code, detail)| self.fault(code, &name, detail)
     }
 
-    fn fault(&self, code: &'static str, name: &str, detail: String) -> ArtifactError {
+    fn fault(&self, code: FailureCode, name: &str, detail: String) -> ArtifactError {
         ArtifactError::tensor(code, self.place, name, detail)
     }
 }

@@ -1,8 +1,10 @@
 //! Why an adapter is refused.
 
+use crate::contract::codes::FailureCode;
+
 /// Why settings are refused: the code, and what is wrong.
-pub(super) type Refusal = (&'static str, String);
+pub(super) type Refusal = (FailureCode, String);
 
 pub(super) fn not_implemented(what: &str) -> Refusal {
-    ("not_implemented", format!("{what}; merge the adapter into its base instead"))
+    (FailureCode::NotImplemented, format!("{what}; merge the adapter into its base instead"))
 }

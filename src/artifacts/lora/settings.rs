@@ -3,6 +3,7 @@
 //! Every key of peft's `LoraConfig` is listed. A key that is not listed may change the function, and is
 //! refused by its name, as are the values of listed keys that are known to change it.
 
+use crate::contract::codes::FailureCode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -118,7 +119,7 @@ pub(super) struct Settings {
 }
 
 fn malformed(detail: String) -> Refusal {
-    ("malformed_config", detail)
+    (FailureCode::MalformedConfig, detail)
 }
 
 impl Settings {
@@ -175,7 +176,10 @@ impl Settings {
         };
         let rank = value.as_u64().and_then(|rank| usize::try_from(rank).ok());
         rank.filter(|rank| *rank > 0).ok_or_else(|| {
-            ("malformed_config", format!("rank_pattern: give a whole number above 0, not {value}"))
+            (
+                FailureCode::MalformedConfig,
+                format!("rank_pattern: give a whole number above 0, not {value}"),
+            )
         })
     }
 
@@ -188,7 +192,7 @@ impl Settings {
         let alpha = match by_pattern(self.alpha_pattern.as_ref(), module)? {
             None => self.lora_alpha,
             Some(value) => value.as_f64().ok_or_else(|| {
-                ("malformed_config", format!("alpha_pattern: give a number, not {value}"))
+                (FailureCode::MalformedConfig, format!("alpha_pattern: give a number, not {value}"))
             })?,
         };
         Ok(alpha / if self.use_rslora { rank.sqrt() } else { rank })
@@ -284,14 +288,18 @@ mod tests {
             ("a_setting_of_next_year", json!(null)),
         ] {
             let (code, detail) = read(json!({key: value})).expect_err(key);
-            assert_eq!(code, "not_implemented", "{key}");
+            assert_eq!(code, FailureCode::NotImplemented, "{key}");
             assert!(detail.contains(key), "{key} in {detail}");
         }
         for kind in ["gaussian", "orthogonal", "eva", "mica"] {
             assert!(read(json!({"init_lora_weights": kind})).is_ok(), "{kind}");
         }
         for (key, value) in [("r", json!(0)), ("r", json!("2")), ("lora_alpha", json!(null))] {
-            assert_eq!(read(json!({key: value})).expect_err(key).0, "malformed_config", "{key}");
+            assert_eq!(
+                read(json!({key: value})).expect_err(key).0,
+                FailureCode::MalformedConfig,
+                "{key}"
+            );
         }
     }
 

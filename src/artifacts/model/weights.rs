@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::{file_named, is_adapter, is_pickle, is_pickled_model};
 use crate::{
     artifacts::error::ArtifactError,
+    contract::codes::FailureCode,
     storage::{Blocking, Listing, Location, WeightFiles},
 };
 
@@ -53,12 +54,12 @@ pub(super) fn find(
         let detail = format!(
             "{name:?} {what} never opened; turn it into safetensors with `retune convert {name} DIR`"
         );
-        return Err(ArtifactError::fault("pickle_refused", location, detail));
+        return Err(ArtifactError::fault(FailureCode::PickleRefused, location, detail));
     }
 
     if is_adapter(listing) {
         let detail = "is a PEFT adapter, not a model: it may be a trajectory, after its base";
-        return Err(ArtifactError::fault("not_found", location, detail));
+        return Err(ArtifactError::fault(FailureCode::NotFound, location, detail));
     }
 
     let detail = if location.name().ends_with(".safetensors") {
@@ -68,7 +69,7 @@ pub(super) fn find(
     } else {
         "holds no model: neither model.safetensors nor model.safetensors.index.json is there"
     };
-    Err(ArtifactError::fault("not_found", location, detail))
+    Err(ArtifactError::fault(FailureCode::NotFound, location, detail))
 }
 
 fn read_index(
@@ -83,7 +84,7 @@ fn read_index(
 
     let bytes = storage.read_small(index, INDEX_LIMIT)?;
     let Index { weight_map } = serde_json::from_slice(&bytes)
-        .map_err(|error| ArtifactError::json("malformed_index", index, &bytes, &error))?;
+        .map_err(|error| ArtifactError::json(FailureCode::MalformedIndex, index, &bytes, &error))?;
     let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (tensor, shard) in weight_map {
         if folder.child(&shard).is_err() || !shard.ends_with(".safetensors") {
@@ -91,14 +92,14 @@ fn read_index(
             let detail = format!(
                 "weight_map names {shard:?}; shards must be plain names of .safetensors files"
             );
-            return Err(ArtifactError::fault("malformed_index", index, detail));
+            return Err(ArtifactError::fault(FailureCode::MalformedIndex, index, detail));
         }
         shards.entry(shard).or_default().insert(tensor);
     }
 
     if shards.is_empty() || shards.len() > SHARD_LIMIT {
         let detail = format!("weight_map must name 1 to {SHARD_LIMIT} shards");
-        return Err(ArtifactError::fault("malformed_index", index, detail));
+        return Err(ArtifactError::fault(FailureCode::MalformedIndex, index, detail));
     }
 
     Ok(shards)
@@ -116,7 +117,7 @@ pub(super) fn check_promise<S: AsRef<str>>(
         let name = name.as_ref();
         if !missing.remove(name) {
             let detail = "is in this shard, but the index does not say so";
-            return Err(ArtifactError::tensor("malformed_index", location, name, detail));
+            return Err(ArtifactError::tensor(FailureCode::MalformedIndex, location, name, detail));
         }
     }
 
@@ -124,7 +125,7 @@ pub(super) fn check_promise<S: AsRef<str>>(
         None => Ok(()),
         Some(name) => {
             let detail = "is missing here, where the index promises it";
-            Err(ArtifactError::tensor("missing_tensor", location, name, detail))
+            Err(ArtifactError::tensor(FailureCode::MissingTensor, location, name, detail))
         }
     }
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{Finished, MANIFEST_LIMIT, OutputFile, Standing, pretty};
 use crate::{
     artifacts::error::ArtifactError,
-    contract::manifest::Listing,
+    contract::{codes::FailureCode, manifest::Listing},
     storage::{ATTEMPTS, Attempt, Location, ResultKey, Staged, Storage, StorageError},
 };
 
@@ -66,8 +66,9 @@ pub(super) fn hold(
     storage: &Storage,
     folder: &Location,
 ) -> Result<Finished, ArtifactError> {
-    let text = serde_json::to_vec(&own)
-        .map_err(|error| ArtifactError::fault("unwritable_manifest", folder, error.to_string()))?;
+    let text = serde_json::to_vec(&own).map_err(|error| {
+        ArtifactError::fault(FailureCode::UnwritableManifest, folder, error.to_string())
+    })?;
     for round in 0..ROUNDS {
         let place = place(folder, round)?;
         let created = storage.blocking().publish_bytes(&place, Bytes::from(text.clone()));
@@ -152,6 +153,10 @@ fn read(storage: &Storage, place: &Location) -> Result<Option<Elected>, Artifact
     };
     let elected = serde_json::from_slice(&bytes);
     elected.map(Some).map_err(|error| {
-        ArtifactError::fault("unreadable_result", place, format!("is none of ours: {error}"))
+        ArtifactError::fault(
+            FailureCode::UnreadableResult,
+            place,
+            format!("is none of ours: {error}"),
+        )
     })
 }

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use crate::{
     artifacts::error::ArtifactError,
+    contract::codes::FailureCode,
     engine::tensors::{Checkpoint, DType, HostTensor},
     storage::Location,
 };
@@ -27,7 +28,7 @@ pub fn first_not_finite(checkpoint: &Checkpoint) -> Option<(String, usize)> {
 pub fn check_finite(checkpoint: &Checkpoint, location: &Location) -> Result<(), ArtifactError> {
     let Some((name, position)) = first_not_finite(checkpoint) else { return Ok(()) };
     let detail = format!("element {position} is NaN or infinite; every value must be finite");
-    Err(ArtifactError::tensor("not_finite", location, &name, detail))
+    Err(ArtifactError::tensor(FailureCode::NotFinite, location, &name, detail))
 }
 
 fn position_not_finite(tensor: &HostTensor) -> Option<usize> {

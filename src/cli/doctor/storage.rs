@@ -7,6 +7,7 @@ use super::finding::Finding;
 use crate::{
     cli::open_storage,
     config::Settings,
+    contract::codes::FailureCode,
     storage::{Location, Storage, StorageError},
 };
 
@@ -69,8 +70,8 @@ fn way_out(root: &str, error: &StorageError) -> String {
         _ if root.starts_with("file://") => {
             "make the folder, and let this user write in it".to_owned()
         }
-        "storage_denied" => keys.to_owned(),
-        "not_found" => "make the bucket, or mend its name in storage.roots".to_owned(),
+        FailureCode::StorageDenied => keys.to_owned(),
+        FailureCode::NotFound => "make the bucket, or mend its name in storage.roots".to_owned(),
         _ => format!("look at storage.s3.endpoint and the network; {keys}"),
     }
 }

@@ -1,5 +1,6 @@
 //! Faults of a specification, each with the JSON pointer of the field and what to do about it.
 
+use crate::contract::codes::FailureCode;
 use std::fmt;
 
 use serde::Serialize;
@@ -25,7 +26,7 @@ impl Fault {
 /// only the service does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecError {
-    pub code: &'static str,
+    pub code: FailureCode,
     pub faults: Vec<Fault>,
 }
 
@@ -61,7 +62,7 @@ impl Spec {
     pub fn from_json(value: &Value) -> Result<Self, SpecError> {
         let spec: Self =
             serde_path_to_error::deserialize(Objects(value)).map_err(|error| SpecError {
-                code: "invalid_spec",
+                code: FailureCode::InvalidSpec,
                 faults: vec![Fault::new(pointer_of(error.path()), error.inner().to_string())],
             })?;
         spec.check()?;
@@ -78,7 +79,11 @@ impl Spec {
         self.check_numbers(&mut faults);
         self.check_text(&mut faults);
         self.check_gate(&mut faults);
-        if faults.is_empty() { Ok(()) } else { Err(SpecError { code: "invalid_spec", faults }) }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(SpecError { code: FailureCode::InvalidSpec, faults })
+        }
     }
 
     fn has_train(&self) -> bool {
@@ -106,7 +111,7 @@ impl Spec {
                 "only the service waits for an evaluation; submit the job, or leave this out";
             faults.push(Fault::new("/gate/external", detail));
         }
-        let code = "not_implemented";
+        let code = FailureCode::NotImplemented;
         if faults.is_empty() { Ok(()) } else { Err(SpecError { code, faults }) }
     }
 

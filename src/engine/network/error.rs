@@ -44,8 +44,9 @@ pub enum GraphError {
 }
 
 impl GraphError {
-    /// Stable name of the fault, used in reports and HTTP errors.
-    pub fn code(&self) -> &'static str {
+    /// The kind in short; its stable name is `FailureCode`'s.
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Malformed { .. } => "malformed_config",
             Self::UnknownOp { .. } => "unknown_op",

@@ -33,8 +33,9 @@ pub enum DataFault {
 }
 
 impl DataFault {
-    /// Stable name of the fault, used in reports and HTTP errors.
-    pub fn code(&self) -> &'static str {
+    /// The kind in short; its stable name is `FailureCode`'s.
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Empty | Self::NothingCounted => "empty_dataset",
             Self::SampleShape { .. } => "wrong_input_shape",

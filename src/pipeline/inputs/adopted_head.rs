@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     artifacts::Model,
-    contract::spec::Head,
+    contract::{codes::FailureCode, spec::Head},
     engine::{
         network::{Graph, Naming},
         tensors::Checkpoint,
@@ -80,23 +80,23 @@ pub fn check(graph: &Graph, wanted: Head, adopted: Option<&AdoptedHead>) -> Resu
     if adopted.is_some() && wanted == Head::Keep {
         let detail = "a base has no head of the task, or one of other classes, so that there is none to keep; \
                       \"source\" is what can be done";
-        return Err(refused("no_head", detail));
+        return Err(refused(FailureCode::NoHead, detail));
     }
     if graph.head().is_none() && wanted != Head::Transport {
         let detail = "the network's last node has no parameters: it has no output layer to take or to \
                       keep, only \"transport\" is left";
-        return Err(refused("no_head", detail));
+        return Err(refused(FailureCode::NoHead, detail));
     }
     if graph.head_is_tied() && wanted != Head::Transport {
         let detail = "the output matrix is the embedding, which belongs to the whole network: it can \
                       only be transported";
-        return Err(refused("tied_head", detail));
+        return Err(refused(FailureCode::TiedHead, detail));
     }
 
     Ok(())
 }
 
-fn refused(code: &'static str, detail: &str) -> Failure {
+fn refused(code: FailureCode, detail: &str) -> Failure {
     let pointer = Some("/options/head".to_owned());
     Failure::Input { code, pointer, detail: detail.to_owned() }
 }

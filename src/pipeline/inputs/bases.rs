@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     artifacts::{Access, InputFile, Model, ModelFolder},
-    contract::spec::{Method, Methods, Spec, TrajectoryKind},
+    contract::{
+        codes::FailureCode,
+        spec::{Method, Methods, Spec, TrajectoryKind},
+    },
     engine::{
         network::{Graph, Naming},
         tensors::{Checkpoint, Signature},
@@ -289,7 +292,11 @@ fn between_widths(pointer: &str, different: &Incompatible, what: &str) -> Failur
         "{different}. Between widths only functional, bico and theseus carry over (and gradfix on \
          one of them): {what}"
     );
-    Failure::Input { code: "incompatible_models", pointer: Some(pointer.to_owned()), detail }
+    Failure::Input {
+        code: FailureCode::IncompatibleModels,
+        pointer: Some(pointer.to_owned()),
+        detail,
+    }
 }
 
 fn leads_between_widths(method: Method, spec: &Spec) -> bool {

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{Configured, Inputs, TRAJECTORY};
 use crate::{
     contract::{
+        codes::FailureCode,
         report::Network,
         spec::{Method, Methods, Spec},
     },
@@ -85,7 +86,7 @@ pub fn check_lineage(inputs: &Inputs, spec: &Spec, found: &Diagnosis) -> Result<
     }
     let cosine = found.cosine().unwrap_or(0.0);
     Err(Failure::Input {
-        code: "incompatible_models",
+        code: FailureCode::IncompatibleModels,
         pointer: Some("/target/base".into()),
         detail: format!(
             "the new base is not of the old one's lineage: the cosine of their weight matrices is {cosine:.3}. \
@@ -110,7 +111,7 @@ pub fn check_whole_numbers(base: &Checkpoint, tuned: &Checkpoint) -> Result<(), 
     });
     let Some((name, tensor)) = changed else { return Ok(()) };
     Err(Failure::Input {
-        code: "incompatible_models",
+        code: FailureCode::IncompatibleModels,
         pointer: Some(TRAJECTORY.into()),
         detail: format!(
             "the tensor {name:?} holds whole numbers ({}), and the tuned model has others than the old base: what \
@@ -212,7 +213,10 @@ mod tests {
             else {
                 panic!("{change} is let through")
             };
-            assert_eq!((code, pointer.as_deref()), ("unknown_architecture", Some("/methods")));
+            assert_eq!(
+                (code, pointer.as_deref()),
+                (FailureCode::UnknownArchitecture, Some("/methods"))
+            );
             assert!(detail.contains(word) && detail.contains("only `identity` can be carried"));
             assert!(detail.contains("\"model_type\": \"graph\"") && detail.contains("graph_of.py"));
         }

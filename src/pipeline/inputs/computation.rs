@@ -2,6 +2,7 @@
 
 use super::{Configured, TRAJECTORY};
 use crate::{
+    contract::codes::FailureCode,
     engine::{network::Graph, tensors::Signature},
     pipeline::failure::{self, Failure},
 };
@@ -34,7 +35,7 @@ pub fn check(tuned: Configured<'_>, target: Configured<'_>) -> Result<Option<Str
             difference.detail
         ))),
         Some(difference) => Err(Failure::Input {
-            code: "incompatible_models",
+            code: FailureCode::IncompatibleModels,
             pointer: Some(TRAJECTORY.into()),
             detail: format!(
                 "the tuned model (here) does not compute as the new base (there): {}; their \

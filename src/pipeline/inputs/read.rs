@@ -2,6 +2,7 @@
 
 use crate::{
     artifacts::{Access, ArtifactError, InputFile, Model, ModelFolder, tensors},
+    contract::codes::FailureCode,
     engine::{
         network::{Graph, Input, Naming},
         tensors::Signature,
@@ -51,7 +52,7 @@ fn open(access: Access, place: &Location) -> Result<(Model, Naming), ArtifactErr
     let naming = Naming::of(&model.folder.config, &model.checkpoint.signature());
     if let Some(copy) = naming.untied(&model.checkpoint) {
         let detail = "config.json ties it to the embedding, but their values differ";
-        return Err(ArtifactError::tensor("malformed_config", place, copy, detail));
+        return Err(ArtifactError::tensor(FailureCode::MalformedConfig, place, copy, detail));
     }
     model.checkpoint = naming.read(&model.checkpoint);
     Ok((model, naming))

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     artifacts::ModelFolder,
-    contract::spec::Preprocess,
+    contract::{codes::FailureCode, spec::Preprocess},
     pipeline::failure::{self, Failure},
     storage::Storage,
 };
@@ -47,7 +47,7 @@ impl Stated {
             .read_small(&file.location, FILE_LIMIT)
             .map_err(|error| failure::at(pointer)(error.into()))?;
         let stated: Value = serde_json::from_slice(&bytes).map_err(|error| Failure::Input {
-            code: "malformed_config",
+            code: FailureCode::MalformedConfig,
             pointer: Some(pointer.to_owned()),
             detail: format!("{}: {error}", file.location),
         })?;

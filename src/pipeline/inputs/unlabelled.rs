@@ -5,7 +5,10 @@
 //! nobody can tell from such data.
 
 use crate::{
-    contract::spec::{Labels, Methods, Metric, Spec},
+    contract::{
+        codes::FailureCode,
+        spec::{Labels, Methods, Metric, Spec},
+    },
     pipeline::failure::Failure,
 };
 
@@ -62,7 +65,7 @@ impl Unlabelled {
 }
 
 fn missing(pointer: &str, detail: String) -> Failure {
-    Failure::Input { code: "labels_missing", pointer: Some(pointer.into()), detail }
+    Failure::Input { code: FailureCode::LabelsMissing, pointer: Some(pointer.into()), detail }
 }
 
 #[cfg(test)]
@@ -81,7 +84,7 @@ mod tests {
             spec[name] = value.clone();
         }
         match unlabelled.check(&Spec::from_json(&spec).unwrap()) {
-            Err(Failure::Input { code: "labels_missing", pointer, .. }) => pointer,
+            Err(Failure::Input { code: FailureCode::LabelsMissing, pointer, .. }) => pointer,
             Err(other) => panic!("{other}"),
             Ok(()) => None,
         }

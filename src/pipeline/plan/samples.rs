@@ -3,6 +3,7 @@
 use crate::{
     artifacts::dataset,
     contract::{
+        codes::FailureCode,
         plan::SampleCounts,
         spec::{Alpha, Spec, Step, TrajectoryKind},
     },
@@ -150,7 +151,7 @@ impl Samples {
                 let fault = DataFault::SampleShape { expected, found: found.clone() };
                 let pointer = Some((*pointer).to_owned());
                 let detail = format!("{uri}: {fault}");
-                return Err(Failure::Input { code: fault.code(), pointer, detail });
+                return Err(Failure::Input { code: FailureCode::from(&fault), pointer, detail });
             }
         }
         Ok(())

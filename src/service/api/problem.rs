@@ -12,7 +12,10 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::{
-    contract::spec::{Fault, SpecError},
+    contract::{
+        codes::FailureCode,
+        spec::{Fault, SpecError},
+    },
     pipeline::Failure,
     service::{
         database::{outage::is_passing, quotas::QuotaExceeded},
@@ -227,7 +230,7 @@ impl From<RemovalError> for Problem {
 
 impl From<SpecError> for Problem {
     fn from(error: SpecError) -> Self {
-        Self::invalid(error.code, error.faults)
+        Self::invalid(error.code.name(), error.faults)
     }
 }
 
@@ -237,10 +240,10 @@ impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Input { code, pointer, detail } => {
-                Self::invalid(code, vec![Fault::new(pointer.unwrap_or_default(), detail)])
+                Self::invalid(code.name(), vec![Fault::new(pointer.unwrap_or_default(), detail)])
             }
-            Failure::Internal { code: code @ "storage_unavailable", detail } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+            Failure::Internal { code: code @ FailureCode::StorageUnavailable, detail } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, code.name(), detail)
             }
             Failure::Stopped(_) | Failure::Internal { .. } => Self::internal(failure),
         }
@@ -357,7 +360,7 @@ mod tests {
     #[test]
     fn a_plan_refused_for_its_input_keeps_code_and_pointer() {
         let problem = Problem::from(Failure::Input {
-            code: "missing_tensor",
+            code: FailureCode::MissingTensor,
             pointer: Some("/target/base".into()),
             detail: "fc1.weight is absent".into(),
         });

@@ -17,6 +17,7 @@ use tracing::{Instrument, Span};
 use super::{Worker, heartbeat::Heartbeat, watch::Watch};
 use crate::{
     contract::{
+        codes::FailureCode,
         evaluation::EvaluationRecord,
         spec::{ExternalGate, Spec, SpecError},
     },
@@ -89,7 +90,9 @@ async fn attempt(worker: &Worker, lease: Lease<Claimed>, shutdown: &Cancellation
 
     let finished = match &heartbeat {
         Ok(_) => compute(worker, &lease, spec, &watch, shutdown).await,
-        Err(error) => Err(internal("no_thread", format!("no heartbeat could start: {error}"))),
+        Err(error) => {
+            Err(internal(FailureCode::NoThread, format!("no heartbeat could start: {error}")))
+        }
     };
 
     watch.end();
@@ -124,7 +127,10 @@ async fn compute(
             let _ = done.send(result);
         });
     if let Err(error) = thread {
-        return Err(internal("no_thread", format!("no computing thread could start: {error}")));
+        return Err(internal(
+            FailureCode::NoThread,
+            format!("no computing thread could start: {error}"),
+        ));
     }
 
     let ended = tokio::select! {
@@ -143,13 +149,15 @@ async fn compute(
         }
     };
 
-    ended.unwrap_or_else(|_| Err(internal("crashed", "the computing thread vanished".into())))
+    ended.unwrap_or_else(|_| {
+        Err(internal(FailureCode::Crashed, "the computing thread vanished".into()))
+    })
 }
 
 /// What the external gate says of the result that is staged, if it has said something.
 fn evaluation_of(lease: &Lease<Claimed>) -> Result<Option<EvaluationRecord>, Failure> {
     let said = lease.evaluation.clone().map(serde_json::from_value).transpose();
-    said.map_err(|error| internal("unreadable_evaluation", error.to_string()))
+    said.map_err(|error| internal(FailureCode::UnreadableEvaluation, error.to_string()))
 }
 
 /// How an attempt ended.
@@ -238,9 +246,9 @@ async fn write(worker: &Worker, lease: &Lease<Claimed>, end: &End) -> Result<boo
             return attempts::hand_back(database, lease).await;
         }
         Err(Failure::Input { code, pointer, detail }) => {
-            (job_error(code, detail, pointer.as_deref()), false)
+            (job_error(code.name(), detail, pointer.as_deref()), false)
         }
-        Err(Failure::Internal { code, detail }) => (job_error(code, detail, None), true),
+        Err(Failure::Internal { code, detail }) => (job_error(code.name(), detail, None), true),
     };
 
     let after = attempts::fail(database, lease, &error, may_retry, policy).await?;
@@ -272,14 +280,14 @@ fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-fn internal(code: &'static str, detail: String) -> Failure {
+fn internal(code: FailureCode, detail: String) -> Failure {
     Failure::Internal { code, detail }
 }
 
 /// A specification queued by another version of this program.
 fn unreadable(error: &SpecError) -> JobError {
     let pointer = error.faults.first().map(|fault| &*fault.pointer);
-    job_error(error.code, &error.to_string(), pointer)
+    job_error(error.code.name(), &error.to_string(), pointer)
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
@@ -288,7 +296,10 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message");
-    internal("panicked", format!("the computation stopped on a fault of its own: {said}"))
+    internal(
+        FailureCode::Panicked,
+        format!("the computation stopped on a fault of its own: {said}"),
+    )
 }
 
 #[cfg(test)]

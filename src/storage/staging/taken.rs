@@ -73,6 +73,7 @@ impl<'a> Taken<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::codes::FailureCode;
 
     fn location() -> Location {
         Location::from_uri("memory:///out").unwrap()
@@ -97,6 +98,6 @@ mod tests {
         let place = location();
         let mut pieces = std::iter::once(Ok(Bytes::from_static(b"a")));
         let mut taken = Taken::new(&place, &mut pieces, &|| false);
-        assert_eq!(taken.whole(1).unwrap_err().code(), "stopped");
+        assert_eq!(taken.whole(1).unwrap_err().code(), FailureCode::Stopped);
     }
 }

@@ -1,5 +1,6 @@
 //! Files that announce more than they have.
 
+use retune::contract::codes::FailureCode;
 use std::{io::Write, sync::Arc};
 
 use bytes::Bytes;
@@ -154,7 +155,7 @@ fn repeated(rows: u32) -> Vec<Announced> {
 #[test]
 fn what_is_announced_in_a_few_bytes_is_bounded_before_it_is_read() {
     let test = TestStorage::on_files();
-    let refused = |bytes: Vec<u8>, code: &str| {
+    let refused = |bytes: Vec<u8>, code: FailureCode| {
         assert!(bytes.len() < 200_000, "{} bytes", bytes.len());
         test.write("d.parquet", bytes);
         for error in [read(&test, "d.parquet", None).err(), look(&test, "d.parquet").err()] {
@@ -170,7 +171,7 @@ fn what_is_announced_in_a_few_bytes_is_bounded_before_it_is_read() {
     assert_eq!(read(&test, "d.parquet", None).unwrap().len(), 3);
     assert_eq!(look(&test, "d.parquet").unwrap().sample_shape, [3, 2, 3]);
 
-    let too_large = "dataset_too_large";
+    let too_large = FailureCode::DatasetTooLarge;
     refused(announcing(LISTS, 1, lists(1, MANY)), too_large);
     refused(announcing(LISTS, 1, lists(1, (1 << 20) + 1)), too_large);
     refused(announcing(LISTS, MANY, lists(MANY, 1)), too_large);
@@ -189,7 +190,7 @@ fn what_is_announced_in_a_few_bytes_is_bounded_before_it_is_read() {
     let mut longer = repeated(1);
     longer[0].compression = Compression::GZIP(GzipLevel::default());
     (longer[0].data, longer[0].unpacked) = (gzip(&vec![0; 64 << 20]), Some(9));
-    refused(announcing(IMAGES, 1, longer), "malformed_parquet");
+    refused(announcing(IMAGES, 1, longer), FailureCode::MalformedParquet);
     let error = look(&test, "d.parquet").expect_err("a refusal").to_string();
     assert!(error.contains("longer than its header says"), "{error}");
 }

@@ -1,6 +1,9 @@
 //! Classes that three models name: no row is added to one of another name.
 
-use retune::engine::tensors::{Checkpoint, HostTensor};
+use retune::{
+    contract::codes::FailureCode,
+    engine::tensors::{Checkpoint, HostTensor},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -88,7 +91,7 @@ fn where_no_class_is_shared_the_head_is_the_old_tunings() {
     assert!(report["warnings"].to_string().contains("a, b, c"), "{}", report["warnings"]);
     let (case, mut spec) = self::case([0, 1, 2], other);
     spec["options"]["head"] = json!("keep");
-    assert_eq!(refused(&case, &spec), ("no_head", "/options/head".into()));
+    assert_eq!(refused(&case, &spec), (FailureCode::NoHead, "/options/head".into()));
 }
 
 /// The tuning numbered its classes anew: no difference between its rows and the old base's is an update.

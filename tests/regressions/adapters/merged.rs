@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 use burn::tensor::Device;
 use retune::{
     artifacts::tensors,
+    contract::codes::FailureCode,
     engine::{
         network::{Graph, Input, Naming},
         tensors::{Checkpoint, HostTensor},
@@ -181,7 +182,7 @@ fn settings_that_change_the_function_are_refused_by_name() {
         changed[key] = value;
         case.write("adapter/adapter_config.json", changed.to_string());
         let found = refused(&case, &spec);
-        assert_eq!(found, ("not_implemented", "/source/trajectory".into()), "{key}");
+        assert_eq!(found, (FailureCode::NotImplemented, "/source/trajectory".into()), "{key}");
         let detail = case.plan(&spec).expect_err("it is refused").to_string();
         assert!(detail.contains(key), "{detail}");
     }
@@ -189,7 +190,7 @@ fn settings_that_change_the_function_are_refused_by_name() {
     let mut changed = settings;
     changed["rank_pattern"] = json!({});
     case.write("adapter/adapter_config.json", changed.to_string());
-    assert_eq!(refused(&case, &spec).0, "wrong_shape");
+    assert_eq!(refused(&case, &spec).0, FailureCode::WrongShape);
 }
 
 #[test]
@@ -197,7 +198,7 @@ fn a_pickled_adapter_says_how_to_convert_it() {
     let (case, spec) = case("llama", "patterns");
     let file = case.path("adapter/adapter_model.safetensors");
     fs::rename(&file, file.with_file_name("adapter_model.bin")).expect("our own file");
-    assert_eq!(refused(&case, &spec), ("pickle_refused", "/source/trajectory".into()));
+    assert_eq!(refused(&case, &spec), (FailureCode::PickleRefused, "/source/trajectory".into()));
     let detail = case.plan(&spec).expect_err("it is refused").to_string();
     assert!(detail.contains("retune convert adapter_model.bin"), "{detail}");
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use retune::engine::tensors::HostTensor;
+use retune::{contract::codes::FailureCode, engine::tensors::HostTensor};
 use serde_json::{Value, json};
 
 use super::merged;
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The code, the pointer and the text of a refusal, which plan and run share.
-fn told(case: &Case, spec: &Value) -> (&'static str, String, String) {
+fn told(case: &Case, spec: &Value) -> (FailureCode, String, String) {
     let (code, pointer) = refused(case, spec);
     let text = case.plan(spec).expect_err("it is refused").to_string();
     (code, pointer, text)
@@ -28,7 +28,7 @@ fn an_architecture_that_is_not_known_has_ways_out() {
     let mut spec = spec;
     spec["methods"] = json!(["weight_matching"]);
     let (code, pointer, text) = told(&case, &spec);
-    assert_eq!((code, pointer.as_str()), ("unknown_architecture", "/methods"));
+    assert_eq!((code, pointer.as_str()), (FailureCode::UnknownArchitecture, "/methods"));
     assert!(text.contains("of_next_year") && text.contains("\"model_type\": \"graph\""), "{text}");
 }
 
@@ -41,7 +41,7 @@ fn a_tensor_that_the_model_needs_is_not_to_be_removed() {
     model.insert("model.layers.0.self_attn.k_norm.weight", norm);
     case.put_weights("base", &model);
     let (code, _, text) = told(&case, &spec);
-    assert_eq!(code, "unexpected_tensor");
+    assert_eq!(code, FailureCode::UnexpectedTensor);
     assert!(text.contains("k_norm") && text.contains("names another network"), "{text}");
 }
 
@@ -63,7 +63,7 @@ fn a_tuned_head_that_is_not_supported_is_named() {
     spec["target"]["base"] = json!(case.uri("bare/"));
     spec["methods"] = json!(["weight_matching"]);
     let (code, pointer, text) = told(&case, &spec);
-    assert_eq!((code, pointer.as_str()), ("unknown_architecture", "/methods"));
+    assert_eq!((code, pointer.as_str()), (FailureCode::UnknownArchitecture, "/methods"));
     assert!(text.contains("BertForQuestionAnswering"), "{text}");
 }
 
@@ -74,7 +74,7 @@ fn a_pointer_of_git_lfs_is_called_one() {
         let case = Case::fresh();
         case.write(file, pointer);
         let (code, _, text) = told(&case, &case.spec());
-        assert_eq!(code, "git_lfs_pointer", "{file}");
+        assert_eq!(code, FailureCode::GitLfsPointer, "{file}");
         assert!(text.contains("git lfs pull"), "{text}");
     }
 }

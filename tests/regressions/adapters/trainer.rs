@@ -1,6 +1,6 @@
 //! The model that a Trainer saves beside its `checkpoint-N/`: the end of the tuning.
 
-use retune::engine::tensors::Checkpoint;
+use retune::{contract::codes::FailureCode, engine::tensors::Checkpoint};
 use serde_json::{Value, json};
 
 use super::merged;
@@ -67,7 +67,7 @@ fn a_model_beside_them_that_cannot_be_read_is_not_passed_over() {
     let (case, spec) = best_of_three();
     let weights = case.path("trainer/model.safetensors");
     std::fs::rename(&weights, weights.with_file_name("pytorch_model.bin")).expect("our own file");
-    assert_eq!(refused(&case, &spec), ("pickle_refused", "/source/trajectory".into()));
+    assert_eq!(refused(&case, &spec), (FailureCode::PickleRefused, "/source/trajectory".into()));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use retune::{
         dataset::{self, Reading},
         tensors::InputChanged,
     },
+    contract::codes::FailureCode,
     pipeline::{self, Failure, Phase, Progress, Stop},
 };
 use serde_json::json;
@@ -85,7 +86,7 @@ fn refused(name: &str, how: Change, phase: Phase) -> String {
     spec["methods"] = json!(["identity"]);
     let progress = At { phase, deed: &|| change(&case, name, how), once: Once::new() };
     let done = case.run_with(&spec, &progress);
-    let Err(Failure::Input { code: "input_changed", pointer, detail }) = done else {
+    let Err(Failure::Input { code: FailureCode::InputChanged, pointer, detail }) = done else {
         panic!("{name} {how:?}: {done:?}")
     };
     assert!(detail.contains(name), "{detail}");
@@ -178,7 +179,7 @@ fn a_model_that_is_cut_off_while_it_is_evaluated_is_refused() {
 
     let (model, data) = (case.uri("tuned/"), case.uri("test.safetensors"));
     let done = pipeline::evaluate(access, &model, &data, None, None);
-    let Err(Failure::Input { code: "input_changed", detail, .. }) = done else {
+    let Err(Failure::Input { code: FailureCode::InputChanged, detail, .. }) = done else {
         panic!("{done:?}")
     };
     assert!(detail.contains("tuned/model.safetensors"), "{detail}");

@@ -2,6 +2,7 @@
 
 use retune::{
     artifacts::{Access, tensors},
+    contract::codes::FailureCode,
     engine::tensors::{Checkpoint, DType, HostTensor},
     pipeline::{self, Failure},
 };
@@ -67,7 +68,7 @@ fn case(dtype: DType, value: f32) -> (Case, Value) {
 
 fn refused(case: &Case, spec: &Value) -> String {
     match case.run(spec) {
-        Err(Failure::Input { code: "overflow", detail, .. }) => {
+        Err(Failure::Input { code: FailureCode::Overflow, detail, .. }) => {
             assert!(case.left_under_output().is_empty());
             detail
         }
@@ -140,7 +141,7 @@ fn a_loss_that_is_no_number_is_said_and_no_null() {
     let Err(Failure::Input { code, detail, .. }) = evaluate("large.safetensors") else {
         panic!("it must be refused")
     };
-    assert_eq!(code, "overflow");
+    assert_eq!(code, FailureCode::Overflow);
     assert!(detail.contains("preprocess"), "{detail}");
     // Nor is a model published whose loss on the test split is none.
     let mut spec = case.spec();

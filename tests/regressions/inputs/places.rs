@@ -10,6 +10,7 @@ use nix::{
     unistd::{geteuid, mkfifo},
 };
 use retune::{
+    contract::codes::FailureCode,
     pipeline::{Failure, Phase, Progress, Stop},
     storage::{S3Config, Storage},
 };
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::pipeline::case::Case;
 
-fn refused(found: Result<impl Sized, Failure>) -> (&'static str, String) {
+fn refused(found: Result<impl Sized, Failure>) -> (FailureCode, String) {
     match found {
         Err(Failure::Input { code, pointer, .. }) => (code, pointer.unwrap_or_default()),
         Err(other) => panic!("another failure: {other}"),
@@ -42,7 +43,7 @@ fn a_pipe_by_the_name_of_an_input_holds_nobody_up() {
     ] {
         let case = Case::fresh();
         pipe(&case, name);
-        let expected = ("not_a_file", pointer.to_owned());
+        let expected = (FailureCode::NotAFile, pointer.to_owned());
         assert_eq!(refused(case.plan(&case.spec())), expected, "the plan, {name}");
         assert_eq!(refused(case.run(&case.spec())), expected, "{name}");
     }
@@ -50,13 +51,16 @@ fn a_pipe_by_the_name_of_an_input_holds_nobody_up() {
     let case = Case::fresh();
     fs::rename(case.path("new/model.safetensors"), case.path("new/one.safetensors")).expect("ours");
     pipe(&case, "new/model.safetensors.index.json");
-    assert_eq!(refused(case.run(&case.spec())), ("not_a_file", "/target/base".into()));
+    assert_eq!(refused(case.run(&case.spec())), (FailureCode::NotAFile, "/target/base".into()));
     let case = Case::fresh();
     pipe(&case, "tuned/trajectory.json");
-    assert_eq!(refused(case.run(&case.spec())), ("not_a_file", "/source/trajectory".into()));
+    assert_eq!(
+        refused(case.run(&case.spec())),
+        (FailureCode::NotAFile, "/source/trajectory".into())
+    );
     let case = Case::fresh();
     pipe(&case, "new/vocab.txt");
-    assert_eq!(refused(case.run(&case.spec())).0, "not_a_file");
+    assert_eq!(refused(case.run(&case.spec())).0, FailureCode::NotAFile);
 }
 
 #[test]
@@ -65,7 +69,7 @@ fn data_that_is_a_folder_is_named() {
     fs::create_dir(case.path("folder.safetensors")).expect("our own folder");
     let mut spec = case.spec();
     spec["data"]["train"] = json!(case.uri("folder.safetensors"));
-    assert_eq!(refused(case.run(&spec)), ("not_a_file", "/data/train".into()));
+    assert_eq!(refused(case.run(&spec)), (FailureCode::NotAFile, "/data/train".into()));
 }
 
 #[test]
@@ -74,10 +78,10 @@ fn a_symlink_to_itself_is_named() {
     symlink(case.path("loop"), case.path("loop")).expect("our own folder");
     let mut spec = case.spec();
     spec["target"]["base"] = json!(case.uri("loop"));
-    assert_eq!(refused(case.run(&spec)), ("location_not_allowed", "/target/base".into()));
+    assert_eq!(refused(case.run(&spec)), (FailureCode::LocationNotAllowed, "/target/base".into()));
     let mut spec = case.spec();
     spec["output"] = json!(case.uri("loop/out"));
-    assert_eq!(refused(case.run(&spec)), ("location_not_allowed", "/output".into()));
+    assert_eq!(refused(case.run(&spec)), (FailureCode::LocationNotAllowed, "/output".into()));
 }
 
 /// Hears of no phase after the first.
@@ -95,7 +99,7 @@ impl Progress for NothingComputed {
     }
 }
 
-fn early(case: &Case, spec: &Value) -> (&'static str, String) {
+fn early(case: &Case, spec: &Value) -> (FailureCode, String) {
     refused(case.run_with(spec, &NothingComputed))
 }
 
@@ -106,7 +110,7 @@ fn an_output_that_cannot_be_written_to_is_found_before_anything_is_computed() {
     let mut spec = case.spec();
     for output in ["file", "file/deeper/"] {
         spec["output"] = json!(case.uri(output));
-        assert_eq!(early(&case, &spec), ("not_a_folder", "/output".into()), "{output}");
+        assert_eq!(early(&case, &spec), (FailureCode::NotAFolder, "/output".into()), "{output}");
     }
     if geteuid().is_root() {
         // Root may write everywhere but there.
@@ -124,5 +128,5 @@ fn an_output_that_cannot_be_written_to_is_found_before_anything_is_computed() {
     spec["output"] = json!(case.uri("closed/out/"));
     let found = early(&case, &spec);
     mode(0o755).expect("our own folder");
-    assert_eq!(found, ("storage_denied", "/output".into()));
+    assert_eq!(found, (FailureCode::StorageDenied, "/output".into()));
 }

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     artifacts::{dataset::UNREAD, error::ArtifactError},
+    contract::codes::FailureCode,
     engine::tensors::Checkpoint,
     storage::Location,
 };
@@ -63,7 +64,7 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
                 "has the column {unread}, which changes what the network computes and is not read \
                  here; leave it out"
             );
-            return Err(ArtifactError::fault("unexpected_column", location, detail));
+            return Err(ArtifactError::fault(FailureCode::UnexpectedColumn, location, detail));
         }
 
         if labels.is_none() {
@@ -89,7 +90,7 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
             return Ok(());
         }
         let detail = format!("has no whole numbers in the column {}", column.name());
-        Err(self.fault("wrong_dtype", &detail))
+        Err(self.fault(FailureCode::WrongDtype, &detail))
     }
 
     pub(super) fn read(&self, channels: Option<usize>) -> Result<Checkpoint, ArtifactError> {
@@ -142,7 +143,7 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
              write them as safetensors, which is not held there",
             MOST_BYTES >> 30
         );
-        Err(self.fault("dataset_too_large", &detail))
+        Err(self.fault(FailureCode::DatasetTooLarge, &detail))
     }
 
     pub(super) fn integer(
@@ -162,12 +163,12 @@ impl<'a, R: ChunkReader + Clone + 'static> Columns<'a, R> {
             Some(&Field::UInt(value)) => Ok(value.into()),
             _ => {
                 let detail = format!("row {at} has no whole number in the column {column}");
-                Err(self.fault("wrong_dtype", &detail))
+                Err(self.fault(FailureCode::WrongDtype, &detail))
             }
         }
     }
 
-    pub(super) fn fault(&self, code: &'static str, detail: &str) -> ArtifactError {
+    pub(super) fn fault(&self, code: FailureCode, detail: &str) -> ArtifactError {
         ArtifactError::fault(code, self.location, detail)
     }
 }
@@ -180,7 +181,7 @@ fn named(fields: &[Arc<Type>], names: &[&str]) -> Option<Arc<Type>> {
 fn missing(location: &Location, fields: &[Arc<Type>], what: &str) -> ArtifactError {
     let found: Vec<&str> = fields.iter().map(|field| field.name()).collect();
     let detail = format!("has no column {what}; its columns are {}", found.join(", "));
-    ArtifactError::fault("missing_column", location, detail)
+    ArtifactError::fault(FailureCode::MissingColumn, location, detail)
 }
 
 /// Refuses a file without labels that has other whole numbers, which may be its labels by another name.
@@ -193,7 +194,7 @@ fn check_no_labels(fields: &[Arc<Type>], location: &Location) -> Result<(), Arti
          labels, or leave it out if the samples have none",
         other.name()
     );
-    Err(ArtifactError::fault("missing_column", location, detail))
+    Err(ArtifactError::fault(FailureCode::MissingColumn, location, detail))
 }
 
 fn holds_whole_numbers(column: &Type) -> bool {

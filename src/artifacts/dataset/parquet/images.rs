@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     artifacts::error::ArtifactError,
+    contract::codes::FailureCode,
     engine::tensors::{Checkpoint, DType},
 };
 
@@ -60,11 +61,11 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                         image.width(),
                         image.height()
                     );
-                    return Err(self.fault("wrong_shape", &detail));
+                    return Err(self.fault(FailureCode::WrongShape, &detail));
                 }
                 if wanted.is_none() && channels == 1 && image.color().has_color() {
                     let detail = format!("row {at} is an image in colour, row 0 in grey");
-                    return Err(self.fault("wrong_shape", &detail));
+                    return Err(self.fault(FailureCode::WrongShape, &detail));
                 }
                 set(sample, image, channels);
                 Ok(())
@@ -89,7 +90,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                 "row {at} has no bytes of an image; files beside the Parquet file are not read, so \
                  embed them"
             );
-            self.fault("malformed_image", &detail)
+            self.fault(FailureCode::MalformedImage, &detail)
         })
     }
 
@@ -99,7 +100,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
 
     pub(super) fn no_image(&self, at: usize, error: &image::ImageError) -> ArtifactError {
         let detail = format!("row {at} is no image that can be read (PNG, JPEG, WebP): {error}");
-        self.fault("malformed_image", &detail)
+        self.fault(FailureCode::MalformedImage, &detail)
     }
 }
 

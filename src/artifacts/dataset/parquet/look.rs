@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     artifacts::error::ArtifactError,
+    contract::codes::FailureCode,
     engine::tensors::{DType, Signature, TensorInfo},
 };
 
@@ -56,7 +57,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
         let length = self.longest_list().map_err(|error| malformed(self.location, &error))?;
         let Some(length) = length else {
             let detail = format!("has no list in the column {IDS}");
-            return Err(self.fault("wrong_dtype", &detail));
+            return Err(self.fault(FailureCode::WrongDtype, &detail));
         };
         self.check_length(length, 0)?;
         self.room(ROW + TOKEN * length, self.samples)?;

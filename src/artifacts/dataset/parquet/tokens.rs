@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     artifacts::{dataset::NO_TOKEN, error::ArtifactError},
+    contract::codes::FailureCode,
     engine::{
         tensors::{Checkpoint, DType},
         training::cross_entropy::IGNORED,
@@ -35,7 +36,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
                 }
                 let (found, ids) = (values.len(), sample.len());
                 let detail = format!("row {at} has {found} values of {column} for {ids} input_ids");
-                Err(self.fault("wrong_shape", &detail))
+                Err(self.fault(FailureCode::WrongShape, &detail))
             };
             masks.push(match row_field(&row, &[MASK]) {
                 Some(mask) => of_length(MASK, self.integers(Some(mask), MASK, at)?)?,
@@ -84,7 +85,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
     ) -> Result<Vec<i64>, ArtifactError> {
         let Some(Field::ListInternal(list)) = field else {
             let detail = format!("row {at} has no list in the column {column}");
-            return Err(self.fault("wrong_dtype", &detail));
+            return Err(self.fault(FailureCode::WrongDtype, &detail));
         };
         self.check_length(list.len(), at)?;
         list.elements().iter().map(|field| self.integer(Some(field), column, at)).collect()
@@ -95,7 +96,7 @@ impl<R: ChunkReader + Clone + 'static> Columns<'_, R> {
             return Ok(());
         }
         let detail = format!("row {at} is a list of {length}; {LONGEST_LIST} is the longest");
-        Err(self.fault("dataset_too_large", &detail))
+        Err(self.fault(FailureCode::DatasetTooLarge, &detail))
     }
 }
 

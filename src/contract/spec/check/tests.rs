@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::contract::spec::Labels;
+use crate::contract::{codes::FailureCode, spec::Labels};
 
 fn minimal() -> Value {
     json!({
@@ -11,11 +11,11 @@ fn minimal() -> Value {
     })
 }
 
-fn faults(change: impl FnOnce(&mut Value)) -> Vec<(String, String)> {
+fn faults(change: impl FnOnce(&mut Value)) -> Vec<(String, FailureCode)> {
     let mut value = minimal();
     change(&mut value);
     let error = Spec::from_json(&value).expect_err("the specification is faulty");
-    error.faults.into_iter().map(|f| (f.pointer, error.code.to_owned())).collect()
+    error.faults.into_iter().map(|f| (f.pointer, error.code)).collect()
 }
 
 #[test]
@@ -55,31 +55,31 @@ fn a_callback_is_the_services() {
     assert!(Spec::from_json(&value).unwrap().check_local().is_ok());
     value["callback"] = json!({"url": "https://example.com/"});
     let error = Spec::from_json(&value).unwrap().check_local().unwrap_err();
-    assert_eq!((error.code, &*error.faults[0].pointer), ("not_implemented", "/callback"));
+    assert_eq!((error.code, &*error.faults[0].pointer), (FailureCode::NotImplemented, "/callback"));
 }
 
 #[test]
 fn each_fault_is_named_by_its_pointer() {
-    let one = |pointer: &str, code: &str| vec![(pointer.to_owned(), code.to_owned())];
+    let one = |pointer: &str, code: FailureCode| vec![(pointer.to_owned(), code)];
     assert_eq!(
         faults(|v| v["options"] = json!({"timestep": 3})),
-        one("/options/timestep", "invalid_spec")
+        one("/options/timestep", FailureCode::InvalidSpec)
     );
     assert_eq!(
         faults(|v| v["options"] = json!({"timesteps": 0})),
-        one("/options/timesteps", "invalid_spec")
+        one("/options/timesteps", FailureCode::InvalidSpec)
     );
     assert_eq!(
         faults(|v| v["options"] = json!({"update": {"format": "lora", "rank": 0}})),
-        one("/options/update/rank", "invalid_spec")
+        one("/options/update/rank", FailureCode::InvalidSpec)
     );
     assert_eq!(
         faults(|v| v["options"] = json!({"update": {"format": "lore", "rank": 1}})),
-        one("/options/update/format", "invalid_spec")
+        one("/options/update/format", FailureCode::InvalidSpec)
     );
     assert_eq!(
         faults(|v| v["options"] = json!({"weight_anchor": -1})),
-        one("/options/weight_anchor", "invalid_spec")
+        one("/options/weight_anchor", FailureCode::InvalidSpec)
     );
     for (name, value) in [
         ("samples", json!(0)),
@@ -91,44 +91,50 @@ fn each_fault_is_named_by_its_pointer() {
     ] {
         let selection = |v: &mut Value| v["options"] = json!({"selection": {name: value}});
         let pointer = format!("/options/selection/{name}");
-        assert_eq!(faults(selection), one(&pointer, "invalid_spec"), "{name}");
+        assert_eq!(faults(selection), one(&pointer, FailureCode::InvalidSpec), "{name}");
     }
-    assert_eq!(faults(|v| v["methods"] = json!(["fgmt"])), one("/methods/0", "invalid_spec"));
+    assert_eq!(
+        faults(|v| v["methods"] = json!(["fgmt"])),
+        one("/methods/0", FailureCode::InvalidSpec)
+    );
     assert_eq!(
         faults(|v| v["options"] = json!({"alpha": "by_group"})),
-        one("/options/alpha", "invalid_spec")
+        one("/options/alpha", FailureCode::InvalidSpec)
     );
-    assert_eq!(faults(|v| v["methods"] = json!(["bico"])), one("/methods/0", "invalid_spec"));
+    assert_eq!(
+        faults(|v| v["methods"] = json!(["bico"])),
+        one("/methods/0", FailureCode::InvalidSpec)
+    );
     let masked = |v: &mut Value| {
         v["data"] = json!({"train": "file:///m/train"});
         v["methods"] = json!(["gradfix"]);
         v["options"] = json!({"gradfix_on": "oracle"});
     };
-    assert_eq!(faults(masked), one("/options/gradfix_on", "invalid_spec"));
-    assert_eq!(faults(|v| v["output"] = json!("")), one("/output", "invalid_spec"));
+    assert_eq!(faults(masked), one("/options/gradfix_on", FailureCode::InvalidSpec));
+    assert_eq!(faults(|v| v["output"] = json!("")), one("/output", FailureCode::InvalidSpec));
     assert_eq!(
         faults(|v| v["metadata"] = json!({"a/b": "x\u{0}"})),
-        one("/metadata/a~1b", "invalid_spec")
+        one("/metadata/a~1b", FailureCode::InvalidSpec)
     );
-    assert_eq!(faults(|v| v["gate"] = json!({"min": 0.5})), one("/gate", "invalid_spec"));
+    assert_eq!(faults(|v| v["gate"] = json!({"min": 0.5})), one("/gate", FailureCode::InvalidSpec));
     let gate = |bound: f64| {
         faults(|v| {
             v["data"] = json!({"test": "file:///m/test"});
             v["gate"] = json!({"max_negative_flips": bound});
         })
     };
-    assert_eq!(gate(1.5), one("/gate/max_negative_flips", "invalid_spec"));
-    assert_eq!(gate(-0.1), one("/gate/max_negative_flips", "invalid_spec"));
+    assert_eq!(gate(1.5), one("/gate/max_negative_flips", FailureCode::InvalidSpec));
+    assert_eq!(gate(-0.1), one("/gate/max_negative_flips", FailureCode::InvalidSpec));
     assert_eq!(
         faults(|v| v["callback"] = json!({"url": ""})),
-        one("/callback/url", "invalid_spec")
+        one("/callback/url", FailureCode::InvalidSpec)
     );
     for stop_at in [-0.1, 1.5, 90.0] {
         let trained = |v: &mut Value| {
             v["data"] = json!({"train": "file:///m/train"});
             v["fine_tune"] = json!({"stop_at": stop_at});
         };
-        assert_eq!(faults(trained), one("/fine_tune/stop_at", "invalid_spec"));
+        assert_eq!(faults(trained), one("/fine_tune/stop_at", FailureCode::InvalidSpec));
     }
     for (name, value) in [
         ("learning_rate", json!(0.0)),
@@ -146,10 +152,10 @@ fn each_fault_is_named_by_its_pointer() {
             v["data"] = json!({"train": "file:///m/train"});
             v["fine_tune"] = json!({ name: value });
         };
-        assert_eq!(faults(trained), one(&format!("/fine_tune/{name}"), "invalid_spec"));
+        assert_eq!(faults(trained), one(&format!("/fine_tune/{name}"), FailureCode::InvalidSpec));
     }
     assert_eq!(
         faults(|v| v["fine_tune"] = json!({"epochs": 1, "learning_rate": 0.1})),
-        one("/fine_tune", "invalid_spec")
+        one("/fine_tune", FailureCode::InvalidSpec)
     );
 }

@@ -37,7 +37,7 @@ impl From<ResultError> for Problem {
             ),
             // The roots have been narrowed since it was written.
             ResultError::Storage(StorageError::Location(error)) => {
-                Self::invalid(error.code, vec![Fault::new("/result/uri", error.to_string())])
+                Self::invalid(error.code.name(), vec![Fault::new("/result/uri", error.to_string())])
             }
             ResultError::Damaged(_) | ResultError::Storage(_) => {
                 tracing::error!(%error, "a result cannot be read");

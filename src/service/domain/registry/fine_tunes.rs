@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     contract::{
+        codes::FailureCode,
         ids::{FineTuneAliasMoveId, FineTuneId, FineTuneVersionId, RetuneId, TransferId},
         spec::{Fault, Spec, SpecError},
     },
@@ -246,7 +247,7 @@ impl Template<'_> {
 }
 
 fn invalid(faults: Vec<Fault>) -> SpecError {
-    SpecError { code: "invalid_spec", faults }
+    SpecError { code: FailureCode::InvalidSpec, faults }
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ pub async fn handle(
     JsonBody(NewInboundToken { prefix, poll_seconds }): JsonBody<NewInboundToken>,
 ) -> Result<Response, Problem> {
     state.storage(caller.tenant).check_location(&prefix).map_err(|error| {
-        Problem::invalid(error.code, vec![Fault::new("/prefix", error.to_string())])
+        Problem::invalid(error.code.name(), vec![Fault::new("/prefix", error.to_string())])
     })?;
     if poll_seconds.is_some_and(|seconds| !POLL_SECONDS.contains(&seconds)) {
         let detail = format!("from {} to {}", POLL_SECONDS.start(), POLL_SECONDS.end());

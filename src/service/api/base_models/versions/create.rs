@@ -75,11 +75,11 @@ impl From<ModelFilesError> for Problem {
         let at_uri = |code| Self::invalid(code, vec![Fault::new("/uri", error.to_string())]);
         match &error {
             ModelFilesError::NoModel(..) => at_uri("no_model"),
-            ModelFilesError::Storage(fault) if fault.is_input() => at_uri(fault.code()),
+            ModelFilesError::Storage(fault) if fault.is_input() => at_uri(fault.code().name()),
             ModelFilesError::Storage(fault) => {
                 tracing::warn!(%error, "storage did not answer");
                 let detail = "storage does not answer; try again";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, fault.code(), detail)
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, fault.code().name(), detail)
             }
         }
     }
@@ -121,7 +121,7 @@ pub async fn handle(
     super::super::load(&state, caller.tenant, &name).await?;
     let storage = state.storage(caller.tenant);
     let location = storage.check_location(&new.uri).map_err(|error| {
-        Problem::invalid(error.code, vec![Fault::new("/uri", error.to_string())])
+        Problem::invalid(error.code.name(), vec![Fault::new("/uri", error.to_string())])
     })?;
     let permit =
         state.readings.acquire(caller.tenant).await.ok_or_else(|| Problem::busy("models"))?;
