@@ -15,8 +15,6 @@ mod unlabelled;
 
 use std::ops::ControlFlow;
 
-use serde_json::Value;
-
 use super::{
     device::device,
     failure::{self, Failure},
@@ -35,6 +33,7 @@ use crate::{
 };
 use bases::Bases;
 
+pub use crate::engine::transfer::compatibility::Configured;
 pub use splits::{Splits, longer};
 pub use stated::Stated;
 pub use tuning::same_body;
@@ -42,13 +41,6 @@ pub use unlabelled::Unlabelled;
 
 /// The pointer to what the tuning left.
 pub const TRAJECTORY: &str = "/source/trajectory";
-
-/// A model as its configuration and headers give it.
-#[derive(Clone, Copy)]
-pub struct Configured<'a> {
-    pub config: &'a Value,
-    pub signature: &'a Signature,
-}
 
 /// Everything a transfer computes from.
 pub struct Inputs {

@@ -30,15 +30,29 @@ const ROWS: &str = ". Classes and tokens may differ in number where both models 
 /// Differences named in a message.
 const MAX_NAMED_DIFFERENCES: usize = 3;
 
+/// A model's headers, and what a message calls it.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedSignature<'a> {
+    pub name: &'a str,
+    pub signature: &'a Signature,
+}
+
+/// A model as its `config.json` and its headers give it.
+#[derive(Clone, Copy, Debug)]
+pub struct Configured<'a> {
+    pub config: &'a Value,
+    pub signature: &'a Signature,
+}
+
 /// Names and shapes must agree; dtypes may differ between float types.
 ///
 /// # Errors
 /// The first differences, by tensor.
-pub fn compare(of: (&str, &Signature), than: (&str, &Signature)) -> Result<(), Incompatible> {
+pub fn compare(of: NamedSignature, than: NamedSignature) -> Result<(), Incompatible> {
     let (mut differences, mut hint) = (Vec::new(), "");
-    for (name, info) in of.1 {
-        match than.1.get(name) {
-            None => differences.push(format!("{name} is missing in {}", than.0)),
+    for (name, info) in of.signature {
+        match than.signature.get(name) {
+            None => differences.push(format!("{name} is missing in {}", than.name)),
             Some(other) if other.shape != info.shape => {
                 if !info.shape.is_empty() && info.shape.get(1..) == other.shape.get(1..) {
                     hint = ROWS;
@@ -54,13 +68,13 @@ pub fn compare(of: (&str, &Signature), than: (&str, &Signature)) -> Result<(), I
         }
     }
 
-    let missing = than.1.keys().filter(|name| !of.1.contains_key(*name));
-    differences.extend(missing.map(|name| format!("{name} is missing in {}", of.0)));
+    let missing = than.signature.keys().filter(|name| !of.signature.contains_key(*name));
+    differences.extend(missing.map(|name| format!("{name} is missing in {}", of.name)));
     if differences.is_empty() {
         return Ok(());
     }
 
-    Err(Incompatible { hint, ..Incompatible::new(of.0, than.0, differences) })
+    Err(Incompatible { hint, ..Incompatible::new(of.name, than.name, differences) })
 }
 
 impl Incompatible {
@@ -148,26 +162,26 @@ impl AdoptedHead {
     /// The head that a base lacks; `None` where neither lacks one, and both have the tuned model's classes.
     /// A tensor that belongs to no head is left to [`compare`].
     pub fn find(
-        tuned: (&Value, &Signature),
+        tuned: Configured,
         bases: [&Signature; 2],
         target_config: &Value,
         other: OtherClasses,
     ) -> Option<Self> {
-        let graph = Graph::from_config(tuned.0, tuned.1).ok();
+        let graph = Graph::from_config(tuned.config, tuned.signature).ok();
         let output = graph.as_ref().and_then(Graph::head);
         // Of a network by names nobody knows the head: the modules that only some of the models have are it.
         let is_by_names = graph.as_ref().is_some_and(|graph| graph.by_names().is_some());
-        let own_modules = if is_by_names && modules::may_differ(tuned.0, target_config) {
-            modules::not_of_all([tuned.1, bases[0], bases[1]])
+        let own_modules = if is_by_names && modules::may_differ(tuned.config, target_config) {
+            modules::not_of_all([tuned.signature, bases[0], bases[1]])
         } else {
             BTreeSet::new()
         };
         let classes = match &graph {
-            Some(graph) if is_by_names => named_tensors(graph, tuned.1, Axis::Classes),
+            Some(graph) if is_by_names => named_tensors(graph, tuned.signature, Axis::Classes),
             _ => BTreeSet::new(),
         };
         let of_task = |name: &&String| {
-            is_of_a_task(tuned.0, output, name)
+            is_of_a_task(tuned.config, output, name)
                 || own_modules.contains(*name)
                 || classes.contains(*name)
         };
@@ -176,14 +190,14 @@ impl AdoptedHead {
             bases.map(|base| base.keys().map(|name| layer_of(name)).collect::<BTreeSet<&str>>());
         let lacking = |name: &&String| {
             layers.iter().any(|layers| !layers.contains(layer_of(name)))
-                || bases[0].get(*name).is_some_and(|own| own.shape != tuned.1[*name].shape)
+                || bases[0].get(*name).is_some_and(|own| own.shape != tuned.signature[*name].shape)
         };
 
         let mut tensors: BTreeSet<String> =
-            tuned.1.keys().filter(of_task).filter(lacking).cloned().collect();
+            tuned.signature.keys().filter(of_task).filter(lacking).cloned().collect();
         let of_other_classes = match &graph {
             Some(graph) if other != OtherClasses::default() => {
-                named_tensors(graph, tuned.1, Axis::Classes)
+                named_tensors(graph, tuned.signature, Axis::Classes)
             }
             _ => BTreeSet::new(),
         };
@@ -191,7 +205,7 @@ impl AdoptedHead {
         let left_out: BTreeSet<String> = bases
             .into_iter()
             .flat_map(Signature::keys)
-            .filter(|name| !tuned.1.contains_key(*name))
+            .filter(|name| !tuned.signature.contains_key(*name))
             .filter(of_task)
             .cloned()
             .collect();
@@ -201,7 +215,7 @@ impl AdoptedHead {
             return None;
         }
 
-        let config = with_task_of(tuned.0, target_config);
+        let config = with_task_of(tuned.config, target_config);
         Some(Self { tensors, of_other_classes, other, left_out, config })
     }
 
@@ -269,18 +283,31 @@ mod tests {
         tensors.iter().map(info).collect()
     }
 
+    fn compared(
+        of: &str,
+        own: &Signature,
+        than: &str,
+        other: &Signature,
+    ) -> Result<(), Incompatible> {
+        compare(
+            NamedSignature { name: of, signature: own },
+            NamedSignature { name: than, signature: other },
+        )
+    }
+
+    fn configured<'a>(config: &'a Value, signature: &'a Signature) -> Configured<'a> {
+        Configured { config, signature }
+    }
+
     #[test]
     fn the_first_differences_are_named() {
         let a = model(&[("w", DType::F32, &[2, 3]), ("b", DType::BF16, &[2])]);
         assert_eq!(
-            compare(
-                ("a", &a),
-                ("b", &model(&[("w", DType::F16, &[2, 3]), ("b", DType::F32, &[2])]))
-            ),
+            compared("a", &a, "b", &model(&[("w", DType::F16, &[2, 3]), ("b", DType::F32, &[2])])),
             Ok(())
         );
         let other = model(&[("w", DType::F32, &[3, 2]), ("c", DType::F32, &[2])]);
-        let error = compare(("the source", &a), ("the target", &other)).unwrap_err().to_string();
+        let error = compared("the source", &a, "the target", &other).unwrap_err().to_string();
         assert!(error.contains("w is [2, 3] here and [3, 2] there"), "{error}");
         assert!(
             error.contains("b is missing in the target")
@@ -299,14 +326,15 @@ mod tests {
         let body = ("bert.x.weight", DType::BF16, &[2usize, 2][..]);
         let base = model(&[body, ("cls.bias", DType::F32, &[9])]);
         let tuned = model(&[body, ("classifier.weight", DType::F32, &[2, 2])]);
-        let head = AdoptedHead::find((&task, &tuned), [&base, &base], &config, same).unwrap();
+        let head =
+            AdoptedHead::find(configured(&task, &tuned), [&base, &base], &config, same).unwrap();
         assert_eq!(head.tensors, BTreeSet::from(["classifier.weight".to_owned()]));
         assert_eq!(head.left_out, BTreeSet::from(["cls.bias".to_owned()]));
         assert_eq!(head.config["architectures"][0], "BertForSequenceClassification");
         assert_eq!(head.config["id2label"]["1"], "yes");
         assert_eq!(head.config["vocab_size"], 9, "the body is the base's own");
         let with = head.on_signature(base.clone(), &tuned);
-        assert_eq!(compare(("with", &with), ("tuned", &tuned)), Ok(()));
+        assert_eq!(compared("with", &with, "tuned", &tuned), Ok(()));
         let value = |v: f32, dtype| HostTensor::from_f32_as(dtype, vec![1], vec![v]);
         let pair = |name: &str, v, dtype| (name.to_owned(), value(v, dtype));
         let plain: Checkpoint =
@@ -321,8 +349,14 @@ mod tests {
             [("bert.x.weight", DType::BF16, 1.0), ("classifier.weight", DType::BF16, 3.0)]
         );
         // A head that both have, and a body's tensor that is missing, are no such case.
-        assert_eq!(AdoptedHead::find((&task, &tuned), [&tuned, &tuned], &task, same), None);
+        assert_eq!(
+            AdoptedHead::find(configured(&task, &tuned), [&tuned, &tuned], &task, same),
+            None
+        );
         let deeper = model(&[body, ("bert.y.weight", DType::F32, &[2, 2])]);
-        assert_eq!(AdoptedHead::find((&task, &deeper), [&tuned, &tuned], &task, same), None);
+        assert_eq!(
+            AdoptedHead::find(configured(&task, &deeper), [&tuned, &tuned], &task, same),
+            None
+        );
     }
 }

@@ -104,15 +104,24 @@ pub fn same_numbering(one: &Names, other: &Names) -> bool {
     one == other
 }
 
+/// A model's names of its rows, and its headers.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbered<'a> {
+    pub names: &'a Names,
+    pub signature: &'a Signature,
+}
+
 impl SharedRows {
     /// `None` where the numbering is the same, where no name is shared ([`none_is_shared`]), or where
     /// `tensors` differ in more than their rows. Classes are matched ignoring case.
     pub fn find(
         axis: Axis,
         tensors: BTreeSet<String>,
-        (old_names, old): (&Names, &Signature),
-        (new_names, new): (&Names, &Signature),
+        old: Numbered,
+        new: Numbered,
     ) -> Option<Self> {
+        let Numbered { names: old_names, signature: old } = old;
+        let Numbered { names: new_names, signature: new } = new;
         let first = tensors.first()?;
         let count = |signature: &Signature| signature.get(first)?.shape.first().copied();
         let (of, len) = (count(old)?, count(new)?);
@@ -217,8 +226,9 @@ mod tests {
     }
 
     fn find(old: &[&str], new: &[&str]) -> Option<SharedRows> {
-        let (old, new) = ((&names(old), &head(old.len())), (&names(new), &head(new.len())));
-        SharedRows::find(Axis::Classes, old.1.keys().cloned().collect(), old, new)
+        let old = Numbered { names: &names(old), signature: &head(old.len()) };
+        let new = Numbered { names: &names(new), signature: &head(new.len()) };
+        SharedRows::find(Axis::Classes, old.signature.keys().cloned().collect(), old, new)
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     network::{Graph, OUTPUT, RowsOf, Task, tied_embedding},
     tensors::{Checkpoint, Signature},
-    transfer::compatibility::modules,
+    transfer::compatibility::{Configured, modules},
 };
 
 /// An output matrix of its own, where another of the three models has its embedding in its place.
@@ -20,21 +20,21 @@ pub struct Untied {
 impl Untied {
     /// Whether some of these have an output matrix and the others its embedding; `tuned` is among them and
     /// predicts tokens. What a network by names predicts nobody knows: all three must be of one class.
-    pub fn find(models: [(&Value, &Signature); 3], tuned: (&Value, &Signature)) -> Option<Self> {
-        let graph = Graph::from_config(tuned.0, tuned.1).ok();
+    pub fn find(models: [Configured; 3], tuned: Configured) -> Option<Self> {
+        let graph = Graph::from_config(tuned.config, tuned.signature).ok();
         let may_predict = graph.is_some_and(|graph| match graph.by_names() {
-            Some(_) => models.iter().all(|(config, _)| !modules::may_differ(tuned.0, config)),
+            Some(_) => models.iter().all(|model| !modules::may_differ(tuned.config, model.config)),
             None => graph.task == Task::NextToken,
         });
         if !may_predict {
             return None;
         }
 
-        let own = models.map(|(_, signature)| signature.contains_key(OUTPUT));
-        let embeddings = models.map(|(config, signature)| {
-            tied_embedding(config)
-                .or_else(|| only_table(config, signature))
-                .filter(|name| signature.contains_key(name))
+        let own = models.map(|model| model.signature.contains_key(OUTPUT));
+        let embeddings = models.map(|model| {
+            tied_embedding(model.config)
+                .or_else(|| only_table(model.config, model.signature))
+                .filter(|name| model.signature.contains_key(name))
         });
         let all = own.iter().zip(&embeddings).all(|(own, embedding)| *own || embedding.is_some());
         if !all || !own.contains(&true) {

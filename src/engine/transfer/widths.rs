@@ -11,16 +11,21 @@ use crate::{
     tensors::Signature,
 };
 
-/// A network with the headers of its file, and what to call it.
-pub type Named<'a> = (&'a str, &'a Graph, &'a Signature);
+/// A network with the headers of its file, and what a message calls it.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedNetwork<'a> {
+    pub name: &'a str,
+    pub graph: &'a Graph,
+    pub signature: &'a Signature,
+}
 
 /// Whether `of` and `than` are one network at two widths.
 ///
 /// # Errors
 /// What differs besides channels.
-pub fn compare(of: Named, than: Named) -> Result<(), Incompatible> {
+pub fn compare(of: NamedNetwork, than: NamedNetwork) -> Result<(), Incompatible> {
     let mut differences = wiring(of, than);
-    match Symmetry::derive(than.1, than.2) {
+    match Symmetry::derive(than.graph, than.signature) {
         Ok(symmetry) if differences.is_empty() => differences = shapes(of, than, &symmetry),
         Ok(_) => {}
         Err(error) => differences.push(error.to_string()),
@@ -28,30 +33,30 @@ pub fn compare(of: Named, than: Named) -> Result<(), Incompatible> {
     if differences.is_empty() {
         return Ok(());
     }
-    Err(Incompatible::new(of.0, than.0, differences))
+    Err(Incompatible::new(of.name, than.name, differences))
 }
 
 /// Inputs, task and nodes, but for the number of heads.
-fn wiring(of: Named, than: Named) -> Vec<String> {
+fn wiring(of: NamedNetwork, than: NamedNetwork) -> Vec<String> {
     let mut differences = Vec::new();
-    if of.1.input != than.1.input || of.1.task != than.1.task {
+    if of.graph.input != than.graph.input || of.graph.task != than.graph.task {
         let reads = |graph: &Graph| format!("{:?} for {:?}", graph.input, graph.task);
         differences.push(format!(
             "{} reads {} and {} {}",
-            of.0,
-            reads(of.1),
-            than.0,
-            reads(than.1)
+            of.name,
+            reads(of.graph),
+            than.name,
+            reads(than.graph)
         ));
     }
 
-    if of.1.nodes.len() != than.1.nodes.len() {
-        let (here, there) = (of.1.nodes.len(), than.1.nodes.len());
-        differences.push(format!("{} has {here} nodes and {} {there}", of.0, than.0));
+    if of.graph.nodes.len() != than.graph.nodes.len() {
+        let (here, there) = (of.graph.nodes.len(), than.graph.nodes.len());
+        differences.push(format!("{} has {here} nodes and {} {there}", of.name, than.name));
         return differences;
     }
 
-    let pairs = of.1.nodes.iter().zip(&than.1.nodes);
+    let pairs = of.graph.nodes.iter().zip(&than.graph.nodes);
     let differ =
         pairs.filter(|(a, b)| a.inputs != b.inputs || any_heads(&a.op) != any_heads(&b.op));
     differences
@@ -83,12 +88,12 @@ fn any_heads(op: &Op) -> Op {
 }
 
 /// Axes that differ in length and follow no group.
-fn shapes(of: Named, than: Named, symmetry: &Symmetry) -> Vec<String> {
+fn shapes(of: NamedNetwork, than: NamedNetwork, symmetry: &Symmetry) -> Vec<String> {
     let mut differences = Vec::new();
-    for (_, param) in than.1.params().filter(|(_, param)| param.role == Role::Learned) {
+    for (_, param) in than.graph.params().filter(|(_, param)| param.role == Role::Learned) {
         let name = param.name.as_str();
-        let (Some(here), Some(there)) = (of.2.get(name), than.2.get(name)) else {
-            if of.2.contains_key(name) != than.2.contains_key(name) {
+        let (Some(here), Some(there)) = (of.signature.get(name), than.signature.get(name)) else {
+            if of.signature.contains_key(name) != than.signature.contains_key(name) {
                 differences.push(format!("only one of them has {name}"));
             }
             continue;

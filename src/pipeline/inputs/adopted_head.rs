@@ -36,12 +36,13 @@ impl Headless<'_> {
         let Self { base, old_config, tuning, target, naming } = self;
         let last = tuning.last().clone();
         let signatures = [&*base, &target.checkpoint].map(Checkpoint::signature);
-        let tuned = (&tuning.config, &last.signature());
+        let signature = last.signature();
+        let tuned = Configured { config: &tuning.config, signature: &signature };
         let configs = [old_config, &target.folder.config];
         let other = other_classes(&tuning.config, configs[0], configs[1]);
         let found = AdoptedHead::find(tuned, signatures.each_ref(), configs[1], other);
         let Some(head) = found else { return Ok(None) };
-        is_a_network(Configured { config: &tuning.config, signature: tuned.1 }, &tuning.place)?;
+        is_a_network(tuned, &tuning.place)?;
 
         let bases = [0, 1].map(|i| Configured { config: configs[i], signature: &signatures[i] });
         let notes = notes_on_classes(&head, &tuning.config, bases);

@@ -27,10 +27,10 @@ use crate::{
         tensors::{Checkpoint, Signature},
         transfer::{
             Trajectory,
-            compatibility::{AdoptedHead, Incompatible, compare, prefix::Prefix},
+            compatibility::{AdoptedHead, Incompatible, NamedSignature, compare, prefix::Prefix},
             shared_vocabulary::{SharedRows, tokens::OwnTokens},
             ties::Untied,
-            widths,
+            widths::{self, NamedNetwork},
         },
     },
     pipeline::{
@@ -154,7 +154,8 @@ impl Three {
         let signatures =
             [&self.base, self.tuning.last(), &self.target.checkpoint].map(Checkpoint::signature);
         let configs = [&self.old.config, &self.tuning.config, &self.target.folder.config];
-        let [old, tuned, new] = [0, 1, 2].map(|i| (configs[i], &signatures[i]));
+        let [old, tuned, new] =
+            [0, 1, 2].map(|i| Configured { config: configs[i], signature: &signatures[i] });
         let Some(untied) = Untied::find([old, tuned, new], tuned) else { return };
         self.base = untied.on(&self.base);
         self.old.config = untied.on_config(&self.old.config);
@@ -265,14 +266,19 @@ pub fn at_another_width(
     new: Configured,
 ) -> Result<Option<Graph>, Failure> {
     let [source, target] = ["the source's base", "the target's base"];
-    let Err(different) = compare((source, old.signature), (target, new.signature)) else {
+    let Err(different) = compare(
+        NamedSignature { name: source, signature: old.signature },
+        NamedSignature { name: target, signature: new.signature },
+    ) else {
         return Ok(None);
     };
     let graphs = [old, new].map(|model| Graph::from_config(model.config, model.signature));
     let [Ok(of), Ok(than)] = graphs else {
         return Err(failure::incompatible("/source/base")(different));
     };
-    if widths::compare((source, &of, old.signature), (target, &than, new.signature)).is_err() {
+    let narrow = NamedNetwork { name: source, graph: &of, signature: old.signature };
+    let wide = NamedNetwork { name: target, graph: &than, signature: new.signature };
+    if widths::compare(narrow, wide).is_err() {
         return Err(failure::incompatible("/source/base")(different));
     }
 
@@ -311,9 +317,13 @@ pub fn same_as_tuned(
     target: &Signature,
     across_widths: bool,
 ) -> Result<(), Failure> {
-    let than =
-        if across_widths { ("the source's base", base) } else { ("the target's base", target) };
-    compare(("the tuned model", tuned), than).map_err(failure::incompatible(TRAJECTORY))
+    let than = if across_widths {
+        NamedSignature { name: "the source's base", signature: base }
+    } else {
+        NamedSignature { name: "the target's base", signature: target }
+    };
+    compare(NamedSignature { name: "the tuned model", signature: tuned }, than)
+        .map_err(failure::incompatible(TRAJECTORY))
 }
 
 fn trajectory(job: &Job, base: Checkpoint, mut checkpoints: Vec<Checkpoint>) -> Trajectory {

@@ -13,7 +13,7 @@ use crate::{
         transfer::{
             compatibility::{AdoptedHead, OtherClasses},
             shared_vocabulary::{
-                Axis, Names, SharedRows, named_tensors, none_is_shared, same_numbering,
+                Axis, Names, Numbered, SharedRows, named_tensors, none_is_shared, same_numbering,
                 tokens::{Numbering, OwnTokens},
             },
         },
@@ -186,7 +186,12 @@ pub struct NewBase<'a> {
 pub fn classes(old: OldModels, new: NewBase) -> Option<SharedRows> {
     let [of, than] = [names::labels(old.tuned_config)?, names::labels(&new.folder.config)?];
     let tensors = named_tensors(new.graph, new.signature, Axis::Classes);
-    SharedRows::find(Axis::Classes, tensors, (&of, old.signature), (&than, new.signature))
+    SharedRows::find(
+        Axis::Classes,
+        tensors,
+        Numbered { names: &of, signature: old.signature },
+        Numbered { names: &than, signature: new.signature },
+    )
 }
 
 /// Tokens that the old models number otherwise than the new base, where they were not told apart already
@@ -218,8 +223,12 @@ pub fn vocabulary(
     let than =
         names::vocabulary(storage, &new.folder.other_files).map_err(failure::at("/target/base"))?;
     let (Some((of, old_file)), Some((than, new_file))) = (of, than) else { return Ok(None) };
-    let found =
-        SharedRows::find(Axis::Vocabulary, tensors, (&of, old.signature), (&than, new.signature));
+    let found = SharedRows::find(
+        Axis::Vocabulary,
+        tensors,
+        Numbered { names: &of, signature: old.signature },
+        Numbered { names: &than, signature: new.signature },
+    );
     if found.is_some() {
         files.extend([old_file, new_file]);
     }

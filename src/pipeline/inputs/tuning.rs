@@ -14,7 +14,7 @@ use crate::{
     engine::{
         network::{Graph, is_of_a_task},
         tensors::{Checkpoint, Signature},
-        transfer::compatibility::compare,
+        transfer::compatibility::{NamedSignature, compare},
     },
     pipeline::{
         failure::{self, Failure},
@@ -161,5 +161,9 @@ pub fn same_body(first: Configured, base: &Signature) -> Result<(), Failure> {
         body
     });
     let names = ["the first checkpoint of trajectory.json", "the source's base"];
-    compare((names[0], &own), (names[1], &than)).map_err(failure::incompatible(TRAJECTORY))
+    compare(
+        NamedSignature { name: names[0], signature: &own },
+        NamedSignature { name: names[1], signature: &than },
+    )
+    .map_err(failure::incompatible(TRAJECTORY))
 }

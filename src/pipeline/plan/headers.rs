@@ -46,7 +46,11 @@ impl Models {
         if by_names::is(Configured { config: &tuned_config, signature: &tuned }) {
             (base, target) = (unified(base, &tuned), unified(target, &tuned));
         }
-        let models = [(&old.config, &base), (&folder.config, &target), (&tuned_config, &tuned)];
+        let models = [
+            Configured { config: &old.config, signature: &base },
+            Configured { config: &folder.config, signature: &target },
+            Configured { config: &tuned_config, signature: &tuned },
+        ];
         if let Some(untied) = Untied::find(models, models[2]) {
             (base, target) = (untied.on_signature(base), untied.on_signature(target));
             tuned = untied.on_signature(tuned);
@@ -69,7 +73,7 @@ impl Models {
         }
 
         let other = shared_rows::other_classes(&tuned_config, &old.config, &folder.config);
-        let tuned_model = (&tuned_config, &tuned);
+        let tuned_model = Configured { config: &tuned_config, signature: &tuned };
         let head = AdoptedHead::find(tuned_model, [&base, &target], &folder.config, other);
         if let Some(head) = &head {
             let tuned_model = Configured { config: &tuned_config, signature: &tuned };
