@@ -167,9 +167,14 @@ impl<'a> ResultWriter<'a> {
     ///
     /// # Errors
     /// What keeps the stores from answering; `stopped`.
-    pub fn copy(&mut self, folder: &Location, name: &str) -> Result<(), ArtifactError> {
-        let (local, _) = self.access.fetch(&folder.join(name)?)?;
-        let copy = NewFile { attempt: &self.attempt, name };
+    pub fn copy(&mut self, folder: &Location, file: &OutputFile) -> Result<(), ArtifactError> {
+        let place = folder.join(&file.name)?;
+        let (local, found) = self.access.fetch(&place)?;
+        if found.sha256 != file.sha256 {
+            return Err(StorageError::Changed { location: place.to_string() }.into());
+        }
+
+        let copy = NewFile { attempt: &self.attempt, name: &file.name };
         let written = self.storage.blocking().stage_file(copy, &local.path, self.access.go_on)?;
         self.note(written);
         Ok(())

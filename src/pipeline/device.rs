@@ -7,6 +7,9 @@ use burn::tensor::Device;
 
 use super::failure::Failure;
 
+#[cfg(any(test, feature = "wgpu", feature = "cuda"))]
+mod apart;
+
 /// What `retune device-check` runs under: a driver's compilation of shaders takes seconds.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 const PATIENCE: std::time::Duration = std::time::Duration::from_mins(5);
@@ -57,40 +60,11 @@ fn asked_apart() -> Result<(), String> {
 /// Runs `retune device-check` and says what it said.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn asked_apart() -> Result<(), String> {
-    use std::{
-        process::{Command, Stdio},
-        thread,
-        time::{Duration, Instant},
-    };
-
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     if program.file_stem().is_none_or(|stem| stem != "retune") {
         // A test or a benchmark: there is no such command.
         return crate::engine::training::known_answers::check(&device())
             .map_err(|wrong| wrong.to_string());
     }
-    let child = Command::new(program)
-        .arg("device-check")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = child.map_err(|error| error.to_string())?;
-
-    let until = Instant::now() + PATIENCE;
-    while Instant::now() < until {
-        match child.try_wait().map_err(|error| error.to_string())? {
-            None => thread::sleep(Duration::from_millis(50)),
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => {
-                let said = child.stderr.take().and_then(|said| std::io::read_to_string(said).ok());
-                let said = said.unwrap_or_default();
-                let last = said.trim().lines().last().unwrap_or("it said nothing").to_owned();
-                return Err(format!("its check ended with {status}: {last}"));
-            }
-        }
-    }
-    // It has been given up; whatever became of it.
-    let _ = child.kill();
-    Err(format!("its check did not end within {} s", PATIENCE.as_secs()))
+    apart::ends_well(std::process::Command::new(program).arg("device-check"), PATIENCE)
 }

@@ -7,6 +7,7 @@
 //! removed last, so that an attempt that died anywhere is followed by one that does the same again. What the job's
 //! own gate rejects is concluded at once, and nobody is asked.
 
+use bytes::Bytes;
 use serde_json::json;
 
 use super::{
@@ -24,11 +25,11 @@ use crate::{
     },
     contract::{
         evaluation::EvaluationRecord,
-        manifest::{Manifest, STAGING, files},
+        manifest::{Manifest, OutputFile, STAGING, files},
         outcome::{Outcome, Phase, Verdict},
         report::Report,
     },
-    storage::Location,
+    storage::{Location, StorageError, sha256_of},
 };
 
 /// How a run ended that may have to wait for another program.
@@ -95,6 +96,26 @@ struct Verdicts<'a> {
     evaluation: Option<&'a EvaluationRecord>,
 }
 
+impl Verdicts<'_> {
+    /// A staged file, which has to be what was staged, for that is what was judged.
+    fn read(&self, job: &Job, manifest: &Manifest, name: &str) -> Result<Bytes, Failure> {
+        let place = self.folder.child(name).map_err(|error| publish::unreadable(&error))?;
+        let read = job.storage.blocking().read_small(&place, TEXT_LIMIT);
+        let bytes = read.map_err(|error| publish::unreadable(&error))?;
+        let is_staged = |file: &&OutputFile| file.name == name;
+        if manifest
+            .outputs
+            .iter()
+            .find(is_staged)
+            .is_none_or(|file| file.sha256 != sha256_of(&bytes))
+        {
+            let changed = StorageError::Changed { location: place.to_string() };
+            return Err(failure::at("/output")(changed.into()));
+        }
+        Ok(bytes)
+    }
+}
+
 /// Writes the result that the evaluation makes of the staged one.
 fn write(
     job: &Job,
@@ -104,7 +125,9 @@ fn write(
 ) -> Result<Outcome, Failure> {
     let manifest: Manifest = serde_json::from_value(known.staged.manifest.clone())
         .map_err(|error| publish::unreadable(&error))?;
-    let report = judged(publish::report_of(job, known.folder)?, known.evaluation);
+    let staged = known.read(job, &manifest, files::REPORT)?;
+    let staged = Report::from_json(&staged).map_err(|error| publish::unreadable(&error))?;
+    let report = judged(staged, known.evaluation);
     let verdict = report.verdict.unwrap_or(Verdict::Rejected);
 
     let done = files_of(job, &mut writer, &Files { known, manifest: &manifest, report: &report });
@@ -159,17 +182,11 @@ fn files_of(job: &Job, writer: &mut ResultWriter, of: &Files) -> Result<(), Fail
     });
     for file in kept {
         job.progress.go_on().map_err(Failure::Stopped)?;
-        writer.copy(known.folder, &file.name).map_err(failure::written(job.spec))?;
+        writer.copy(known.folder, file).map_err(failure::written(job.spec))?;
     }
 
     writer.report(&json!(report)).map_err(failure::written(job.spec))?;
-    let place = known.folder.child(files::MODEL_CARD);
-    let place = place.map_err(|error| publish::unreadable(&error))?;
-    let staged_card = job
-        .storage
-        .blocking()
-        .read_small(&place, CARD_LIMIT)
-        .map_err(|error| publish::unreadable(&error))?;
+    let staged_card = known.read(job, manifest, files::MODEL_CARD)?;
     let card = Card {
         name: job.spec.name.clone(),
         source_base: job.spec.source.base.clone(),
@@ -184,5 +201,5 @@ fn files_of(job: &Job, writer: &mut ResultWriter, of: &Files) -> Result<(), Fail
     writer.card(&card).map_err(failure::written(job.spec))
 }
 
-/// A card lists files; a model has thousands at the most.
-const CARD_LIMIT: u64 = 16 << 20;
+/// Bytes of a card or a report: a card lists files, and a model has thousands at the most.
+const TEXT_LIMIT: u64 = 64 << 20;

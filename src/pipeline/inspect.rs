@@ -62,13 +62,19 @@ pub fn evaluate(
     preprocess: Option<&Preprocess>,
     train_uri: Option<&str>,
 ) -> Result<Value, Failure> {
+    let storage = access.storage.watching();
+    let access = Access { storage: &storage, ..access };
     let measured =
         InputChanged::catch(|| measured(access, model_uri, data_uri, preprocess, train_uri));
-    measured.unwrap_or_else(|changed| {
+    let found = measured.unwrap_or_else(|changed| {
         let data = [Some(data_uri), train_uri].into_iter().flatten();
         let fields: Vec<Field> = data.map(|uri| Field { pointer: "/data", uri }).collect();
         Err(failure::lost(&fields, changed))
-    })
+    })?;
+
+    // Figures of a mixture of two models are none.
+    storage.check_unchanged().map_err(|error| failure::at("")(error.into()))?;
+    Ok(found)
 }
 
 fn measured(

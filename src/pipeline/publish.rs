@@ -140,7 +140,7 @@ pub fn standing(job: &Job, output: &Location, standing: Standing) -> Result<Outc
 }
 
 /// The report of a result that stands.
-pub fn report_of(job: &Job, folder: &Location) -> Result<Report, Failure> {
+fn report_of(job: &Job, folder: &Location) -> Result<Report, Failure> {
     let place = folder.child(files::REPORT).map_err(|error| unreadable(&error))?;
     let bytes = job
         .storage

@@ -54,6 +54,22 @@ pub async fn look(storage: &Storage, folder: &Location) -> Result<ModelFiles, Mo
         }
     }
 
+    let Digested { digest, size } = digest(storage, &at, &files).await?;
+    Ok(ModelFiles { digest, size, pinned })
+}
+
+/// All files of a model.
+struct Digested {
+    digest: String,
+    size: u64,
+}
+
+/// Reads files of a folder through. Where one was changed while another was read, they are those of no model.
+async fn digest(
+    storage: &Storage,
+    folder: &Location,
+    files: &[&ObjectInfo],
+) -> Result<Digested, StorageError> {
     let (mut digest, mut size) = (Sha256::new(), 0);
     for file in files {
         let read = storage.digest(&file.location).await?;
@@ -61,7 +77,11 @@ pub async fn look(storage: &Storage, folder: &Location) -> Result<ModelFiles, Mo
         size += read.size;
     }
 
-    Ok(ModelFiles { digest: hex::encode(digest.finalize()), size, pinned })
+    let now = storage.list(folder).await?.files;
+    match files.iter().find(|file| !now.contains(file)) {
+        Some(changed) => Err(StorageError::Changed { location: changed.location.to_string() }),
+        None => Ok(Digested { digest: hex::encode(digest.finalize()), size }),
+    }
 }
 
 /// Whether every shard of an index is there.
@@ -137,6 +157,24 @@ mod tests {
         let renamed =
             look_at(&[("config.json", "{}"), ("model.safetensors", "ab"), ("x.safetensors", "c")]);
         assert_ne!(renamed.await.unwrap().digest, found.digest);
+    }
+
+    #[tokio::test]
+    async fn files_that_change_after_they_were_listed_are_no_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let weights = folder.path().join("model.safetensors");
+        fs::write(&weights, "old").unwrap();
+        let storage = Storage::local(S3Config::default(), tokio::runtime::Handle::current());
+        let place = storage.check_location(folder.path().to_str().unwrap()).unwrap();
+        let listed = storage.list(&place).await.unwrap().files;
+        let files: Vec<&ObjectInfo> = listed.iter().collect();
+        assert_eq!(digest(&storage, &place, &files).await.unwrap().size, 3);
+
+        fs::remove_file(&weights).unwrap();
+        fs::write(&weights, "new").unwrap();
+        let refused = digest(&storage, &place, &files).await.err().unwrap();
+        assert_eq!(refused.code(), "input_changed");
+        assert!(refused.to_string().contains("model.safetensors"), "{refused}");
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 //! refused before anything waits for it.
 
 use std::{
+    ffi::{OsStr, OsString},
     fs::{self, File, Metadata, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
     ops::Range,
@@ -79,19 +80,65 @@ impl Roots {
     /// The folder that a file is to be written to, made where it is missing.
     pub(super) fn hold_parent(&self, location: &Location) -> Result<Held, StorageError> {
         let path = self.check(location)?;
-        let parent = location.parent();
         let folder = path.parent().unwrap_or(Path::new("/"));
-        create_folder(folder).map_err(|error| StorageError::from_folder(&parent, &error))?;
-        let held = self.hold(&parent)?;
+        let Existing { mut held, missing } = self.hold_existing(location.parent(), folder)?;
+        for name in missing {
+            held = held.subfolder(&name)?;
+        }
+
+        let lies = real(&held.handle, folder).map_err(StorageError::io_at(&held.location))?;
+        self.judge(&held.location, &lies)?;
         held.check_folder()?;
         Ok(held)
     }
+
+    /// What there is of a folder, judged with the rest of its path, so that nothing is made outside the roots.
+    fn hold_existing(&self, location: Location, folder: &Path) -> Result<Existing, StorageError> {
+        let mut missing = Vec::new();
+        for existing in folder.ancestors() {
+            match OpenOptions::new().read(true).custom_flags(LOOK.bits()).open(existing) {
+                Ok(handle) => {
+                    let lies = real(&handle, existing).map_err(StorageError::io_at(&location))?;
+                    missing.reverse();
+                    self.judge(&location, &lies.join(missing.iter().collect::<PathBuf>()))?;
+                    return Ok(Existing { held: Held { handle, location }, missing });
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    missing.extend(existing.file_name().map(ToOwned::to_owned));
+                }
+                Err(error) => return Err(StorageError::from_folder(&location, &error)),
+            }
+        }
+        Err(StorageError::NotFound { location: location.to_string() })
+    }
+}
+
+/// The part of a folder that is there, and the names of those that are to be made in it, one in another.
+struct Existing {
+    held: Held,
+    missing: Vec<OsString>,
 }
 
 impl Held {
     /// A path that leads to what was opened, whatever has its name by now. Good as long as this lives.
     pub(super) fn path(&self) -> PathBuf {
         path_of(&self.handle)
+    }
+
+    /// A folder in this one, made where it is missing so that it lasts. A link is followed nowhere.
+    fn subfolder(self, name: &OsStr) -> Result<Self, StorageError> {
+        let path = self.path().join(name);
+        match fs::create_dir(&path) {
+            Ok(()) => self.sync()?,
+            // By somebody else meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(StorageError::from_folder(&self.location, &error)),
+        }
+
+        let flags = LOOK | OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY;
+        let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(&path);
+        let handle = opened.map_err(|error| StorageError::from_folder(&self.location, &error))?;
+        Ok(Self { handle, location: self.location })
     }
 
     fn metadata(&self) -> Result<Metadata, StorageError> {
@@ -190,16 +237,6 @@ impl Held {
         let synced = File::open(self.path()).and_then(|folder| folder.sync_all());
         synced.map_err(StorageError::io_at(&self.location))
     }
-}
-
-/// Makes a folder and those above it, so that they last.
-fn create_folder(folder: &Path) -> io::Result<()> {
-    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
-    fs::create_dir_all(folder)?;
-    for made in missing {
-        File::open(made.parent().unwrap_or(made))?.sync_all()?;
-    }
-    Ok(())
 }
 
 /// A path to what a descriptor of this process stands for.

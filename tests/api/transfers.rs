@@ -143,6 +143,12 @@ async fn bodies_that_cannot_be_read_are_refused() {
     }
     let bare = request(Method::POST, "/v1/transfers", &[], Body::from("{}"));
     app.send(bare).await.problem(415, "unsupported_media_type");
+    for (encoding, is_read) in [("gzip", false), ("identity, br", false), ("Identity", true)] {
+        let headers = [("content-type", "application/json"), ("content-encoding", encoding)];
+        let sent = request(Method::POST, "/v1/transfers", &headers, Body::from("3"));
+        let code = if is_read { "invalid_spec" } else { "unsupported_content_encoding" };
+        app.send(sent).await.problem(if is_read { 422 } else { 415 }, code);
+    }
 }
 
 #[tokio::test]

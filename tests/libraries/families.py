@@ -109,7 +109,8 @@ LLAMA_TARGETS = {
     "head": "score",
 }
 FUSED_MLP = {"rest": ["o_proj", "gate_up_proj", "down_proj"]}
-NEOX = MARKED | {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 0.5}}
+# A quarter of a head, the default, is whole pairs of channels.
+NEOX = MARKED | {"num_attention_heads": 2} | {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 0.5}}
 NEOX_TARGETS = {
     "attention": ["query_key_value"],
     "rest": ["dense", "dense_h_to_4h", "dense_4h_to_h"],
@@ -126,6 +127,8 @@ MODERNBERT_TARGETS = {
 }
 PHI_TARGETS = LLAMA_TARGETS | FUSED_MLP | {"attention": ["qkv_proj"]}
 
+# The library has no classifier of tokens of it.
+NO_TOKENS = {"tokens": False}
 TEXT = [
     Text("bert", t.BertConfig, PLAIN, settings.BERT, types=2, targets=BERT_TARGETS),
     Text(
@@ -186,13 +189,13 @@ TEXT = [
         for name, config, sizes, settings, more in [
             ("qwen3", t.Qwen3Config, HEAD, settings_decoders.QWEN3, {}),
             ("smollm3", t.SmolLM3Config, {"no_rope_layer_interval": 2}, settings_decoders.SMOLLM3, {}),
-            ("olmo2", t.Olmo2Config, {}, settings_decoders.OLMO2, {}),
-            ("olmo3", t.Olmo3Config, GLOBAL_LAST | WINDOW, settings_decoders.OLMO3, {}),
+            ("olmo2", t.Olmo2Config, {}, settings_decoders.OLMO2, NO_TOKENS),
+            ("olmo3", t.Olmo3Config, GLOBAL_LAST | WINDOW, settings_decoders.OLMO3, NO_TOKENS),
             ("gemma", t.GemmaConfig, HEAD, settings_decoders.GEMMA, {}),
             ("gemma2", t.Gemma2Config, HEAD | WINDOW, settings_decoders.GEMMA2, {}),
-            ("gemma3_text", t.Gemma3TextConfig, HEAD | GLOBAL_LAST | WINDOW, settings_decoders.GEMMA3, {}),
+            ("gemma3_text", t.Gemma3TextConfig, HEAD | GLOBAL_LAST | WINDOW, settings_decoders.GEMMA3, NO_TOKENS),
             ("phi3", t.Phi3Config, {}, settings_decoders.PHI3, {"targets": PHI_TARGETS}),
-            ("granite", t.GraniteConfig, GRANITE, settings_decoders.GRANITE, {"classifier": False}),
+            ("granite", t.GraniteConfig, GRANITE, settings_decoders.GRANITE, NO_TOKENS | {"classifier": False}),
             ("glm4", t.Glm4Config, HEAD, settings_decoders.GLM4, {"targets": LLAMA_TARGETS | FUSED_MLP}),
         ]
     ],

@@ -115,6 +115,8 @@ def other_heads(prefix, suffixes):
             "another head",
             {},
             {"architectures": [prefix + suffix]},
+            # A head that is read has a label for every token.
+            words=("architectures", "labels"),
             tasks=CLASSIFIER,
         )
         for suffix in suffixes

@@ -127,3 +127,32 @@ fn a_body_that_was_tuned_alone_leaves_the_bases_heads_behind() {
     assert_eq!(report["head"]["left_out"], json!(["cls.predictions.bias"]));
     assert_eq!(read_json(&folder.join("config.json"))["architectures"][0], "BertModel");
 }
+
+/// The library's own module of a body has no prefix, so that peft finds what an adapter names.
+#[test]
+fn an_adapter_of_a_body_names_the_modules_of_the_body() {
+    let (case, _, mut spec) = case();
+    spec["options"] = json!({"update": {"format": "lora", "rank": WIDTH}});
+    let (_, folder) = case.done(&spec);
+    let adapter = read_json(&folder.join("adapter/adapter_config.json"));
+    let targets = adapter["target_modules"].as_array().expect("targets");
+    assert!(targets.contains(&json!("encoder.layer.0.attention.self.query")), "{targets:?}");
+    let tensors = read_tensors(&folder.join("adapter/adapter_model.safetensors"));
+    for name in tensors.signature().keys() {
+        let module = name.strip_prefix("base_model.model.").expect("peft's prefix");
+        assert!(!module.starts_with("bert."), "{name}");
+    }
+
+    // And the reader here finds the same as a trajectory.
+    spec["source"]["trajectory"] = json!(format!("file://{}/", folder.join("adapter").display()));
+    spec["source"]["base"] = spec["target"]["base"].clone();
+    spec["methods"] = json!(["identity"]);
+    let (_, again) = case.done(&spec);
+    let [first, second] =
+        [folder, again].map(|folder| read_tensors(&folder.join("model.safetensors")));
+    for (name, tensor) in first.iter() {
+        for (a, b) in tensor.f32().iter().zip(second[name].f32().iter()) {
+            assert!((a - b).abs() < 1e-5, "{name}: {a} and {b}");
+        }
+    }
+}

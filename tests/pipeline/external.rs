@@ -2,7 +2,7 @@
 
 use retune::{
     contract::{evaluation::EvaluationRecord, spec::Spec},
-    pipeline::{self, Job, Outcome, Staged, Verdict},
+    pipeline::{self, Failure, Job, Outcome, Staged, Verdict},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -119,4 +119,24 @@ fn what_the_jobs_own_gate_rejects_is_not_put_to_anybody() {
     assert!(path_of(&done.uri).ends_with(format!("out/{}", setting.id)));
     assert!(!setting.case.path(&format!("out/staging/{}", setting.id)).exists());
     assert_eq!(read_json(&path_of(&done.uri).join("report.json")).get("evaluation"), None);
+}
+
+/// What is published is what was judged: a file of the staging place that is another by now is refused.
+#[test]
+fn a_staged_file_that_changed_while_it_was_judged_is_not_published() {
+    for name in ["model.safetensors", "report.json", "README.md"] {
+        let setting = Setting::with_gate(json!({"external": {"name": "judge"}}));
+        let Staged::Waiting(staged) = setting.stage() else { panic!("its own gate passes") };
+        let place = path_of(&staged.uri).join(name);
+        let mut bytes = std::fs::read(&place).unwrap();
+        let last = bytes.len() - 2;
+        bytes[last] ^= 1;
+        std::fs::write(&place, bytes).unwrap();
+
+        let done =
+            setting.job(|job| pipeline::conclude(job, Some(&answer(true)))).expect_err("refused");
+        let Failure::Internal { code: "unreadable_result", .. } = done else { panic!("{done:?}") };
+        let published = setting.case.path(&format!("out/{}/manifest.json", setting.id));
+        assert!(!published.exists(), "{name}");
+    }
 }

@@ -223,7 +223,7 @@ fn a_link_swapped_between_check_and_opening_leads_nowhere() {
     let storage = test.storage.blocking();
     let place = test.storage.check_location(&test.uri("model/x")).unwrap();
     let folder = test.storage.check_location(&test.uri("model")).unwrap();
-    // There from the start: where nothing has the name, a folder is made for what is written.
+    let deeper = test.storage.check_location(&test.uri("model/new/deeper/x")).unwrap();
     symlink("honest", objects.join("model")).unwrap();
     let (mut honest, mut refused) = (0, 0);
     thread::scope(|scope| {
@@ -258,6 +258,7 @@ fn a_link_swapped_between_check_and_opening_leads_nowhere() {
             // Nothing is written outside either.
             let written = folder.child("written").unwrap();
             let _ = storage.publish_bytes(&written, Bytes::from_static(b"y"));
+            let _ = storage.publish_bytes(&deeper, Bytes::from_static(b"y"));
         }
         over.store(true, Ordering::Relaxed);
     });

@@ -8,6 +8,9 @@ use crate::{
     storage::Location,
 };
 
+/// What may have a number for every token: what is read, and what tokenizers write that no network reads.
+const OF_TOKENS: [&str; 6] = [IDS, MASK, TYPES, LABELS, "special_tokens_mask", "word_ids"];
+
 pub(super) fn check_signature(
     signature: &Signature,
     location: &Location,
@@ -157,6 +160,15 @@ fn check_ids_signature(signature: &Signature, location: &Location) -> Result<(),
         }
     }
 
+    let is_unknown = |(name, info): &(&String, &TensorInfo)| {
+        info.dtype == DType::I64 && info.shape == *ids && !OF_TOKENS.contains(&name.as_str())
+    };
+    if let Some((name, _)) = signature.iter().find(is_unknown) {
+        let detail = "has a whole number for every token, as what a network reads beside the ids has, and is \
+                      not read here; leave it out, or give it its name: attention_mask, token_type_ids, labels";
+        return Err(ArtifactError::tensor("unexpected_tensor", location, name, detail));
+    }
+
     Ok(())
 }
 
@@ -193,6 +205,13 @@ mod tests {
             code(&[labels(), ids(), (UNREAD[0], i64s(&[2, 3], &[1; 6]))]),
             "unexpected_tensor"
         );
+        let beside = |name, shape: &[usize]| {
+            let size = shape.iter().product();
+            code(&[labels(), ids(), (name, i64s(shape, &vec![1; size]))])
+        };
+        assert_eq!(beside("segment_ids", &[2, 3]), "unexpected_tensor", "another name of types");
+        assert_eq!(beside("special_tokens_mask", &[2, 3]), "[3]");
+        assert_eq!(beside("idx", &[2]), "[3]");
         assert_eq!(code(&[labels(), (IDS, i64s(&[2], &[0; 2]))]), "wrong_shape");
         let floats = HostTensor::from_f32(vec![2, 3], vec![0.0; 6]);
         assert_eq!(code(&[labels(), (IDS, floats.clone())]), "wrong_dtype");

@@ -26,7 +26,7 @@ use serde_json::Value;
 pub use classifier::{ClassOf, as_classifier};
 pub use listing::{Entry, entries};
 pub use naming::{
-    Naming, OUTPUT, is_of_a_task, is_transposed, module_of_tensor, tensor_of_module,
+    Naming, OUTPUT, body_prefix, is_of_a_task, is_transposed, module_of_tensor, tensor_of_module,
     tied_embedding, vocabulary_of, wrapper_of,
 };
 
@@ -155,14 +155,14 @@ const MODEL_TYPES: [Family; 20] = [
         classifier: ["GPTNeoXForSequenceClassification", "score"],
         names: Names {
             body: "gpt_neox",
-            heads: &["score", "embed_out"],
+            heads: &["score", "classifier", "lm_head"],
             buffers: &[
                 "gpt_neox.layers.#.attention.bias",
                 "gpt_neox.layers.#.attention.masked_bias",
                 "gpt_neox.layers.#.attention.rotary_emb.inv_freq",
                 "gpt_neox.rotary_emb.inv_freq",
             ],
-            tied: None,
+            tied: Some(("gpt_neox.embed_in", false)),
         },
     },
     Family {

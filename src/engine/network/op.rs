@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 pub use named::{ByNames, Named, RowsOf};
 pub use tensors::{Axis, ParamUse, Role};
-pub use values::{FusedOrder, HeadNorms, Llama3Scaling, LongRope, Pair, Position, Rotary, Yarn};
+pub use values::{
+    FullyMasked, FusedOrder, HeadNorms, Llama3Scaling, LongRope, Pair, Position, Rotary, Yarn,
+};
 
 /// What a node computes. Kernel sizes and widths are read from the tensors.
 ///
@@ -166,6 +168,9 @@ pub enum Op {
         /// Scores `s` become `soft_cap · tanh(s / soft_cap)`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         soft_cap: Option<f64>,
+        /// What a position gets all of whose keys are masked.
+        #[serde(default, skip_serializing_if = "FullyMasked::is_zero")]
+        fully_masked: FullyMasked,
     },
     /// `x Φ(x)` by tanh, as GPT-2.
     GeluTanh {},

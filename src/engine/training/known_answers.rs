@@ -142,7 +142,7 @@ fn parameters(signature: &Signature) -> Checkpoint {
 /// Sentences are padded from their sixth position on, now and then.
 fn token(rng: &mut ChaCha8Rng, at: usize) -> Token {
     let masked = at > 4 && rng.random_bool(0.5);
-    Token { id: rng.random_range(0..VOCABULARY as u32), token_type: 0, masked }
+    Token { id: rng.random_range(0..VOCABULARY as u32), token_type: u32::from(at > 2), masked }
 }
 
 #[cfg(test)]

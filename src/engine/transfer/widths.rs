@@ -67,20 +67,29 @@ fn wiring(of: NamedNetwork, than: NamedNetwork) -> Vec<String> {
 /// The op without what follows from its width.
 fn any_heads(op: &Op) -> Op {
     match op.clone() {
-        Op::Attention { causal, mask, rotary, fused, head_norms, window, soft_cap, .. } => {
-            Op::Attention {
-                heads: 1,
-                kv_heads: None,
-                causal,
-                mask,
-                rotary,
-                fused,
-                head_norms,
-                window,
-                scale: None,
-                soft_cap,
-            }
-        }
+        Op::Attention {
+            causal,
+            mask,
+            rotary,
+            fused,
+            head_norms,
+            window,
+            soft_cap,
+            fully_masked,
+            ..
+        } => Op::Attention {
+            heads: 1,
+            kv_heads: None,
+            causal,
+            mask,
+            rotary,
+            fused,
+            head_norms,
+            window,
+            scale: None,
+            soft_cap,
+            fully_masked,
+        },
         // Embeddings times the root of their width.
         Op::Scale { .. } => Op::Scale { factor: 1.0 },
         other => other,

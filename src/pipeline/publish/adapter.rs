@@ -18,7 +18,7 @@ use crate::{
         spec::Update,
     },
     engine::{
-        network::{Op, module_of_tensor},
+        network::{Op, Task, body_prefix, module_of_tensor},
         tensors::{Checkpoint, HostTensor, low_rank::Matrix},
     },
     pipeline::{comparison::Comparison, context::Context},
@@ -43,7 +43,9 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: Update) -> Adapter
     let inputs = context.inputs;
     let (base, model) = (&inputs.target.checkpoint, comparison.model());
     let layers = linear_layers(context);
-    let mut adapter = Building::default();
+    let is_body = inputs.graph.task == Task::Representation;
+    let lacks = is_body.then(|| body_prefix(&inputs.target.folder.config)).flatten();
+    let mut adapter = Building { lacks, ..Building::default() };
     let mut modules: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, _) in model.iter() {
         modules
@@ -134,6 +136,8 @@ const SAVED_BY_TASK: [&str; 2] = ["classifier", "score"];
 
 #[derive(Default)]
 struct Building {
+    /// What names of the library's modules do not begin with, though those of tensors do here.
+    lacks: Option<String>,
     tensors: Checkpoint,
     targets: BTreeSet<String>,
     saved: BTreeSet<String>,
@@ -150,7 +154,7 @@ impl Building {
         let factors = update.truncated(rank);
         let error = update.relative_error(&factors.left, &factors.right);
         self.errors.push(TruncatedTensor { tensor: weight, relative_error: error });
-        let prefix = format!("base_model.model.{}", module_of_tensor(module));
+        let prefix = format!("base_model.model.{}", self.module(module));
 
         // A is [r, in]; B is [out, r], whose columns are the left vectors.
         let a: Vec<f32> = factors.right.iter().flatten().map(|&v| v as f32).collect();
@@ -180,7 +184,7 @@ impl Building {
             let saved: Vec<&str> =
                 modules_above(name).filter(|module| self.is_to_be_saved(module)).collect();
             if let Some(outermost) = saved.last() {
-                let key = format!("base_model.model.{}", module_of_tensor(name));
+                let key = format!("base_model.model.{}", self.module(name));
                 self.tensors.insert(key, tensor.clone());
                 found.insert((*outermost).to_owned());
             }
@@ -206,14 +210,28 @@ impl Building {
         let output = graph.nodes.iter().rfind(|node| node.op.param() == Some(module));
         let weight = model.get(&format!("{module}.weight"));
         if let (Some(output), Some(weight), true) = (output, weight, self.saved.contains(module)) {
-            self.tensors.insert(format!("base_model.model.{}.weight", output.id), weight.clone());
+            self.tensors.insert(
+                format!("base_model.model.{}.weight", self.module(&output.id)),
+                weight.clone(),
+            );
             self.saved.insert(output.id.clone());
         }
     }
 
+    /// What the library calls a module or tensor.
+    fn module(&self, name: &str) -> String {
+        let module = module_of_tensor(name);
+        let bare = self.lacks.as_deref().and_then(|prefix| module.strip_prefix(prefix));
+        bare.map_or(module.clone(), str::to_owned)
+    }
+
+    fn modules(&self, names: &BTreeSet<String>) -> BTreeSet<String> {
+        names.iter().map(|name| self.module(name)).collect()
+    }
+
     fn finish(self, rank: usize, mut config: Value) -> Adapter {
-        config["target_modules"] = json!(modules(&self.targets));
-        config["modules_to_save"] = json!(modules(&self.saved));
+        config["target_modules"] = json!(self.modules(&self.targets));
+        config["modules_to_save"] = json!(self.modules(&self.saved));
         config["bias"] = json!(if self.has_bias { "lora_only" } else { "none" });
         let report = UpdateSummary {
             format: "lora".to_owned(),
@@ -225,11 +243,6 @@ impl Building {
         };
         Adapter { config, tensors: self.tensors, report }
     }
-}
-
-/// The modules of a library by the names that their tensors have.
-fn modules(names: &BTreeSet<String>) -> BTreeSet<String> {
-    names.iter().map(|name| module_of_tensor(name)).collect()
 }
 
 /// The modules that a name is part of, the innermost first.

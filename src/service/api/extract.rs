@@ -1,6 +1,6 @@
 //! What a handler may take from a request, refused as [`Problem`]s instead of axum's plain text.
 //!
-//! [`JsonBody`] reads the body in steps, each with its own code: content type (415), size (413),
+//! [`JsonBody`] reads the body in steps, each with its own code: content type and encoding (415), size (413),
 //! JSON (400), NUL characters (422, `jsonb` cannot hold them), shape (422 with a pointer).
 
 use std::{str::FromStr, time::Duration};
@@ -67,6 +67,15 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Prob
             "send JSON, with content-type: application/json",
         ));
     }
+    if let Some(encoding) = encoding(request.headers()) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_content_encoding",
+            format!(
+                "the body is encoded as {encoding:?}; send it as it is, without content-encoding"
+            ),
+        ));
+    }
 
     let BodyPatience(patience) = request.extensions().get().copied().unwrap_or_default();
     let reading = tokio::time::timeout(patience, Bytes::from_request(request, state));
@@ -102,6 +111,16 @@ fn is_json(headers: &HeaderMap) -> bool {
     let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// What a body is encoded by, if not by nothing (RFC 9110, section 8.4).
+fn encoding(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(header::CONTENT_ENCODING);
+    values
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|coding| String::from_utf8_lossy(coding.trim_ascii()).to_ascii_lowercase())
+        .find(|coding| !coding.is_empty() && coding != "identity")
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, Problem> {

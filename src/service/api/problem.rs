@@ -302,7 +302,7 @@ pub enum BodyRefusals {
     /// `body_too_large`
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(Problem),
-    /// `unsupported_media_type`
+    /// `unsupported_media_type`, `unsupported_content_encoding`
     #[response(status = 415, content_type = "application/problem+json")]
     Unsupported(Problem),
 }

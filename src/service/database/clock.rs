@@ -8,6 +8,9 @@
 //!   that held at the last sign holds for its whole length again: its worker comes back, and the outage costs
 //!   no attempt.
 //! - *Now is earlier.* The clock was set back. Every time that a queue waits for is set back by as much.
+//!
+//! Dates that somebody has set stay what they are, such as when a key expires; so does the day for which a secret
+//! that was replaced goes on.
 
 use std::time::Duration;
 
@@ -111,12 +114,18 @@ async fn set_back(connection: &mut PgConnection, seconds: f64) -> Result<(), sql
         "UPDATE transfers
          SET available_at = available_at - make_interval(secs => $1),
              lease_expires_at = lease_expires_at - make_interval(secs => $1),
-             unreadable_since = unreadable_since - make_interval(secs => $1)
-         WHERE status IN ('queued', 'running', 'cancelling')",
+             unreadable_since = unreadable_since - make_interval(secs => $1),
+             evaluation_deadline = evaluation_deadline - make_interval(secs => $1)
+         WHERE status IN ('queued', 'running', 'cancelling', 'awaiting_evaluation')",
         seconds,
     )
     .execute(&mut *connection)
     .await?;
+
+    // Tenants are served in order of this; whatever began later than now began before everything that follows.
+    sqlx::query!("UPDATE transfers SET started_at = now() WHERE started_at > now()")
+        .execute(&mut *connection)
+        .await?;
 
     sqlx::query!(
         "UPDATE deliveries

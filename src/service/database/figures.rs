@@ -36,7 +36,7 @@ pub struct Waiting {
 }
 
 /// Attempts up to here are counted. An id begins with the time at which its row was written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(Uuid);
 
 /// Rows are counted so long after they were written: by then their transaction has ended, for one that
@@ -51,6 +51,8 @@ pub async fn look(database: &Database, since: Option<Mark>) -> Result<Figures, s
     let transfers = transfers::count_by_status(database).await?;
     let waiting = waiting(database).await?;
     let seen = settled(database).await?;
+    // What was counted before the clock was set back is not counted again.
+    let seen = since.map_or(seen, |since| seen.max(since));
     let attempts = match since {
         Some(since) => attempts(database, since, seen).await?,
         None => HashMap::new(),

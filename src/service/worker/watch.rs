@@ -70,6 +70,11 @@ struct Pace {
 }
 
 impl Pace {
+    /// Whether these words go on with the same count.
+    fn is_followed_by(&self, done: u64, total: u64, unit: &'static str) -> bool {
+        (self.total, self.unit) == (total, unit) && self.done <= done
+    }
+
     /// Seconds left at the pace since the phase's first word.
     fn seconds_left(&self, now: Instant) -> Option<f64> {
         let (since, at_first) = self.first;
@@ -189,8 +194,8 @@ impl Progress for Watch {
 
     fn advance(&self, done: u64, total: u64, unit: &'static str) {
         let mut state = self.lock();
-        // Another unit is another count, with a pace of its own.
-        let pace = state.pace.filter(|pace| pace.unit == unit);
+        // Another unit or total is another count, with a pace of its own, and so is one that begins anew.
+        let pace = state.pace.filter(|pace| pace.is_followed_by(done, total, unit));
         let first = pace.map_or_else(|| (Instant::now(), done), |pace| pace.first);
         state.pace = Some(Pace { done, total, unit, first });
         state.changed = true;
@@ -267,5 +272,24 @@ mod tests {
         // 3 of them took 6 s; 5 are left.
         assert_eq!(pace(5).seconds_left(later), Some(10.0));
         assert_eq!(pace(10).seconds_left(later), Some(0.0));
+    }
+
+    /// As `bico`, which has the order of weight matching made first.
+    #[test]
+    fn a_count_that_begins_anew_has_a_pace_of_its_own() {
+        let begun = Instant::now();
+        let pace = Pace { done: 1, total: 1, unit: "timesteps", first: (begun, 0) };
+        assert!(!pace.is_followed_by(1, 400, "timesteps"), "another total");
+        assert!(!pace.is_followed_by(0, 1, "timesteps"), "from the start");
+        assert!(!pace.is_followed_by(1, 1, "steps"), "another unit");
+        assert!(pace.is_followed_by(1, 1, "timesteps"));
+
+        let watch = fresh();
+        watch.phase(Phase::Aligning);
+        watch.advance(0, 1, "timesteps");
+        watch.advance(1, 1, "timesteps");
+        watch.advance(1, 400, "timesteps");
+        let (report, _) = watch.report();
+        assert_eq!((report.progress, report.seconds_left), (Some((1, 400, "timesteps")), None));
     }
 }

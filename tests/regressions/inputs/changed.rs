@@ -185,6 +185,30 @@ fn a_model_that_is_cut_off_while_it_is_evaluated_is_refused() {
     assert!(detail.contains("tuned/model.safetensors"), "{detail}");
 }
 
+/// Figures of a mixture of two models are none.
+#[test]
+fn a_model_that_is_changed_while_it_is_evaluated_is_refused() {
+    for kind in [Change::InPlace, Change::ByRename] {
+        let case = Case::fresh();
+        let scratch = scratch(&case);
+        let asked = AtomicUsize::new(0);
+        let go_on = || {
+            if asked.fetch_add(1, Ordering::Relaxed) == 4 {
+                change(&case, "tuned/model.safetensors", kind);
+            }
+            true
+        };
+        let access = Access { storage: &case.storage, scratch: &scratch, go_on: &go_on };
+
+        let (model, data) = (case.uri("tuned/"), case.uri("test.safetensors"));
+        let done = pipeline::evaluate(access, &model, &data, None, None);
+        let Err(Failure::Input { code: "input_changed", detail, .. }) = done else {
+            panic!("{done:?}")
+        };
+        assert!(detail.contains("tuned/model.safetensors"), "{detail}");
+    }
+}
+
 #[test]
 fn a_file_that_is_only_read_by_others_is_no_change() {
     let case = Case::fresh();

@@ -1,6 +1,6 @@
 //! A dump of a private cluster, restored into a server that has none of its roles.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use retune::{
     contract::{ids::WorkerId, spec::ExternalGate},
@@ -9,7 +9,7 @@ use retune::{
         database::{
             Database, Readiness, api_keys,
             leases::{self, Claimed},
-            transfers::{self, ListFilter},
+            transfers::{self, Enqueue, ListFilter},
         },
         domain::{
             access::{DEFAULT_TENANT, Role},
@@ -22,7 +22,10 @@ use retune::{
 use serde_json::{Value, json};
 
 use super::server::{BOSS, Server, run};
-use crate::support::{LONG, OVER, Served, enqueue, http, retune};
+use crate::{
+    pipeline::case::Case,
+    support::{LONG, OVER, Process, Served, enqueue, http, retune, within},
+};
 
 /// As dumps are that were made before policies stopped naming a user.
 const OLD_POLICIES: &str = "DO $$ DECLARE t text; BEGIN
@@ -35,8 +38,8 @@ async fn claim(database: &Database, policy: RetryPolicy) -> Option<Lease<Claimed
     leases::claim(database, WorkerId::generate(), policy).await.expect("the database answers")
 }
 
-/// One transfer in every state, and a key.
-async fn fill(database: &Database) {
+/// One transfer in every state, and a key. The one that waits is a job that can be run.
+async fn fill(database: &Database, waiting: &Value) {
     let queue = async || transfers::enqueue(database, enqueue()).await.expect("queued").transfer.id;
     let claimed = async || claim(database, LONG).await.expect("something to do");
 
@@ -65,7 +68,8 @@ async fn fill(database: &Database) {
     queue().await;
     // Whoever ran it has died with the old server.
     claim(database, OVER).await.expect("something to do");
-    queue().await;
+    let real = Enqueue { spec: waiting.clone(), ..enqueue() };
+    transfers::enqueue(database, real).await.expect("queued");
     api_keys::create(database, "key", DEFAULT_TENANT, Role::Admin, None).await.expect("a key");
 }
 
@@ -80,24 +84,40 @@ async fn seen(database: &Database) -> BTreeMap<&'static str, usize> {
     counts
 }
 
+/// A job that runs in a second, and its inputs.
+fn job() -> (Case, Value) {
+    let case = Case::fresh();
+    let mut spec = case.spec();
+    spec["methods"] = json!(["identity"]);
+    (case, spec)
+}
+
+/// A dump of a private cluster, and what its waiting job reads.
+struct Dumped {
+    server: Server,
+    file: PathBuf,
+    case: Case,
+}
+
 /// A dump of a private cluster with a transfer in every state, of today's form or of the old one.
-async fn dump(old: bool) -> (Server, std::path::PathBuf) {
+async fn dump(old: bool) -> Dumped {
+    let (case, waiting) = job();
     let server = Server::private().await;
     let url = server.url("app", "postgres");
     let database = Database::connect_to(&url, 4).await.expect("the server answers");
     database.migrate().await.expect("the schema");
-    Box::pin(fill(&database)).await;
+    Box::pin(fill(&database, &waiting)).await;
     assert_eq!(seen(&database).await.len(), Status::ALL.len());
     database.pool.close().await;
     if old {
         run(&url, OLD_POLICIES).await;
     }
     let file = server.dump("app", "postgres").await;
-    (server, file)
+    Dumped { server, file, case }
 }
 
-/// What begins with a restored database: the service is ready, tenants read and write, workers claim.
-async fn goes_on(url: &str) {
+/// What begins with a restored database: the service is ready, tenants read and write, a worker runs what waited.
+async fn goes_on(url: &str, case: &Case) {
     let database = Database::connect_to(url, 4).await.expect("the server answers");
     let readiness = database.is_ready().await.expect("it answers");
     assert!(matches!(readiness, Readiness::Rights(_)), "before the start: {readiness:?}");
@@ -126,46 +146,69 @@ async fn goes_on(url: &str) {
         .collect();
     assert_eq!(found.len(), 2, "what waited and what was running when the dump was made");
     assert_eq!(claim(&database, LONG).await.map(|lease| lease.transfer), None);
-    assert!(attempts::hand_back(&database, &found[0]).await.expect("recorded"));
+    for lease in &found {
+        assert!(attempts::hand_back(&database, lease).await.expect("recorded"));
+    }
     let added = transfers::enqueue(&database, enqueue()).await.expect("a tenant writes").transfer;
     assert_eq!(added.status, Status::Queued);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = retune();
+    command
+        .args(["work", "--data-dir"])
+        .arg(folder.path())
+        .env("RETUNE_STORAGE_ROOTS", case.folder.path())
+        .env("DATABASE_URL", url);
+    let _worker = Process::start(&mut command);
+    let base = case.uri("new/");
+    let ended = within("what waited has been run", || async {
+        let status: String = sqlx::query_scalar(
+            "SELECT status::text FROM transfers WHERE spec->'target'->>'base' = $1",
+        )
+        .bind(&base)
+        .fetch_one(&database.pool)
+        .await
+        .expect("the job is there");
+        ["succeeded", "failed"].contains(&status.as_str()).then_some(status)
+    });
+    assert_eq!(ended.await, "succeeded");
     database.pool.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dump_restored_by_a_superuser_goes_on() {
-    let (_old, file) = Box::pin(dump(false)).await;
+    let dumped = Box::pin(dump(false)).await;
     let server = Server::foreign().await;
     let url = server.database("restored", BOSS).await;
-    let complaints = server.restore(BOSS, "restored", &file).await;
+    let complaints = server.restore(BOSS, "restored", &dumped.file).await;
     assert!(complaints.contains("role \"retune_tenant\" does not exist"), "{complaints}");
-    goes_on(&url).await;
+    goes_on(&url, &dumped.case).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dump_of_before_restored_by_a_superuser_goes_on() {
-    let (_old, file) = Box::pin(dump(true)).await;
+    let dumped = Box::pin(dump(true)).await;
     let server = Server::foreign().await;
     let url = server.database("restored", BOSS).await;
-    let complaints = server.restore(BOSS, "restored", &file).await;
+    let complaints = server.restore(BOSS, "restored", &dumped.file).await;
     assert!(complaints.contains("role \"app\" does not exist"), "{complaints}");
-    goes_on(&url).await;
+    goes_on(&url, &dumped.case).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dump_restored_by_an_ordinary_owner_goes_on() {
-    let (_old, file) = Box::pin(dump(true)).await;
+    let dumped = Box::pin(dump(true)).await;
     let server = Server::foreign().await;
     run(&server.url(BOSS, "postgres"), "CREATE ROLE plain LOGIN").await;
     let url = server.database("restored", "plain").await;
-    server.restore("plain", "restored", &file).await;
-    goes_on(&url).await;
+    server.restore("plain", "restored", &dumped.file).await;
+    goes_on(&url, &dumped.case).await;
 }
 
 /// `--no-owner --no-privileges` is what hosted databases ask for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dump_of_today_without_owners_is_restored_without_a_complaint() {
-    let (old, _) = Box::pin(dump(false)).await;
+    let old = Box::pin(dump(false)).await.server;
     let file = old.folder.join("bare.sql");
     let mut command = old.tool("pg_dump", "app", "postgres");
     let done = command.args(["--no-owner", "--no-privileges", "-f"]).arg(&file).output().await;
@@ -189,7 +232,7 @@ async fn an_ordinary_owner_dumps_everything() {
     let url = server.database("service", "plain").await;
     let database = Database::connect_to(&url, 4).await.expect("the server answers");
     database.migrate().await.expect("the schema");
-    Box::pin(fill(&database)).await;
+    Box::pin(fill(&database, &job().1)).await;
     let before = seen(&database).await;
 
     let file = server.folder.join("own.sql");

@@ -158,3 +158,107 @@ async fn a_lost_sign_of_life_is_written_again() {
         .expect("a count");
     assert_eq!(signs, 1);
 }
+
+/// Of every time that is stored it is decided what becomes of it when the clock is set back.
+#[tokio::test]
+async fn every_time_is_set_back_or_is_a_record() {
+    /// What has happened, what somebody has set, and what is worth no more than what is shown of it.
+    const KEPT: [&str; 34] = [
+        "api_keys.created_at",
+        "api_keys.expires_at",
+        "api_keys.revoked_at",
+        "arrivals.created_at",
+        "arrivals.finished_at",
+        "attempts.began_at",
+        "attempts.ended_at",
+        "audit_events.created_at",
+        "base_model_alias_moves.moved_at",
+        "base_model_aliases.moved_at",
+        "base_model_versions.created_at",
+        "base_model_versions.retires_at",
+        "base_models.created_at",
+        "base_models.updated_at",
+        "deliveries.created_at",
+        "deliveries.finished_at",
+        "deliveries.last_attempt_at",
+        "events.created_at",
+        "fine_tune_alias_moves.moved_at",
+        "fine_tune_aliases.moved_at",
+        "fine_tune_versions.created_at",
+        "fine_tunes.created_at",
+        "fine_tunes.updated_at",
+        "inbound_tokens.created_at",
+        "inbound_tokens.last_used_at",
+        "tenants.created_at",
+        "tenants.previous_callback_secret_until",
+        "transfers.created_at",
+        "transfers.estimated_finish",
+        "transfers.evaluated_at",
+        "transfers.finished_at",
+        "webhook_endpoints.created_at",
+        "webhook_endpoints.previous_secret_until",
+        "webhook_endpoints.updated_at",
+    ];
+    const OF_A_RETUNE: [&str; 3] =
+        ["retunes.created_at", "retunes.finished_at", "retunes.started_at"];
+    const OTHERS: [&str; 2] = ["service_clock.seen_at", "workers.started_at"];
+    let source = include_str!("../../../src/service/database/clock.rs");
+
+    let test = TestDatabase::fresh().await;
+    let columns: Vec<(String, String)> = sqlx::query_as(
+        "SELECT table_name::text, column_name::text FROM information_schema.columns
+         WHERE table_schema = current_schema() AND data_type LIKE 'timestamp%'
+           AND table_name <> '_sqlx_migrations'",
+    )
+    .fetch_all(&test.database.pool)
+    .await
+    .expect("the columns");
+    assert!(columns.len() > KEPT.len());
+
+    for (table, column) in columns {
+        let name = format!("{table}.{column}");
+        let is_kept = KEPT.iter().chain(&OF_A_RETUNE).chain(&OTHERS).any(|kept| **kept == name);
+        let update = source
+            .split("UPDATE ")
+            .skip(1)
+            .find(|update| update.starts_with(&table) && update.contains(&format!("{column} = ")));
+        assert!(is_kept || update.is_some(), "{name} is neither set back nor a record");
+    }
+}
+
+#[tokio::test]
+async fn who_judges_has_no_longer_than_was_granted() {
+    let test = TestDatabase::fresh().await;
+    test.queued(3).await;
+    let waiting = "
+        UPDATE service_clock SET seen_at = clock_timestamp() + interval '1 hour';
+        UPDATE transfers SET status = 'awaiting_evaluation', staged_uri = 'file:///x/',
+            started_at = now(), evaluation_deadline = now() + interval '2 hours'";
+    execute(&test, waiting).await;
+    clock::tick(&test.database, POLICY.lease).await.expect("a sign of life");
+    let left: f64 = sqlx::query_scalar(
+        "SELECT extract(epoch FROM evaluation_deadline - now())::double precision FROM transfers",
+    )
+    .fetch_one(&test.database.pool)
+    .await
+    .expect("a time");
+    assert!((3500.0..=3600.0).contains(&left), "{left}");
+}
+
+/// Tenants take turns in order of what was started last; what a clock said that was ahead is no turn to come.
+#[tokio::test]
+async fn nobody_is_served_later_because_the_clock_was_ahead() {
+    let test = TestDatabase::fresh().await;
+    test.queued(3).await;
+    claim(&test).await.expect("something to do");
+    let ahead = "
+        UPDATE service_clock SET seen_at = clock_timestamp() + interval '1 hour';
+        UPDATE transfers SET started_at = started_at + interval '1 hour'";
+    execute(&test, ahead).await;
+    clock::tick(&test.database, POLICY.lease).await.expect("a sign of life");
+    let ahead: i64 = sqlx::query_scalar("SELECT count(*) FROM transfers WHERE started_at > now()")
+        .fetch_one(&test.database.pool)
+        .await
+        .expect("a count");
+    assert_eq!(ahead, 0);
+}

@@ -6,7 +6,11 @@ use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 use super::{activation::BurnActivation, layers::soft_capped, rotary::Angles, tokens::norm_along};
 use crate::{
     execution::weights::Weights,
-    network::{Inputs, op::FusedOrder, program::layer::Attention},
+    network::{
+        Inputs,
+        op::{FullyMasked, FusedOrder},
+        program::layer::Attention,
+    },
 };
 
 /// Added to the score of a position that is not attended to. It is far below any score, yet finite,
@@ -88,7 +92,16 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
 
     let padded = ids.clone().lower_elem(0.0).float() * AWAY;
     scores = scores + padded.reshape([batch, 1, 1, length]);
-    let attended = softmax(scores, 3).matmul(values) * sight.sees_something(ids);
+    let sees = sight.sees_something(ids);
+    let of_the_blind = match layer.fully_masked {
+        FullyMasked::Zero => None,
+        FullyMasked::Mean => Some(values.clone().mean_dim(2) * (1.0 - sees.clone())),
+    };
+
+    let mut attended = softmax(scores, 3).matmul(values) * sees;
+    if let Some(mean) = of_the_blind {
+        attended = attended + mean;
+    }
     attended.swap_dims(1, 2).reshape([batch, length, width])
 }
 
@@ -140,8 +153,7 @@ impl Sight {
         Tensor::from_data(data, device)
     }
 
-    /// `[B, 1, S, 1]`: 0 at a query that no key may be seen from, else 1. `PyTorch` (since 2.5) attends to
-    /// nothing there.
+    /// `[B, 1, S, 1]`: 0 at a query that no key may be seen from, else 1.
     fn sees_something(&self, ids: Tensor<2>) -> Tensor<4> {
         let [batch, length] = ids.dims();
         let present = ids.greater_equal_elem(0.0).float();
@@ -188,6 +200,7 @@ mod tests {
             window: None,
             scale: 1.0,
             soft_cap: None,
+            fully_masked: FullyMasked::Zero,
         }
     }
 
@@ -218,6 +231,9 @@ mod tests {
         let near = Attention { window: Some(1), ..layer(true) };
         close(attention(&near, operands(&[5.0, 6.0])), [4.0, 4.0, 8.0, 8.0]);
         close(attention(&near, operands(&[5.0, -1.0])), [4.0, 4.0, 0.0, 0.0]);
+        // As transformers' eager attention, whose scores are then all the least number.
+        let evenly = Attention { fully_masked: FullyMasked::Mean, ..near };
+        close(attention(&evenly, operands(&[5.0, -1.0])), [4.0, 4.0, 6.0, 6.0]);
         // The score ln 3 becomes ln 2 by a factor.
         let scaled = Attention { scale: 2f64.ln() / 3f64.ln(), ..layer(true) };
         close(attention(&scaled, operands(&[5.0, 6.0])), [4.0, 4.0, 20.0 / 3.0, 6.0]);

@@ -160,6 +160,7 @@ impl Decoder {
             head_norms: self.head_norms(norms),
             scale: self.multipliers.attention,
             soft_cap: self.multipliers.scores_cap,
+            fully_masked: self.dialect.fully_masked,
             ..self.heads.clone()
         };
         let id = format!("{}.attention", named(block, projections[0]));

@@ -12,10 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use modules::file_of_module;
 pub use modules::{
-    is_transposed, module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of, wrapper_of,
+    body_prefix, is_transposed, module_of_tensor, tensor_of_module, tied_embedding, vocabulary_of,
+    wrapper_of,
 };
+use modules::{file_of_module, output_of};
 
 use super::Family;
 use crate::tensors::{Checkpoint, Signature};
@@ -57,6 +58,8 @@ pub struct Naming {
     dropped: BTreeSet<String>,
     /// The file's copy of a tied tensor, and what it is a copy of, by its name in the graph.
     copy: Option<(String, String)>,
+    /// What files call the output matrix, where it is not [`OUTPUT`].
+    output: Option<String>,
 }
 
 impl Naming {
@@ -77,12 +80,16 @@ impl Naming {
         let is_bare = !signature.keys().any(|name| unwrapped(name, &wrapper).starts_with(&prefix));
         let tied = names.tied_to(config);
         let unread = names.unread_by(config);
+        naming.output = output_of(config).map(|module| format!("{module}.weight"));
         for name in signature.keys() {
             let mut inside = unwrapped(name, &wrapper).to_owned();
             if is_bare && !names.is_head(&inside) {
                 inside = format!("{prefix}{inside}");
             }
             inside = file_of_module(&inside);
+            if naming.output.as_deref() == Some(&*inside) {
+                inside = OUTPUT.to_owned();
+            }
             for (old, new) in OLD_SUFFIXES {
                 if let Some(stem) = inside.strip_suffix(old) {
                     inside = format!("{stem}{new}");
@@ -120,8 +127,9 @@ impl Naming {
         checkpoint
             .iter()
             .map(|(name, tensor)| {
-                let name = self.outside.get(name).map_or(name, String::as_str);
-                (name.to_owned(), tensor.clone())
+                let output = self.output.as_deref().filter(|_| name == OUTPUT);
+                let own = self.outside.get(name).map(String::as_str).or(output);
+                (own.unwrap_or(name).to_owned(), tensor.clone())
             })
             .collect()
     }

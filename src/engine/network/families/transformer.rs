@@ -6,7 +6,7 @@ use super::{Builder, Source, naming::Names};
 use crate::network::{
     error::GraphError,
     graph::{Input, Operand, Task},
-    op::{FusedOrder, HeadNorms, Op, Position, Rotary},
+    op::{FullyMasked, FusedOrder, HeadNorms, Op, Position, Rotary},
     token::IDS,
 };
 
@@ -232,6 +232,7 @@ pub(super) struct Attending {
     pub window: Option<usize>,
     pub scale: Option<f64>,
     pub soft_cap: Option<f64>,
+    pub fully_masked: FullyMasked,
 }
 
 impl Attending {
@@ -247,6 +248,7 @@ impl Attending {
             window: None,
             scale: None,
             soft_cap: None,
+            fully_masked: FullyMasked::Zero,
         }
     }
 }
@@ -293,6 +295,7 @@ impl Builder {
             window: heads.window,
             scale: heads.scale,
             soft_cap: heads.soft_cap,
+            fully_masked: heads.fully_masked,
         };
         let ids = heads.masked.then_some(Operand::Input);
         let inputs: Vec<Operand> = qkv.iter().copied().chain(ids).collect();

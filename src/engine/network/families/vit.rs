@@ -56,6 +56,12 @@ pub(super) fn heads_of(name: &str) -> Option<usize> {
     HEADS.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, heads)| *heads)
 }
 
+/// Of names that tell the number of heads.
+#[cfg(test)]
+pub(super) fn prefixes() -> impl Iterator<Item = &'static str> {
+    HEADS.iter().map(|(prefix, _)| *prefix)
+}
+
 /// timm's `vit_*`: the class is read from the class token. `model_args.num_heads` overrides the
 /// name's number of heads, and is needed where the name tells none.
 pub(super) fn timm(source: &Source<'_>) -> Result<Graph, GraphError> {

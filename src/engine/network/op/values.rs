@@ -116,6 +116,25 @@ impl FusedOrder {
     }
 }
 
+/// What attention gives a position all of whose keys are masked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FullyMasked {
+    /// 0, as `PyTorch`'s `scaled_dot_product_attention` (since 2.5).
+    #[default]
+    Zero,
+    /// The mean of all values, masked or not, as a softmax over equal scores: transformers' eager attention,
+    /// which is the only one that Gemma 2 has.
+    Mean,
+}
+
+impl FullyMasked {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub(super) fn is_zero(&self) -> bool {
+        *self == Self::Zero
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Llama3Scaling {

@@ -3,7 +3,7 @@
 //! Shapes are of one sample: `[F]`, `[C, H, W]` or tokens `[S, D]`.
 
 use super::Param;
-use crate::network::op::{FusedOrder, Pair, Position, Rotary};
+use crate::network::op::{FullyMasked, FusedOrder, Pair, Position, Rotary};
 
 /// What an instruction computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,6 +201,8 @@ pub struct Attention {
     /// Of the products of queries and keys.
     pub scale: f64,
     pub soft_cap: Option<f64>,
+    /// What a position gets all of whose keys are masked.
+    pub fully_masked: FullyMasked,
 }
 
 impl Attention {

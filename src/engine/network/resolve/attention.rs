@@ -31,6 +31,7 @@ impl Resolver<'_> {
             window,
             scale,
             soft_cap,
+            fully_masked,
         } = &self.node.op
         else {
             return Err(self.fault("is no attention"));
@@ -74,6 +75,7 @@ impl Resolver<'_> {
             window: *window,
             scale: scale.unwrap_or_else(|| (head_size as f64).sqrt().recip()),
             soft_cap: *soft_cap,
+            fully_masked: *fully_masked,
         };
         let [tokens, _] = self.tokens(0)?;
         let output = vec![tokens, heads * head_size];

@@ -109,7 +109,58 @@ pub(super) fn cases() -> Vec<Case> {
             ],
         },
         options_of_attention(),
+        tables(),
+        patches(),
     ]
+}
+
+/// Tables of positions and types, heads in their own order, a product of two branches.
+fn tables() -> Case {
+    Case {
+        kind: "tables and gates",
+        input: tokens(),
+        nodes: json!([{"op":"embedding","param":"words"},
+            {"op":"position_embedding","param":"places","inputs":["input"]},
+            {"op":"token_type_embedding","param":"types","inputs":["input"]},
+            {"op":"add","inputs":["words","places","types"],"id":"x"},
+            {"op":"linear","param":"qkv"},
+            {"op":"attention","heads":2,"fused":"heads","mask":true,"inputs":["qkv","input"],"id":"attended"},
+            {"op":"linear","param":"a","inputs":["attended"]},{"op":"silu","id":"act"},
+            {"op":"linear","param":"b","inputs":["attended"]},
+            {"op":"gate","inputs":["act","b"],"id":"g"},
+            {"op":"mean_tokens","inputs":["g","input"]},{"op":"linear","param":"head"}]),
+        tensors: vec![
+            ("words.weight", vec![VOCABULARY, 10]),
+            ("places.weight", vec![LENGTH, 10]),
+            ("types.weight", vec![2, 10]),
+            ("qkv.weight", vec![30, 10]),
+            ("a.weight", vec![11, 10]),
+            ("b.weight", vec![11, 10]),
+            ("head.weight", vec![CLASSES, 11]),
+        ],
+    }
+}
+
+/// A picture as tokens, with a class token and positions.
+fn patches() -> Case {
+    Case {
+        kind: "patches",
+        input: json!({"kind": "image", "shape": [3, 12, 8]}),
+        nodes: json!([{"op":"patch_embed","param":"patches"},{"op":"class_token","param":"class"},
+            {"op":"position_embedding","param":"places","bare":true,"inputs":["class"]},
+            {"op":"add","inputs":["class","places"]},{"op":"layer_scale","param":"scale"},
+            {"op":"linear","param":"qkv"},{"op":"attention","heads":3},{"op":"select_token","position":"first"},
+            {"op":"linear","param":"head"}]),
+        tensors: vec![
+            ("patches.weight", vec![9, 3, 4, 4]),
+            ("patches.bias", vec![9]),
+            ("class", vec![1, 1, 9]),
+            ("places", vec![1, 7, 9]),
+            ("scale.gamma", vec![9]),
+            ("qkv.weight", vec![27, 9]),
+            ("head.weight", vec![CLASSES, 9]),
+        ],
+    }
 }
 
 fn options_of_attention() -> Case {
@@ -121,7 +172,7 @@ fn options_of_attention() -> Case {
             {"op":"attention","heads":3,"kv_heads":1,"causal":true,"mask":true,"window":2,
              "rotary":{"theta":50.0,"dims":2,"interleaved":true},
              "head_norms":{"queries":"qn","keys":"kn"},"scale":0.7,"soft_cap":0.8,
-             "inputs":["qkv","input"],"id":"attended"},
+             "fully_masked":"mean","inputs":["qkv","input"],"id":"attended"},
             {"op":"split","parts":2,"part":1},{"op":"mean_tokens","inputs":["5","input"]},
             {"op":"linear","param":"head"},{"op":"soft_cap","cap":2.0}]),
         tensors: vec![

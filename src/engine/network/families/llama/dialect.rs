@@ -9,7 +9,7 @@ use super::{
 use crate::network::{
     error::GraphError,
     families::rope::{NumberKey, RotaryKeys},
-    op::Op,
+    op::{FullyMasked, Op},
 };
 
 /// How a family differs from the others.
@@ -34,6 +34,8 @@ pub(super) struct Dialect {
     pub windows: Pattern,
     pub rotary: RotaryKeys,
     pub multipliers: MultiplierKeys,
+    /// What the library's own attention gives a position all of whose keys are masked.
+    pub fully_masked: FullyMasked,
 }
 
 /// Key and value heads, where the configuration does not tell.
@@ -109,6 +111,7 @@ const PLAIN: Dialect = Dialect {
     windows: Pattern::None,
     rotary: RotaryKeys::PLAIN,
     multipliers: MultiplierKeys::None,
+    fully_masked: FullyMasked::Zero,
 };
 /// Norms after the blocks alone.
 const LATE: Norms = Norms {
@@ -189,6 +192,7 @@ static GEMMA2: Dialect = Dialect {
     unit_offset: true,
     windows: Pattern::AllButEvery { count: 2, key: None },
     multipliers: MultiplierKeys::CappedGemma { final_cap: Some(30), scores_cap: Some(50) },
+    fully_masked: FullyMasked::Mean,
     ..PLAIN
 };
 static GEMMA3: Dialect = Dialect {

@@ -43,6 +43,15 @@ const VOCABULARIES: [(&str, &str); 19] = [
     ("gpt_neox", "gpt_neox.embed_in.weight"),
     ("modernbert", "model.embeddings.tok_embeddings.weight"),
 ];
+/// By `model_type`, what files call the output layer that is `lm_head` in the graph, as in memory.
+const OUTPUTS: [(&str, &str); 1] = [("gpt_neox", "embed_out")];
+
+/// What a family's files call its output layer, where that is not `lm_head`.
+pub(super) fn output_of(config: &Value) -> Option<&'static str> {
+    let own = model_type_of(config)?;
+    OUTPUTS.iter().find(|(family, _)| own == *family).map(|(_, module)| *module)
+}
+
 /// Whether a linear layer's weight is `[in, out]`.
 pub fn is_transposed(config: &Value, module: &str) -> bool {
     let of_graph = config["nodes"].as_array().into_iter().flatten();
@@ -67,7 +76,9 @@ pub fn tied_embedding(config: &Value) -> Option<String> {
 /// What the tensor `name` of a module is called in the graph, where `has` tells what a model has. A body
 /// that was wrapped alone lacks the prefix that it has in files.
 pub fn tensor_of_module(config: &Value, name: &str, has: impl Fn(&str) -> bool) -> String {
-    let whole = file_of_module(name);
+    let renamed = output_of(config).and_then(|output| name.strip_prefix(output));
+    let renamed = renamed.filter(|rest| rest.starts_with('.')).map(|rest| format!("lm_head{rest}"));
+    let whole = renamed.unwrap_or_else(|| file_of_module(name));
     if has(&whole) {
         return whole;
     }
@@ -83,6 +94,11 @@ pub(super) fn file_of_module(name: &str) -> String {
 /// The name in memory of a module or tensor of the graph.
 pub fn module_of_tensor(name: &str) -> String {
     renamed(name, |(module, file)| (file, module))
+}
+
+/// What the names of modules in memory lack where a body stands alone (`BertModel`): `bert.`.
+pub fn body_prefix(config: &Value) -> Option<String> {
+    Names::of(config).map(|names| format!("{}.", names.body))
 }
 
 /// A name by the first pair of [`MODULES`] that fits its beginning, read in a direction.

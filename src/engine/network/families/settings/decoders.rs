@@ -173,11 +173,11 @@ pub const GPT_NEOX: Settings = Settings {
         "partial_rotary_factor",
         "rope_scaling",
         "rope_parameters",
+        "tie_word_embeddings",
     ],
     tensors: &["hidden_size", "intermediate_size", "attention_bias"],
     neutral: &["attention_dropout", "hidden_dropout", "classifier_dropout"],
     only: &[
-        ("tie_word_embeddings", &["false"]),
         ("is_causal", &["true"]),
         // Rotary positions alone would go by it.
         ("head_dim", &[]),

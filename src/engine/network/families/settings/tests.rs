@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{
-    super::{MODEL_TYPES, vit::heads_of},
+    super::{FAMILIES, Family, MODEL_TYPES, aliases::ALIASES, vit},
     *,
 };
 
@@ -70,15 +70,15 @@ fn values(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
 fn the_libraries_own_configurations_pass() {
     let fixture = fixture();
     let mut seen = 0;
-    for family in &MODEL_TYPES {
-        let library = &fixture["transformers"][family.model_type];
-        check(&library["defaults"], family.settings).expect(family.model_type);
+    for (model_type, family) in model_types() {
+        let library = &fixture["transformers"][model_type];
+        check(&library["defaults"], family.settings).expect(model_type);
         for (head, saved) in values(&library["saved"]) {
             check(saved, family.settings).expect(head);
             seen += 1;
         }
     }
-    assert_eq!(seen, 34, "a classifier of all but one, and fifteen language models");
+    assert_eq!(seen, 36, "a classifier of all but one, and fifteen language models");
 
     for (name, saved) in values(&fixture["timm"]["saved"]) {
         let [arguments, pool] = arguments_of(name);
@@ -87,11 +87,34 @@ fn the_libraries_own_configurations_pass() {
     }
 }
 
+/// Every `model_type` that a builder knows, aliases too.
+fn model_types() -> impl Iterator<Item = (&'static str, &'static Family)> {
+    let own = MODEL_TYPES.iter().map(|family| (family.model_type, family));
+    own.chain(ALIASES.iter().map(|alias| {
+        let family = MODEL_TYPES.iter().find(|family| family.model_type == alias.family);
+        (alias.model_type, family.expect("an alias of a family"))
+    }))
+}
+
+/// Whatever a builder takes by its name is in the fixture, and is built by the class whose arguments are known.
+#[test]
+fn every_architecture_of_timm_that_is_read_is_looked_at() {
+    let architectures = &fixture()["timm"]["architectures"];
+    for (name, _) in FAMILIES {
+        let class = if name.starts_with("vgg") { "VGG" } else { "ResNet" };
+        assert_eq!(architectures[name]["constructor"], class, "{name}");
+    }
+    for prefix in vit::prefixes() {
+        let mut own = values(architectures).filter(|(name, _)| name.starts_with(prefix));
+        assert!(own.any(|(_, found)| found["constructor"] == "VisionTransformer"), "{prefix}");
+    }
+}
+
 type Arguments = (&'static Settings, &'static str);
 
 fn arguments_of(name: &str) -> [Arguments; 2] {
     let found = match name.split('_').next() {
-        Some("vit") => (&TIMM_VIT, "token"),
+        Some("vit" | "deit") => (&TIMM_VIT, "token"),
         Some(name) if name.starts_with("vgg") => (&TIMM_VGG, "avg"),
         _ => (&TIMM_RESNET, "avg"),
     };
@@ -101,8 +124,8 @@ fn arguments_of(name: &str) -> [Arguments; 2] {
 #[test]
 fn what_the_libraries_read_is_read_or_refused() {
     let fixture = fixture();
-    for family in &MODEL_TYPES {
-        for (_, reads) in values(&fixture["transformers"][family.model_type]["reads"]) {
+    for (model_type, family) in model_types() {
+        for (_, reads) in values(&fixture["transformers"][model_type]["reads"]) {
             for (key, _) in values(reads) {
                 let known = if let Some((_, inner)) = key.split_once('.') {
                     ROPE.knows(inner) || ROPE.values(inner).is_some()
@@ -114,7 +137,7 @@ fn what_the_libraries_read_is_read_or_refused() {
                         || OF_PICTURES.contains(&key.as_str());
                     key.starts_with('_') || excepted || (told && !neutral)
                 };
-                assert!(known, "{}: {key} is read by the library", family.model_type);
+                assert!(known, "{model_type}: {key} is read by the library");
             }
         }
     }
@@ -163,7 +186,7 @@ fn no_architecture_of_timm_computes_otherwise_under_tensors_that_look_the_same()
     let harmless: BTreeSet<&str> = TIMM_VIT.tensors.iter().chain(TIMM_VIT.read).copied().collect();
     let mut looked_at = 0;
     for (name, architecture) in values(&fixture["timm"]["architectures"]) {
-        if !name.starts_with("vit_") || architecture["constructor"] != "VisionTransformer" {
+        if !vit::is_timm(name) || architecture["constructor"] != "VisionTransformer" {
             continue;
         }
         looked_at += 1;
@@ -183,7 +206,7 @@ fn no_architecture_has_other_heads_than_its_name_tells() {
     let mut told = 0;
     for (name, architecture) in values(&fixture["timm"]["architectures"]) {
         let given = architecture["model_args"]["num_heads"].as_u64();
-        if let (true, Some(given), Some(heads)) = (name.starts_with("vit_"), given, heads_of(name))
+        if let (true, Some(given), Some(heads)) = (vit::is_timm(name), given, vit::heads_of(name))
             && architecture["constructor"] == "VisionTransformer"
         {
             assert_eq!(heads as u64, given, "{name}");

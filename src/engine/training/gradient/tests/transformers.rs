@@ -70,7 +70,7 @@ fn a_decoder_of_today() {
         {"op":"attention","heads":2,"kv_heads":1,"causal":true,"mask":true,"window":2,
          "rotary":{"theta":50.0,"dims":2,"interleaved":true,"attention_factor":1.2},
          "head_norms":{"queries":"qn","keys":"kn","unit_offset":true},
-         "scale":0.7,"soft_cap":0.8,"inputs":["qkv","input"],"id":"a"},
+         "scale":0.7,"soft_cap":0.8,"fully_masked":"mean","inputs":["qkv","input"],"id":"a"},
         {"op":"linear","param":"o"},
         {"op":"add","inputs":["o","x"],"id":"y"},
         {"op":"linear","param":"both"},
