@@ -125,7 +125,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::storage::S3Config;
+    use crate::{contract::codes::FailureCode, storage::S3Config};
 
     async fn look_at(files: &[(&str, &str)]) -> Result<ModelFiles, ModelFilesError> {
         let folder = tempfile::tempdir().unwrap();
@@ -173,7 +173,7 @@ mod tests {
         fs::remove_file(&weights).unwrap();
         fs::write(&weights, "new").unwrap();
         let refused = digest(&storage, &place, &files).await.err().unwrap();
-        assert_eq!(refused.code(), "input_changed");
+        assert_eq!(refused.code(), FailureCode::InputChanged);
         assert!(refused.to_string().contains("model.safetensors"), "{refused}");
     }
 

@@ -1,7 +1,7 @@
 //! A gate by another program: what is staged, and what its judgement makes of it.
 
 use retune::{
-    contract::{evaluation::EvaluationRecord, spec::Spec},
+    contract::{codes::FailureCode, evaluation::EvaluationRecord, spec::Spec},
     pipeline::{self, Failure, Job, Outcome, Staged, Verdict},
 };
 use serde_json::{Value, json};
@@ -135,7 +135,9 @@ fn a_staged_file_that_changed_while_it_was_judged_is_not_published() {
 
         let done =
             setting.job(|job| pipeline::conclude(job, Some(&answer(true)))).expect_err("refused");
-        let Failure::Internal { code: "unreadable_result", .. } = done else { panic!("{done:?}") };
+        let Failure::Internal { code: FailureCode::UnreadableResult, .. } = done else {
+            panic!("{done:?}")
+        };
         let published = setting.case.path(&format!("out/{}/manifest.json", setting.id));
         assert!(!published.exists(), "{name}");
     }

@@ -90,7 +90,7 @@ fn inputs_alone_are_enough_to_transfer_and_to_measure_agreement() {
 fn what_needs_labels_is_refused_by_plan_and_run_alike() {
     let case = Case::fresh();
     case.nowhere_labelled();
-    let missing = |pointer: &str| (FailureCode::LabelsMissing.to_owned(), Some(pointer.to_owned()));
+    let missing = |pointer: &str| (FailureCode::LabelsMissing, Some(pointer.to_owned()));
     let mut spec = case.spec();
     assert_eq!(refused(case.plan(&spec)), missing("/methods"));
     assert_eq!(refused(case.run(&spec)), missing("/methods"));

@@ -345,7 +345,7 @@ fn a_small_file_that_asks_for_a_large_matrix_is_refused_before_it_is_made() {
     let Err(Failure::Input { code, .. }) = case.run_within(&spec, &Silent, Some(2 << 30)) else {
         panic!("the job is refused")
     };
-    assert_eq!(code, "needs_memory");
+    assert_eq!(code, FailureCode::NeedsMemory);
     let planned = case.plan(&spec).expect("headers are enough")["estimate"]["memory_bytes"].clone();
     assert!(planned.as_f64().is_some_and(|bytes| bytes > 6e9), "{planned}");
 }
@@ -386,7 +386,10 @@ fn numbers_that_no_memory_holds_are_refused_by_plan_and_job() {
             let Err(Failure::Input { code, pointer, .. }) = refused else {
                 panic!("{config}: {refused:?}")
             };
-            assert!(["malformed_graph", "missing_tensor"].contains(&code), "{code}: {config}");
+            assert!(
+                [FailureCode::MalformedGraph, FailureCode::MissingTensor].contains(&code),
+                "{code}: {config}"
+            );
             assert!(pointer.is_some_and(|at| at.ends_with("/base")), "{config}");
         }
         case.write("job.json", spec.to_string());

@@ -166,7 +166,7 @@ fn check_ids_signature(signature: &Signature, location: &Location) -> Result<(),
     if let Some((name, _)) = signature.iter().find(is_unknown) {
         let detail = "has a whole number for every token, as what a network reads beside the ids has, and is \
                       not read here; leave it out, or give it its name: attention_mask, token_type_ids, labels";
-        return Err(ArtifactError::tensor("unexpected_tensor", location, name, detail));
+        return Err(ArtifactError::tensor(FailureCode::UnexpectedTensor, location, name, detail));
     }
 
     Ok(())

@@ -202,7 +202,7 @@ fn a_model_that_is_changed_while_it_is_evaluated_is_refused() {
 
         let (model, data) = (case.uri("tuned/"), case.uri("test.safetensors"));
         let done = pipeline::evaluate(access, &model, &data, None, None);
-        let Err(Failure::Input { code: "input_changed", detail, .. }) = done else {
+        let Err(Failure::Input { code: FailureCode::InputChanged, detail, .. }) = done else {
             panic!("{done:?}")
         };
         assert!(detail.contains("tuned/model.safetensors"), "{detail}");

@@ -182,7 +182,7 @@ async fn a_dump_restored_by_a_superuser_goes_on() {
     let url = server.database("restored", BOSS).await;
     let complaints = server.restore(BOSS, "restored", &dumped.file).await;
     assert!(complaints.contains("role \"retune_tenant\" does not exist"), "{complaints}");
-    goes_on(&url, &dumped.case).await;
+    Box::pin(goes_on(&url, &dumped.case)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,7 +192,7 @@ async fn a_dump_of_before_restored_by_a_superuser_goes_on() {
     let url = server.database("restored", BOSS).await;
     let complaints = server.restore(BOSS, "restored", &dumped.file).await;
     assert!(complaints.contains("role \"app\" does not exist"), "{complaints}");
-    goes_on(&url, &dumped.case).await;
+    Box::pin(goes_on(&url, &dumped.case)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -202,7 +202,7 @@ async fn a_dump_restored_by_an_ordinary_owner_goes_on() {
     run(&server.url(BOSS, "postgres"), "CREATE ROLE plain LOGIN").await;
     let url = server.database("restored", "plain").await;
     server.restore("plain", "restored", &dumped.file).await;
-    goes_on(&url, &dumped.case).await;
+    Box::pin(goes_on(&url, &dumped.case)).await;
 }
 
 /// `--no-owner --no-privileges` is what hosted databases ask for.

@@ -88,7 +88,7 @@ impl Naming {
             }
             inside = file_of_module(&inside);
             if naming.output.as_deref() == Some(&*inside) {
-                inside = OUTPUT.to_owned();
+                OUTPUT.clone_into(&mut inside);
             }
             for (old, new) in OLD_SUFFIXES {
                 if let Some(stem) = inside.strip_suffix(old) {
