@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 
 pub use named::{ByNames, Named, RowsOf};
 pub use tensors::{Axis, ParamUse, Role};
-pub use values::{FusedOrder, HeadNorms, Llama3Scaling, LongRope, Pair, Position, Rotary, Yarn};
+pub use values::{
+    Activation, ExpertLayers, FusedOrder, HeadNorms, Llama3Scaling, LongRope, Pair, Position,
+    Rotary, Yarn,
+};
 
 /// What a node computes. Kernel sizes and widths are read from the tensors.
 ///
@@ -202,6 +205,23 @@ pub enum Op {
         parts: usize,
         part: usize,
     },
+    /// Gated hidden layers of which each token passes through `top_k` (Shazeer et al. 2017, section 2): those
+    /// of its largest router logits. Reads the tokens `[S, D]` and the logits `[S, count]`; puts out
+    /// `Σ share · down(activation(gate x) · up x)`. The tensors are `param.0.…` to those of the last expert.
+    Experts {
+        param: String,
+        count: usize,
+        top_k: usize,
+        /// The shares of a token's experts are a softmax over their logits alone; otherwise over those of all
+        /// experts, so that they sum to less than one.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        normalised: bool,
+        #[serde(default)]
+        activation: Activation,
+        /// What the three layers of an expert are called.
+        #[serde(default, skip_serializing_if = "ExpertLayers::is_default")]
+        layers: ExpertLayers,
+    },
     /// A whole network of which the tensors are known and nothing else. It stands alone in its graph, and no
     /// document spells it out.
     #[serde(skip)]
@@ -244,12 +264,13 @@ impl Op {
             Self::Scale { .. } => "scale",
             Self::SoftCap { .. } => "soft_cap",
             Self::Split { .. } => "split",
+            Self::Experts { .. } => "experts",
             Self::Opaque { .. } => "opaque",
         }
     }
 
     /// The name of every op that a document may have, for messages.
-    pub const NAMES: [&'static str; 30] = [
+    pub const NAMES: [&'static str; 31] = [
         "linear",
         "conv2d",
         "batch_norm",
@@ -280,6 +301,7 @@ impl Op {
         "scale",
         "soft_cap",
         "split",
+        "experts",
     ];
 
     /// The prefix of the op's tensors, if it has any.
@@ -295,7 +317,8 @@ impl Op {
             | Self::TokenTypeEmbedding { param }
             | Self::ClassToken { param }
             | Self::PatchEmbed { param }
-            | Self::LayerScale { param } => Some(param),
+            | Self::LayerScale { param }
+            | Self::Experts { param, .. } => Some(param),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@
 
 use super::compatibility::Incompatible;
 use crate::{
-    network::{Graph, Op, Role},
+    network::{Axis, Graph, Op, Role},
     symmetry::Symmetry,
     tensors::Signature,
 };
@@ -95,7 +95,11 @@ fn shapes(of: Named, than: Named, symmetry: &Symmetry) -> Vec<String> {
         };
         let (here, there) = (&here.shape, &there.shape);
         let pairs = here.iter().zip(there).enumerate();
-        let is_free = |axis| symmetry.axes(name).any(|(member, _)| member.axis == axis);
+        // No map leads from one number of an expert's hidden units to another.
+        let is_free = |axis: usize| {
+            param.axes.get(axis) != Some(&Axis::Hidden)
+                && symmetry.axes(name).any(|(member, _)| member.axis == axis)
+        };
         let mut fixed = pairs.filter(|(axis, (a, b))| a != b && !is_free(*axis));
         if here.len() != there.len() || fixed.next().is_some() {
             differences.push(format!("{name} is {here:?} here and {there:?} there"));

@@ -1,6 +1,6 @@
 //! The tensors that an op reads, along which axes.
 
-use super::{HeadNorms, Op};
+use super::{ExpertLayers, HeadNorms, Op};
 
 /// How a tensor takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum Axis {
     Output,
     /// Those the node reads (its first input).
     Input,
+    /// The hidden units inside an expert.
+    Hidden,
     /// None: kernel positions, channels inside a convolution group.
     Fixed,
 }
@@ -31,24 +33,34 @@ pub struct ParamUse {
     pub role: Role,
     pub axes: &'static [Axis],
     pub required: bool,
+    /// Which of the node's experts has it, where it is one's.
+    pub expert: Option<usize>,
 }
 
 impl ParamUse {
     fn needed(name: String, axes: &'static [Axis]) -> Self {
-        Self { name, role: Role::Learned, axes, required: true }
+        Self { name, role: Role::Learned, axes, required: true, expert: None }
     }
 
     /// One value a channel of the output, which the model may lack.
     fn optional(name: String) -> Self {
-        Self { name, role: Role::Learned, axes: &[Axis::Output], required: false }
+        Self { name, role: Role::Learned, axes: &[Axis::Output], required: false, expert: None }
     }
 
     fn statistic(name: String) -> Self {
-        Self { name, role: Role::Statistic, axes: &[Axis::Output], required: true }
+        Self { name, role: Role::Statistic, axes: &[Axis::Output], required: true, expert: None }
     }
 
     fn counter(name: String) -> Self {
-        Self { name, role: Role::Counter, axes: &[], required: false }
+        Self { name, role: Role::Counter, axes: &[], required: false, expert: None }
+    }
+
+    /// Weight and bias of an expert's layer that reads or puts out its hidden units.
+    fn of_expert(prefix: &str, expert: usize, layer: &str, axes: &'static [Axis; 2]) -> [Self; 2] {
+        let name = |part: &str| format!("{prefix}.{expert}.{layer}.{part}");
+        let weight = Self::needed(name("weight"), axes);
+        let bias = Self { axes: &axes[..1], ..Self::optional(name("bias")) };
+        [weight, bias].map(|param| Self { expert: Some(expert), ..param })
     }
 }
 
@@ -66,6 +78,9 @@ impl Op {
             return network.params();
         }
         let Some(prefix) = self.param() else { return Vec::new() };
+        if let Self::Experts { count, layers, .. } = self {
+            return (0..*count).flat_map(|expert| layers.params(prefix, expert)).collect();
+        }
         let bias = ParamUse::optional(format!("{prefix}.bias"));
         let weight = format!("{prefix}.weight");
 
@@ -104,5 +119,21 @@ impl Op {
             }
             _ => Vec::new(),
         }
+    }
+}
+
+impl ExpertLayers {
+    /// The tensors of one expert, in the same order for each.
+    fn params(&self, prefix: &str, expert: usize) -> Vec<ParamUse> {
+        use Axis::{Hidden, Input, Output};
+        let Self { gate, up, down } = self;
+        [
+            ParamUse::of_expert(prefix, expert, gate, &[Hidden, Input]),
+            ParamUse::of_expert(prefix, expert, up, &[Hidden, Input]),
+            ParamUse::of_expert(prefix, expert, down, &[Output, Hidden]),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }

@@ -116,6 +116,46 @@ impl FusedOrder {
     }
 }
 
+/// The function of a gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    #[default]
+    Silu,
+    /// The exact form, `x Φ(x)`.
+    Gelu,
+    /// `x Φ(x)` by tanh.
+    GeluTanh,
+    Relu,
+}
+
+/// What the three layers of an expert are called, behind its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpertLayers {
+    pub gate: String,
+    pub up: String,
+    pub down: String,
+}
+
+impl Default for ExpertLayers {
+    fn default() -> Self {
+        Self::named(["gate_proj", "up_proj", "down_proj"])
+    }
+}
+
+impl ExpertLayers {
+    /// Gate, up and down of these names.
+    pub fn named([gate, up, down]: [&str; 3]) -> Self {
+        let [gate, up, down] = [gate, up, down].map(str::to_owned);
+        Self { gate, up, down }
+    }
+
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Llama3Scaling {

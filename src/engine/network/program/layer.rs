@@ -71,6 +71,7 @@ pub enum Layer {
     },
     /// `[S, D]` to `[D]`, over the positions that are not padded if the ids are the second input.
     MeanTokens,
+    Experts(Experts),
 }
 
 /// `x Wᵀ + b`, of every token where there are tokens.
@@ -85,6 +86,10 @@ pub struct Linear {
 impl Linear {
     pub fn outputs(&self) -> usize {
         self.weight.shape[usize::from(self.transposed)]
+    }
+
+    pub fn inputs(&self) -> usize {
+        self.weight.shape[usize::from(!self.transposed)]
     }
 }
 
@@ -222,4 +227,42 @@ impl Attention {
 pub struct HeadNorms {
     pub queries: Norm,
     pub keys: Norm,
+}
+
+/// Gated hidden layers of which each token `[D]` passes through some, by its router logits `[experts]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experts {
+    /// All of the same shapes.
+    pub experts: Vec<Expert>,
+    /// Experts of each token.
+    pub top_k: usize,
+    /// The shares of a token's experts sum to one.
+    pub normalised: bool,
+    pub activation: Nonlinearity,
+}
+
+/// `down(activation(gate x) · up x)`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expert {
+    /// `[hidden, D]`
+    pub gate: Linear,
+    /// `[hidden, D]`
+    pub up: Linear,
+    /// `[D, hidden]`
+    pub down: Linear,
+}
+
+impl Experts {
+    /// Hidden units of each expert.
+    pub fn hidden(&self) -> usize {
+        self.experts.first().map_or(0, |expert| expert.gate.outputs())
+    }
+
+    /// Values of one expert's weights.
+    pub fn weights(&self) -> usize {
+        let first = self.experts.first();
+        first.map_or(0, |Expert { gate, up, down }| {
+            [gate, up, down].map(|layer| layer.weight.len()).iter().sum()
+        })
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Followed, Group, Member, Runs, Symmetry,
+    experts::{ExpertSpaces, Experts},
     spaces::{AttentionSpaces, Space, Spaces},
 };
 use crate::{
@@ -18,6 +19,8 @@ pub(super) struct Use<'a> {
     pub read: Space,
     /// The space that the node puts out.
     pub output: Space,
+    /// That of the hidden units of the expert that has the tensor.
+    pub hidden: Option<Space>,
 }
 
 /// One permuted or fixed axis of a tensor.
@@ -55,13 +58,14 @@ impl Spaces {
         let mut seen: HashMap<(&str, usize), usize> = HashMap::new();
         // An embedding's rows are words to all who read it.
         let mut pinned: Vec<(&str, usize)> = Vec::new();
-        for Use { param, read, output } in uses {
+        for Use { param, read, output, hidden } in uses {
             for (axis, kind) in param.axes.iter().enumerate() {
                 let place = (param.name.as_str(), axis);
-                let space = match kind {
-                    Axis::Output => output,
-                    Axis::Input => read,
-                    Axis::Fixed => {
+                let space = match (kind, hidden) {
+                    (Axis::Output, _) => output,
+                    (Axis::Input, _) => read,
+                    (Axis::Hidden, Some(hidden)) => hidden,
+                    (Axis::Hidden, None) | (Axis::Fixed, _) => {
                         pinned.push(place);
                         continue;
                     }
@@ -77,7 +81,8 @@ impl Spaces {
                     axis,
                     role: param.role,
                     space,
-                    opens: *kind == Axis::Output,
+                    // The first layer of an expert opens its hidden space, the last reads it.
+                    opens: *kind == Axis::Output || (*kind == Axis::Hidden && axis == 0),
                 });
             }
         }
@@ -126,7 +131,20 @@ impl Spaces {
         }
 
         let attentions = self.heads.iter().filter_map(|heads| self.grouped(heads, &of_class));
-        Symmetry { groups, attentions: attentions.collect(), free: Vec::new(), tensors }
+        let attentions = attentions.collect();
+        let experts = self.of_experts.iter().filter_map(|experts| self.ordered(experts, &of_class));
+        let experts = experts.collect();
+        let (free, places) = (Vec::new(), BTreeMap::new());
+        Symmetry { groups, experts: Vec::new(), attentions, free, tensors, places }
+            .with_experts(experts)
+    }
+
+    /// Experts whose order is a group.
+    fn ordered(&self, spaces: &ExpertSpaces, of_class: &HashMap<usize, usize>) -> Option<Experts> {
+        let group = |class| of_class.get(&self.find(class)).copied();
+        let order = group(spaces.order).filter(|_| spaces.is_ordered)?;
+        let hidden = spaces.hidden.iter().filter_map(|space| group(space.class)).collect();
+        Some(Experts { order, hidden, tensors: spaces.tensors.clone() })
     }
 
     /// An attention whose spaces are groups.
