@@ -79,7 +79,7 @@ const ROTARY: &[&str] =
     &["model.rotary_emb.inv_freq", "model.layers.#.self_attn.rotary_emb.inv_freq"];
 
 /// `model_type` of Hugging Face configurations with their builders.
-const MODEL_TYPES: [Family; 20] = [
+const MODEL_TYPES: [Family; 23] = [
     Family {
         model_type: "bert",
         build: bert::bert,
@@ -139,6 +139,9 @@ const MODEL_TYPES: [Family; 20] = [
     llama_like("mistral", "MistralForSequenceClassification", &settings::MISTRAL),
     llama_like("qwen2", "Qwen2ForSequenceClassification", &settings::QWEN2),
     llama_like("qwen3", "Qwen3ForSequenceClassification", &settings::QWEN3),
+    llama_like("qwen3_moe", "Qwen3MoeForSequenceClassification", &settings::QWEN3_MOE),
+    llama_like("mixtral", "MixtralForSequenceClassification", &settings::MIXTRAL),
+    llama_like("olmoe", NO_CLASSIFIER, &settings::OLMOE),
     tied(llama_like("smollm3", "SmolLM3ForSequenceClassification", &settings::SMOLLM3)),
     llama_like("olmo2", "Olmo2ForSequenceClassification", &settings::OLMO2),
     llama_like("olmo3", "Olmo3ForSequenceClassification", &settings::OLMO3),

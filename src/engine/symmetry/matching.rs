@@ -34,6 +34,7 @@ use crate::{
 use matrices::Matrices;
 use pairs::Pairs;
 
+pub use experts::MATCHED_EXPERTS;
 pub use stages::{Stage, Stages};
 
 /// Where a descent starts.

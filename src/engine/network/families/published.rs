@@ -71,6 +71,15 @@ impl Headers<'_> {
                 family => {
                     let prefix = format!("model.layers.{layer}.self_attn.q_proj");
                     headers.insert(&format!("{prefix}.weight"), &[queries, width]);
+                    let router = match family {
+                        Some("qwen3_moe" | "olmoe") => Some(("mlp.gate", "num_experts")),
+                        Some("mixtral") => Some(("block_sparse_moe.gate", "num_local_experts")),
+                        _ => None,
+                    };
+                    if let Some((router, count)) = router {
+                        let name = format!("model.layers.{layer}.{router}.weight");
+                        headers.insert(&name, &[number(config, count), width]);
+                    }
                     if matches!(family, Some("qwen2" | "glm4")) {
                         headers.insert(&format!("{prefix}.bias"), &[queries]);
                     }
@@ -88,7 +97,7 @@ fn graph(config: &Value) -> Graph {
 #[test]
 fn published_configurations_are_read() {
     let configurations = configurations();
-    assert!(configurations.len() >= 17);
+    assert!(configurations.len() >= 20);
     for (name, config) in &configurations {
         let graph = Graph::from_config(config, &Headers::first(config));
         let graph = graph.unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -128,6 +137,24 @@ fn layers_differ_as_they_should() {
     let modern: Vec<_> =
         attentions("answerdotai/ModernBERT-base, below a classifier").map(|(w, _)| w).collect();
     assert_eq!(modern[..4], [None, Some(65), Some(65), None]);
+}
+
+#[test]
+fn experts_are_as_many_as_they_should_be() {
+    let configurations = configurations();
+    let experts = |name: &str| {
+        let nodes = graph(&configurations[name]).nodes.into_iter();
+        let found: Vec<_> = nodes
+            .filter_map(|node| match node.op {
+                Op::Experts { count, top_k, normalised, .. } => Some((count, top_k, normalised)),
+                _ => None,
+            })
+            .collect();
+        (found.len(), found[0])
+    };
+    assert_eq!(experts("Qwen/Qwen3-30B-A3B"), (48, (128, 8, true)));
+    assert_eq!(experts("mistralai/Mixtral-8x7B-v0.1"), (32, (8, 2, true)));
+    assert_eq!(experts("allenai/OLMoE-1B-7B-0924"), (16, (64, 8, false)));
 }
 
 /// A vocabulary of 151936 words at each of 40960 positions would be 25 GB of logits.

@@ -17,12 +17,13 @@ pub(super) const TOKEN_CLASSIFIER: &str = "ForTokenClassification";
 pub(super) const LAYERS: &[&str] = &["num_hidden_layers"];
 
 /// By `model_type`, the id of padding where the configuration has no such key; none elsewhere.
-const PADDING: [(&str, u32); 8] = [
+const PADDING: [(&str, u32); 9] = [
     ("gemma", 0),
     ("gemma2", 0),
     ("gemma3_text", 0),
     ("olmo2", 1),
     ("olmo3", 1),
+    ("olmoe", 1),
     ("phi3", 32_000),
     ("smollm3", 128_004),
     ("glm4", 151_329),

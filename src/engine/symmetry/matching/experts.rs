@@ -31,6 +31,9 @@ use crate::{
 
 /// Experts of the source that are looked at closely for each of the target, beside the present one.
 const SHORTLIST: usize = 4;
+/// Orders of units that are computed for each of the target's experts at most: those of its shortlist, and of
+/// the present expert, twice.
+pub const MATCHED_EXPERTS: usize = SHORTLIST + 2;
 
 /// Similarities of experts, `[experts, experts]`, row: the target's.
 struct Sketches {

@@ -66,7 +66,7 @@ pub fn sites(graph: &Graph, rule: Rule) -> Vec<Site> {
             Rule::Outside => !readers.feeds_attention(graph, site),
             Rule::Every => true,
         })
-        .filter(|site| !is_tied(graph, site.layer))
+        .filter(|site| !is_tied(graph, site.layer) && !readers.routes(graph, site.layer))
         .collect();
     found.sort_by_key(|site| (site.point(), site.layer));
     found
@@ -140,6 +140,15 @@ impl Readers {
             return true;
         }
         self.behind_norms(graph, site).any(|reader| matches!(graph.nodes[reader].op, Op::Add {}))
+    }
+
+    /// Whether experts read a layer as their router: what it decides is no sum that a fit could make good.
+    fn routes(&self, graph: &Graph, layer: usize) -> bool {
+        self.0[layer].iter().any(|&reader| {
+            let node = &graph.nodes[reader];
+            let is_router = node.inputs.get(1) == Some(&Operand::Node(layer));
+            matches!(node.op, Op::Experts { .. }) && is_router
+        })
     }
 
     fn feeds_attention(&self, graph: &Graph, site: &Site) -> bool {

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{
     Source,
     biases::{Bias, Biases},
+    experts::{self, ExpertKeys},
 };
 use crate::network::{
     error::GraphError,
@@ -34,6 +35,8 @@ pub(super) struct Dialect {
     pub windows: Pattern,
     pub rotary: RotaryKeys,
     pub multipliers: MultiplierKeys,
+    /// In the place of some layers' hidden layer.
+    pub experts: Option<&'static ExpertKeys>,
 }
 
 /// Key and value heads, where the configuration does not tell.
@@ -68,6 +71,8 @@ pub(super) enum Pattern {
     None,
     /// All, with this window where the configuration has no such key.
     Every { default: Option<usize> },
+    /// All, if `use_sliding_window` says so, with this window where the configuration has no such key.
+    EveryIfUsed { default: usize },
     /// Those from `max_window_layers` on, if `use_sliding_window` says so.
     Upper,
     /// Those without rotary positions, if `use_sliding_window` says so.
@@ -109,6 +114,7 @@ const PLAIN: Dialect = Dialect {
     windows: Pattern::None,
     rotary: RotaryKeys::PLAIN,
     multipliers: MultiplierKeys::None,
+    experts: None,
 };
 /// Norms after the blocks alone.
 const LATE: Norms = Norms {
@@ -144,6 +150,30 @@ static QWEN3: Dialect = Dialect {
     head_size: Some(128),
     kv_heads: KvHeads::Count(32),
     windows: Pattern::Upper,
+    ..PLAIN
+};
+static QWEN3_MOE: Dialect = Dialect {
+    biases: Biases::OF_ATTENTION,
+    query_norms: QueryNorms::OfEachHead,
+    kv_heads: KvHeads::Count(4),
+    windows: Pattern::EveryIfUsed { default: 4096 },
+    experts: Some(&experts::QWEN3_MOE),
+    ..PLAIN
+};
+static MIXTRAL: Dialect = Dialect {
+    eps: 1e-5,
+    kv_heads: KvHeads::Count(8),
+    biases: Biases::NONE,
+    windows: Pattern::Every { default: None },
+    rotary: RotaryKeys::with_theta(1_000_000.0),
+    experts: Some(&experts::MIXTRAL),
+    ..PLAIN
+};
+static OLMOE: Dialect = Dialect {
+    eps: 1e-5,
+    biases: Biases::OF_ATTENTION,
+    query_norms: QueryNorms::Whole,
+    experts: Some(&experts::OLMOE),
     ..PLAIN
 };
 static SMOLLM3: Dialect = Dialect {
@@ -243,10 +273,18 @@ const fn partial(default: f64) -> NumberKey {
 impl Dialect {
     /// That of the configuration's family.
     pub(super) fn of(config: &Value) -> &'static Self {
-        match config["model_type"].as_str() {
+        Self::named(config["model_type"].as_str())
+    }
+
+    /// That of a family; Llama's of one without its own.
+    pub(super) fn named(model_type: Option<&str>) -> &'static Self {
+        match model_type {
             Some("mistral") => &MISTRAL,
             Some("qwen2") => &QWEN2,
             Some("qwen3") => &QWEN3,
+            Some("qwen3_moe") => &QWEN3_MOE,
+            Some("mixtral") => &MIXTRAL,
+            Some("olmoe") => &OLMOE,
             Some("smollm3") => &SMOLLM3,
             Some("olmo2") => &OLMO2,
             Some("olmo3") => &OLMO3,

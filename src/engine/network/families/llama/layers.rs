@@ -29,7 +29,7 @@ pub(super) fn kinds(
     let window = window(source, dialect)?;
     if window.is_none()
         && local.contains(&true)
-        && !matches!(dialect.windows, Pattern::Every { .. })
+        && !matches!(dialect.windows, Pattern::Every { .. } | Pattern::EveryIfUsed { .. })
     {
         let detail = "sliding_window: is null, but layers have a window";
         return Err(malformed(detail));
@@ -52,6 +52,7 @@ fn window(source: &Source<'_>, dialect: &Dialect) -> Result<Option<usize>, Graph
     let default = match dialect.windows {
         Pattern::None => return Ok(None),
         Pattern::Every { default } => default,
+        Pattern::EveryIfUsed { default } => Some(default),
         Pattern::WithoutRotary => None,
         Pattern::Upper | Pattern::AllButEvery { .. } => Some(WINDOW),
     };
@@ -74,6 +75,7 @@ fn local_layers(
     let of_pattern = match dialect.windows {
         Pattern::None => return Ok(vec![false; depth]),
         Pattern::Every { .. } => return Ok(vec![true; depth]),
+        Pattern::EveryIfUsed { .. } => return Ok(vec![is_used; depth]),
         Pattern::Upper => {
             let first = match source.config.get("max_window_layers") {
                 None => 28,

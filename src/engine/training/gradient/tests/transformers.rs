@@ -190,3 +190,39 @@ fn a_transformer_of_patches() {
         ],
     );
 }
+
+/// One of the experts has no token; shares that sum to one, and shares of a softmax over all.
+#[test]
+fn experts_and_their_router() {
+    for (normalised, activation, biases) in [(true, "silu", false), (false, "gelu", true)] {
+        let nodes = json!([
+            {"op":"embedding","param":"words","id":"x"},
+            {"op":"linear","param":"router"},
+            {"op":"experts","param":"e","count":3,"top_k":2,"normalised":normalised,
+             "activation":activation,"inputs":["x","router"]},
+            {"op":"add","inputs":["e","x"]},
+            {"op":"select_token","position":"last"},
+            {"op":"linear","param":"head"}]);
+        let mut shapes: Vec<(String, Vec<usize>)> = vec![
+            ("words.weight".into(), vec![7, 4]),
+            ("router.weight".into(), vec![3, 4]),
+            ("router.bias".into(), vec![3]),
+            ("head.weight".into(), vec![3, 4]),
+        ];
+        for expert in 0..3 {
+            for (layer, shape) in
+                [("gate_proj", [5, 4]), ("up_proj", [5, 4]), ("down_proj", [4, 5])]
+            {
+                shapes.push((format!("e.{expert}.{layer}.weight"), shape.to_vec()));
+                if biases {
+                    shapes.push((format!("e.{expert}.{layer}.bias"), vec![shape[0]]));
+                }
+            }
+        }
+        let shapes: Vec<(&str, &[usize])> =
+            shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
+        let graph = testing::token_graph(6, nodes);
+        let batch = testing::random_ids(5, 7, testing::random_batch(&[1], 6, 3, 1), 4);
+        check_on(&graph, &shapes, &batch);
+    }
+}
