@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use bytes::Bytes;
 use retune::engine::{
-    network::{Graph, Input, Task, Token},
+    network::{Graph, Input, Naming, Task, Token},
     tensors::{Checkpoint, DType, HostTensor},
     training::Dataset,
 };
@@ -46,6 +46,7 @@ fn read(path: &Path) -> Fixture {
     let parameters: Checkpoint = names
         .filter_map(|name| Some((name.strip_prefix("param.")?.to_owned(), tensor(name))))
         .collect();
+    let parameters = Naming::of(&config, &parameters.signature()).read(&parameters);
     let signature = parameters.signature();
     let graph = Graph::from_config(&config, &signature).expect("a network");
     let mut input = tensor("input");

@@ -202,6 +202,13 @@ TEXT = [
                 settings_decoders.QWEN3_MOE,
                 {"targets": EXPERT_TARGETS},
             ),
+            (
+                "gpt_oss",
+                t.GptOssConfig,
+                HEAD | GLOBAL_LAST | WINDOW | LOCAL_EXPERTS,
+                settings_decoders.GPT_OSS,
+                {"targets": EXPERT_TARGETS},
+            ),
             ("mixtral", t.MixtralConfig, LOCAL_EXPERTS, settings_decoders.MIXTRAL, {"targets": EXPERT_TARGETS}),
             (
                 "olmoe",

@@ -375,6 +375,22 @@ MIXTRAL = [
     equal("router_jitter_noise", {"router_jitter_noise": 0.5}),
     equal("num_key_value_heads null", {"num_key_value_heads": None}),
 ]
+GPT_OSS = [
+    *PLAIN,
+    *HEAD_DIM,
+    *ROPES,
+    *longrope(4),
+    *EXPERTS,
+    *OLDER_NAME,
+    *WINDOWS,
+    equal("swiglu_limit 0.5", {"swiglu_limit": 0.5}),
+    equal("swiglu_alpha 1", {"swiglu_alpha": 1.0}),
+    *left_out("swiglu_limit", "swiglu_alpha", "attention_bias"),
+    equal("attention_bias false", {"attention_bias": False}),
+    equal("hidden_act, which the experts do not read", {}, {"hidden_act": "gelu"}),
+    equal("keys of the first release", {}, {"experts_per_token": 2, "initial_context_length": 8}),
+    named("packed", {}, {"quantization_config": {"quant_method": "mxfp4"}}, words=("mxfp4",)),
+]
 OLMOE = [
     *ROTARY,
     *ATTENTION_BIAS,

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 pub use named::{ByNames, Named, RowsOf};
 pub use tensors::{Axis, ParamUse, Role};
 pub use values::{
-    Activation, ExpertLayers, FusedOrder, HeadNorms, Llama3Scaling, LongRope, Pair, Position,
-    Rotary, Yarn,
+    Activation, Clamp, ExpertLayers, FusedOrder, HeadNorms, Llama3Scaling, LongRope, Pair,
+    Position, Rotary, Yarn,
 };
 
 /// What a node computes. Kernel sizes and widths are read from the tensors.
@@ -169,6 +169,10 @@ pub enum Op {
         /// Scores `s` become `soft_cap · tanh(s / soft_cap)`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         soft_cap: Option<f64>,
+        /// The parameter `[heads]` itself, a score more for each head, of a key without a value (Xiao et al.
+        /// 2023).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sinks: Option<String>,
     },
     /// `x Φ(x)` by tanh, as GPT-2.
     GeluTanh {},
@@ -221,6 +225,13 @@ pub enum Op {
         /// What the three layers of an expert are called.
         #[serde(default, skip_serializing_if = "ExpertLayers::is_default")]
         layers: ExpertLayers,
+        /// Gate and up are one layer, called `layers.gate`, which puts them out in turns; weights are
+        /// `[in, out]`, as gpt-oss has them.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        interleaved: bool,
+        /// In the place of `activation`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        clamp: Option<Clamp>,
     },
     /// A whole network of which the tensors are known and nothing else. It stands alone in its graph, and no
     /// document spells it out.

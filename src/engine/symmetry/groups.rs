@@ -65,6 +65,9 @@ pub struct Member {
     pub start: usize,
     /// Consecutive entries a unit owns.
     pub repeat: usize,
+    /// So many consecutive units share an entry, one where each has its own: the channels of a head, which
+    /// stay together.
+    pub share: usize,
     /// Where units lie in several runs: a projection that is fused by heads.
     pub runs: Option<Runs>,
     pub role: Role,
@@ -83,7 +86,7 @@ impl Member {
     /// The first entry of a unit.
     pub fn first(&self, unit: usize) -> usize {
         match self.runs {
-            None => self.start + unit * self.repeat,
+            None => self.start + unit / self.share * self.repeat,
             Some(Runs { units, period }) => {
                 self.start + unit / units * period + unit % units * self.repeat
             }
@@ -130,7 +133,7 @@ impl Symmetry {
             let output = spaces.through(instruction, reads);
             let hidden = spaces.hidden(instruction);
             uses.extend(instruction.params.iter().map(|param| {
-                let hidden = param.expert.and_then(|expert| hidden.get(expert).copied());
+                let hidden = hidden.get(param.expert.unwrap_or_default()).copied();
                 Use { param, read, output, hidden }
             }));
             outputs.push(output);

@@ -226,7 +226,7 @@ fn inverted(sigma: &[u32]) -> Vec<u32> {
 /// Reorders an axis' offsets, which are in their own order, by the member's units.
 fn reorder(axis: &mut Offsets, member: &Member, sigma: &[u32]) {
     let plain = axis.clone();
-    for (j, &i) in sigma.iter().enumerate() {
+    for (j, &i) in sigma.iter().enumerate().step_by(member.share) {
         let (to, from) = (member.first(j), member.first(i as usize));
         axis[to..to + member.repeat].copy_from_slice(&plain[from..from + member.repeat]);
     }

@@ -239,10 +239,11 @@ impl<'a> Task<'a> {
         &self.symmetry.groups[self.group]
     }
 
-    /// The learned members with their other axes; statistics have no say.
+    /// The learned members with their other axes. Statistics have no say, nor has what units share.
     fn couplings(&self) -> Vec<Coupling<'a>> {
         let mut couplings = Vec::new();
-        for member in self.group().members.iter().filter(|m| m.role == Role::Learned) {
+        let members = self.group().members.iter();
+        for member in members.filter(|m| m.role == Role::Learned && m.share == 1) {
             let axes = self.symmetry.axes(&member.tensor);
             let others: Vec<Coupling> = axes
                 .filter(|(other, _)| other.axis != member.axis)

@@ -62,20 +62,21 @@ fn wiring(of: Named, than: Named) -> Vec<String> {
 /// The op without what follows from its width.
 fn any_heads(op: &Op) -> Op {
     match op.clone() {
-        Op::Attention { causal, mask, rotary, fused, head_norms, window, soft_cap, .. } => {
-            Op::Attention {
-                heads: 1,
-                kv_heads: None,
-                causal,
-                mask,
-                rotary,
-                fused,
-                head_norms,
-                window,
-                scale: None,
-                soft_cap,
-            }
-        }
+        Op::Attention {
+            causal, mask, rotary, fused, head_norms, window, soft_cap, sinks, ..
+        } => Op::Attention {
+            heads: 1,
+            kv_heads: None,
+            causal,
+            mask,
+            rotary,
+            fused,
+            head_norms,
+            window,
+            scale: None,
+            soft_cap,
+            sinks,
+        },
         // Embeddings times the root of their width.
         Op::Scale { .. } => Op::Scale { factor: 1.0 },
         other => other,
@@ -97,7 +98,8 @@ fn shapes(of: Named, than: Named, symmetry: &Symmetry) -> Vec<String> {
         let pairs = here.iter().zip(there).enumerate();
         // No map leads from one number of an expert's hidden units to another.
         let is_free = |axis: usize| {
-            param.axes.get(axis) != Some(&Axis::Hidden)
+            let inside = [Axis::Hidden, Axis::HiddenPairs, Axis::Heads];
+            !param.axes.get(axis).is_some_and(|kind| inside.contains(kind))
                 && symmetry.axes(name).any(|(member, _)| member.axis == axis)
         };
         let mut fixed = pairs.filter(|(axis, (a, b))| a != b && !is_free(*axis));

@@ -18,7 +18,7 @@ use crate::{
         spec::Update,
     },
     engine::{
-        network::{Graph, Op, Operand, module_of_tensor},
+        network::{Axis, Graph, Op, Operand, module_of_tensor},
         tensors::{Checkpoint, HostTensor, low_rank::Matrix},
     },
     pipeline::{comparison::Comparison, context::Context},
@@ -106,15 +106,16 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: Update) -> Adapter
 }
 
 /// What peft puts no adapter on and saves with no module: experts, which the library holds as one parameter
-/// for all, and their routers.
+/// for all, their routers, and sinks.
 fn tensors_in_no_module(graph: &Graph) -> BTreeSet<String> {
     let routers = graph.nodes.iter().filter_map(|node| match (&node.op, node.inputs.get(1)) {
         (Op::Experts { .. }, Some(Operand::Node(router))) => Some(*router),
         _ => None,
     });
     let routers: BTreeSet<usize> = routers.collect();
-    let params =
-        graph.params().filter(|(node, param)| routers.contains(node) || param.expert.is_some());
+    let params = graph.params().filter(|(node, param)| {
+        routers.contains(node) || param.expert.is_some() || param.axes.contains(&Axis::Heads)
+    });
     params.map(|(_, param)| param.name).collect()
 }
 

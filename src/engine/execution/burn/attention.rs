@@ -81,15 +81,24 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
         scores = scores.clone() + sight.mask(&scores.device());
     }
 
+    let sinks = layer.sinks.as_ref().map(|sinks| weights.tensor(sinks));
     let Some(ids) = ids else {
-        let attended = softmax(scores, 3).matmul(values);
+        let attended = shares(scores, sinks).matmul(values);
         return attended.swap_dims(1, 2).reshape([batch, length, width]);
     };
 
     let padded = ids.clone().lower_elem(0.0).float() * AWAY;
     scores = scores + padded.reshape([batch, 1, 1, length]);
-    let attended = softmax(scores, 3).matmul(values) * sight.sees_something(ids);
+    let attended = shares(scores, sinks).matmul(values) * sight.sees_something(ids);
     attended.swap_dims(1, 2).reshape([batch, length, width])
+}
+
+/// What each query takes of each key, `[B, heads, S, S]`; a head's sink, `[heads]`, takes the rest.
+fn shares(scores: Tensor<4>, sinks: Option<Tensor<1>>) -> Tensor<4> {
+    let [batch, heads, length, keys] = scores.dims();
+    let Some(sinks) = sinks else { return softmax(scores, 3) };
+    let sinks = sinks.reshape([1, heads, 1, 1]).expand([batch, heads, length, 1]);
+    softmax(Tensor::cat(vec![scores, sinks], 3), 3).narrow(3, 0, keys)
 }
 
 /// `[B, S, heads · d]` to `[B, heads, S, d]`.
@@ -188,6 +197,7 @@ mod tests {
             window: None,
             scale: 1.0,
             soft_cap: None,
+            sinks: None,
         }
     }
 

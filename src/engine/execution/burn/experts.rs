@@ -3,12 +3,18 @@
 //! Which experts a token has is a constant of the backward pass; its shares of them are not. Losses that
 //! balance a router's load are of its first training and no part of this.
 
-use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
+use burn::tensor::{
+    Device, Int, Tensor, TensorData,
+    activation::{sigmoid, softmax},
+};
 
 use super::layers::{affine, applied};
 use crate::{
     execution::{floats, weights::Weights},
-    network::program::layer::{Expert, Experts},
+    network::{
+        op::Clamp,
+        program::layer::{Expert, Experts},
+    },
 };
 
 /// Added to a logit that is not among a token's largest: far below any, yet finite.
@@ -53,8 +59,27 @@ pub(super) fn experts(
 
 /// `down(activation(gate x) · up x)` of rows `[N, D]`.
 fn one(x: Tensor<2>, expert: &Expert, layer: &Experts, weights: &Weights) -> Tensor<2> {
-    let gate = applied(layer.activation, affine(x.clone(), &expert.gate, weights));
-    affine(gate * affine(x, &expert.up, weights), &expert.down, weights)
+    let (gate, up) = match &expert.up {
+        Some(up) => (affine(x.clone(), &expert.gate, weights), affine(x, up, weights)),
+        None => in_turns(affine(x, &expert.gate, weights)),
+    };
+    let hidden = match layer.clamp {
+        None => applied(layer.activation, gate) * up,
+        Some(Clamp { alpha, limit }) => {
+            let gate = gate.clamp_max(limit);
+            let up = up.clamp(-limit, limit) + 1.0;
+            up * gate.clone() * sigmoid(gate * alpha)
+        }
+    };
+    affine(hidden, &expert.down, weights)
+}
+
+/// The even columns of `[N, 2 · hidden]`, and the odd ones.
+fn in_turns(both: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    let [rows, width] = both.dims();
+    let pairs: Tensor<3> = both.reshape([rows, width / 2, 2]);
+    let part = |part| pairs.clone().narrow(2, part, 1).reshape([rows, width / 2]);
+    (part(0), part(1))
 }
 
 /// Which tokens go through which expert.

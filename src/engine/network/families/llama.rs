@@ -33,6 +33,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let kv_heads = dialect.kv_heads(source)?;
     dialect.biases.check(source, dialect.first_projection(), dialect.gate_projection())?;
     check_padding(source)?;
+    dialect.check_rotary(source)?;
     let first = format!("{}.weight", dialect.first_projection());
     let depth = source.layers("model.layers", &first, LAYERS)?;
     let activation = dialect.activation(source)?;
@@ -175,6 +176,7 @@ impl Decoder {
             head_norms: self.head_norms(norms),
             scale: self.multipliers.attention,
             soft_cap: self.multipliers.scores_cap,
+            sinks: self.dialect.sinks.then(|| named(block, "self_attn.sinks")),
             ..self.heads.clone()
         };
         let id = format!("{}.attention", named(block, projections[0]));

@@ -18,7 +18,7 @@ pub use modules::{
 };
 
 use super::Family;
-use crate::tensors::{Checkpoint, Signature};
+use crate::tensors::{Checkpoint, HostTensor, Signature, TensorInfo};
 
 /// What a family declares of its names.
 pub(super) struct Names {
@@ -31,7 +31,13 @@ pub(super) struct Names {
     /// The embedding that `lm_head.weight` may be tied to, and whether it is where the
     /// configuration says nothing.
     pub tied: Option<(&'static str, bool)>,
+    /// Tensors of all experts of a layer, the first axis theirs, and the end of each expert's name; `#` stands for
+    /// a number.
+    pub stacked: &'static [(&'static str, &'static str)],
 }
+
+/// Experts of a layer, at most: a number in a small file must not ask for memory.
+const MAX_EXPERTS: usize = 4096;
 
 /// The output matrix of the language models.
 pub const OUTPUT: &str = "lm_head.weight";
@@ -57,6 +63,8 @@ pub struct Naming {
     dropped: BTreeSet<String>,
     /// The file's copy of a tied tensor, and what it is a copy of, by its name in the graph.
     copy: Option<(String, String)>,
+    /// Tensors of the file that are several in the graph, by index of the first axis.
+    stacks: BTreeMap<String, Vec<String>>,
 }
 
 impl Naming {
@@ -88,7 +96,9 @@ impl Naming {
                     inside = format!("{stem}{new}");
                 }
             }
-            if let Some(embedding) = tied.filter(|_| inside == OUTPUT) {
+            if let Some(parts) = names.parts_of(&inside, &signature[name].shape) {
+                naming.stacks.insert(name.clone(), parts);
+            } else if let Some(embedding) = tied.filter(|_| inside == OUTPUT) {
                 naming.copy = Some((name.clone(), format!("{embedding}.weight")));
                 naming.dropped.insert(name.clone());
             } else if names.is_buffer(&inside)
@@ -105,25 +115,31 @@ impl Naming {
     /// The headers under the graph's names.
     #[must_use]
     pub fn read_signature(&self, signature: Signature) -> Signature {
-        self.renamed(signature.into_iter()).collect()
+        self.renamed(signature.into_iter(), TensorInfo::row).collect()
     }
 
     /// The tensors under the graph's names.
     #[must_use]
     pub fn read(&self, checkpoint: &Checkpoint) -> Checkpoint {
-        self.renamed(checkpoint.iter().map(|(name, t)| (name.to_owned(), t.clone()))).collect()
+        let tensors = checkpoint.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone()));
+        self.renamed(tensors, HostTensor::row).collect()
     }
 
     /// The tensors under the file's names.
     #[must_use]
     pub fn written(&self, checkpoint: &Checkpoint) -> Checkpoint {
-        checkpoint
-            .iter()
-            .map(|(name, tensor)| {
-                let name = self.outside.get(name).map_or(name, String::as_str);
-                (name.to_owned(), tensor.clone())
-            })
-            .collect()
+        let parts: BTreeSet<&str> = self.stacks.values().flatten().map(String::as_str).collect();
+        let single = checkpoint.iter().filter(|(name, _)| !parts.contains(name));
+        let single = single.map(|(name, tensor)| {
+            let name = self.outside.get(name).map_or(name, String::as_str);
+            (name.to_owned(), tensor.clone())
+        });
+        let stacked = self.stacks.iter().filter_map(|(name, parts)| {
+            let rows: Option<Vec<HostTensor>> =
+                parts.iter().map(|part| checkpoint.get(part).cloned()).collect();
+            Some((name.clone(), HostTensor::stacked(rows?)?))
+        });
+        single.chain(stacked).collect()
     }
 
     /// The naming of the same file where its tensors are called otherwise inside: `inside` has their names so far,
@@ -146,15 +162,21 @@ impl Naming {
         (!same).then_some(copy)
     }
 
-    fn renamed<T>(
+    /// Under the graph's names; `row` takes one index of the first axis.
+    fn renamed<T: 'static>(
         &self,
         tensors: impl Iterator<Item = (String, T)>,
+        row: fn(&T, usize) -> T,
     ) -> impl Iterator<Item = (String, T)> {
         let inside: BTreeMap<&str, &str> =
             self.outside.iter().map(|(inside, own)| (own.as_str(), inside.as_str())).collect();
-        tensors.filter(|(name, _)| !self.dropped.contains(name)).map(move |(name, tensor)| {
+        tensors.filter(|(name, _)| !self.dropped.contains(name)).flat_map(move |(name, tensor)| {
+            if let Some(parts) = self.stacks.get(&name) {
+                let rows = parts.iter().enumerate();
+                return rows.map(|(at, part)| (part.clone(), row(&tensor, at))).collect();
+            }
             let name = inside.get(name.as_str()).map_or(name.clone(), |&inside| inside.to_owned());
-            (name, tensor)
+            vec![(name, tensor)]
         })
     }
 }
@@ -179,10 +201,16 @@ impl Names {
     }
 
     fn is_buffer(&self, name: &str) -> bool {
-        self.buffers.iter().any(|pattern| {
-            pattern.split('.').count() == name.split('.').count()
-                && pattern.split('.').zip(name.split('.')).all(|(part, found)| fits(part, found))
-        })
+        self.buffers.iter().any(|pattern| is_of_pattern(pattern, name))
+    }
+
+    /// What the parts of a tensor of all experts are called; `None` of any other.
+    fn parts_of(&self, name: &str, shape: &[usize]) -> Option<Vec<String>> {
+        let (_, end) = self.stacked.iter().find(|(pattern, _)| is_of_pattern(pattern, name))?;
+        let (module, _) = name.rsplit_once('.')?;
+        let experts =
+            shape.first().filter(|&&experts| shape.len() > 1 && experts <= MAX_EXPERTS)?;
+        Some((0..*experts).map(|expert| format!("{module}.{expert}.{end}")).collect())
     }
 
     /// The embedding, where it is the output matrix too.
@@ -191,6 +219,12 @@ impl Names {
         let told = config["tie_word_embeddings"].as_bool();
         told.unwrap_or(unless_told).then_some(embedding)
     }
+}
+
+/// Whether a name fits a pattern, in which `#` stands for a number.
+fn is_of_pattern(pattern: &str, name: &str) -> bool {
+    pattern.split('.').count() == name.split('.').count()
+        && pattern.split('.').zip(name.split('.')).all(|(part, found)| fits(part, found))
 }
 
 /// Whether a part of a name fits that of a pattern, in which `#` stands for a number.
@@ -211,7 +245,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::tensors::{DType, HostTensor, TensorInfo};
+    use crate::tensors::DType;
 
     fn signature(names: &[&str]) -> Signature {
         let info = TensorInfo { dtype: DType::F32, shape: vec![1] };
@@ -239,6 +273,26 @@ mod tests {
         assert_eq!(read("llama", &llama), llama[1..]);
         assert_eq!(read("gpt2", &llama[..1]), ["transformer.".to_owned() + llama[0]]);
         assert_eq!(read("graph", &bert), bert);
+    }
+
+    #[test]
+    fn a_tensor_of_all_experts_is_taken_apart_and_put_together() {
+        let name = "model.layers.0.mlp.experts.down_proj";
+        let values: Vec<f32> = (0..12).map(|v| v as f32).collect();
+        let file: Checkpoint =
+            [(name.to_owned(), HostTensor::from_f32(vec![3, 2, 2], values))].into_iter().collect();
+        let naming = Naming::of(&json!({"model_type": "gpt_oss"}), &file.signature());
+        let read = naming.read(&file);
+        let second = "model.layers.0.mlp.experts.1.down_proj.weight";
+        assert_eq!((read.len(), read[second].shape()), (3, &[2, 2][..]));
+        assert_eq!(read[second].f32().as_ref(), [4.0, 5.0, 6.0, 7.0]);
+        assert_eq!(naming.read_signature(file.signature()), read.signature());
+        let back = naming.written(&read);
+        assert_eq!((back.len(), back[name].bytes()), (1, file[name].bytes()));
+        assert_eq!(back.signature(), file.signature());
+        // Of no other family.
+        let other = Naming::of(&json!({"model_type": "llama"}), &file.signature());
+        assert_eq!(other.read(&file).signature(), file.signature());
     }
 
     #[test]

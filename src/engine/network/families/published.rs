@@ -74,13 +74,26 @@ impl Headers<'_> {
                     let router = match family {
                         Some("qwen3_moe" | "olmoe") => Some(("mlp.gate", "num_experts")),
                         Some("mixtral") => Some(("block_sparse_moe.gate", "num_local_experts")),
+                        Some("gpt_oss") => Some(("mlp.router", "num_local_experts")),
                         _ => None,
                     };
                     if let Some((router, count)) = router {
                         let name = format!("model.layers.{layer}.{router}.weight");
                         headers.insert(&name, &[number(config, count), width]);
                     }
-                    if matches!(family, Some("qwen2" | "glm4")) {
+                    if family == Some("gpt_oss") {
+                        for layer_with_bias in ["mlp.router", "self_attn.o_proj"] {
+                            headers.insert(
+                                &format!("model.layers.{layer}.{layer_with_bias}.bias"),
+                                &[width],
+                            );
+                        }
+                        for part in ["gate_up_proj", "down_proj"] {
+                            let expert = format!("model.layers.{layer}.mlp.experts.0.{part}.bias");
+                            headers.insert(&expert, &[width]);
+                        }
+                    }
+                    if matches!(family, Some("qwen2" | "glm4" | "gpt_oss")) {
                         headers.insert(&format!("{prefix}.bias"), &[queries]);
                     }
                 }
@@ -97,7 +110,7 @@ fn graph(config: &Value) -> Graph {
 #[test]
 fn published_configurations_are_read() {
     let configurations = configurations();
-    assert!(configurations.len() >= 20);
+    assert!(configurations.len() >= 21);
     for (name, config) in &configurations {
         let graph = Graph::from_config(config, &Headers::first(config));
         let graph = graph.unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -154,6 +167,7 @@ fn experts_are_as_many_as_they_should_be() {
     };
     assert_eq!(experts("Qwen/Qwen3-30B-A3B"), (48, (128, 8, true)));
     assert_eq!(experts("mistralai/Mixtral-8x7B-v0.1"), (32, (8, 2, true)));
+    assert_eq!(experts("openai/gpt-oss-20b, unpacked"), (24, (32, 4, true)));
     assert_eq!(experts("allenai/OLMoE-1B-7B-0924"), (16, (64, 8, false)));
 }
 

@@ -233,6 +233,7 @@ pub(super) struct Attending {
     pub window: Option<usize>,
     pub scale: Option<f64>,
     pub soft_cap: Option<f64>,
+    pub sinks: Option<String>,
 }
 
 impl Attending {
@@ -248,6 +249,7 @@ impl Attending {
             window: None,
             scale: None,
             soft_cap: None,
+            sinks: None,
         }
     }
 }
@@ -294,6 +296,7 @@ impl Builder {
             window: heads.window,
             scale: heads.scale,
             soft_cap: heads.soft_cap,
+            sinks: heads.sinks.clone(),
         };
         let ids = heads.masked.then_some(Operand::Input);
         let inputs: Vec<Operand> = qkv.iter().copied().chain(ids).collect();

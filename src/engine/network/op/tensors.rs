@@ -22,6 +22,10 @@ pub enum Axis {
     Input,
     /// The hidden units inside an expert.
     Hidden,
+    /// The same, two entries of each.
+    HiddenPairs,
+    /// The heads of an attention's queries.
+    Heads,
     /// None: kernel positions, channels inside a convolution group.
     Fixed,
 }
@@ -55,31 +59,35 @@ impl ParamUse {
         Self { name, role: Role::Counter, axes: &[], required: false, expert: None }
     }
 
-    /// Weight and bias of an expert's layer that reads or puts out its hidden units.
-    fn of_expert(prefix: &str, expert: usize, layer: &str, axes: &'static [Axis; 2]) -> [Self; 2] {
-        let name = |part: &str| format!("{prefix}.{expert}.{layer}.{part}");
-        let weight = Self::needed(name("weight"), axes);
-        let bias = Self { axes: &axes[..1], ..Self::optional(name("bias")) };
+    /// Weight and bias of an expert's layer.
+    fn of_expert(layer: &str, expert: usize, weight: Axes, bias: Axes) -> [Self; 2] {
+        let weight = Self::needed(format!("{layer}.weight"), weight);
+        let bias = Self { axes: bias, ..Self::optional(format!("{layer}.bias")) };
         [weight, bias].map(|param| Self { expert: Some(expert), ..param })
     }
 }
+
+type Axes = &'static [Axis];
 
 impl Op {
     /// The tensors the op reads, `PyTorch`'s names and layouts.
     pub fn params(&self) -> Vec<ParamUse> {
         use Axis::{Fixed, Input, Output};
-        if let Self::Attention { head_norms: Some(HeadNorms { queries, keys, .. }), .. } = self {
+        if let Self::Attention { head_norms, sinks, .. } = self {
             // All heads share the weight, one entry a dimension of a head.
-            return [queries, keys]
-                .map(|norm| ParamUse::needed(format!("{norm}.weight"), &[Fixed]))
-                .into();
+            let norms = head_norms.iter().flat_map(|HeadNorms { queries, keys, .. }| {
+                [queries, keys].map(|norm| ParamUse::needed(format!("{norm}.weight"), &[Fixed]))
+            });
+            let sinks = sinks.iter().map(|name| ParamUse::needed(name.clone(), &[Axis::Heads]));
+            return norms.chain(sinks).collect();
         }
         if let Self::Opaque { network } = self {
             return network.params();
         }
         let Some(prefix) = self.param() else { return Vec::new() };
-        if let Self::Experts { count, layers, .. } = self {
-            return (0..*count).flat_map(|expert| layers.params(prefix, expert)).collect();
+        if let Self::Experts { count, layers, interleaved, .. } = self {
+            let of = if *interleaved { ExpertLayers::fused_params } else { ExpertLayers::params };
+            return (0..*count).flat_map(|expert| of(layers, prefix, expert)).collect();
         }
         let bias = ParamUse::optional(format!("{prefix}.bias"));
         let weight = format!("{prefix}.weight");
@@ -127,10 +135,25 @@ impl ExpertLayers {
     fn params(&self, prefix: &str, expert: usize) -> Vec<ParamUse> {
         use Axis::{Hidden, Input, Output};
         let Self { gate, up, down } = self;
+        let [gate, up, down] = [gate, up, down].map(|layer| format!("{prefix}.{expert}.{layer}"));
         [
-            ParamUse::of_expert(prefix, expert, gate, &[Hidden, Input]),
-            ParamUse::of_expert(prefix, expert, up, &[Hidden, Input]),
-            ParamUse::of_expert(prefix, expert, down, &[Output, Hidden]),
+            ParamUse::of_expert(&gate, expert, &[Hidden, Input], &[Hidden]),
+            ParamUse::of_expert(&up, expert, &[Hidden, Input], &[Hidden]),
+            ParamUse::of_expert(&down, expert, &[Output, Hidden], &[Output]),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// The same where gate and up are one layer.
+    fn fused_params(&self, prefix: &str, expert: usize) -> Vec<ParamUse> {
+        use Axis::{Hidden, HiddenPairs, Input, Output};
+        let [fused, down] =
+            [&self.gate, &self.down].map(|layer| format!("{prefix}.{expert}.{layer}"));
+        [
+            ParamUse::of_expert(&fused, expert, &[Input, HiddenPairs], &[HiddenPairs]),
+            ParamUse::of_expert(&down, expert, &[Hidden, Output], &[Output]),
         ]
         .into_iter()
         .flatten()

@@ -129,6 +129,15 @@ pub enum Activation {
     Relu,
 }
 
+/// gpt-oss's gate: `(up + 1) · gate · sigmoid(alpha · gate)`, of a gate of at most `limit` and an up of at most
+/// that size.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clamp {
+    pub alpha: f64,
+    pub limit: f64,
+}
+
 /// What the three layers of an expert are called, behind its number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

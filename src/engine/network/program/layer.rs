@@ -3,7 +3,7 @@
 //! Shapes are of one sample: `[F]`, `[C, H, W]` or tokens `[S, D]`.
 
 use super::Param;
-use crate::network::op::{FusedOrder, Pair, Position, Rotary};
+use crate::network::op::{Clamp, FusedOrder, Pair, Position, Rotary};
 
 /// What an instruction computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -206,6 +206,8 @@ pub struct Attention {
     /// Of the products of queries and keys.
     pub scale: f64,
     pub soft_cap: Option<f64>,
+    /// A score more for each head, of a key without a value.
+    pub sinks: Option<Param<1>>,
 }
 
 impl Attention {
@@ -239,30 +241,34 @@ pub struct Experts {
     /// The shares of a token's experts sum to one.
     pub normalised: bool,
     pub activation: Nonlinearity,
+    /// In the place of the activation.
+    pub clamp: Option<Clamp>,
 }
 
 /// `down(activation(gate x) · up x)`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expert {
-    /// `[hidden, D]`
     pub gate: Linear,
-    /// `[hidden, D]`
-    pub up: Linear,
-    /// `[D, hidden]`
+    /// Where there is none the gate puts out both, in turns.
+    pub up: Option<Linear>,
     pub down: Linear,
 }
 
 impl Experts {
     /// Hidden units of each expert.
     pub fn hidden(&self) -> usize {
-        self.experts.first().map_or(0, |expert| expert.gate.outputs())
+        self.experts.first().map_or(0, |expert| expert.down.inputs())
     }
 
     /// Values of one expert's weights.
     pub fn weights(&self) -> usize {
         let first = self.experts.first();
         first.map_or(0, |Expert { gate, up, down }| {
-            [gate, up, down].map(|layer| layer.weight.len()).iter().sum()
+            [Some(gate), up.as_ref(), Some(down)]
+                .iter()
+                .flatten()
+                .map(|layer| layer.weight.len())
+                .sum()
         })
     }
 }

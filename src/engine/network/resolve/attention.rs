@@ -31,6 +31,7 @@ impl Resolver<'_> {
             window,
             scale,
             soft_cap,
+            sinks,
         } = &self.node.op
         else {
             return Err(self.fault("is no attention"));
@@ -74,6 +75,10 @@ impl Resolver<'_> {
             window: *window,
             scale: scale.unwrap_or_else(|| (head_size as f64).sqrt().recip()),
             soft_cap: *soft_cap,
+            sinks: sinks
+                .as_ref()
+                .map(|name| self.needed_vector(name.clone(), heads))
+                .transpose()?,
         };
         let [tokens, _] = self.tokens(0)?;
         let output = vec![tokens, heads * head_size];

@@ -19,7 +19,7 @@ pub(super) struct Use<'a> {
     pub read: Space,
     /// The space that the node puts out.
     pub output: Space,
-    /// That of the hidden units of the expert that has the tensor.
+    /// The space inside the node that the tensor belongs to: the hidden units of its expert, or its heads.
     pub hidden: Option<Space>,
 }
 
@@ -64,8 +64,9 @@ impl Spaces {
                 let space = match (kind, hidden) {
                     (Axis::Output, _) => output,
                     (Axis::Input, _) => read,
-                    (Axis::Hidden, Some(hidden)) => hidden,
-                    (Axis::Hidden, None) | (Axis::Fixed, _) => {
+                    (Axis::Hidden | Axis::Heads, Some(hidden)) => hidden,
+                    (Axis::HiddenPairs, Some(hidden)) => Space { size: 2 * hidden.size, ..hidden },
+                    (Axis::Fixed, _) | (_, None) => {
                         pinned.push(place);
                         continue;
                     }
@@ -82,7 +83,8 @@ impl Spaces {
                     role: param.role,
                     space,
                     // The first layer of an expert opens its hidden space, the last reads it.
-                    opens: *kind == Axis::Output || (*kind == Axis::Hidden && axis == 0),
+                    opens: matches!(kind, Axis::Output | Axis::HiddenPairs)
+                        || (*kind == Axis::Hidden && axis == 0 && param.axes.len() == 2),
                 });
             }
         }
@@ -117,11 +119,13 @@ impl Spaces {
             for range in self.ranges(axis) {
                 let Some(&group) = of_class.get(&range.class) else { continue };
                 let member = groups[group].members.len();
+                let units = self.units[range.class];
                 groups[group].members.push(Member {
                     tensor: axis.tensor.clone(),
                     axis: axis.axis,
                     start: range.start,
-                    repeat: range.size / self.units[range.class],
+                    repeat: (range.size / units).max(1),
+                    share: (units / range.size.max(1)).max(1),
                     runs: range.runs,
                     role: axis.role,
                 });

@@ -10,7 +10,7 @@ use super::{
     Symmetry,
     spaces::{Space, Spaces},
 };
-use crate::network::{Instruction, Program, program::layer};
+use crate::network::{Instruction, Layer, Program, program::layer};
 
 /// A layer whose experts may change places.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +73,6 @@ impl Symmetry {
 
 /// The spaces of a layer of experts.
 pub(super) struct ExpertSpaces {
-    /// The node's position.
-    position: usize,
     /// What the router puts out.
     pub order: usize,
     pub hidden: Vec<Space>,
@@ -100,14 +98,24 @@ impl Spaces {
             }
         }
         let order = logits.map_or_else(|| self.open(layer.experts.len()), |space| space.class);
-        let position = node.position;
-        self.of_experts.push(ExpertSpaces { position, order, hidden, tensors, is_ordered: true });
+        self.of_experts.push(ExpertSpaces { order, hidden, tensors, is_ordered: true });
     }
 
-    /// The hidden spaces of a node's experts.
+    /// The spaces inside a node: the hidden ones of its experts, or that of its heads, one entry each.
     pub(super) fn hidden(&self, node: &Instruction) -> Vec<Space> {
-        let of_node = self.of_experts.iter().find(|experts| experts.position == node.position);
-        of_node.map(|experts| experts.hidden.clone()).unwrap_or_default()
+        match &node.layer {
+            Layer::Experts(_) => {
+                let last = self.of_experts.last();
+                last.map(|experts| experts.hidden.clone()).unwrap_or_default()
+            }
+            Layer::Attention(_) => {
+                let last = self.heads.last();
+                last.map(|one| Space { class: one.classes[0], size: one.heads })
+                    .into_iter()
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Fixes the order of experts that share their router's outputs with others, or a tensor with another node.

@@ -6,7 +6,7 @@ use super::{Builder, Decoder, Source, named};
 use crate::network::{
     error::GraphError,
     graph::Operand,
-    op::{Activation, ExpertLayers, Op},
+    op::{Activation, Clamp, ExpertLayers, Op},
 };
 
 /// How a family's configurations tell experts, and its files name them.
@@ -17,12 +17,15 @@ pub(super) struct ExpertKeys {
     default_top_k: usize,
     /// `norm_topk_prob` says whether a token's shares sum to one; else they do.
     is_normalised_by_key: bool,
-    /// The module of router and experts.
+    /// The module of router and experts, and the router's name in it.
     module: &'static str,
+    router: &'static str,
     /// Gate, up and down.
     layers: [&'static str; 3],
     /// `mlp_only_layers` and `decoder_sparse_step` tell layers without experts.
     has_dense_layers: bool,
+    /// gpt-oss's: gate and up in one layer, biases everywhere, a clamped gate.
+    is_clamped: bool,
 }
 
 const NAMES: [&str; 3] = ["gate_proj", "up_proj", "down_proj"];
@@ -33,8 +36,10 @@ pub(super) static QWEN3_MOE: ExpertKeys = ExpertKeys {
     default_top_k: 8,
     is_normalised_by_key: true,
     module: "mlp",
+    router: "gate",
     layers: NAMES,
     has_dense_layers: true,
+    is_clamped: false,
 };
 pub(super) static MIXTRAL: ExpertKeys = ExpertKeys {
     count: ["num_local_experts", "num_experts"],
@@ -42,8 +47,10 @@ pub(super) static MIXTRAL: ExpertKeys = ExpertKeys {
     default_top_k: 2,
     is_normalised_by_key: false,
     module: "block_sparse_moe",
+    router: "gate",
     layers: ["w1", "w3", "w2"],
     has_dense_layers: false,
+    is_clamped: false,
 };
 pub(super) static OLMOE: ExpertKeys = ExpertKeys {
     count: ["num_experts", "num_local_experts"],
@@ -51,8 +58,23 @@ pub(super) static OLMOE: ExpertKeys = ExpertKeys {
     default_top_k: 8,
     is_normalised_by_key: true,
     module: "mlp",
+    router: "gate",
     layers: NAMES,
     has_dense_layers: false,
+    is_clamped: false,
+};
+
+pub(super) static GPT_OSS: ExpertKeys = ExpertKeys {
+    count: ["num_local_experts", "num_experts"],
+    default_count: 128,
+    default_top_k: 4,
+    is_normalised_by_key: false,
+    module: "mlp",
+    router: "router",
+    // The name in the middle stands for nothing: the first layer is both.
+    layers: ["gate_up_proj", "up_proj", "down_proj"],
+    has_dense_layers: false,
+    is_clamped: true,
 };
 
 /// The experts of a decoder.
@@ -62,6 +84,7 @@ pub(super) struct Routed {
     top_k: usize,
     normalised: bool,
     activation: Activation,
+    clamp: Option<Clamp>,
     /// For each layer whether it has experts.
     layers: Vec<bool>,
 }
@@ -94,6 +117,7 @@ impl Routed {
             top_k,
             normalised: !keys.is_normalised_by_key || told,
             activation: of_gate(activation)?,
+            clamp: keys.clamp(source)?,
             layers: keys.layers_with_experts(source, depth)?,
         };
         found.check(source)?;
@@ -108,11 +132,12 @@ impl Routed {
         named(block, &format!("{}.{part}", self.keys.module))
     }
 
-    /// Refuses a file with another number of experts, or with biases that the library does not read.
+    /// Refuses a file with another number of experts, with biases that the library does not read, or without
+    /// those that it would draw at random.
     fn check(&self, source: &Source<'_>) -> Result<(), GraphError> {
         let routed = (0..self.layers.len()).filter(|&block| self.has(block));
         for block in routed {
-            let router = self.name(block, "gate");
+            let router = self.name(block, self.keys.router);
             let [found, _] = source.shape(&format!("{router}.weight"))?;
             if found != self.count {
                 let [key, _] = self.keys.count;
@@ -123,10 +148,13 @@ impl Routed {
                 return Err(malformed(detail));
             }
             let experts = self.name(block, "experts");
-            let layers = self.keys.layers.map(|layer| format!("{experts}.0.{layer}.bias"));
-            let mut biases = layers.into_iter().chain([format!("{router}.bias")]);
-            if let Some(bias) = biases.find(|bias| source.has(bias)) {
-                let detail = format!("{bias}: experts and routers of this family have no bias");
+            let wanted = self.keys.is_clamped;
+            let layers = self.keys.layers.iter().filter(|layer| !wanted || **layer != "up_proj");
+            let layers = layers.map(|layer| format!("{experts}.0.{layer}.bias"));
+            let mut biases = layers.chain([format!("{router}.bias")]);
+            if let Some(bias) = biases.find(|bias| source.has(bias) != wanted) {
+                let have = if wanted { "each have a" } else { "have no" };
+                let detail = format!("{bias}: experts and routers of this family {have} bias");
                 return Err(malformed(detail));
             }
         }
@@ -135,6 +163,14 @@ impl Routed {
 }
 
 impl ExpertKeys {
+    fn clamp(&self, source: &Source<'_>) -> Result<Option<Clamp>, GraphError> {
+        if !self.is_clamped {
+            return Ok(None);
+        }
+        let alpha = source.number("swiglu_alpha", 1.702)?;
+        Ok(Some(Clamp { alpha, limit: source.number("swiglu_limit", 7.0)? }))
+    }
+
     fn layers_with_experts(
         &self,
         source: &Source<'_>,
@@ -182,7 +218,7 @@ impl Decoder {
         block: usize,
         x: Operand,
     ) -> Operand {
-        let logits = builder.linear(&routed.name(block, "gate"), x);
+        let logits = builder.linear(&routed.name(block, routed.keys.router), x);
         let param = routed.name(block, "experts");
         let op = Op::Experts {
             param: param.clone(),
@@ -191,6 +227,8 @@ impl Decoder {
             normalised: routed.normalised,
             activation: routed.activation,
             layers: ExpertLayers::named(routed.keys.layers),
+            interleaved: routed.keys.is_clamped,
+            clamp: routed.clamp,
         };
         builder.push(param, op, &[x, logits])
     }

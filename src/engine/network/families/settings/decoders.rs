@@ -107,6 +107,21 @@ pub const OLMOE: Settings = Settings {
     only: &[("clip_qkv", &[]), ("sliding_window", &[])],
 };
 
+pub const GPT_OSS: Settings = Settings {
+    extends: Some(&EXPERTS),
+    read: &["sliding_window", "layer_types", "swiglu_alpha", "swiglu_limit"],
+    tensors: &["attention_bias"],
+    neutral: &[
+        "attention_dropout",
+        "output_router_logits",
+        "router_aux_loss_coef",
+        // Of the first release, which the library does not read.
+        "experts_per_token",
+        "initial_context_length",
+    ],
+    only: &[],
+};
+
 pub const SMOLLM3: Settings = Settings {
     extends: Some(&LLAMA_LIKE),
     read: &[

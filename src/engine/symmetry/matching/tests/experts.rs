@@ -6,7 +6,16 @@ const WIDTH: usize = 16;
 const EXPERTS: usize = 6;
 const HIDDEN: usize = 10;
 
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    /// Three layers of each expert.
+    Plain,
+    /// Two, the first of which puts out two things in turns; heads with sinks.
+    OfGptOss,
+}
+
 struct Decoder {
+    form: Form,
     nodes: Vec<Value>,
     tensors: Vec<(String, Vec<usize>)>,
 }
@@ -24,19 +33,28 @@ impl Decoder {
 
     /// Router and experts that read `read`; `{prefix}.experts` is what they put out.
     fn experts(&mut self, prefix: &str, read: &str, [count, hidden]: [usize; 2]) {
+        let interleaved = self.form == Form::OfGptOss;
         let (router, experts) = (format!("{prefix}.router"), format!("{prefix}.experts"));
         self.linear(&router, read, [count, WIDTH]);
         self.nodes.push(json!({"op": "experts", "param": experts, "count": count, "top_k": 2,
-            "inputs": [read, router]}));
+            "interleaved": interleaved, "inputs": [read, router]}));
         for expert in 0..count {
-            for (layer, shape) in [
-                ("gate_proj", [hidden, WIDTH]),
-                ("up_proj", [hidden, WIDTH]),
-                ("down_proj", [WIDTH, hidden]),
-            ] {
+            let layers: &[(&str, [usize; 2], usize)] = if interleaved {
+                &[
+                    ("gate_proj", [WIDTH, 2 * hidden], 2 * hidden),
+                    ("down_proj", [hidden, WIDTH], WIDTH),
+                ]
+            } else {
+                &[
+                    ("gate_proj", [hidden, WIDTH], hidden),
+                    ("up_proj", [hidden, WIDTH], hidden),
+                    ("down_proj", [WIDTH, hidden], WIDTH),
+                ]
+            };
+            for (layer, shape, outputs) in layers {
                 let name = |part: &str| format!("{experts}.{expert}.{layer}.{part}");
                 self.tensors.push((name("weight"), shape.to_vec()));
-                self.tensors.push((name("bias"), vec![shape[0]]));
+                self.tensors.push((name("bias"), vec![*outputs]));
             }
         }
     }
@@ -47,8 +65,8 @@ impl Decoder {
         (Graph::from_document(&config).unwrap(), signature(&self.tensors))
     }
 
-    fn begun(vocabulary: usize) -> Self {
-        let mut decoder = Self { nodes: Vec::new(), tensors: Vec::new() };
+    fn begun(form: Form, vocabulary: usize) -> Self {
+        let mut decoder = Self { form, nodes: Vec::new(), tensors: Vec::new() };
         decoder.nodes.push(json!({"op": "embedding", "param": "words"}));
         decoder.tensors.push(("words.weight".into(), vec![vocabulary, WIDTH]));
         decoder
@@ -56,8 +74,8 @@ impl Decoder {
 }
 
 /// Blocks of grouped attention and experts.
-fn decoder(depth: usize) -> (Graph, Signature) {
-    let mut decoder = Decoder::begun(40);
+fn decoder(form: Form, depth: usize) -> (Graph, Signature) {
+    let mut decoder = Decoder::begun(form, 40);
     let mut stream = "words".to_owned();
     for i in 0..depth {
         let name = |part: &str| format!("{i}.{part}");
@@ -65,10 +83,13 @@ fn decoder(depth: usize) -> (Graph, Signature) {
         for (part, out) in [("q", WIDTH), ("k", WIDTH / 2), ("v", WIDTH / 2)] {
             decoder.linear(&name(part), &name("n1"), [out, WIDTH]);
         }
-        decoder.nodes.push(
-            json!({"op": "attention", "heads": 4, "kv_heads": 2, "causal": true, "rotary": {},
-            "inputs": [name("q"), name("k"), name("v")], "id": name("a")}),
-        );
+        let mut attention = json!({"op": "attention", "heads": 4, "kv_heads": 2, "causal": true, "rotary": {},
+            "inputs": [name("q"), name("k"), name("v")], "id": name("a")});
+        if form == Form::OfGptOss {
+            attention["sinks"] = json!(name("sinks"));
+            decoder.tensors.push((name("sinks"), vec![4]));
+        }
+        decoder.nodes.push(attention);
         decoder.linear(&name("o"), &name("a"), [WIDTH, WIDTH]);
         decoder.nodes.push(json!({"op": "add", "inputs": [name("o"), stream], "id": name("m")}));
         decoder.norm(&name("n2"), &name("m"));
@@ -84,7 +105,7 @@ fn decoder(depth: usize) -> (Graph, Signature) {
 
 #[test]
 fn groups_are_the_order_of_the_experts_and_the_units_of_each() {
-    let (graph, signature) = decoder(1);
+    let (graph, signature) = decoder(Form::Plain, 1);
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
     let names: Vec<String> =
         symmetry.groups.iter().map(|group| format!("{} {}", group.name, group.units)).collect();
@@ -102,8 +123,14 @@ fn groups_are_the_order_of_the_experts_and_the_units_of_each() {
 
 #[test]
 fn a_planted_order_of_experts_is_found() {
-    for (depth, noise) in [(2, 0.0), (2, 0.2), (12, 0.0)] {
-        let (graph, signature) = decoder(depth);
+    for (form, depth, noise) in [
+        (Form::Plain, 2, 0.0),
+        (Form::Plain, 2, 0.2),
+        (Form::Plain, 12, 0.0),
+        (Form::OfGptOss, 2, 0.2),
+        (Form::OfGptOss, 12, 0.0),
+    ] {
+        let (graph, signature) = decoder(form, depth);
         let symmetry = Symmetry::derive(&graph, &signature).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(31);
         let source = random(&signature, &mut rng);
@@ -124,7 +151,7 @@ fn a_planted_order_of_experts_is_found() {
         matcher.push(Kind::Matched, target.clone(), source.clone());
         let identity = Permutation::identity(&symmetry);
         let solution = matcher.solve(Start::Best(&[&identity]), &mut rng).unwrap();
-        assert_eq!(solution.permutation, planted, "{depth} blocks, noise {noise}");
+        assert_eq!(solution.permutation, planted, "{form:?}, {depth} blocks, noise {noise}");
         assert!(
             (objective(&symmetry, &[(target, source.clone())], &planted) - solution.objective)
                 .abs()
@@ -142,25 +169,25 @@ fn a_planted_order_of_experts_is_found() {
 
 #[test]
 fn orders_of_experts_form_a_group() {
-    let (graph, signature) = decoder(1);
-    let symmetry = Symmetry::derive(&graph, &signature).unwrap();
-    let mut rng = ChaCha8Rng::seed_from_u64(32);
-    let model = random(&signature, &mut rng);
-    let [one, other] = [(), ()].map(|()| Permutation::random(&symmetry, &mut rng));
-    let same = |a: &Checkpoint, b: &Checkpoint| {
-        assert!(a.iter().all(|(name, tensor)| b[name].bytes() == tensor.bytes()));
-    };
-    let there = one.apply(&symmetry, &other.apply(&symmetry, &model));
-    same(&there, &one.compose(&symmetry, &other).apply(&symmetry, &model));
-    let identity = Permutation::identity(&symmetry);
-    assert_eq!(one.compose(&symmetry, &one.inverse(&symmetry)), identity);
-    assert_eq!(one.inverse(&symmetry).compose(&symmetry, &one), identity);
+    for form in [Form::Plain, Form::OfGptOss] {
+        let (graph, signature) = decoder(form, 1);
+        let symmetry = Symmetry::derive(&graph, &signature).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(32);
+        let model = random(&signature, &mut rng);
+        let [one, other] = [(), ()].map(|()| Permutation::random(&symmetry, &mut rng));
+        let there = one.apply(&symmetry, &other.apply(&symmetry, &model));
+        let at_once = one.compose(&symmetry, &other).apply(&symmetry, &model);
+        assert!(there.iter().all(|(name, tensor)| at_once[name].bytes() == tensor.bytes()));
+        let identity = Permutation::identity(&symmetry);
+        assert_eq!(one.compose(&symmetry, &one.inverse(&symmetry)), identity);
+        assert_eq!(one.inverse(&symmetry).compose(&symmetry, &one), identity);
+    }
 }
 
 /// Three experts of two units on a stream that does not move, being the output.
 #[test]
 fn few_experts_are_solved_exactly() {
-    let mut decoder = Decoder::begun(WIDTH);
+    let mut decoder = Decoder::begun(Form::Plain, WIDTH);
     decoder.experts("x", "words", [3, 2]);
     decoder.nodes.push(json!({"op": "add", "inputs": ["words", "x.experts"]}));
     let (graph, signature) = decoder.finish();
@@ -196,7 +223,7 @@ fn few_experts_are_solved_exactly() {
 /// Matrices of groups beside experts that have changed places are those built anew.
 #[test]
 fn matrices_beside_moved_experts_are_up_to_date() {
-    let (graph, signature) = decoder(2);
+    let (graph, signature) = decoder(Form::Plain, 2);
     let symmetry = Symmetry::derive(&graph, &signature).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(33);
     let profiler = profiler();
@@ -224,7 +251,7 @@ fn matrices_beside_moved_experts_are_up_to_date() {
 /// Logits that are read elsewhere, or are put out, keep their order, and so do the experts.
 #[test]
 fn experts_whose_router_is_read_out_stay() {
-    let mut decoder = Decoder::begun(3);
+    let mut decoder = Decoder::begun(Form::Plain, 3);
     decoder.experts("x", "words", [3, 4]);
     decoder.linear("head", "x.experts", [3, WIDTH]);
     decoder.nodes.push(json!({"op": "add", "inputs": ["head", "x.router"]}));
