@@ -47,8 +47,11 @@ fn group(group: &Group) -> Value {
 }
 
 fn member(member: &Member) -> Value {
-    let Member { tensor, axis, start, repeat, runs, .. } = member;
+    let Member { tensor, axis, start, repeat, share, runs, .. } = member;
     let mut value = json!({"tensor": tensor, "axis": axis, "start": start, "repeat": repeat});
+    if *share > 1 {
+        value["share"] = json!(share);
+    }
     if let Some(Runs { units, period }) = runs {
         value["runs"] = json!({"units": units, "period": period});
     }

@@ -80,7 +80,7 @@ impl Case {
         let planted = Permutation::random(&self.symmetry, &mut rng);
         assert_ne!(
             planted,
-            planted.inverse(&symmetry),
+            planted.inverse(&self.symmetry),
             "a self-inverse order would hide a wrong side"
         );
         let target = planted.apply(&self.symmetry, &self.base);

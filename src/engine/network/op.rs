@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 pub use named::{ByNames, Named, RowsOf};
 pub use tensors::{Axis, ParamUse, Role};
 pub use values::{
-    Activation, Clamp, ExpertLayers, FusedOrder, HeadNorms, Llama3Scaling, LongRope, Pair,
-    Position, Rotary, Yarn,
+    Activation, Clamp, ExpertLayers, FusedOrder, HeadNorms, Llama3Scaling, LongRope, MAX_EXPERTS,
+    Pair, Position, Rotary, Yarn,
 };
 
 /// What a node computes. Kernel sizes and widths are read from the tensors.

@@ -18,7 +18,10 @@ pub use modules::{
 };
 
 use super::Family;
-use crate::tensors::{Checkpoint, HostTensor, Signature, TensorInfo};
+use crate::{
+    network::op::MAX_EXPERTS,
+    tensors::{Checkpoint, HostTensor, Signature, TensorInfo},
+};
 
 /// What a family declares of its names.
 pub(super) struct Names {
@@ -35,9 +38,6 @@ pub(super) struct Names {
     /// a number.
     pub stacked: &'static [(&'static str, &'static str)],
 }
-
-/// Experts of a layer, at most: a number in a small file must not ask for memory.
-const MAX_EXPERTS: usize = 4096;
 
 /// The output matrix of the language models.
 pub const OUTPUT: &str = "lm_head.weight";

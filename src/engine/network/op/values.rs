@@ -116,6 +116,9 @@ impl FusedOrder {
     }
 }
 
+/// Experts of a layer, at most. Each has names of its own: a number in a small file must not ask for memory.
+pub const MAX_EXPERTS: usize = 4096;
+
 /// The function of a gate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -230,6 +230,21 @@ mod tests {
         assert_eq!(found(&graph, Rule::Writers), [(6, 6), (11, 13), (15, 15)]);
     }
 
+    /// Neither experts nor their router; the layers beside them are.
+    #[test]
+    fn experts_and_their_router_are_left_alone() {
+        let config = json!({"input": {"kind": "tokens", "shape": [4]}, "nodes": [
+            {"op": "embedding", "param": "e"}, {"op": "linear", "param": "a"},
+            {"op": "add", "inputs": ["a", "e"], "id": "x"}, {"op": "linear", "param": "router"},
+            {"op": "experts", "param": "m", "count": 4, "top_k": 2, "inputs": ["x", "router"]},
+            {"op": "add", "inputs": ["m", "x"]}, {"op": "select_token"},
+            {"op": "linear", "param": "fc"}]});
+        let graph = Graph::from_document(&config).unwrap();
+        for rule in [Rule::Every, Rule::Outside, Rule::Writers] {
+            assert_eq!(found(&graph, rule), [(1, 2), (7, 7)], "{rule:?}");
+        }
+    }
+
     #[test]
     fn what_another_node_reads_too_is_left_alone() {
         let config = json!({"input": {"kind": "tokens", "shape": [4]}, "task": "next_token", "nodes": [

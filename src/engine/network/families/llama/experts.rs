@@ -6,7 +6,7 @@ use super::{Builder, Decoder, Source, named};
 use crate::network::{
     error::GraphError,
     graph::Operand,
-    op::{Activation, Clamp, ExpertLayers, Op},
+    op::{Activation, Clamp, ExpertLayers, MAX_EXPERTS, Op},
 };
 
 /// How a family's configurations tell experts, and its files name them.
@@ -106,6 +106,10 @@ impl Routed {
             None => keys.default_top_k,
             Some(_) => source.count("num_experts_per_tok")?,
         };
+        if count > MAX_EXPERTS {
+            let detail = format!("{}: {count} experts are more than {MAX_EXPERTS}", keys.count[0]);
+            return Err(malformed(detail));
+        }
         if top_k > count {
             let detail = format!("num_experts_per_tok: is {top_k} of {count} experts");
             return Err(malformed(detail));
