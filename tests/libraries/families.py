@@ -209,7 +209,14 @@ TEXT = [
                 settings_decoders.GPT_OSS,
                 {"targets": EXPERT_TARGETS},
             ),
-            ("mixtral", t.MixtralConfig, LOCAL_EXPERTS, settings_decoders.MIXTRAL, {"targets": EXPERT_TARGETS}),
+            # Without a head_dim the library computes no scaled rotary positions of it.
+            (
+                "mixtral",
+                t.MixtralConfig,
+                LOCAL_EXPERTS | {"head_dim": 4},
+                settings_decoders.MIXTRAL,
+                {"targets": EXPERT_TARGETS},
+            ),
             (
                 "olmoe",
                 t.OlmoeConfig,

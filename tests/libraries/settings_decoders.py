@@ -373,7 +373,6 @@ MIXTRAL = [
     equal("sliding_window 4", {"sliding_window": 4}),
     equal("no sliding_window", {}, {"sliding_window": ABSENT}),
     equal("router_jitter_noise", {"router_jitter_noise": 0.5}),
-    equal("num_key_value_heads null", {"num_key_value_heads": None}),
 ]
 GPT_OSS = [
     *PLAIN,

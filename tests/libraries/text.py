@@ -33,7 +33,6 @@ class Cases:
         yield from self.paddings(tasks)
         if self.family.tokens:
             yield from self.tokens()
-        yield from self.padding_ids()
         yield from self.formats(tasks)
         if self.family.classifier:
             yield from self.padding_ids()

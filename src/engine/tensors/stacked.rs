@@ -13,7 +13,7 @@ use super::{
 impl TensorInfo {
     /// What one index of the first axis holds.
     #[must_use]
-    pub fn row(&self, _index: usize) -> Self {
+    pub fn row(&self) -> Self {
         let shape = self.shape.iter().skip(1).copied().collect();
         Self { dtype: self.dtype, shape }
     }
@@ -26,7 +26,7 @@ impl HostTensor {
     /// When the first axis is shorter.
     #[must_use]
     pub fn row(&self, index: usize) -> Self {
-        let TensorInfo { dtype, shape } = self.info().row(index);
+        let TensorInfo { dtype, shape } = self.info().row();
         let length: usize = shape.iter().product();
         let start = index * length;
         if self.is_lazy() && length > CHUNK {
@@ -78,18 +78,12 @@ struct Stack {
 impl Stack {
     /// The rows that a range touches, each with the part of it.
     fn parts(&self, range: Range<usize>) -> impl Iterator<Item = (&HostTensor, Range<usize>)> {
-        let length = self.length.max(1);
-        let first = range.start / length;
-        let touched = self.rows.iter().enumerate().skip(first);
-        touched
-            .take_while({
-                let end = range.end;
-                move |(at, _)| at * length < end
-            })
-            .map(move |(at, row)| {
-                let start = range.start.max(at * length) - at * length;
-                (row, start..range.end.min((at + 1) * length) - at * length)
-            })
+        let (length, Range { start, end }) = (self.length.max(1), range);
+        let touched = self.rows.iter().enumerate().skip(start / length);
+        touched.take_while(move |(at, _)| at * length < end).map(move |(at, row)| {
+            let first = start.max(at * length) - at * length;
+            (row, first..end.min((at + 1) * length) - at * length)
+        })
     }
 }
 

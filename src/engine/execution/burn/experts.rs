@@ -78,8 +78,8 @@ fn one(x: Tensor<2>, expert: &Expert, layer: &Experts, weights: &Weights) -> Ten
 fn in_turns(both: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
     let [rows, width] = both.dims();
     let pairs: Tensor<3> = both.reshape([rows, width / 2, 2]);
-    let part = |part| pairs.clone().narrow(2, part, 1).reshape([rows, width / 2]);
-    (part(0), part(1))
+    let [gate, up] = [0, 1].map(|part| pairs.clone().narrow(2, part, 1).reshape([rows, width / 2]));
+    (gate, up)
 }
 
 /// Which tokens go through which expert.

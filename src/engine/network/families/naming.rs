@@ -20,7 +20,7 @@ pub use modules::{
 use super::Family;
 use crate::{
     network::op::MAX_EXPERTS,
-    tensors::{Checkpoint, HostTensor, Signature, TensorInfo},
+    tensors::{Checkpoint, HostTensor, Signature},
 };
 
 /// What a family declares of its names.
@@ -63,8 +63,16 @@ pub struct Naming {
     dropped: BTreeSet<String>,
     /// The file's copy of a tied tensor, and what it is a copy of, by its name in the graph.
     copy: Option<(String, String)>,
-    /// Tensors of the file that are several in the graph, by index of the first axis.
-    stacks: BTreeMap<String, Vec<String>>,
+    /// Tensors of the file that are several in the graph.
+    stacks: BTreeMap<String, Stack>,
+}
+
+/// A tensor that is several in the graph, by index of the first axis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stack {
+    /// What it is called in a file that has the graph's other names.
+    inside: String,
+    parts: Vec<String>,
 }
 
 impl Naming {
@@ -97,7 +105,7 @@ impl Naming {
                 }
             }
             if let Some(parts) = names.parts_of(&inside, &signature[name].shape) {
-                naming.stacks.insert(name.clone(), parts);
+                naming.stacks.insert(name.clone(), Stack { inside, parts });
             } else if let Some(embedding) = tied.filter(|_| inside == OUTPUT) {
                 naming.copy = Some((name.clone(), format!("{embedding}.weight")));
                 naming.dropped.insert(name.clone());
@@ -115,7 +123,7 @@ impl Naming {
     /// The headers under the graph's names.
     #[must_use]
     pub fn read_signature(&self, signature: Signature) -> Signature {
-        self.renamed(signature.into_iter(), TensorInfo::row).collect()
+        self.renamed(signature.into_iter(), |info, _| info.row()).collect()
     }
 
     /// The tensors under the graph's names.
@@ -128,18 +136,27 @@ impl Naming {
     /// The tensors under the file's names.
     #[must_use]
     pub fn written(&self, checkpoint: &Checkpoint) -> Checkpoint {
-        let parts: BTreeSet<&str> = self.stacks.values().flatten().map(String::as_str).collect();
+        let parts = self.stacks.values().flat_map(|stack| &stack.parts);
+        let parts: BTreeSet<&str> = parts.map(String::as_str).collect();
         let single = checkpoint.iter().filter(|(name, _)| !parts.contains(name));
         let single = single.map(|(name, tensor)| {
             let name = self.outside.get(name).map_or(name, String::as_str);
             (name.to_owned(), tensor.clone())
         });
-        let stacked = self.stacks.iter().filter_map(|(name, parts)| {
+        let stacked = self.stacks.iter().filter_map(|(name, Stack { parts, .. })| {
             let rows: Option<Vec<HostTensor>> =
                 parts.iter().map(|part| checkpoint.get(part).cloned()).collect();
             Some((name.clone(), HostTensor::stacked(rows?)?))
         });
         single.chain(stacked).collect()
+    }
+
+    /// The naming of a file with the same tensors under the graph's names, as a model with another head is
+    /// written. What is one tensor in files stays one.
+    #[must_use]
+    pub fn under_own_names(&self) -> Self {
+        let stacks = self.stacks.values().map(|stack| (stack.inside.clone(), stack.clone()));
+        Self { stacks: stacks.collect(), ..Self::default() }
     }
 
     /// The naming of the same file where its tensors are called otherwise inside: `inside` has their names so far,
@@ -171,8 +188,8 @@ impl Naming {
         let inside: BTreeMap<&str, &str> =
             self.outside.iter().map(|(inside, own)| (own.as_str(), inside.as_str())).collect();
         tensors.filter(|(name, _)| !self.dropped.contains(name)).flat_map(move |(name, tensor)| {
-            if let Some(parts) = self.stacks.get(&name) {
-                let rows = parts.iter().enumerate();
+            if let Some(stack) = self.stacks.get(&name) {
+                let rows = stack.parts.iter().enumerate();
                 return rows.map(|(at, part)| (part.clone(), row(&tensor, at))).collect();
             }
             let name = inside.get(name.as_str()).map_or(name.clone(), |&inside| inside.to_owned());
@@ -245,7 +262,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::tensors::DType;
+    use crate::tensors::{DType, TensorInfo};
 
     fn signature(names: &[&str]) -> Signature {
         let info = TensorInfo { dtype: DType::F32, shape: vec![1] };
@@ -290,6 +307,13 @@ mod tests {
         let back = naming.written(&read);
         assert_eq!((back.len(), back[name].bytes()), (1, file[name].bytes()));
         assert_eq!(back.signature(), file.signature());
+        // A body saved alone lacks the prefix that it has below a head.
+        let bare: Checkpoint =
+            [(name["model.".len()..].to_owned(), file[name].clone())].into_iter().collect();
+        let naming = Naming::of(&json!({"model_type": "gpt_oss"}), &bare.signature());
+        assert_eq!(naming.read(&bare).signature(), read.signature());
+        assert_eq!(naming.written(&read).signature(), bare.signature());
+        assert_eq!(naming.under_own_names().written(&read).signature(), file.signature());
         // Of no other family.
         let other = Naming::of(&json!({"model_type": "llama"}), &file.signature());
         assert_eq!(other.read(&file).signature(), file.signature());

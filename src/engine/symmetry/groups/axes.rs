@@ -145,9 +145,9 @@ impl Spaces {
 
     /// Experts whose order is a group.
     fn ordered(&self, spaces: &ExpertSpaces, of_class: &HashMap<usize, usize>) -> Option<Experts> {
-        let group = |class| of_class.get(&self.find(class)).copied();
-        let order = group(spaces.order).filter(|_| spaces.is_ordered)?;
-        let hidden = spaces.hidden.iter().filter_map(|space| group(space.class)).collect();
+        let order = of_class.get(&self.find(spaces.order)).filter(|_| spaces.is_ordered)?;
+        let hidden = spaces.hidden.iter().filter_map(|space| of_class.get(&self.find(space.class)));
+        let (order, hidden) = (*order, hidden.copied().collect());
         Some(Experts { order, hidden, tensors: spaces.tensors.clone() })
     }
 

@@ -31,8 +31,8 @@ use crate::{
 
 /// Experts of the source that are looked at closely for each of the target, beside the present one.
 const SHORTLIST: usize = 4;
-/// Orders of units that are computed for each of the target's experts at most: those of its shortlist, and of
-/// the present expert, twice.
+/// Orders of units that are computed for each of the target's experts at most: of its shortlist, the present
+/// expert and the best one by sketches.
 pub const MATCHED_EXPERTS: usize = SHORTLIST + 2;
 
 /// Similarities of experts, `[experts, experts]`, row: the target's.
@@ -49,6 +49,16 @@ struct Matched {
     /// Where the target's units come from.
     units: Vec<u32>,
     value: f64,
+    /// The value with the units as they are, of the expert that is in its place now.
+    present: Option<f64>,
+}
+
+impl Matched {
+    /// With what no order of units changes.
+    fn plus(self, own: f64) -> Self {
+        let present = self.present.map(|present| present + own);
+        Self { value: self.value + own, present, ..self }
+    }
 }
 
 /// The layer that is solved, with what is held.
@@ -84,21 +94,21 @@ impl<'a> Matcher<'a> {
         direct.iter_mut().zip(of_router.iter()).for_each(|(direct, router)| *direct += router);
 
         let found = self.pairs_of_experts(held, &direct, &sums)?;
-        let count = experts.tensors.len();
-        let present = self.present_value(held, &direct)?;
+        let present: f64 = found.iter().flatten().filter_map(|one| one.present).sum();
         let order = best_order(&found, permutation.sigma(experts.order))?;
-        let chosen =
-            |target: usize| found[target].iter().find(|one| one.source == order[target] as usize);
-        let reached: f64 = (0..count).filter_map(chosen).map(|one| one.value).sum();
-        let scale: f64 = (0..count).filter_map(chosen).map(|one| one.value.abs()).sum();
+        let chosen = found
+            .iter()
+            .zip(&order)
+            .map(|(matched, &source)| matched.iter().find(|one| one.source == source as usize));
+        let Some(chosen) = chosen.collect::<Option<Vec<&Matched>>>() else { return Ok(false) };
+        let reached: f64 = chosen.iter().map(|one| one.value).sum();
+        let scale: f64 = chosen.iter().map(|one| one.value.abs()).sum();
         if reached - present <= RELATIVE_GAIN * scale {
             return Ok(false);
         }
 
-        for (target, &group) in experts.hidden.iter().enumerate() {
-            if let Some(one) = chosen(target) {
-                permutation.set(group, one.units.clone());
-            }
+        for (one, &group) in chosen.iter().zip(&experts.hidden) {
+            permutation.set(group, one.units.clone());
         }
         permutation.set(experts.order, order);
         Ok(true)
@@ -129,31 +139,31 @@ impl<'a> Matcher<'a> {
             let mut matched = Vec::with_capacity(sources.len());
             for source in sources {
                 let own = f64::from(direct[target * count + source]);
-                let (units, value) = self.units(held, target, source)?;
-                matched.push(Matched { source, units, value: own + value });
+                matched.push(self.units(held, target, source)?.plus(own));
             }
             found.push(matched);
         }
         Ok(found)
     }
 
-    /// The best order of the units of a target's expert that is made of a source's, and its value.
-    fn units(
-        &self,
-        held: Held,
-        target: usize,
-        source: usize,
-    ) -> Result<(Vec<u32>, f64), NotFinite> {
-        let Some(&group) = held.experts.hidden.get(target) else { return Ok((Vec::new(), 0.0)) };
+    /// The best order of the units of a target's expert that is made of a source's.
+    fn units(&self, held: Held, target: usize, source: usize) -> Result<Matched, NotFinite> {
+        let order = held.permutation.sigma(held.experts.order);
+        let is_present = order[target] as usize == source;
+        let Some(&group) = held.experts.hidden.get(target) else {
+            let present = is_present.then_some(0.0);
+            return Ok(Matched { source, units: Vec::new(), value: 0.0, present });
+        };
+
         let similarity = self.similarity_of(held, group, source);
-        let is_present = held.permutation.sigma(held.experts.order)[target] as usize == source;
         let units = held.permutation.sigma(group);
         let still: Vec<u32> = (0..units.len() as u32).collect();
         let current = if is_present { units } else { &still };
         let found = self.profiler.time(Work::Assignment, || {
             assignment::solve(&similarity, current.len(), Some(current), None)
         })?;
-        Ok((found.sigma, found.value))
+        let present = is_present.then(|| value(&similarity, units));
+        Ok(Matched { source, units: found.sigma, value: found.value, present })
     }
 
     fn similarity_of(&self, held: Held, hidden: usize, source: usize) -> Vec<f32> {
@@ -162,18 +172,6 @@ impl<'a> Matcher<'a> {
         self.profiler.time(Work::Similarity, || {
             self.matrices.between_experts(hidden, source, permutation, pairs, solved).to_vec()
         })
-    }
-
-    /// The value of the present orders.
-    fn present_value(&self, held: Held, direct: &[f32]) -> Result<f64, NotFinite> {
-        let Held { experts, permutation, .. } = held;
-        let (count, order) = (experts.tensors.len(), permutation.sigma(experts.order));
-        let of_order: f64 = value(direct, order);
-        let of_units = experts.hidden.iter().zip(order).map(|(&group, &source)| {
-            value(&self.similarity_of(held, group, source as usize), permutation.sigma(group))
-        });
-        debug_assert_eq!(order.len(), count);
-        Ok(of_order + of_units.sum::<f64>())
     }
 
     /// Products of the experts of all pairs.
@@ -188,21 +186,18 @@ impl<'a> Matcher<'a> {
         let mut found =
             Sketches { direct: vec![0.0; count * count], sums: vec![0.0; count * count] };
         let parts = experts.tensors.first().map_or(0, Vec::len);
-        for (part, pair) in
-            (0..parts).flat_map(|part| self.pairs.as_slice().iter().map(move |pair| (part, pair)))
-        {
-            if !self.is_usable(held, part) {
-                continue;
-            }
-            let sides = self.sides(held, part, pair, &still);
-            let Some([target, source]) = sides else { continue };
+        for part in (0..parts).filter(|&part| self.is_usable(held, part)) {
             let sum = if self.hidden_members(experts, 0, part).is_empty() {
                 &mut found.direct
             } else {
                 &mut found.sums
             };
-            let width = target.len() / count;
-            accumulate(sum, matrix(&target, width), matrix(&source, width).transpose());
+            for pair in self.pairs.as_slice() {
+                let sides = self.sides(held, part, pair, &still);
+                let Some([target, source]) = sides else { continue };
+                let width = target.len() / count;
+                accumulate(sum, matrix(&target, width), matrix(&source, width).transpose());
+            }
         }
         found
     }
