@@ -43,6 +43,7 @@ mod pipeline {
     mod bodies;
     mod by_names;
     pub mod case;
+    mod experts;
     mod external;
     mod gate;
     mod golden;

@@ -31,6 +31,7 @@ fn document() -> Value {
             "library": entry.library,
             "classes": entry.classes,
             "bodies": entry.has_bodies,
+            "experts": entry.has_experts,
             "network": "graph",
             "identity": true,
             "symmetry": true,
@@ -43,6 +44,7 @@ fn document() -> Value {
         "library": null,
         "classes": [],
         "bodies": true,
+        "experts": null,
         "network": "by_names",
         "identity": true,
         "symmetry": false,
@@ -55,12 +57,13 @@ fn document() -> Value {
 fn text() -> String {
     let head = ["names", "library", "classes", "identity", "symmetry", "gradients", "functional"];
     let mut rows = vec![head.map(String::from).to_vec()];
-    for Entry { names, library, classes, has_bodies } in entries() {
+    for Entry { names, library, classes, has_bodies, has_experts } in entries() {
         let body = has_bodies.then_some("…Model (a)".to_owned());
         let classes = classes.iter().map(|class| format!("…{class}")).chain(body);
         let classes: Vec<String> = classes.collect();
         let [names, classes] = [names.join(", "), classes.join(", ")];
-        let can = ["yes"; 4].map(String::from);
+        let functional = if has_experts { "yes (b)" } else { "yes" };
+        let can = ["yes", "yes", "yes", functional].map(String::from);
         rows.push([vec![names, library.to_owned(), classes], can.to_vec()].concat());
     }
     let other = ["any other", "", "", "yes", "no", "no", "no"];
@@ -69,5 +72,7 @@ fn text() -> String {
     if let Some(last) = rows.last_mut() {
         last.extend(["yes"; 4].map(String::from));
     }
-    left(&rows) + "(a) a body without a head: identity and symmetry alone\n"
+    left(&rows)
+        + "(a) a body without a head: identity and symmetry alone\n\
+           (b) of the layers beside experts; functional, bico and theseus leave the experts' order and units\n"
 }

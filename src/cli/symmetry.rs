@@ -46,6 +46,10 @@ fn text(groups: &Value) -> String {
     let mut rows = Vec::new();
     for group in groups.as_array().into_iter().flatten() {
         let members = group["members"].as_array().into_iter().flatten().map(member);
+        // Of experts that change places with the group's units.
+        let whole = group["experts"].as_array().into_iter().flatten().flat_map(Value::as_array);
+        let whole = whole.flatten().filter_map(Value::as_str);
+        let members = members.chain(whole.map(|tensor| format!("{tensor} (whole)")));
         // A stream has a hundred members: one a line, beside the group's name only once.
         let name = group["name"].as_str().unwrap_or("?");
         for (i, member) in members.enumerate() {

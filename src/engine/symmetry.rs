@@ -18,6 +18,6 @@ mod similarity;
 
 pub use attention::Attention;
 pub use fit::{Fit, Kind};
-pub use groups::{Group, Member, Runs, Symmetry};
-pub use matching::{Matcher, Solution, Stage, Stages, Start};
+pub use groups::{Experts, Group, Member, Runs, Symmetry};
+pub use matching::{MATCHED_EXPERTS, Matcher, Solution, Stage, Stages, Start};
 pub use permutation::Permutation;

@@ -10,6 +10,7 @@ mod lazy;
 pub mod low_rank;
 pub mod matmul;
 pub mod solve;
+mod stacked;
 mod update;
 
 pub use checkpoint::{Checkpoint, Signature};

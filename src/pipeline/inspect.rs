@@ -25,7 +25,8 @@ use crate::{
     storage::Storage,
 };
 
-/// The permutation groups of a model, from its headers, as JSON (`retune symmetry`).
+/// The permutation groups of a model, from its headers, as JSON (`retune symmetry`). A group that orders
+/// experts has their tensors beside its members: a list for each unit.
 ///
 /// # Errors
 /// What is wrong with the model.
@@ -33,7 +34,11 @@ pub fn groups(storage: &Storage, model_uri: &str) -> Result<Value, Failure> {
     let (folder, signature) = read::headers(storage, "", model_uri)?;
     let graph = read::graph("", &folder, &signature, None)?;
     let symmetry = Symmetry::derive(&graph, &signature).map_err(failure::graph("", model_uri))?;
-    Ok(symmetry.groups.iter().map(group).collect())
+    let mut groups: Vec<Value> = symmetry.groups.iter().map(group).collect();
+    for experts in &symmetry.experts {
+        groups[experts.order]["experts"] = json!(experts.tensors);
+    }
+    Ok(groups.into())
 }
 
 fn group(group: &Group) -> Value {
@@ -42,8 +47,11 @@ fn group(group: &Group) -> Value {
 }
 
 fn member(member: &Member) -> Value {
-    let Member { tensor, axis, start, repeat, runs, .. } = member;
+    let Member { tensor, axis, start, repeat, share, runs, .. } = member;
     let mut value = json!({"tensor": tensor, "axis": axis, "start": start, "repeat": repeat});
+    if *share > 1 {
+        value["share"] = json!(share);
+    }
     if let Some(Runs { units, period }) = runs {
         value["runs"] = json!({"units": units, "period": period});
     }

@@ -125,6 +125,10 @@ MODERNBERT_TARGETS = {
     "embedding": ["tok_embeddings"],
     "head": "classifier",
 }
+# Experts are no modules that adapters are put on.
+EXPERT_TARGETS = LLAMA_TARGETS | {"rest": ["o_proj"]}
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2}
+LOCAL_EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
 PHI_TARGETS = LLAMA_TARGETS | FUSED_MLP | {"attention": ["qkv_proj"]}
 
 # The library has no classifier of tokens of it.
@@ -194,6 +198,35 @@ TEXT = [
             ("gemma", t.GemmaConfig, HEAD, settings_decoders.GEMMA, {}),
             ("gemma2", t.Gemma2Config, HEAD | WINDOW, settings_decoders.GEMMA2, {}),
             ("gemma3_text", t.Gemma3TextConfig, HEAD | GLOBAL_LAST | WINDOW, settings_decoders.GEMMA3, NO_TOKENS),
+            (
+                "qwen3_moe",
+                t.Qwen3MoeConfig,
+                HEAD | EXPERTS | {"moe_intermediate_size": 12},
+                settings_decoders.QWEN3_MOE,
+                {"targets": EXPERT_TARGETS},
+            ),
+            (
+                "gpt_oss",
+                t.GptOssConfig,
+                HEAD | GLOBAL_LAST | WINDOW | LOCAL_EXPERTS,
+                settings_decoders.GPT_OSS,
+                {"targets": EXPERT_TARGETS},
+            ),
+            # Without a head_dim the library computes no scaled rotary positions of it.
+            (
+                "mixtral",
+                t.MixtralConfig,
+                LOCAL_EXPERTS | {"head_dim": 4},
+                settings_decoders.MIXTRAL,
+                {"targets": EXPERT_TARGETS},
+            ),
+            (
+                "olmoe",
+                t.OlmoeConfig,
+                EXPERTS,
+                settings_decoders.OLMOE,
+                {"targets": EXPERT_TARGETS, "classifier": False, "tokens": False},
+            ),
             ("phi3", t.Phi3Config, {}, settings_decoders.PHI3, {"targets": PHI_TARGETS}),
             ("granite", t.GraniteConfig, GRANITE, settings_decoders.GRANITE, NO_TOKENS | {"classifier": False}),
             ("glm4", t.Glm4Config, HEAD, settings_decoders.GLM4, {"targets": LLAMA_TARGETS | FUSED_MLP}),

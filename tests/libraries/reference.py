@@ -29,6 +29,9 @@ class Reference:
         if self.model.config._attn_implementation == "eager":
             # Its softmax is in f32, in which the mask of f64 is infinite and padding no number.
             self.model = AUTO[task].from_pretrained(folder, dtype=torch.float32).eval()
+        if hasattr(self.model, "set_experts_implementation"):
+            # The faster one knows no f64.
+            self.model.set_experts_implementation("eager")
         self.read = inspect.signature(self.model.forward).parameters
 
     def logits(self, columns):

@@ -333,6 +333,72 @@ GEMMA3 = [
         {"rope_theta": 500.0, "rope_local_base_freq": 100.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
     ),
 ]
+EXPERTS = [
+    equal("one expert of each token", {"num_experts_per_tok": 1}),
+    equal("all experts of each token", {"num_experts_per_tok": 4}),
+    named("more experts of each token than there are", {"num_experts_per_tok": 5}),
+    named("no num_experts_per_tok", {}, {"num_experts_per_tok": ABSENT}),
+    equal("two experts", {"num_experts": 2}),
+    equal("a router's loss", {"output_router_logits": True, "router_aux_loss_coef": 0.5}, tasks=("language",)),
+    named("neither name of the number of experts", {}, {"num_experts": ABSENT, "num_local_experts": ABSENT}),
+    named("both names of it", {}, {"num_experts": 4, "num_local_experts": 4}),
+    named("names that disagree", {}, {"num_experts": 3, "num_local_experts": 4}),
+]
+OLDER_NAME = [equal("num_experts, as older versions write it", {}, {"num_local_experts": ABSENT, "num_experts": 4})]
+SHARES = [
+    equal("norm_topk_prob", {"norm_topk_prob": True}),
+    equal("norm_topk_prob false", {"norm_topk_prob": False}),
+    *left_out("norm_topk_prob"),
+]
+QWEN3_MOE = [
+    *WIDE_ROTARY,
+    *ATTENTION_BIAS,
+    *EXPERTS,
+    *OLDER_NAME,
+    *SHARES,
+    equal("a layer without experts", {"mlp_only_layers": [0]}),
+    equal("no layer with experts", {"mlp_only_layers": [0, 1]}),
+    equal("every second layer with experts", {"decoder_sparse_step": 2}),
+    named("mlp_only_layers null", {}, {"mlp_only_layers": None}),
+    named("no mlp_only_layers", {"mlp_only_layers": [0]}, {"mlp_only_layers": ABSENT}, words=("mlp",)),
+    *left_out("decoder_sparse_step"),
+    equal("a window", {"use_sliding_window": True, "sliding_window": 4}),
+    equal("a window that is not used", {}, {"use_sliding_window": False, "sliding_window": 4}),
+    equal("max_window_layers, as older versions write it", {}, {"max_window_layers": 1}),
+]
+MIXTRAL = [
+    *ROTARY,
+    *EXPERTS,
+    *OLDER_NAME,
+    equal("sliding_window 4", {"sliding_window": 4}),
+    equal("no sliding_window", {}, {"sliding_window": ABSENT}),
+    equal("router_jitter_noise", {"router_jitter_noise": 0.5}),
+]
+GPT_OSS = [
+    *PLAIN,
+    *HEAD_DIM,
+    *ROPES,
+    *longrope(4),
+    *EXPERTS,
+    *OLDER_NAME,
+    *WINDOWS,
+    equal("swiglu_limit 0.5", {"swiglu_limit": 0.5}),
+    equal("swiglu_alpha 1", {"swiglu_alpha": 1.0}),
+    *left_out("swiglu_limit", "swiglu_alpha", "attention_bias"),
+    equal("attention_bias false", {"attention_bias": False}),
+    equal("hidden_act, which the experts do not read", {}, {"hidden_act": "gelu"}),
+    equal("keys of the first release", {}, {"experts_per_token": 2, "initial_context_length": 8}),
+    named("packed", {}, {"quantization_config": {"quant_method": "mxfp4"}}, words=("mxfp4",)),
+]
+OLMOE = [
+    *ROTARY,
+    *ATTENTION_BIAS,
+    *EXPERTS,
+    *SHARES,
+    equal("num_key_value_heads null", {"num_key_value_heads": None}),
+    named("clip_qkv", {"clip_qkv": 1.0}),
+    equal("clip_qkv null", {"clip_qkv": None}),
+]
 LONGROPE = {
     "rope_type": "longrope",
     "short_factor": [1.0, 1.1],

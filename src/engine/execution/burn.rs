@@ -6,6 +6,7 @@
 mod activation;
 mod attention;
 mod batch_norm;
+mod experts;
 mod forward;
 mod layers;
 mod packed_tokens;

@@ -35,6 +35,8 @@ enum Values {
     /// Of layers that `cpu` runs: it reads them where they are.
     Host(Arc<Vec<f32>>),
     Device(Box<Tensor<1>>),
+    /// An expert's, where all of a layer are too many to be held: it is read when its turn comes.
+    Late(HostTensor),
 }
 
 impl Values {
@@ -43,11 +45,21 @@ impl Values {
         match self {
             Self::Host(values) => flat(values.to_vec(), &Device::flex()),
             Self::Device(tensor) => (**tensor).clone(),
+            Self::Late(tensor) => flat(tensor.f32().into_owned(), &Device::flex()),
         }
     }
 }
 
 impl Held {
+    /// The same, read where it has not been yet.
+    fn resident(self) -> Self {
+        let values = match self.values {
+            Values::Late(_) => Values::Device(Box::new(self.values.tensor())),
+            values => values,
+        };
+        Self { values, ..self }
+    }
+
     /// The same as a leaf on the autodiff device.
     fn leaf(&self) -> Self {
         let tensor = self.values.tensor().autodiff().require_grad();
@@ -61,10 +73,13 @@ impl Weights {
     /// # Panics
     /// When a tensor of the program is missing.
     pub fn upload(program: &Program, params: &Checkpoint, executor: &Executor) -> Self {
-        Self::of(&program.instructions, params, executor)
+        let weights = Self::of(&program.instructions, params, executor);
+        let tensors = weights.tensors.into_iter().map(|(name, held)| (name, held.resident()));
+        Self { tensors: tensors.collect() }
     }
 
-    /// Those of some instructions.
+    /// Those of some instructions. Experts that lie in a file are read one at a time, as often as they are
+    /// run.
     ///
     /// # Panics
     /// When a tensor that they read is missing.
@@ -82,7 +97,12 @@ impl Weights {
             let tensor = &params[&param.name];
             tensors.entry(param.name.clone()).or_insert_with(|| Held {
                 shape: tensor.shape().to_vec(),
-                values: if read_by_burn.contains(param.name.as_str()) {
+                values: if param.expert.is_some()
+                    && tensor.is_lazy()
+                    && matches!(executor, Executor::Cpu)
+                {
+                    Values::Late(tensor.clone())
+                } else if read_by_burn.contains(param.name.as_str()) {
                     let values = tensor.f32().into_owned();
                     Values::Device(Box::new(flat(values, &executor.device())))
                 } else {
@@ -106,6 +126,7 @@ impl Weights {
         match &self.tensors[&param.name].values {
             Values::Host(values) => Cow::Borrowed(values.as_slice()),
             Values::Device(tensor) => Cow::Owned(floats((**tensor).clone())),
+            Values::Late(tensor) => tensor.f32(),
         }
     }
 
@@ -129,6 +150,7 @@ impl Weights {
                 Values::Host(Arc::new(floats(step(tensor))))
             }
             Values::Device(tensor) => Values::Device(Box::new(step(*tensor))),
+            values @ Values::Late(_) => Values::Device(Box::new(step(values.tensor()))),
         };
         self.tensors.insert(name.to_owned(), Held { shape, values });
     }
@@ -139,6 +161,7 @@ impl Weights {
         let values = match values {
             Values::Host(values) => values.to_vec(),
             Values::Device(tensor) => floats((**tensor).clone()),
+            Values::Late(tensor) => tensor.f32().into_owned(),
         };
         Some(HostTensor::from_f32(shape.clone(), values))
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     error::GraphError,
     graph::{Graph, Input, Node, Operand, Task},
-    op::Op,
+    op::{MAX_EXPERTS, Op},
 };
 
 /// The name by which a node reads the sample itself.
@@ -51,6 +51,7 @@ impl Graph {
             nodes.push(node);
         }
 
+        check_experts(&nodes)?;
         Ok(Self { input: document.input, task: document.task, nodes })
     }
 
@@ -82,6 +83,26 @@ impl Graph {
             Operand::Node(position) => &self.nodes[position].id,
         }
     }
+}
+
+/// Refuses more experts than layers have, and more of all layers than a graph has nodes.
+fn check_experts(nodes: &[Node]) -> Result<(), GraphError> {
+    let counts = nodes.iter().filter_map(|node| match node.op {
+        Op::Experts { count, .. } => Some(count),
+        _ => None,
+    });
+    let (mut most, mut all) = (0, 0usize);
+    for count in counts {
+        most = count.max(most);
+        all = all.saturating_add(count);
+    }
+    if most > MAX_EXPERTS || all > NODE_LIMIT {
+        let detail = format!(
+            "nodes: give at most {MAX_EXPERTS} experts to a layer, and {NODE_LIMIT} to all together"
+        );
+        return Err(GraphError::Malformed { detail });
+    }
+    Ok(())
 }
 
 fn default_id(position: usize, op: &Op) -> String {
@@ -169,5 +190,16 @@ mod tests {
             read(json!([{"op":"relu","id":"a"},{"op":"relu","id":"a"}])).code(),
             "malformed_config"
         );
+    }
+
+    #[test]
+    fn a_number_of_experts_asks_for_no_memory() {
+        let read = |count: u64| {
+            Graph::from_document(&json!({"input": {"kind": "tokens", "shape": [4]}, "nodes": [
+                {"op": "embedding", "param": "e"}, {"op": "linear", "param": "r"},
+                {"op": "experts", "param": "m", "count": count, "top_k": 1, "inputs": ["e", "r"]}]}))
+        };
+        assert_eq!(read(4096).expect("as many as may be").params().count(), 2 + 1 + 6 * 4096);
+        assert_eq!(read(4097).unwrap_err().code(), "malformed_config");
     }
 }

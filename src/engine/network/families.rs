@@ -73,13 +73,20 @@ struct Family {
     names: Names,
 }
 
+/// Tensors of all experts of a layer, and what each expert's part is called.
+const STACKED: &[(&str, &str)] = &[
+    ("model.layers.#.mlp.experts.gate_up_proj", "gate_up_proj.weight"),
+    ("model.layers.#.mlp.experts.gate_up_proj_bias", "gate_up_proj.bias"),
+    ("model.layers.#.mlp.experts.down_proj", "down_proj.weight"),
+    ("model.layers.#.mlp.experts.down_proj_bias", "down_proj.bias"),
+];
 /// In the place of a classifier's name: the library has none of this family.
 const NO_CLASSIFIER: &str = "";
 const ROTARY: &[&str] =
     &["model.rotary_emb.inv_freq", "model.layers.#.self_attn.rotary_emb.inv_freq"];
 
 /// `model_type` of Hugging Face configurations with their builders.
-const MODEL_TYPES: [Family; 20] = [
+const MODEL_TYPES: [Family; 24] = [
     Family {
         model_type: "bert",
         build: bert::bert,
@@ -90,6 +97,7 @@ const MODEL_TYPES: [Family; 20] = [
             heads: &["classifier", "cls", "qa_outputs", "bert.pooler"],
             buffers: &["bert.embeddings.position_ids", "bert.embeddings.token_type_ids"],
             tied: None,
+            stacked: &[],
         },
     },
     Family {
@@ -102,6 +110,7 @@ const MODEL_TYPES: [Family; 20] = [
             heads: &["classifier", "lm_head", "qa_outputs", "roberta.pooler"],
             buffers: &["roberta.embeddings.position_ids", "roberta.embeddings.token_type_ids"],
             tied: None,
+            stacked: &[],
         },
     },
     Family {
@@ -121,6 +130,7 @@ const MODEL_TYPES: [Family; 20] = [
             ],
             buffers: &["distilbert.embeddings.position_ids"],
             tied: None,
+            stacked: &[],
         },
     },
     Family {
@@ -133,12 +143,17 @@ const MODEL_TYPES: [Family; 20] = [
             heads: &["score", "lm_head"],
             buffers: &["transformer.h.#.attn.bias", "transformer.h.#.attn.masked_bias"],
             tied: Some(("transformer.wte", true)),
+            stacked: &[],
         },
     },
     llama_like("llama", "LlamaForSequenceClassification", &settings::LLAMA),
     llama_like("mistral", "MistralForSequenceClassification", &settings::MISTRAL),
     llama_like("qwen2", "Qwen2ForSequenceClassification", &settings::QWEN2),
     llama_like("qwen3", "Qwen3ForSequenceClassification", &settings::QWEN3),
+    llama_like("qwen3_moe", "Qwen3MoeForSequenceClassification", &settings::QWEN3_MOE),
+    llama_like("mixtral", "MixtralForSequenceClassification", &settings::MIXTRAL),
+    llama_like("olmoe", NO_CLASSIFIER, &settings::OLMOE),
+    stacked(llama_like("gpt_oss", "GptOssForSequenceClassification", &settings::GPT_OSS)),
     tied(llama_like("smollm3", "SmolLM3ForSequenceClassification", &settings::SMOLLM3)),
     llama_like("olmo2", "Olmo2ForSequenceClassification", &settings::OLMO2),
     llama_like("olmo3", "Olmo3ForSequenceClassification", &settings::OLMO3),
@@ -163,6 +178,7 @@ const MODEL_TYPES: [Family; 20] = [
                 "gpt_neox.rotary_emb.inv_freq",
             ],
             tied: Some(("gpt_neox.embed_in", false)),
+            stacked: &[],
         },
     },
     Family {
@@ -175,6 +191,7 @@ const MODEL_TYPES: [Family; 20] = [
             heads: &["head", "classifier", "decoder"],
             buffers: &[],
             tied: None,
+            stacked: &[],
         },
     },
     Family {
@@ -187,6 +204,7 @@ const MODEL_TYPES: [Family; 20] = [
             heads: &["classifier", "vit.pooler"],
             buffers: &[],
             tied: None,
+            stacked: &[],
         },
     },
 ];
@@ -201,6 +219,7 @@ const fn llama_like(
         heads: &["score", "lm_head"],
         buffers: ROTARY,
         tied: Some(("model.embed_tokens", false)),
+        stacked: &[],
     };
     Family { model_type, build: llama::build, settings, classifier: [classifier, "score"], names }
 }
@@ -208,6 +227,12 @@ const fn llama_like(
 /// The same where the output matrix is the embedding unless the configuration says otherwise.
 const fn tied(family: Family) -> Family {
     let names = Names { tied: Some(("model.embed_tokens", true)), ..family.names };
+    Family { names, ..family }
+}
+
+/// The same where the experts of a layer are one tensor in files.
+const fn stacked(family: Family) -> Family {
+    let names = Names { stacked: STACKED, ..family.names };
     Family { names, ..family }
 }
 
@@ -250,6 +275,7 @@ impl Graph {
         }
 
         if let Some(family) = Family::of(config) {
+            check_packed(family, config)?;
             settings::check(config, family.settings)?;
             return match (family.build)(&source) {
                 Err(GraphError::UnknownArchitecture { name, known }) => {
@@ -288,6 +314,20 @@ impl Source<'_> {
     fn by_names(&self, name: &str, known: String) -> Result<Graph, GraphError> {
         Graph::of_names(name, known, self.config, self.signature)
     }
+}
+
+/// Refuses gpt-oss as it is published: its experts are packed.
+fn check_packed(family: &Family, config: &Value) -> Result<(), GraphError> {
+    let packed = &config["quantization_config"];
+    if family.names.stacked.is_empty() || packed.is_null() {
+        return Ok(());
+    }
+    let method = packed["quant_method"].as_str().unwrap_or("unnamed");
+    let what = format!(
+        "config.json has quantization_config ({method}). transformers unpacks mxfp4: from_pretrained(…, \
+         quantization_config=Mxfp4Config(dequantize=True)), then save_pretrained"
+    );
+    Err(GraphError::Packed { what })
 }
 
 /// Every architecture that a builder knows.
@@ -333,6 +373,9 @@ mod tests {
         let code = |config: Value| {
             Graph::from_config(&config, &Signature::new()).expect_err("no such network").code()
         };
+        let packed =
+            json!({"model_type": "gpt_oss", "quantization_config": {"quant_method": "mxfp4"}});
+        assert_eq!(code(packed), "wrong_dtype");
         assert_eq!(code(json!({"architecture":"resnet18"})), "missing_tensor");
         assert_eq!(code(json!({"model_type": "bert", "new_key": 1})), "malformed_config");
         let conv = signature(&[("conv1.weight", &[8, 3, 7, 7])], &[]);

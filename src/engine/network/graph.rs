@@ -4,6 +4,8 @@
 //! test. What each op reads from the parameters, and along which axes, is said once, in
 //! [`Op::params`]; forward pass, symmetry and checks all follow from it.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::op::{Op, ParamUse, Role, Rotary};
@@ -108,13 +110,9 @@ impl Graph {
 
     /// Names of the learned tensors, in graph order, each once.
     pub fn learned(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        for (_, param) in self.params().filter(|(_, p)| p.role == Role::Learned) {
-            if !names.contains(&param.name) {
-                names.push(param.name);
-            }
-        }
-        names
+        let mut seen = HashSet::new();
+        let learned = self.params().filter(|(_, param)| param.role == Role::Learned);
+        learned.map(|(_, param)| param.name).filter(|name| seen.insert(name.clone())).collect()
     }
 
     /// Prefix of the output layer: the last node with parameters, if the output is its own.

@@ -44,8 +44,12 @@ impl Graph {
                     _,
                 ) => uniform(info.shape.clone(), 0.02 * 3f32.sqrt(), &mut rng),
                 (op, _) => {
+                    let module = match param.expert {
+                        Some(_) => param.name.rsplit_once('.').map(|(module, _)| module),
+                        None => op.param(),
+                    };
                     let fan_in =
-                        op.param().and_then(|prefix| signature.get(&format!("{prefix}.weight")));
+                        module.and_then(|module| signature.get(&format!("{module}.weight")));
                     let fan_in: usize =
                         fan_in.map_or(1, |weight| weight.shape[1..].iter().product());
                     let bound = 1.0 / (fan_in as f32).sqrt();

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 pub use named::{ByNames, Named, RowsOf};
 pub use tensors::{Axis, ParamUse, Role};
 pub use values::{
-    FullyMasked, FusedOrder, HeadNorms, Llama3Scaling, LongRope, Pair, Position, Rotary, Yarn,
+    Activation, Clamp, ExpertLayers, FullyMasked, FusedOrder, HeadNorms, Llama3Scaling, LongRope,
+    MAX_EXPERTS, Pair, Position, Rotary, Yarn,
 };
 
 /// What a node computes. Kernel sizes and widths are read from the tensors.
@@ -171,6 +172,10 @@ pub enum Op {
         /// What a position gets all of whose keys are masked.
         #[serde(default, skip_serializing_if = "FullyMasked::is_zero")]
         fully_masked: FullyMasked,
+        /// The parameter `[heads]` itself, a score more for each head, of a key without a value (Xiao et al.
+        /// 2023).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sinks: Option<String>,
     },
     /// `x Φ(x)` by tanh, as GPT-2.
     GeluTanh {},
@@ -206,6 +211,30 @@ pub enum Op {
     Split {
         parts: usize,
         part: usize,
+    },
+    /// Gated hidden layers of which each token passes through `top_k` (Shazeer et al. 2017, section 2): those
+    /// of its largest router logits. Reads the tokens `[S, D]` and the logits `[S, count]`; puts out
+    /// `Σ share · down(activation(gate x) · up x)`. The tensors are `param.0.…` to those of the last expert.
+    Experts {
+        param: String,
+        count: usize,
+        top_k: usize,
+        /// The shares of a token's experts are a softmax over their logits alone; otherwise over those of all
+        /// experts, so that they sum to less than one.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        normalised: bool,
+        #[serde(default)]
+        activation: Activation,
+        /// What the three layers of an expert are called.
+        #[serde(default, skip_serializing_if = "ExpertLayers::is_default")]
+        layers: ExpertLayers,
+        /// Gate and up are one layer, called `layers.gate`, which puts them out in turns; weights are
+        /// `[in, out]`, as gpt-oss has them.
+        #[serde(default, skip_serializing_if = "defaults::is_false")]
+        interleaved: bool,
+        /// In the place of `activation`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        clamp: Option<Clamp>,
     },
     /// A whole network of which the tensors are known and nothing else. It stands alone in its graph, and no
     /// document spells it out.
@@ -249,12 +278,13 @@ impl Op {
             Self::Scale { .. } => "scale",
             Self::SoftCap { .. } => "soft_cap",
             Self::Split { .. } => "split",
+            Self::Experts { .. } => "experts",
             Self::Opaque { .. } => "opaque",
         }
     }
 
     /// The name of every op that a document may have, for messages.
-    pub const NAMES: [&'static str; 30] = [
+    pub const NAMES: [&'static str; 31] = [
         "linear",
         "conv2d",
         "batch_norm",
@@ -285,6 +315,7 @@ impl Op {
         "scale",
         "soft_cap",
         "split",
+        "experts",
     ];
 
     /// The prefix of the op's tensors, if it has any.
@@ -300,7 +331,8 @@ impl Op {
             | Self::TokenTypeEmbedding { param }
             | Self::ClassToken { param }
             | Self::PatchEmbed { param }
-            | Self::LayerScale { param } => Some(param),
+            | Self::LayerScale { param }
+            | Self::Experts { param, .. } => Some(param),
             _ => None,
         }
     }

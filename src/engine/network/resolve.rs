@@ -2,6 +2,7 @@
 
 mod attention;
 mod elementwise;
+mod experts;
 mod images;
 mod tokens;
 
@@ -179,6 +180,7 @@ impl<'a> Resolver<'a> {
             Op::Attention { .. } => self.attention(),
             Op::SelectToken { position, padding } => self.select_token(*position, *padding),
             Op::MeanTokens {} => self.mean_tokens(),
+            Op::Experts { .. } => self.experts(),
             Op::Opaque { network } => Err(GraphError::unknown(network)),
         }
     }

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::{Symmetry, similarity::Pair};
+use super::{Permutation, Symmetry, similarity::Pair};
 use crate::network::Role;
 
 /// What a pair is there for.
@@ -36,6 +36,13 @@ pub struct Fit {
 /// `⟨target, π source⟩` of each pair, tensor by tensor in the order of [`Known::sums`].
 pub(super) type Products = Vec<Vec<f64>>;
 
+/// A permuted source: its products with the target, and what it was permuted by.
+#[derive(Clone, Copy)]
+pub(super) struct Moved<'m> {
+    pub products: &'m Products,
+    pub permutation: &'m Permutation,
+}
+
 /// What is known of a pair whatever the permutation.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -62,6 +69,12 @@ impl Known {
         Self { kind, sums: sums.collect() }
     }
 
+    /// `‖source‖²` of a tensor.
+    fn source_square(&self, name: &str) -> f64 {
+        let found = self.sums.binary_search_by(|(known, _)| known.as_str().cmp(name));
+        found.map_or(0.0, |at| self.sums[at].1.squares[1])
+    }
+
     /// `‖target‖ ‖source‖`
     pub fn bound(&self) -> f64 {
         let [target, source] =
@@ -74,20 +87,27 @@ impl Known {
 #[derive(Clone, Copy, Default)]
 struct GroupSums {
     products: [f64; 2],
-    squares: [f64; 2],
+    /// `‖target‖²`
+    target: f64,
+    /// `‖source‖²`: of another expert afterwards, where experts change places.
+    sources: [f64; 2],
 }
 
 impl GroupSums {
-    fn add(&mut self, sums: &Sums, product: f64) {
+    fn add(&mut self, sums: &Sums, product: f64, moved: f64) {
+        let [target, source] = sums.squares;
+        self.target += target;
         for side in 0..2 {
             self.products[side] += [sums.at_identity, product][side];
-            self.squares[side] += sums.squares[side];
+            self.sources[side] += [source, moved][side];
         }
     }
 
     fn cosines(&self) -> [f64; 2] {
-        let norm = f64::sqrt(self.squares[0] * self.squares[1]);
-        self.products.map(|product| if norm > 0.0 { product / norm } else { 0.0 })
+        [0, 1].map(|side| {
+            let norm = f64::sqrt(self.target * self.sources[side]);
+            if norm > 0.0 { self.products[side] / norm } else { 0.0 }
+        })
     }
 }
 
@@ -97,8 +117,9 @@ impl Fit {
         kind: Kind,
         symmetry: &Symmetry,
         known: &[Known],
-        products: &Products,
+        moved: Moved,
     ) -> Option<Self> {
+        let Moved { products, permutation } = moved;
         let mut fit = Self::default();
         let mut groups = vec![GroupSums::default(); symmetry.groups.len()];
         let mut some = false;
@@ -109,8 +130,11 @@ impl Fit {
             fit.objective += products.iter().sum::<f64>();
             fit.objective_at_identity += known.sums.iter().map(|(_, s)| s.at_identity).sum::<f64>();
             for ((name, sums), &product) in known.sums.iter().zip(products) {
+                let source = permutation.source(symmetry, name);
+                let square =
+                    if source == name { sums.squares[1] } else { known.source_square(source) };
                 for group in groups_of(symmetry, name) {
-                    groups[group].add(sums, product);
+                    groups[group].add(sums, product, square);
                 }
             }
         }

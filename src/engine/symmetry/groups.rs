@@ -7,13 +7,19 @@
 //!   groups ties input and output, in blocks of consecutive channels.
 //! - Attention ties queries to keys and values to what it puts out, head by head (`attention`); a
 //!   fused projection's output is cut into its parts, and so is what `split` nodes read.
+//! - Experts follow their router's outputs, as whole tensors ([`Experts`]); the hidden units of each are a
+//!   space of their own.
 //! - The sample's channels and the output's are fixed.
 
 mod axes;
+mod experts;
 mod free;
 mod spaces;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use super::attention::Attention;
 use crate::{
@@ -21,12 +27,16 @@ use crate::{
     tensors::{Checkpoint, HostTensor, Signature},
 };
 use axes::Use;
+pub use experts::Experts;
+use experts::Place;
 use spaces::{Space, Spaces};
 
 /// The permutation group of a graph: one symmetric group for each [`Group`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Symmetry {
     pub groups: Vec<Group>,
+    /// Layers whose experts may change places.
+    pub experts: Vec<Experts>,
     /// Groups that only move as heads and dimensions of heads.
     pub attentions: Vec<Attention>,
     /// Entries that no output depends on: they follow their channels, and say nothing of which fits
@@ -34,6 +44,8 @@ pub struct Symmetry {
     pub free: Vec<(String, Range<usize>)>,
     /// For each tensor with permuted axes what these follow, in order of axis.
     tensors: BTreeMap<String, Vec<Followed>>,
+    /// The tensors of experts that may change places.
+    places: BTreeMap<String, Place>,
 }
 
 /// Units that may be reordered together.
@@ -53,6 +65,9 @@ pub struct Member {
     pub start: usize,
     /// Consecutive entries a unit owns.
     pub repeat: usize,
+    /// So many consecutive units share an entry, one where each has its own: the channels of a head, which
+    /// stay together.
+    pub share: usize,
     /// Where units lie in several runs: a projection that is fused by heads.
     pub runs: Option<Runs>,
     pub role: Role,
@@ -71,7 +86,7 @@ impl Member {
     /// The first entry of a unit.
     pub fn first(&self, unit: usize) -> usize {
         match self.runs {
-            None => self.start + unit * self.repeat,
+            None => self.start + unit / self.share * self.repeat,
             Some(Runs { units, period }) => {
                 self.start + unit / units * period + unit % units * self.repeat
             }
@@ -116,13 +131,18 @@ impl Symmetry {
             }
             let read = reads.first;
             let output = spaces.through(instruction, reads);
-            uses.extend(instruction.params.iter().map(|param| Use { param, read, output }));
+            let hidden = spaces.hidden(instruction);
+            uses.extend(instruction.params.iter().map(|param| {
+                let hidden = hidden.get(param.expert.unwrap_or_default()).copied();
+                Use { param, read, output, hidden }
+            }));
             outputs.push(output);
         }
         if let Some(last) = outputs.last() {
             spaces.fix(last.class);
         }
 
+        spaces.settle_experts(program);
         let axes = spaces.tie(uses);
         spaces.settle();
         Self { free: free::parameters(program), ..spaces.collect(axes) }
@@ -150,19 +170,25 @@ impl Symmetry {
             .map(|followed| (&self.groups[followed.group].members[followed.member], followed.group))
     }
 
-    /// Groups that are solved together, in graph order: those of an attention, every other alone.
+    /// Groups that are solved together, in graph order: those of an attention, those of a layer's experts,
+    /// every other alone.
     pub fn blocks(&self) -> Vec<Vec<usize>> {
-        let mut blocks: Vec<Vec<usize>> = self.attentions.iter().map(Attention::groups).collect();
-        let alone = (0..self.groups.len()).filter(|g| !blocks.iter().flatten().any(|b| b == g));
-        blocks.extend(alone.map(|group| vec![group]).collect::<Vec<_>>());
+        let attentions = self.attentions.iter().map(Attention::groups);
+        let mut blocks: Vec<Vec<usize>> =
+            attentions.chain(self.experts.iter().map(Experts::groups)).collect();
+        let together: BTreeSet<usize> = blocks.iter().flatten().copied().collect();
+        let alone = (0..self.groups.len()).filter(|group| !together.contains(group));
+        blocks.extend(alone.map(|group| vec![group]));
         blocks.sort_unstable();
         blocks
     }
 
-    /// Whether no learned tensor has permuted units on two axes: the groups then do not depend on
-    /// each other.
+    /// Whether no learned tensor has permuted units on two axes, or may take another's place: the groups
+    /// then do not depend on each other.
     pub fn is_separable(&self) -> bool {
-        self.tensors
+        let stay = self.experts.is_empty();
+        stay && self
+            .tensors
             .values()
             .all(|followed| followed.iter().all(|one| one.axis == followed[0].axis))
     }

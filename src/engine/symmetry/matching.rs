@@ -7,11 +7,13 @@
 //! - `pairs`: the pairs of tensor sets and the objective.
 //! - `matrices`: `A_g` of every group, kept from one visit to the next.
 //! - `descent`: coordinate descent, one group at a time.
+//! - `experts`: the order of a layer's experts, and of the units of each.
 //! - `anchored`: where a descent starts.
 //! - `stages`: how a descent that may be broken off is followed and resumed.
 
 mod anchored;
 mod descent;
+mod experts;
 mod matrices;
 mod pairs;
 mod stages;
@@ -32,6 +34,7 @@ use crate::{
 use matrices::Matrices;
 use pairs::Pairs;
 
+pub use experts::MATCHED_EXPERTS;
 pub use stages::{Stage, Stages};
 
 /// Where a descent starts.
@@ -154,7 +157,7 @@ impl<'a> Matcher<'a> {
     /// How well the pairs of a kind match by a solution for the present pairs; `None` where there is
     /// no such pair.
     pub fn fit(&self, kind: Kind, solution: &Solution) -> Option<Fit> {
-        self.pairs.fit(kind, &solution.products)
+        self.pairs.fit(kind, &solution.products, &solution.permutation)
     }
 
     fn products(&self, permutation: &Permutation) -> Products {

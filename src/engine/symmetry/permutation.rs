@@ -72,16 +72,47 @@ impl Permutation {
 
     /// `self ∘ first`: applying the result is applying `first`, then `self`.
     #[must_use]
-    pub fn compose(&self, first: &Self) -> Self {
-        let pairs = self.sigmas.iter().zip(&first.sigmas);
-        let composed =
-            pairs.map(|(outer, inner)| outer.iter().map(|&j| inner[j as usize]).collect());
+    pub fn compose(&self, symmetry: &Symmetry, first: &Self) -> Self {
+        let outer = self.sigmas.iter().enumerate();
+        let composed = outer.map(|(group, outer)| {
+            let inner = &first.sigmas[self.source_group(symmetry, group)];
+            outer.iter().map(|&j| inner[j as usize]).collect()
+        });
         Self { sigmas: composed.collect() }
     }
 
     #[must_use]
-    pub fn inverse(&self) -> Self {
-        Self { sigmas: self.sigmas.iter().map(|sigma| inverted(sigma)).collect() }
+    pub fn inverse(&self, symmetry: &Symmetry) -> Self {
+        let mut sigmas = vec![Vec::new(); self.sigmas.len()];
+        for (group, sigma) in self.sigmas.iter().enumerate() {
+            sigmas[self.source_group(symmetry, group)] = inverted(sigma);
+        }
+        Self { sigmas }
+    }
+
+    /// Where the units of a group come from: the hidden units of an expert from another's where experts
+    /// change places, else the same group.
+    fn source_group(&self, symmetry: &Symmetry, group: usize) -> usize {
+        let place = symmetry.experts.iter().find_map(|experts| {
+            let expert = experts.hidden.iter().position(|hidden| *hidden == group)?;
+            Some((experts, expert))
+        });
+        place.map_or(group, |(experts, expert)| {
+            experts.hidden[self.sigmas[experts.order][expert] as usize]
+        })
+    }
+
+    /// The tensor of the source that a tensor is made from: another expert's where experts change places,
+    /// else the one of its own name.
+    pub fn source<'n>(&self, symmetry: &'n Symmetry, name: &'n str) -> &'n str {
+        let from = self.source_expert(symmetry, name);
+        from.and_then(|expert| symmetry.counterpart(name, expert)).unwrap_or(name)
+    }
+
+    /// The source's expert that a tensor comes from.
+    pub(super) fn source_expert(&self, symmetry: &Symmetry, name: &str) -> Option<usize> {
+        let (order, expert) = symmetry.ordered(name)?;
+        Some(self.sigmas[order][expert] as usize)
     }
 
     /// Share of units that stay where they are, over all groups; 1 where there are none.
@@ -97,11 +128,14 @@ impl Permutation {
     pub fn apply(&self, symmetry: &Symmetry, source: &Checkpoint) -> Checkpoint {
         source
             .iter()
-            .map(|(name, tensor)| (name.to_owned(), self.apply_to(symmetry, name, tensor)))
+            .map(|(name, _)| {
+                let tensor = &source[self.source(symmetry, name)];
+                (name.to_owned(), self.apply_to(symmetry, name, tensor))
+            })
             .collect()
     }
 
-    /// `π` on one tensor; lazy where the tensor is.
+    /// One tensor of the result, made from that of [`Permutation::source`]; lazy where that is.
     #[must_use]
     pub fn apply_to(&self, symmetry: &Symmetry, name: &str, tensor: &HostTensor) -> HostTensor {
         if tensor.is_lazy() {
@@ -112,7 +146,7 @@ impl Permutation {
         HostTensor::from_f32_as(tensor.dtype(), tensor.shape().to_vec(), values)
     }
 
-    /// `⟨target, π source⟩` on one tensor, in f64.
+    /// `⟨target, π source⟩` on one tensor, in f64; the source is that of [`Permutation::source`].
     pub fn inner(
         &self,
         symmetry: &Symmetry,
@@ -192,7 +226,7 @@ fn inverted(sigma: &[u32]) -> Vec<u32> {
 /// Reorders an axis' offsets, which are in their own order, by the member's units.
 fn reorder(axis: &mut Offsets, member: &Member, sigma: &[u32]) {
     let plain = axis.clone();
-    for (j, &i) in sigma.iter().enumerate() {
+    for (j, &i) in sigma.iter().enumerate().step_by(member.share) {
         let (to, from) = (member.first(j), member.first(i as usize));
         axis[to..to + member.repeat].copy_from_slice(&plain[from..from + member.repeat]);
     }
@@ -249,12 +283,18 @@ mod tests {
         let (mut cycle, other) =
             (Permutation::identity(&symmetry), Permutation::random(&symmetry, &mut rng));
         cycle.set(0, vec![1, 2, 0]);
-        assert_ne!(cycle, cycle.inverse());
+        assert_ne!(cycle, cycle.inverse(&symmetry));
         let values = |m: &Checkpoint| m["fc.weight"].f32().to_vec();
         let there = cycle.apply(&symmetry, &other.apply(&symmetry, &model));
-        assert_eq!(values(&there), values(&cycle.compose(&other).apply(&symmetry, &model)));
-        let back = cycle.inverse().apply(&symmetry, &cycle.apply(&symmetry, &model));
+        assert_eq!(
+            values(&there),
+            values(&cycle.compose(&symmetry, &other).apply(&symmetry, &model))
+        );
+        let back = cycle.inverse(&symmetry).apply(&symmetry, &cycle.apply(&symmetry, &model));
         assert_eq!(values(&back), values(&model));
-        assert_eq!(cycle.compose(&cycle.inverse()), Permutation::identity(&symmetry));
+        assert_eq!(
+            cycle.compose(&symmetry, &cycle.inverse(&symmetry)),
+            Permutation::identity(&symmetry)
+        );
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     network::Role,
     tensors::{Checkpoint, HostTensor},
 };
-use product::{Change, Product};
+use product::{Change, Product, Sides};
 
 /// Two sets of tensors that a permutation should bring together.
 #[derive(Clone, Debug)]
@@ -53,6 +53,31 @@ struct Built {
     pairs: usize,
     /// σ of the group on the member's other axis at that time.
     neighbour: Vec<u32>,
+    /// The source's expert that the tensor was compared with, where experts change places.
+    expert: Option<usize>,
+}
+
+/// Which tensor of the source a target's is compared with.
+#[derive(Clone, Copy)]
+enum Compared<'p> {
+    /// The one that π puts in its place.
+    Permuted(&'p Permutation),
+    /// That of an expert.
+    Expert(usize),
+}
+
+impl Compared<'_> {
+    fn expert(self, symmetry: &Symmetry, name: &str) -> Option<usize> {
+        match self {
+            Self::Permuted(permutation) => permutation.source_expert(symmetry, name),
+            Self::Expert(expert) => Some(expert),
+        }
+    }
+
+    fn name<'n>(self, symmetry: &'n Symmetry, name: &'n str) -> &'n str {
+        let expert = self.expert(symmetry, name);
+        expert.and_then(|expert| symmetry.counterpart(name, expert)).unwrap_or(name)
+    }
 }
 
 /// A member with one range of what lies on the other axis of its tensor.
@@ -71,6 +96,31 @@ struct Neighbour<'a> {
 impl Similarity {
     /// Brings `A_g` up to date with the pairs and the neighbours' present σ.
     pub fn update(&mut self, task: &Task, permutation: &Permutation, pairs: &[Pair]) {
+        if self.is_of_other_experts(&task.couplings(), task, permutation) {
+            self.clear();
+        }
+        self.update_with(task, permutation, pairs, Compared::Permuted(permutation));
+    }
+
+    /// `A_g` of the hidden units of a target's expert and those of a source's, whose experts are in any order.
+    pub fn between_experts(
+        task: &Task,
+        permutation: &Permutation,
+        pairs: &[Pair],
+        source: usize,
+    ) -> Arc<Vec<f32>> {
+        let mut similarity = Self::default();
+        similarity.update_with(task, permutation, pairs, Compared::Expert(source));
+        similarity.values(task.group().units)
+    }
+
+    fn update_with(
+        &mut self,
+        task: &Task,
+        permutation: &Permutation,
+        pairs: &[Pair],
+        compared: Compared,
+    ) {
         let couplings = task.couplings();
         self.built.resize(couplings.len(), Built::default());
 
@@ -80,15 +130,17 @@ impl Similarity {
                 if !task.is_usable(coupling) {
                     continue;
                 }
+                let source = compared.name(task.symmetry, &coupling.member.tensor);
+                let Some(sides) = Sides::of(coupling.member, pair, source) else { continue };
                 match coupling.other {
                     None if t < built.pairs => {}
-                    None => product.add(coupling.member, pair),
+                    None => product.add(coupling.member, sides),
                     Some(neighbour) => {
                         let sigma = permutation.sigma(neighbour.group);
                         let old = (t < built.pairs).then_some(built.neighbour.as_slice());
                         product.add_changed(
                             coupling.member,
-                            pair,
+                            sides,
                             &Change { axis: neighbour.member, sigma, old },
                         );
                     }
@@ -103,6 +155,7 @@ impl Similarity {
                 continue;
             }
             built.pairs = pairs.len();
+            built.expert = compared.expert(task.symmetry, &coupling.member.tensor);
             if let Some(neighbour) = coupling.other {
                 built.neighbour = permutation.sigma(neighbour.group).to_vec();
             }
@@ -112,11 +165,14 @@ impl Similarity {
     /// How much an update has to multiply: columns of a product, over all pairs.
     pub fn outstanding(&self, task: &Task, permutation: &Permutation, pairs: &[Pair]) -> usize {
         let none = Built::default();
-        let couplings = task.couplings().into_iter().enumerate();
+        let couplings = task.couplings();
+        let is_kept = !self.is_of_other_experts(&couplings, task, permutation);
         couplings
+            .into_iter()
+            .enumerate()
             .filter(|(_, coupling)| task.is_usable(coupling))
             .map(|(at, coupling)| {
-                let built = self.built.get(at).unwrap_or(&none);
+                let built = self.built.get(at).filter(|_| is_kept).unwrap_or(&none);
                 let tensor =
                     pairs.first().and_then(|pair| pair.target.get(&coupling.member.tensor));
                 let all = tensor.map_or(0, HostTensor::len) / task.group().units;
@@ -124,6 +180,20 @@ impl Similarity {
                 all * (pairs.len() - built.pairs) + all / units * moved * built.pairs
             })
             .sum()
+    }
+
+    /// Whether some tensor was compared with that of another expert than now takes its place.
+    fn is_of_other_experts(
+        &self,
+        couplings: &[Coupling],
+        task: &Task,
+        permutation: &Permutation,
+    ) -> bool {
+        let Task { symmetry, .. } = task;
+        let built = couplings.iter().zip(&self.built).filter(|(_, built)| built.pairs > 0);
+        built.into_iter().any(|(coupling, built)| {
+            built.expert != permutation.source_expert(symmetry, &coupling.member.tensor)
+        })
     }
 
     /// Forgets all pairs.
@@ -169,10 +239,11 @@ impl<'a> Task<'a> {
         &self.symmetry.groups[self.group]
     }
 
-    /// The learned members with their other axes; statistics have no say.
+    /// The learned members with their other axes. Statistics have no say, nor has what units share.
     fn couplings(&self) -> Vec<Coupling<'a>> {
         let mut couplings = Vec::new();
-        for member in self.group().members.iter().filter(|m| m.role == Role::Learned) {
+        let members = self.group().members.iter();
+        for member in members.filter(|m| m.role == Role::Learned && m.share == 1) {
             let axes = self.symmetry.axes(&member.tensor);
             let others: Vec<Coupling> = axes
                 .filter(|(other, _)| other.axis != member.axis)

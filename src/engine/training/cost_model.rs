@@ -56,6 +56,12 @@ impl Load {
             Layer::Conv2d(Conv2d { weight, .. }) | Layer::PatchEmbed(PatchEmbed { weight, .. }) => {
                 self.convolutions += 2.0 * weight.len() as f64 * positions;
             }
+            Layer::Experts(layer) => {
+                let rows = layer.top_k as f64 * positions;
+                self.products += 2.0 * layer.weights() as f64 * rows;
+                self.heavy += rows * (3 * layer.hidden() + 3 * instruction.channels()) as f64;
+                held += rows * (4 * layer.hidden() + 3 * instruction.channels()) as f64;
+            }
             Layer::Attention(Attention { heads, .. }) => {
                 let scores = *heads as f64 * positions * positions;
                 self.convolutions += 4.0 * positions * elements;

@@ -85,12 +85,24 @@ pub(super) fn batches(data: &Dataset, size: usize) -> impl Iterator<Item = Batch
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        ops::Range,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
     use burn::tensor::Device;
+    use bytes::Bytes;
     use serde_json::json;
 
     use super::*;
-    use crate::training::{DataFault, testing};
-    use crate::{network::Task, tensors::HostTensor};
+    use crate::{
+        network::Task,
+        tensors::{DType, Elements, HostTensor},
+        training::{DataFault, testing},
+    };
 
     #[test]
     fn batches_do_not_change_the_result_and_faults_are_found_first() {
@@ -120,6 +132,65 @@ mod tests {
         assert_eq!(wrong(&labels), DataFault::Label { position: 9, label: 4, classes: 4 });
         assert_eq!(wrong(&testing::random_batch(&[2], 3, 4, 2)).code(), "wrong_input_shape");
         assert_eq!(wrong(&testing::random_batch(&[3], 0, 4, 2)), DataFault::Empty);
+    }
+
+    /// An expert's tensor that counts how often it is read.
+    #[derive(Debug)]
+    struct Counted(HostTensor, Arc<AtomicUsize>);
+
+    impl Elements for Counted {
+        fn floats(&self, range: Range<usize>) -> Vec<f32> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.floats(range).into_owned()
+        }
+
+        fn bytes(&self, range: Range<usize>) -> Bytes {
+            self.0.bytes_of(range)
+        }
+    }
+
+    /// Of experts that lie in a file those are read that some token goes through, when their turn comes.
+    #[test]
+    fn experts_of_a_large_model_are_read_as_they_are_run() {
+        let nodes = json!([{"op":"embedding","param":"words"},{"op":"linear","param":"router"},
+            {"op":"experts","param":"e","count":3,"top_k":1,"inputs":["words","router"]},
+            {"op":"select_token"},{"op":"linear","param":"head"}]);
+        let graph = testing::token_graph(2, nodes);
+        let mut shapes: Vec<(String, [usize; 2])> =
+            vec![("words.weight".into(), [5, 4]), ("router.weight".into(), [3, 4])];
+        shapes.push(("head.weight".into(), [3, 4]));
+        for expert in 0..3 {
+            for (layer, shape) in
+                [("gate_proj", [6, 4]), ("up_proj", [6, 4]), ("down_proj", [4, 6])]
+            {
+                shapes.push((format!("e.{expert}.{layer}.weight"), shape));
+            }
+        }
+        let shapes: Vec<(&str, &[usize])> =
+            shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
+        let signature = testing::signature(&shapes);
+        let params = testing::random_params(&signature, 1);
+        let reads = Arc::new(AtomicUsize::new(0));
+        let lazy: Checkpoint = params
+            .iter()
+            .map(|(name, tensor)| {
+                let counted = Arc::new(Counted(tensor.clone(), Arc::clone(&reads)));
+                let lazy = HostTensor::lazy(DType::F32, tensor.shape().to_vec(), counted);
+                (name.to_owned(), if name.starts_with("e.") { lazy } else { tensor.clone() })
+            })
+            .collect();
+
+        let learner = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        let mut streaming = Learner::new(&graph, &signature, Device::flex()).unwrap();
+        streaming.max_weights = 3;
+        // Two times the same word: one expert.
+        let batch = Batch { inputs: vec![2.0, 2.0], sample_shape: vec![2], labels: vec![0] };
+        let expected = learner.predict(&params, &batch);
+        assert_eq!(streaming.predict(&lazy, &batch), expected);
+        assert_eq!(reads.load(Ordering::Relaxed), 3);
+        // Of a model that is held all are read.
+        assert_eq!(learner.predict(&lazy, &batch), expected);
+        assert_eq!(reads.load(Ordering::Relaxed), 3 + 9);
     }
 
     #[test]

@@ -65,6 +65,8 @@ fn instruction_flops(instruction: &Instruction) -> f64 {
         Layer::Conv2d(Conv2d { weight, .. }) | Layer::PatchEmbed(PatchEmbed { weight, .. }) => {
             2.0 * weight.len() as f64 * positions
         }
+        // Every token passes through its own experts alone.
+        Layer::Experts(layer) => 2.0 * (layer.top_k * layer.weights()) as f64 * positions,
         // Every query meets every key, then every value.
         Layer::Attention(_) => 4.0 * positions * positions * instruction.channels() as f64,
         _ => 0.0,

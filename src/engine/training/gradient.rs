@@ -158,7 +158,21 @@ impl Learner<'_> {
             let gradient = leaves.flat(&name)?.grad_remove(&mut gradients)?;
             Some((name, gradient))
         });
-        (found, learned.collect())
+        let mut learned: HashMap<String, Tensor<1>> = learned.collect();
+        self.add_idle_experts(leaves, &mut learned);
+        (found, learned)
+    }
+
+    /// Experts that no token went through have a gradient of zero.
+    fn add_idle_experts(&self, leaves: &Weights, found: &mut HashMap<String, Tensor<1>>) {
+        let of_experts = self.program.params().filter(|param| param.expert.is_some());
+        for param in of_experts {
+            if !found.contains_key(&param.name)
+                && let Some(leaf) = leaves.flat(&param.name)
+            {
+                found.insert(param.name.clone(), leaf.inner().zeros_like());
+            }
+        }
     }
 }
 

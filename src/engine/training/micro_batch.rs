@@ -42,6 +42,10 @@ impl Learner<'_> {
             if let Layer::Attention(Attention { heads, .. }) = layer {
                 values += 3 * heads * positions * positions;
             }
+            if let Layer::Experts(layer) = layer {
+                let width = output.last().copied().unwrap_or(1);
+                values += layer.top_k * positions * (4 * layer.hidden() + 3 * width);
+            }
         }
         4 * values
     }

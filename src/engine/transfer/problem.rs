@@ -247,12 +247,20 @@ impl Carrier<'_> {
         self.alpha * self.problem.trajectory.fraction(self.t)
     }
 
+    /// The source's tensor that a tensor of the target is made from, before the tuning.
     fn base(&self, name: &str) -> &HostTensor {
-        &self.problem.trajectory.base()[name]
+        &self.problem.trajectory.base()[self.source(name)]
     }
 
+    /// The same at step `t`.
     fn end(&self, name: &str) -> &HostTensor {
-        &self.problem.trajectory.end_of(self.t)[name]
+        &self.problem.trajectory.end_of(self.t)[self.source(name)]
+    }
+
+    /// Another expert's where experts change places.
+    fn source<'n>(&'n self, name: &'n str) -> &'n str {
+        let permutation = self.transport.permutation();
+        permutation.map_or(name, |found| found.source(self.problem.symmetry, name))
     }
 
     /// A tensor of the source in the target's coordinates; rows that the source lacks are the

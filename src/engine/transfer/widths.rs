@@ -6,7 +6,7 @@
 
 use super::compatibility::Incompatible;
 use crate::{
-    network::{Graph, Op, Role},
+    network::{Axis, Graph, Op, Role},
     symmetry::Symmetry,
     tensors::Signature,
 };
@@ -76,6 +76,7 @@ fn any_heads(op: &Op) -> Op {
             window,
             soft_cap,
             fully_masked,
+            sinks,
             ..
         } => Op::Attention {
             heads: 1,
@@ -89,6 +90,7 @@ fn any_heads(op: &Op) -> Op {
             scale: None,
             soft_cap,
             fully_masked,
+            sinks,
         },
         // Embeddings times the root of their width.
         Op::Scale { .. } => Op::Scale { factor: 1.0 },
@@ -109,7 +111,12 @@ fn shapes(of: NamedNetwork, than: NamedNetwork, symmetry: &Symmetry) -> Vec<Stri
         };
         let (here, there) = (&here.shape, &there.shape);
         let pairs = here.iter().zip(there).enumerate();
-        let is_free = |axis| symmetry.axes(name).any(|(member, _)| member.axis == axis);
+        // No map leads from one number of an expert's hidden units to another.
+        let is_free = |axis: usize| {
+            let inside = [Axis::Hidden, Axis::HiddenPairs, Axis::Heads];
+            !param.axes.get(axis).is_some_and(|kind| inside.contains(kind))
+                && symmetry.axes(name).any(|(member, _)| member.axis == axis)
+        };
         let mut fixed = pairs.filter(|(axis, (a, b))| a != b && !is_free(*axis));
         if here.len() != there.len() || fixed.next().is_some() {
             differences.push(format!("{name} is {here:?} here and {there:?} there"));

@@ -62,7 +62,7 @@ impl Headless<'_> {
         }
 
         target.folder.set_config(head.config.clone());
-        *naming = Naming::default();
+        *naming = naming.under_own_names();
         Ok(Some(head))
     }
 }

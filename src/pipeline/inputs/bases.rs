@@ -161,7 +161,7 @@ impl Three {
         self.old.config = untied.on_config(&self.old.config);
         self.target.checkpoint = untied.on(&self.target.checkpoint);
         self.target.folder.set_config(untied.on_config(&self.target.folder.config));
-        self.naming = Naming::default();
+        self.naming = self.naming.under_own_names();
         let Tuning { config, checkpoints, notes, .. } = &mut self.tuning;
         *config = untied.on_config(config);
         checkpoints.iter_mut().for_each(|checkpoint| *checkpoint = untied.on(checkpoint));

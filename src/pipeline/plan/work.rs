@@ -1,10 +1,15 @@
 //! Counts of work, and what one solve over one pair takes.
 
-use std::ops::AddAssign;
+use std::{collections::HashMap, ops::AddAssign};
 
 use crate::{
     contract::plan::Speeds,
-    engine::{network::Role, symmetry::Symmetry, tensors::Signature, training::Load},
+    engine::{
+        network::Role,
+        symmetry::{MATCHED_EXPERTS, Symmetry},
+        tensors::Signature,
+        training::Load,
+    },
 };
 
 /// What one solve over one pair takes.
@@ -35,22 +40,34 @@ impl Matching {
             cubes: 0.0,
             separable: symmetry.is_separable(),
         };
-        for group in &symmetry.groups {
+        let experts = of_experts(symmetry);
+        for (position, group) in symmetry.groups.iter().enumerate() {
             let learned = group.members.iter().filter(|member| member.role == Role::Learned);
             let elements: f64 = learned
                 .filter_map(|member| signature.get(&member.tensor))
                 .map(|info| info.shape.iter().product::<usize>() as f64)
                 .sum();
             let units = group.units as f64;
-            found.flops += 2.0 * units * elements;
-            found.elements += 2.0 * elements;
+            // An expert's units are matched with those of some others.
+            let times = experts.get(&position).copied().unwrap_or(1.0);
+            found.flops += 2.0 * times * units * elements;
+            found.elements += 2.0 * times * elements;
             found.largest = found.largest.max(elements);
-            found.units += units * units;
-            found.cubes += units * units * units;
+            found.units += times * units * units;
+            found.cubes += times * units * units * units;
             found.largest_units = found.largest_units.max(units * units);
         }
         found
     }
+}
+
+/// The groups of experts' hidden units, with how many of the source's experts each is matched with.
+fn of_experts(symmetry: &Symmetry) -> HashMap<usize, f64> {
+    let layers = symmetry.experts.iter().flat_map(|experts| {
+        let times = experts.hidden.len().min(MATCHED_EXPERTS) as f64;
+        experts.hidden.iter().map(move |&group| (group, times))
+    });
+    layers.collect()
 }
 
 /// Work of one phase.

@@ -18,7 +18,7 @@ use crate::{
         spec::Update,
     },
     engine::{
-        network::{Op, Task, body_prefix, module_of_tensor},
+        network::{Axis, Graph, Op, Operand, Task, body_prefix, module_of_tensor},
         tensors::{Checkpoint, HostTensor, low_rank::Matrix},
     },
     pipeline::{comparison::Comparison, context::Context},
@@ -47,7 +47,13 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: Update) -> Adapter
     let lacks = is_body.then(|| body_prefix(&inputs.target.folder.config)).flatten();
     let mut adapter = Building { lacks, ..Building::default() };
     let mut modules: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (name, _) in model.iter() {
+    let in_no_module = tensors_in_no_module(&inputs.graph);
+    for (name, tensor) in model.iter() {
+        if in_no_module.contains(name) {
+            let is_changed = base.get(name).is_none_or(|base| base.bytes() != tensor.bytes());
+            adapter.left_out.extend(is_changed.then(|| name.to_owned()));
+            continue;
+        }
         modules
             .entry(name.rsplit_once('.').map_or("", |(module, _)| module))
             .or_default()
@@ -99,6 +105,20 @@ pub fn of(context: &Context, comparison: &Comparison, wanted: Update) -> Adapter
             "fan_in_fan_out": transposed,
         }),
     )
+}
+
+/// What peft puts no adapter on and saves with no module: experts, which the library holds as one parameter
+/// for all, their routers, and sinks.
+fn tensors_in_no_module(graph: &Graph) -> BTreeSet<String> {
+    let routers = graph.nodes.iter().filter_map(|node| match (&node.op, node.inputs.get(1)) {
+        (Op::Experts { .. }, Some(Operand::Node(router))) => Some(*router),
+        _ => None,
+    });
+    let routers: BTreeSet<usize> = routers.collect();
+    let params = graph.params().filter(|(node, param)| {
+        routers.contains(node) || param.expert.is_some() || param.axes.contains(&Axis::Heads)
+    });
+    params.map(|(_, param)| param.name).collect()
 }
 
 /// Layers that an adapter may change: no head, nothing that another layer reads, all stored one way.

@@ -85,8 +85,9 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
         scores = scores.clone() + sight.mask(&scores.device());
     }
 
+    let sinks = layer.sinks.as_ref().map(|sinks| weights.tensor(sinks));
     let Some(ids) = ids else {
-        let attended = softmax(scores, 3).matmul(values);
+        let attended = shares(scores, sinks).matmul(values);
         return attended.swap_dims(1, 2).reshape([batch, length, width]);
     };
 
@@ -98,11 +99,19 @@ pub(super) fn attention(layer: &Attention, operands: Operands, weights: &Weights
         FullyMasked::Mean => Some(values.clone().mean_dim(2) * (1.0 - sees.clone())),
     };
 
-    let mut attended = softmax(scores, 3).matmul(values) * sees;
+    let mut attended = shares(scores, sinks).matmul(values) * sees;
     if let Some(mean) = of_the_blind {
         attended = attended + mean;
     }
     attended.swap_dims(1, 2).reshape([batch, length, width])
+}
+
+/// What each query takes of each key, `[B, heads, S, S]`; a head's sink, `[heads]`, takes the rest.
+fn shares(scores: Tensor<4>, sinks: Option<Tensor<1>>) -> Tensor<4> {
+    let [batch, heads, length, keys] = scores.dims();
+    let Some(sinks) = sinks else { return softmax(scores, 3) };
+    let sinks = sinks.reshape([1, heads, 1, 1]).expand([batch, heads, length, 1]);
+    softmax(Tensor::cat(vec![scores, sinks], 3), 3).narrow(3, 0, keys)
 }
 
 /// `[B, S, heads · d]` to `[B, heads, S, d]`.
@@ -201,6 +210,7 @@ mod tests {
             scale: 1.0,
             soft_cap: None,
             fully_masked: FullyMasked::Zero,
+            sinks: None,
         }
     }
 

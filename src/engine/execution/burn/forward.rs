@@ -8,6 +8,7 @@ use super::{
     activation::BurnActivation::{self, Features, Image, Tokens},
     attention::{Operands, attention},
     batch_norm::BatchNorm,
+    experts::experts,
     layers, tokens,
 };
 use crate::{
@@ -97,6 +98,13 @@ pub(in crate::execution) fn run(
             Tokens(tokens::patch_embed(inputs.first.image(layer.input), layer, weights))
         }
         Layer::Attention(layer) => Tokens(attention(layer, Operands::of(layer, inputs), weights)),
+        Layer::Experts(layer) => {
+            let Inputs { first, rest } = inputs;
+            let inside = layer.experts.first().map_or(0, |expert| expert.gate.inputs());
+            let router = rest.into_iter().next().expect("a resolved layer has its logits");
+            let (x, logits) = (first.tokens(inside), router.tokens(layer.experts.len()));
+            Tokens(experts(x, logits, layer, weights))
+        }
         Layer::SelectToken { position, padding } => {
             Features(tokens::select(*position, *padding, tokens::Pooled::of(inputs, width)))
         }

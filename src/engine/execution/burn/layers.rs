@@ -27,7 +27,7 @@ pub(super) fn linear(x: BurnActivation, layer: &Linear, weights: &Weights) -> Bu
     }
 }
 
-fn affine(x: Tensor<2>, layer: &Linear, weights: &Weights) -> Tensor<2> {
+pub(super) fn affine(x: Tensor<2>, layer: &Linear, weights: &Weights) -> Tensor<2> {
     let weight = weights.tensor(&layer.weight);
     let product = x.matmul(if layer.transposed { weight } else { weight.transpose() });
     match &layer.bias {
@@ -129,7 +129,7 @@ pub(super) fn split(x: BurnActivation, part: usize, width: usize) -> BurnActivat
     }
 }
 
-fn applied<const D: usize>(function: Nonlinearity, x: Tensor<D>) -> Tensor<D> {
+pub(super) fn applied<const D: usize>(function: Nonlinearity, x: Tensor<D>) -> Tensor<D> {
     match function {
         Nonlinearity::Relu => activation::relu(x),
         Nonlinearity::Gelu => activation::gelu(x),

@@ -55,9 +55,13 @@ pub(super) fn backward(
 
     let mut found = loss.backward();
     for param in &instruction.params {
-        let flat = weights.flat(&param.name);
-        if let Some(gradient) = flat.and_then(|flat| flat.grad_remove(&mut found)) {
-            gradients.add_tensor(&param.name, gradient);
+        let Some(flat) = weights.flat(&param.name) else { continue };
+        match flat.grad_remove(&mut found) {
+            Some(gradient) => gradients.add_tensor(&param.name, gradient),
+            None if param.expert.is_some() => {
+                gradients.add_tensor(&param.name, flat.inner().zeros_like());
+            }
+            None => {}
         }
     }
 

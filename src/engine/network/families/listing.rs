@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    FAMILIES, Family, MODEL_TYPES, NO_CLASSIFIER, Source, aliases::ALIASES,
+    FAMILIES, Family, MODEL_TYPES, NO_CLASSIFIER, Source, aliases::ALIASES, llama,
     transformer::TOKEN_CLASSIFIER, vit,
 };
 use crate::{network::error::GraphError, tensors::Signature};
@@ -18,6 +18,8 @@ pub struct Entry {
     pub classes: Vec<&'static str>,
     /// A body without a head is read too (`…Model`): it has no loss.
     pub has_bodies: bool,
+    /// Some of its layers have experts, which `functional`, `bico` and `theseus` leave as they are.
+    pub has_experts: bool,
 }
 
 /// Endings of Hugging Face's classes.
@@ -32,7 +34,7 @@ const CLASSES: [&str; 7] = [
 ];
 const BODY: &str = "Model";
 /// Families of which the library has no classifier of tokens.
-const WITHOUT_TOKEN_CLASSIFIER: [&str; 4] = ["olmo2", "olmo3", "gemma3_text", "granite"];
+const WITHOUT_TOKEN_CLASSIFIER: [&str; 5] = ["olmo2", "olmo3", "olmoe", "gemma3_text", "granite"];
 
 /// Every family, in the order in which they are looked for.
 pub fn entries() -> Vec<Entry> {
@@ -46,6 +48,7 @@ pub fn entries() -> Vec<Entry> {
             library: "transformers",
             classes: CLASSES.into_iter().filter(|class| family.has(class)).collect(),
             has_bodies: reads(family.model_type, BODY),
+            has_experts: llama::has_experts(family.model_type),
         }
     });
     let (vgg, resnet): (Vec<&str>, Vec<&str>) =
@@ -56,6 +59,7 @@ pub fn entries() -> Vec<Entry> {
         library: "timm",
         classes: Vec::new(),
         has_bodies: false,
+        has_experts: false,
     });
     of_transformers.chain(of_timm).collect()
 }
@@ -100,6 +104,7 @@ mod tests {
         assert!(of("bert").classes.contains(&"ForTokenClassification"));
         assert_eq!(of("granite").classes, ["ForCausalLM"], "the library has no other");
         assert!(!of("olmo2").classes.contains(&"ForTokenClassification"));
+        assert!(of("mixtral").has_experts && !of("mistral").has_experts);
         assert_eq!((of("resnet18").library, of("vit_*").library), ("timm", "timm"));
     }
 }

@@ -3,10 +3,11 @@
 //!
 //! What differs among them is data: the names and places of norms, defaults, which layers have a window
 //! (`dialect`), what is multiplied by constants (`multipliers`), which rotary positions and windows the layers
-//! have (`layers`).
+//! have (`layers`), which of them have experts (`experts`).
 
 mod biases;
 mod dialect;
+mod experts;
 mod layers;
 mod multipliers;
 
@@ -21,6 +22,7 @@ use crate::network::{
     resolve::MAX_VALUES,
 };
 use dialect::{Dialect, QueryNorms};
+use experts::Routed;
 use layers::LayerKind;
 use multipliers::Multipliers;
 
@@ -31,15 +33,19 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
     let kv_heads = dialect.kv_heads(source)?;
     dialect.biases.check(source, dialect.first_projection(), dialect.gate_projection())?;
     check_padding(source)?;
+    dialect.check_rotary(source)?;
+    let first = format!("{}.weight", dialect.first_projection());
+    let depth = source.layers("model.layers", &first, LAYERS)?;
+    let activation = dialect.activation(source)?;
+    let routed = dialect.experts.map(|keys| Routed::read(source, keys, &activation, depth));
     let decoder = Decoder {
         dialect,
         eps: source.number("rms_norm_eps", dialect.eps)?,
-        activation: dialect.activation(source)?,
+        activation,
         heads: Attending { kv_heads, causal: true, ..Attending::plain(heads, true) },
         multipliers: Multipliers::read(source, dialect)?,
+        routed: routed.transpose()?,
     };
-    let first = format!("{}.weight", dialect.first_projection());
-    let depth = source.layers("model.layers", &first, LAYERS)?;
 
     let mut builder = Builder::default();
     let words = builder.embedding("model.embed_tokens");
@@ -54,6 +60,11 @@ pub(super) fn build(source: &Source<'_>) -> Result<Graph, GraphError> {
         decoder.multipliers.logits(&mut builder, logits);
     }
     Ok(builder.finish_for(task, Input::Tokens { shape: [longest(source, task)?] }))
+}
+
+/// Whether some layers of a family have experts.
+pub(super) fn has_experts(model_type: &str) -> bool {
+    Dialect::named(Some(model_type)).experts.is_some()
 }
 
 /// The library makes no embedding without a row for its padding.
@@ -96,6 +107,8 @@ struct Decoder {
     activation: Op,
     heads: Attending,
     multipliers: Multipliers,
+    /// Where the family has experts.
+    routed: Option<Routed>,
 }
 
 impl Decoder {
@@ -126,7 +139,10 @@ impl Decoder {
         let x = builder.add(named(block, "self_attn.sum"), &[attended, x]);
 
         let normed = self.norm_at(builder, block, norms.before_mlp, x);
-        let output = self.mlp(builder, block, normed);
+        let output = match self.routed.as_ref().filter(|routed| routed.has(block)) {
+            Some(routed) => self.experts(builder, routed, block, normed),
+            None => self.mlp(builder, block, normed),
+        };
         let output = self.norm_at(builder, block, norms.after_mlp, output);
         let output = scaled(builder, named(block, "mlp.scale"), residual, output);
         builder.add(named(block, "mlp.sum"), &[output, x])
@@ -161,6 +177,7 @@ impl Decoder {
             scale: self.multipliers.attention,
             soft_cap: self.multipliers.scores_cap,
             fully_masked: self.dialect.fully_masked,
+            sinks: self.dialect.sinks.then(|| named(block, "self_attn.sinks")),
             ..self.heads.clone()
         };
         let id = format!("{}.attention", named(block, projections[0]));

@@ -19,7 +19,10 @@ pub use modules::{
 use modules::{file_of_module, output_of};
 
 use super::Family;
-use crate::tensors::{Checkpoint, Signature};
+use crate::{
+    network::op::MAX_EXPERTS,
+    tensors::{Checkpoint, HostTensor, Signature},
+};
 
 /// What a family declares of its names.
 pub(super) struct Names {
@@ -32,6 +35,9 @@ pub(super) struct Names {
     /// The embedding that `lm_head.weight` may be tied to, and whether it is where the
     /// configuration says nothing.
     pub tied: Option<(&'static str, bool)>,
+    /// Tensors of all experts of a layer, the first axis theirs, and the end of each expert's name; `#` stands for
+    /// a number.
+    pub stacked: &'static [(&'static str, &'static str)],
 }
 
 /// The output matrix of the language models.
@@ -60,6 +66,16 @@ pub struct Naming {
     copy: Option<(String, String)>,
     /// What files call the output matrix, where it is not [`OUTPUT`].
     output: Option<String>,
+    /// Tensors of the file that are several in the graph.
+    stacks: BTreeMap<String, Stack>,
+}
+
+/// A tensor that is several in the graph, by index of the first axis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stack {
+    /// What it is called in a file that has the graph's other names.
+    inside: String,
+    parts: Vec<String>,
 }
 
 impl Naming {
@@ -95,7 +111,9 @@ impl Naming {
                     inside = format!("{stem}{new}");
                 }
             }
-            if let Some(embedding) = tied.filter(|_| inside == OUTPUT) {
+            if let Some(parts) = names.parts_of(&inside, &signature[name].shape) {
+                naming.stacks.insert(name.clone(), Stack { inside, parts });
+            } else if let Some(embedding) = tied.filter(|_| inside == OUTPUT) {
                 naming.copy = Some((name.clone(), format!("{embedding}.weight")));
                 naming.dropped.insert(name.clone());
             } else if names.is_buffer(&inside)
@@ -112,26 +130,41 @@ impl Naming {
     /// The headers under the graph's names.
     #[must_use]
     pub fn read_signature(&self, signature: Signature) -> Signature {
-        self.renamed(signature.into_iter()).collect()
+        self.renamed(signature.into_iter(), |info, _| info.row()).collect()
     }
 
     /// The tensors under the graph's names.
     #[must_use]
     pub fn read(&self, checkpoint: &Checkpoint) -> Checkpoint {
-        self.renamed(checkpoint.iter().map(|(name, t)| (name.to_owned(), t.clone()))).collect()
+        let tensors = checkpoint.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone()));
+        self.renamed(tensors, HostTensor::row).collect()
     }
 
     /// The tensors under the file's names.
     #[must_use]
     pub fn written(&self, checkpoint: &Checkpoint) -> Checkpoint {
-        checkpoint
-            .iter()
-            .map(|(name, tensor)| {
-                let output = self.output.as_deref().filter(|_| name == OUTPUT);
-                let own = self.outside.get(name).map(String::as_str).or(output);
-                (own.unwrap_or(name).to_owned(), tensor.clone())
-            })
-            .collect()
+        let parts = self.stacks.values().flat_map(|stack| &stack.parts);
+        let parts: BTreeSet<&str> = parts.map(String::as_str).collect();
+        let single = checkpoint.iter().filter(|(name, _)| !parts.contains(name));
+        let single = single.map(|(name, tensor)| {
+            let output = self.output.as_deref().filter(|_| name == OUTPUT);
+            let own = self.outside.get(name).map(String::as_str).or(output);
+            (own.unwrap_or(name).to_owned(), tensor.clone())
+        });
+        let stacked = self.stacks.iter().filter_map(|(name, Stack { parts, .. })| {
+            let rows: Option<Vec<HostTensor>> =
+                parts.iter().map(|part| checkpoint.get(part).cloned()).collect();
+            Some((name.clone(), HostTensor::stacked(rows?)?))
+        });
+        single.chain(stacked).collect()
+    }
+
+    /// The naming of a file with the same tensors under the graph's names, as a model with another head is
+    /// written. What is one tensor in files stays one.
+    #[must_use]
+    pub fn under_own_names(&self) -> Self {
+        let stacks = self.stacks.values().map(|stack| (stack.inside.clone(), stack.clone()));
+        Self { stacks: stacks.collect(), output: self.output.clone(), ..Self::default() }
     }
 
     /// The naming of the same file where its tensors are called otherwise inside: `inside` has their names so far,
@@ -154,15 +187,21 @@ impl Naming {
         (!same).then_some(copy)
     }
 
-    fn renamed<T>(
+    /// Under the graph's names; `row` takes one index of the first axis.
+    fn renamed<T: 'static>(
         &self,
         tensors: impl Iterator<Item = (String, T)>,
+        row: fn(&T, usize) -> T,
     ) -> impl Iterator<Item = (String, T)> {
         let inside: BTreeMap<&str, &str> =
             self.outside.iter().map(|(inside, own)| (own.as_str(), inside.as_str())).collect();
-        tensors.filter(|(name, _)| !self.dropped.contains(name)).map(move |(name, tensor)| {
+        tensors.filter(|(name, _)| !self.dropped.contains(name)).flat_map(move |(name, tensor)| {
+            if let Some(stack) = self.stacks.get(&name) {
+                let rows = stack.parts.iter().enumerate();
+                return rows.map(|(at, part)| (part.clone(), row(&tensor, at))).collect();
+            }
             let name = inside.get(name.as_str()).map_or(name.clone(), |&inside| inside.to_owned());
-            (name, tensor)
+            vec![(name, tensor)]
         })
     }
 }
@@ -187,10 +226,16 @@ impl Names {
     }
 
     fn is_buffer(&self, name: &str) -> bool {
-        self.buffers.iter().any(|pattern| {
-            pattern.split('.').count() == name.split('.').count()
-                && pattern.split('.').zip(name.split('.')).all(|(part, found)| fits(part, found))
-        })
+        self.buffers.iter().any(|pattern| is_of_pattern(pattern, name))
+    }
+
+    /// What the parts of a tensor of all experts are called; `None` of any other.
+    fn parts_of(&self, name: &str, shape: &[usize]) -> Option<Vec<String>> {
+        let (_, end) = self.stacked.iter().find(|(pattern, _)| is_of_pattern(pattern, name))?;
+        let (module, _) = name.rsplit_once('.')?;
+        let experts =
+            shape.first().filter(|&&experts| shape.len() > 1 && experts <= MAX_EXPERTS)?;
+        Some((0..*experts).map(|expert| format!("{module}.{expert}.{end}")).collect())
     }
 
     /// The embedding, where it is the output matrix too.
@@ -199,6 +244,12 @@ impl Names {
         let told = config["tie_word_embeddings"].as_bool();
         told.unwrap_or(unless_told).then_some(embedding)
     }
+}
+
+/// Whether a name fits a pattern, in which `#` stands for a number.
+fn is_of_pattern(pattern: &str, name: &str) -> bool {
+    pattern.split('.').count() == name.split('.').count()
+        && pattern.split('.').zip(name.split('.')).all(|(part, found)| fits(part, found))
 }
 
 /// Whether a part of a name fits that of a pattern, in which `#` stands for a number.
@@ -219,7 +270,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::tensors::{DType, HostTensor, TensorInfo};
+    use crate::tensors::{DType, TensorInfo};
 
     fn signature(names: &[&str]) -> Signature {
         let info = TensorInfo { dtype: DType::F32, shape: vec![1] };
@@ -247,6 +298,33 @@ mod tests {
         assert_eq!(read("llama", &llama), llama[1..]);
         assert_eq!(read("gpt2", &llama[..1]), ["transformer.".to_owned() + llama[0]]);
         assert_eq!(read("graph", &bert), bert);
+    }
+
+    #[test]
+    fn a_tensor_of_all_experts_is_taken_apart_and_put_together() {
+        let name = "model.layers.0.mlp.experts.down_proj";
+        let values: Vec<f32> = (0..12).map(|v| v as f32).collect();
+        let file: Checkpoint =
+            [(name.to_owned(), HostTensor::from_f32(vec![3, 2, 2], values))].into_iter().collect();
+        let naming = Naming::of(&json!({"model_type": "gpt_oss"}), &file.signature());
+        let read = naming.read(&file);
+        let second = "model.layers.0.mlp.experts.1.down_proj.weight";
+        assert_eq!((read.len(), read[second].shape()), (3, &[2, 2][..]));
+        assert_eq!(read[second].f32().as_ref(), [4.0, 5.0, 6.0, 7.0]);
+        assert_eq!(naming.read_signature(file.signature()), read.signature());
+        let back = naming.written(&read);
+        assert_eq!((back.len(), back[name].bytes()), (1, file[name].bytes()));
+        assert_eq!(back.signature(), file.signature());
+        // A body saved alone lacks the prefix that it has below a head.
+        let bare: Checkpoint =
+            [(name["model.".len()..].to_owned(), file[name].clone())].into_iter().collect();
+        let naming = Naming::of(&json!({"model_type": "gpt_oss"}), &bare.signature());
+        assert_eq!(naming.read(&bare).signature(), read.signature());
+        assert_eq!(naming.written(&read).signature(), bare.signature());
+        assert_eq!(naming.under_own_names().written(&read).signature(), file.signature());
+        // Of no other family.
+        let other = Naming::of(&json!({"model_type": "llama"}), &file.signature());
+        assert_eq!(other.read(&file).signature(), file.signature());
     }
 
     #[test]

@@ -71,7 +71,29 @@ impl Headers<'_> {
                 family => {
                     let prefix = format!("model.layers.{layer}.self_attn.q_proj");
                     headers.insert(&format!("{prefix}.weight"), &[queries, width]);
-                    if matches!(family, Some("qwen2" | "glm4")) {
+                    let router = match family {
+                        Some("qwen3_moe" | "olmoe") => Some(("mlp.gate", "num_experts")),
+                        Some("mixtral") => Some(("block_sparse_moe.gate", "num_local_experts")),
+                        Some("gpt_oss") => Some(("mlp.router", "num_local_experts")),
+                        _ => None,
+                    };
+                    if let Some((router, count)) = router {
+                        let name = format!("model.layers.{layer}.{router}.weight");
+                        headers.insert(&name, &[number(config, count), width]);
+                    }
+                    if family == Some("gpt_oss") {
+                        for layer_with_bias in ["mlp.router", "self_attn.o_proj"] {
+                            headers.insert(
+                                &format!("model.layers.{layer}.{layer_with_bias}.bias"),
+                                &[width],
+                            );
+                        }
+                        for part in ["gate_up_proj", "down_proj"] {
+                            let expert = format!("model.layers.{layer}.mlp.experts.0.{part}.bias");
+                            headers.insert(&expert, &[width]);
+                        }
+                    }
+                    if matches!(family, Some("qwen2" | "glm4" | "gpt_oss")) {
                         headers.insert(&format!("{prefix}.bias"), &[queries]);
                     }
                 }
@@ -88,7 +110,7 @@ fn graph(config: &Value) -> Graph {
 #[test]
 fn published_configurations_are_read() {
     let configurations = configurations();
-    assert!(configurations.len() >= 17);
+    assert!(configurations.len() >= 21);
     for (name, config) in &configurations {
         let graph = Graph::from_config(config, &Headers::first(config));
         let graph = graph.unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -128,6 +150,25 @@ fn layers_differ_as_they_should() {
     let modern: Vec<_> =
         attentions("answerdotai/ModernBERT-base, below a classifier").map(|(w, _)| w).collect();
     assert_eq!(modern[..4], [None, Some(65), Some(65), None]);
+}
+
+#[test]
+fn experts_are_as_many_as_they_should_be() {
+    let configurations = configurations();
+    let experts = |name: &str| {
+        let nodes = graph(&configurations[name]).nodes.into_iter();
+        let found: Vec<_> = nodes
+            .filter_map(|node| match node.op {
+                Op::Experts { count, top_k, normalised, .. } => Some((count, top_k, normalised)),
+                _ => None,
+            })
+            .collect();
+        (found.len(), found[0])
+    };
+    assert_eq!(experts("Qwen/Qwen3-30B-A3B"), (48, (128, 8, true)));
+    assert_eq!(experts("mistralai/Mixtral-8x7B-v0.1"), (32, (8, 2, true)));
+    assert_eq!(experts("openai/gpt-oss-20b, unpacked"), (24, (32, 4, true)));
+    assert_eq!(experts("allenai/OLMoE-1B-7B-0924"), (16, (64, 8, false)));
 }
 
 /// A vocabulary of 151936 words at each of 40960 positions would be 25 GB of logits.

@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 use transformers::COMMON;
 
 pub(super) use decoders::{
-    GEMMA, GEMMA2, GEMMA3, GLM4, GPT_NEOX, GRANITE, LLAMA, MISTRAL, OLMO2, OLMO3, PARTIAL_ROPE,
-    PHI3, QWEN2, QWEN3, ROPE, SMOLLM3,
+    GEMMA, GEMMA2, GEMMA3, GLM4, GPT_NEOX, GPT_OSS, GRANITE, LLAMA, MISTRAL, MIXTRAL, OLMO2, OLMO3,
+    OLMOE, PARTIAL_ROPE, PHI3, QWEN2, QWEN3, QWEN3_MOE, ROPE, SMOLLM3,
 };
 pub(super) use timm::{TIMM_RESNET, TIMM_VGG, TIMM_VIT, check_timm};
 pub(super) use transformers::{BERT, DISTILBERT, GPT2, MODERNBERT, VIT, check};

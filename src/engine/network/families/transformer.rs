@@ -17,12 +17,13 @@ pub(super) const TOKEN_CLASSIFIER: &str = "ForTokenClassification";
 pub(super) const LAYERS: &[&str] = &["num_hidden_layers"];
 
 /// By `model_type`, the id of padding where the configuration has no such key; none elsewhere.
-const PADDING: [(&str, u32); 8] = [
+const PADDING: [(&str, u32); 9] = [
     ("gemma", 0),
     ("gemma2", 0),
     ("gemma3_text", 0),
     ("olmo2", 1),
     ("olmo3", 1),
+    ("olmoe", 1),
     ("phi3", 32_000),
     ("smollm3", 128_004),
     ("glm4", 151_329),
@@ -233,6 +234,7 @@ pub(super) struct Attending {
     pub scale: Option<f64>,
     pub soft_cap: Option<f64>,
     pub fully_masked: FullyMasked,
+    pub sinks: Option<String>,
 }
 
 impl Attending {
@@ -249,6 +251,7 @@ impl Attending {
             scale: None,
             soft_cap: None,
             fully_masked: FullyMasked::Zero,
+            sinks: None,
         }
     }
 }
@@ -296,6 +299,7 @@ impl Builder {
             scale: heads.scale,
             soft_cap: heads.soft_cap,
             fully_masked: heads.fully_masked,
+            sinks: heads.sinks.clone(),
         };
         let ids = heads.masked.then_some(Operand::Input);
         let inputs: Vec<Operand> = qkv.iter().copied().chain(ids).collect();

@@ -55,6 +55,7 @@ impl Named {
             role: self.role,
             axes: &FIXED[..self.rank.min(MAX_RANK)],
             required: true,
+            expert: None,
         }
     }
 }

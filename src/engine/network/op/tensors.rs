@@ -1,6 +1,6 @@
 //! The tensors that an op reads, along which axes.
 
-use super::{HeadNorms, Op};
+use super::{ExpertLayers, HeadNorms, Op};
 
 /// How a tensor takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,12 @@ pub enum Axis {
     Output,
     /// Those the node reads (its first input).
     Input,
+    /// The hidden units inside an expert.
+    Hidden,
+    /// The same, two entries of each.
+    HiddenPairs,
+    /// The heads of an attention's queries.
+    Heads,
     /// None: kernel positions, channels inside a convolution group.
     Fixed,
 }
@@ -31,41 +37,58 @@ pub struct ParamUse {
     pub role: Role,
     pub axes: &'static [Axis],
     pub required: bool,
+    /// Which of the node's experts has it, where it is one's.
+    pub expert: Option<usize>,
 }
 
 impl ParamUse {
     fn needed(name: String, axes: &'static [Axis]) -> Self {
-        Self { name, role: Role::Learned, axes, required: true }
+        Self { name, role: Role::Learned, axes, required: true, expert: None }
     }
 
     /// One value a channel of the output, which the model may lack.
     fn optional(name: String) -> Self {
-        Self { name, role: Role::Learned, axes: &[Axis::Output], required: false }
+        Self { name, role: Role::Learned, axes: &[Axis::Output], required: false, expert: None }
     }
 
     fn statistic(name: String) -> Self {
-        Self { name, role: Role::Statistic, axes: &[Axis::Output], required: true }
+        Self { name, role: Role::Statistic, axes: &[Axis::Output], required: true, expert: None }
     }
 
     fn counter(name: String) -> Self {
-        Self { name, role: Role::Counter, axes: &[], required: false }
+        Self { name, role: Role::Counter, axes: &[], required: false, expert: None }
+    }
+
+    /// Weight and bias of an expert's layer.
+    fn of_expert(layer: &str, expert: usize, weight: Axes, bias: Axes) -> [Self; 2] {
+        let weight = Self::needed(format!("{layer}.weight"), weight);
+        let bias = Self { axes: bias, ..Self::optional(format!("{layer}.bias")) };
+        [weight, bias].map(|param| Self { expert: Some(expert), ..param })
     }
 }
+
+type Axes = &'static [Axis];
 
 impl Op {
     /// The tensors the op reads, `PyTorch`'s names and layouts.
     pub fn params(&self) -> Vec<ParamUse> {
         use Axis::{Fixed, Input, Output};
-        if let Self::Attention { head_norms: Some(HeadNorms { queries, keys, .. }), .. } = self {
+        if let Self::Attention { head_norms, sinks, .. } = self {
             // All heads share the weight, one entry a dimension of a head.
-            return [queries, keys]
-                .map(|norm| ParamUse::needed(format!("{norm}.weight"), &[Fixed]))
-                .into();
+            let norms = head_norms.iter().flat_map(|HeadNorms { queries, keys, .. }| {
+                [queries, keys].map(|norm| ParamUse::needed(format!("{norm}.weight"), &[Fixed]))
+            });
+            let sinks = sinks.iter().map(|name| ParamUse::needed(name.clone(), &[Axis::Heads]));
+            return norms.chain(sinks).collect();
         }
         if let Self::Opaque { network } = self {
             return network.params();
         }
         let Some(prefix) = self.param() else { return Vec::new() };
+        if let Self::Experts { count, layers, interleaved, .. } = self {
+            let of = if *interleaved { ExpertLayers::fused_params } else { ExpertLayers::params };
+            return (0..*count).flat_map(|expert| of(layers, prefix, expert)).collect();
+        }
         let bias = ParamUse::optional(format!("{prefix}.bias"));
         let weight = format!("{prefix}.weight");
 
@@ -104,5 +127,36 @@ impl Op {
             }
             _ => Vec::new(),
         }
+    }
+}
+
+impl ExpertLayers {
+    /// The tensors of one expert, in the same order for each.
+    fn params(&self, prefix: &str, expert: usize) -> Vec<ParamUse> {
+        use Axis::{Hidden, Input, Output};
+        let Self { gate, up, down } = self;
+        let [gate, up, down] = [gate, up, down].map(|layer| format!("{prefix}.{expert}.{layer}"));
+        [
+            ParamUse::of_expert(&gate, expert, &[Hidden, Input], &[Hidden]),
+            ParamUse::of_expert(&up, expert, &[Hidden, Input], &[Hidden]),
+            ParamUse::of_expert(&down, expert, &[Output, Hidden], &[Output]),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// The same where gate and up are one layer.
+    fn fused_params(&self, prefix: &str, expert: usize) -> Vec<ParamUse> {
+        use Axis::{Hidden, HiddenPairs, Input, Output};
+        let [fused, down] =
+            [&self.gate, &self.down].map(|layer| format!("{prefix}.{expert}.{layer}"));
+        [
+            ParamUse::of_expert(&fused, expert, &[Input, HiddenPairs], &[HiddenPairs]),
+            ParamUse::of_expert(&down, expert, &[Hidden, Output], &[Output]),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }

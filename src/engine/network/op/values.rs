@@ -135,6 +135,58 @@ impl FullyMasked {
     }
 }
 
+/// Experts of a layer, at most. Each has names of its own: a number in a small file must not ask for memory.
+pub const MAX_EXPERTS: usize = 4096;
+
+/// The function of a gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    #[default]
+    Silu,
+    /// The exact form, `x Φ(x)`.
+    Gelu,
+    /// `x Φ(x)` by tanh.
+    GeluTanh,
+    Relu,
+}
+
+/// gpt-oss's gate: `(up + 1) · gate · sigmoid(alpha · gate)`, of a gate of at most `limit` and an up of at most
+/// that size.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clamp {
+    pub alpha: f64,
+    pub limit: f64,
+}
+
+/// What the three layers of an expert are called, behind its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpertLayers {
+    pub gate: String,
+    pub up: String,
+    pub down: String,
+}
+
+impl Default for ExpertLayers {
+    fn default() -> Self {
+        Self::named(["gate_proj", "up_proj", "down_proj"])
+    }
+}
+
+impl ExpertLayers {
+    /// Gate, up and down of these names.
+    pub fn named([gate, up, down]: [&str; 3]) -> Self {
+        let [gate, up, down] = [gate, up, down].map(str::to_owned);
+        Self { gate, up, down }
+    }
+
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Llama3Scaling {

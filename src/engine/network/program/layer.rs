@@ -3,7 +3,7 @@
 //! Shapes are of one sample: `[F]`, `[C, H, W]` or tokens `[S, D]`.
 
 use super::Param;
-use crate::network::op::{FullyMasked, FusedOrder, Pair, Position, Rotary};
+use crate::network::op::{Clamp, FullyMasked, FusedOrder, Pair, Position, Rotary};
 
 /// What an instruction computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +71,7 @@ pub enum Layer {
     },
     /// `[S, D]` to `[D]`, over the positions that are not padded if the ids are the second input.
     MeanTokens,
+    Experts(Experts),
 }
 
 /// `x Wᵀ + b`, of every token where there are tokens.
@@ -85,6 +86,10 @@ pub struct Linear {
 impl Linear {
     pub fn outputs(&self) -> usize {
         self.weight.shape[usize::from(self.transposed)]
+    }
+
+    pub fn inputs(&self) -> usize {
+        self.weight.shape[usize::from(!self.transposed)]
     }
 }
 
@@ -203,6 +208,8 @@ pub struct Attention {
     pub soft_cap: Option<f64>,
     /// What a position gets all of whose keys are masked.
     pub fully_masked: FullyMasked,
+    /// A score more for each head, of a key without a value.
+    pub sinks: Option<Param<1>>,
 }
 
 impl Attention {
@@ -224,4 +231,46 @@ impl Attention {
 pub struct HeadNorms {
     pub queries: Norm,
     pub keys: Norm,
+}
+
+/// Gated hidden layers of which each token `[D]` passes through some, by its router logits `[experts]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experts {
+    /// All of the same shapes.
+    pub experts: Vec<Expert>,
+    /// Experts of each token.
+    pub top_k: usize,
+    /// The shares of a token's experts sum to one.
+    pub normalised: bool,
+    pub activation: Nonlinearity,
+    /// In the place of the activation.
+    pub clamp: Option<Clamp>,
+}
+
+/// `down(activation(gate x) · up x)`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expert {
+    pub gate: Linear,
+    /// Where there is none the gate puts out both, in turns.
+    pub up: Option<Linear>,
+    pub down: Linear,
+}
+
+impl Experts {
+    /// Hidden units of each expert.
+    pub fn hidden(&self) -> usize {
+        self.experts.first().map_or(0, |expert| expert.down.inputs())
+    }
+
+    /// Values of one expert's weights.
+    pub fn weights(&self) -> usize {
+        let first = self.experts.first();
+        first.map_or(0, |Expert { gate, up, down }| {
+            [Some(gate), up.as_ref(), Some(down)]
+                .iter()
+                .flatten()
+                .map(|layer| layer.weight.len())
+                .sum()
+        })
+    }
 }

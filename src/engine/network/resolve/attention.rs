@@ -32,6 +32,7 @@ impl Resolver<'_> {
             scale,
             soft_cap,
             fully_masked,
+            sinks,
         } = &self.node.op
         else {
             return Err(self.fault("is no attention"));
@@ -76,6 +77,10 @@ impl Resolver<'_> {
             scale: scale.unwrap_or_else(|| (head_size as f64).sqrt().recip()),
             soft_cap: *soft_cap,
             fully_masked: *fully_masked,
+            sinks: sinks
+                .as_ref()
+                .map(|name| self.needed_vector(name.clone(), heads))
+                .transpose()?,
         };
         let [tokens, _] = self.tokens(0)?;
         let output = vec![tokens, heads * head_size];

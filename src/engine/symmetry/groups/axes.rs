@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Followed, Group, Member, Runs, Symmetry,
+    experts::{ExpertSpaces, Experts},
     spaces::{AttentionSpaces, Space, Spaces},
 };
 use crate::{
@@ -18,6 +19,8 @@ pub(super) struct Use<'a> {
     pub read: Space,
     /// The space that the node puts out.
     pub output: Space,
+    /// The space inside the node that the tensor belongs to: the hidden units of its expert, or its heads.
+    pub hidden: Option<Space>,
 }
 
 /// One permuted or fixed axis of a tensor.
@@ -55,13 +58,15 @@ impl Spaces {
         let mut seen: HashMap<(&str, usize), usize> = HashMap::new();
         // An embedding's rows are words to all who read it.
         let mut pinned: Vec<(&str, usize)> = Vec::new();
-        for Use { param, read, output } in uses {
+        for Use { param, read, output, hidden } in uses {
             for (axis, kind) in param.axes.iter().enumerate() {
                 let place = (param.name.as_str(), axis);
-                let space = match kind {
-                    Axis::Output => output,
-                    Axis::Input => read,
-                    Axis::Fixed => {
+                let space = match (kind, hidden) {
+                    (Axis::Output, _) => output,
+                    (Axis::Input, _) => read,
+                    (Axis::Hidden | Axis::Heads, Some(hidden)) => hidden,
+                    (Axis::HiddenPairs, Some(hidden)) => Space { size: 2 * hidden.size, ..hidden },
+                    (Axis::Fixed, _) | (_, None) => {
                         pinned.push(place);
                         continue;
                     }
@@ -77,7 +82,9 @@ impl Spaces {
                     axis,
                     role: param.role,
                     space,
-                    opens: *kind == Axis::Output,
+                    // The first layer of an expert opens its hidden space, the last reads it.
+                    opens: matches!(kind, Axis::Output | Axis::HiddenPairs)
+                        || (*kind == Axis::Hidden && axis == 0 && param.axes.len() == 2),
                 });
             }
         }
@@ -112,11 +119,13 @@ impl Spaces {
             for range in self.ranges(axis) {
                 let Some(&group) = of_class.get(&range.class) else { continue };
                 let member = groups[group].members.len();
+                let units = self.units[range.class];
                 groups[group].members.push(Member {
                     tensor: axis.tensor.clone(),
                     axis: axis.axis,
                     start: range.start,
-                    repeat: range.size / self.units[range.class],
+                    repeat: (range.size / units).max(1),
+                    share: (units / range.size.max(1)).max(1),
                     runs: range.runs,
                     role: axis.role,
                 });
@@ -126,7 +135,20 @@ impl Spaces {
         }
 
         let attentions = self.heads.iter().filter_map(|heads| self.grouped(heads, &of_class));
-        Symmetry { groups, attentions: attentions.collect(), free: Vec::new(), tensors }
+        let attentions = attentions.collect();
+        let experts = self.of_experts.iter().filter_map(|experts| self.ordered(experts, &of_class));
+        let experts = experts.collect();
+        let (free, places) = (Vec::new(), BTreeMap::new());
+        Symmetry { groups, experts: Vec::new(), attentions, free, tensors, places }
+            .with_experts(experts)
+    }
+
+    /// Experts whose order is a group.
+    fn ordered(&self, spaces: &ExpertSpaces, of_class: &HashMap<usize, usize>) -> Option<Experts> {
+        let order = of_class.get(&self.find(spaces.order)).filter(|_| spaces.is_ordered)?;
+        let hidden = spaces.hidden.iter().filter_map(|space| of_class.get(&self.find(space.class)));
+        let (order, hidden) = (*order, hidden.copied().collect());
+        Some(Experts { order, hidden, tensors: spaces.tensors.clone() })
     }
 
     /// An attention whose spaces are groups.

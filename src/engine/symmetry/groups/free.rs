@@ -20,8 +20,11 @@ pub(super) fn parameters(program: &Program) -> Vec<(String, Range<usize>)> {
 /// The bias of an attention's keys, where nothing else reads it or them.
 fn of_attention(program: &Program, node: &Instruction) -> Option<(String, Range<usize>)> {
     let Layer::Attention(attention) = &node.layer else { return None };
-    // A norm and a cap are no sums: what is the same for all keys does not cancel behind them.
-    let Attention { rotary: None, head_norms: None, soft_cap: None, mask, .. } = attention else {
+    // A norm and a cap are no sums: what is the same for all keys does not cancel behind them. A sink is a
+    // key that the bias is not added to.
+    let Attention { rotary: None, head_norms: None, soft_cap: None, sinks: None, mask, .. } =
+        attention
+    else {
         return None;
     };
     let is_fused = node.inputs.rest.len() == usize::from(*mask);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::experts::ExpertSpaces;
 use crate::network::{
     Inputs, Instruction, Layer,
     op::FusedOrder,
@@ -24,6 +25,7 @@ pub(super) struct Spaces {
     /// What a class consists of: the parts of a fused projection, in order.
     pub(super) parts: HashMap<usize, Parts>,
     pub(super) heads: Vec<AttentionSpaces>,
+    pub(super) of_experts: Vec<ExpertSpaces>,
 }
 
 /// A fused space: each part is a class of its own.
@@ -110,6 +112,10 @@ impl Spaces {
                 Space { class, size }
             }
             Layer::Attention(layer) => self.attention(layer, reads),
+            Layer::Experts(layer) => {
+                self.experts(node, layer, reads.rest.first().copied());
+                Space { class: self.open(size), size }
+            }
             Layer::Split { parts, part } => {
                 let cut = Cut { sizes: vec![size; *parts], turns: None, is_attention: false };
                 let class = self.cut(reads.first, cut)[*part].class;

@@ -78,6 +78,9 @@ impl Matcher<'_> {
         solved: &[bool],
         permutation: &mut Permutation,
     ) -> Result<(), NotFinite> {
+        if let Some(experts) = self.experts_of(groups) {
+            return self.visit_experts(experts, Some(solved), permutation).map(drop);
+        }
         let matrices: Vec<Arc<Vec<f32>>> =
             groups.iter().map(|&group| self.anchored_matrix(group, permutation, solved)).collect();
         let &[group] = groups else {
@@ -91,7 +94,7 @@ impl Matcher<'_> {
         Ok(())
     }
 
-    fn anchored_matrix(
+    pub(super) fn anchored_matrix(
         &mut self,
         group: usize,
         permutation: &Permutation,

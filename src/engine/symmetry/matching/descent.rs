@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Ours: σ is replaced only for a gain above rounding. A group whose neighbours did not move is not
-//! visited again. An attention's groups are solved together, and a group that stands on both axes of
+//! visited again. An attention's groups are solved together, and so are those of a layer's experts
+//! ([`experts`](super::experts)); and a group that stands on both axes of
 //! a tensor makes the objective quadratic in σ, so that its step is checked.
 
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use crate::{
 };
 
 /// A gain below this share of `Σ_j max_i |A[j, i]|` is rounding.
-const RELATIVE_GAIN: f64 = 1e-7;
+pub(super) const RELATIVE_GAIN: f64 = 1e-7;
 
 impl Matcher<'_> {
     /// Sweeps over the groups until a sweep moves nothing.
@@ -77,7 +78,9 @@ impl Matcher<'_> {
         at: &mut Stage,
     ) -> Result<(), NotFinite> {
         let groups = &blocks[block];
-        let moved = if let &[group] = groups.as_slice() {
+        let moved = if let Some(experts) = self.experts_of(groups) {
+            self.visit_experts(experts, None, &mut at.permutation)?
+        } else if let &[group] = groups.as_slice() {
             let visit = self.visit(group, &mut at.permutation)?;
             at.certificates[group] = visit.certificate;
             visit.moved

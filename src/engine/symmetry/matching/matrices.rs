@@ -1,6 +1,6 @@
 //! The matrices `A_g`, kept from one visit of a group to the next as far as there is room.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     execution::Executor,
@@ -34,8 +34,11 @@ pub(super) struct Cache {
 
 impl Cache {
     fn new(symmetry: &Symmetry, bytes: usize) -> Self {
-        let fits = symmetry.groups.iter().scan(0, |sum, group| {
-            *sum += 4 * group.units.pow(2);
+        // The matrices of an expert's hidden units are made for one pair of experts at a time.
+        let of_experts: BTreeSet<usize> =
+            symmetry.experts.iter().flat_map(|experts| experts.hidden.iter().copied()).collect();
+        let fits = symmetry.groups.iter().enumerate().scan(0, |sum, (position, group)| {
+            *sum += if of_experts.contains(&position) { 0 } else { 4 * group.units.pow(2) };
             Some(*sum <= bytes)
         });
         let by_group = symmetry.groups.iter().map(|_| Similarity::default());
@@ -61,6 +64,18 @@ impl<'a> Matrices<'a> {
     pub fn clear(&mut self) {
         self.whole.clear();
         self.anchored.clear();
+    }
+
+    /// `A_g` of the hidden units of a target's expert, whose group it is, and those of a source's.
+    pub fn between_experts(
+        &self,
+        hidden: usize,
+        source: usize,
+        permutation: &Permutation,
+        pairs: &[Pair],
+        solved: Option<&[bool]>,
+    ) -> Arc<Vec<f32>> {
+        Similarity::between_experts(&self.task(hidden, solved), permutation, pairs, source)
     }
 
     /// A group, of whose members those take part that `solved` groups anchor; `None`: all.

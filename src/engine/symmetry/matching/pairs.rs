@@ -3,7 +3,7 @@
 use crate::{
     network::Role,
     symmetry::{
-        fit::{Fit, Kind, Known, Products},
+        fit::{Fit, Kind, Known, Moved, Products},
         groups::{Member, Symmetry},
         permutation::Permutation,
         similarity::Pair,
@@ -62,7 +62,8 @@ impl<'a> Pairs<'a> {
             .sums
             .iter()
             .map(|(name, _)| {
-                permutation.inner(self.symmetry, name, &pair.source[name], &pair.target[name])
+                let source = &pair.source[permutation.source(self.symmetry, name)];
+                permutation.inner(self.symmetry, name, source, &pair.target[name])
             })
             .collect()
     }
@@ -73,15 +74,15 @@ impl<'a> Pairs<'a> {
     }
 
     /// How well the pairs of a kind match, given their products; `None` where there is no such pair.
-    pub fn fit(&self, kind: Kind, products: &Products) -> Option<Fit> {
-        Fit::of(kind, self.symmetry, &self.known, products)
+    pub fn fit(&self, kind: Kind, products: &Products, permutation: &Permutation) -> Option<Fit> {
+        Fit::of(kind, self.symmetry, &self.known, Moved { products, permutation })
     }
 
     /// The objective over the tensors of one group.
     pub fn objective_of(&self, group: usize, permutation: &Permutation) -> f64 {
         self.all
             .iter()
-            .flat_map(|pair| self.matched(group, pair))
+            .flat_map(|pair| self.matched(group, pair, permutation))
             .map(|Matched { name, target, source }| {
                 permutation.inner(self.symmetry, name, source, target)
             })
@@ -89,14 +90,20 @@ impl<'a> Pairs<'a> {
     }
 
     /// A group's learned tensors in a pair, each once.
-    fn matched<'p>(&'p self, group: usize, pair: &'p Pair) -> Vec<Matched<'p>> {
+    fn matched<'p>(
+        &'p self,
+        group: usize,
+        pair: &'p Pair,
+        permutation: &Permutation,
+    ) -> Vec<Matched<'p>> {
         let mut names: Vec<&str> =
             self.learned(group).map(|member| member.tensor.as_str()).collect();
         names.dedup();
         names
             .into_iter()
             .filter_map(|name| {
-                let (target, source) = (pair.target.get(name)?, pair.source.get(name)?);
+                let source = permutation.source(self.symmetry, name);
+                let (target, source) = (pair.target.get(name)?, pair.source.get(source)?);
                 Some(Matched { name, target, source })
             })
             .collect()

@@ -11,6 +11,7 @@ use crate::{
     tensors::{DType, HostTensor, Signature, TensorInfo},
 };
 
+mod experts;
 mod transformers;
 
 fn random(signature: &Signature, rng: &mut ChaCha8Rng) -> Checkpoint {

@@ -54,8 +54,8 @@ impl<'a> Product<'a> {
     }
 
     /// Adds a pair's tensors of which no other axis is permuted.
-    pub fn add(&mut self, member: &Member, pair: &'a Pair) {
-        let Some((target, source)) = tensors(member, pair) else { return };
+    pub fn add(&mut self, member: &Member, sides: Sides<'a>) {
+        let Sides { target, source } = sides;
         for rows in slices(target, member) {
             let selection = Selection { member, units: self.units, rows, other: None };
             self.push(Block::new(target, &selection), Block::new(source, &selection));
@@ -63,8 +63,8 @@ impl<'a> Product<'a> {
     }
 
     /// Adds a pair's tensors where σ of their other axis has changed.
-    pub fn add_changed(&mut self, member: &Member, pair: &'a Pair, change: &Change) {
-        let Some((target, source)) = tensors(member, pair) else { return };
+    pub fn add_changed(&mut self, member: &Member, sides: Sides<'a>, change: &Change) {
+        let Sides { target, source } = sides;
         let &Change { axis, sigma, old } = change;
         let units: Vec<u32> = match old {
             None => (0..sigma.len() as u32).collect(),
@@ -155,9 +155,19 @@ impl<'a> Product<'a> {
     }
 }
 
-/// A member's tensor in both models, where both have it.
-fn tensors<'a>(member: &Member, pair: &'a Pair) -> Option<(&'a HostTensor, &'a HostTensor)> {
-    pair.target.get(&member.tensor).zip(pair.source.get(&member.tensor))
+/// A member's tensor in the target, and what it is compared with.
+#[derive(Clone, Copy)]
+pub(super) struct Sides<'a> {
+    target: &'a HostTensor,
+    source: &'a HostTensor,
+}
+
+impl<'a> Sides<'a> {
+    /// Where both models have them; `source` is the name of the source's.
+    pub fn of(member: &Member, pair: &'a Pair, source: &str) -> Option<Self> {
+        let (target, source) = pair.target.get(&member.tensor).zip(pair.source.get(source))?;
+        Some(Self { target, source })
+    }
 }
 
 /// Where σ takes these units from.

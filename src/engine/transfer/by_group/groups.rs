@@ -86,7 +86,7 @@ fn kind(graph: &Graph, position: usize) -> Kind {
         | Op::RmsNorm { .. }
         | Op::BatchNorm { .. }
         | Op::LayerScale { .. }
-        // Its only tensors are those of its norms.
+        // Its only tensors are those of its norms, and sinks.
         | Op::Attention { .. } => Kind::Norms,
         _ if is_of_attention(graph, position) => Kind::Attention,
         _ => Kind::Mlp,

@@ -66,7 +66,7 @@ pub fn sites(graph: &Graph, rule: Rule) -> Vec<Site> {
             Rule::Outside => !readers.feeds_attention(graph, site),
             Rule::Every => true,
         })
-        .filter(|site| !is_tied(graph, site.layer))
+        .filter(|site| !is_tied(graph, site.layer) && !readers.routes(graph, site.layer))
         .collect();
     found.sort_by_key(|site| (site.point(), site.layer));
     found
@@ -140,6 +140,15 @@ impl Readers {
             return true;
         }
         self.behind_norms(graph, site).any(|reader| matches!(graph.nodes[reader].op, Op::Add {}))
+    }
+
+    /// Whether experts read a layer as their router: what it decides is no sum that a fit could make good.
+    fn routes(&self, graph: &Graph, layer: usize) -> bool {
+        self.0[layer].iter().any(|&reader| {
+            let node = &graph.nodes[reader];
+            let is_router = node.inputs.get(1) == Some(&Operand::Node(layer));
+            matches!(node.op, Op::Experts { .. }) && is_router
+        })
     }
 
     fn feeds_attention(&self, graph: &Graph, site: &Site) -> bool {
@@ -219,6 +228,21 @@ mod tests {
         let graph = Graph::from_document(&config).unwrap();
         assert_eq!(found(&graph, Rule::Outside), [(6, 6), (9, 9), (11, 13), (15, 15)]);
         assert_eq!(found(&graph, Rule::Writers), [(6, 6), (11, 13), (15, 15)]);
+    }
+
+    /// Neither experts nor their router; the layers beside them are.
+    #[test]
+    fn experts_and_their_router_are_left_alone() {
+        let config = json!({"input": {"kind": "tokens", "shape": [4]}, "nodes": [
+            {"op": "embedding", "param": "e"}, {"op": "linear", "param": "a"},
+            {"op": "add", "inputs": ["a", "e"], "id": "x"}, {"op": "linear", "param": "router"},
+            {"op": "experts", "param": "m", "count": 4, "top_k": 2, "inputs": ["x", "router"]},
+            {"op": "add", "inputs": ["m", "x"]}, {"op": "select_token"},
+            {"op": "linear", "param": "fc"}]});
+        let graph = Graph::from_document(&config).unwrap();
+        for rule in [Rule::Every, Rule::Outside, Rule::Writers] {
+            assert_eq!(found(&graph, rule), [(1, 2), (7, 7)], "{rule:?}");
+        }
     }
 
     #[test]

@@ -137,7 +137,8 @@ fn mapped_axes(problem: &Problem, outputs: Outputs) -> Vec<MappedAxis> {
             let place = match kind {
                 Axis::Input => Place::Activation(graph.nodes[node].inputs[0]),
                 Axis::Output => output(graph, node, outputs),
-                Axis::Fixed => continue,
+                // Nobody looks inside an expert, or at heads: they keep their coordinates.
+                Axis::Hidden | Axis::HiddenPairs | Axis::Heads | Axis::Fixed => continue,
             };
             if is_free {
                 let squared = is_scale(&graph.nodes[node].op, &param);

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{
     Source,
     biases::{Bias, Biases},
+    experts::{self, ExpertKeys},
 };
 use crate::network::{
     error::GraphError,
@@ -36,6 +37,12 @@ pub(super) struct Dialect {
     pub multipliers: MultiplierKeys,
     /// What the library's own attention gives a position all of whose keys are masked.
     pub fully_masked: FullyMasked,
+    /// In the place of some layers' hidden layer.
+    pub experts: Option<&'static ExpertKeys>,
+    /// Each head has a score more, of a key without a value.
+    pub sinks: bool,
+    /// Without a word of rotary positions the library takes yarn, with numbers of its own.
+    needs_rotary: bool,
 }
 
 /// Key and value heads, where the configuration does not tell.
@@ -70,12 +77,15 @@ pub(super) enum Pattern {
     None,
     /// All, with this window where the configuration has no such key.
     Every { default: Option<usize> },
+    /// All, if `use_sliding_window` says so, with this window where the configuration has no such key.
+    EveryIfUsed { default: usize },
     /// Those from `max_window_layers` on, if `use_sliding_window` says so.
     Upper,
     /// Those without rotary positions, if `use_sliding_window` says so.
     WithoutRotary,
-    /// All but each `count`-th; `key` may say another count.
-    AllButEvery { count: usize, key: Option<&'static str> },
+    /// All but each `count`-th; `key` may say another count. `default` is the window where the configuration
+    /// has no such key.
+    AllButEvery { count: usize, key: Option<&'static str>, default: usize },
 }
 
 /// Which constants a configuration has.
@@ -92,6 +102,8 @@ pub(super) enum MultiplierKeys {
     Granite,
 }
 
+/// What the library takes for the window where a configuration has layers with one and no such key.
+pub(super) const WINDOW: usize = 4096;
 const PLAIN: Dialect = Dialect {
     activation: ["hidden_act", "silu"],
     eps: 1e-6,
@@ -112,6 +124,9 @@ const PLAIN: Dialect = Dialect {
     rotary: RotaryKeys::PLAIN,
     multipliers: MultiplierKeys::None,
     fully_masked: FullyMasked::Zero,
+    experts: None,
+    sinks: false,
+    needs_rotary: false,
 };
 /// Norms after the blocks alone.
 const LATE: Norms = Norms {
@@ -149,6 +164,46 @@ static QWEN3: Dialect = Dialect {
     windows: Pattern::Upper,
     ..PLAIN
 };
+static QWEN3_MOE: Dialect = Dialect {
+    biases: Biases::OF_ATTENTION,
+    query_norms: QueryNorms::OfEachHead,
+    kv_heads: KvHeads::Count(4),
+    windows: Pattern::EveryIfUsed { default: 4096 },
+    experts: Some(&experts::QWEN3_MOE),
+    ..PLAIN
+};
+static MIXTRAL: Dialect = Dialect {
+    eps: 1e-5,
+    kv_heads: KvHeads::Count(8),
+    biases: Biases::NONE,
+    windows: Pattern::Every { default: None },
+    rotary: RotaryKeys::with_theta(1_000_000.0),
+    experts: Some(&experts::MIXTRAL),
+    ..PLAIN
+};
+static OLMOE: Dialect = Dialect {
+    eps: 1e-5,
+    biases: Biases::OF_ATTENTION,
+    query_norms: QueryNorms::Whole,
+    experts: Some(&experts::OLMOE),
+    ..PLAIN
+};
+static GPT_OSS: Dialect = Dialect {
+    eps: 1e-5,
+    head_size: Some(64),
+    kv_heads: KvHeads::Count(8),
+    biases: Biases {
+        queries_keys_values: Bias::Told { key: "attention_bias", default: true },
+        output: Bias::Told { key: "attention_bias", default: true },
+        ..Biases::NONE
+    },
+    windows: Pattern::AllButEvery { count: 2, key: None, default: 128 },
+    rotary: RotaryKeys::with_theta(150_000.0),
+    experts: Some(&experts::GPT_OSS),
+    sinks: true,
+    needs_rotary: true,
+    ..PLAIN
+};
 static SMOLLM3: Dialect = Dialect {
     kv_heads: KvHeads::Count(4),
     windows: Pattern::WithoutRotary,
@@ -167,7 +222,7 @@ static OLMO3: Dialect = Dialect {
     biases: Biases::OF_ATTENTION,
     norms: LATE,
     query_norms: QueryNorms::Whole,
-    windows: Pattern::AllButEvery { count: 4, key: None },
+    windows: Pattern::AllButEvery { count: 4, key: None, default: WINDOW },
     rotary: RotaryKeys {
         local_theta: Some(NumberKey { key: "rope_theta", default: 500_000.0 }),
         ..RotaryKeys::with_theta(500_000.0)
@@ -190,7 +245,7 @@ static GEMMA2: Dialect = Dialect {
     biases: Biases::OF_ATTENTION,
     norms: AROUND,
     unit_offset: true,
-    windows: Pattern::AllButEvery { count: 2, key: None },
+    windows: Pattern::AllButEvery { count: 2, key: None, default: WINDOW },
     multipliers: MultiplierKeys::CappedGemma { final_cap: Some(30), scores_cap: Some(50) },
     fully_masked: FullyMasked::Mean,
     ..PLAIN
@@ -203,7 +258,11 @@ static GEMMA3: Dialect = Dialect {
     norms: AROUND,
     unit_offset: true,
     query_norms: QueryNorms::OfEachHead,
-    windows: Pattern::AllButEvery { count: 6, key: Some("sliding_window_pattern") },
+    windows: Pattern::AllButEvery {
+        count: 6,
+        key: Some("sliding_window_pattern"),
+        default: WINDOW,
+    },
     rotary: RotaryKeys {
         local_theta: Some(NumberKey { key: "rope_local_base_freq", default: 10_000.0 }),
         ..RotaryKeys::with_theta(1_000_000.0)
@@ -247,10 +306,19 @@ const fn partial(default: f64) -> NumberKey {
 impl Dialect {
     /// That of the configuration's family.
     pub(super) fn of(config: &Value) -> &'static Self {
-        match config["model_type"].as_str() {
+        Self::named(config["model_type"].as_str())
+    }
+
+    /// That of a family; Llama's of one without its own.
+    pub(super) fn named(model_type: Option<&str>) -> &'static Self {
+        match model_type {
             Some("mistral") => &MISTRAL,
             Some("qwen2") => &QWEN2,
             Some("qwen3") => &QWEN3,
+            Some("qwen3_moe") => &QWEN3_MOE,
+            Some("mixtral") => &MIXTRAL,
+            Some("olmoe") => &OLMOE,
+            Some("gpt_oss") => &GPT_OSS,
             Some("smollm3") => &SMOLLM3,
             Some("olmo2") => &OLMO2,
             Some("olmo3") => &OLMO3,
@@ -262,6 +330,16 @@ impl Dialect {
             Some("glm4") => &GLM4,
             _ => &LLAMA,
         }
+    }
+
+    /// Refuses a configuration without a word of rotary positions where the library has its own then.
+    pub(super) fn check_rotary(&self, source: &Source<'_>) -> Result<(), GraphError> {
+        let told = ["rope_parameters", "rope_scaling"].map(|key| !source.config[key].is_null());
+        if self.needs_rotary && told == [false; 2] {
+            let detail = "rope_parameters: without them the library takes yarn with numbers of its own; give them";
+            return Err(GraphError::Malformed { detail: detail.to_owned() });
+        }
+        Ok(())
     }
 
     /// What projects queries, in every block.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Source,
-    dialect::{Dialect, Pattern},
+    dialect::{Dialect, Pattern, WINDOW},
 };
 use crate::network::{error::GraphError, families::rope::Speeds, op::Rotary};
 
@@ -13,9 +13,6 @@ pub(super) struct LayerKind {
     pub window: Option<usize>,
     pub rotary: Option<Rotary>,
 }
-
-/// What the library takes for the window where a configuration has layers with one and no such key.
-const WINDOW: usize = 4096;
 
 /// The kind of every layer.
 pub(super) fn kinds(
@@ -29,7 +26,7 @@ pub(super) fn kinds(
     let window = window(source, dialect)?;
     if window.is_none()
         && local.contains(&true)
-        && !matches!(dialect.windows, Pattern::Every { .. })
+        && !matches!(dialect.windows, Pattern::Every { .. } | Pattern::EveryIfUsed { .. })
     {
         let detail = "sliding_window: is null, but layers have a window";
         return Err(malformed(detail));
@@ -52,8 +49,10 @@ fn window(source: &Source<'_>, dialect: &Dialect) -> Result<Option<usize>, Graph
     let default = match dialect.windows {
         Pattern::None => return Ok(None),
         Pattern::Every { default } => default,
+        Pattern::EveryIfUsed { default } => Some(default),
         Pattern::WithoutRotary => None,
-        Pattern::Upper | Pattern::AllButEvery { .. } => Some(WINDOW),
+        Pattern::Upper => Some(WINDOW),
+        Pattern::AllButEvery { default, .. } => Some(default),
     };
     match source.config.get("sliding_window") {
         Some(Value::Null) => Ok(None),
@@ -74,6 +73,7 @@ fn local_layers(
     let of_pattern = match dialect.windows {
         Pattern::None => return Ok(vec![false; depth]),
         Pattern::Every { .. } => return Ok(vec![true; depth]),
+        Pattern::EveryIfUsed { .. } => return Ok(vec![is_used; depth]),
         Pattern::Upper => {
             let first = match source.config.get("max_window_layers") {
                 None => 28,
@@ -84,7 +84,7 @@ fn local_layers(
         Pattern::WithoutRotary => {
             with_rotary.iter().map(|has_rotary| is_used && has_window && !has_rotary).collect()
         }
-        Pattern::AllButEvery { count, key } => {
+        Pattern::AllButEvery { count, key, .. } => {
             let count = match key.filter(|key| !source.config[*key].is_null()) {
                 Some(key) => source.count(key)?,
                 None => count,

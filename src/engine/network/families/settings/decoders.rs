@@ -56,6 +56,72 @@ pub const QWEN3: Settings = Settings {
     only: &[],
 };
 
+/// What families with experts read. The losses that balance a router's load, and its noise, are of training.
+const EXPERTS: Settings = Settings {
+    extends: Some(&LLAMA_LIKE),
+    read: &["num_experts", "num_local_experts", "num_experts_per_tok"],
+    tensors: &[],
+    neutral: &[],
+    only: &[],
+};
+
+pub const QWEN3_MOE: Settings = Settings {
+    extends: Some(&EXPERTS),
+    read: &[
+        "sliding_window",
+        "use_sliding_window",
+        "norm_topk_prob",
+        "decoder_sparse_step",
+        "mlp_only_layers",
+    ],
+    tensors: &["attention_bias", "moe_intermediate_size"],
+    neutral: &[
+        "attention_dropout",
+        "output_router_logits",
+        "router_aux_loss_coef",
+        // All layers have a window or none has.
+        "max_window_layers",
+    ],
+    only: &[],
+};
+
+pub const MIXTRAL: Settings = Settings {
+    extends: Some(&EXPERTS),
+    read: &["sliding_window"],
+    tensors: &[],
+    neutral: &[
+        "attention_dropout",
+        "output_router_logits",
+        "router_aux_loss_coef",
+        "router_jitter_noise",
+    ],
+    only: &[("attention_bias", &["false"])],
+};
+
+pub const OLMOE: Settings = Settings {
+    extends: Some(&EXPERTS),
+    read: &["norm_topk_prob"],
+    tensors: &["attention_bias"],
+    neutral: &["attention_dropout", "output_router_logits", "router_aux_loss_coef"],
+    // Queries, keys and values cut off; and a window that some kernels of the library have alone.
+    only: &[("clip_qkv", &[]), ("sliding_window", &[])],
+};
+
+pub const GPT_OSS: Settings = Settings {
+    extends: Some(&EXPERTS),
+    read: &["sliding_window", "layer_types", "swiglu_alpha", "swiglu_limit"],
+    tensors: &["attention_bias"],
+    neutral: &[
+        "attention_dropout",
+        "output_router_logits",
+        "router_aux_loss_coef",
+        // Of the first release, which the library does not read.
+        "experts_per_token",
+        "initial_context_length",
+    ],
+    only: &[],
+};
+
 pub const SMOLLM3: Settings = Settings {
     extends: Some(&LLAMA_LIKE),
     read: &[

@@ -261,7 +261,7 @@ fn a_planted_permutation_of_twelve_blocks_is_found() {
         let solution = matcher.solve(Start::Best(&[&identity]), &mut rng).unwrap();
         assert_eq!(solution.permutation, planted, "{projection:?}");
         assert!((solution.objective / matcher.bound() - 1.0).abs() < 1e-6);
-        let back = planted.inverse().apply(&symmetry, &target);
+        let back = planted.inverse(&symmetry).apply(&symmetry, &target);
         assert!(source.iter().all(|(name, tensor)| back[name].bytes() == tensor.bytes()));
     }
 }

@@ -190,3 +190,72 @@ fn a_transformer_of_patches() {
         ],
     );
 }
+
+/// One of the experts has no token; shares that sum to one, and shares of a softmax over all.
+#[test]
+fn experts_and_their_router() {
+    for (normalised, activation, biases) in [(true, "silu", false), (false, "gelu", true)] {
+        let nodes = json!([
+            {"op":"embedding","param":"words","id":"x"},
+            {"op":"linear","param":"router"},
+            {"op":"experts","param":"e","count":3,"top_k":2,"normalised":normalised,
+             "activation":activation,"inputs":["x","router"]},
+            {"op":"add","inputs":["e","x"]},
+            {"op":"select_token","position":"last"},
+            {"op":"linear","param":"head"}]);
+        let mut shapes: Vec<(String, Vec<usize>)> = vec![
+            ("words.weight".into(), vec![7, 4]),
+            ("router.weight".into(), vec![3, 4]),
+            ("router.bias".into(), vec![3]),
+            ("head.weight".into(), vec![3, 4]),
+        ];
+        for expert in 0..3 {
+            for (layer, shape) in
+                [("gate_proj", [5, 4]), ("up_proj", [5, 4]), ("down_proj", [4, 5])]
+            {
+                shapes.push((format!("e.{expert}.{layer}.weight"), shape.to_vec()));
+                if biases {
+                    shapes.push((format!("e.{expert}.{layer}.bias"), vec![shape[0]]));
+                }
+            }
+        }
+        let shapes: Vec<(&str, &[usize])> =
+            shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
+        let graph = testing::token_graph(6, nodes);
+        let batch = testing::random_ids(5, 7, testing::random_batch(&[1], 6, 3, 1), 4);
+        check_on(&graph, &shapes, &batch);
+    }
+}
+
+/// gpt-oss's: gate and up in turns, clamped, and a sink for each head.
+#[test]
+fn clamped_experts_behind_an_attention_with_sinks() {
+    let nodes = json!([
+        {"op":"embedding","param":"words","id":"x"},
+        {"op":"linear","param":"qkv"},
+        {"op":"attention","heads":2,"causal":true,"mask":true,"sinks":"s","inputs":["qkv","input"],"id":"a"},
+        {"op":"linear","param":"router"},
+        {"op":"experts","param":"e","count":3,"top_k":2,"normalised":true,"interleaved":true,
+         "clamp":{"alpha":1.7,"limit":0.9},"inputs":["a","router"]},
+        {"op":"add","inputs":["e","x"]},
+        {"op":"select_token","position":"last"},
+        {"op":"linear","param":"head"}]);
+    let mut shapes: Vec<(String, Vec<usize>)> = vec![
+        ("words.weight".into(), vec![7, 4]),
+        ("qkv.weight".into(), vec![12, 4]),
+        ("s".into(), vec![2]),
+        ("router.weight".into(), vec![3, 4]),
+        ("head.weight".into(), vec![3, 4]),
+    ];
+    for expert in 0..3 {
+        for (layer, shape) in [("gate_proj", [4, 10]), ("down_proj", [5, 4])] {
+            shapes.push((format!("e.{expert}.{layer}.weight"), shape.to_vec()));
+            shapes.push((format!("e.{expert}.{layer}.bias"), vec![shape[1]]));
+        }
+    }
+    let shapes: Vec<(&str, &[usize])> =
+        shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
+    let graph = testing::token_graph(6, nodes);
+    let batch = testing::random_ids(5, 7, testing::random_batch(&[1], 6, 3, 1), 4);
+    check_on(&graph, &shapes, &batch);
+}
