@@ -12,12 +12,13 @@ OPENAPI := $(VENV)/.openapi
 CHART := $(VENV)/.chart
 PLAYWRIGHT := $(VENV)/.playwright
 PACKAGING := $(VENV)/.packaging
+SIGNING := $(VENV)/.signing
 export RETUNE_TEST_WEED ?= $(WEED)
 # What runs the examples.
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test dist test-dist python-types test-python test-browser test-python-torch test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres peers chromium weed sqlx-prepare
+.PHONY: demo test dist test-dist test-signing python-types test-python test-browser test-python-torch test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres peers chromium weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
@@ -26,6 +27,8 @@ demo: postgres
 test: postgres peers $(WEED) $(MLFLOW) $(OPENAPI) $(HUB)
 	$(CARGO) test --locked --workspace --lib --bins --tests
 	$(MAKE) test-python
+	$(MAKE) test-signing
+	$(MAKE) dist test-dist PROFILE=dev
 	$(MAKE) test-browser
 
 # Where `cargo build` puts the program.
@@ -63,6 +66,11 @@ dist: $(PACKAGING)
 # What `make dist` made, in a clean folder and a clean venv.
 test-dist: postgres $(PACKAGING)
 	$(VENV)/bin/python -B packaging/test_dist.py dist '$(FEATURES)'
+
+# Signed results against the package of OpenSSF's model-signing.
+test-signing: $(SIGNING)
+	$(CARGO) build --locked --bin retune
+	$(VENV)/bin/python -B tests/signing/run.py $(PROGRAM)
 
 # The client's types, from the OpenAPI document of the program.
 python-types:
@@ -199,6 +207,11 @@ $(OPENAPI): $(VENV)/bin/pip
 # Helm's library, which renders the chart, and the schemas of Kubernetes.
 $(CHART): $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet 'helm-python-sdk>=0.2.2,<0.3' 'kubernetes-validate>=1.37,<2' 'PyYAML>=6,<7'
+	touch $@
+
+# It needs pyopenssl and does not say so.
+$(SIGNING): $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet 'model-signing>=1.1,<2' pyopenssl
 	touch $@
 
 # What makes wheels and bills of materials.

@@ -11,13 +11,14 @@ pub mod processes;
 mod scratch;
 mod watch;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use metrics::histogram;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    artifacts::signature::Signer,
     config,
     contract::ids::WorkerId,
     service::{
@@ -50,6 +51,8 @@ pub struct Worker {
     pub scratch: PathBuf,
     /// For what other jobs and attempts can use.
     pub cache: Option<PathBuf>,
+    /// Who signs results, if somebody does.
+    pub signer: Option<Arc<Signer>>,
     pub settings: config::Worker,
 }
 

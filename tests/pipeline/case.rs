@@ -199,6 +199,7 @@ impl Case {
             scratch: &scratch,
             cache: self.cache.as_deref(),
             memory,
+            signer: None,
             progress,
         });
         if let Err(Failure::Input { code, .. } | Failure::Internal { code, .. }) = &done {

@@ -1,0 +1,66 @@
+//! The span of a request.
+
+use axum::{
+    extract::{MatchedPath, Request},
+    http::HeaderMap,
+    middleware::Next,
+    response::Response,
+};
+use opentelemetry::{
+    Context, KeyValue,
+    propagation::{Extractor, TextMapPropagator},
+    trace::{FutureExt, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer},
+};
+use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracer};
+
+use super::exporter::tracer;
+
+/// The attribute with the template of the path.
+pub(super) const ROUTE: &str = "http.route";
+
+/// Answers a request within a span of its own, below the one that its caller names.
+pub async fn around(request: Request, next: Next) -> Response {
+    let Some(tracer) = tracer() else { return next.run(request).await };
+    let context = begin(tracer, &request);
+    let response = next.run(request).with_context(context.clone()).await;
+
+    let (span, status) = (context.span(), response.status());
+    let code = i64::from(status.as_u16());
+    span.set_attribute(KeyValue::new("http.response.status_code", code));
+    if status.is_server_error() {
+        span.set_status(Status::error(""));
+    }
+    span.end();
+    response
+}
+
+/// The names of attributes are those of the semantic conventions for HTTP. Nothing of path or query beyond the
+/// template: these may carry what does not belong in a trace.
+fn begin(tracer: &SdkTracer, request: &Request) -> Context {
+    let caller = TraceContextPropagator::new().extract(&Headers(request.headers()));
+    let method = request.method().to_string();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
+    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+    let attributes = [
+        KeyValue::new("http.request.method", method.clone()),
+        KeyValue::new(ROUTE, route.to_owned()),
+        KeyValue::new("request_id", id.unwrap_or_default().to_owned()),
+    ];
+    let builder = SpanBuilder::from_name(format!("{method} {route}"))
+        .with_kind(SpanKind::Server)
+        .with_attributes(attributes);
+    caller.with_span(tracer.build_with_context(builder, &caller))
+}
+
+/// The headers that `traceparent` and `tracestate` are among.
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(|value| value.to_str().ok())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(axum::http::HeaderName::as_str).collect()
+    }
+}
