@@ -1,4 +1,5 @@
-//! Signatures of results, in the format of OpenSSF's model-signing 1.0 (the method `key`, on the curve P-256).
+//! Signatures of results, in the format of model-signing 1.0 (the method `key`, on the curve P-256):
+//! <https://github.com/sigstore/model-transparency>.
 //!
 //! `model.sig` is a Sigstore bundle ([`bundle`]): a DSSE envelope with an in-toto statement ([`statement`]) that
 //! lists the SHA-256 of each file. It is written like every other file of a result, before the manifest, which lists

@@ -18,9 +18,9 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    artifacts::signature::Signer,
     config,
     contract::ids::WorkerId,
+    pipeline::Signer,
     service::{
         database::{
             Database,

@@ -21,12 +21,12 @@ mod sampling;
 mod transfer;
 
 #[cfg(not(feature = "otel"))]
-pub use none::{Attempt, Phase, around, start, stop, submitted};
+pub use none::{Attempt, Phase, around, start, stop, submitted, traceparent};
 #[cfg(feature = "otel")]
 pub use {
     exporter::{start, stop},
     request::around,
-    transfer::{Attempt, Phase, submitted},
+    transfer::{Attempt, Phase, submitted, traceparent},
 };
 
 /// What an attempt at a transfer came to.

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::{Span, span::SpanKind, status::StatusCode},
 };
 use prost::Message;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use nix::sys::signal::Signal;
 
@@ -26,6 +26,8 @@ use crate::{
 #[derive(Clone, Default)]
 struct Collector {
     spans: Arc<Mutex<Vec<(Resource, Span)>>>,
+    /// The traces that webhooks name.
+    posts: Arc<Mutex<Vec<String>>>,
 }
 
 impl Collector {
@@ -33,7 +35,10 @@ impl Collector {
     async fn start(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
-        let routes = Router::new().route("/v1/traces", post(Self::take)).with_state(self.clone());
+        let routes = Router::new()
+            .route("/v1/traces", post(Self::take))
+            .route("/webhook", post(Self::note))
+            .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         format!("http://{address}")
     }
@@ -47,6 +52,11 @@ impl Collector {
             let of_scopes = group.scope_spans.into_iter().flat_map(|scope| scope.spans);
             spans.extend(of_scopes.map(|span| (resource.clone(), span)));
         }
+    }
+
+    async fn note(State(collector): State<Self>, headers: HeaderMap) {
+        let named = headers["traceparent"].to_str().expect("a text").to_owned();
+        collector.posts.lock().expect("no panic").push(named);
     }
 
     fn spans(&self) -> Vec<Span> {
@@ -82,6 +92,7 @@ fn serve(test: &TestDatabase, case: &Case, collector: &str) -> std::process::Com
         .arg(case.folder.path().join("state"))
         .env("DATABASE_URL", &test.url)
         .env("RETUNE_STORAGE_ROOTS", format!("file://{}/", case.folder.path().display()))
+        .env("RETUNE_WEBHOOKS_ALLOW_PRIVATE", "true")
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector)
         .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
         .env("OTEL_BSP_SCHEDULE_DELAY", "100");
@@ -117,10 +128,15 @@ async fn a_transfer_is_one_trace_and_its_request_is_in_the_caller_s() {
     let case = Case::fresh();
     let address = collector.start().await;
     let mut served = Served::start(&mut serve(&test, &case, &address)).await;
-    let spec = case.spec();
+    let mut spec = case.spec();
+    spec["callback"] = json!({"url": format!("{address}/webhook")});
     let done = transfer(&served, &spec, &format!("00-{CALLER}-{CALLERS_SPAN}-01")).await;
     assert_eq!(done["status"], "succeeded", "{done}");
     http().get(format!("{}/healthz", served.url)).send().await.unwrap();
+    let told = within("the callback comes", async || {
+        collector.posts.lock().expect("no panic").last().cloned()
+    })
+    .await;
     served.process.signal(Signal::SIGTERM);
     assert_eq!(served.process.ended().await, Some(0));
 
@@ -139,6 +155,9 @@ async fn a_transfer_is_one_trace_and_its_request_is_in_the_caller_s() {
     assert!(whole.parent_span_id.is_empty());
     assert_eq!(attribute(&whole.attributes, "transfer").as_deref(), Some(id));
     assert_eq!(attribute(&whole.attributes, "outcome").as_deref(), Some("succeeded"));
+    let named_to_receivers =
+        format!("00-{}-{}-01", hex::encode(&whole.trace_id), hex::encode(&whole.span_id));
+    assert_eq!(told, named_to_receivers);
     let submitted = named(&spans, "submitted");
     assert_eq!(submitted.parent_span_id, whole.span_id);
     assert_eq!(submitted.links[0].span_id, request.span_id);

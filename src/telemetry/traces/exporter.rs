@@ -23,7 +23,7 @@ const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP
 const POST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest that the end of the process waits for the collector.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(3);
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 struct Started {
     provider: SdkTracerProvider,
@@ -50,7 +50,7 @@ pub fn start() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Sends what waits, for at most a few seconds.
+/// Sends what waits, for at most a second.
 pub fn stop() {
     if let Some(started) = STARTED.get() {
         // Whether the collector has heard the last is not for this process to mend.
@@ -113,9 +113,10 @@ impl Client {
 #[async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let sending = self.client.execute(request.try_into()?);
+        let (client, request) = (self.client.clone(), request.try_into()?);
+        // A request wants a timer of the runtime as soon as it is made.
         let posted = self.runtime.spawn(async move {
-            let answer = sending.await?;
+            let answer = client.execute(request).await?;
             let (status, headers) = (answer.status(), answer.headers().clone());
             Ok::<_, reqwest::Error>((status, headers, answer.bytes().await?))
         });

@@ -36,6 +36,11 @@ impl Identity {
         Context::new().with_remote_span_context(self.context())
     }
 
+    /// As a header names it to whoever works on for the transfer.
+    pub fn traceparent(self) -> String {
+        format!("00-{}-{}-01", self.trace, self.span)
+    }
+
     /// Runs `start`, whose next span without a parent gets this identity.
     pub fn given<T>(self, start: impl FnOnce() -> T) -> T {
         GIVEN.set(Some(self));
@@ -76,6 +81,9 @@ mod tests {
         assert_eq!(identity.trace.to_string(), "01a22ac53937722e9c2ab6dd6348f035");
         assert!(identity.context().is_valid() && identity.context().is_sampled());
         assert_ne!(identity.span, Identity::of(Uuid::from_u128(1)).span);
+        // printf 01a22ac53937722e9c2ab6dd6348f035 | xxd -r -p | sha256sum
+        let header = "00-01a22ac53937722e9c2ab6dd6348f035-ca90594bbc4f4f99-01";
+        assert_eq!(identity.traceparent(), header);
     }
 
     #[test]

@@ -13,10 +13,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracer};
 
-use super::exporter::tracer;
-
-/// The attribute with the template of the path.
-pub(super) const ROUTE: &str = "http.route";
+use super::{exporter::tracer, sampling::ROUTE};
 
 /// Answers a request within a span of its own, below the one that its caller names.
 pub async fn around(request: Request, next: Next) -> Response {

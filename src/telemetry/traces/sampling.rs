@@ -7,7 +7,10 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{Config, Sampler, SamplingResult, ShouldSample};
 
-use super::{request::ROUTE, transfer::TRANSFER};
+/// The attribute of a request with the template of its path.
+pub const ROUTE: &str = "http.route";
+/// The span over a whole transfer.
+pub const TRANSFER: &str = "transfer";
 
 /// What machines ask every few seconds.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];

@@ -8,10 +8,7 @@ use opentelemetry::{
 };
 use uuid::Uuid;
 
-use super::{Outcome, exporter::tracer, identity::Identity};
-
-/// The span over a whole transfer.
-pub(super) const TRANSFER: &str = "transfer";
+use super::{Outcome, exporter::tracer, identity::Identity, sampling::TRANSFER};
 
 /// Begins the trace of a transfer that the request at work has submitted. Each of the two is linked to the other.
 pub fn submitted(transfer: Uuid) {
@@ -23,6 +20,11 @@ pub fn submitted(transfer: Uuid) {
         .with_kind(SpanKind::Producer)
         .with_links(vec![Link::with_context(request.span().span_context().clone())]);
     tracer.build_with_context(builder, &identity.parent()).end();
+}
+
+/// The header `traceparent` of what is sent on for a transfer, where traces are exported.
+pub fn traceparent(transfer: Uuid) -> Option<String> {
+    tracer().map(|_| Identity::of(transfer).traceparent())
 }
 
 /// The span of one attempt. Clones are the same span.
