@@ -124,7 +124,7 @@ def gate_and_hand_over(client, home, spec):
 
 
 def kserve(client, home, spec):
-    """The adapter of a promoted version comes into the service that has its base, and into no other. No cluster is asked."""
+    """The adapter of a promoted version comes into a service of its base, and into no other. Without a cluster."""
     name, path = "adapted", home / "llm.yaml"
     service = yaml.safe_load((ROOT / "examples/kserve/llm.yaml").read_text())
     environment = os.environ | {"RETUNE_FINE_TUNE": name, "RETUNE_ALIAS": "production"}
@@ -152,7 +152,8 @@ def kserve(client, home, spec):
     assert other.returncode == 1 and spec["target"]["base"] in other.stderr, other
     assert not (home / "applied").exists()
     assert hand_over(spec["target"]["base"]).returncode == 0 and (home / "applied").exists()
-    adapters = {one["name"]: one["uri"] for one in yaml.safe_load(path.read_text())["spec"]["model"]["lora"]["adapters"]}
+    written = yaml.safe_load(path.read_text())["spec"]["model"]["lora"]["adapters"]
+    adapters = {one["name"]: one["uri"] for one in written}
     assert adapters.keys() == {"summaries", name}
     assert Path(adapters[name].removeprefix("file://"), "adapter_config.json").is_file(), adapters
 
