@@ -1,6 +1,6 @@
 //! Sends spans to the collector, as OTLP over HTTP.
 //!
-//! Endpoint, headers, timeout and the attributes of the resource come from the usual variables `OTEL_…`. A collector
+//! Endpoint, headers and the attributes of the resource come from the usual variables `OTEL_…`. A collector
 //! that is away holds up nobody: spans wait in a queue of bounded length, and are dropped beyond that.
 
 use std::{sync::OnceLock, time::Duration};
