@@ -11,12 +11,14 @@ SCHEMATHESIS := $(VENV)/bin/schemathesis
 OPENAPI := $(VENV)/.openapi
 CHART := $(VENV)/.chart
 PLAYWRIGHT := $(VENV)/.playwright
+PACKAGING := $(VENV)/.packaging
+SIGNING := $(VENV)/.signing
 export RETUNE_TEST_WEED ?= $(WEED)
 # What runs the examples.
 export RETUNE_TEST_PYTHON ?= $(VENV)/bin/python
 export SQLX_OFFLINE := true
 
-.PHONY: demo test python-types test-python test-browser test-python-torch test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres peers chromium weed sqlx-prepare
+.PHONY: demo test dist test-dist test-signing python-types test-python test-browser test-python-torch test-airflow test-schema test-libraries fuzz check bench bench-digits bench-evidence bench-reference bench-service chaos postgres peers chromium weed sqlx-prepare
 
 demo: postgres
 	$(CARGO) run --locked --bin retune -- demo --seed $(SEED) $(ARGS)
@@ -25,11 +27,14 @@ demo: postgres
 test: postgres peers $(WEED) $(MLFLOW) $(OPENAPI) $(HUB)
 	$(CARGO) test --locked --workspace --lib --bins --tests
 	$(MAKE) test-python
+	$(MAKE) test-signing
+	$(MAKE) dist test-dist PROFILE=dev
 	$(MAKE) test-browser
 
 # Where `cargo build` puts the program.
-PROGRAM = $$($(CARGO) metadata --format-version 1 --no-deps \
-  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/retune
+TARGET = $$($(CARGO) metadata --format-version 1 --no-deps \
+  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+PROGRAM = $(TARGET)/debug/retune
 
 # The Python package's recorder and graphs with the real PyTorch and Trainer, whose packages are gigabytes.
 test-python-torch: $(VENV)/bin/pip
@@ -49,6 +54,23 @@ test-python: postgres $(OPENAPI)
 test-browser: postgres chromium $(PLAYWRIGHT)
 	$(CARGO) build --locked --bin retune
 	$(VENV)/bin/python -B tests/browser/run.py $(PROGRAM) $(ARGS)
+
+# What is installed, in dist/: an archive, a wheel that carries the program, a bill of materials, digests. The program is
+# built in release, which takes long; PROFILE=dev is for trying. FEATURES=wgpu builds for a GPU.
+dist: PROFILE = release
+dist: $(PACKAGING)
+	$(CARGO) build --locked --profile $(PROFILE) --features '$(FEATURES)' --bin retune
+	$(VENV)/bin/python -B packaging/dist.py --features '$(FEATURES)' \
+	  "$(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/retune" dist
+
+# What `make dist` made, in a clean folder and a clean venv.
+test-dist: postgres $(PACKAGING)
+	$(VENV)/bin/python -B packaging/test_dist.py dist '$(FEATURES)'
+
+# Signed results against the package of OpenSSF's model-signing.
+test-signing: $(SIGNING)
+	$(CARGO) build --locked --bin retune
+	$(VENV)/bin/python -B tests/signing/run.py $(PROGRAM)
 
 # The client's types, from the OpenAPI document of the program.
 python-types:
@@ -185,6 +207,16 @@ $(OPENAPI): $(VENV)/bin/pip
 # Helm's library, which renders the chart, and the schemas of Kubernetes.
 $(CHART): $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet 'helm-python-sdk>=0.2.2,<0.3' 'kubernetes-validate>=1.37,<2' 'PyYAML>=6,<7'
+	touch $@
+
+# It needs pyopenssl and does not say so.
+$(SIGNING): $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet 'model-signing>=1.1,<2' pyopenssl
+	touch $@
+
+# What makes wheels and bills of materials.
+$(PACKAGING): $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet 'hatchling>=1.27,<2' 'cyclonedx-python-lib[json-validation]>=11,<12'
 	touch $@
 
 $(SCHEMATHESIS): $(VENV)/bin/pip

@@ -31,6 +31,9 @@ pub mod dataset;
 // The folder that a transfer leaves behind.
 pub mod result;
 
+// `model.sig`, by which a result is known to be somebody's and whole.
+pub mod signature;
+
 // What torch.save has written, for `retune convert` alone.
 pub mod pytorch;
 

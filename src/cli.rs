@@ -44,6 +44,7 @@ pub mod symmetry;
 mod table;
 pub mod tenants;
 pub mod transfer;
+pub mod verify;
 pub mod watch;
 pub mod work;
 
@@ -61,14 +62,15 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    config::{Hub, S3, Settings, secrets},
+    artifacts::signature::Signer,
+    config::{Hub, S3, Settings, Signing, secrets},
     pipeline::{Recommendation, Verdict},
     service::{
         database::Database,
         private_cluster::{self, ClusterError, PrivateCluster},
     },
     storage::{Credentials, HubConfig, HubToken, S3Config, Storage, StorageConfig, TenantStorage},
-    telemetry,
+    telemetry::{self, traces},
 };
 
 /// What the process exits with when something was wrong with its input or surroundings.
@@ -103,6 +105,7 @@ enum Command {
     Networks(networks::Args),
     Evaluate(evaluate::Args),
     Convert(convert::Args),
+    Verify(verify::Args),
     Push(push::Args),
     Doctor(doctor::Args),
     #[command(subcommand)]
@@ -138,7 +141,9 @@ pub fn main() -> ExitCode {
     allow_many_files();
     // Exits with 2 on bad usage and 0 on --help.
     let cli = Cli::parse();
-    let done = run(cli)
+    let done = run(cli);
+    traces::stop();
+    let done = done
         .and_then(|code| output::finish().context("the answer cannot be written").map(|()| code));
     done.unwrap_or_else(|error| {
         // Where even this cannot be written, the exit code still says it.
@@ -184,6 +189,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 
     telemetry::start(&settings.log).context("log.level")?;
+    if matches!(cli.command, Command::Serve(_) | Command::Work(_)) {
+        // Work is worth more than its traces.
+        if let Err(error) = traces::start() {
+            tracing::warn!(%error, "no traces are exported");
+        }
+    }
     match cli.command {
         Command::Demo(args) => demo::run(&args, &settings),
         Command::Serve(args) => serve::run(&args, cli.config, settings),
@@ -195,6 +206,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Networks(args) => Ok(networks::run(&args)),
         Command::Evaluate(args) => evaluate::run(&args, &settings),
         Command::Convert(args) => convert::run(&args),
+        Command::Verify(args) => verify::run(&args, &settings),
         Command::Push(args) => push::run(&args, &settings),
         Command::Doctor(args) => doctor::run(&args, settings),
         Command::Keys(command) => keys::run(command, settings),
@@ -297,6 +309,19 @@ pub fn open_storage(settings: &Settings) -> anyhow::Result<Storage> {
     let storage = Storage::new(config, Handle::current()).context("storage.roots")?;
     let storage = storage.with_credentials(own_credentials()?);
     storage.with_tenants(tenant_storages(settings)?).context("storage.tenant_roots")
+}
+
+/// The key that results are signed with, if the settings name one.
+///
+/// # Errors
+/// A file that cannot be read, or has no such key.
+pub fn open_signer(signing: &Signing) -> anyhow::Result<Option<Signer>> {
+    if signing.key_file.is_empty() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&signing.key_file);
+    let signer = text.map_err(anyhow::Error::from).and_then(|text| Ok(Signer::from_pem(&text)?));
+    signer.map(Some).with_context(|| format!("signing.key_file {}", signing.key_file))
 }
 
 /// What the settings say of S3; an empty text stands for "not set".

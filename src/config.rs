@@ -20,7 +20,7 @@ mod sections;
 use layers::SettingsFile;
 pub use sections::{
     Arrivals, CredentialVariables, Database, Http, Hub, Log, LogFormat, Quotas, Retention, Retunes,
-    S3, Storage, Webhooks, Worker,
+    S3, Signing, Storage, Webhooks, Worker,
 };
 
 /// Every key with its default and what it means.
@@ -36,6 +36,7 @@ pub struct Settings {
     pub http: Http,
     pub storage: Storage,
     pub worker: Worker,
+    pub signing: Signing,
     pub quotas: Quotas,
     pub arrivals: Arrivals,
     pub webhooks: Webhooks,

@@ -32,6 +32,7 @@ mod train;
 mod translate;
 mod verdict;
 
+pub use crate::artifacts::signature::Signer;
 pub use crate::contract::outcome::{Outcome, Phase, Recommendation, Verdict};
 pub use device::{checked_device, device};
 pub use external::{Staged, conclude, run_to_staging};

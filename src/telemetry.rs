@@ -1,4 +1,6 @@
-//! Logs, to stderr: stdout belongs to what a command answers.
+//! Logs, to stderr: stdout belongs to what a command answers. [`traces`] go to a collector.
+
+pub mod traces;
 
 use std::io::IsTerminal;
 

@@ -35,6 +35,7 @@ mod artifacts {
     mod pickles;
     mod pytorch;
     mod results;
+    mod signature;
 }
 
 mod pipeline {

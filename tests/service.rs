@@ -11,4 +11,5 @@ mod secrets;
 mod serve;
 mod sweep;
 mod tenants;
+mod traces;
 mod webhooks;

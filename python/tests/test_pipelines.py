@@ -123,6 +123,41 @@ def gate_and_hand_over(client, home, spec):
         assert subprocess.run(forged, stdout=subprocess.PIPE, text=True).stdout == "401"
 
 
+def kserve(client, home, spec):
+    """The adapter of a promoted version comes into a service of its base, and into no other. Without a cluster."""
+    name, path = "adapted", home / "llm.yaml"
+    service = yaml.safe_load((ROOT / "examples/kserve/llm.yaml").read_text())
+    environment = os.environ | {"RETUNE_FINE_TUNE": name, "RETUNE_ALIAS": "production"}
+
+    def hand_over(base):
+        service["spec"]["model"]["uri"] = base
+        path.write_text(yaml.safe_dump(service))
+        command = [sys.executable, "-B", ROOT / "examples/kserve_adapters.py", path, "touch", home / "applied"]
+        return subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    fine_tune = client.fine_tune("tuned")
+    job = {"methods": ["weight_matching"], "output": spec["output"]}
+    copied = {key: fine_tune[key] for key in ("base_model", "base_version", "trajectory", "data")}
+    for number, update in enumerate([None, {"format": "lora", "rank": 1}], 1):
+        options = {"options": {"update": update}} if update else {}
+        client.put_fine_tune(name, copied | {"spec": job | options, "policy": {"on": "manual", "mode": "publish"}})
+        retune = client.retune({"fine_tunes": [name], "targets": [spec["target"]["base"]]})
+        [transfer] = client.transfers(retune=retune["id"])
+        transfer.wait(timeout=300)
+        client.promote(name, number)
+        if not update:
+            assert "options.update" in hand_over(spec["target"]["base"]).stderr
+
+    other = hand_over(spec["source"]["base"])
+    assert other.returncode == 1 and spec["target"]["base"] in other.stderr, other
+    assert not (home / "applied").exists()
+    assert hand_over(spec["target"]["base"]).returncode == 0 and (home / "applied").exists()
+    written = yaml.safe_load(path.read_text())["spec"]["model"]["lora"]["adapters"]
+    adapters = {one["name"]: one["uri"] for one in written}
+    assert adapters.keys() == {"summaries", name}
+    assert Path(adapters[name].removeprefix("file://"), "adapter_config.json").is_file(), adapters
+
+
 def scripted(script, home, variables):
     """The exit code of a shell script of a CI file, without its installation of the client."""
     lines = [line for line in script.splitlines() if " pip install " not in line]
@@ -177,7 +212,9 @@ def main(program):
         os.environ["RETUNE_URL"] = url
         steps(home, spec)
         hosts(home, spec)
-        gate_and_hand_over(Client(url), home, spec)
+        client = Client(url)
+        gate_and_hand_over(client, home, spec)
+        kserve(client, home, spec)
     print("the step tells every end apart; a version is judged, promoted and handed over")
 
 

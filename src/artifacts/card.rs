@@ -53,9 +53,21 @@ pub fn licence_in(readme: &str) -> Option<String> {
     let front_matter = readme.strip_prefix("---\n")?.split("\n---").next()?;
     let value = front_matter.lines().find_map(|line| line.strip_prefix("license:"))?;
     let value = value.trim().trim_matches(['"', '\'']);
-    let is_plain =
-        value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'+' | b'_'));
-    (!value.is_empty() && is_plain).then(|| value.to_owned())
+    is_plain(value).then(|| value.to_owned())
+}
+
+/// `organisation/name` of a model on a hub, which alone may stand as `base_model` in front matter.
+fn hub_name(uri: &str) -> Option<String> {
+    let (organisation, rest) = uri.strip_prefix("hf://")?.split_once('/')?;
+    let name = rest.split(['/', '@']).next().unwrap_or_default();
+    let is_model = organisation != "datasets" && is_plain(organisation) && is_plain(name);
+    is_model.then(|| format!("{organisation}/{name}"))
+}
+
+/// Whether a word stands in front matter as it is.
+fn is_plain(word: &str) -> bool {
+    let is_mark = |b| matches!(b, b'-' | b'.' | b'+' | b'_');
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || is_mark(b))
 }
 
 impl Card {
@@ -72,6 +84,9 @@ impl Card {
             writeln!(text, "license: {licence}")?;
         }
 
+        if let Some(base) = hub_name(&self.target_base).filter(|_| self.method.is_some()) {
+            writeln!(text, "base_model: {base}\nbase_model_relation: finetune")?;
+        }
         writeln!(text, "library_name: retune\ntags:\n- retune\n- learning-transfer\n---\n")?;
         match &self.method {
             Some(method) => writeln!(
@@ -164,6 +179,22 @@ mod tests {
         assert_eq!(licence_in("---\nlicense: apache-2.0\n---\n# M"), Some("apache-2.0".into()));
         assert_eq!(licence_in("# M\nlicense: mit"), None);
         assert_eq!(licence_in("---\nlicense: a b|c\n---\n"), None);
+    }
+
+    #[test]
+    fn only_a_model_of_a_hub_is_named_in_the_front_matter() {
+        let of = |target_base: &str, method: Option<&str>| {
+            let (target_base, method) = (target_base.to_owned(), method.map(str::to_owned));
+            Card { target_base, method, ..Card::default() }.render(&[])
+        };
+        let text = of("hf://org/new-base@v2/", Some("identity"));
+        let expected = "---\nbase_model: org/new-base\nbase_model_relation: finetune\nlibrary_name";
+        assert!(text.starts_with(expected), "{text}");
+        assert!(of("hf://org/new-base", Some("identity")).contains("base_model: org/new-base\n"));
+        for other in ["s3://org/new-base/", "hf://datasets/org/data/", "hf://org/a: b/"] {
+            assert!(!of(other, Some("identity")).contains("base_model"), "{other}");
+        }
+        assert!(!of("hf://org/new-base/", None).contains("base_model"), "nothing is published");
     }
 
     #[test]

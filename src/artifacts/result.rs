@@ -36,6 +36,7 @@ use super::{
     error::ArtifactError,
     model::ModelFolder,
     predictions::Predictions,
+    signature::{self, Signer},
     tensors::{self, NotFinite},
 };
 use election::Elected;
@@ -69,6 +70,7 @@ pub struct ResultWriter<'a> {
     /// What was copied as it is.
     carried: Vec<InputFile>,
     shard_size: u64,
+    signer: Option<&'a Signer>,
 }
 
 /// The parts of a manifest that this module does not know by itself.
@@ -123,6 +125,7 @@ impl<'a> ResultWriter<'a> {
             outputs: Vec::new(),
             carried: Vec::new(),
             shard_size: SHARD_SIZE,
+            signer: None,
         }))
     }
 
@@ -130,6 +133,13 @@ impl<'a> ResultWriter<'a> {
     #[must_use]
     pub fn with_shard_size(mut self, bytes: u64) -> Self {
         self.shard_size = bytes;
+        self
+    }
+
+    /// With a signature by `signer`, if there is one.
+    #[must_use]
+    pub fn signed_by(mut self, signer: Option<&'a Signer>) -> Self {
+        self.signer = signer;
         self
     }
 
@@ -259,7 +269,7 @@ impl<'a> ResultWriter<'a> {
         self.put(&ResultKey::ModelCard, text.into())
     }
 
-    /// Gives the files their names and writes the manifest, last: from now on the folder is a result.
+    /// Signs the files, gives them their names and writes the manifest, last: from now on the folder is a result.
     ///
     /// # Errors
     /// `input_changed` where an input is no longer what was read; `stopped`; what keeps the store from
@@ -269,7 +279,7 @@ impl<'a> ResultWriter<'a> {
         let mut inputs = [facts.inputs, &self.carried].concat();
         inputs.sort();
         inputs.dedup();
-        let manifest = json!(Manifest {
+        let mut manifest = Manifest {
             format: manifest::FORMAT.to_owned(),
             id: facts.id,
             software: Software::own(),
@@ -277,7 +287,10 @@ impl<'a> ResultWriter<'a> {
             spec: facts.spec.clone(),
             inputs,
             outputs: self.outputs.clone(),
-        });
+        };
+        if let Some(signer) = self.signer {
+            self.sign(&mut manifest, signer)?;
+        }
         if let Err(error) = self.access.storage.check_unchanged() {
             self.discard()?;
             return Err(error.into());
@@ -290,8 +303,20 @@ impl<'a> ResultWriter<'a> {
             return Ok(Finished::Other(standing));
         }
 
-        let own = Elected { attempt: self.attempt.id, files: self.staged, manifest };
+        let own =
+            Elected { attempt: self.attempt.id, files: self.staged, manifest: json!(manifest) };
         election::hold(own, &self.storage, &self.folder)
+    }
+
+    /// Writes the signature aside and lists it.
+    fn sign(&mut self, manifest: &mut Manifest, signer: &Signer) -> Result<(), ArtifactError> {
+        let signature = signature::sign(manifest, signer).map_err(|error| {
+            ArtifactError::fault(FailureCode::UnwritableManifest, &self.folder, error.to_string())
+        })?;
+        self.put(&ResultKey::Signature, signature.into())?;
+        self.outputs.sort_by(|a, b| a.name.cmp(&b.name));
+        manifest.outputs.clone_from(&self.outputs);
+        Ok(())
     }
 
     /// Removes what has been written, after a failure or a cancellation. It is this attempt's alone.

@@ -7,6 +7,7 @@
 mod database;
 mod disk;
 mod finding;
+mod signing;
 mod storage;
 
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ use super::{close, name_database, small_runtime};
 use crate::config::Settings;
 use finding::{Finding, State};
 
-/// Look at the database, the roots of storage, the disk, the workers and the clock; exit 1 where something is wrong.
+/// Look at the database, the roots of storage, the disk, the signing key, the workers and the clock; exit 1 where something is wrong.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Print the findings as JSON.
@@ -45,6 +46,7 @@ pub fn run(args: &Args, settings: Settings) -> anyhow::Result<ExitCode> {
 
 fn look(mut settings: Settings) -> anyhow::Result<Vec<Finding>> {
     let mut findings = disk::look(&settings);
+    findings.extend(signing::look(&settings));
     // May start the private server, which is left as it was found.
     let cluster = match name_database(&mut settings) {
         Ok(cluster) => cluster,

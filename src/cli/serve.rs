@@ -84,6 +84,8 @@ async fn serve(
     database.migrate().await?;
     let open = may_run_open(&database, settings.http.listen).await?;
     let storage = super::open_storage(&settings)?;
+    // Its workers would find that one after the other.
+    super::open_signer(&settings.signing)?;
     let listener = TcpListener::bind(settings.http.listen)
         .await
         .with_context(|| format!("cannot listen on {}", settings.http.listen))?;

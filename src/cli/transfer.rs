@@ -48,7 +48,10 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     let cache = local.cache.as_deref();
     let progress = watcher.as_ref();
     let memory = pipeline::memory_limit(settings.worker.memory_bytes);
-    let done = pipeline::run(Job { id, spec: &spec, storage, scratch, cache, memory, progress });
+    let signer = super::open_signer(&settings.signing)?;
+    let signer = signer.as_ref();
+    let job = Job { id, spec: &spec, storage, scratch, cache, memory, signer, progress };
+    let done = pipeline::run(job);
     watcher.clear();
     let outcome = match done {
         Ok(outcome) => outcome,

@@ -89,6 +89,7 @@ async fn work(args: &Args, settings: Settings, shutdown: &CancellationToken) -> 
         // One of its own: a predecessor that lost its lease may still be about.
         scratch: settings.scratch_dir().join(id.to_string()),
         cache: settings.cache_dir(),
+        signer: super::open_signer(&settings.signing)?.map(Arc::new),
         settings: settings.worker,
     };
     Box::pin(worker::run(worker, shutdown.clone())).await;

@@ -111,6 +111,14 @@ pub struct Worker {
     pub cache_dir: String,
 }
 
+/// How results are signed.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signing {
+    /// Empty: results are not signed.
+    pub key_file: String,
+}
+
 /// What a tenant may use where its own row does not say; 0: no limit.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -26,6 +26,8 @@ pub mod files {
     pub const PERMUTATION: &str = "permutation.safetensors";
     pub const REPORT: &str = "report.json";
     pub const PREDICTIONS: &str = "predictions.parquet";
+    /// Beside the model, where results are signed: as model-signing calls it.
+    pub const SIGNATURE: &str = "model.sig";
     pub const MANIFEST: &str = "manifest.json";
 }
 

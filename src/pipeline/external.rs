@@ -175,7 +175,7 @@ struct Files<'a> {
 fn files_of(job: &Job, writer: &mut ResultWriter, of: &Files) -> Result<(), Failure> {
     let Files { known, manifest, report } = of;
     let published = report.verdict == Some(Verdict::Published);
-    let rewritten = [files::REPORT, files::MODEL_CARD];
+    let rewritten = [files::REPORT, files::MODEL_CARD, files::SIGNATURE];
     let kept = manifest.outputs.iter().filter(|file| {
         let name = file.name.as_str();
         !rewritten.contains(&name) && (published || name == files::PREDICTIONS)

@@ -5,6 +5,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use crate::{
+    artifacts::signature::Signer,
     contract::{outcome::Phase, spec::Spec},
     storage::Storage,
 };
@@ -22,6 +23,8 @@ pub struct Job<'a> {
     pub cache: Option<&'a Path>,
     /// Bytes that the job's plan may hold; `None`: any number.
     pub memory: Option<u64>,
+    /// Who signs the result; `None`: nobody.
+    pub signer: Option<&'a Signer>,
     pub progress: &'a dyn Progress,
 }
 

@@ -114,6 +114,7 @@ pub fn manifest(
     })?;
     let Facts { inputs, verdict, recommendation, metrics } = facts;
     let finished = writer
+        .signed_by(job.signer)
         .finish(ManifestFacts { id: job.id, spec: &spec, verdict, inputs: &inputs })
         .map_err(failure::written(job.spec))?;
     let standing = match finished {

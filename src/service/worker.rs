@@ -11,7 +11,7 @@ pub mod processes;
 mod scratch;
 mod watch;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use metrics::histogram;
 use tokio::time;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config,
     contract::ids::WorkerId,
+    pipeline::Signer,
     service::{
         database::{
             Database,
@@ -50,6 +51,8 @@ pub struct Worker {
     pub scratch: PathBuf,
     /// For what other jobs and attempts can use.
     pub cache: Option<PathBuf>,
+    /// Who signs results, if somebody does.
+    pub signer: Option<Arc<Signer>>,
     pub settings: config::Worker,
 }
 

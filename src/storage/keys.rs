@@ -13,6 +13,7 @@ pub enum ResultKey {
     Predictions,
     ModelCard,
     Permutation,
+    Signature,
     /// In a folder of its own: beside a model, libraries would load it on top.
     AdapterConfig,
     AdapterModel,
@@ -77,6 +78,7 @@ impl ResultKey {
             Self::Predictions,
             Self::ModelCard,
             Self::Permutation,
+            Self::Signature,
             Self::Config,
         ];
         let nested = name.contains('/');
@@ -95,6 +97,7 @@ impl fmt::Display for ResultKey {
             Self::Predictions => f.write_str(files::PREDICTIONS),
             Self::ModelCard => f.write_str(files::MODEL_CARD),
             Self::Permutation => f.write_str(files::PERMUTATION),
+            Self::Signature => f.write_str(files::SIGNATURE),
             Self::AdapterConfig => write!(f, "adapter/{}", files::ADAPTER_CONFIG),
             Self::AdapterModel => write!(f, "adapter/{}", files::ADAPTER_WEIGHTS),
             Self::Config => f.write_str(files::CONFIG),
@@ -115,8 +118,7 @@ mod tests {
     #[test]
     fn a_base_cannot_smuggle_in_a_file_of_the_result() {
         assert_eq!(ResultKey::carried("vocab.txt"), Some(ResultKey::Carried("vocab.txt".into())));
-        for name in
-            ["manifest.json", "report.json", "readme.md", "model-00001-of-00002.safetensors"]
+        for name in ["manifest.json", "model.sig", "readme.md", "model-00001-of-00002.safetensors"]
         {
             assert_eq!(ResultKey::carried(name), None, "{name}");
         }

@@ -208,6 +208,7 @@ async fn jobs_of_a_tenant_run_in_its_own_roots() {
         storage: two.app.storage.clone(),
         scratch,
         cache: None,
+        signer: None,
         settings: Settings::default().worker,
     };
     let shutdown = CancellationToken::new();

@@ -199,6 +199,7 @@ impl Case {
             scratch: &scratch,
             cache: self.cache.as_deref(),
             memory,
+            signer: None,
             progress,
         })
     }

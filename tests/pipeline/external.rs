@@ -1,6 +1,7 @@
 //! A gate by another program: what is staged, and what its judgement makes of it.
 
 use retune::{
+    artifacts::signature::{Signer, verify},
     contract::{codes::FailureCode, evaluation::EvaluationRecord, spec::Spec},
     pipeline::{self, Failure, Job, Outcome, Staged, Verdict},
 };
@@ -13,6 +14,7 @@ struct Setting {
     case: Case,
     spec: Value,
     id: Uuid,
+    signer: Option<Signer>,
 }
 
 impl Setting {
@@ -22,7 +24,7 @@ impl Setting {
         spec["methods"] = json!(["weight_matching"]);
         spec["name"] = json!("mail");
         spec["gate"] = gate;
-        Self { case, spec, id: Uuid::now_v7() }
+        Self { case, spec, id: Uuid::now_v7(), signer: None }
     }
 
     fn job<T>(&self, run: impl FnOnce(Job) -> T) -> T {
@@ -35,6 +37,7 @@ impl Setting {
             scratch: &scratch,
             cache: None,
             memory: None,
+            signer: self.signer.as_ref(),
             progress: &Silent,
         })
     }
@@ -141,4 +144,21 @@ fn a_staged_file_that_changed_while_it_was_judged_is_not_published() {
         let published = setting.case.path(&format!("out/{}/manifest.json", setting.id));
         assert!(!published.exists(), "{name}");
     }
+}
+
+#[test]
+fn a_staged_result_is_signed_anew_in_its_place() {
+    let mut setting = Setting::with_gate(json!({"min": 0.1, "external": {"name": "judge"}}));
+    let key = include_str!("../fixtures/signing/pkcs8.pem");
+    let signer = setting.signer.insert(Signer::from_pem(key).unwrap());
+    let public = signer.public().clone();
+    setting.stage();
+    let done = setting.conclude(&answer(true));
+
+    let folder = setting.case.storage.check_location(&done.uri).unwrap();
+    let found = verify(setting.case.storage.blocking(), &folder, &public).unwrap();
+    assert_eq!((found.name, found.faults), (setting.id.to_string(), vec![]));
+    let listed = &read_json(&path_of(&done.uri).join("manifest.json"))["outputs"];
+    let names: Vec<_> = listed.as_array().unwrap().iter().map(|file| &file["name"]).collect();
+    assert_eq!(names.iter().filter(|name| **name == "model.sig").count(), 1, "{names:?}");
 }

@@ -12,8 +12,9 @@ both need PyTorch. `retune_client.types` has the types of the HTTP API.
 
 from .client import Client
 from .http import RetuneError
+from .local import find_program, serve
 from .progress import show_progress
 from .report import Report
 from .transfer import Transfer, TransferFailed
 
-__all__ = ["Client", "Report", "RetuneError", "Transfer", "TransferFailed", "show_progress"]
+__all__ = ["Client", "Report", "RetuneError", "Transfer", "TransferFailed", "find_program", "serve", "show_progress"]

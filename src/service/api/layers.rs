@@ -1,7 +1,7 @@
-//! What surrounds every request: request id, log line, figures, panic guard; and the answers for
+//! What surrounds every request: request id, log line, trace, figures, panic guard; and the answers for
 //! requests that reach no handler.
 //!
-//! Order, from outside: request id → trace → figures → caching → panics → (bounded routes: compression,
+//! Order, from outside: request id → log → trace → figures → caching → panics → (bounded routes: compression,
 //! time limit) → handler. Streams and long polls bound themselves, hence the two groups.
 //!
 //! What a stranger chooses (methods, request ids) is bounded before it becomes a label or stands in the log.
@@ -24,6 +24,7 @@ use tower_http::{
 use uuid::Uuid;
 
 use super::{method::known_method, metrics, problem::Problem};
+use crate::telemetry::traces;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -45,6 +46,7 @@ pub fn common(router: Router, body_limit: usize) -> Router {
         .layer(from_fn(keep_nothing))
         .layer(from_fn(metrics::record))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(from_fn(traces::around))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(SetRequestIdLayer::new(REQUEST_ID, TimeOrdered))
         .layer(from_fn(drop_odd_request_id))

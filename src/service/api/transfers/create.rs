@@ -18,10 +18,11 @@ use crate::{
             idempotency,
             problem::{BodyRefusals, Problem, Refusals},
         },
-        database::transfers::{Enqueue, EnqueueError},
+        database::transfers::{Enqueue, EnqueueError, Enqueued},
         domain::transfers::Transfer,
         registry::submit::submit,
     },
+    telemetry::traces,
 };
 
 impl From<EnqueueError> for Problem {
@@ -75,7 +76,10 @@ pub async fn handle(
     };
 
     let quotas = &state.settings.quotas;
-    let transfer = submit(&state.database, caller, new, quotas).await?.transfer;
+    let Enqueued { transfer, replayed } = submit(&state.database, caller, new, quotas).await?;
+    if !replayed {
+        traces::submitted(transfer.id.0);
+    }
     let mut response = super::show(StatusCode::ACCEPTED, &transfer);
     let location = HeaderValue::try_from(format!("/v1/transfers/{}", transfer.id));
     response.headers_mut().insert(header::LOCATION, location.map_err(Problem::internal)?);
