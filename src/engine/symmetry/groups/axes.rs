@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Followed, Group, Member, Runs, Symmetry,
-    experts::{ExpertSpaces, Experts},
-    spaces::{AttentionSpaces, Space, Spaces},
+    experts::Experts,
+    spaces::{AttentionSpaces, ExpertSpaces, Space, Spaces},
 };
 use crate::{
     network::{Axis, ParamUse, Role},

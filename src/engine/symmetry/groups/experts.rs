@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Symmetry,
-    spaces::{Space, Spaces},
+    spaces::{ExpertSpaces, Space, Spaces},
 };
 use crate::network::{Instruction, Layer, Program, program::layer};
 
@@ -69,16 +69,6 @@ impl Symmetry {
         }
         Self { experts, ..self }
     }
-}
-
-/// The spaces of a layer of experts.
-pub(super) struct ExpertSpaces {
-    /// What the router puts out.
-    pub order: usize,
-    pub hidden: Vec<Space>,
-    pub tensors: Vec<Vec<String>>,
-    /// Nothing keeps them from changing places.
-    pub is_ordered: bool,
 }
 
 impl Spaces {

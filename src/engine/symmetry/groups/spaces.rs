@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::experts::ExpertSpaces;
 use crate::network::{
     Inputs, Instruction, Layer,
     op::FusedOrder,
@@ -63,6 +62,16 @@ pub(super) struct AttentionSpaces {
     pub kv_heads: usize,
     pub head_size: usize,
     pub fixed_dimensions: usize,
+}
+
+/// The spaces of a layer of experts.
+pub(super) struct ExpertSpaces {
+    /// What the router puts out.
+    pub order: usize,
+    pub hidden: Vec<Space>,
+    pub tensors: Vec<Vec<String>>,
+    /// Nothing keeps them from changing places.
+    pub is_ordered: bool,
 }
 
 impl Spaces {
