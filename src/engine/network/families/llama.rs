@@ -140,7 +140,7 @@ impl Decoder {
 
         let normed = self.norm_at(builder, block, norms.before_mlp, x);
         let output = match self.routed.as_ref().filter(|routed| routed.has(block)) {
-            Some(routed) => self.experts(builder, routed, block, normed),
+            Some(routed) => routed.push(builder, block, normed),
             None => self.mlp(builder, block, normed),
         };
         let output = self.norm_at(builder, block, norms.after_mlp, output);

@@ -14,6 +14,7 @@
 use super::{
     Matcher,
     descent::{RELATIVE_GAIN, value},
+    matrices::ExpertPair,
 };
 use crate::{
     profiler::Work,
@@ -170,7 +171,8 @@ impl<'a> Matcher<'a> {
         let Held { solved, permutation, .. } = held;
         let pairs = self.pairs.as_slice();
         self.profiler.time(Work::Similarity, || {
-            self.matrices.between_experts(hidden, source, permutation, pairs, solved).to_vec()
+            let experts = ExpertPair { hidden, source };
+            self.matrices.between_experts(experts, permutation, pairs, solved).to_vec()
         })
     }
 

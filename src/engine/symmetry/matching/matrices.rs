@@ -50,6 +50,15 @@ impl Cache {
     }
 }
 
+/// An expert of the target and one of the source.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpertPair {
+    /// The group of the target's hidden units.
+    pub hidden: usize,
+    /// The source's expert, by its number.
+    pub source: usize,
+}
+
 impl<'a> Matrices<'a> {
     pub fn new(symmetry: &'a Symmetry, executor: Executor) -> Self {
         Self {
@@ -66,15 +75,15 @@ impl<'a> Matrices<'a> {
         self.anchored.clear();
     }
 
-    /// `A_g` of the hidden units of a target's expert, whose group it is, and those of a source's.
+    /// `A_g` of the hidden units of two experts.
     pub fn between_experts(
         &self,
-        hidden: usize,
-        source: usize,
+        experts: ExpertPair,
         permutation: &Permutation,
         pairs: &[Pair],
         solved: Option<&[bool]>,
     ) -> Arc<Vec<f32>> {
+        let ExpertPair { hidden, source } = experts;
         Similarity::between_experts(&self.task(hidden, solved), permutation, pairs, source)
     }
 

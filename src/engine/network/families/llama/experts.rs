@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Builder, Decoder, Source, named};
+use super::{Builder, Source, named};
 use crate::network::{
     error::GraphError,
     graph::Operand,
@@ -213,26 +213,20 @@ fn malformed(detail: String) -> GraphError {
     GraphError::Malformed { detail }
 }
 
-impl Decoder {
+impl Routed {
     /// The experts of a block, each token through its own.
-    pub(super) fn experts(
-        &self,
-        builder: &mut Builder,
-        routed: &Routed,
-        block: usize,
-        x: Operand,
-    ) -> Operand {
-        let logits = builder.linear(&routed.name(block, routed.keys.router), x);
-        let param = routed.name(block, "experts");
+    pub(super) fn push(&self, builder: &mut Builder, block: usize, x: Operand) -> Operand {
+        let logits = builder.linear(&self.name(block, self.keys.router), x);
+        let param = self.name(block, "experts");
         let op = Op::Experts {
             param: param.clone(),
-            count: routed.count,
-            top_k: routed.top_k,
-            normalised: routed.normalised,
-            activation: routed.activation,
-            layers: ExpertLayers::named(routed.keys.layers),
-            interleaved: routed.keys.is_clamped,
-            clamp: routed.clamp,
+            count: self.count,
+            top_k: self.top_k,
+            normalised: self.normalised,
+            activation: self.activation,
+            layers: ExpertLayers::named(self.keys.layers),
+            interleaved: self.keys.is_clamped,
+            clamp: self.clamp,
         };
         builder.push(param, op, &[x, logits])
     }

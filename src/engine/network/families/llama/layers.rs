@@ -49,10 +49,9 @@ fn window(source: &Source<'_>, dialect: &Dialect) -> Result<Option<usize>, Graph
     let default = match dialect.windows {
         Pattern::None => return Ok(None),
         Pattern::Every { default } => default,
-        Pattern::EveryIfUsed { default } => Some(default),
         Pattern::WithoutRotary => None,
         Pattern::Upper => Some(WINDOW),
-        Pattern::AllButEvery { default, .. } => Some(default),
+        Pattern::EveryIfUsed { default } | Pattern::AllButEvery { default, .. } => Some(default),
     };
     match source.config.get("sliding_window") {
         Some(Value::Null) => Ok(None),
