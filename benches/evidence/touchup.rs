@@ -119,7 +119,7 @@ impl Row<'_> {
                 let before = self.accuracy(&learner, &model);
                 let mut line = format!("  n {samples:4} {start:10} {before:5.1}");
                 for recipe in &RECIPES {
-                    line += &self.train(recipe, &learner, &model, &train, &validation);
+                    line += &self.train(recipe, &learner, &model, [&train, &validation]);
                 }
                 println!("{line}");
             }
@@ -173,8 +173,7 @@ impl Row<'_> {
         recipe: &Recipe,
         learner: &Learner,
         start: &Checkpoint,
-        train: &Dataset,
-        validation: &Dataset,
+        [train, validation]: [&Dataset; 2],
     ) -> String {
         let epochs = if train.len() > 512 { EPOCHS / 2 } else { EPOCHS };
         let teacher = Teacher { learner, model: &self.pair.tuned, known: &[] };

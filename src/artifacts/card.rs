@@ -66,8 +66,10 @@ fn hub_name(uri: &str) -> Option<String> {
 
 /// Whether a word stands in front matter as it is.
 fn is_plain(word: &str) -> bool {
-    let is_mark = |b| matches!(b, b'-' | b'.' | b'+' | b'_');
-    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || is_mark(b))
+    !word.is_empty()
+        && word.bytes().all(
+            |b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'+' | b'_'),
+        )
 }
 
 impl Card {

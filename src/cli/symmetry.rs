@@ -47,7 +47,7 @@ fn text(groups: &Value) -> String {
     for group in groups.as_array().into_iter().flatten() {
         let members = group["members"].as_array().into_iter().flatten().map(member);
         // Of experts that change places with the group's units.
-        let whole = group["experts"].as_array().into_iter().flatten().flat_map(Value::as_array);
+        let whole = group["experts"].as_array().into_iter().flatten().filter_map(Value::as_array);
         let whole = whole.flatten().filter_map(Value::as_str);
         let members = members.chain(whole.map(|tensor| format!("{tensor} (whole)")));
         // A stream has a hundred members: one a line, beside the group's name only once.

@@ -57,9 +57,9 @@ pub fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
 }
 
 fn read_key(args: &Args) -> anyhow::Result<PublicKey> {
-    let place = || args.key.display().to_string();
-    let text = fs::read_to_string(&args.key).with_context(place)?;
-    PublicKey::from_pem(&text).with_context(place)
+    let place = args.key.display();
+    let text = fs::read_to_string(&args.key).with_context(|| place.to_string())?;
+    PublicKey::from_pem(&text).with_context(|| place.to_string())
 }
 
 fn said(faults: &[FileFault]) -> Vec<String> {

@@ -25,7 +25,7 @@ use crate::{
     },
     contract::{
         evaluation::EvaluationRecord,
-        manifest::{Manifest, OutputFile, STAGING, files},
+        manifest::{Manifest, STAGING, files},
         outcome::{Outcome, Phase, Verdict},
         report::Report,
     },
@@ -102,13 +102,8 @@ impl Verdicts<'_> {
         let place = self.folder.child(name).map_err(|error| publish::unreadable(&error))?;
         let read = job.storage.blocking().read_small(&place, TEXT_LIMIT);
         let bytes = read.map_err(|error| publish::unreadable(&error))?;
-        let is_staged = |file: &&OutputFile| file.name == name;
-        if manifest
-            .outputs
-            .iter()
-            .find(is_staged)
-            .is_none_or(|file| file.sha256 != sha256_of(&bytes))
-        {
+        let staged = manifest.outputs.iter().find(|file| file.name == name);
+        if staged.is_none_or(|file| file.sha256 != sha256_of(&bytes)) {
             let changed = StorageError::Changed { location: place.to_string() };
             return Err(failure::at("/output")(changed.into()));
         }

@@ -6,7 +6,7 @@ use super::all_sources;
 const NAMED_CLOSURES: usize = 64;
 
 /// Functions of `src/` with a tuple for an argument. Lower it likewise.
-const TUPLE_ARGUMENTS: usize = 7;
+const TUPLE_ARGUMENTS: usize = 3;
 
 #[test]
 fn named_closures_and_tuple_arguments_only_become_rarer() {

@@ -160,10 +160,10 @@ fn check_ids_signature(signature: &Signature, location: &Location) -> Result<(),
         }
     }
 
-    let is_unknown = |(name, info): &(&String, &TensorInfo)| {
-        info.dtype == DType::I64 && info.shape == *ids && !OF_TOKENS.contains(&name.as_str())
-    };
-    if let Some((name, _)) = signature.iter().find(is_unknown) {
+    let of_tokens =
+        signature.iter().filter(|(_, info)| info.dtype == DType::I64 && info.shape == *ids);
+    let mut names = of_tokens.map(|(name, _)| name.as_str());
+    if let Some(name) = names.find(|name| !OF_TOKENS.contains(name)) {
         let detail = "has a whole number for every token, as what a network reads beside the ids has, and is \
                       not read here; leave it out, or give it its name: attention_mask, token_type_ids, labels";
         return Err(ArtifactError::tensor(FailureCode::UnexpectedTensor, location, name, detail));

@@ -59,9 +59,9 @@ pub fn stop() {
 }
 
 fn is_wanted() -> bool {
-    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_disabled = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value == "true");
-    !is_disabled && ENDPOINTS.iter().any(is_set)
+    let mut endpoints = ENDPOINTS.iter().filter_map(std::env::var_os);
+    !is_disabled && endpoints.any(|value| !value.is_empty())
 }
 
 fn connect() -> Result<Started, Box<dyn std::error::Error>> {

@@ -89,8 +89,8 @@ fn whole(transfer: Uuid, outcome: Outcome<'_>) {
     let builder = SpanBuilder::from_name(TRANSFER)
         .with_start_time(made_at(transfer).unwrap_or_else(SystemTime::now))
         .with_attributes(attributes);
-    let start = || tracer.build_with_context(builder, &Context::new());
-    let mut span = Identity::of(transfer).given(start);
+    let mut span =
+        Identity::of(transfer).given(|| tracer.build_with_context(builder, &Context::new()));
     if let Some(error) = outcome.error {
         span.set_status(Status::error(error.to_owned()));
     }
