@@ -146,7 +146,6 @@ fn settings_that_change_the_computation_are_refused_by_name() {
         ("phi3_lm", "rope_parameters", json!({"rope_type": "linear", "factor": 2.0})),
         ("granite_lm", "logits_scaling", json!(0)),
         ("glm4_lm", "head_dim", json!(4)),
-        ("gpt_neox_lm", "tie_word_embeddings", json!(true)),
         ("modernbert", "classifier_pooling", json!("max")),
         ("modernbert", "sliding_window", json!(2)),
         ("qwen2", "rope_parameters", json!({"rope_type": "default", "partial_rotary_factor": 0.5})),
