@@ -2,7 +2,7 @@
 
 use super::graph::Node;
 
-/// A fault of a model: where and what. [`GraphError::code`] is stable.
+/// A fault of a model: where and what. Its stable name is `FailureCode`'s.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GraphError {
     #[error("config.json: {detail}")]
