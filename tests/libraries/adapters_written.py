@@ -9,6 +9,7 @@ the model that was published puts out.
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,8 @@ import families
 TOLERANCE = 1e-4
 # As wide as the widest layer of a small model.
 FULL_RANK = 40
+# What an adapter leaves out, and a report names: experts, their routers, sinks. It stays as the old base has it.
+LEFT_OUT = re.compile(r"\.(experts|router|gate|sinks)\b")
 MODELS = {
     "body": t.AutoModel,
     "classifier": t.AutoModelForSequenceClassification,
@@ -52,7 +55,8 @@ class Case:
         of_base, of_task = MODELS[self.base], MODELS[self.task]
         moved(of_base.from_config(self.family.configured(**self.given)), 0.2).save_pretrained(folder / "old")
         moved(of_base.from_pretrained(folder / "old"), 0.02).save_pretrained(folder / "new")
-        moved(of_task.from_pretrained(folder / "old", **self.classes()), 0.05).save_pretrained(folder / "tuned")
+        tuned = of_task.from_pretrained(folder / "old", **self.classes())
+        moved(tuned, 0.05, still=LEFT_OUT).save_pretrained(folder / "tuned")
 
     def classes(self):
         return {} if self.task in ("body", "language") else {"num_labels": 3}
@@ -95,10 +99,11 @@ def cases():
                 yield Case(family, task, base, {})
 
 
-def moved(model, scale):
+def moved(model, scale, still=None):
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(scale * torch.randn_like(parameter))
+        for name, parameter in model.named_parameters():
+            if still is None or not still.search(name):
+                parameter.add_(scale * torch.randn_like(parameter))
     return model
 
 
