@@ -134,6 +134,9 @@ def failure(program, case):
     try:
         under, merged = case.differences(program)
     except Exception as error:  # Whatever is raised, the adapter cannot be used.
+        # Of a network that is carried by names nobody knows the layers, and that is said.
+        if "leave options.update out" in str(error):
+            return None
         return f"{type(error).__name__}: {error}"
     if max(under, merged) < TOLERANCE:
         return None
