@@ -31,6 +31,8 @@ class Text:
     offset: int = 0
     # Whether the library has a classifier of it.
     classifier: bool = True
+    # Whether the network of its body alone is read, not its tensors' names alone.
+    body: bool = True
 
     @property
     def positions(self):
@@ -51,6 +53,7 @@ class Image:
     settings: list
     targets: dict
     language: bool = False
+    body: bool = True
 
     def configured(self, **given):
         return self.config(**(self.sizes | {"num_labels": 3} | given))
@@ -187,7 +190,7 @@ TEXT = [
     Text("mistral", t.MistralConfig, DECODER, settings_decoders.MISTRAL, language=True, targets=LLAMA_TARGETS),
     Text("qwen2", t.Qwen2Config, DECODER, settings_decoders.QWEN2, language=True, targets=LLAMA_TARGETS),
     Text("gpt_neox", t.GPTNeoXConfig, NEOX, settings_decoders.GPT_NEOX, language=True, targets=NEOX_TARGETS),
-    Text("modernbert", t.ModernBertConfig, MODERNBERT, settings.MODERNBERT, tokens=False, targets=MODERNBERT_TARGETS),
+    Text("modernbert", t.ModernBertConfig, MODERNBERT, settings.MODERNBERT, tokens=False, targets=MODERNBERT_TARGETS, body=False),
     *[
         Text(name, config, DECODER | sizes, settings, language=True, **({"targets": LLAMA_TARGETS} | more))
         for name, config, sizes, settings, more in [

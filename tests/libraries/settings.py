@@ -115,8 +115,8 @@ def other_heads(prefix, suffixes):
             "another head",
             {},
             {"architectures": [prefix + suffix]},
-            # A head that is read has a label for every token.
-            words=("architectures", "labels"),
+            # This head is read, and has a label for every token.
+            words=("architectures", "labels") if suffix == "ForTokenClassification" else (),
             tasks=CLASSIFIER,
         )
         for suffix in suffixes
